@@ -1,0 +1,127 @@
+# `make` lists the targets. Everything happens inside the checkout: .venv, var/, caches.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.setup-done
+CORE   := ofcd/themis/core/libthemis.wasm
+WEB    := web/node_modules/.package-lock.json
+CONFIG ?= config.example.toml
+ARGS   ?=
+T      ?= tests
+HAS_PY  = $(shell find $(1) -name '*.py' -print -quit)
+SOURCE  = $(foreach d,$(wildcard ofcd bots bridge migrations tests benchmarks tools),$\
+	$(if $(call HAS_PY,$(d)),$(d)))
+
+# Locks come from the public index alone: the machine's own pip settings must not leak into them.
+# --allow-unsafe pins pip and setuptools too (pip-tools needs them): --require-hashes wants all.
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
+	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL $(BIN)/pip-compile --quiet --generate-hashes \
+	--strip-extras --allow-unsafe --no-annotate --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-emit-options
+
+.PHONY: help setup core web run test test-fast coverage check fmt fmt-check lint types laws lock \
+	example bench mutation vectors wheel clean distclean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) core web ## install everything: .venv, the embedded Themis core, web/node_modules
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "ofcd needs Python 3.11 or later: make setup PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' \
+		|| { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Every package by its hash, the build backend among them, so nothing is fetched unchecked. The lock
+# is whole, so pip need not look for more (and, asked to, refuses a pin whose extra it strips as
+# soon as a newer release is out).
+$(READY): requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+core: $(CORE) ## fetch and build the embedded Themis core (WebAssembly)
+
+$(CORE): tools/fetch_core.py $(wildcard web/package-lock.json) | $(READY)
+	$(BIN)/python tools/fetch_core.py
+	@test -f $@ && touch $@
+
+# npm writes this file last. Without npm, tests against Node are skipped, and say so.
+web: $(WEB)
+
+$(WEB): web/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo "npm ci in web/ ..." && cd web && \
+		npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && \
+		touch node_modules/.package-lock.json; \
+	else echo "npm is not installed: web/node_modules is not made, tests against Node are skipped"; fi
+
+run: setup ## start a relay with config.example.toml (another: CONFIG=FILE)
+	$(BIN)/ofcd --config $(CONFIG)
+
+test: setup ## run all tests (some: T=tests/protocol ARGS="-k codec")
+	@$(BIN)/python -m pytest $(T) $(ARGS)
+
+test-fast: setup ## run the tests that are neither slow nor live
+	@$(BIN)/python -m pytest $(T) -m "not slow and not live" $(ARGS)
+
+coverage: setup ## run all tests and report the lines and branches they miss
+	@$(BIN)/python -m pytest $(T) --cov --cov-report=term $(ARGS)
+
+check: fmt-check lint types laws test ## everything CI checks: format, lint, types, laws, tests
+
+fmt: $(READY) ## format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCE)
+	@$(BIN)/ruff format $(SOURCE)
+
+fmt-check: $(READY)
+	@$(BIN)/ruff format --check $(SOURCE)
+
+lint: $(READY) ## look for mistakes (ruff)
+	@$(BIN)/ruff check $(SOURCE)
+
+types: $(READY) ## check the types (mypy, strict)
+	@$(BIN)/mypy $(SOURCE)
+
+laws: $(READY) ## check the laws of imports (import-linter)
+	@$(BIN)/lint-imports --no-logo
+
+lock: $(BIN)/python ## pin all dependencies anew (newer ones: ARGS=--upgrade)
+	@$(BIN)/python -c 'import piptools' 2>/dev/null || $(BIN)/python -m pip install -qq pip-tools
+	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --extra dev --constraint requirements.txt \
+		--output-file requirements-dev.txt pyproject.toml
+	@! grep -nE '://|^-|file:/|[[:space:]]/' requirements.txt requirements-dev.txt \
+		|| { echo "a lock names an index, an option or a path: remove it from pip's settings"; exit 1; }
+
+example: $(READY) ## write config.example.toml anew from the settings
+	@$(BIN)/python -m ofcd.config --example > config.example.toml.new
+	@mv config.example.toml.new config.example.toml
+
+bench: setup ## run the benchmarks, each a ratio to its rival in the same run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+mutation: setup ## remove each verify step in turn: some test must go red
+	@$(BIN)/python tools/mutation_check.py $(ARGS)
+
+vectors: setup ## write tests/vectors anew from the code
+	@$(BIN)/python tools/make_vectors.py $(ARGS)
+
+wheel: setup ## build a wheel that holds the embedded core, into dist/
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean: ## remove caches and built files, but neither .venv nor data
+	@rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache .import_linter_cache $(CORE)
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+distclean: clean ## remove .venv as well
+	@rm -rf $(VENV)

@@ -1,0 +1,90 @@
+"""`ofc-bot`: run bots, begin one, check one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from bots.loading import load_bot
+from bots.runner import job_of, run_jobs
+from bots.scaffold import make_project
+from bots.settings import load_settings
+from bots.table import build
+from ofcd.errors import ConfigError, OfcError
+
+__all__ = ["main"]
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 1 (it failed), 2 (wrong use)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.act(parsed)
+    except OfcError as error:
+        sys.stderr.write(f"ofc-bot: {error}\n")
+        return EXIT_FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ofc-bot",
+        description="End-to-end encrypted bots.",
+        epilog="example: ofc-bot new hello && cd hello && ofc-bot run hello.py --config bot.toml",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the bot in a file or module, or all of bot.toml")
+    run.add_argument("code", nargs="?", metavar="FILE_OR_MODULE", default="")
+    run.add_argument("--config", type=Path, metavar="BOT.TOML")
+    run.add_argument("--reload", action="store_true", help="take over changes of the file")
+    run.set_defaults(act=_run)
+    new = commands.add_parser("new", help="make a project with a bot and its test")
+    new.add_argument("name", metavar="NAME")
+    new.set_defaults(act=_new)
+    check = commands.add_parser("check", help="look for mistakes, without running it")
+    check.add_argument("code", metavar="FILE_OR_MODULE")
+    check.set_defaults(act=_check)
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    settings = load_settings(parsed.config)
+    chosen = settings.bot
+    if parsed.code:
+        if len(chosen) > 1:
+            raise ConfigError("the settings have several bots: run them without naming a file")
+        chosen = [evolve(chosen[0], code=parsed.code)]
+    if not all(one.code for one in chosen):
+        raise ConfigError("name the bot's file or module, or put `code` into its [[bot]]")
+    return run_jobs([job_of(one, reload=parsed.reload) for one in chosen], settings)
+
+
+def _new(parsed: argparse.Namespace) -> int:
+    folder = make_project(Path.cwd(), parsed.name)
+    sys.stdout.write(
+        f"{folder.name}/ holds a bot and its test. Now:\n"
+        f"  cd {folder.name}\n"
+        "  python -m pytest                                   # its test passes\n"
+        "  put an invite link (capability `bot`) into bot.toml\n"
+        f"  ofc-bot run {folder.name}.py --config bot.toml\n"
+    )
+    return EXIT_OK
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    bot = load_bot(parsed.code)
+    table = build(bot)
+    sys.stdout.write(f"{bot.name}: {len(table.summaries) + len(table.timers)} handlers, fine\n")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""One lane of a running bot: a bounded queue, and one thing at a time from it, each one commit.
+
+    timers due   -> queue -> run, commit
+
+A commit is one vault transaction: what the handlers remember, what they say, and how far the lane
+has come. Dies the process before it, nothing has happened and the same is done again; after it,
+it is done.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from bots.dispatch import Call
+from bots.errors import Conflict
+from bots.events import Tick
+from bots.jobs import Run, keep_rest, next_runs
+from bots.records import Draft, Writes
+from bots.runs import Outcome, Subject, run_call
+from bots.services import OUTBOUND, Services
+from ofcd.client import ClientClosed, LoggedEvent, Room, RoomFrozen, VaultError
+from ofcd.errors import OfcError
+from ofcd.protocol.ids import MemberId, RoomId
+
+__all__ = ["Item", "Lane"]
+
+QUEUE: Final = 16
+_LONG_SECONDS: Final = 3_600.0
+
+Item = LoggedEvent | Run | None
+"""None: caught up."""
+
+
+class Lane:
+    """The timers that belong to no room; and what a room's worker shares with it."""
+
+    room: Room | None = None
+    room_id: RoomId | None = None
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.scope = trio.CancelScope()
+        self.vault = services.client.vault
+        self._send, self._receive = trio.open_memory_channel[Item](QUEUE)
+        self._jobs_changed = trio.Event()
+
+    @property
+    def lag(self) -> int:
+        """Log entries not handled yet."""
+        return 0
+
+    @property
+    def owner(self) -> MemberId | None:
+        """Who is to be told of trouble."""
+        return None
+
+    # -- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until told to stop (then what is begun is ended) or cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._feed)
+                nursery.start_soon(self._clock)
+                nursery.start_soon(self._until_stopping)
+                async for item in self._receive:
+                    await self.handle(item)
+                    if self.services.stopping.is_set():
+                        break
+                self.ended()
+                nursery.cancel_scope.cancel()
+
+    async def handle(self, item: Item) -> None:
+        """Do one thing."""
+        if isinstance(item, Run):
+            await self._handle_run(item)
+
+    def ended(self) -> None:
+        """The last thing in an orderly stop."""
+
+    async def feed(self) -> None:
+        """Whatever comes besides timers."""
+
+    async def put(self, item: Item) -> None:
+        """Queue something; waits while the queue is full."""
+        await self._send.send(item)
+
+    async def _until_stopping(self) -> None:
+        await self.services.stopping.wait()
+        self._send.close()
+
+    async def _feed(self) -> None:
+        try:
+            await self.feed()
+        except trio.ClosedResourceError:
+            return  # stopping
+
+    async def _clock(self) -> None:
+        try:
+            while True:
+                await self._until_next_run()
+        except trio.ClosedResourceError:
+            return  # stopping
+
+    async def _until_next_run(self) -> None:
+        self._jobs_changed = trio.Event()
+        runs, coming = next_runs(self.vault, self.room_id, self.services.now())
+        for run in runs[:1]:  # one at a time: the next is looked for once this one is committed
+            await self.put(run)
+        wait = _LONG_SECONDS
+        if not runs and coming is not None:
+            wait = max(0.0, min(wait, (coming - self.services.now()) / 1000))
+        with trio.move_on_after(wait):
+            await self._jobs_changed.wait()
+
+    async def _handle_run(self, run: Run) -> None:
+        services = self.services
+        handler = services.table.timers.get(run.job.name)
+        tick = Tick(run.job.name, run.planned, run.job.payload)
+        subject = Subject(run.event_id(services.bot_id), self.room, tick=tick, owner=self.owner)
+        while True:
+            outcome = Outcome(Draft(self.vault))
+            if outcome.draft.get(*run.place) is None:
+                break  # cancelled while it was queued
+            keep_rest(outcome.draft, run)
+            if handler is not None and run.planned:
+                await run_call(services, subject, Call(handler), outcome)
+            if await self.commit(outcome, None):
+                break
+        self._jobs_changed.set()
+
+    # -- committing ------------------------------------------------------------------------------
+
+    async def commit(self, outcome: Outcome, seq: int | None) -> bool:
+        """One transaction; False where another handler got in between: all of it once more."""
+        services = self.services
+        count = len(outcome.pending)
+        if count:
+            pause = services.limits.reserve(OUTBOUND, services.now(), cost=count)
+            await trio.sleep(pause / 1000)
+        try:
+            self._write(outcome, seq)
+        except Conflict:
+            return False
+        except (VaultError, ClientClosed):
+            raise
+        except RoomFrozen:
+            self.scope.cancel()  # the cursor stays: a person has to look first
+            return True
+        except OfcError as error:
+            # Read only, gone from the room, or no text that can be sent: it stays unsaid.
+            services.log.error("could not be said", code=error.code)
+            outcome.pending.clear()
+            self._write(outcome, seq)
+        self._jobs_changed.set()
+        return True
+
+    def _write(self, outcome: Outcome, seq: int | None) -> None:
+        client = self.services.client
+        with client.transaction() as tx:
+            outcome.draft.write(tx)
+            for one in outcome.pending:
+                client.room(one.room).queue(tx, one.content, sid=one.sid, hops=one.hops)
+            self.services.keep_limits(tx)
+            if seq is not None:
+                self.keep_position(tx, seq)
+
+    def keep_position(self, tx: Writes, seq: int) -> None:
+        """How far this lane has come, in the transaction that does what was to be done."""

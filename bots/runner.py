@@ -1,0 +1,191 @@
+"""A process of bots: vaults, clients, joins, reloads, metrics, and a stop in order (trio)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+from attrs import frozen
+from prometheus_client import start_http_server
+
+from bots.bot import Bot
+from bots.engine import open_engine
+from bots.loading import load_bot, source_of
+from bots.log import configure, get_log
+from bots.metrics import Metrics
+from bots.settings import BotSettings, MetricsSettings, Settings, key_of, load_settings
+from bots.table import build
+from ofcd.client import Client, ClientError, Vault, open_client, parse_link
+from ofcd.errors import OfcError
+
+__all__ = ["Job", "job_of", "run_bot", "run_jobs"]
+
+LOOK_SECONDS: Final = 0.5
+"""How often a bot's file is looked at, when it is to be reloaded on change."""
+
+
+@frozen
+class Job:
+    """One bot to be run."""
+
+    bot: Bot
+    settings: BotSettings
+    source: Path | None = None
+    """Its file, if changes are to be followed."""
+
+
+def run_bot(bot: Bot, config: str | None) -> int:
+    """Run one bot of the caller's by a settings file; returns the exit code."""
+    settings = load_settings(None if config is None else Path(config))
+    return run_jobs([Job(bot, settings.bot[0])], settings)
+
+
+def run_jobs(jobs: Sequence[Job], settings: Settings) -> int:
+    """Run bots until SIGTERM or SIGINT, then stop them in order; returns the exit code.
+
+    Raises `OfcError` for what keeps a bot from running: its settings, its vault, its code.
+    """
+    configure(settings.log.level, settings.log.format)
+    try:
+        trio.run(_main, jobs, settings.metrics)
+    except* OfcError as group:
+        raise _first(group) from None
+    return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _main(jobs: Sequence[Job], metrics_settings: MetricsSettings) -> None:
+    metrics = Metrics()
+    stop = trio.Event()
+    with _metrics_page(metrics, metrics_settings):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_wait_for_signal, stop)
+            async with trio.open_nursery() as bots:
+                for job in jobs:
+                    bots.start_soon(run_one, job, metrics, stop)
+            nursery.cancel_scope.cancel()
+
+
+async def _wait_for_signal(
+    stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            stop.set()
+            return
+
+
+@contextmanager
+def _metrics_page(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]:
+    if not settings.port:
+        yield
+        return
+    server, thread = start_http_server(settings.port, settings.address, metrics.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def run_one(job: Job, metrics: Metrics, stop: trio.Event) -> None:
+    """One bot on its vault, until `stop`; again with its new code whenever that changes."""
+    build(job.bot)  # before anything is opened: its mistakes are the first to be known
+    with open_vault(job.settings) as vault:
+        async with open_client(vault, software="ofc-bot") as client, trio.open_nursery() as nursery:
+            nursery.start_soon(_join_all, job, client)
+            bot: Bot | None = job.bot
+            while bot is not None:
+                _apply(bot, job.settings)
+                async with open_engine(bot, client, metrics=metrics, grace=job.settings.grace):
+                    get_log(bot.name).info("running", rooms=len(client.rooms))
+                    bot = await _until_changed(job, stop)
+            nursery.cancel_scope.cancel()
+
+
+def open_vault(settings: BotSettings) -> Vault:
+    """The bot's vault; made with its key at the first start."""
+    path, key_file = Path(settings.vault), Path(settings.key_file)
+    if path.exists():
+        return Vault.open(path, key_of(key_file, make=False))
+    return Vault.create(path, key_of(key_file, make=True))
+
+
+def _apply(bot: Bot, settings: BotSettings) -> None:
+    bot.options.update(settings.options)
+    bot.prefix = settings.prefix or bot.prefix
+
+
+async def _join_all(job: Job, client: Client) -> None:
+    """Use the invites of rooms it is not in yet; one that is refused is not tried again."""
+    log = get_log(job.bot.name)
+    async with trio.open_nursery() as nursery:
+        for link in job.settings.join:
+            try:
+                code = parse_link(link)
+            except OfcError as error:
+                log.error("an invite link in the settings is none", detail=str(error))
+                continue
+            if code.room not in {room.id for room in client.rooms}:
+                nursery.start_soon(_join, job.bot.name, client, link)
+
+
+async def _join(name: str, client: Client, link: str) -> None:
+    log = get_log(name)
+    try:
+        await client.join(link, name=name)
+    except ClientError as error:
+        log.error("could not join a room; ask for a new invite", code=error.code, detail=str(error))
+    else:
+        log.info("joined a room")
+
+
+async def _until_changed(job: Job, stop: trio.Event) -> Bot | None:
+    """Wait for a new version of the bot's code that loads; None: it is to stop."""
+    if job.source is None:
+        await stop.wait()
+        return None
+    log = get_log(job.bot.name)
+    seen = await _changed_at(job.source)
+    while True:
+        with trio.move_on_after(LOOK_SECONDS):
+            await stop.wait()
+        if stop.is_set():
+            return None
+        now = await _changed_at(job.source)
+        if now == seen:
+            continue
+        seen = now
+        try:
+            bot = load_bot(job.settings.code)
+            build(bot)
+        except OfcError as error:
+            log.error("the changed code is not taken, the old one runs on", detail=str(error))
+        else:
+            log.info("reloaded")
+            return bot
+
+
+async def _changed_at(path: Path) -> int:
+    try:
+        return (await trio.Path(path).stat()).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def job_of(settings: BotSettings, *, reload: bool) -> Job:
+    """The bot that settings name."""
+    source = source_of(settings.code) if reload else None
+    return Job(load_bot(settings.code), settings, source)

@@ -1,0 +1,77 @@
+"""What every part of a running bot needs, in one place."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from bots.bot import Bot
+from bots.handlers import Handler
+from bots.inject import Resources
+from bots.limits import Bucket, Limits, Rate
+from bots.log import Log
+from bots.metrics import Metrics
+from bots.records import BOT, Writes
+from bots.table import Table
+from ofcd.client import Client, Vault
+
+__all__ = ["Services", "bot_id_of", "load_limits"]
+
+LIMITS: Final = "app/bot/limits"
+_ID: Final = b"id"
+OUTBOUND: Final = Bucket("outbound", Rate(60, 6_000))
+"""What a bot may send in all, 10 a second: half of what a relay allows a member by default."""
+
+
+@define(eq=False)
+class Services:
+    """The running bot."""
+
+    bot: Bot
+    client: Client
+    bot_id: bytes
+    table: Table
+    resources: Resources
+    log: Log
+    metrics: Metrics
+    limits: Limits
+    turns: Mapping[str, trio.Semaphore] = field(factory=dict)
+    """For handlers that serve only so many rooms at once."""
+    stopping: trio.Event = field(factory=trio.Event)
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self.client.now()
+
+    def turn(self, handler: Handler) -> trio.Semaphore | None:
+        """What a handler has to hold while it runs."""
+        return self.turns.get(handler.name)
+
+    def keep_limits(self, records: Writes) -> None:
+        """Write what changed of the limits."""
+        for key, full_at in self.limits.changes().items():
+            if full_at is None:
+                records.delete(LIMITS, key.encode())
+            else:
+                records.put(LIMITS, key.encode(), json.dumps(full_at).encode())
+
+
+def bot_id_of(vault: Vault) -> bytes:
+    """The id under which this vault's bot sends: made once."""
+    known = vault.get(BOT, _ID)
+    if known is not None:
+        return known
+    made = secrets.token_bytes(32)
+    with vault.transaction() as tx:
+        tx.put(BOT, _ID, made)
+    return made
+
+
+def load_limits(vault: Vault) -> Limits:
+    """The limits as they were last kept."""
+    return Limits({key.decode(): json.loads(raw) for key, raw in vault.items(LIMITS)})

@@ -1,0 +1,277 @@
+"""One room of a running bot: its log in order, its timers, and nothing that waits for another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from bots.backlog import Backlog
+from bots.dispatch import Call, Plan, Situation, dispatch
+from bots.effects import APOLOGY, Pending, sid_of
+from bots.events import Event, Member, Message
+from bots.jobs import Run
+from bots.lane import Item, Lane
+from bots.limits import Bucket, Rate
+from bots.reading import member_of, read
+from bots.records import Draft, Writes, room_table
+from bots.runs import Outcome, Subject, run_call
+from bots.services import Services
+from ofcd.client import (
+    LoggedEvent,
+    MemberJoined,
+    MessageInvalid,
+    MessageUnreadable,
+    Reaction,
+    Room,
+    Text,
+)
+from ofcd.protocol.ids import EventId, MemberId
+from ofcd.protocol.records import Cap, Role
+
+__all__ = ["APP", "Worker"]
+
+APP: Final = "bot"
+"""The name of a bot's cursor."""
+KEY_PATIENCE: Final = 60.0
+"""Seconds a key may take before the log says that the bot waits for it."""
+KEY_GIVE_UP: Final = 24 * 3_600_000
+"""Milliseconds after which what can not be read is passed over."""
+_SETTLE: Final = 2.0
+"""Seconds of quiet after which a bot that was away has caught up."""
+_LAZY: Final = 64
+"""Entries that concern no handler, after which the cursor is written all the same."""
+_OWNER: Final = b"owner"
+_TELL: Final = Rate(6, 60_000)
+
+
+class Worker(Lane):
+    """Serves one room."""
+
+    room: Room
+
+    def __init__(self, services: Services, room: Room) -> None:
+        super().__init__(services)
+        self.room = room
+        self.room_id = room.id
+        self._backlog = Backlog(self.vault, room.id)
+        self._waiting_from = -1
+        self._kept = self._position = room.cursor(APP)
+        if self._position < 0:
+            # A bot begins with its own admission: what was said before is not for it.
+            self._position = next((m.joined_seq for m in room.members() if m.is_me), 0) - 1
+
+    # -- as a room view (reading.View) -----------------------------------------------------------
+
+    def member(self, mid: MemberId) -> Member:
+        """Who that is now."""
+        return member_of(self.room, mid)
+
+    def is_own(self, target: EventId) -> bool:
+        """Whether a message is the bot's own."""
+        message = self.room.message(target)
+        return message is not None and message.mine
+
+    # -- running ---------------------------------------------------------------------------------
+
+    @property
+    def lag(self) -> int:
+        """Log entries not handled yet."""
+        return max(0, self.room.head - self._position)
+
+    async def feed(self) -> None:
+        """The room's log, and the word that it has been caught up with."""
+        room = self.room
+        events = room.events_since(self._position, give_up_after=KEY_GIVE_UP)
+        while True:
+            event: LoggedEvent | None = None
+            with trio.move_on_after(_SETTLE if self._backlog else KEY_PATIENCE):
+                event = await events.__anext__()
+            if event is not None:
+                await self.put(event)
+            elif self._backlog and room.is_live:
+                await self.put(None)
+            else:
+                self._say_waiting(room)
+
+    # -- one thing at a time ---------------------------------------------------------------------
+
+    async def handle(self, item: Item) -> None:
+        """Do one thing."""
+        if item is None:
+            await self._handle_backlog()
+        elif isinstance(item, Run):
+            await super().handle(item)
+        else:
+            await self._handle_entry(item)
+
+    async def _handle_entry(self, entry: LoggedEvent) -> None:
+        if isinstance(entry, MemberJoined) and entry.member == self.room.me:
+            self._admitted(entry)
+        self._count(entry)
+        if isinstance(entry, MessageUnreadable):
+            await self.commit(Outcome(Draft(self.vault), [self._say_lost(entry)]), entry.seq)
+            return
+        event = read(entry, self)
+        plan = Plan() if event is None else self._dispatch(self.room, event)
+        if plan.dropped:
+            self.services.metrics.dropped.labels(self.services.bot.name, plan.dropped).inc()
+        if self._backlog and (plan.calls or plan.answer):
+            await self._handle_backlog()  # those came first
+        if event is None or plan.is_empty:
+            self._pass_over(entry.seq)
+            return
+        subject = Subject(event.id, self.room, event, owner=self.owner)
+        answer = self._limit(event, plan)
+        while True:
+            outcome = Outcome(Draft(self.vault))
+            if answer is not None:
+                outcome.pending.append(answer)
+            else:
+                self._answer(event, plan, outcome)
+                self._keep_missed(event, plan, outcome)
+                for call in plan.calls:
+                    await run_call(self.services, subject, call, outcome)
+            if await self.commit(outcome, entry.seq):
+                return
+
+    def _dispatch(self, room: Room, event: Event) -> Plan:
+        services = self.services
+        situation = Situation(room.me, room.my_name, services.bot.prefix, services.now())
+        return dispatch(event, services.table.handlers, services.table.commands, situation)
+
+    async def _handle_backlog(self) -> None:
+        """The bot has caught up: say what was not done, and hand over what was kept."""
+        while True:
+            outcome = Outcome(Draft(self.vault))
+            note = self._backlog.note(self.services.bot.prefix)
+            if note is not None:
+                text, last = note
+                sid = sid_of(self.services.bot_id, last, "away", APOLOGY)
+                outcome.pending.append(Pending(self.room.id, Text(text), sid, 1))
+            for name, seqs in self._backlog.kept():
+                handler = self.services.table.summaries.get(name)
+                missed = [event for seq in seqs for event in await self._again(self.room, seq)]
+                if handler is not None and missed:
+                    last_event = missed[-1]
+                    subject = Subject(
+                        last_event.id, self.room, last_event, None, tuple(missed), self.owner
+                    )
+                    await run_call(self.services, subject, Call(handler), outcome)
+            self._backlog.clear(outcome.draft)
+            if await self.commit(outcome, None):
+                return
+
+    async def _again(self, room: Room, seq: int) -> Sequence[Message]:
+        async for entry in room.events_since(seq - 1, follow=False):
+            event = read(entry, self)
+            return [event] if isinstance(event, Message) and event.seq == seq else []
+        return []
+
+    # -- instead of running ----------------------------------------------------------------------
+
+    def _limit(self, event: Event, plan: Plan) -> Pending | None:
+        """A cool-down that a call has to wait for: the call is dropped, the caller told once."""
+        services, room = self.services, self.room
+        buckets = [
+            limit.of(call.handler.name, member=event.sender.mid.hex(), room=room.id.hex())
+            for call in plan.calls
+            for limit in services.table.limits.get(call.handler.name, ())
+        ]
+        wait = services.limits.take(buckets, services.now()) if buckets else None
+        if wait is None:
+            return None
+        services.metrics.dropped.labels(services.bot.name, "limit").inc()
+        sid = sid_of(services.bot_id, event.id, "limit", APOLOGY)
+        if wait.tell:
+            return Pending(room.id, Text(wait.sentence, reply_to=event.id), sid, event.hops + 1)
+        # A reaction says "not now" without a word.
+        return Pending(room.id, Reaction(event.id, "⏳"), sid, event.hops + 1)
+
+    def _answer(self, event: Event, plan: Plan, outcome: Outcome) -> None:
+        """Words about how a command is used, at most six a minute to one member."""
+        if plan.answer is None:
+            return
+        services, room = self.services, self.room
+        sid = sid_of(services.bot_id, event.id, "answer", APOLOGY)
+        text = Text(plan.answer.text, reply_to=event.id)
+        if plan.answer.key:
+            bucket = Bucket(f"told|{plan.answer.key}|{event.sender.mid.hex()}", _TELL)
+            if services.limits.take([bucket], services.now()) is not None:
+                return
+        outcome.pending.append(Pending(room.id, text, sid, event.hops + 1))
+
+    def _keep_missed(self, event: Event, plan: Plan, outcome: Outcome) -> None:
+        if plan.skipped is not None:
+            self.services.metrics.dropped.labels(self.services.bot.name, "age").inc()
+            self._backlog.skip(outcome.draft, plan.skipped.name, event)
+        for handler in plan.kept:
+            self._backlog.keep(outcome.draft, handler.name, event)
+
+    # -- committing ------------------------------------------------------------------------------
+
+    def keep_position(self, tx: Writes, seq: int) -> None:
+        """The cursor."""
+        self.room.set_cursor(tx, seq, APP)  # type: ignore[arg-type]  # it asks only for `put`
+        self._position = self._kept = seq
+
+    def ended(self) -> None:
+        """The last thing in an orderly stop."""
+        self._keep_cursor()
+
+    def _pass_over(self, seq: int) -> None:
+        """An entry without effects: its cursor is written with the next that has some."""
+        self._position = seq
+        if seq - self._kept >= _LAZY:
+            self._keep_cursor()
+
+    def _keep_cursor(self) -> None:
+        if self._position > self._kept:
+            with self.services.client.transaction() as tx:
+                self.room.set_cursor(tx, self._position, APP)
+            self._kept = self._position
+
+    # -- keys, owner, counts ---------------------------------------------------------------------
+
+    def _say_waiting(self, room: Room) -> None:
+        """The log learns, once for each gap, that messages wait for a key.
+
+        The room can not be told: without its key nothing can be sealed for it.
+        """
+        if room.head <= self._position or not room.is_live:
+            return
+        first = next(iter(room.messages(since=self._position + 1, limit=1)), None)
+        if first is not None and first.unreadable and first.seq != self._waiting_from:
+            self._waiting_from = first.seq
+            self.services.log.warning("waiting for a key", seq=first.seq)
+
+    def _say_lost(self, entry: MessageUnreadable) -> Pending:
+        """The room learns, once for each key, that messages are lost on the bot (B4)."""
+        text = "I could not read some messages: their key never reached me. I go on from here."
+        # The same for all messages under one key: the outbox knows it from the first.
+        sid = sid_of(self.services.bot_id, self.room.id, "keys", entry.epoch)
+        return Pending(self.room.id, Text(text), sid, 1)
+
+    def _admitted(self, entry: MemberJoined) -> None:
+        with self.services.client.transaction() as tx:
+            tx.put(room_table(self.room.id), _OWNER, entry.mid)
+        if Cap.BOT not in entry.caps:
+            self.services.log.warning("not marked as a bot: invite it with the capability `bot`")
+
+    @property
+    def owner(self) -> MemberId | None:
+        """Who let the bot in; root, if that member is gone."""
+        members = {member.mid: member for member in self.room.members()}
+        raw = self.vault.get(room_table(self.room.id), _OWNER)
+        if raw is not None and MemberId(raw) in members:
+            return MemberId(raw)
+        roots = (mid for mid, m in members.items() if m.role is Role.ROOT and not m.is_me)
+        return next(roots, None)
+
+    def _count(self, entry: LoggedEvent) -> None:
+        name = self.services.bot.name
+        if isinstance(entry, MessageInvalid):
+            self.services.metrics.malformed.labels(name).inc()
+        elif isinstance(entry, MessageUnreadable):
+            self.services.metrics.undecryptable.labels(name).inc()

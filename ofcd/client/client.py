@@ -1,0 +1,503 @@
+"""The client: every room and relay of one vault, and the application's way to them (trio)."""
+
+from __future__ import annotations
+
+import random as _random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import inf
+from typing import Final, TypeVar, cast
+
+import trio
+from attrs import frozen
+
+from ofcd.client.connection import Dial, RelayConnection
+from ofcd.client.core import Core
+from ofcd.client.errors import (
+    BadInvite,
+    ClientClosed,
+    ClientError,
+    NoSuchRoom,
+    NotAllowed,
+    Offline,
+    VaultError,
+)
+from ofcd.client.events import LinkState, LinkStateChanged
+from ofcd.client.founding import found_room
+from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
+from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
+from ofcd.client.room import RoomMachine
+from ofcd.client.rooms import Room
+from ofcd.client.streams import EventHub, EventStream
+from ofcd.client.turn import Ticket, Turn
+from ofcd.client.vault import Transaction, Vault
+from ofcd.e2e.bodies import RoomInfo
+from ofcd.e2e.errors import LinkInvalid
+from ofcd.e2e.invites import InviteCode, check_address, parse_link
+from ofcd.e2e.keys import new_sid
+from ofcd.e2e.names import display_name
+from ofcd.e2e.trust import relay_fingerprint
+from ofcd.protocol.frames import ClientFrame, RelayFrame
+from ofcd.protocol.ids import InviteId, RelayId, RoomId
+from ofcd.protocol.records import Policy
+from ofcd.wire import dial as dial_relay
+
+__all__ = ["Client", "JoinInfo", "RelayInfo", "open_client"]
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long an application's request waits for its outcome, unless `open_client` says otherwise."""
+_QUEUE: Final = 1000
+
+
+@frozen
+class JoinInfo:
+    """A join under way."""
+
+    room: RoomId
+    invite_id: InviteId
+    relay_url: str
+    stage: JoinStage
+    created: int
+    """Milliseconds since 1970."""
+
+
+@frozen
+class RelayInfo:
+    """A relay of this client, and how it is reached."""
+
+    url: str
+    relay_id: RelayId | None
+    fingerprint: str
+    """Of the pinned key: to compare with what the operator publishes; "" before the first link."""
+    online: bool
+    detail: str
+    """Why it is offline."""
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_client(
+    vault: Vault,
+    *,
+    dial: Dial = dial_relay,
+    clock: Callable[[], int] = _wall_clock,
+    random: Callable[[], float] = _random.random,
+    patience: float = PATIENCE_SECONDS,
+    software: str = "ofcd",
+) -> AsyncIterator[Client]:
+    """A running client on an open vault, which stays the caller's to close.
+
+    `clock` gives milliseconds since 1970, `dial` opens a link to a URL. Links to all relays of the
+    vault's rooms are opened and kept open in the background; nothing waits for them here.
+    `patience`: seconds that a request waits for its outcome before it raises `Offline` (`join`
+    waits as long as it takes); what is queued then is not lost.
+    """
+    async with trio.open_nursery() as nursery:
+        client = Client(
+            vault,
+            nursery,
+            dial=dial,
+            clock=clock,
+            random=random,
+            patience=patience,
+            software=software,
+        )
+        try:
+            yield client
+        finally:
+            client._close()
+            nursery.cancel_scope.cancel()
+
+
+class Client:
+    """Made by `open_client`. Belongs to one trio run."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        nursery: trio.Nursery,
+        *,
+        dial: Dial,
+        clock: Callable[[], int],
+        random: Callable[[], float],
+        patience: float,
+        software: str,
+    ) -> None:
+        """Use `open_client`."""
+        self.vault = vault
+        self.patience = patience
+        self._nursery = nursery
+        self._dial = dial
+        self._clock = clock
+        self._random = random
+        self._software = software
+        self._hub = EventHub()
+        self._connections: list[RelayConnection] = []
+        self._places: dict[RoomId, RelayConnection] = {}
+        self._waiting: dict[Ticket, trio.Event] = {}
+        self._closed = False
+        self._load()
+
+    # -- rooms -----------------------------------------------------------------------------------
+
+    @property
+    def rooms(self) -> list[Room]:
+        """Every room of the vault, those left or hidden too (see `Room.status`)."""
+        return [Room(self, room) for room in self._places]
+
+    def room(self, room: RoomId) -> Room:
+        """The room with this id; raises `NoSuchRoom`."""
+        if room not in self._places:
+            raise NoSuchRoom(f"there is no room {room.hex()[:16]} in this vault")
+        return Room(self, room)
+
+    async def create_room(
+        self,
+        relay_url: str,
+        name: str,
+        *,
+        my_name: str,
+        policy: Policy | None = None,
+        relay_id: RelayId | None = None,
+        token: str = "",
+    ) -> Room:
+        """Found a room at a relay and return once it is live there.
+
+        `relay_id` pins the relay; without it, the relay's key is trusted on this first use and
+        pinned from then on (show `relays[…].fingerprint`). `token` is what a relay may ask of
+        those who found rooms. Raises `Offline`, `JoinFailed` with the relay's code, `BadInvite`
+        for an address that is none.
+        """
+        _check_url(relay_url)
+        connection = self._connect(relay_url, relay_id or self._pin_of(relay_url))
+        with _deadline(self.patience, f"no link to {relay_url}", connection):
+            await connection.up.wait()
+        ticket = Ticket("create")
+        with self._turn(connection) as turn:
+            room = found_room(
+                turn,
+                relay_url,
+                cast(RelayId, connection.relay_id),
+                my_name=display_name(my_name),
+                policy=policy,
+                token=token,
+            )
+            machine = connection.machine.add_room(turn, room)
+            machine.await_live(ticket)
+            info = RoomInfo(display_name(name))
+            machine.outbox.queue(turn.records, info, new_sid(), turn.now)
+            machine.core.save_head(turn, room_name=display_name(name))
+        self._places[room] = connection
+        await self._settled(ticket, connection)
+        return Room(self, room)
+
+    async def join(self, link: str | InviteCode, *, name: str) -> Room:
+        """Join by an invite; returns once admitted, which may take until an admitter is online.
+
+        Cancelled or restarted, the join goes on by itself (`pending_joins`). Raises `BadInvite`,
+        `JoinFailed` with the code, `NotAllowed` (already_member).
+        """
+        code = link if isinstance(link, InviteCode) else _parse(link)
+        if code.room in self._places:
+            raise NotAllowed("already_member", "this vault is in that room already")
+        connection = self._connect(code.relay_url, code.relay_id)
+        ticket = Ticket("join")
+        known = connection.machine.joins.get((code.room, code.invite_id))
+        if known is not None:
+            known.tickets.append(ticket)
+        else:
+            self._begin_join(connection, code, name, ticket)
+        connection.stir()
+        room = cast(RoomId, await self._settled(ticket, connection, inf))
+        return Room(self, room)
+
+    def _begin_join(
+        self, connection: RelayConnection, code: InviteCode, name: str, ticket: Ticket
+    ) -> None:
+        if any(room == code.room for room, _ in connection.machine.joins):
+            raise BadInvite("another invite to this room is being used already")
+        with self._turn(connection) as turn:
+            pending = PendingJoin(code.text, display_name(name), turn.now)
+            keep_join(turn.records, pending)
+            connection.machine.add_join(turn, pending).tickets.append(ticket)
+
+    @property
+    def pending_joins(self) -> list[JoinInfo]:
+        """Joins that wait for an admitter, or for a link."""
+        return [
+            JoinInfo(
+                room=join.room,
+                invite_id=join.invite.invite_id,
+                relay_url=join.invite.relay_url,
+                stage=join.pending.stage,
+                created=join.pending.created,
+            )
+            for connection in self._connections
+            for join in connection.machine.joins.values()
+        ]
+
+    def cancel_join(self, room: RoomId) -> None:
+        """Give up a pending join; the invite may be spent. Raises `NoSuchRoom`."""
+        for connection in self._connections:
+            for key in [key for key in connection.machine.joins if key[0] == room]:
+                join = connection.machine.joins.pop(key)
+                with self._turn(connection) as turn:
+                    turn.records.delete(JOINS, key[0] + key[1])
+                    for ticket in join.tickets:
+                        turn.settle(ticket, NotAllowed("cancelled", "the join was given up"))
+                return
+        raise NoSuchRoom("there is no pending join of this room")
+
+    # -- events, transactions --------------------------------------------------------------------
+
+    def events(self, *, queue: int = _QUEUE) -> EventStream:
+        """Everything that happens from now on, in all rooms; see `EventStream`."""
+        self._require_open()
+        return self._hub.listen(None, queue)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One vault transaction of the application: its own records, `Room.queue`, `set_cursor`.
+
+        All of it becomes durable together, or none of it. Do not await inside. An application's
+        tables are named `app/…`. Raises `VaultUnwritable`.
+        """
+        self._require_open()
+        with self.vault.transaction() as tx:
+            yield tx
+
+    @property
+    def relays(self) -> list[RelayInfo]:
+        """The relays of this client."""
+        return [
+            RelayInfo(
+                url=connection.url,
+                relay_id=connection.relay_id,
+                fingerprint=relay_fingerprint(connection.relay_id) if connection.relay_id else "",
+                online=connection.up.is_set(),
+                detail=connection.detail,
+            )
+            for connection in self._connections
+        ]
+
+    def retry_now(self) -> None:
+        """The network may be back: dial every relay that is waited for, at once."""
+        for connection in self._connections:
+            connection.retry_now()
+
+    # -- for rooms -------------------------------------------------------------------------------
+
+    def _machine(self, room: RoomId) -> RoomMachine:
+        self._require_open()
+        connection = self._places.get(room)
+        machine = None if connection is None else connection.machine.rooms.get(room)
+        if machine is None:
+            raise NoSuchRoom(f"there is no room {room.hex()[:16]} in this vault")
+        return machine
+
+    def _core(self, room: RoomId) -> Core:
+        return self._machine(room).core
+
+    def _connection(self, room: RoomId) -> RelayConnection:
+        self._machine(room)
+        return self._places[room]
+
+    @contextmanager
+    def _turn(self, connection: RelayConnection) -> Iterator[Turn]:
+        with self.turn(connection) as turn:
+            yield turn
+        connection.stir()
+
+    async def _settled(
+        self, ticket: Ticket, connection: RelayConnection, seconds: float | None = None
+    ) -> object:
+        """What became of a request; raises its error, or `Offline` when the time is up."""
+        seconds = self.patience if seconds is None else seconds
+        if not ticket.settled:
+            settled = self._waiting[ticket] = trio.Event()
+            try:
+                with trio.move_on_after(seconds):
+                    await settled.wait()
+            finally:
+                self._waiting.pop(ticket, None)
+        if ticket.error is not None:
+            raise ticket.error
+        if not ticket.settled:
+            raise _offline(f"{ticket.what}: no answer within {seconds:g} s", connection)
+        return ticket.value
+
+    async def _live(self, room: RoomId, seconds: float = inf) -> None:
+        """Return once the room is attached and caught up; raises why it will not be."""
+        machine = self._machine(room)
+        machine.core.check_usable()
+        if not machine.is_live:
+            ticket = Ticket("catch up")
+            machine.await_live(ticket)
+            await self._settled(ticket, self._connection(room), seconds)
+
+    async def _request(self, room: RoomId, make: Callable[[int], ClientFrame]) -> RelayFrame | None:
+        """One request on the room's link, once live; its answer, or None if the link was lost."""
+        connection, machine = self._connection(room), self._machine(room)
+        while not machine.is_live:
+            await self._live(room)
+            machine = self._machine(room)
+        ticket = Ticket("request")
+        settled = self._waiting[ticket] = trio.Event()
+        lost = connection.lost
+        with self._turn(connection) as turn:
+            turn.ask(make, lambda later, frame: later.settle(ticket, frame))
+        try:
+            async with trio.open_nursery() as nursery:
+                for event in (settled, lost):
+                    nursery.start_soon(_cancel_when, event, nursery.cancel_scope)
+        finally:
+            self._waiting.pop(ticket, None)
+        if ticket.error is not None:
+            raise ticket.error
+        return cast("RelayFrame | None", ticket.value)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("the client is closed")
+
+    # -- for connections (connection.Host) -------------------------------------------------------
+
+    @contextmanager
+    def turn(self, connection: RelayConnection) -> Iterator[Turn]:
+        """One turn on one relay's machine: its records are written, then its outcome is told."""
+        try:
+            with self.vault.transaction() as tx:
+                turn = Turn(self._clock(), tx, self._random, connection.machine)
+                yield turn
+        except BaseException:
+            # Nothing was promised: what is true is what the vault holds.
+            self._reload(connection)
+            raise
+        connection.post(turn.frames)
+        for ticket in turn.settled:
+            self._wake(ticket)
+        for room in turn.opened:
+            self._places[room] = connection
+        self._hub.tell(turn.events)
+        if turn.again:
+            connection.stir()
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self._clock()
+
+    def linked(self, connection: RelayConnection, relay_id: RelayId) -> None:
+        """Pin a relay on first use."""
+        key = connection.url.encode()
+        if self.vault.get(RELAYS, key) is None:
+            with self.vault.transaction() as tx:
+                tx.put(RELAYS, key, relay_id)
+
+    def link_changed(
+        self, connection: RelayConnection, state: LinkState, retry_at: int | None
+    ) -> None:
+        """Tell the application."""
+        event = LinkStateChanged(
+            connection.url, connection.relay_id, state, connection.detail, retry_at
+        )
+        self._hub.tell([event])
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        for room, raw in list(self.vault.items(ROOMS)):
+            identity = load(Identity, raw)
+            self._places[RoomId(room)] = self._connect(identity.relay_url, identity.relay_id)
+        joins = load_joins(self.vault)
+        for pending in joins:
+            self._connect(pending.invite.relay_url, pending.invite.relay_id)
+        for connection in self._connections:
+            self._fill(connection, joins)
+
+    def _fill(self, connection: RelayConnection, joins: list[PendingJoin]) -> None:
+        rooms = [room for room, place in self._places.items() if place is connection]
+        here = (connection.url, connection.relay_id)
+        mine = [p for p in joins if (p.invite.relay_url, p.invite.relay_id) == here]
+        connection.machine.load(self.vault, rooms, mine)
+
+    def _reload(self, connection: RelayConnection) -> None:
+        """A turn failed: its half-done changes in memory are forgotten, and the link with them."""
+        kept = {RoomId(room) for room, _ in self.vault.items(ROOMS)}
+        self._places = {room: place for room, place in self._places.items() if room in kept}
+        self._fill(connection, load_joins(self.vault))
+        connection.abort("a change could not be kept")
+        error = VaultError("the vault could not keep what this request needs; try again")
+        for ticket, settled in list(self._waiting.items()):
+            ticket.settled, ticket.error = True, error
+            settled.set()
+
+    def _connect(self, url: str, relay_id: RelayId | None) -> RelayConnection:
+        self._require_open()
+        for known in self._connections:
+            if known.url == url and (known.relay_id == relay_id or relay_id is None):
+                return known
+        connection = RelayConnection(
+            self,
+            url,
+            relay_id,
+            dial=self._dial,
+            random=self._random,
+            software=self._software,
+        )
+        self._connections.append(connection)
+        self._nursery.start_soon(connection.run)
+        return connection
+
+    def _pin_of(self, url: str) -> RelayId | None:
+        raw = self.vault.get(RELAYS, url.encode())
+        return None if raw is None else RelayId(raw)
+
+    def _wake(self, ticket: Ticket) -> None:
+        settled = self._waiting.get(ticket)
+        if settled is not None:
+            settled.set()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._hub.close()
+        for ticket, settled in list(self._waiting.items()):
+            ticket.settled, ticket.error = True, ClientClosed("the client is closed")
+            settled.set()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+@contextmanager
+def _deadline(seconds: float, what: str, connection: RelayConnection) -> Iterator[None]:
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise _offline(f"{what} within {seconds:g} s", connection) from None
+
+
+def _offline(what: str, connection: RelayConnection) -> ClientError:
+    return Offline(f"{what} ({connection.detail})" if connection.detail else what)
+
+
+def _parse(link: str) -> InviteCode:
+    try:
+        return parse_link(link)
+    except LinkInvalid as error:
+        raise BadInvite(str(error)) from None
+
+
+def _check_url(url: str) -> None:
+    try:
+        check_address(url)
+    except LinkInvalid as error:
+        raise BadInvite(str(error)) from None

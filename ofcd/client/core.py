@@ -1,0 +1,238 @@
+"""What every part of a room's machine shares: the room's state as of the last entry taken."""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+
+from ofcd.client.archive import Archive
+from ofcd.client.errors import ClientError, NotAllowed, RoomFrozen, VaultDamaged
+from ofcd.client.events import Alarm, AlarmKind, RoomStateChanged, RoomStatus
+from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
+from ofcd.client.turn import Turn
+from ofcd.client.vault import Reader
+from ofcd.e2e.errors import LogBroken
+from ofcd.e2e.keys import EpochKeys, MemberKeys
+from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
+from ofcd.e2e.view import View
+from ofcd.protocol.codes import SENTENCES, Code, Refused
+from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
+from ofcd.protocol.records import CONTROL_TYPES, Genesis
+from ofcd.protocol.room import RoomState, found
+from ofcd.themis.signed import peek
+
+__all__ = ["Core", "load_core", "refusal"]
+
+_KEY: bytes = b"key/"
+_SENDER: bytes = b"sender/"
+_EVIDENCE: bytes = b"evidence/"
+_EVIDENCE_KEPT = 32
+_FINAL = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
+
+
+@define(eq=False)
+class Core:
+    """One room in memory; everything here is also in the vault, or follows from it."""
+
+    identity: Identity
+    head: Head
+    view: View
+    """What is verified so far; immutable, and replaced only as a whole."""
+    archive: Archive
+    tables: Tables
+    names: dict[MemberId, str] = field(factory=dict)
+
+    @property
+    def room(self) -> RoomId:
+        """The room's id."""
+        return self.identity.room
+
+    @property
+    def mine(self) -> MemberKeys:
+        """This client's keys in the room."""
+        return self.view.mine
+
+    @property
+    def state(self) -> RoomState:
+        """What the control log says."""
+        return self.view.state
+
+    @property
+    def keys(self) -> EpochKeys:
+        """The room keys held."""
+        return self.view.keys
+
+    @property
+    def log(self) -> RoomLog:
+        """The room log's running hash."""
+        return self.view.log
+
+    @property
+    def me(self) -> MemberId:
+        """This client's member id."""
+        return self.mine.mid
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this client is root or co-owner now."""
+        member = self.state.members.get(self.me)
+        return member is not None and member.is_owner
+
+    # -- the head --------------------------------------------------------------------------------
+
+    def save_head(self, turn: Turn, **changes: object) -> None:
+        """Change the head, here and in the vault."""
+        self.head = evolve(self.head, **changes)  # type: ignore[arg-type]
+        turn.records.put(self.tables.state, b"head", save(self.head))
+
+    def set_status(self, turn: Turn, status: RoomStatus, code: str = "") -> None:
+        """Change what can be done in the room, and say so. A final status stays."""
+        if self.head.status in _FINAL or (self.head.status, self.head.code) == (status, code):
+            return
+        self.save_head(turn, status=status, code=code)
+        turn.tell(RoomStateChanged(self.room, status, code))
+
+    def vouch(self, turn: Turn, seq: int, log: Hash32) -> None:
+        """Someone says that the log's running hash after `seq` is `log`: to be checked there."""
+        if self.head.vouched_log is None:
+            self.save_head(turn, vouched_seq=seq, vouched_log=log)
+
+    def freeze(self, turn: Turn, kind: AlarmKind, broken: LogBroken) -> None:
+        """Fork evidence: keep it, say so, and send nothing more in this room."""
+        self.keep_evidence(turn, broken.evidence)
+        self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
+        turn.tell(Alarm(self.room, kind, str(broken), broken.seq))
+
+    def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> None:
+        """Keep what someone signed and can not be true: the first pieces, which tell enough."""
+        kept = sum(1 for _ in turn.records.items(self.tables.state, _EVIDENCE, b"evidence0"))
+        for number, envelope in enumerate(envelopes[: _EVIDENCE_KEPT - kept], start=kept):
+            turn.records.put(self.tables.state, number_key(number, _EVIDENCE), envelope)
+
+    def evidence(self, records: Reader) -> list[bytes]:
+        """The envelopes kept by `keep_evidence`."""
+        return [raw for _, raw in records.items(self.tables.state, _EVIDENCE, b"evidence0")]
+
+    # -- keys and senders --------------------------------------------------------------------------
+
+    def adopt(self, turn: Turn, keys: EpochKeys) -> None:
+        """Take these keys for the ones held, in the vault too."""
+        held = {key for key, _ in turn.records.items(self.tables.state, _KEY, b"key0")}
+        wanted = {number_key(epoch, _KEY): key for epoch, key in keys.keys.items()}
+        for record_id in held - wanted.keys():
+            turn.records.delete(self.tables.state, record_id)
+        for record_id in wanted.keys() - held:
+            turn.records.put(self.tables.state, record_id, wanted[record_id])
+        self.view = evolve(self.view, keys=keys)
+
+    def save_sender(self, turn: Turn, mid: MemberId) -> None:
+        """Keep a sender's chain and name."""
+        head = self.view.senders.heads.get(mid)
+        kept = Sender(name=self.names.get(mid, ""))
+        if head is not None:
+            kept = evolve(
+                kept,
+                counter=head.counter,
+                last=head.event_id,
+                sid=head.sid,
+                voided=head.voided,
+                certain=head.certain,
+            )
+        turn.records.put(self.tables.state, _SENDER + mid, save(kept))
+
+    # -- what may be done --------------------------------------------------------------------------
+
+    def check_usable(self) -> None:
+        """Raises `RoomFrozen` or `NotAllowed` where nothing can be sent any more."""
+        if self.head.status is RoomStatus.FROZEN:
+            raise RoomFrozen(f"this room is frozen ({self.head.code}): see its evidence")
+        if self.head.status in _FINAL:
+            raise refusal(self.head.code or self.head.status.value)
+
+    def checked_hash(self, records: Reader, seq: int) -> Hash32 | None:
+        """The running hash after entry `seq`, from memory or the archive."""
+        known = self.log.hash_at(seq)
+        if known is not None:
+            return known
+        return self.archive.hash_at(records, seq)
+
+    def next_own(self) -> tuple[int, EventId]:
+        """Counter and `prev` of this client's next event."""
+        last = self.head.last
+        return self.head.counter + 1, EventId(self.room) if last is None else last
+
+
+def refusal(code: str) -> ClientError:
+    """`NotAllowed` with the protocol's sentence for this code."""
+    try:
+        return NotAllowed(code, SENTENCES[Code(code)])
+    except ValueError:
+        return NotAllowed(code, f"this is not possible in this room ({code})")
+
+
+# -- from the vault ----------------------------------------------------------------------------
+
+
+def load_core(records: Reader, room: RoomId) -> Core:
+    """The room as the vault has it. Its history stays closed, but for the control log."""
+    tables = Tables(room)
+    raw_identity, raw_head = records.get(ROOMS, room), records.get(tables.state, b"head")
+    if raw_identity is None or raw_head is None:
+        raise VaultDamaged(f"the vault has lost the state of room {room.hex()}")
+    identity, head = load(Identity, raw_identity), load(Head, raw_head)
+    mine = identity.mine
+    archive = Archive(room, mine.mid)
+    heads, names = _load_senders(records, tables)
+    seq, log = max(head.seq, 0), head.log or Hash32(room)
+    recent = archive.hashes(records, seq - WINDOW, seq) if head.begun else ()
+    view = View(
+        mine=mine,
+        state=_replay(records, archive, room, head.ctl_seq),
+        keys=EpochKeys(identity.nonce, _load_keys(records, tables)),
+        log=RoomLog.resumed(room, seq, log, recent, head.start),
+        senders=Senders(room, heads),
+    )
+    return Core(
+        identity=identity, head=head, view=view, archive=archive, tables=tables, names=names
+    )
+
+
+def _load_keys(records: Reader, tables: Tables) -> dict[int, bytes]:
+    return {
+        int.from_bytes(key[len(_KEY) :], "big"): value
+        for key, value in records.items(tables.state, _KEY, b"key0")
+    }
+
+
+def _load_senders(
+    records: Reader, tables: Tables
+) -> tuple[dict[MemberId, SenderHead], dict[MemberId, str]]:
+    heads: dict[MemberId, SenderHead] = {}
+    names: dict[MemberId, str] = {}
+    for key, raw in records.items(tables.state, _SENDER, b"sender0"):
+        mid, kept = MemberId(key[len(_SENDER) :]), load(Sender, raw)
+        if kept.name:
+            names[mid] = kept.name
+        if kept.last is not None and kept.sid is not None:
+            heads[mid] = SenderHead(kept.counter, kept.last, kept.sid, kept.voided, kept.certain)
+    return heads, names
+
+
+def _replay(records: Reader, archive: Archive, room: RoomId, ctl_seq: int) -> RoomState:
+    """The control log's state; each record was verified before it was kept, so only its rules."""
+    damaged = VaultDamaged(f"the vault has lost part of the control log of room {room.hex()}")
+    state: RoomState | None = None
+    for seq, envelope in archive.chain(records):
+        if seq > ctl_seq:
+            break
+        signed = peek(envelope)
+        record = signed.record
+        try:
+            if state is None and isinstance(record, Genesis):
+                state = found(record, signed.payload)
+            elif state is not None and isinstance(record, CONTROL_TYPES):
+                state = state.apply(record, signed.event_id, seq)
+        except Refused:
+            raise damaged from None
+    if state is None or state.room != room or state.seq != ctl_seq:
+        raise damaged
+    return state

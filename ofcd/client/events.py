@@ -1,0 +1,431 @@
+"""What the client core tells its application.
+
+Two kinds. *Logged* events stand in the room's log: each has a `seq`, they come in order, exactly
+one for each entry that concerns a person, and `Room.events_since(cursor)` gives them again.
+*Live* events (signals, key trouble, alarms, state) are told once, to whoever listens.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from ofcd.e2e.bodies import Via
+from ofcd.protocol.ids import EventId, InviteId, MemberId, RelayId, RoomId, Sid
+from ofcd.protocol.records import Cap, Role
+
+__all__ = [
+    "Alarm",
+    "AlarmKind",
+    "AppEvent",
+    "FileInfo",
+    "HandedOver",
+    "HandoverOffered",
+    "HistoryGap",
+    "InviteClosed",
+    "InviteOpened",
+    "JoinAsked",
+    "JoinStateChanged",
+    "KeyFound",
+    "KeyMissing",
+    "LinkState",
+    "LinkStateChanged",
+    "LiveEvent",
+    "LoggedEvent",
+    "MemberJoined",
+    "MemberLeft",
+    "Message",
+    "MessageAccepted",
+    "MessageEdited",
+    "MessageFailed",
+    "MessageInvalid",
+    "MessageReacted",
+    "MessageReceived",
+    "MessageRedacted",
+    "MessageUnreadable",
+    "NameChanged",
+    "RoleChanged",
+    "RoomFounded",
+    "RoomRenamed",
+    "RoomStateChanged",
+    "RoomStatus",
+    "Rotated",
+    "SignalReceived",
+    "Via",
+]
+
+
+def _size(value: str) -> str:
+    """What people wrote does not show in a repr, and so in no application's log."""
+    return f"<{len(value)}>"
+
+
+@frozen
+class FileInfo:
+    """An attachment, as its sender describes it: name and type are untrusted."""
+
+    name: str
+    media_type: str
+    size: int
+    """Bytes."""
+
+
+@frozen
+class Message:
+    """One message of the room as it reads now: edited, redacted, reacted to."""
+
+    room: RoomId
+    seq: int
+    event_id: EventId
+    mid: MemberId
+    name: str
+    """The sender's display name at the time; anyone may take any name, only `mid` is proven."""
+    ts: int
+    """The sender's clock, milliseconds since 1970."""
+    sid: Sid
+    text: str = field(default="", repr=_size)
+    format: str = "plain"
+    """How the text is to be shown: `plain` or `markdown-lite`."""
+    file: FileInfo | None = None
+    """An attachment; `text` is then its caption."""
+    via: Via | None = None
+    """Where a bridge says it comes from: the bridge's word, proven by nobody."""
+    hops: int = 0
+    """How many bots it has passed through."""
+    reply_to: EventId | None = None
+    thread: EventId | None = None
+    mentions: tuple[MemberId, ...] = ()
+    edited: bool = False
+    redacted_by: MemberId | None = None
+    reactions: tuple[tuple[str, tuple[MemberId, ...]], ...] = ()
+    mine: bool = False
+    unreadable: str = ""
+    """Why there is nothing to read: a code, or "" for a readable message."""
+
+
+# -- logged ----------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class _Logged:
+    room: RoomId
+    seq: int
+    event_id: EventId
+    mid: MemberId
+    """Who did it."""
+    ts: int
+    """That member's clock, milliseconds since 1970."""
+
+
+@frozen(kw_only=True)
+class RoomFounded(_Logged):
+    """The room began."""
+
+
+@frozen(kw_only=True)
+class MessageReceived(_Logged):
+    """A message (of anyone, you included: see `message.mine`)."""
+
+    message: Message
+
+
+@frozen(kw_only=True)
+class MessageEdited(_Logged):
+    """A message was changed by its sender; `message` is how it reads now."""
+
+    message: Message
+
+
+@frozen(kw_only=True)
+class MessageRedacted(_Logged):
+    """A message was taken back, by its sender or an owner."""
+
+    target: EventId
+    target_seq: int
+
+
+@frozen(kw_only=True)
+class MessageReacted(_Logged):
+    """A reaction was set or withdrawn."""
+
+    target: EventId
+    target_seq: int
+    reaction: str
+    withdrawn: bool = False
+
+
+@frozen(kw_only=True)
+class MessageInvalid(_Logged):
+    """An entry that failed a check: shown as a marker, never as the claimed sender's words."""
+
+    reason: str
+
+
+@frozen(kw_only=True)
+class MessageUnreadable(_Logged):
+    """A message whose key never came (or not in time): a marker in its place."""
+
+    epoch: int
+
+
+@frozen(kw_only=True)
+class NameChanged(_Logged):
+    """A member's display name is another one now."""
+
+    name: str
+    before: str
+
+
+@frozen(kw_only=True)
+class RoomRenamed(_Logged):
+    """The room's name or topic is another one now."""
+
+    name: str
+    topic: str
+    before: str
+
+
+@frozen(kw_only=True)
+class HandoverOffered(_Logged):
+    """Root asks `to` to become root; `Room.accept_handover` does."""
+
+    to: MemberId
+
+
+@frozen(kw_only=True)
+class MemberJoined(_Logged):
+    """`member` was admitted, by `mid`."""
+
+    member: MemberId
+    role: Role
+    caps: frozenset[Cap]
+
+
+@frozen(kw_only=True)
+class MemberLeft(_Logged):
+    """`members` are gone: by themselves, or evicted by `mid` (who also renewed the key)."""
+
+    members: tuple[MemberId, ...]
+    evicted: bool
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class RoleChanged(_Logged):
+    """`member` has another role or other capabilities, given by `mid`."""
+
+    member: MemberId
+    role: Role
+    caps: frozenset[Cap]
+
+
+@frozen(kw_only=True)
+class HandedOver(_Logged):
+    """`to` is root now; `mid`, who was, is a co-owner."""
+
+    to: MemberId
+
+
+@frozen(kw_only=True)
+class Rotated(_Logged):
+    """A new room key; `boxed` where it was handed to each member anew."""
+
+    epoch: int
+    boxed: bool
+
+
+@frozen(kw_only=True)
+class InviteOpened(_Logged):
+    """An invite was made."""
+
+    invite_id: InviteId
+    role: Role
+    caps: frozenset[Cap]
+
+
+@frozen(kw_only=True)
+class InviteClosed(_Logged):
+    """An invite was cancelled."""
+
+    invite_id: InviteId
+
+
+LoggedEvent = (
+    RoomFounded
+    | MessageReceived
+    | MessageEdited
+    | MessageRedacted
+    | MessageReacted
+    | MessageInvalid
+    | MessageUnreadable
+    | NameChanged
+    | RoomRenamed
+    | MemberJoined
+    | MemberLeft
+    | RoleChanged
+    | HandoverOffered
+    | HandedOver
+    | Rotated
+    | InviteOpened
+    | InviteClosed
+)
+
+
+# -- live ------------------------------------------------------------------------------------------
+
+
+class AlarmKind(StrEnum):
+    """What an alarm is about."""
+
+    FORK = "fork"
+    HUB_BEHIND = "hub_behind"
+    HUB_MISBEHAVES = "hub_misbehaves"
+    SENDER_FORK = "sender_fork"
+    KEY_MISMATCH = "key_mismatch"
+    INVITE_CONTESTED = "invite_contested"
+    JOIN_ABANDONED = "join_abandoned"
+    KEY_OLD = "key_old"
+
+
+@frozen
+class Alarm:
+    """Something a person should know of; `text` says what and what to do."""
+
+    room: RoomId
+    kind: AlarmKind
+    text: str
+    seq: int | None = None
+
+
+@frozen
+class KeyMissing:
+    """From `seq` on messages can not be read until epoch `epoch`'s key comes; it is asked for."""
+
+    room: RoomId
+    epoch: int
+    seq: int
+
+
+@frozen
+class KeyFound:
+    """The key came: `recovered` messages were read, `lost` ones never will be."""
+
+    room: RoomId
+    epoch: int
+    recovered: int
+    lost: int
+
+
+@frozen
+class HistoryGap:
+    """The relay no longer keeps entries `start` to `end` - 1; they are not in this archive."""
+
+    room: RoomId
+    start: int
+    end: int
+
+
+@frozen
+class SignalReceived:
+    """A member's ephemeral signal (typing, presence, how far they have read)."""
+
+    room: RoomId
+    mid: MemberId
+    kind: str
+    seq: int | None = None
+
+
+@frozen
+class MessageAccepted:
+    """A queued message is in the room's log now."""
+
+    room: RoomId
+    sid: Sid
+    event_id: EventId
+    seq: int
+
+
+@frozen
+class MessageFailed:
+    """A queued message was refused for good."""
+
+    room: RoomId
+    sid: Sid
+    code: str
+    text: str
+
+
+@frozen
+class JoinAsked:
+    """A stranger with a valid invite asks in; answered automatically if this client may."""
+
+    room: RoomId
+    invite_id: InviteId
+    mid: MemberId
+
+
+@frozen
+class JoinStateChanged:
+    """A join of ours has come further: asked, answered, confirmed, admitted, or failed."""
+
+    room: RoomId
+    invite_id: InviteId
+    state: str
+    code: str = ""
+
+
+class RoomStatus(StrEnum):
+    """What can be done in a room."""
+
+    ACTIVE = "active"
+    HIDDEN = "hidden"
+    """The relay says there is no such room; keys and history stay here."""
+    FROZEN = "frozen"
+    LEFT = "left"
+    EVICTED = "evicted"
+    CLOSED = "closed"
+
+
+@frozen
+class RoomStateChanged:
+    """The room's status changed; `code` says why."""
+
+    room: RoomId
+    status: RoomStatus
+    code: str = ""
+
+
+class LinkState(StrEnum):
+    """How a relay is reached."""
+
+    OFFLINE = "offline"
+    CONNECTING = "connecting"
+    ONLINE = "online"
+
+
+@frozen
+class LinkStateChanged:
+    """The link to a relay came up or went down; `detail` says why, `retry_at` when it is tried."""
+
+    url: str
+    relay_id: RelayId | None
+    state: LinkState
+    detail: str = ""
+    retry_at: int | None = None
+
+
+LiveEvent = (
+    Alarm
+    | KeyMissing
+    | KeyFound
+    | HistoryGap
+    | SignalReceived
+    | MessageAccepted
+    | MessageFailed
+    | JoinAsked
+    | JoinStateChanged
+    | RoomStateChanged
+    | LinkStateChanged
+)
+AppEvent = LoggedEvent | LiveEvent

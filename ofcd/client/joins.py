@@ -1,0 +1,339 @@
+"""Joining a room by an invite: the joiner's half, kept through restarts (protocol.md §2.3, JOIN).
+
+LOOKUP   read the control log by the token's proof, check it, make JOIN_REQ, keep it
+ASKED    the relay holds the request for an admitter, who may be offline for days
+CONFIRMED  the answer is checked and kept, the room's key with it; JOIN_CONFIRM is sent
+(done)   admitted: the room is this client's, and attaches like any other
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from ofcd.client.archive import Archive
+from ofcd.client.backoff import Backoff
+from ofcd.client.chainpages import ChainPages
+from ofcd.client.errors import JoinFailed
+from ofcd.client.events import JoinStateChanged
+from ofcd.client.model import (
+    JOINS,
+    ROOMS,
+    Head,
+    Identity,
+    Sender,
+    Tables,
+    load,
+    number_key,
+    save,
+)
+from ofcd.client.turn import Ticket, Turn
+from ofcd.client.vault import Reader, Records
+from ofcd.e2e.chain import verify_chain
+from ofcd.e2e.errors import JoinFault, JoinRejected
+from ofcd.e2e.invites import InviteCode, parse_link
+from ofcd.e2e.joining import Joined, Joining, check_response, make_request
+from ofcd.e2e.keys import MemberKeys
+from ofcd.protocol import frames
+from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
+from ofcd.protocol.ids import InviteId, PublicKey, RoomId
+from ofcd.themis import KeyPair
+from ofcd.themis.signed import peek
+
+__all__ = ["JoinMachine", "JoinStage", "PendingJoin", "join_key_of"]
+
+_FIRST_POLL: Final = 5_000
+_LAST_POLL: Final = 120_000
+"""Milliseconds after which a joiner asks again how far its join has come, at first and in time."""
+_SPENT: Final = frozenset({Code.INVITE_UNKNOWN, Code.INVITE_USED})
+_AGAIN: Final = RETRYABLE | {Code.JOIN_NOT_READY, Code.INTERNAL}
+
+
+class JoinStage(StrEnum):
+    """How far a join of ours has come."""
+
+    LOOKUP = "lookup"
+    ASKED = "asked"
+    CONFIRMED = "confirmed"
+    ADMITTED = "admitted"
+    FAILED = "failed"
+
+
+@frozen
+class PendingJoin:
+    """A join as the vault keeps it."""
+
+    code: str = field(repr=False)
+    """The invite, in its bare text form: it holds the token."""
+    my_name: str
+    created: int
+    stage: JoinStage = JoinStage.LOOKUP
+    sign_private: bytes = field(default=b"", repr=False)
+    sign_public: PublicKey | None = None
+    enc_private: bytes = field(default=b"", repr=False)
+    enc_public: PublicKey | None = None
+    join_key: bytes = field(default=b"", repr=False)
+    request: bytes = field(default=b"", repr=False)
+    response: bytes = field(default=b"", repr=False)
+    confirm: bytes = field(default=b"", repr=False)
+
+    @property
+    def invite(self) -> InviteCode:
+        """The invite."""
+        return parse_link(self.code)
+
+    @property
+    def joining(self) -> Joining | None:
+        """What the joiner keeps until it is admitted; None before the request is made."""
+        if self.sign_public is None or self.enc_public is None:
+            return None
+        keys = MemberKeys(
+            sign=KeyPair(self.sign_private, self.sign_public),
+            encrypt=KeyPair(self.enc_private, self.enc_public),
+        )
+        return Joining(self.invite, keys, self.join_key, peek(self.request))
+
+
+def join_key_of(room: RoomId, invite_id: InviteId) -> bytes:
+    """The id of a join's record in the vault."""
+    return room + invite_id
+
+
+class JoinMachine:
+    """One join under way, on the link to its relay (sans-IO)."""
+
+    def __init__(self, pending: PendingJoin, random: Callable[[], float]) -> None:
+        """Goes on where `pending` stands."""
+        self.pending = pending
+        self.invite = pending.invite
+        self.admitted = False
+        """The room stands in the vault now: it is to be opened."""
+        self.over = False
+        self._chain = ChainPages()
+        self._answer: bytes = b""
+        """The JOIN_RESP for which the control log is being read."""
+        self._tickets: list[Ticket] = []
+        self._up = False
+        self._poll_at: int | None = None
+        self._polls = Backoff(random, first=_FIRST_POLL, longest=_LAST_POLL)
+
+    @property
+    def room(self) -> RoomId:
+        """The room to join."""
+        return self.invite.room
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        """Who waits for this join."""
+        return self._tickets
+
+    # -- the link --------------------------------------------------------------------------------
+
+    def link_up(self, turn: Turn) -> None:
+        """A link to the relay is open: ask, or ask how far it has come."""
+        self._up = True
+        if self.pending.stage is JoinStage.LOOKUP:
+            self._look_up(turn)
+        else:
+            self._ask(turn)
+
+    def link_down(self) -> None:
+        """The link is gone."""
+        self._up = False
+        self._poll_at = None
+        self._answer = b""
+
+    def deadline(self) -> int | None:
+        """When `pump` should be called, even if nothing comes in."""
+        return self._poll_at if self._up else None
+
+    def pump(self, turn: Turn) -> None:
+        """Ask again, if it is time."""
+        if self._up and not self.over and self._poll_at is not None and turn.now >= self._poll_at:
+            self._poll_at = None
+            self.link_up(turn)
+
+    # -- LOOKUP ----------------------------------------------------------------------------------
+
+    def _look_up(self, turn: Turn, start: int = 0) -> None:
+        if start == 0:
+            self._chain = ChainPages()
+        invite = self.invite
+        turn.ask(
+            lambda rid: frames.Lookup(rid, invite.room, invite.invite_id, invite.proof, start),
+            self._looked_up,
+        )
+
+    def _looked_up(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        if isinstance(frame, frames.Failure):
+            self._refused(turn, frame)
+            return
+        if not self._chain.take(frame):
+            turn.drop = "bad page"
+        elif self._chain.more:
+            self._look_up(turn, self._chain.next_seq)
+        elif self._answer:
+            self._check_answer(turn)
+        else:
+            self._make_request(turn)
+
+    def _make_request(self, turn: Turn) -> None:
+        invite = self.invite
+        try:
+            state = verify_chain(invite.room, self._chain.records)
+            joining = make_request(invite, state, home=invite.relay_id, now=turn.now)
+        except ProtocolError as error:
+            self._fail(turn, JoinFault.BAD_CHAIN.value, f"the relay shows a false room: {error}")
+            return
+        except JoinRejected as error:
+            self._fail(turn, error.fault.value, str(error))
+            return
+        self._keep(
+            turn,
+            stage=JoinStage.ASKED,
+            sign_private=joining.keys.sign.private,
+            sign_public=joining.keys.sign_key,
+            enc_private=joining.keys.encrypt.private,
+            enc_public=joining.keys.enc_key,
+            join_key=joining.join_key,
+            request=joining.request.envelope,
+        )
+        self._ask(turn)
+
+    # -- ASKED -----------------------------------------------------------------------------------
+
+    def _ask(self, turn: Turn) -> None:
+        turn.ask(lambda rid: frames.Join(rid, self.pending.request), self.status)
+
+    def status(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        """How far the relay says the join has come: asked for, or pushed."""
+        if self.over:
+            return
+        if isinstance(frame, frames.Failure):
+            self._refused(turn, frame)
+            return
+        if not isinstance(frame, frames.JoinStatus):
+            return
+        self._poll_at = turn.now + self._polls.failed()
+        if frame.record and frame.record != self.pending.response:
+            self.answered(turn, frame.record)
+        elif frame.state == frames.JoinState.ADMITTED:
+            self._admit(turn)
+        elif frame.state == frames.JoinState.ANSWERED and self.pending.confirm:
+            self._confirm(turn)
+
+    def answered(self, turn: Turn, envelope: bytes) -> None:
+        """A JOIN_RESP: check it against the control log as it stands now."""
+        if self.over or self.pending.joining is None or envelope == self.pending.response:
+            return
+        reading, self._answer = bool(self._answer), envelope
+        if not reading:
+            self._look_up(turn)
+
+    def _check_answer(self, turn: Turn) -> None:
+        joining, envelope = self.pending.joining, self._answer
+        self._answer = b""
+        if joining is None:
+            return
+        try:
+            joined = check_response(joining, self._chain.records, envelope)
+        except JoinRejected as error:
+            moved_on = error.fault is JoinFault.BAD_CHAIN and not error.alert
+            if moved_on or self.pending.confirm:
+                self._poll_at = turn.now + self._polls.failed()
+            else:
+                self._fail(turn, error.fault.value, str(error))
+            return
+        self._keep_room(turn, joining, joined)
+        self._keep(
+            turn,
+            stage=JoinStage.CONFIRMED,
+            response=envelope,
+            confirm=joined.confirm.envelope,
+        )
+        self._confirm(turn)
+
+    def _confirm(self, turn: Turn) -> None:
+        turn.ask(lambda rid: frames.JoinConfirm(rid, self.room, self.pending.confirm), self.status)
+
+    def _keep_room(self, turn: Turn, joining: Joining, joined: Joined) -> None:
+        """The room as the answer brought it; it is listed once the join is through."""
+        records, room, tables = turn.records, self.room, Tables(self.room)
+        state, welcome = joined.state, joined.welcome
+        archive = Archive(room, joining.keys.mid)
+        for seq, envelope in self._chain.records:
+            if seq <= state.seq:
+                archive.add_control(records, seq, envelope)
+        for key, _ in list(records.items(tables.state)):
+            records.delete(tables.state, key)
+        for epoch, key in joined.keys.keys.items():
+            records.put(tables.state, number_key(epoch, b"key/"), key)
+        for mid, name in welcome.names:
+            records.put(tables.state, b"sender/" + mid, save(Sender(name=name)))
+        head = Head(
+            my_name=self.pending.my_name,
+            announced=False,
+            ctl_seq=state.seq,
+            epoch_since=turn.now,
+            room_name=welcome.room_name,
+            vouched_seq=welcome.seq,
+            vouched_log=welcome.log,
+        )
+        records.put(tables.state, b"head", save(head))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _admit(self, turn: Turn) -> None:
+        joining = self.pending.joining
+        if joining is None or not self.pending.confirm:
+            return
+        invite = self.invite
+        chain = Archive(self.room, joining.keys.mid).chain(turn.records)
+        nonce = verify_chain(self.room, [next(chain)]).nonce
+        identity = Identity.of(self.room, invite.relay_url, invite.relay_id, joining.keys, nonce)
+        turn.records.put(ROOMS, self.room, save(identity))
+        self._end(turn, JoinStage.ADMITTED, "")
+        self.admitted = True
+
+    def _refused(self, turn: Turn, failure: frames.Failure) -> None:
+        if failure.code in _SPENT and self.pending.confirm:
+            # Perhaps admitted long ago: attaching will tell.
+            self._admit(turn)
+        elif failure.code in _AGAIN or self.pending.confirm:
+            # Once confirmed, these keys may be a member's: no word of the relay's ends the join.
+            self._answer = b""
+            self._poll_at = turn.now + self._polls.failed(failure.retry_after or 0)
+        else:
+            self._fail(turn, failure.code, failure.text)
+
+    def _fail(self, turn: Turn, code: str, text: str) -> None:
+        self._end(turn, JoinStage.FAILED, code)
+        for ticket in self._tickets:
+            turn.settle(ticket, JoinFailed(code, text))
+        self._tickets = []
+
+    def _end(self, turn: Turn, stage: JoinStage, code: str) -> None:
+        self.over = True
+        self.pending = evolve(self.pending, stage=stage)
+        turn.records.delete(JOINS, join_key_of(self.room, self.invite.invite_id))
+        turn.tell(JoinStateChanged(self.room, self.invite.invite_id, stage.value, code))
+
+    def _keep(self, turn: Turn, **changes: object) -> None:
+        self.pending = evolve(self.pending, **changes)  # type: ignore[arg-type]
+        keep_join(turn.records, self.pending)
+        stage = self.pending.stage.value
+        turn.tell(JoinStateChanged(self.room, self.invite.invite_id, stage))
+
+
+def keep_join(records: Records, pending: PendingJoin) -> None:
+    """Write a join to the vault."""
+    invite = pending.invite
+    records.put(JOINS, join_key_of(invite.room, invite.invite_id), save(pending))
+
+
+def load_joins(records: Reader) -> list[PendingJoin]:
+    """Every join that is under way."""
+    return [load(PendingJoin, raw) for _, raw in records.items(JOINS)]

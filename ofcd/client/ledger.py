@@ -1,0 +1,377 @@
+"""Taking what the relay delivers: every entry verified, kept, and told (protocol.md §2.3).
+
+`e2e.view` checks; here is what follows from it. An entry that fails a check becomes a visible
+marker: never dropped, never shown as the claimed sender's words. An entry whose key is missing is
+parked and opened, in order, once the key is here. What can only be a lying relay freezes the room
+and is kept as evidence.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import evolve
+
+from ofcd.client.archive import Entry, Kind
+from ofcd.client.core import Core
+from ofcd.client.events import Alarm, AlarmKind, KeyFound, KeyMissing, RoomStatus
+from ofcd.client.folding import Folder
+from ofcd.client.turn import Turn
+from ofcd.e2e import epochs
+from ofcd.e2e.chain import apply_verified, verify_chain
+from ofcd.e2e.errors import Fault, KeyRejected, LogBroken, Reason, Unreadable
+from ofcd.e2e.errors import KeyMissing as NoKey
+from ofcd.e2e.events import open_verified
+from ofcd.e2e.keys import EpochKeys
+from ofcd.e2e.log import RoomLog
+from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
+from ofcd.e2e.view import Taken, View
+from ofcd.protocol.codes import ProtocolError
+from ofcd.protocol.frames import Delivery
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey
+from ofcd.protocol.records import CONTROL_TYPES, Cap, Event, Genesis, RekeyBoxed, RekeyRoutine
+from ofcd.themis.signed import SignedRecord, peek
+
+__all__ = ["Ledger"]
+
+_ALARMS: Final = {Fault.SENDER_FORK: AlarmKind.SENDER_FORK}
+_NOT_SHOWN: Final = (Fault.REPLAY, Fault.SENDER_FORK, Fault.VOIDED)
+
+
+class Ledger:
+    """The intake of one room."""
+
+    def __init__(self, core: Core) -> None:
+        """Works on, and changes, `core`."""
+        self.core = core
+        self._folder = Folder(core)
+        self._boxes: dict[int, bytes] = {}
+        self._word: SignedHead | None = None
+        """The hub's last word, to compare with its next."""
+
+    # -- where the log begins --------------------------------------------------------------------
+
+    def begin(self, turn: Turn, start: int, log: Hash32, chain: list[tuple[int, bytes]]) -> bool:
+        """Take the control log before `start`, and the log from there on, where its hash is `log`.
+
+        For a newcomer, and where the relay no longer keeps what this client missed. False, with
+        the room frozen, if the control log does not hold.
+        """
+        core = self.core
+        if core.state.seq >= start:
+            # A newcomer's admitter vouched for a later state; the log is read from `start` on.
+            known = verify_chain(core.room, core.archive.chain(turn.records), before=start)
+            core.view = evolve(core.view, state=known)
+            core.save_head(turn, ctl_seq=known.seq)
+        for seq, envelope in chain:
+            if core.state.seq < seq < start and not self._take_old_control(turn, seq, envelope):
+                return False
+        begun = RoomLog.resumed(core.room, start - 1, log)
+        core.view = evolve(core.view, log=begun, senders=core.view.senders.after_gap())
+        for mid in core.view.senders.heads:
+            core.save_sender(turn, mid)
+        core.archive.add_hash(turn.records, start - 1, log)
+        core.save_head(turn, begun=True, start=start - 1, seq=start - 1, log=log)
+        return True
+
+    def _take_old_control(self, turn: Turn, seq: int, envelope: bytes) -> bool:
+        core = self.core
+        try:
+            state, signed = apply_verified(core.state, envelope, seq)
+        except ProtocolError as error:
+            self._freeze_unverifiable(turn, seq, envelope, error)
+            return False
+        try:
+            keys = epochs.follow(core.state, core.mine, core.keys, signed, None)
+        except (NoKey, KeyRejected):
+            keys = core.keys  # of an epoch before ours; or it will be asked for
+        self._enter(turn, evolve(core.view, state=state, keys=keys), seq, envelope)
+        return True
+
+    # -- deliveries ------------------------------------------------------------------------------
+
+    def take_box(self, seq: int, box: bytes) -> None:
+        """The key box of the boxed REKEY at `seq`, whose delivery comes next."""
+        self._boxes = {seq: box}
+
+    def take(self, turn: Turn, frame: Delivery) -> None:
+        """Take the next entry. Repeats are passed over; a gap drops the link."""
+        core, boxed = self.core, self._boxes.pop(frame.seq, None)
+        if frame.seq <= core.head.seq:
+            if boxed is not None:
+                self._take_late_box(turn, frame.seq, boxed)
+            return
+        try:
+            taken = core.view.take(frame.seq, frame.record, frame.cell, boxed)
+        except LogBroken as broken:
+            turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, str(broken), broken.seq))
+            turn.drop = broken.fault.value
+            return
+        if self._is_forked(turn, frame, taken):
+            return
+        if taken.control is not None:
+            self._take_control(turn, frame, taken, taken.control)
+        else:
+            self._take_event(turn, frame, taken)
+        core.archive.add_hash(turn.records, frame.seq, core.log.log)
+        core.save_head(turn, seq=frame.seq, log=core.log.log)
+        self._check_vouched(turn)
+
+    def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
+        """The hub's signed LOG_HEAD: what it tells others must be what it told me."""
+        core = self.core
+        try:
+            word = check_log_head(core.state, relay_key, envelope)
+        except LogBroken as broken:
+            turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, str(broken), None))
+            turn.drop = broken.fault.value
+            return
+        try:
+            if self._word is not None:
+                check_agreement(self._word, word)
+            self._word = word
+            self._compare(turn, word.head.seq, word.head.log, word.envelope)
+        except LogBroken as broken:
+            core.freeze(turn, AlarmKind.FORK, broken)
+
+    def _check_vouched(self, turn: Turn) -> None:
+        """What the admitter vouched for, and the hub's last word, once the log has come there."""
+        core = self.core
+        try:
+            if core.head.vouched_log is not None and core.head.seq >= core.head.vouched_seq:
+                vouched = core.head.vouched_log
+                core.save_head(turn, vouched_log=None)
+                self._compare(turn, core.head.vouched_seq, vouched, b"")
+            if self._word is not None and self._word.head.seq == core.head.seq:
+                word = self._word
+                self._compare(turn, word.head.seq, word.head.log, word.envelope)
+        except LogBroken as broken:
+            core.freeze(turn, AlarmKind.FORK, broken)
+
+    def _compare(self, turn: Turn, seq: int, theirs: Hash32, envelope: bytes) -> None:
+        ours = self.core.checked_hash(turn.records, seq)
+        if ours is not None and ours != theirs:
+            raise LogBroken(Fault.FORK, seq, (envelope,) if envelope else ())
+
+    def _is_forked(self, turn: Turn, frame: Delivery, taken: Taken) -> bool:
+        """Whether this delivery shows that the log is not the one others see; then it is frozen."""
+        for trouble in taken.troubles:
+            if isinstance(trouble, LogBroken) and trouble.fault is Fault.FORK:
+                self.core.freeze(turn, AlarmKind.FORK, trouble)
+                return True
+            if isinstance(trouble, ProtocolError):
+                self._freeze_unverifiable(turn, frame.seq, frame.record, trouble)
+                return True
+        return False
+
+    # -- control records -------------------------------------------------------------------------
+
+    def _take_control(
+        self, turn: Turn, frame: Delivery, taken: Taken, signed: SignedRecord
+    ) -> None:
+        core = self.core
+        for trouble in taken.troubles:
+            if isinstance(trouble, KeyRejected):
+                core.keep_evidence(turn, (frame.record,))
+                turn.tell(Alarm(core.room, AlarmKind.KEY_MISMATCH, str(trouble), frame.seq))
+            if isinstance(trouble, KeyRejected | NoKey):
+                turn.tell(KeyMissing(core.room, taken.view.state.epoch, frame.seq))
+            elif isinstance(trouble, LogBroken):
+                self._sound(turn, frame.seq, trouble)
+        record = signed.record
+        is_genesis = isinstance(record, Genesis)
+        entry = Entry(
+            seq=frame.seq,
+            event_id=signed.event_id,
+            mid=core.state.root if is_genesis else _signer(signed),
+            ts=record.ts,  # type: ignore[union-attr]  # every control record has one
+            kind=Kind.CONTROL,
+            received=turn.now,
+        )
+        self._enter(turn, taken.view, frame.seq, frame.record)
+        core.archive.add(turn.records, entry)
+        self._tell(turn, entry)
+
+    def _enter(self, turn: Turn, view: View, seq: int, envelope: bytes) -> None:
+        """The room after a control record."""
+        core = self.core
+        opens = view.state.epoch != core.state.epoch
+        core.view = view
+        core.archive.add_control(turn.records, seq, envelope)
+        if opens:
+            core.save_head(turn, ctl_seq=seq, epoch_since=turn.now)
+            self.adopt(turn, view.keys)
+        else:
+            core.save_head(turn, ctl_seq=seq)
+        if view.state.closed:
+            core.set_status(turn, RoomStatus.CLOSED, "room_closed")
+
+    def _take_late_box(self, turn: Turn, seq: int, boxed: bytes) -> None:
+        """A box below the place where this client's log begins: the key may still be wanted."""
+        core = self.core
+        known = core.archive.control(turn.records, seq)
+        record = None if known is None else known.record
+        if not isinstance(record, RekeyBoxed) or record.epoch in core.keys:
+            return
+        try:
+            keys = epochs.open_boxed_rekey(core.state, core.mine, record, boxed, core.keys)
+        except (ProtocolError, KeyRejected):
+            return  # no key from here: KEY_REQ asks for the current one
+        self.adopt(turn, self._follow_on(turn, keys, seq))
+
+    def _follow_on(self, turn: Turn, keys: EpochKeys, seq: int) -> EpochKeys:
+        """`keys` with those of routine REKEYs after `seq` that could not be opened before."""
+        for _, envelope in self.core.archive.chain(turn.records, seq + 1):
+            record = peek(envelope).record
+            if isinstance(record, RekeyRoutine) and record.epoch not in keys:
+                try:
+                    keys = epochs.open_routine_rekey(record, keys)
+                except (NoKey, KeyRejected):
+                    break
+        return keys
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _take_event(self, turn: Turn, frame: Delivery, taken: Taken) -> None:
+        core = self.core
+        core.view = taken.view
+        code = ""
+        for trouble in taken.troubles:
+            if isinstance(trouble, LogBroken):
+                self._sound(turn, frame.seq, trouble)
+                shown = trouble.fault not in _NOT_SHOWN
+                code = code if shown else trouble.fault.value
+            elif isinstance(trouble, Unreadable):
+                code = code or trouble.reason.value
+        signed = taken.event
+        if signed is None or not isinstance(signed.record, Event):
+            self._keep_marker(turn, frame, code)
+            return
+        event = signed.record
+        if not taken.repeat:
+            self._advance(turn, signed, event)
+        entry = Entry(
+            seq=frame.seq,
+            event_id=signed.event_id,
+            mid=event.mid,
+            ts=event.ts,
+            kind=Kind.SILENT if taken.repeat else Kind.INVALID,
+            received=turn.now,
+            sid=event.sid,
+            epoch=event.epoch,
+            code=code,
+            bridge=Cap.BRIDGE in core.state.member(event.mid).caps,
+        )
+        self._keep(turn, entry, taken, frame)
+
+    def _keep(self, turn: Turn, entry: Entry, taken: Taken, frame: Delivery) -> None:
+        core = self.core
+        if entry.code == Reason.MISSING_KEY.value:
+            if not core.archive.parked(turn.records):
+                turn.tell(KeyMissing(core.room, entry.epoch, entry.seq))
+            entry = evolve(entry, kind=Kind.PARKED, record=frame.record, cell=frame.cell)
+        elif entry.code == Reason.CELL_GONE.value:
+            entry = evolve(entry, kind=Kind.MESSAGE)
+        elif taken.opened is not None and not entry.code:
+            entry = self._folder.fold(turn, entry, taken.opened)
+        core.archive.add(turn.records, entry)
+        self._folder.count(turn, entry)
+        self._tell(turn, entry)
+
+    def _advance(self, turn: Turn, signed: SignedRecord, event: Event) -> None:
+        """The sender's chain has gone on, this client's own perhaps."""
+        core = self.core
+        if event.mid == core.me and event.counter > core.head.counter:
+            core.save_head(turn, counter=event.counter, last=signed.event_id, voids=())
+        core.save_sender(turn, event.mid)
+
+    def _keep_marker(self, turn: Turn, frame: Delivery, code: str) -> None:
+        """Something stands here that nobody can be said to have sent."""
+        try:
+            signed = peek(frame.record)
+        except ProtocolError as error:
+            self._freeze_unverifiable(turn, frame.seq, frame.record, error)
+            return
+        event = signed.record
+        claimed = event if isinstance(event, Event) else None
+        entry = Entry(
+            seq=frame.seq,
+            event_id=signed.event_id,
+            mid=self.core.state.root if claimed is None else claimed.mid,
+            ts=turn.now if claimed is None else claimed.ts,
+            kind=Kind.INVALID,
+            received=turn.now,
+            code=code,
+        )
+        self.core.archive.add(turn.records, entry)
+        self._tell(turn, entry)
+
+    # -- parked ----------------------------------------------------------------------------------
+
+    def adopt(self, turn: Turn, keys: EpochKeys) -> None:
+        """Take these room keys, open what waited for one of them, and forget what is outlived."""
+        self.core.adopt(turn, keys)
+        self._release(turn)
+        self.core.adopt(turn, epochs.forget_old_keys(keys, self.core.state.epoch))
+
+    def _release(self, turn: Turn) -> None:
+        """Open what waited for a key that is here now; mark what waits for one that never comes."""
+        core = self.core
+        recovered = lost = 0
+        for seq in core.archive.parked(turn.records):
+            entry = core.archive.entry(turn.records, seq)
+            if entry is None or entry.kind is not Kind.PARKED:
+                continue
+            if entry.epoch in core.keys:
+                self._open_parked(turn, entry)
+                recovered += 1
+            elif any(epoch > entry.epoch for epoch in core.keys.keys):
+                # Keys are never handed out backwards (protocol.md §2.3, KEY_REQ).
+                gone = evolve(entry, kind=Kind.UNREADABLE, code="key_lost", record=b"", cell=b"")
+                core.archive.replace(turn.records, gone)
+                self._tell(turn, gone)
+                lost += 1
+        if recovered or lost:
+            turn.tell(KeyFound(core.room, core.state.epoch, recovered, lost))
+
+    def _open_parked(self, turn: Turn, parked: Entry) -> None:
+        core = self.core
+        entry = evolve(parked, kind=Kind.INVALID, code="", record=b"", cell=b"")
+        try:
+            signed = peek(parked.record)  # verified when it came
+            opened = open_verified(core.keys, signed, parked.cell, bridge=parked.bridge)
+            entry = self._folder.fold(turn, entry, opened)
+        except Unreadable as error:
+            entry = evolve(entry, code=error.reason.value)
+        core.archive.replace(turn.records, entry)
+        self._folder.count(turn, entry)
+        self._tell(turn, entry)
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell(self, turn: Turn, entry: Entry) -> None:
+        event = self.core.archive.event(turn.records, entry)
+        if event is not None:
+            turn.tell(event)
+
+    def _sound(self, turn: Turn, seq: int, broken: LogBroken) -> None:
+        self.core.keep_evidence(turn, broken.evidence)
+        kind = _ALARMS.get(broken.fault, AlarmKind.HUB_MISBEHAVES)
+        turn.tell(Alarm(self.core.room, kind, str(broken), seq))
+
+    def _freeze_unverifiable(
+        self, turn: Turn, seq: int, envelope: bytes, error: ProtocolError
+    ) -> None:
+        """The relay put something on the log that no honest relay takes."""
+        core = self.core
+        core.keep_evidence(turn, (envelope,))
+        core.set_status(turn, RoomStatus.FROZEN, error.code)
+        text = f"the relay delivered a record that does not hold: {error}"
+        turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, text, seq))
+
+
+def _signer(signed: SignedRecord) -> MemberId:
+    record = signed.record
+    if isinstance(record, Genesis) or not isinstance(record, CONTROL_TYPES):
+        raise TypeError("not a control record with a signer")
+    return record.mid

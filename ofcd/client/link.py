@@ -1,0 +1,183 @@
+"""One relay of this client: all its rooms and joins there, on one link at a time (sans-IO).
+
+The shell opens links and hands over what comes in; each call is one turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ofcd.client.joins import JoinMachine, PendingJoin
+from ofcd.client.room import LinkFacts, RoomMachine
+from ofcd.client.turn import Handler, Turn
+from ofcd.client.vault import Reader
+from ofcd.protocol import frames
+from ofcd.protocol.codes import Code
+from ofcd.protocol.ids import InviteId, PublicKey, RoomId
+
+__all__ = ["RelayMachine"]
+
+_IN_FLIGHT: Final = 16
+"""Requests unanswered at once, until the relay says what it takes."""
+_HELD: Final = 10_000
+"""Requests that wait for others to be answered: more than all rooms of a link ask for at once."""
+
+
+class RelayMachine:
+    """This client's dealings with one relay."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        """Rooms and joins are added by `add_room` and `add_join`."""
+        self.rooms: dict[RoomId, RoomMachine] = {}
+        self.joins: dict[tuple[RoomId, InviteId], JoinMachine] = {}
+        self.welcome: frames.Welcome | None = None
+        self._random = random
+        self._facts: LinkFacts | None = None
+        self._requests: dict[int, Handler] = {}
+        self._held: deque[tuple[Callable[[int], frames.ClientFrame], Handler]] = deque()
+        self._next_rid = 1
+
+    @property
+    def is_up(self) -> bool:
+        """A link is open."""
+        return self._facts is not None
+
+    # -- rooms and joins -------------------------------------------------------------------------
+
+    def add_room(self, turn: Turn, room: RoomId) -> RoomMachine:
+        """Open a room that stands in the vault."""
+        machine = RoomMachine(turn.records, room, self._random)
+        self.rooms[room] = machine
+        if self._facts is not None:
+            machine.link_up(turn, self._facts)
+        return machine
+
+    def add_join(self, turn: Turn, pending: PendingJoin) -> JoinMachine:
+        """Go on with a join that stands in the vault."""
+        machine = JoinMachine(pending, self._random)
+        self.joins[machine.room, machine.invite.invite_id] = machine
+        if self._facts is not None:
+            machine.link_up(turn)
+        return machine
+
+    def load(self, records: Reader, rooms: list[RoomId], joins: list[PendingJoin]) -> None:
+        """Take everything from the vault, anew: after opening, and after a turn that failed."""
+        self.rooms = {room: RoomMachine(records, room, self._random) for room in rooms}
+        machines = [JoinMachine(pending, self._random) for pending in joins]
+        self.joins = {(m.room, m.invite.invite_id): m for m in machines}
+        self._forget_link()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def ask(self, turn: Turn, make: Callable[[int], frames.ClientFrame], handler: Handler) -> None:
+        """Send a request, now or when fewer are unanswered. Part of `turn.Asker`."""
+        if self._facts is None:
+            return  # asked again when a link is open
+        if len(self._requests) >= self._allowance:
+            self._held.append((make, handler))
+            if len(self._held) > _HELD:
+                turn.drop = "the relay does not answer"
+            return
+        rid = self._next_rid
+        self._next_rid += 1
+        self._requests[rid] = handler
+        turn.send(make(rid))
+
+    @property
+    def _allowance(self) -> int:
+        if self.welcome is None:
+            return _IN_FLIGHT
+        return max(1, min(_IN_FLIGHT, self.welcome.relay_limits.requests_in_flight))
+
+    def _answer(self, turn: Turn, rid: int, frame: frames.RelayFrame) -> None:
+        handler = self._requests.pop(rid, None)
+        if handler is not None:
+            handler(turn, frame)
+        while self._held and len(self._requests) < self._allowance:
+            self.ask(turn, *self._held.popleft())
+
+    # -- the link --------------------------------------------------------------------------------
+
+    def link_up(
+        self, turn: Turn, relay_key: PublicKey, transport_key: PublicKey, welcome: frames.Welcome
+    ) -> None:
+        """A link is open and the relay has said welcome."""
+        self.welcome = welcome
+        self._facts = LinkFacts(relay_key, transport_key, welcome.challenge)
+        for room in self.rooms.values():
+            room.link_up(turn, self._facts)
+        for join in list(self.joins.values()):
+            join.link_up(turn)
+
+    def link_down(self) -> None:
+        """The link is gone; what was asked on it is forgotten."""
+        self._forget_link()
+        for room in self.rooms.values():
+            room.link_down()
+        for join in self.joins.values():
+            join.link_down()
+
+    def _forget_link(self) -> None:
+        self._facts = None
+        self.welcome = None
+        self._requests.clear()
+        self._held.clear()
+
+    def receive(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        """Take one frame; `settle_turn` ends the batch."""
+        match frame:
+            case frames.Failure(rid=0):
+                turn.drop = frame.code
+            case frames.JoinAnswer(rid=0):
+                for (room, _), join in list(self.joins.items()):
+                    if room == frame.room:
+                        join.answered(turn, frame.record)
+            case frames.JoinStatus(rid=0):
+                join_machine = self.joins.get((frame.room, frame.invite_id))
+                if join_machine is not None:
+                    join_machine.status(turn, frame)
+            case (
+                frames.Delivery()
+                | frames.Box()
+                | frames.Head()
+                | frames.JoinAsked()
+                | frames.JoinConfirmed()
+                | frames.KeyAsked()
+                | frames.KeyAnswered()
+                | frames.Signalled()
+                | frames.Removed()
+            ):
+                machine = self.rooms.get(frame.room)
+                if machine is not None:
+                    machine.receive(turn, frame)
+            case frames.Welcome() | frames.FeedKey() | frames.Bulk():
+                turn.drop = Code.BAD_FRAME.value  # the session takes these in
+            case _:
+                self._answer(turn, frame.rid, frame)
+
+    def pump(self, turn: Turn) -> None:
+        """Everything that is due: after each batch, and when `deadline` has come."""
+        for key, join in list(self.joins.items()):
+            join.pump(turn)
+            if join.over:
+                del self.joins[key]
+            if join.admitted:
+                self._open_joined(turn, join)
+        for room in self.rooms.values():
+            room.pump(turn)
+
+    def _open_joined(self, turn: Turn, join: JoinMachine) -> None:
+        machine = self.add_room(turn, join.room)
+        turn.opened.append(join.room)
+        for ticket in join.tickets:
+            machine.await_live(ticket)
+
+    def deadline(self) -> int | None:
+        """When to call `pump`, even if nothing comes in."""
+        if self._facts is None:
+            return None
+        due = [room.deadline() for room in self.rooms.values()]
+        due += [join.deadline() for join in self.joins.values()]
+        return min((at for at in due if at is not None), default=None)

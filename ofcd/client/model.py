@@ -1,0 +1,193 @@
+"""What a client keeps of its rooms: plain data, and where it stands in the vault.
+
+rooms            room            -> Identity, written once
+joins            room+invite     -> a join of ours that is under way (joining.py)
+relays           relay url       -> the relay's pinned id
+room/<hex>       head            -> Head, rewritten with every batch
+                 key/<epoch>     -> a room key
+                 sender/<mid>    -> Sender
+                 out/<number>    -> Queued (outbox.py)
+                 token/<invite>  -> the token of an open invite
+                 admit/<invite>  -> an admission under way (admitting.py)
+                 drop/<blob>     -> whose attachment the relay is to forget (blobdrops.py)
+                 app/<name>      -> an application's cursor
+                 evidence/<n>    -> what a relay said that can not be true
+archive/<hex>/log     seq      -> Entry (archive.py)
+archive/<hex>/ids     event id -> seq
+archive/<hex>/chain   seq      -> control record's envelope, verbatim
+archive/<hex>/parked  seq      -> nothing: entries that wait for a key
+archive/<hex>/sids    sid      -> Sent, of own messages
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from attrs import field, frozen
+
+from ofcd.client.errors import VaultDamaged
+from ofcd.client.events import RoomStatus
+from ofcd.e2e.keys import MemberKeys
+from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
+from ofcd.protocol.codes import Malformed
+from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId, Sid
+from ofcd.themis import KeyPair
+
+__all__ = [
+    "JOINS",
+    "RELAYS",
+    "ROOMS",
+    "Head",
+    "Identity",
+    "Sender",
+    "Sent",
+    "Tables",
+    "load",
+    "number_key",
+    "save",
+]
+
+ROOMS: Final = "rooms"
+JOINS: Final = "joins"
+RELAYS: Final = "relays"
+_RECORD_BYTES: Final = 16 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+@frozen
+class Identity:
+    """Who this client is in one room, and where the room lives."""
+
+    room: RoomId
+    relay_url: str
+    relay_id: RelayId
+    sign_private: bytes = field(repr=False)
+    sign_public: PublicKey
+    enc_private: bytes = field(repr=False)
+    enc_public: PublicKey
+    nonce: Hash32
+    """The room's GENESIS nonce."""
+
+    @classmethod
+    def of(
+        cls, room: RoomId, url: str, relay_id: RelayId, mine: MemberKeys, nonce: Hash32
+    ) -> Identity:
+        """The identity made of these keys."""
+        return cls(
+            room=room,
+            relay_url=url,
+            relay_id=relay_id,
+            sign_private=mine.sign.private,
+            sign_public=mine.sign_key,
+            enc_private=mine.encrypt.private,
+            enc_public=mine.enc_key,
+            nonce=nonce,
+        )
+
+    @property
+    def mine(self) -> MemberKeys:
+        """The key pairs."""
+        return MemberKeys(
+            sign=KeyPair(self.sign_private, self.sign_public),
+            encrypt=KeyPair(self.enc_private, self.enc_public),
+        )
+
+
+@frozen
+class Head:
+    """Where this client stands in a room."""
+
+    my_name: str = ""
+    status: RoomStatus = RoomStatus.ACTIVE
+    code: str = ""
+    """Why the status is not `active`."""
+    created: bool = True
+    """The relay has GENESIS; False until it has acknowledged it to the founder."""
+    create_token: str = field(default="", repr=False)
+    announced: bool = True
+    """The others have been told `my_name`."""
+    begun: bool = False
+    """The log has a known beginning here; else control log first, then `Sync`."""
+    start: int = 0
+    """First entry that this client could verify in place."""
+    seq: int = -1
+    log: Hash32 | None = None
+    ctl_seq: int = -1
+    epoch_since: int = 0
+    counter: int = 0
+    """Own last accepted event, and its id; 0 before the first."""
+    last: EventId | None = None
+    voids: tuple[EventId, ...] = ()
+    """Own events with the next counter that the relay refused for good."""
+    room_name: str = ""
+    topic: str = ""
+    read_seq: int = -1
+    unread: int = 0
+    vouched_seq: int = -1
+    """The log position that an admitter, or the relay by an Ack, vouched for, and its running hash;
+    checked once the log has come there."""
+    vouched_log: Hash32 | None = None
+    key_request: bytes = b""
+    """Our pending KEY_REQ."""
+    key_asked: int = 0
+    offered_to: MemberId | None = None
+    """Whom we asked to become root."""
+
+
+@frozen
+class Sender:
+    """What is known of a member who spoke."""
+
+    name: str = ""
+    counter: int = 0
+    last: EventId | None = None
+    sid: Sid | None = None
+    voided: tuple[EventId, ...] = ()
+    certain: bool = True
+    """Nothing of theirs was missed since."""
+
+
+@frozen
+class Sent:
+    """Where an own message stands in the room's log."""
+
+    event_id: EventId
+    seq: int
+
+
+@frozen
+class Tables:
+    """The names of one room's tables."""
+
+    room: RoomId
+
+    @property
+    def state(self) -> str:
+        """Everything that changes; pinned."""
+        return f"room/{self.room.hex()}"
+
+    def archive(self, name: str) -> str:
+        """A table of history: log, ids, chain, parked, sids."""
+        return f"archive/{self.room.hex()}/{name}"
+
+
+def number_key(number: int, prefix: bytes = b"") -> bytes:
+    """A record id that sorts like the number."""
+    return prefix + number.to_bytes(8, "big")
+
+
+def save(value: Any) -> bytes:
+    """A record's bytes."""
+    return dump_json(unbuild(value))
+
+
+def load(cls: type[T], raw: bytes) -> T:
+    """The value in a record; raises `VaultDamaged` for one that another version wrote."""
+    try:
+        return build(cls, parse_json(raw, max_bytes=_RECORD_BYTES))
+    except Malformed as error:
+        raise VaultDamaged(
+            f"the vault holds a {cls.__name__} that this version can not read ({error}): "
+            "update this program"
+        ) from error

@@ -1,0 +1,536 @@
+"""One room of this client: the machine that wires its parts and knows how far it has come.
+
+    DOWN -> (CREATING) -> ATTACHING -> (CHAIN) -> SYNCING -> LIVE
+
+A founder's room is CREATING until the relay has its GENESIS. CHAIN reads the control log, for a
+newcomer and where the relay no longer keeps what was missed. Only LIVE rooms send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final
+
+from ofcd.client.admitting import AdmissionDesk
+from ofcd.client.backoff import Backoff
+from ofcd.client.blobdrops import BlobDrops
+from ofcd.client.chainpages import ChainPages
+from ofcd.client.controls import Change, ControlDesk, Made
+from ofcd.client.core import Core, load_core, refusal
+from ofcd.client.duties import RekeyDuty, expired_invites, next_check
+from ofcd.client.errors import JoinFailed, RelayRefused
+from ofcd.client.events import (
+    Alarm,
+    AlarmKind,
+    HistoryGap,
+    RoomStatus,
+    SignalReceived,
+)
+from ofcd.client.keydesk import KeyDesk
+from ofcd.client.ledger import Ledger
+from ofcd.client.outbox import Outbox
+from ofcd.client.turn import Ticket, Turn
+from ofcd.client.vault import Reader
+from ofcd.e2e.bodies import HandoverAccepted, Profile
+from ofcd.e2e.controls import make_attach, make_handover
+from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
+from ofcd.e2e.errors import Fault as LogFault
+from ofcd.e2e.errors import JoinRejected, LogBroken, Unreadable
+from ofcd.e2e.joining import check_admitted
+from ofcd.e2e.keys import new_sid
+from ofcd.e2e.signals import SignalKind, open_signal
+from ofcd.protocol import frames
+from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
+from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed
+from ofcd.themis.signed import SignedRecord, open_signed, peek
+
+__all__ = ["LinkFacts", "Phase", "RoomMachine"]
+
+_CURSOR_EVERY: Final = 1_000
+"""Milliseconds between two cursors told to the relay."""
+
+
+class Phase(Enum):
+    """How far this room has come on the current link."""
+
+    DOWN = auto()
+    CREATING = auto()
+    ATTACHING = auto()
+    CHAIN = auto()
+    SYNCING = auto()
+    LIVE = auto()
+    WAITING = auto()
+    """The relay can not take this room in now: it is asked again, on the same link."""
+    STOPPED = auto()
+    """Nothing more on this link: not here, frozen, or left."""
+
+
+class LinkFacts:
+    """What an ATTACH is bound to, on one link."""
+
+    def __init__(self, relay_key: PublicKey, transport_key: PublicKey, challenge: Hash32) -> None:
+        """`relay_key` is proven by the session, `challenge` came in its Welcome."""
+        self.relay_key = relay_key
+        self.transport_key = transport_key
+        self.challenge = challenge
+
+
+class RoomMachine:
+    """One room (sans-IO). Every method that takes a turn may be called in any phase."""
+
+    def __init__(self, records: Reader, room: RoomId, random: Callable[[], float]) -> None:
+        """Loads the room from the vault."""
+        self.core: Core = load_core(records, room)
+        self.phase = Phase.DOWN
+        self.ledger = Ledger(self.core)
+        self.controls = ControlDesk(self.core, random)
+        self.outbox = Outbox(self.core, records, random)
+        self.admissions = AdmissionDesk(self.core, self.controls, random)
+        self.keydesk = KeyDesk(self.core, self.ledger, self.controls)
+        self._drops = BlobDrops(self.core, records, random)
+        self._duty = RekeyDuty(self.core, random)
+        self._link: LinkFacts | None = None
+        self._chain = ChainPages()
+        self._backoff = Backoff(random, first=1_000, longest=600_000)
+        self._retry_at: int | None = None
+        self._catch_up_to = -1
+        self._cursor_told = -1
+        self._cursor_due: int | None = None
+        self._pumped_at = -1
+        self._opening: list[Ticket] = []
+
+    @property
+    def is_live(self) -> bool:
+        """Attached and caught up."""
+        return self.phase is Phase.LIVE
+
+    def await_live(self, ticket: Ticket) -> None:
+        """Settle `ticket` with the room's id once it is live, or by why it will not be."""
+        self._opening.append(ticket)
+
+    # -- the link --------------------------------------------------------------------------------
+
+    def link_up(self, turn: Turn, link: LinkFacts) -> None:
+        """A link to this room's relay is open."""
+        self._link, self._retry_at = link, None
+        head = self.core.head
+        behind = head.status is RoomStatus.FROZEN and head.code == Code.HUB_BEHIND
+        if head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN) and not behind:
+            self.phase = Phase.STOPPED
+        elif head.created:
+            self._attach(turn)
+        else:
+            self._create(turn)
+
+    def link_down(self) -> None:
+        """The link is gone."""
+        self.phase = Phase.DOWN
+        self._link = self._retry_at = None
+        self._chain = ChainPages()
+        self._cursor_due = None
+        parts = (self.outbox, self.controls, self.admissions, self.keydesk, self._drops)
+        for part in parts:
+            part.link_lost()
+
+    def _create(self, turn: Turn) -> None:
+        self.phase = Phase.CREATING
+        token = self.core.head.create_token
+        genesis = next(envelope for _, envelope in self.core.archive.chain(turn.records))
+        turn.ask(lambda rid: frames.Create(rid, token, record=genesis), self._created)
+
+    def _created(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        if self.phase is not Phase.CREATING:
+            return
+        if isinstance(frame, frames.Ack):
+            self.core.save_head(turn, created=True, create_token="")
+            self._attach(turn)
+        elif isinstance(frame, frames.Failure):
+            self._stop(turn, frame, RoomStatus.CLOSED)
+
+    def _attach(self, turn: Turn) -> None:
+        self.phase = Phase.ATTACHING
+        link = self._link
+        if link is None:
+            return
+        signed = make_attach(
+            self.core.room,
+            self.core.mine,
+            transport_key=link.transport_key,
+            relay_id=RelayId(self.core.identity.relay_id),
+            challenge=link.challenge,
+            now=turn.now,
+        )
+        turn.ask(lambda rid: frames.Attach(rid, signed.envelope), self._attached)
+
+    def _attached(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        core = self.core
+        if self.phase is not Phase.ATTACHING:
+            return  # stopped meanwhile: no answer revives what is frozen
+        if isinstance(frame, frames.Failure):
+            self._stop(turn, frame, RoomStatus.HIDDEN)
+            return
+        if not isinstance(frame, frames.Attached):
+            return
+        if core.head.begun and frame.seq < max(core.head.seq, core.head.vouched_seq):
+            self._behind(turn)
+            return
+        if core.head.begun and frame.seq == core.head.seq and frame.log != core.log.log:
+            core.freeze(turn, AlarmKind.FORK, LogBroken(LogFault.FORK, frame.seq))
+            self.phase = Phase.STOPPED
+            return
+        core.set_status(turn, RoomStatus.ACTIVE)
+        self._cursor_told = frame.cursor
+        if core.head.begun:
+            self._sync(turn)
+        else:
+            self._chain = ChainPages()
+            self._read_chain(turn, core.state.seq + 1)
+
+    def _behind(self, turn: Turn) -> None:
+        core = self.core
+        self.phase = Phase.STOPPED
+        core.set_status(turn, RoomStatus.FROZEN, Code.HUB_BEHIND.value)
+        text = "the relay has lost part of the room log: nothing is sent until it has it again"
+        turn.tell(Alarm(core.room, AlarmKind.HUB_BEHIND, text, core.head.seq))
+
+    def _stop(self, turn: Turn, failure: frames.Failure, status: RoomStatus) -> None:
+        """The relay does not want us here. Keys and history stay."""
+        if failure.code in _LATER:
+            self.phase = Phase.WAITING
+            self._retry_at = turn.now + self._backoff.failed(failure.retry_after or 0)
+            return
+        if failure.code not in _REFUSALS:
+            turn.drop = failure.code
+            return
+        self.phase = Phase.STOPPED
+        self.core.set_status(turn, status, failure.code)
+        error = JoinFailed(failure.code, failure.text)
+        for ticket in self._opening:
+            turn.settle(ticket, error)
+        self._opening.clear()
+        self.controls.fail_all(turn, RelayRefused(failure.code, failure.text))
+
+    # -- catching up -----------------------------------------------------------------------------
+
+    def _read_chain(self, turn: Turn, start: int) -> None:
+        self.phase = Phase.CHAIN
+        turn.ask(lambda rid: frames.ChainGet(rid, self.core.room, start), self._chain_page)
+
+    def _chain_page(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        if self.phase is not Phase.CHAIN:
+            return
+        if isinstance(frame, frames.Failure):
+            self._stop(turn, frame, RoomStatus.HIDDEN)
+        elif not self._chain.take(frame):
+            turn.drop = "bad page"
+        elif self._chain.more:
+            self._read_chain(turn, self._chain.next_seq)
+        else:
+            self._sync(turn)
+
+    def _sync(self, turn: Turn) -> None:
+        core = self.core
+        self.phase = Phase.SYNCING
+        self._catch_up_to = -1
+        start = core.head.seq + 1 if core.head.begun else 0
+        log = core.log.log if core.head.begun else None
+        turn.ask(lambda rid: frames.Sync(rid, core.room, start, log), self._synced)
+
+    def _synced(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        core = self.core
+        if self.phase is not Phase.SYNCING:
+            return
+        if isinstance(frame, frames.Failure):
+            self._sync_refused(turn, frame)
+            return
+        if not isinstance(frame, frames.Synced):
+            return
+        first = max(frame.start, frame.floor)
+        if not core.head.begun and first < 1:
+            turn.drop = "bad start"  # GENESIS alone is the founder's to begin with
+            return
+        if core.head.begun and first > core.head.seq + 1:
+            # The relay no longer keeps what was missed: go on by the control log.
+            turn.tell(HistoryGap(core.room, core.head.seq + 1, first))
+            core.save_head(turn, begun=False)
+            self._chain = ChainPages()
+            self._read_chain(turn, core.state.seq + 1)
+            return
+        if not core.head.begun and not self._begin(turn, first, frame.log):
+            self.phase = Phase.STOPPED
+            return
+        self._backoff.succeeded()
+        self._catch_up_to = frame.head
+        self._check_live(turn)
+
+    def _begin(self, turn: Turn, first: int, log: Hash32) -> bool:
+        """The log begins here; what the control log says of the time before is taken too."""
+        known, chain, self._chain = self.core.state.seq, self._chain.records, ChainPages()
+        if not self.ledger.begin(turn, first, log, chain):
+            return False
+        for seq, envelope in chain:
+            if known < seq < first:
+                self._control_taken(turn, peek(envelope))
+        self._check_admission(turn)
+        return True
+
+    def _control_taken(self, turn: Turn, signed: SignedRecord) -> None:
+        """A control record is verified and applied: what waits for it goes on."""
+        record = signed.record
+        if isinstance(record, CONTROL_TYPES):
+            self.admissions.control(turn, record)
+            self.controls.delivered(turn, signed.event_id)
+
+    def _check_admission(self, turn: Turn) -> None:
+        """Our own certificate names both our keys, or the admitter reads our boxes."""
+        core = self.core
+        if core.me not in core.state.members:
+            return  # not that far yet
+        try:
+            check_admitted(core.state, core.mine)
+        except JoinRejected as rejected:
+            turn.tell(Alarm(core.room, AlarmKind.KEY_MISMATCH, str(rejected)))
+            core.set_status(turn, RoomStatus.FROZEN, rejected.fault.value)
+
+    def _sync_refused(self, turn: Turn, failure: frames.Failure) -> None:
+        if failure.code == Code.HUB_BEHIND:
+            self._behind(turn)
+        elif failure.code == Code.FORK:
+            fork = LogBroken(LogFault.FORK, self.core.head.seq)
+            self.core.freeze(turn, AlarmKind.FORK, fork)
+            self.phase = Phase.STOPPED
+        else:
+            self._stop(turn, failure, RoomStatus.HIDDEN)
+
+    def _check_live(self, turn: Turn) -> None:
+        core = self.core
+        caught_up = self._catch_up_to >= 0 and core.head.seq >= self._catch_up_to
+        self._stop_if_frozen(turn)
+        if self.phase is not Phase.SYNCING or not caught_up:
+            return
+        self.phase = Phase.LIVE
+        for ticket in self._opening:
+            turn.settle(ticket, core.room)
+        self._opening.clear()
+        self._announce(turn)
+
+    def _announce(self, turn: Turn) -> None:
+        """Tell the others what we want to be called, once."""
+        core = self.core
+        member = core.state.members.get(core.me)
+        if core.head.announced or member is None or not member.may_post:
+            return
+        core.save_head(turn, announced=True)
+        if core.head.my_name:
+            self.outbox.queue(turn.records, Profile(core.head.my_name), new_sid(), turn.now)
+            turn.again = True
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def receive(self, turn: Turn, frame: frames.RelayFrame) -> None:
+        """A frame that is no answer to a request of ours."""
+        if self.phase in (Phase.DOWN, Phase.STOPPED):
+            return
+        match frame:
+            case frames.Delivery():
+                self._delivered(turn, frame)
+            case frames.Box():
+                self.ledger.take_box(frame.seq, frame.box)
+            case frames.Head():
+                if self._link is not None and self.core.head.begun:
+                    self.ledger.take_word(turn, self._link.relay_key, frame.record)
+            case frames.JoinAsked():
+                self.admissions.asked(turn, frame.record)
+            case frames.JoinConfirmed():
+                self.admissions.confirmed(turn, frame.record)
+            case frames.KeyAsked():
+                self.keydesk.asked(turn, frame.record)
+            case frames.KeyAnswered():
+                self.keydesk.answered(turn, frame.record, frame.box)
+            case frames.Signalled():
+                self._signalled(turn, frame)
+            case frames.Removed():
+                self._removed(turn, frame)
+            case _:
+                return
+        self._stop_if_frozen(turn)
+
+    def _delivered(self, turn: Turn, frame: frames.Delivery) -> None:
+        core = self.core
+        if not core.head.begun or self._catch_up_to < 0:
+            return  # of a subscription that is about to be replaced
+        before = core.head.seq
+        self.ledger.take(turn, frame)
+        if core.head.seq == before:
+            return
+        self._cursor_due = self._cursor_due or turn.now + _CURSOR_EVERY
+        signed = peek(frame.record)
+        record = signed.record
+        if isinstance(record, CONTROL_TYPES):
+            if core.state.ctl == signed.event_id:
+                if isinstance(record, Admit):
+                    self._check_admission(turn)
+                self._control_taken(turn, signed)
+        elif isinstance(record, Event) and core.head.last == signed.event_id:
+            self.outbox.delivered(turn, record.sid, signed.event_id, frame.seq)
+            if record.target is not None:
+                self._drops.look(turn.records)
+            self._handover_accepted(turn, frame.seq)
+        elif core.head.offered_to is not None:
+            self._handover_accepted(turn, frame.seq)
+        self._check_live(turn)
+
+    def _stop_if_frozen(self, turn: Turn) -> None:
+        if self.core.head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN):
+            self.phase = Phase.STOPPED
+            self.controls.fail_all(turn, refusal(self.core.head.code))
+
+    def _signalled(self, turn: Turn, frame: frames.Signalled) -> None:
+        core = self.core
+        if frame.mid == core.me or frame.mid not in core.state.members:
+            return
+        try:
+            signal = open_signal(core.room, frame.epoch, core.keys, frame.mid, frame.cell, turn.now)
+        except Unreadable:
+            return  # a hint that can not be read is no hint
+        if signal.kind is not SignalKind.UNKNOWN:
+            turn.tell(SignalReceived(core.room, frame.mid, signal.kind.value))
+
+    def _removed(self, turn: Turn, frame: frames.Removed) -> None:
+        """The relay says we are out; believed for good only with the record that says so."""
+        core = self.core
+        status = RoomStatus.HIDDEN
+        try:
+            record = peek(frame.record).record
+            if isinstance(record, RekeyBoxed | Leave) and record.room == core.room:
+                signer = core.state.member(record.mid)
+                open_signed(signer.sign_key, frame.record)
+                if isinstance(record, Leave) and record.mid == core.me:
+                    status = RoomStatus.LEFT
+                elif isinstance(record, RekeyBoxed) and core.me in record.removed:
+                    status = RoomStatus.EVICTED if signer.is_owner else status
+        except ProtocolError:
+            status = RoomStatus.HIDDEN
+        core.set_status(turn, status, frame.code)
+        self.phase = Phase.STOPPED
+        self.controls.fail_all(turn, refusal(frame.code))
+
+    # -- what is done without being asked --------------------------------------------------------
+
+    def pump(self, turn: Turn) -> None:
+        """Everything that is due: call it after each batch, and when `deadline` has come."""
+        if self._retry_at is not None and turn.now >= self._retry_at and self._link is not None:
+            self.link_up(turn, self._link)
+        if self.phase is Phase.LIVE:
+            self._stop_if_frozen(turn)
+        if self.phase is not Phase.LIVE:
+            return
+        self._pumped_at = turn.now
+        self._check_rekey(turn)
+        if self._duty.warns(turn.now):
+            turn.tell(Alarm(self.core.room, AlarmKind.KEY_OLD, _KEY_OLD))
+        for invite_id in expired_invites(self.core, turn.now):
+            self.admissions.close_invite(invite_id)
+        self.keydesk.pump(turn)
+        self.admissions.pump(turn)
+        self.controls.pump(turn)
+        self.outbox.pump(turn)
+        self._drops.pump(turn)
+        self._tell_cursor(turn)
+
+    def deadline(self) -> int | None:
+        """When `pump` should be called, even if nothing comes in."""
+        if self.phase is not Phase.LIVE:
+            return self._retry_at
+        due = [
+            self.outbox.deadline(),
+            self.controls.deadline(),
+            self.admissions.deadline(),
+            self.keydesk.deadline(),
+            self._drops.deadline(),
+            self._duty.deadline(),
+            next_check(self.core),
+            self._cursor_due,
+        ]
+        # What was due at the last pump was done then, or waits for something to come in.
+        later = (at for at in due if at is not None and at > self._pumped_at)
+        return min(later, default=None)
+
+    def _check_rekey(self, turn: Turn) -> None:
+        if self.controls.has("rekey"):
+            return
+        due = self._duty.check(turn.now)
+        if due is not RekeyDue.NO:
+            self._duty.hold(turn.now)
+            self.controls.add(Change("rekey", self._rekey_if_due))
+        elif self.admissions.wants_rekey(turn.now):
+            self.controls.add(Change("rekey", self.make_rekey))
+
+    def _rekey_if_due(self, turn: Turn) -> Made | None:
+        return self.make_rekey(turn) if self._duty.is_due(turn.now) else None
+
+    def make_rekey(self, turn: Turn) -> Made:
+        """The kind of REKEY that is next: routine, or boxed where that is due."""
+        core = self.core
+        seen = core.log.seen
+        if core.state.boxed_required or core.state.epoch not in core.keys:
+            made = make_boxed_rekey(core.state, core.mine, seen, turn.now)
+        else:
+            made = make_routine_rekey(core.state, core.mine, core.keys, seen, turn.now)
+        return Made(made.signed, made.boxes)
+
+    def _handover_accepted(self, turn: Turn, seq: int) -> None:
+        """The heir we asked has accepted: hand over."""
+        core = self.core
+        heir = core.head.offered_to
+        entry = core.archive.entry(turn.records, seq)
+        if heir is None or entry is None or entry.mid != heir:
+            return
+        content = core.archive.content(entry)
+        if not isinstance(content, HandoverAccepted):
+            return
+        core.save_head(turn, offered_to=None)
+
+        def make(later: Turn) -> Made:
+            return Made(
+                make_handover(
+                    core.state,
+                    core.mine,
+                    core.log.seen,
+                    later.now,
+                    to=heir,
+                    accept=content.accept,
+                )
+            )
+
+        self.controls.add(Change("handover", make))
+
+    def _tell_cursor(self, turn: Turn) -> None:
+        core = self.core
+        if self._cursor_due is not None and turn.now >= self._cursor_due:
+            self._cursor_due = None
+            if core.head.seq > self._cursor_told:
+                self._cursor_told = core.head.seq
+                turn.send(frames.Cursor(core.room, core.head.seq))
+
+
+_KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
+_LATER: Final = frozenset({Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL})
+"""Answers about this room alone that may be others in a while: the link serves the rest on."""
+_REFUSALS: Final = frozenset(
+    {
+        Code.NOT_FOUND,
+        Code.FORBIDDEN,
+        Code.EVICTED,
+        Code.LEFT,
+        Code.ROOM_CLOSED,
+        Code.QUOTA,
+        Code.WRONG_RELAY,
+        Code.BAD_KEY,
+        Code.BAD_RECORD,
+        Code.TOO_LARGE,
+    }
+)
+"""Answers that another attempt on another link would get too."""

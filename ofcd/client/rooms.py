@@ -1,0 +1,326 @@
+"""A room, as an application uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final, cast
+
+from ofcd.client import files
+from ofcd.client.admitting import keep_token
+from ofcd.client.controls import Change, Made
+from ofcd.client.core import refusal
+from ofcd.client.events import Message
+from ofcd.client.model import Sent
+from ofcd.client.outbox import Queued
+from ofcd.client.roomview import MemberInfo, RoomView
+from ofcd.client.turn import Ticket, Turn
+from ofcd.client.vault import Transaction
+from ofcd.e2e import bodies
+from ofcd.e2e.controls import accept_handover, make_grant, make_leave
+from ofcd.e2e.epochs import make_boxed_rekey
+from ofcd.e2e.errors import KeyMissing
+from ofcd.e2e.invites import InviteCode, make_invite
+from ofcd.e2e.keys import new_sid
+from ofcd.e2e.names import display_name
+from ofcd.e2e.signals import Signal, SignalKind, seal_signal
+from ofcd.protocol.codes import Code
+from ofcd.protocol.frames import Signal as SignalFrame
+from ofcd.protocol.ids import EventId, InviteId, MemberId, Sid
+from ofcd.protocol.records import Cap, History, Role
+
+__all__ = ["MemberInfo", "Room"]
+
+_WEEK: Final = 7 * 24 * 3_600_000
+
+
+class Room(RoomView):
+    """A handle: cheap, equal for the same room, valid as long as its client is open."""
+
+    # -- saying something ------------------------------------------------------------------------
+
+    async def send(
+        self,
+        text: str,
+        *,
+        reply_to: EventId | None = None,
+        mentions: Collection[MemberId] = (),
+        markdown: bool = False,
+        sid: Sid | None = None,
+        hops: int = 0,
+        via: bodies.Via | None = None,
+    ) -> Sent:
+        """Send a message; returns where it stands in the log, once the relay has committed it.
+
+        Raises `Offline` when that takes longer than the client's `patience`: the message stays
+        queued and is sent later; so it does when this is cancelled. Raises `RelayRefused` (for
+        good), `BodyTooLong`, `NotAllowed`, `RoomFrozen`.
+
+        The same `sid` again is the same message, however often it is sent.
+        """
+        form = bodies.TextFormat.LITE if markdown else bodies.TextFormat.PLAIN
+        content = bodies.Text(text, form, reply_to, None, tuple(mentions))
+        return await self.send_body(content, sid=sid, hops=hops, via=via)
+
+    async def send_body(
+        self,
+        content: bodies.Content,
+        *,
+        sid: Sid | None = None,
+        hops: int = 0,
+        via: bodies.Via | None = None,
+    ) -> Sent:
+        """Send any kind of content; see `send`."""
+        sid = sid or new_sid()
+        with self._client.transaction() as tx:
+            sent = self.queue(tx, content, sid=sid, hops=hops, via=via)
+        return sent or await self.wait_sent(sid)
+
+    def queue(
+        self,
+        tx: Transaction,
+        content: bodies.Content | str,
+        *,
+        sid: Sid | None = None,
+        hops: int = 0,
+        via: bodies.Via | None = None,
+    ) -> Sent | None:
+        """Queue a message in a transaction of yours: sent once, and only if that is committed.
+
+        Returns where the message is in the log if this `sid` was sent before, else None.
+        Raises as `send` does, at once.
+        """
+        machine = self._client._machine(self.id)
+        made = bodies.Text(content) if isinstance(content, str) else content
+        now = self._client.now()
+        sent = machine.outbox.queue(tx, made, sid or new_sid(), now, hops=hops, via=via)
+        tx.on_commit(self._client._connection(self.id).stir)
+        return sent
+
+    async def wait_sent(self, sid: Sid) -> Sent:
+        """Wait for a queued message to be accepted; see `send` for what is raised."""
+        machine = self._client._machine(self.id)
+        sent = machine.outbox.sent(self._client.vault, sid)
+        if sent is not None:
+            return sent
+        ticket = Ticket("send")
+        machine.outbox.await_accepted(sid, ticket)
+        connection = self._client._connection(self.id)
+        return cast(Sent, await self._client._settled(ticket, connection))
+
+    def outbox(self) -> list[Queued]:
+        """What is queued, under way or failed, in order."""
+        return self._client._machine(self.id).outbox.items
+
+    def discard(self, sid: Sid) -> bool:
+        """Drop a queued message that failed or was never sent; False if it is too late."""
+        with self._client.transaction() as tx:
+            return self._client._machine(self.id).outbox.discard(tx, sid)
+
+    async def edit(self, target: EventId, text: str) -> Sent:
+        """New words for an earlier message of yours."""
+        return await self.send_body(bodies.Edit(target, text))
+
+    async def redact(self, target: EventId, reason: str = "") -> Sent:
+        """Take a message back: your own, or (as an owner) anyone's."""
+        return await self.send_body(bodies.Redaction(target, reason))
+
+    async def react(self, target: EventId, emoji: str, *, remove: bool = False) -> Sent:
+        """Put a reaction on a message, or withdraw it."""
+        return await self.send_body(bodies.Reaction(target, emoji, remove))
+
+    async def set_name(self, name: str) -> Sent:
+        """Call yourself something else here."""
+        with self._change() as turn:
+            self._client._core(self.id).save_head(turn, my_name=display_name(name))
+        return await self.send_body(bodies.Profile(display_name(name)))
+
+    async def rename(self, name: str, topic: str = "") -> Sent:
+        """Change the room's name and topic (owners)."""
+        self._require_owner()
+        return await self.send_body(bodies.RoomInfo(display_name(name), topic))
+
+    def typing(self, kind: SignalKind = SignalKind.TYPING) -> None:
+        """Signal something ephemeral, if the room is live: never stored, never waited for."""
+        core = self._client._core(self.id)
+        if not self.is_live:
+            return
+        signal = Signal(kind, self._client.now())
+        try:
+            cell = seal_signal(self.id, core.state.epoch, core.keys, core.me, signal)
+        except KeyMissing:
+            return
+        frame = SignalFrame(self.id, core.state.epoch, cell)
+        self._client._connection(self.id).post([frame])
+
+    # -- files -----------------------------------------------------------------------------------
+
+    async def send_file(
+        self,
+        path: Path | str,
+        *,
+        name: str | None = None,
+        mime: str = "application/octet-stream",
+        caption: str = "",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Sent:
+        """Send a file: sealed chunk by chunk, then told of in a message.
+
+        `progress(done, total)` counts chunks. Raises as `send` does (`patience` is for each chunk),
+        `BadAttachment` for a file too large or changing, `OSError` for one that can not be read.
+        """
+        ref = await files.upload(self, Path(path), name, mime, caption, progress)
+        return await self.send_body(ref)
+
+    async def fetch_file(
+        self,
+        message: Message | int,
+        target: Path | str,
+        *,
+        limit: int = files.DEFAULT_LIMIT,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """Fetch the attachment of a message (or its seq), check all of it, and put it at `target`.
+
+        A directory as `target` takes the file under a safe form of its own name. Nothing is left
+        there if the file is not what its sender described (`BadAttachment`).
+        """
+        ref = self.attachment(message)
+        return await files.download(self, ref, Path(target), limit, progress)
+
+    # -- members and keys ------------------------------------------------------------------------
+
+    async def invite(
+        self,
+        *,
+        role: Role = Role.MEMBER,
+        caps: Collection[Cap] = (),
+        expires_in: int = _WEEK,
+        history: History = History.ROTATION,
+        admitters: Collection[MemberId] | None = None,
+    ) -> InviteCode:
+        """A new invite, for one person, once; `code.link()` is what to hand over.
+
+        `expires_in` is milliseconds. Whoever may answer it (by default you and every owner) must be
+        online for the joiner to get in. Raises `RelayRefused`, `NotAllowed`, `Offline`.
+        """
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made:
+            invite = make_invite(
+                core.state,
+                core.mine,
+                core.log.seen,
+                turn.now,
+                relay_url=core.identity.relay_url,
+                expires=turn.now + expires_in,
+                role=role,
+                caps=caps,
+                history=history,
+                admitters=admitters,
+            )
+            keep_token(turn.records, core, invite.code.invite_id, invite.code.token)
+            return Made(invite.signed, (), invite.code)
+
+        return cast(InviteCode, await self._ask("invite", make))
+
+    async def close_invite(self, invite_id: InviteId) -> None:
+        """Cancel an open invite."""
+        ticket = Ticket("close invite")
+        with self._change():
+            self._client._machine(self.id).admissions.close_invite(invite_id, ticket)
+        await self._client._settled(ticket, self._client._connection(self.id))
+
+    async def evict(self, *members: MemberId, reason: str = "") -> None:
+        """Remove members; in the same record everyone else gets a new key."""
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made | None:
+            there = [mid for mid in members if mid in core.state.members]
+            if not there:
+                return None
+            made = make_boxed_rekey(
+                core.state, core.mine, core.log.seen, turn.now, removed=there, reason=reason
+            )
+            return Made(made.signed, made.boxes)
+
+        for mid in members:
+            self._member(mid)
+        await self._ask("evict", make)
+
+    async def rotate(self, *, boxed: bool = False) -> int:
+        """Renew the room key; returns the new epoch. Boxed: whoever holds only old keys is out."""
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made:
+            if boxed:
+                made = make_boxed_rekey(core.state, core.mine, core.log.seen, turn.now)
+                return Made(made.signed, made.boxes)
+            return self._client._machine(self.id).make_rekey(turn)
+
+        await self._ask("rotate", make)
+        return core.state.epoch
+
+    async def grant(
+        self,
+        member: MemberId,
+        role: Role,
+        caps: Collection[Cap] = (),
+    ) -> None:
+        """Give a member this role and exactly these capabilities."""
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made:
+            return Made(
+                make_grant(
+                    core.state,
+                    core.mine,
+                    core.log.seen,
+                    turn.now,
+                    member=member,
+                    role=role,
+                    caps=caps,
+                )
+            )
+
+        await self._ask("grant", make)
+
+    async def leave(self) -> None:
+        """Leave for good; history stays here. Root must hand over first, unless alone."""
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made:
+            return Made(make_leave(core.state, core.mine, core.log.seen, turn.now))
+
+        await self._ask("leave", make)
+
+    async def hand_over(self, to: MemberId) -> Sent:
+        """Ask `to` to become root; done by itself once they accept (`HandedOver`)."""
+        core = self._client._core(self.id)
+        if core.state.root != core.me:
+            raise refusal(Code.FORBIDDEN.value)
+        self._member(to)
+        with self._change() as turn:
+            core.save_head(turn, offered_to=to)
+        return await self.send_body(bodies.HandoverOffer(to))
+
+    async def accept_handover(self) -> Sent:
+        """Accept root's offer (`HandoverOffered`)."""
+        core = self._client._core(self.id)
+        signed = accept_handover(core.state, core.mine, self._client.now())
+        return await self.send_body(bodies.HandoverAccepted(signed.envelope))
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _ask(self, what: str, make: Callable[[Turn], Made | None]) -> object:
+        machine = self._client._machine(self.id)
+        machine.core.check_usable()
+        ticket = Ticket(what)
+        machine.controls.add(Change(what, make, ticket))
+        connection = self._client._connection(self.id)
+        connection.stir()
+        return await self._client._settled(ticket, connection)
+
+    def _require_owner(self) -> None:
+        if not self._client._core(self.id).is_owner:
+            raise refusal(Code.FORBIDDEN.value)

@@ -1,0 +1,268 @@
+"""What a room is and what stands in it: the reading half of `Room`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ofcd.client.archive import Kind
+from ofcd.client.errors import NotAllowed
+from ofcd.client.events import Message, RoomStatus
+from ofcd.client.feed import LoggedEvents
+from ofcd.client.model import Tables
+from ofcd.client.streams import EventStream
+from ofcd.client.turn import Turn
+from ofcd.client.vault import Transaction
+from ofcd.e2e import bodies
+from ofcd.e2e.trust import fingerprint, room_safety_number, safety_number, short_code
+from ofcd.protocol.codes import Code, Refused
+from ofcd.protocol.ids import EventId, MemberId, RelayId, RoomId
+from ofcd.protocol.records import Cap, Policy, Role
+from ofcd.protocol.room import Invite, Member
+
+if TYPE_CHECKING:
+    from ofcd.client.client import Client  # the client imports this module
+
+__all__ = ["MemberInfo", "RoomView"]
+
+_SHOWN: Final = (Kind.MESSAGE, Kind.INVALID, Kind.PARKED, Kind.UNREADABLE)
+_QUEUE: Final = 1000
+
+
+@frozen
+class MemberInfo:
+    """A current member."""
+
+    mid: MemberId
+    name: str
+    """What this member calls itself: chosen freely, so show `mid` where it matters."""
+    role: Role
+    caps: frozenset[Cap]
+    joined_seq: int
+    is_me: bool
+    fingerprint: str
+
+
+class RoomView:
+    """The reading half of `Room`."""
+
+    def __init__(self, client: Client, room: RoomId) -> None:
+        """Use `Client.room`, `create_room` or `join`."""
+        self._client = client
+        self.id = room
+
+    def __repr__(self) -> str:
+        return f"<Room {self.id.hex()[:16]}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RoomView) and (other.id, other._client) == (self.id, self._client)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The room's name."""
+        return self._client._core(self.id).head.room_name
+
+    @property
+    def topic(self) -> str:
+        """The room's topic."""
+        return self._client._core(self.id).head.topic
+
+    @property
+    def me(self) -> MemberId:
+        """This client's member id here."""
+        return self._client._core(self.id).me
+
+    @property
+    def my_name(self) -> str:
+        """What this client calls itself here."""
+        return self._client._core(self.id).head.my_name
+
+    @property
+    def status(self) -> RoomStatus:
+        """What can be done here; `status_code` says why where it is not ACTIVE."""
+        return self._client._core(self.id).head.status
+
+    @property
+    def status_code(self) -> str:
+        """Why the status is not ACTIVE."""
+        return self._client._core(self.id).head.code
+
+    @property
+    def is_live(self) -> bool:
+        """Attached to the relay and caught up."""
+        return self._client._machine(self.id).is_live
+
+    @property
+    def policy(self) -> Policy:
+        """The room's rules."""
+        return self._client._core(self.id).state.policy
+
+    @property
+    def relay_url(self) -> str:
+        """Where the room lives."""
+        return self._client._core(self.id).identity.relay_url
+
+    @property
+    def relay_id(self) -> RelayId:
+        """The pinned relay."""
+        return self._client._core(self.id).identity.relay_id
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current room key."""
+        return self._client._core(self.id).state.epoch
+
+    @property
+    def head(self) -> int:
+        """The last log entry this client has."""
+        return self._client._core(self.id).head.seq
+
+    @property
+    def unread(self) -> int:
+        """Messages of others after the one marked read."""
+        return self._client._core(self.id).head.unread
+
+    def members(self) -> list[MemberInfo]:
+        """The current members, root first, then by joining."""
+        core = self._client._core(self.id)
+        ordered = sorted(
+            core.state.members.values(), key=lambda m: (m.role is not Role.ROOT, m.joined_seq)
+        )
+        return [self._info(member) for member in ordered]
+
+    def member(self, mid: MemberId) -> MemberInfo:
+        """One current member; raises `NotAllowed` (not_found)."""
+        return self._info(self._member(mid))
+
+    def name_of(self, mid: MemberId) -> str:
+        """What a member, or one who was, was last called; "" where nothing is known."""
+        return self._client._core(self.id).names.get(mid, "")
+
+    def invites(self) -> list[Invite]:
+        """The open invites."""
+        return list(self._client._core(self.id).state.invites.values())
+
+    def evidence(self) -> list[bytes]:
+        """Signed envelopes kept because they can not all be true."""
+        return self._client._core(self.id).evidence(self._client.vault)
+
+    async def wait_live(self) -> None:
+        """Return once the room is attached and caught up.
+
+        Raises `Offline` after the client's `patience`, `RoomFrozen`, `NotAllowed`, `JoinFailed`.
+        """
+        await self._client._live(self.id, self._client.patience)
+
+    # -- trust -----------------------------------------------------------------------------------
+
+    def safety_number(self, mid: MemberId) -> str:
+        """60 digits that you and `mid` compare over another channel: the same for both of you."""
+        return safety_number(self._client._core(self.id).state, self._own(), self._member(mid))
+
+    def short_code(self, mid: MemberId) -> str:
+        """The first 20 digits of `safety_number`, to read out loud."""
+        return short_code(self._client._core(self.id).state, self._own(), self._member(mid))
+
+    def room_safety_number(self) -> str:
+        """60 digits, the same for all who see the same members and keys."""
+        return room_safety_number(self._client._core(self.id).state)
+
+    # -- history ---------------------------------------------------------------------------------
+
+    def messages(self, *, since: int | None = None, limit: int = 50) -> list[Message]:
+        """Messages as they read now, in order: those from seq `since` on, or the last ones."""
+        core, vault = self._client._core(self.id), self._client.vault
+        found: list[Message] = []
+        entries = core.archive.entries(vault, since or 0, newest_first=since is None)
+        for entry in entries:
+            if len(found) >= limit:
+                break
+            if entry.kind in _SHOWN:
+                found.append(core.archive.message(entry))
+        return found if since is not None else found[::-1]
+
+    def message(self, event_id: EventId) -> Message | None:
+        """One message as it reads now."""
+        core = self._client._core(self.id)
+        entry = core.archive.find(self._client.vault, event_id)
+        shown = entry is not None and entry.kind in _SHOWN
+        return core.archive.message(entry) if entry is not None and shown else None
+
+    def mark_read(self, seq: int | None = None) -> None:
+        """Everything up to `seq` (default: all) is read."""
+        core = self._client._core(self.id)
+        read = core.head.seq if seq is None else min(seq, core.head.seq)
+        later = core.archive.entries(self._client.vault, read + 1)
+        unread = sum(1 for e in later if e.kind is Kind.MESSAGE and e.mid != core.me)
+        with self._change() as turn:
+            core.save_head(turn, read_seq=read, unread=unread)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def events(self, *, queue: int = _QUEUE) -> EventStream:
+        """What happens in this room from now on; see `EventStream`."""
+        return self._client._hub.listen(self.id, queue)
+
+    def events_since(
+        self, cursor: int = -1, *, give_up_after: int | None = None, follow: bool = True
+    ) -> LoggedEvents:
+        """Logged events after `cursor`, in order, each at least once; then those that come.
+
+        An event whose key is missing holds those behind it back until the key is here; with
+        `give_up_after` milliseconds `MessageUnreadable` stands in its place after that time.
+        Without `follow`, ends at the end of what is here. The cursor to keep is the last event's
+        `seq`: store it with `set_cursor` in the transaction that stores what came of the event.
+        """
+        return LoggedEvents(self._client, self.id, cursor, give_up_after, follow)
+
+    def cursor(self, app: str = "app") -> int:
+        """Where an application stands; -1 at first."""
+        raw = self._client.vault.get(Tables(self.id).state, b"app/" + app.encode())
+        return -1 if raw is None else int.from_bytes(raw, "big")
+
+    def set_cursor(self, tx: Transaction, seq: int, app: str = "app") -> None:
+        """Everything up to `seq` is done with, if this transaction is committed."""
+        tx.put(Tables(self.id).state, b"app/" + app.encode(), seq.to_bytes(8, "big"))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def attachment(self, message: Message | int) -> bodies.FileRef:
+        """The description of a message's attachment; raises `NotAllowed` (not_found)."""
+        core = self._client._core(self.id)
+        seq = message if isinstance(message, int) else message.seq
+        entry = core.archive.entry(self._client.vault, seq)
+        content = None if entry is None else core.archive.content(entry)
+        if not isinstance(content, bodies.FileRef):
+            raise NotAllowed("not_found", "this message has no attachment")
+        return content
+
+    def _info(self, member: Member) -> MemberInfo:
+        core = self._client._core(self.id)
+        return MemberInfo(
+            mid=member.mid,
+            name=core.names.get(member.mid, core.head.my_name if member.mid == core.me else ""),
+            role=member.role,
+            caps=member.caps,
+            joined_seq=member.joined_seq,
+            is_me=member.mid == core.me,
+            fingerprint=fingerprint(member),
+        )
+
+    def _member(self, mid: MemberId) -> Member:
+        try:
+            return self._client._core(self.id).state.member(mid)
+        except Refused:
+            raise NotAllowed(Code.NOT_FOUND.value, "there is no such member") from None
+
+    def _own(self) -> Member:
+        return self._member(self.me)
+
+    def _change(self) -> AbstractContextManager[Turn]:
+        return self._client._turn(self._client._connection(self.id))

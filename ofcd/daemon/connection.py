@@ -1,0 +1,355 @@
+"""One link at the relay: a reader, a sender, and the slow lane between them and the store.
+
+The reader takes messages, checks them cheaply, has signatures verified off the hub, and hands
+requests to the hub; it waits while too many are unanswered. `pump` sends what is due without a
+task switch as long as the socket takes it; the slow lane does what has to wait: a full socket, a
+reading of the store.
+
+Memory of one link beyond `ofcd.wire`'s: `outbox_bytes` of answers, one page of history, and
+`requests_in_flight` requests. Deliveries are not queued: they are read from the room's feed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ofcd.channel import ChannelError
+from ofcd.daemon.feed import Feed, Subscription, Taken
+from ofcd.protocol.codes import SENTENCES, Code, Malformed, ProtocolError
+from ofcd.protocol.frames import (
+    BlobPut,
+    Box,
+    ClientFrame,
+    Delivery,
+    Failure,
+    RelayFrame,
+    Signalled,
+    encode_frame,
+)
+from ofcd.protocol.ids import Hash32, RoomId
+from ofcd.protocol.limits import TRAILER_PARTS
+from ofcd.session import RelaySession, SessionState
+from ofcd.store import StoreError
+from ofcd.themis.errors import ThemisError
+from ofcd.wire import Closed, MessageStream
+
+if TYPE_CHECKING:
+    from ofcd.daemon.hub import Hub
+    from ofcd.relay import LinkId
+
+__all__ = ["Connection"]
+
+_BATCH_BYTES: Final = 256 * 1024
+"""About how much goes into one sealed message: large enough that one wrap serves many frames."""
+_POLICY_VIOLATION: Final = 1008
+_TRY_LATER: Final = 1013
+_LIFETIME_SECONDS: Final = 24 * 3600
+"""After a day a link is opened anew, with fresh session keys (E10)."""
+
+_WEIGHT: Final = 16 * 1024
+"""Bytes of an attachment that count as one more request under way."""
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Connection:
+    """One client's link, from its handshake to its end."""
+
+    def __init__(
+        self,
+        link: LinkId,
+        challenge: Hash32,
+        stream: MessageStream,
+        session: RelaySession,
+        hub: Hub,
+    ) -> None:
+        self.link = link
+        self.challenge = challenge
+        self.session = session
+        self._stream = stream
+        self._hub = hub
+        self._limits = hub.limits
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._page: deque[bytes] = deque()
+        self._subscriptions: dict[RoomId, tuple[Subscription, Feed]] = {}
+        self._awaited: list[Feed] = []
+        self._jobs: deque[Job] = deque()
+        self._wake = trio.Event()
+        self._unanswered: dict[int, int] = {}
+        self._in_flight = 0
+        self._unchecked: deque[ClientFrame] = deque()
+        self._checking = False
+        self._answered = trio.Event()
+        self._last_words = False
+        self._reading_scope = trio.CancelScope()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the link until it ends; raises nothing but `Closed`."""
+        first = await self._handshake()
+        if first is None:
+            return
+        self._hub.open_link(self)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._slow_lane)
+                self._reading_scope.deadline = trio.current_time() + _LIFETIME_SECONDS
+                with self._reading_scope:
+                    await self._read(first)
+                self.end(Failure(0, Code.TRY_AGAIN, "the link is a day old; open a new one"))
+                await self._say_goodbye()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._hub.close_link(self)
+
+    async def _handshake(self) -> tuple[ClientFrame, ...] | None:
+        with trio.move_on_after(self._limits.handshake_seconds):
+            try:
+                while self.session.state is not SessionState.OPEN:
+                    received = self.session.receive(await self._stream.receive())
+                    for reply in received.replies:
+                        await self._stream.send(reply)
+            except (ChannelError, ProtocolError, ThemisError) as error:
+                self._hub.metrics.handshakes.labels("refused").inc()
+                await self._stream.close(_POLICY_VIOLATION, str(error)[:100])
+                return None
+            self._hub.metrics.handshakes.labels("done").inc()
+            self._stream.max_message_bytes = self._limits.message_bytes
+            return received.frames
+        self._hub.metrics.handshakes.labels("timeout").inc()
+        await self._stream.close(_POLICY_VIOLATION, "the handshake took too long")
+        return None
+
+    async def _read(self, frames: tuple[ClientFrame, ...]) -> None:
+        """Take messages until the peer breaks a rule, is told to go, or the link is worn out."""
+        try:
+            await self._take(frames)
+            while not self._last_words and not self.session.is_worn:
+                await self._take(self.session.receive(await self._stream.receive()).frames)
+        except ProtocolError as error:
+            self.end(Failure(0, error.code, str(error)))
+        except (ChannelError, ThemisError) as error:
+            self._last_words = True  # its session is closed: nothing can be wrapped any more
+            self._clear_outbox()
+            await self._stream.close(_POLICY_VIOLATION, str(error)[:100])
+
+    async def _take(self, frames: Iterable[ClientFrame]) -> None:
+        """Queue requests to be checked; wait while too many are under way."""
+        for frame in frames:
+            while not self._has_room() and not self._last_words:
+                self._answered = trio.Event()
+                await self._answered.wait()
+            self._charge(frame)
+            self._unchecked.append(frame)
+            if not self._checking:
+                self._checking = True
+                self._nursery.start_soon(self._check)
+
+    def _has_room(self) -> bool:
+        limit = self._limits.requests_in_flight
+        return self._in_flight < limit and len(self._unchecked) < limit
+
+    async def _check(self) -> None:
+        """Hand over what is queued, all at once: one trip to a verifying thread serves it all."""
+        while self._unchecked and not self._last_words:
+            batch = list(self._unchecked)
+            self._unchecked.clear()
+            self._answered.set()
+            await self._hub.take(self, batch)
+        self._checking = False
+
+    def _charge(self, frame: ClientFrame) -> None:
+        """Count a request as under way; an attachment's chunk counts as many.
+
+        Raises `Malformed` for a number that waits for its answer already.
+        """
+        rid = rid_of(frame)
+        if rid in self._unanswered:  # else one answer would do for both
+            raise Malformed(Code.BAD_FRAME, "a request has the number of one under way")
+        if rid:
+            weight = 1 + (len(frame.chunk) // _WEIGHT if isinstance(frame, BlobPut) else 0)
+            self._unanswered[rid] = weight
+            self._in_flight += weight
+
+    async def _say_goodbye(self) -> None:
+        """Let the last words arrive, if the peer reads."""
+        with trio.move_on_after(self._limits.goodbye_seconds):
+            while self._outbox or self._stream.congested:
+                await self._stream.flush()
+                self.pump()
+            await self._stream.close(_TRY_LATER, "see the last frame")
+
+    # -- what the hub tells this link --------------------------------------------------------------
+
+    def answer(self, frame: RelayFrame) -> None:
+        """Queue the answer to a request; it goes out with the next `pump`."""
+        self._in_flight -= self._unanswered.pop(rid_of(frame), 0)
+        self._answered.set()
+        self._queue(encode_frame(frame))
+
+    def push(self, frame: RelayFrame) -> None:
+        """Queue a frame that nobody asked for. A signal is dropped if the link is behind."""
+        if isinstance(frame, Signalled) and (self._outbox or self._stream.congested):
+            return
+        self._queue(encode_frame(frame))
+
+    def push_encoded(self, frame: bytes) -> None:
+        """Queue an encoded frame that goes to many links."""
+        self._queue(frame)
+
+    def do(self, job: Job) -> None:
+        """Do this in the slow lane, in the order it was asked for."""
+        self._jobs.append(job)
+        self._wake.set()
+
+    def await_feed(self, feed: Feed) -> None:
+        """A job is to subscribe to this feed: it must be there until then."""
+        feed.awaited += 1
+        self._awaited.append(feed)
+
+    def await_no_more(self, feed: Feed) -> None:
+        """The end of one `await_feed`."""
+        self._awaited.remove(feed)
+        feed.awaited -= 1
+
+    def subscribe(self, subscription: Subscription, feed: Feed) -> None:
+        """Read this room from now on, in place of an earlier reading of it."""
+        self.unsubscribe(subscription.room)
+        self._subscriptions[subscription.room] = (subscription, feed)
+        feed.subscriptions.add(subscription)
+        self._wake.set()
+
+    def unsubscribe(self, room: RoomId) -> None:
+        """Read this room no more."""
+        held = self._subscriptions.pop(room, None)
+        if held is not None:
+            subscription, feed = held
+            feed.subscriptions.discard(subscription)
+
+    def drop(self) -> None:
+        """The link is gone: leave every room, also those that it was about to read."""
+        for feed in list(self._awaited):
+            self.await_no_more(feed)
+        for room in list(self._subscriptions):
+            self.unsubscribe(room)
+
+    def end(self, failure: Failure) -> None:
+        """Say why, and close."""
+        if not self._last_words:
+            self._last_words = True
+            self._queue(encode_frame(failure))
+            self.pump()
+            self._reading_scope.cancel()
+
+    def _queue(self, frame: bytes) -> None:
+        if self._outbox_bytes + len(frame) > self._limits.outbox_bytes and not self._last_words:
+            self._clear_outbox()
+            self.end(Failure(0, Code.STALLED, SENTENCES[Code.STALLED]))
+            return
+        self._outbox.append(frame)
+        self._outbox_bytes += len(frame)
+
+    def _clear_outbox(self) -> None:
+        self._outbox.clear()
+        self._outbox_bytes = 0
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Send all that is due and that the socket takes now; leave the rest to the slow lane."""
+        try:
+            while not self._stream.congested:
+                due = self._collect()
+                if not due.frames:
+                    break
+                self._stream.try_send(self.session.send(due.frames, due.trailer))
+                self._hub.metrics.messages.inc()
+        except (Closed, ThemisError):
+            return  # the reader learns of it, and ends the link
+        if self._stream.congested or any(feed.lags(s) for s, feed in self._reading()):
+            self._wake.set()
+
+    def _collect(self) -> Taken:
+        due = Taken()
+        frames = due.frames
+        budget = _BATCH_BYTES
+        while self._outbox and budget > 0:
+            frames.append(self._outbox.popleft())
+            self._outbox_bytes -= len(frames[-1])
+            budget -= len(frames[-1])
+        while self._page and budget > 0:
+            frames.append(self._page.popleft())
+            budget -= len(frames[-1])
+        if self._page or self._last_words:
+            return due
+        for subscription, feed in self._reading():
+            if budget <= 0 or len(due.trailer) >= TRAILER_PARTS:
+                break
+            if subscription.next_seq <= feed.head:
+                taken = feed.take(subscription, budget)
+                due.frames.extend(taken.frames)
+                due.trailer.extend(taken.trailer)
+                budget -= taken.size
+        return due
+
+    def _reading(self) -> Iterable[tuple[Subscription, Feed]]:
+        return self._subscriptions.values()
+
+    # -- the slow lane ---------------------------------------------------------------------------
+
+    async def _slow_lane(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            try:
+                await self._drain()
+                while self._jobs:
+                    await self._jobs.popleft()()
+                    await self._drain()
+                for subscription, feed in list(self._reading()):
+                    await self._catch_up(subscription, feed)
+            except Closed:
+                return  # the reader learns of it too, and ends the link
+            except StoreError:
+                self.end(Failure(0, Code.STORAGE_FAILED, SENTENCES[Code.STORAGE_FAILED]))
+                return
+            self.pump()
+
+    async def _catch_up(self, subscription: Subscription, feed: Feed) -> None:
+        """Serve from the store, page by page, until the room's feed has the rest."""
+        while self._holds(subscription) and feed.lags(subscription) and not self._last_words:
+            page = await self._hub.lookups.page(subscription)
+            if not self._holds(subscription):
+                return  # evicted, or subscribed anew, while the store was read
+            for row in page.rows:
+                if row.box:
+                    box = Box(room=subscription.room, seq=row.seq, box=row.box)
+                    self._page.append(encode_frame(box))
+                delivery = Delivery(subscription.room, row.seq, row.record, row.cell)
+                self._page.append(encode_frame(delivery))
+            subscription.next_seq = page.next_seq
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Let the peer take what waits, before there is more of it. Raises `Closed`."""
+        await self._stream.flush()
+        self.pump()
+        while (self._outbox or self._page) and not self._last_words:
+            await self._stream.flush()
+            self.pump()
+
+    def _holds(self, subscription: Subscription) -> bool:
+        held = self._subscriptions.get(subscription.room)
+        return held is not None and held[0] is subscription
+
+
+def rid_of(frame: object) -> int:
+    """The frame's request number; 0 where it has none."""
+    return getattr(frame, "rid", 0)

@@ -1,0 +1,421 @@
+"""The hub: the one task that owns the relay's state.
+
+    take   in each link's task: cheap checks, signatures verified off the hub, into the inbox
+    run    in one task: all that waits -> decide -> one commit -> effects; fan-out beside it
+
+While a commit runs, requests gather in the inbox: the next commit takes them all (group commit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import count
+from typing import Final, TypeVar
+
+import trio
+from attrs import frozen
+
+from ofcd.daemon.connection import Connection, rid_of
+from ofcd.daemon.feed import Feed, Subscriber, Subscription
+from ofcd.daemon.heads import HeadSigner
+from ofcd.daemon.limits import ConnectionLimits
+from ofcd.daemon.log import get_log
+from ofcd.daemon.lookups import Lookups
+from ofcd.daemon.metrics import Metrics
+from ofcd.daemon.verify import Verifier
+from ofcd.daemon.workers import Workers
+from ofcd.protocol.codes import SENTENCES, Code, ProtocolError, Refused
+from ofcd.protocol.frames import ClientFrame, Detach, Failure, RelayFrame, Synced
+from ofcd.protocol.ids import RoomId
+from ofcd.relay import (
+    Appended,
+    BadSnapshot,
+    Close,
+    Decision,
+    Effect,
+    Examined,
+    FindEvent,
+    FindSid,
+    LinkId,
+    Push,
+    ReadBlob,
+    ReadChain,
+    Redacted,
+    Relay,
+    Reply,
+    Subscribe,
+    Unsubscribe,
+)
+from ofcd.relay.facts import BlobDropped, LogAppended
+from ofcd.store import RetentionReport, Store, StoreError
+
+__all__ = ["Hub"]
+
+T = TypeVar("T")
+
+_INBOX: Final = 1024
+_BATCH: Final = 256
+"""Requests decided in one go: bounds how long a commit, and everyone's wait for it, can get."""
+_LINKS_PER_TURN: Final = 32
+"""Links served before other tasks get a turn."""
+_IDLE_FEEDS: Final = 256
+"""Feeds kept for rooms that nobody reads just now."""
+_TICK_SECONDS: Final = 10
+_PAUSE_FACTOR: Final = 3
+"""Delivery takes at most about a quarter of the loop's time; the rest is for what comes in."""
+_LONGEST_PAUSE_SECONDS: Final = 0.015
+"""Between two rounds of delivery, however long the first one took."""
+
+
+@frozen
+class _Request:
+    """`connection` asked for `examined`; None for the relay's own housekeeping."""
+
+    connection: Connection | None
+    examined: Examined | None
+
+
+class Hub:
+    """Owns the relay core, the feeds and the links."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        store: Store,
+        *,
+        limits: ConnectionLimits,
+        metrics: Metrics,
+        heads: HeadSigner,
+        now: Callable[[], int],
+        workers: Workers,
+    ) -> None:
+        """`now` gives milliseconds since 1970."""
+        self.limits = limits
+        self.metrics = metrics
+        self.trouble: str | None = None
+        """Why the latest commit failed; None since one worked."""
+        self.lookups = Lookups(store, limits, workers)
+        self._relay = relay
+        self._store = store
+        self._heads = heads
+        self._now = now
+        self._workers = workers
+        self._verifier = Verifier(workers)
+        self._links: dict[LinkId, Connection] = {}
+        self._feeds: dict[RoomId, Feed] = {}
+        self._loading: dict[RoomId, trio.Event] = {}
+        self._writer = trio.CapacityLimiter(1)
+        self._post, self._inbox = trio.open_memory_channel[_Request](_INBOX)
+        self._numbers = count(1)
+        self._stirred: set[Subscriber] = set()
+        self._delivery_due = trio.Event()
+        self._log = get_log()
+        metrics.rooms.set_function(lambda: relay.rooms_in_memory)
+
+    # -- links -----------------------------------------------------------------------------------
+
+    def new_link(self) -> LinkId:
+        """A number for the next link."""
+        return LinkId(next(self._numbers))
+
+    def open_link(self, connection: Connection) -> None:
+        """A link has proven its transport key."""
+        self._links[connection.link] = connection
+        self._relay.open_link(
+            connection.link, connection.session.peer, connection.challenge, self._now()
+        )
+        self.metrics.links.set(len(self._links))
+
+    def close_link(self, connection: Connection) -> None:
+        """A link is gone. Nothing of this needs to be stored."""
+        self._links.pop(connection.link, None)
+        self._stirred.discard(connection)
+        connection.drop()
+        self._relay.close_link(connection.link, self._now())
+        self.metrics.links.set(len(self._links))
+
+    async def take(self, connection: Connection, frames: Sequence[ClientFrame]) -> None:
+        """Check a client's frames, and queue them for the hub. A refusal is answered at once."""
+        passed: list[Examined] = []
+        for frame in frames:
+            self.metrics.requests.labels(type(frame).__name__).inc()
+            examined = await self._examine(connection, frame)
+            if examined is not None:
+                passed.append(examined)
+        for examined, error in await self._verifier.verify(passed):
+            if error is not None:
+                self._refuse(connection, examined.frame, error)
+            else:
+                await self._post.send(_Request(connection, examined))
+
+    async def _examine(self, connection: Connection, frame: ClientFrame) -> Examined | None:
+        """The cheap checks; None if the frame was refused."""
+        try:
+            self._relay.require_patience(connection.link, frame, self._now())
+            await self._ensure_room(frame)
+            return self._relay.examine(connection.link, frame, self._now())
+        except ProtocolError as error:
+            self._refuse(connection, frame, error)
+        except (StoreError, BadSnapshot) as error:
+            self._log.error("reading a room failed", error=str(error))
+            if rid_of(frame):
+                self._answer(connection, _storage_failed(rid_of(frame)))
+            connection.pump()
+        return None
+
+    def _refuse(self, connection: Connection, frame: ClientFrame, error: ProtocolError) -> None:
+        if error.kind is Code.BAD_SIGNATURE:
+            self._perform(self._relay.bad_signature(connection.link, self._now()).effects)
+        if rid_of(frame):
+            self._answer(connection, self._relay.failure(frame, error))
+        else:
+            self.metrics.refusals.labels(error.code).inc()
+        connection.pump()
+
+    async def _ensure_room(self, frame: ClientFrame) -> None:
+        while (room := self._relay.needs(frame)) is not None:
+            under_way = self._loading.get(room)
+            if under_way is not None:
+                await under_way.wait()
+                continue
+            self._loading[room] = trio.Event()
+            try:
+                self._relay.load(room, await self.lookups.room(room))
+            finally:
+                self._loading.pop(room).set()
+
+    async def with_writer(self, work: Callable[[], T]) -> T:
+        """Do this in a thread as the store's one writer, between two commits."""
+        return await self._workers.run(work, self._writer)
+
+    def let_go(self, report: RetentionReport) -> None:
+        """Drop from memory what retention has removed from the store."""
+        for room, floor in report.floors.items():
+            feed = self._feeds.get(room)
+            if feed is not None:
+                feed.forget_before(floor)
+        for (room, mid), size in report.freed.items():
+            self._relay.freed(room, mid, size)
+
+    # -- the hub task ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Decide, commit, deliver, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heads.run, self._publish)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._deliver)
+            async for request in self._inbox:
+                requests = [request]
+                while len(requests) < _BATCH:
+                    try:
+                        requests.append(self._inbox.receive_nowait())
+                    except trio.WouldBlock:
+                        break
+                await self._serve(requests)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(_TICK_SECONDS)
+            await self._post.send(_Request(None, None))
+
+    async def _serve(self, requests: Sequence[_Request]) -> None:
+        decided = [(request, await self._decide(request)) for request in requests]
+        facts = [fact for _, decision in decided for fact in decision.facts]
+        if facts:
+            started = trio.current_time()
+            try:
+                freed = await self.with_writer(partial(self._store.commit, facts))
+            except StoreError as error:
+                self._take_back(decided, {fact.room for fact in facts}, error)
+                return
+            self.trouble = None
+            self.metrics.commit_seconds.observe(trio.current_time() - started)
+            self.metrics.batch.observe(len(facts))
+            if dropped := [fact for fact in facts if isinstance(fact, BlobDropped)]:
+                for fact, size in zip(dropped, freed, strict=True):
+                    self._relay.freed(fact.room, fact.mid, size)
+        for _, decision in decided:
+            self._remember(decision)
+            self._perform(decision.effects)
+        if self._stirred:
+            self._delivery_due.set()
+
+    async def _decide(self, request: _Request) -> Decision:
+        if request.connection is None or request.examined is None:
+            return self._relay.tick(self._now())
+        try:
+            await self._ensure_room(request.examined.frame)
+        except (StoreError, BadSnapshot):
+            failure = _storage_failed(rid_of(request.examined.frame))
+            told = (Reply(request.connection.link, failure),) if failure.rid else ()
+            return Decision(effects=told)
+        return self._relay.decide(request.connection.link, request.examined, self._now())
+
+    def _take_back(
+        self,
+        decided: Iterable[tuple[_Request, Decision]],
+        rooms: Iterable[RoomId],
+        error: StoreError,
+    ) -> None:
+        """The commit failed: nothing was promised, so nothing is true but what the store holds."""
+        self._log.error("a commit failed; nothing was accepted", error=str(error), code=error.code)
+        self.metrics.commit_failures.inc()
+        self.trouble = str(error)
+        self._relay.forget([*rooms])
+        for request, decision in decided:
+            if request.connection is not None and request.examined is not None:
+                rid = rid_of(request.examined.frame)
+                if isinstance(request.examined.frame, Detach):  # needs no store, and was done
+                    self._perform(decision.effects)
+                elif rid:
+                    self._answer(request.connection, _storage_failed(rid))
+                request.connection.pump()
+
+    # -- effects ---------------------------------------------------------------------------------
+
+    def _remember(self, decision: Decision) -> None:
+        """Keep each feed at the running hash of its last committed entry."""
+        for fact in decision.facts:
+            if isinstance(fact, LogAppended):
+                self.metrics.events.inc()
+                feed = self._feeds.get(fact.room)
+                if feed is not None:
+                    feed.log = fact.log
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Appended():
+                    self._append(effect)
+                case Redacted():
+                    feed = self._feeds.get(effect.room)
+                    if feed is not None:
+                        feed.forget()
+                case _:
+                    connection = self._links.get(effect.link)
+                    if connection is not None:
+                        self._perform_on(connection, effect)
+                        self._stirred.add(connection)
+
+    def _append(self, effect: Appended) -> None:
+        feed = self._feeds.get(effect.room)
+        if feed is None:
+            return
+        if effect.members_changed:
+            feed.renew_key()
+        feed.append(effect.delivery, effect.boxes)
+        self._heads.mark(feed)
+        self._stirred.update(subscription.link for subscription in feed.subscriptions)
+
+    def _perform_on(
+        self,
+        connection: Connection,
+        effect: Reply
+        | Push
+        | Subscribe
+        | Unsubscribe
+        | Close
+        | FindSid
+        | FindEvent
+        | ReadChain
+        | ReadBlob,
+    ) -> None:
+        match effect:
+            case Reply():
+                self._answer(connection, effect.frame)
+            case Push():
+                connection.push(effect.frame)
+            case Unsubscribe():
+                connection.unsubscribe(effect.room)
+            case Close():
+                connection.end(effect.failure)
+            case Subscribe():
+                feed = self._feed_of(effect)
+                connection.await_feed(feed)
+                connection.do(lambda: self._subscribe(connection, effect, feed))
+            case FindSid() | FindEvent() | ReadChain() | ReadBlob():
+                connection.do(lambda: self._look_up(connection, effect))
+
+    def _answer(self, connection: Connection, frame: RelayFrame) -> None:
+        if isinstance(frame, Failure):
+            self.metrics.refusals.labels(frame.code).inc()
+        connection.answer(frame)
+
+    def _feed_of(self, effect: Subscribe) -> Feed:
+        feed = self._feeds.get(effect.room)
+        if feed is None:
+            self._drop_idle_feeds()
+            feed = self._feeds[effect.room] = Feed(effect.room, effect.head)
+        return feed
+
+    def _drop_idle_feeds(self) -> None:
+        if len(self._feeds) > _IDLE_FEEDS:
+            for room in [feed.room for feed in self._feeds.values() if feed.is_idle]:
+                del self._feeds[room]
+
+    async def _subscribe(self, connection: Connection, effect: Subscribe, feed: Feed) -> None:
+        """In the link's slow lane: answer a Sync, then let the link read the room's feed."""
+        frame: RelayFrame
+        try:
+            frame = await self.lookups.synced(effect)
+            if feed.log is None:
+                await self._learn_head(feed)
+        except Refused as error:
+            frame = self._relay.failure(effect.rid, error)
+        except StoreError as error:
+            self._log.error("reading a room's log failed", error=str(error))
+            frame = _storage_failed(effect.rid)
+        finally:
+            connection.await_no_more(feed)
+        self._answer(connection, frame)
+        attached = self._relay.is_attached(connection.link, effect.room, effect.mid)
+        if isinstance(frame, Synced) and attached:
+            subscription = Subscription(connection, effect.room, effect.mid, frame.start)
+            connection.subscribe(subscription, feed)
+            self._heads.mark(feed)
+
+    async def _learn_head(self, feed: Feed) -> None:
+        head = feed.head
+        log = await self.lookups.log_after(feed.room, head)
+        if feed.head == head:
+            feed.log = log
+
+    async def _look_up(
+        self, connection: Connection, question: FindSid | FindEvent | ReadChain | ReadBlob
+    ) -> None:
+        """In the link's slow lane: answer from the store."""
+        try:
+            frame = await self.lookups.answer(question)
+        except StoreError as error:
+            self._log.error("a reading of the store failed", error=str(error))
+            frame = _storage_failed(question.rid)
+        self._answer(connection, frame)
+
+    def _publish(self, feed: Feed, head: bytes) -> None:
+        for subscription in feed.subscriptions:
+            subscription.link.push_encoded(head)
+            subscription.link.pump()
+
+    async def _deliver(self) -> None:
+        """Let every link that has something new send it, beside the next commit.
+
+        After a long round the next one waits some times as long: what was committed meanwhile goes
+        out in the same messages, so that a busy room costs fewer of them. An idle one never waits.
+        """
+        while True:
+            await self._delivery_due.wait()
+            self._delivery_due = trio.Event()
+            started = trio.current_time()
+            stirred, self._stirred = self._stirred, set()
+            for turn, connection in enumerate(stirred, start=1):
+                connection.pump()
+                if turn % _LINKS_PER_TURN == 0:
+                    await trio.lowlevel.checkpoint()
+            took = trio.current_time() - started
+            await trio.sleep(min(took * _PAUSE_FACTOR, _LONGEST_PAUSE_SECONDS))
+
+
+def _storage_failed(rid: int) -> Failure:
+    return Failure(rid, Code.STORAGE_FAILED, SENTENCES[Code.STORAGE_FAILED])

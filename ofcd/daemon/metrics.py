@@ -1,0 +1,50 @@
+"""What the relay counts, for Prometheus. No label names a room, a member or an address."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+_COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_BATCH = (1, 2, 5, 10, 25, 50, 100, 250)
+
+
+class Metrics:
+    """The relay's counters, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.links = Gauge("ofcd_links", "Open links", registry=registry)
+        self.rooms = Gauge("ofcd_rooms_in_memory", "Rooms in memory", registry=registry)
+        self.handshakes = Counter(
+            "ofcd_handshakes", "Links by how their handshake ended", ["outcome"], registry=registry
+        )
+        self.requests = Counter(
+            "ofcd_requests", "Frames taken from clients", ["type"], registry=registry
+        )
+        self.refusals = Counter(
+            "ofcd_refusals", "Requests refused, by code", ["code"], registry=registry
+        )
+        self.events = Counter(
+            "ofcd_log_entries", "Entries committed to room logs", registry=registry
+        )
+        self.messages = Counter(
+            "ofcd_link_messages", "Sealed messages sent on links", registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "ofcd_commit_seconds",
+            "Time of one commit",
+            buckets=_COMMIT_SECONDS,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "ofcd_commit_facts", "Facts in one commit", buckets=_BATCH, registry=registry
+        )
+        self.commit_failures = Counter(
+            "ofcd_commit_failures", "Commits that failed", registry=registry
+        )
+
+    def render(self) -> bytes:
+        """All of it in the Prometheus text format."""
+        return generate_latest(self._registry)

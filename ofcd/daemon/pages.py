@@ -1,0 +1,76 @@
+"""The plain pages on the relay's port: what this is, health, metrics."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+from ofcd.config import Settings
+from ofcd.daemon.identity import Identity
+from ofcd.daemon.metrics import Metrics
+from ofcd.wire import HttpRequest, HttpResponse
+
+__all__ = ["make_pages"]
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+_INDEX = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name} · ofcd relay</title>
+<style>
+  :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif }}
+  body {{ max-width: 42rem; margin: 4rem auto; padding: 0 1.5rem }}
+  code {{ font-family: ui-monospace, monospace; overflow-wrap: anywhere }}
+  h1 {{ font-size: 1.6rem; line-height: 1.3 }}
+</style>
+<h1>{name} is a relay for encrypted rooms</h1>
+<p>People talk here through <strong>ofcd</strong>. This relay carries their sealed messages and
+keeps them in order. It holds no key to any of them: what is said in a room only its members can
+read.</p>
+<p>To talk, use the <code>ofc</code> command with this relay's address:</p>
+<p><code>ofc --relay {url} create "my room"</code></p>
+<p>This relay's fingerprint, which every invite carries and every client checks:</p>
+<p><code>{fingerprint}</code></p>
+</html>
+"""
+
+
+def make_pages(
+    settings: Settings,
+    identity: Identity,
+    metrics: Metrics,
+    url: Callable[[], str],
+    healthy: Callable[[], str | None],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """The pages of one relay.
+
+    `healthy` returns None, or one sentence that says what is wrong.
+    """
+
+    def index(_: HttpRequest) -> HttpResponse:
+        text = _INDEX.format(
+            name=html.escape(settings.relay.name),
+            url=html.escape(url()),
+            fingerprint=identity.fingerprint,
+        )
+        csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        headers = (("Content-Security-Policy", csp),)
+        return HttpResponse(200, text.encode(), "text/html; charset=utf-8", headers)
+
+    def health(_: HttpRequest) -> HttpResponse:
+        trouble = healthy()
+        return HttpResponse.sentence(200 if trouble is None else 503, trouble or "ok")
+
+    def counted(_: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, metrics.render(), _PROMETHEUS)
+
+    table = {"/": index, "/healthz": health}
+    if settings.metrics.enabled:
+        table[settings.metrics.path] = counted
+
+    def pages(request: HttpRequest) -> HttpResponse:
+        page = table.get(request.path)
+        return page(request) if page else HttpResponse.sentence(404, "there is no such page here")
+
+    return pages

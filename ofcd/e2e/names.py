@@ -1,0 +1,50 @@
+"""Names that people chose, made safe to show."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+__all__ = ["NAME_CHARACTERS", "display_name", "visible_text"]
+
+NAME_CHARACTERS: Final = 64
+"""Longest name shown: fits a line beside the message."""
+_MARKS_IN_A_ROW: Final = 2
+"""Combining marks kept on one letter: real scripts need few, stacks of them deface the screen."""
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Control, format (bidi, zero width), surrogate, private, unassigned, line and paragraph breaks."""
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that draw nothing though Unicode calls them letters, marks or symbols."""
+_VARIATION_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+
+
+def display_name(raw: str, *, limit: int = NAME_CHARACTERS) -> str:
+    """`raw` as one line that can not hide, reorder or overrun anything; may come out empty.
+
+    Composed (NFC), control, bidi, zero-width and blank characters removed, spaces run together,
+    at most `limit` characters.
+    """
+    shown = visible_text(unicodedata.normalize("NFC", raw[: 16 * limit]))
+    return " ".join(shown.split())[:limit].rstrip()
+
+
+def visible_text(raw: str) -> str:
+    """`raw` without the characters that hide, reorder or stack; white space becomes a space."""
+    kept: list[str] = []
+    marks = 0
+    for character in raw:
+        if character.isspace():
+            character = " "
+        category = unicodedata.category(character)
+        marks = marks + 1 if category.startswith("M") else 0
+        if marks <= _MARKS_IN_A_ROW and not _hidden(character, category):
+            kept.append(character)
+    return "".join(kept)
+
+
+def _hidden(character: str, category: str) -> bool:
+    return (
+        category in _HIDDEN
+        or character in _BLANK
+        or any(ord(character) in selectors for selectors in _VARIATION_SELECTORS)
+    )

@@ -1,0 +1,118 @@
+"""Trust between people, and the hub's word checked (protocol.md §2.2, §2.5).
+
+A number is the same on both sides exactly if both sides have the same keys: read it to each other
+over a channel that the relay does not carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import field, frozen
+
+from ofcd.e2e.errors import Fault, LogBroken
+from ofcd.protocol.codes import Malformed, Refused
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, relay_id_of, tagged_hash
+from ofcd.protocol.records import LogHead
+from ofcd.protocol.room import Member, RoomState
+from ofcd.themis.signed import open_signed
+
+__all__ = [
+    "SignedHead",
+    "check_agreement",
+    "check_log_head",
+    "fingerprint",
+    "relay_fingerprint",
+    "room_safety_number",
+    "safety_number",
+    "short_code",
+]
+
+_GROUPS: Final = 12
+_GROUP_BYTES: Final = 5
+_GROUP_DIGITS: Final = 5
+_SHORT_GROUPS: Final = 4
+_FINGERPRINT_BYTES: Final = 20
+
+
+# -- people --------------------------------------------------------------------------------------
+
+
+def safety_number(state: RoomState, one: Member, other: Member) -> str:
+    """60 digits, in twelve groups, that two members compare: both keys of both, in this room."""
+    return _digits("sn-pair", (state.room, *_keys_in_order(one, other)), _GROUPS)
+
+
+def short_code(state: RoomState, one: Member, other: Member) -> str:
+    """The first 20 digits of `safety_number`: about 66 bits, to read out loud."""
+    return " ".join(safety_number(state, one, other).split()[:_SHORT_GROUPS])
+
+
+def room_safety_number(state: RoomState) -> str:
+    """60 digits of the whole control log: equal for all who see the same members and keys."""
+    return _digits("sn", (state.room, state.ctl), _GROUPS)
+
+
+def fingerprint(member: Member) -> str:
+    """40 hex digits, in groups of four, of a member's two public keys."""
+    return _hex(tagged_hash("fp", member.sign_key, member.enc_key))
+
+
+def relay_fingerprint(relay_id: RelayId) -> str:
+    """40 hex digits, in groups of four, of a relay's id."""
+    return _hex(Hash32(relay_id))
+
+
+def _keys_in_order(one: Member, other: Member) -> Iterable[PublicKey]:
+    for _, sign_key, enc_key in sorted((m.mid, m.sign_key, m.enc_key) for m in (one, other)):
+        yield sign_key
+        yield enc_key
+
+
+def _digits(tag: str, fields: tuple[bytes, ...], groups: int) -> str:
+    """Groups of five digits, each from five bytes of H(tag, round, fields…)."""
+    raw = b"".join(tagged_hash(tag, round_, *fields) for round_ in range(2))
+    chunks = (raw[i * _GROUP_BYTES : (i + 1) * _GROUP_BYTES] for i in range(groups))
+    numbers = (int.from_bytes(chunk, "big") % 10**_GROUP_DIGITS for chunk in chunks)
+    return " ".join(f"{number:0{_GROUP_DIGITS}}" for number in numbers)
+
+
+def _hex(digest: Hash32) -> str:
+    text = digest[:_FINGERPRINT_BYTES].hex()
+    return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+# -- the hub -------------------------------------------------------------------------------------
+
+
+@frozen
+class SignedHead:
+    """A LOG_HEAD whose signature was verified, and the envelope to keep as evidence."""
+
+    head: LogHead
+    envelope: bytes = field(repr=False)
+
+
+def check_log_head(state: RoomState, relay_key: PublicKey, envelope: bytes) -> SignedHead:
+    """The hub's signed word for the room log; raises `LogBroken` (bad_head).
+
+    `relay_key` must be that of the relay the room names. Compare the head with one's own log by
+    `RoomLog.check_head`, and with an earlier head by `check_agreement`.
+    """
+    try:
+        if relay_id_of(relay_key) != state.relay_id:
+            raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
+        head = open_signed(relay_key, envelope).record
+    except (Malformed, Refused):
+        raise LogBroken(Fault.BAD_HEAD, 0, (envelope,)) from None
+    if not isinstance(head, LogHead) or head.room != state.room:
+        raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
+    return SignedHead(head, envelope)
+
+
+def check_agreement(one: SignedHead, other: SignedHead) -> None:
+    """Raises `LogBroken` (equivocation), both words as evidence, if the hub said two things."""
+    a, b = one.head, other.head
+    if (a.room, a.term, a.seq) == (b.room, b.term, b.seq) and a.log != b.log:
+        raise LogBroken(Fault.EQUIVOCATION, a.seq, (one.envelope, other.envelope))

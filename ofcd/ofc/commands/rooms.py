@@ -1,0 +1,131 @@
+"""Rooms: make one, list them, leave one."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Final
+
+from attrs import frozen
+
+from ofcd.ofc.command import Command, Options
+from ofcd.ofc.console import Shape
+from ofcd.ofc.context import Context, room_label
+from ofcd.ofc.errors import UsageError
+from ofcd.ofc.text import one_line
+
+__all__ = ["CREATE", "LEAVE", "ROOMS"]
+
+
+@frozen(kw_only=True)
+class CreateOptions(Options):
+    """Of `create`."""
+
+    room_name: str
+    name: str | None = None
+    token: str = ""
+
+
+def _create_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("room_name", metavar="NAME", help="what the room is called")
+    parser.add_argument("--name", help="what you are called (remembered)")
+    parser.add_argument("--token", default="", help="what the relay may ask of who makes rooms")
+
+
+async def create(context: Context, options: CreateOptions) -> None:
+    """Found a room at the relay."""
+    if not one_line(options.room_name):
+        raise UsageError("that name shows nothing: choose another for the room")
+    url, my_name = context.relay(options.relay), context.my_name(options.name)
+    room = await context.client.create_room(
+        url, options.room_name, my_name=my_name, token=options.token
+    )
+    context.remember_relay(url)
+    await context.flush(room)
+    await context.say(
+        Shape.CREATED,
+        room=room.id.hex(),
+        name=room.name,
+        relay=url,
+        member=room.me.hex(),
+    )
+
+
+CREATE: Final = Command(
+    name="create",
+    summary="make a room; you are its owner",
+    examples=(
+        "ofc create 'Book club' --relay wss://relay.example --name Ana",
+        "ofc create ops --json",
+    ),
+    options=CreateOptions,
+    run=create,
+    arguments=_create_arguments,
+    creates_vault=True,
+)
+
+
+async def rooms(context: Context, options: Options) -> None:
+    """Every room of the vault, as it stands here."""
+    for room in context.client.rooms:
+        await context.say(
+            Shape.ROOM,
+            room=room.id.hex(),
+            name=room.name,
+            relay=room.relay_url,
+            status=room.status.value,
+            unread=room.unread,
+            members=len(room.members()),
+            seq=room.head if room.head >= 0 else None,
+            me=room.me.hex(),
+        )
+    for join in context.client.pending_joins:
+        await context.note(
+            f"also joining {join.room.hex()[:8]} at {join.relay_url} ({join.stage.value}): "
+            "it goes on whenever `ofc serve` or another command runs"
+        )
+
+
+ROOMS: Final = Command(
+    name="rooms",
+    summary="list your rooms",
+    examples=("ofc rooms",),
+    options=Options,
+    run=rooms,
+    expects=Shape.ROOM,
+    details="Shows what this vault knows, without waiting for the relay.",
+)
+
+
+@frozen(kw_only=True)
+class LeaveOptions(Options):
+    """Of `leave`."""
+
+    room: str
+
+
+def _leave_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("room", metavar="ROOM", help="its name, or the beginning of its id")
+
+
+async def leave(context: Context, options: LeaveOptions) -> None:
+    """Leave for good; what was said stays in the vault."""
+    room = await context.live_room(options.room)
+    await room.leave()
+    await context.say(
+        Shape.CHANGED,
+        room=room.id.hex(),
+        status=room.status.value,
+        did=f"You have left {room_label(room)}. Its history stays in your vault.",
+    )
+
+
+LEAVE: Final = Command(
+    name="leave",
+    summary="leave a room for good",
+    examples=("ofc leave 'Book club'",),
+    options=LeaveOptions,
+    run=leave,
+    arguments=_leave_arguments,
+    details="Its history stays in your vault; coming back takes a new invite. The root owner of "
+    "a room with others in it hands it over first (`ofc hand-over`).",
+)

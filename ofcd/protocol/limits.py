@@ -1,0 +1,64 @@
+"""Hard bounds of OFC/1, with the reason for each; a relay may set lower ones (protocol.md §3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__: list[str] = []
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+INT_MAX: Final = 2**53 - 1
+"""The largest integer that JSON carries unharmed through every language."""
+JSON_DEPTH: Final = 8
+"""Deeper than any record of ours; shallow enough that no parser recurses far."""
+
+FRAME_BYTES: Final = 1 * MIB
+"""One frame: a page of history, or one attachment chunk with room to spare."""
+LINK_MESSAGE_BYTES: Final = 2 * MIB
+"""One sealed message on the link: a batch of frames; bounds what a peer makes us allocate."""
+PREAUTH_BYTES: Final = 4 * KIB
+"""Before the handshake ends nobody is anybody: a handshake message is under 300 bytes."""
+FRAME_PARTS: Final = 1024
+"""Parts of one frame: more than the boxes of the largest room."""
+TRAILER_PARTS: Final = 64
+"""Sealed bulks in one link message: more than one sender ever puts there."""
+FEEDS: Final = 4096
+"""Rooms whose feed keys one client link remembers: far more than a link attaches to."""
+RECORD_BYTES: Final = 16 * KIB
+"""A signed record other than a control record: a join request with eight boxes is about 6 kB."""
+EVENT_BYTES: Final = 64 * KIB
+"""An event's signed header and its sealed cell together."""
+CONTROL_BYTES: Final = 128 * KIB
+"""A control record: a boxed rotation lists 500 members in about 48 kB."""
+BOX_BYTES: Final = 4 * KIB
+"""One sealed key box: about 500 bytes."""
+CHUNK_BYTES: Final = 256 * KIB
+"""One attachment chunk before sealing."""
+SEALED_CHUNK_BYTES: Final = CHUNK_BYTES + 1 * KIB
+"""One attachment chunk as the relay sees it: Secure Cell adds 44 bytes."""
+BLOB_CHUNKS: Final = 4096
+"""Chunks of one attachment: 1 GiB, far over any relay's default."""
+SIGNAL_BYTES: Final = 1 * KIB
+"""A sealed ephemeral signal (typing, presence)."""
+
+ROOM_MEMBERS: Final = 500
+"""Members of one room: what one boxed rotation can carry."""
+ADMITTERS: Final = 8
+"""Members who may answer one invite: each costs the joiner one box."""
+OPEN_INVITES: Final = 50
+"""Invites open in one room at once."""
+JOIN_TRIES: Final = 3
+"""Different join requests that one invite may see."""
+CAPS: Final = 8
+"""Capabilities of one member: more than there are."""
+SHORT_TEXT: Final = 128
+"""Characters of a name of software or of a reason."""
+VERSIONS: Final = 8
+"""Protocol versions one HELLO may offer."""
+PAGE_RECORDS: Final = 500
+"""Records in one page of the control log."""
+CHAIN_BYTES: Final = 64 * MIB
+"""A control log that a client reads before it can verify it: a million messages in the largest
+room make about 50 MiB; more than this is a relay that means no room."""

@@ -1,0 +1,434 @@
+r"""Signed records: what members and relays sign (protocol.md §2.3).
+
+A record is signed as `OFC1:<type>\n` and a JSON object, by Themis Secure Message. What a relay or
+a client keeps and forwards is the signed envelope, verbatim; `decode_record` takes the payload
+that verification returned, never the envelope (E6).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import field, frozen
+from attrs.validators import ge, in_, le, max_len, min_len
+
+from ofcd.protocol import limits
+from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
+from ofcd.protocol.codes import Code, Malformed
+from ofcd.protocol.ids import (
+    EventId,
+    Hash32,
+    InviteId,
+    MemberId,
+    PublicKey,
+    RelayId,
+    RoomId,
+    Sid,
+)
+from ofcd.protocol.versions import VERSIONS
+
+__all__ = [
+    "CONTROL_TYPES",
+    "RECORD_TYPES",
+    "Admit",
+    "Attach",
+    "Cap",
+    "Control",
+    "Event",
+    "EventKind",
+    "Genesis",
+    "Grant",
+    "Handover",
+    "HandoverAccept",
+    "History",
+    "InviteClose",
+    "InviteOpen",
+    "JoinConfirm",
+    "JoinRequest",
+    "JoinResponse",
+    "KeyAnswer",
+    "KeyRequest",
+    "Leave",
+    "LogHead",
+    "Policy",
+    "Record",
+    "RekeyBoxed",
+    "RekeyRoutine",
+    "Role",
+    "Seen",
+    "decode_record",
+    "encode_record",
+]
+
+
+class Role(StrEnum):
+    """What a member may do: root > co-owner > member > readonly."""
+
+    ROOT = "root"
+    CO_OWNER = "co-owner"
+    MEMBER = "member"
+    READONLY = "readonly"
+
+
+class Cap(StrEnum):
+    """A capability shown to every member beside the role."""
+
+    BOT = "bot"
+    BRIDGE = "bridge"
+    ADMIT = "admit"
+
+
+class History(StrEnum):
+    """What a newcomer may read: since the last rotation, or only from the admission on."""
+
+    ROTATION = "rotation"
+    JOIN = "join"
+
+
+class EventKind(StrEnum):
+    """What the relay may know of an event: that it is a message, or a redaction of one."""
+
+    MESSAGE = "msg"
+    REDACT = "redact"
+    BEAT = "beat"
+
+
+_roles = in_((Role.CO_OWNER, Role.MEMBER, Role.READONLY))
+_caps: Any = max_len(limits.CAPS)
+_cell: Any = max_len(limits.RECORD_BYTES)
+
+
+@frozen
+class Seen:
+    """The last event its sender had verified: fork evidence for everyone else."""
+
+    seq: int
+    log: Hash32
+
+
+@frozen
+class Policy:
+    """A room's rules, fixed in GENESIS."""
+
+    rotate_after: int = field(default=100, validator=[ge(2), le(100_000)])
+    rotate_hours: int = field(default=24, validator=[ge(1), le(24 * 365)])
+    boxed_every: int = field(default=10, validator=[ge(1), le(1000)])
+    history: History = History.ROTATION
+    join_rekey: bool = False
+    max_members: int = field(
+        default=limits.ROOM_MEMBERS, validator=[ge(1), le(limits.ROOM_MEMBERS)]
+    )
+    stall_after: int = field(default=0, validator=le(1_000_000))
+    """Messages after which, unrotated, the hub refuses posts; 0 for never."""
+
+
+@frozen
+class Genesis:
+    """GENESIS: founds a room; the room's id is a hash of this payload. Signed by `sign_key`."""
+
+    v: int
+    nonce: Hash32
+    sign_key: PublicKey
+    enc_key: PublicKey
+    relay_id: RelayId
+    policy: Policy
+    key_commitment: Hash32
+    ts: int
+    recovery_key: PublicKey | None = None
+    predecessor: tuple[RoomId, Hash32] | None = None
+
+
+@frozen
+class Attach:
+    """ATTACH: proves, on this very session, that its holder is member `mid`."""
+
+    v: int
+    room: RoomId
+    mid: MemberId
+    transport_key: PublicKey
+    relay_id: RelayId
+    challenge: Hash32
+    ts: int
+
+
+@frozen(kw_only=True)
+class _ControlFields:
+    v: int
+    room: RoomId
+    mid: MemberId
+    prev: EventId
+    seen: Seen
+    ts: int
+
+
+@frozen(kw_only=True)
+class InviteOpen(_ControlFields):
+    """INVITE_OPEN: publishes the commitment to a one-time token."""
+
+    invite_id: InviteId
+    commit: Hash32
+    expires: int
+    admitters: tuple[MemberId, ...] = field(validator=[min_len(1), max_len(limits.ADMITTERS)])
+    role: Role = field(validator=_roles)
+    caps: tuple[Cap, ...] = field(default=(), validator=_caps)
+    history: History = History.ROTATION
+    token_boxes: tuple[tuple[MemberId, bytes], ...] = field(
+        default=(), validator=max_len(limits.ADMITTERS)
+    )
+
+
+@frozen(kw_only=True)
+class InviteClose(_ControlFields):
+    """INVITE_CLOSE: cancels an open invite."""
+
+    invite_id: InviteId
+
+
+@frozen(kw_only=True)
+class Admit(_ControlFields):
+    """ADMIT: the member certificate; the only thing that makes a member."""
+
+    invite_id: InviteId
+    sign_key: PublicKey
+    enc_key: PublicKey
+    role: Role = field(validator=_roles)
+    caps: tuple[Cap, ...] = field(default=(), validator=_caps)
+    confirm_hash: Hash32
+    epoch: int
+    history_from: int
+    home: RelayId
+
+
+@frozen(kw_only=True)
+class RekeyRoutine(_ControlFields):
+    """REKEY, routine: the next key sealed under the last one; whoever had that one can follow."""
+
+    epoch: int
+    key_commitment: Hash32
+    cell: bytes = field(validator=max_len(1024))
+
+
+@frozen(kw_only=True)
+class RekeyBoxed(_ControlFields):
+    """REKEY, boxed: a fresh key for each listed member; EVICT where `removed` is not empty."""
+
+    epoch: int
+    key_commitment: Hash32
+    boxes: tuple[tuple[MemberId, Hash32], ...] = field(validator=max_len(limits.ROOM_MEMBERS))
+    removed: tuple[MemberId, ...] = field(default=(), validator=max_len(limits.ROOM_MEMBERS))
+    reason: str = field(default="", validator=max_len(limits.SHORT_TEXT))
+
+
+@frozen(kw_only=True)
+class Leave(_ControlFields):
+    """LEAVE: a member's own departure; a boxed REKEY must come next."""
+
+
+@frozen(kw_only=True)
+class Grant(_ControlFields):
+    """GRANT and REVOKE: sets a member's role and capabilities."""
+
+    member: MemberId
+    role: Role = field(validator=_roles)
+    caps: tuple[Cap, ...] = field(default=(), validator=_caps)
+
+
+@frozen(kw_only=True)
+class Handover(_ControlFields):
+    """HANDOVER: root passes to `to`, whose signed HANDOVER_ACCEPT is nested; boxed REKEY next."""
+
+    to: MemberId
+    accept: bytes = field(validator=max_len(2048))
+
+
+@frozen
+class HandoverAccept:
+    """HANDOVER_ACCEPT: signed by the member who is to be root."""
+
+    v: int
+    room: RoomId
+    root: MemberId
+    mid: MemberId
+    ts: int
+
+
+@frozen
+class JoinRequest:
+    """JOIN_REQ: a stranger who holds the token asks in. Signed by `sign_key`."""
+
+    v: int
+    room: RoomId
+    invite_id: InviteId
+    proof: Hash32
+    sign_key: PublicKey
+    enc_key: PublicKey
+    nonce: Hash32
+    home: RelayId
+    boxes: tuple[tuple[MemberId, bytes], ...] = field(
+        validator=[min_len(1), max_len(limits.ADMITTERS)]
+    )
+
+
+@frozen
+class JoinResponse:
+    """JOIN_RESP: an admitter hands the room key to the joiner, sealed under J and the token."""
+
+    v: int
+    room: RoomId
+    invite_id: InviteId
+    request_hash: Hash32
+    mid: MemberId
+    to: MemberId
+    cell: bytes = field(validator=_cell)
+
+
+@frozen
+class JoinConfirm:
+    """JOIN_CONFIRM: the joiner shows that it holds the room key and saw the same transcript."""
+
+    v: int
+    room: RoomId
+    invite_id: InviteId
+    request_hash: Hash32
+    response_hash: Hash32
+    mid: MemberId
+    epoch: int
+    cell: bytes = field(validator=_cell)
+
+
+@frozen
+class Event:
+    """EVENT: the signed header of a message whose sealed cell travels beside it."""
+
+    v: int
+    room: RoomId
+    epoch: int
+    mid: MemberId
+    counter: int = field(validator=ge(1))
+    prev: EventId
+    seen: Seen
+    ctl: EventId
+    kind: EventKind
+    sid: Sid
+    cell_hash: Hash32
+    ts: int
+    target: EventId | None = None
+
+
+@frozen
+class KeyRequest:
+    """KEY_REQ: a member who can not read the current epoch asks owners for its key."""
+
+    v: int
+    room: RoomId
+    mid: MemberId
+    epoch: int
+    nonce: Hash32
+    ts: int
+
+
+@frozen
+class KeyAnswer:
+    """Answer to KEY_REQ: the current epoch's key, boxed for the member who asked."""
+
+    v: int
+    room: RoomId
+    mid: MemberId
+    to: MemberId
+    epoch: int
+    request_hash: Hash32
+    box_hash: Hash32
+
+
+@frozen
+class LogHead:
+    """BATCH: the hub's signed word for the room log up to `seq` (protocol.md §2.2)."""
+
+    v: int
+    room: RoomId
+    term: int
+    seq: int
+    log: Hash32
+    ts: int
+
+
+Control = (
+    Genesis
+    | InviteOpen
+    | InviteClose
+    | Admit
+    | RekeyRoutine
+    | RekeyBoxed
+    | Leave
+    | Grant
+    | Handover
+)
+"""Everything that stands on the control log; GENESIS is its first record."""
+Record = (
+    Control
+    | Attach
+    | HandoverAccept
+    | JoinRequest
+    | JoinResponse
+    | JoinConfirm
+    | Event
+    | KeyRequest
+    | KeyAnswer
+    | LogHead
+)
+
+RECORD_TYPES: Final[dict[str, type[Record]]] = {
+    "attach": Attach,
+    "genesis": Genesis,
+    "invite_open": InviteOpen,
+    "invite_close": InviteClose,
+    "admit": Admit,
+    "rekey": RekeyRoutine,
+    "rekey_boxed": RekeyBoxed,
+    "leave": Leave,
+    "grant": Grant,
+    "handover": Handover,
+    "handover_accept": HandoverAccept,
+    "join_req": JoinRequest,
+    "join_resp": JoinResponse,
+    "join_conf": JoinConfirm,
+    "event": Event,
+    "key_req": KeyRequest,
+    "key_ans": KeyAnswer,
+    "log_head": LogHead,
+}
+"""The names that stand in `OFC1:<type>`; reserved for later: update_e, recover, hub_move, home."""
+
+CONTROL_TYPES: Final = (
+    Genesis,
+    InviteOpen,
+    InviteClose,
+    Admit,
+    RekeyRoutine,
+    RekeyBoxed,
+    Leave,
+    Grant,
+    Handover,
+)
+_NAMES: Final = {cls: name for name, cls in RECORD_TYPES.items()}
+_PREFIX: Final = b"OFC1:"
+_LONGEST_NAME: Final = max(map(len, RECORD_TYPES))
+
+
+def encode_record(record: Record) -> bytes:
+    """The payload to sign."""
+    name = _NAMES[type(record)].encode("ascii")
+    return _PREFIX + name + b"\n" + dump_json(unbuild(record))
+
+
+def decode_record(payload: bytes) -> Record:
+    """The record in a payload; raises `Malformed` for whatever is not exactly one."""
+    head, newline, _ = payload[: len(_PREFIX) + _LONGEST_NAME + 1].partition(b"\n")
+    cls = RECORD_TYPES.get(head[len(_PREFIX) :].decode("ascii", "replace"))
+    if not newline or not head.startswith(_PREFIX) or cls is None:
+        raise Malformed(Code.BAD_RECORD, "the record is of no known type")
+    fields = parse_json(payload[len(head) + 1 :], max_bytes=limits.CONTROL_BYTES)
+    if fields.get("v") not in VERSIONS:
+        raise Malformed(Code.UNSUPPORTED_VERSION)
+    return build(cls, fields)

@@ -1,0 +1,365 @@
+"""The state of a room as its control log defines it (protocol.md §2.2, §2.3).
+
+`found` and `RoomState.apply` are the one table of who may do what. The relay runs it before it
+commits a record, every client runs it on what it receives, and neither trusts the other's word:
+given the same verified records, both reach the same state, or raise the same `Refused`.
+
+The caller has already verified the record's signature under `RoomState.key_of(record)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatchmethod
+from typing import Final, TypeVar
+
+from attrs import evolve, field, frozen
+
+from ofcd.protocol import limits
+from ofcd.protocol.codes import Code, Refused
+from ofcd.protocol.ids import (
+    EventId,
+    Hash32,
+    InviteId,
+    MemberId,
+    PublicKey,
+    RelayId,
+    RoomId,
+    event_id_of,
+    member_id_of,
+    room_id_of,
+)
+from ofcd.protocol.records import (
+    Admit,
+    Cap,
+    Control,
+    Genesis,
+    Grant,
+    Handover,
+    History,
+    InviteClose,
+    InviteOpen,
+    Leave,
+    Policy,
+    RekeyBoxed,
+    RekeyRoutine,
+    Role,
+)
+
+__all__ = ["Departure", "Invite", "Member", "RoomState", "found"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_OWNERS: Final = frozenset({Role.ROOT, Role.CO_OWNER})
+_PLAIN: Final = frozenset({Role.MEMBER, Role.READONLY})
+
+
+@frozen
+class Member:
+    """One current member, as ADMIT (or GENESIS) and later GRANTs made it."""
+
+    mid: MemberId
+    sign_key: PublicKey
+    enc_key: PublicKey
+    role: Role
+    caps: frozenset[Cap]
+    history_from: int
+    """First seq this member may read."""
+    joined_seq: int
+    home: RelayId
+
+    @property
+    def is_owner(self) -> bool:
+        """Root or co-owner."""
+        return self.role in _OWNERS
+
+    @property
+    def may_admit(self) -> bool:
+        """May open invites and admit who bears them."""
+        return self.is_owner or Cap.ADMIT in self.caps
+
+    @property
+    def may_post(self) -> bool:
+        """May send events."""
+        return self.role is not Role.READONLY
+
+
+@frozen
+class Invite:
+    """An open invite."""
+
+    invite_id: InviteId
+    commit: Hash32
+    expires: int
+    """Milliseconds since 1970."""
+    admitters: tuple[MemberId, ...]
+    role: Role
+    caps: frozenset[Cap]
+    history: History
+    inviter: MemberId
+
+
+class Departure:
+    """Why someone is no longer a member."""
+
+    EVICTED: Final = Code.EVICTED
+    LEFT: Final = Code.LEFT
+
+
+@frozen
+class RoomState:
+    """Everything the control log says, after its record number `seq`."""
+
+    room: RoomId
+    nonce: Hash32
+    relay_id: RelayId
+    policy: Policy
+    root: MemberId
+    epoch: int
+    key_commitment: Hash32
+    epoch_seq: int
+    """Seq of the record that opened the current epoch (0: GENESIS)."""
+    ctl: EventId
+    """Head of the control log: the id of its last record."""
+    seq: int
+    members: Mapping[MemberId, Member]
+    invites: Mapping[InviteId, Invite]
+    departed: Mapping[MemberId, Code] = field(factory=dict)
+    boxed_due: bool = False
+    """A boxed REKEY must come next: someone left, or the room was handed over."""
+    routine_rekeys: int = 0
+    """Routine rotations since the last boxed one."""
+    closed: bool = False
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def member(self, mid: MemberId) -> Member:
+        """The current member `mid`; raises `Refused` (not_found) if there is none."""
+        found_member = self.members.get(mid)
+        if found_member is None:
+            raise Refused(Code.NOT_FOUND)
+        return found_member
+
+    def key_of(self, record: Control) -> PublicKey:
+        """The key that must have signed `record`; raises `Refused` (not_found) for a stranger."""
+        if isinstance(record, Genesis):
+            return record.sign_key
+        return self.member(record.mid).sign_key
+
+    @property
+    def boxed_required(self) -> bool:
+        """The next REKEY must be boxed (after a departure, and every `boxed_every`-th)."""
+        return self.boxed_due or self.routine_rekeys + 1 >= self.policy.boxed_every
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def apply(self, record: Control, event_id: EventId, seq: int) -> RoomState:
+        """The state after `record`, whose signature the caller has verified.
+
+        Raises `Refused` with the code a peer is told; the state itself never changes.
+        """
+        if isinstance(record, Genesis) or record.room != self.room:
+            raise Refused(Code.NOT_FOUND)
+        if self.closed:
+            raise Refused(Code.ROOM_CLOSED)
+        if record.prev != self.ctl:
+            raise Refused(Code.CONFLICT)
+        changed = self._apply(record, self.member(record.mid), seq)
+        return evolve(changed, ctl=event_id, seq=seq)
+
+    @singledispatchmethod
+    def _apply(self, record: Control, by: Member, seq: int) -> RoomState:
+        raise Refused(Code.BAD_RECORD)
+
+    @_apply.register(InviteOpen)
+    def _(self, record: InviteOpen, by: Member, seq: int) -> RoomState:
+        _require(by.may_admit and _may_assign(by, record.role, frozenset(record.caps)))
+        _require(all(self.member(mid).may_admit for mid in record.admitters))
+        if len(self.invites) >= limits.OPEN_INVITES:
+            raise Refused(Code.QUOTA, f"the room has {limits.OPEN_INVITES} open invites")
+        if record.invite_id in self.invites:
+            raise Refused(Code.SID_CONFLICT)
+        invite = Invite(
+            invite_id=record.invite_id,
+            commit=record.commit,
+            expires=record.expires,
+            admitters=record.admitters,
+            role=record.role,
+            caps=frozenset(record.caps),
+            history=record.history,
+            inviter=by.mid,
+        )
+        return evolve(self, invites={**self.invites, invite.invite_id: invite})
+
+    @_apply.register(InviteClose)
+    def _(self, record: InviteClose, by: Member, seq: int) -> RoomState:
+        invite = self._invite(record.invite_id)
+        _require(by.is_owner or invite.inviter == by.mid)
+        return evolve(self, invites=_without(self.invites, invite.invite_id))
+
+    @_apply.register(Admit)
+    def _(self, record: Admit, by: Member, seq: int) -> RoomState:
+        invite = self._invite(record.invite_id)
+        _require(by.may_admit and by.mid in invite.admitters)
+        _require(record.role is invite.role and frozenset(record.caps) == invite.caps)
+        _require(_may_assign(by, record.role, frozenset(record.caps)))
+        mid = member_id_of(record.sign_key)
+        if mid in self.members or mid in self.departed:
+            raise Refused(Code.ALREADY_MEMBER)
+        if len(self.members) >= self.policy.max_members:
+            raise Refused(Code.ROOM_FULL)
+        if record.epoch != self.epoch:
+            raise Refused(Code.EPOCH_STALE)
+        _require(self._history_floor(invite, record) <= record.history_from <= seq)
+        newcomer = Member(
+            mid=mid,
+            sign_key=record.sign_key,
+            enc_key=record.enc_key,
+            role=record.role,
+            caps=frozenset(record.caps),
+            history_from=record.history_from,
+            joined_seq=seq,
+            home=record.home,
+        )
+        return evolve(
+            self,
+            members={**self.members, mid: newcomer},
+            invites=_without(self.invites, invite.invite_id),
+        )
+
+    @_apply.register(RekeyRoutine)
+    def _(self, record: RekeyRoutine, by: Member, seq: int) -> RoomState:
+        _require(by.is_owner)
+        if self.boxed_required:
+            raise Refused(Code.BOXED_REQUIRED)
+        opened = self._open_epoch(record.epoch, record.key_commitment, seq)
+        return evolve(opened, routine_rekeys=self.routine_rekeys + 1)
+
+    @_apply.register(RekeyBoxed)
+    def _(self, record: RekeyBoxed, by: Member, seq: int) -> RoomState:
+        _require(by.is_owner)
+        for mid in record.removed:
+            _require(_may_evict(by, self.member(mid)))
+        staying = {m: member for m, member in self.members.items() if m not in record.removed}
+        listed = [mid for mid, _ in record.boxes]
+        if len(listed) != len(staying) or set(listed) != set(staying):
+            raise Refused(Code.BOX_LIST_MISMATCH)
+        opened = self._open_epoch(record.epoch, record.key_commitment, seq)
+        return evolve(
+            opened,
+            members=staying,
+            departed={**self.departed, **dict.fromkeys(record.removed, Departure.EVICTED)},
+            invites=_still_answerable(self.invites, staying),
+            boxed_due=False,
+            routine_rekeys=0,
+        )
+
+    @_apply.register(Leave)
+    def _(self, record: Leave, by: Member, seq: int) -> RoomState:
+        if by.role is Role.ROOT and len(self.members) > 1:
+            raise Refused(Code.ROOT_MUST_HAND_OVER)
+        staying = _without(self.members, by.mid)
+        return evolve(
+            self,
+            members=staying,
+            departed={**self.departed, by.mid: Departure.LEFT},
+            invites=_still_answerable(self.invites, staying),
+            boxed_due=True,
+            closed=not staying,
+        )
+
+    @_apply.register(Grant)
+    def _(self, record: Grant, by: Member, seq: int) -> RoomState:
+        target = self.member(record.member)
+        _require(by.is_owner and target.mid != by.mid and _may_evict(by, target))
+        _require(_may_assign(by, record.role, frozenset(record.caps)))
+        changed = evolve(target, role=record.role, caps=frozenset(record.caps))
+        members = {**self.members, target.mid: changed}
+        return evolve(self, members=members, invites=_still_answerable(self.invites, members))
+
+    @_apply.register(Handover)
+    def _(self, record: Handover, by: Member, seq: int) -> RoomState:
+        _require(by.role is Role.ROOT and record.to != by.mid)
+        heir = self.member(record.to)
+        members = {
+            **self.members,
+            by.mid: evolve(by, role=Role.CO_OWNER),
+            heir.mid: evolve(heir, role=Role.ROOT),
+        }
+        return evolve(self, members=members, root=heir.mid, boxed_due=True)
+
+    def _invite(self, invite_id: InviteId) -> Invite:
+        invite = self.invites.get(invite_id)
+        if invite is None:
+            raise Refused(Code.INVITE_UNKNOWN)
+        return invite
+
+    def _history_floor(self, invite: Invite, record: Admit) -> int:
+        """The earliest seq this newcomer may read."""
+        joins_only = History.JOIN in (invite.history, self.policy.history)
+        return max(self.epoch_seq, record.seen.seq if joins_only else 0) + 1
+
+    def _open_epoch(self, epoch: int, key_commitment: Hash32, seq: int) -> RoomState:
+        if epoch != self.epoch + 1:
+            raise Refused(Code.EPOCH_STALE)
+        return evolve(self, epoch=epoch, key_commitment=key_commitment, epoch_seq=seq)
+
+
+def found(genesis: Genesis, payload: bytes) -> RoomState:
+    """The state that a verified GENESIS opens; `payload` is what was signed."""
+    root = Member(
+        mid=member_id_of(genesis.sign_key),
+        sign_key=genesis.sign_key,
+        enc_key=genesis.enc_key,
+        role=Role.ROOT,
+        caps=frozenset(),
+        history_from=0,
+        joined_seq=0,
+        home=genesis.relay_id,
+    )
+    return RoomState(
+        room=room_id_of(payload),
+        nonce=genesis.nonce,
+        relay_id=genesis.relay_id,
+        policy=genesis.policy,
+        root=root.mid,
+        epoch=0,
+        key_commitment=genesis.key_commitment,
+        epoch_seq=0,
+        ctl=event_id_of(payload),
+        seq=0,
+        members={root.mid: root},
+        invites={},
+    )
+
+
+def _require(allowed: bool) -> None:
+    if not allowed:
+        raise Refused(Code.FORBIDDEN)
+
+
+def _may_assign(by: Member, role: Role, caps: frozenset[Cap]) -> bool:
+    """Root makes co-owners and hands out `admit`; other admitters make plain members."""
+    if by.role is Role.ROOT:
+        return True
+    return role in _PLAIN and (by.is_owner or not caps) and Cap.ADMIT not in caps
+
+
+def _may_evict(by: Member, target: Member) -> bool:
+    """Root may change or remove anyone else; co-owners neither root nor each other."""
+    if by.mid == target.mid or target.role is Role.ROOT:
+        return False
+    return by.role is Role.ROOT or (by.is_owner and target.role in _PLAIN)
+
+
+def _without(mapping: Mapping[K, V], key: K) -> dict[K, V]:
+    return {k: v for k, v in mapping.items() if k != key}
+
+
+def _still_answerable(
+    invites: Mapping[InviteId, Invite], members: Mapping[MemberId, Member]
+) -> dict[InviteId, Invite]:
+    """The invites that some admitter is still there, and allowed, to answer."""
+    able = {mid for mid, member in members.items() if member.may_admit}
+    return {i: invite for i, invite in invites.items() if able.intersection(invite.admitters)}

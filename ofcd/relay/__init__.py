@@ -1,0 +1,53 @@
+"""The core: what clients ask, and what the relay decides.
+
+Law: sans-IO and pure of clock, randomness and sockets. A request, the time and the ids it needs go
+in; facts to commit and frames to send come out. Store before fan-out, always: nothing here is
+promised to anyone until the facts are committed. Never reaches `e2e` or `client`.
+"""
+
+from __future__ import annotations
+
+from ofcd.relay.effects import (
+    Appended,
+    Close,
+    Decision,
+    Effect,
+    FindEvent,
+    FindSid,
+    LinkId,
+    Push,
+    ReadBlob,
+    ReadChain,
+    Redacted,
+    Reply,
+    Subscribe,
+    Unsubscribe,
+)
+from ofcd.relay.policy import RelayPolicy
+from ofcd.relay.refusal import Refusal
+from ofcd.relay.relay import Relay
+from ofcd.relay.request import Examined
+from ofcd.relay.room_log import BadSnapshot, RoomLog
+
+__all__ = [
+    "Appended",
+    "BadSnapshot",
+    "Close",
+    "Decision",
+    "Effect",
+    "Examined",
+    "FindEvent",
+    "FindSid",
+    "LinkId",
+    "Push",
+    "ReadBlob",
+    "ReadChain",
+    "Redacted",
+    "Refusal",
+    "Relay",
+    "RelayPolicy",
+    "Reply",
+    "RoomLog",
+    "Subscribe",
+    "Unsubscribe",
+]

@@ -1,0 +1,97 @@
+"""Attachments: sealed chunks, opaque to the relay (protocol.md §2.5, §3).
+
+A blob belongs to its first uploader. The core remembers who that is while the blob is in memory;
+beyond that, ids are random and a stored chunk is never replaced, so nobody can spoil another's.
+"""
+
+from __future__ import annotations
+
+from ofcd.protocol import frames, limits
+from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.relay.effects import ReadBlob
+from ofcd.relay.facts import BlobDropped, BlobStored
+from ofcd.relay.request import Request, Signatures
+from ofcd.relay.room_log import RoomLog, Upload
+
+__all__ = ["check_drop", "check_put", "run_drop", "run_get", "run_put"]
+
+Drop = Request[frames.BlobDrop, None]
+Put = Request[frames.BlobPut, None]
+
+
+def check_put(request: Put) -> Signatures:
+    """The chunk is one of its blob, the blob the member's, and there is space left for it."""
+    frame, policy, room = request.frame, request.policy, request.room
+    if frame.index >= frame.count or not frame.chunk:
+        raise Malformed(Code.BAD_FRAME, "the chunk is not one of its attachment")
+    most = min(limits.BLOB_CHUNKS, -(-policy.blob_bytes // limits.CHUNK_BYTES))
+    if frame.count > most:
+        raise Refused(Code.QUOTA, "the attachment is larger than this relay takes")
+    upload = room.uploads.get(frame.blob)
+    if upload is not None and upload.mid != request.member.mid:
+        raise Refused(Code.FORBIDDEN, "the attachment is another member's")
+    if upload is not None and upload.count != frame.count:
+        raise Malformed(Code.BAD_FRAME, "the attachment has another number of chunks")
+    if not _is_repeat(request):
+        _check_space(request)
+    return ()
+
+
+def _is_repeat(request: Put) -> bool:
+    upload = request.room.uploads.get(request.frame.blob)
+    return upload is not None and request.frame.index in upload.chunks
+
+
+def _check_space(request: Put) -> None:
+    stored = request.room.blob_bytes.get(request.member.mid, 0)
+    if stored + len(request.frame.chunk) > request.policy.blob_bytes_per_member:
+        raise Refused(Code.QUOTA, "you keep as many attachments here as this relay takes")
+
+
+def run_put(request: Put) -> None:
+    """Store the chunk; a repeat changes nothing."""
+    if not _is_repeat(request):
+        _store(request)
+    request.reply(frames.Done(request.rid))
+
+
+def _store(request: Put) -> None:
+    frame, room, mid = request.frame, request.room, request.member.mid
+    upload = room.uploads.setdefault(frame.blob, Upload(mid, frame.count))
+    upload.chunks.add(frame.index)
+    _bound_uploads(room, frame, request.policy.uploads_per_room)
+    room.blob_bytes[mid] = room.blob_bytes.get(mid, 0) + len(frame.chunk)
+    request.facts.append(
+        BlobStored(room.room, frame.blob, frame.index, frame.count, mid, request.now, frame.chunk)
+    )
+
+
+def _bound_uploads(room: RoomLog, frame: frames.BlobPut, most: int) -> None:
+    room.uploads.move_to_end(frame.blob)
+    if len(room.uploads) > most:
+        room.uploads.popitem(last=False)
+
+
+def run_get(request: Request[frames.BlobGet, None]) -> None:
+    """Read one chunk."""
+    frame = request.frame
+    request.effects.append(
+        ReadBlob(request.link.id, frame.rid, frame.room, frame.blob, frame.index)
+    )
+
+
+def check_drop(request: Drop) -> Signatures:
+    """One's own attachment, or, for an owner, anyone's."""
+    if request.frame.uploader != request.member.mid and not request.member.is_owner:
+        raise Refused(Code.FORBIDDEN, "the attachment is another member's")
+    return ()
+
+
+def run_drop(request: Drop) -> None:
+    """Forget it; what it freed is told by `Relay.freed` once it is gone from the store."""
+    frame, uploads = request.frame, request.room.uploads
+    upload = uploads.get(frame.blob)
+    if upload is not None and upload.mid == frame.uploader:
+        del uploads[frame.blob]
+    request.facts.append(BlobDropped(frame.room, frame.blob, frame.uploader))
+    request.reply(frames.Done(request.rid))

@@ -1,0 +1,267 @@
+"""The command table: what each client frame needs before its handler sees it.
+
+The law of the core stands here, once: size, then attachment, then rate, then the record's shape,
+then the sender's role, then the handler's own checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ofcd.protocol import frames, limits, records
+from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.protocol.ids import RoomId, room_id_of
+from ofcd.protocol.room import Member
+from ofcd.relay import attach, blobs, control, joining, keys, posting, sync
+from ofcd.relay.effects import LinkId
+from ofcd.relay.links import Link
+from ofcd.relay.policy import RelayPolicy
+from ofcd.relay.rates import Rate
+from ofcd.relay.request import Command, Core, Examined, Request, nothing_to_check
+from ofcd.themis import unverified_payload
+from ofcd.themis.errors import BadSignature
+from ofcd.themis.signed import SignedRecord, peek
+
+__all__ = ["COMMANDS", "examine", "reopen", "require_patience", "room_of"]
+
+
+def _may_post(member: Member) -> bool:
+    return member.may_post
+
+
+def _may_admit(member: Member) -> bool:
+    return member.may_admit
+
+
+def _is_owner(member: Member) -> bool:
+    return member.is_owner
+
+
+def _event_size(frame: Any, policy: RelayPolicy) -> bool:
+    return len(frame.record) + len(frame.cell) <= policy.event_bytes
+
+
+def _control_size(frame: Any, policy: RelayPolicy) -> bool:
+    return len(frame.record) <= policy.control_bytes
+
+
+_LOGGED: Final = tuple(kind for kind in records.CONTROL_TYPES if kind is not records.Genesis)
+
+COMMANDS: Final[dict[type[frames.ClientFrame], Command]] = {
+    frames.Create: Command(
+        attach.check_create,
+        attach.run_create,
+        record=records.Genesis,
+        attached=False,
+        rates=(Rate.CREATE,),
+    ),
+    frames.Attach: Command(
+        attach.check_attach,
+        attach.run_attach,
+        record=records.Attach,
+        attached=False,
+        guess=True,
+    ),
+    frames.Detach: Command(nothing_to_check, attach.run_detach, attached=False),
+    frames.Sync: Command(sync.check_sync, sync.run_sync),
+    frames.Cursor: Command(nothing_to_check, sync.run_cursor),
+    frames.Post: Command(
+        posting.check_post,
+        posting.run_post,
+        record=records.Event,
+        allowed=_may_post,
+        rates=(Rate.EVENT, Rate.ROOM_EVENT),
+        size=_event_size,
+    ),
+    frames.Control: Command(
+        control.check_control,
+        control.run_control,
+        record=_LOGGED,
+        rates=(Rate.CONTROL,),
+        size=_control_size,
+    ),
+    frames.ChainGet: Command(nothing_to_check, sync.run_chain),
+    frames.Lookup: Command(joining.check_lookup, joining.run_lookup, attached=False, guess=True),
+    frames.Join: Command(
+        joining.check_join,
+        joining.run_join,
+        record=records.JoinRequest,
+        attached=False,
+        guess=True,
+    ),
+    frames.JoinAnswer: Command(
+        joining.check_answer,
+        joining.run_answer,
+        record=records.JoinResponse,
+        allowed=_may_admit,
+        rates=(Rate.CONTROL,),
+    ),
+    frames.JoinConfirm: Command(
+        joining.check_confirm,
+        joining.run_confirm,
+        record=records.JoinConfirm,
+        attached=False,
+        guess=True,
+    ),
+    frames.KeyRequest: Command(
+        keys.check_key_request,
+        keys.run_key_request,
+        record=records.KeyRequest,
+        rates=(Rate.CONTROL,),
+    ),
+    frames.KeyAnswer: Command(
+        keys.check_key_answer,
+        keys.run_key_answer,
+        record=records.KeyAnswer,
+        allowed=_is_owner,
+        rates=(Rate.CONTROL,),
+    ),
+    frames.Signal: Command(
+        posting.check_signal, posting.run_signal, allowed=_may_post, rates=(Rate.SIGNAL,)
+    ),
+    frames.BlobPut: Command(blobs.check_put, blobs.run_put, allowed=_may_post),
+    frames.BlobGet: Command(nothing_to_check, blobs.run_get),
+    frames.BlobDrop: Command(blobs.check_drop, blobs.run_drop),
+}
+"""Every frame a client may send on an open link; HELLO came before the link was open."""
+
+_BY_MEMBER: Final = frozenset({Rate.EVENT, Rate.CONTROL, Rate.SIGNAL})
+_GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})
+
+
+# -- before the signatures are verified ----------------------------------------------------------
+
+
+def examine(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> Examined:
+    """The cheap checks; raises `ProtocolError`. Counts against the sender's rates."""
+    command = COMMANDS.get(type(frame))
+    if command is None:
+        raise Refused(Code.OUT_OF_ORDER)
+    if command.guess:
+        core.rates.require(Rate.GUESS, link_id, now)
+    try:
+        return _examine(core, command, _link(core, link_id), frame, now)
+    except Refused as error:
+        if command.guess and error.kind in _GUESSES:
+            core.rates.spend(Rate.GUESS, link_id, now)
+        raise
+
+
+def require_patience(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> None:
+    """Raises `Refused` (rate_limited) for a stranger's frame that `examine` would refuse so.
+
+    Before a room is read from the store for it: guesses must not cost more than they may.
+    """
+    command = COMMANDS.get(type(frame))
+    if command is not None and not command.attached:
+        for rate in (*command.rates, *((Rate.GUESS,) if command.guess else ())):
+            core.rates.require(rate, link_id, now)
+
+
+def _examine(
+    core: Core, command: Command, link: Link, frame: frames.ClientFrame, now: int
+) -> Examined:
+    if getattr(frame, "rid", 1) < 1:
+        raise Malformed(Code.BAD_FRAME, "requests are numbered from 1")
+    if command.size is not None and not command.size(frame, core.policy):
+        raise Malformed(Code.TOO_LARGE)
+    request: Request[Any, Any] = Request(core, link, frame, now, final=False)
+    _admit_sender(request, command)
+    _take_rates(request, command)
+    request.signed_record = _read_record(command, frame)
+    _enter_room(request, command)
+    return Examined(frame, request.signed_record, command.check(request))
+
+
+def _link(core: Core, link_id: LinkId) -> Link:
+    link = core.links.get(link_id)
+    if link is None:
+        raise Refused(Code.OUT_OF_ORDER)
+    return link
+
+
+def _admit_sender(request: Request[Any, Any], command: Command) -> None:
+    """The link is attached, as someone who is still a member."""
+    if not command.attached:
+        return
+    mid = request.link.rooms.get(request.frame.room)
+    if mid is None:
+        raise Refused(Code.NOT_ATTACHED)
+    request.room_log = request.core.find(request.frame.room)
+    request.sender = request.room.state.member(mid)
+
+
+def _take_rates(request: Request[Any, Any], command: Command) -> None:
+    for rate in command.rates:
+        key: object = request.link.id
+        if rate in _BY_MEMBER:
+            key = (request.frame.room, request.member.mid)
+        elif rate is Rate.ROOM_EVENT:
+            key = request.frame.room
+        request.core.rates.take(rate, key, request.now)
+
+
+def _read_record(command: Command, frame: Any) -> SignedRecord | None:
+    if command.record is None:
+        return None
+    signed = peek(frame.record)
+    if not isinstance(signed.record, command.record):
+        raise Malformed(Code.BAD_RECORD, "the frame carries another kind of record")
+    return signed
+
+
+def _enter_room(request: Request[Any, Any], command: Command) -> None:
+    """Find the room; the record is this room's and the attached member's; its role allows this."""
+    frame, signed = request.frame, request.signed_record
+    if isinstance(frame, frames.Create | frames.Detach):
+        return
+    record: Any = signed.record if signed else None
+    named = getattr(frame, "room", None)
+    if record is not None and named not in (None, record.room):
+        raise Malformed(Code.BAD_RECORD, "the record names another room than its frame")
+    if not command.attached:
+        request.room_log = request.core.find(named or record.room)
+        return
+    if record is not None and record.mid != request.member.mid:
+        raise Refused(Code.FORBIDDEN, "you are attached to the room as another member")
+    if not command.allowed(request.member):
+        raise Refused(Code.FORBIDDEN)
+
+
+# -- after ---------------------------------------------------------------------------------------
+
+
+def reopen(
+    core: Core, link_id: LinkId, examined: Examined, now: int
+) -> tuple[Command, Request[Any, Any]]:
+    """The request again, with every check that the room's state may have changed since.
+
+    Raises `ProtocolError`. The rates were counted, and what depends on the bytes alone checked,
+    when the frame was examined.
+    """
+    command = COMMANDS[type(examined.frame)]
+    link = _link(core, link_id)
+    request: Request[Any, Any] = Request(core, link, examined.frame, now, final=True)
+    request.signed_record = examined.signed
+    _admit_sender(request, command)
+    _enter_room(request, command)
+    if command.check(request) != examined.signatures:
+        raise Refused(Code.TRY_AGAIN)
+    return command, request
+
+
+def room_of(frame: frames.ClientFrame) -> RoomId | None:
+    """The room a frame is about; None where it is about none, or where it is malformed."""
+    room: RoomId | None = getattr(frame, "room", None)
+    if isinstance(frame, frames.Create) and len(frame.record) <= limits.RECORD_BYTES:
+        try:
+            return room_id_of(unverified_payload(frame.record))
+        except BadSignature:
+            return None
+    if isinstance(frame, frames.Attach | frames.Join):
+        try:
+            record = peek(frame.record).record
+        except Malformed:
+            return None
+        return record.room if isinstance(record, records.Attach | records.JoinRequest) else None
+    return room

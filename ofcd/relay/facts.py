@@ -1,0 +1,265 @@
+"""Facts: what the relay decided and the store must hold, and what it must give back.
+
+The hub commits the facts of one batch in order, in one transaction. `RoomSnapshot` is all that the
+relay needs to have a room in memory again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid
+
+__all__ = [
+    "RECENT_ENTRIES",
+    "BlobDropped",
+    "BlobStored",
+    "BoxStored",
+    "CellRedacted",
+    "ChainRecord",
+    "CursorMoved",
+    "Fact",
+    "JoinDropped",
+    "JoinRow",
+    "JoinStage",
+    "JoinStored",
+    "KeyRequestDropped",
+    "KeyRequestRow",
+    "KeyRequestStored",
+    "LogAppended",
+    "LogEntry",
+    "RoomFounded",
+    "RoomSnapshot",
+    "SenderState",
+]
+
+
+@frozen
+class RoomFounded:
+    """A room exists; its GENESIS follows as `LogAppended` number 0."""
+
+    room: RoomId
+    creator: MemberId
+    ts: int
+
+
+@frozen
+class LogAppended:
+    """Entry `seq` of the room log: a control record or an event.
+
+    Unique by (room, seq) and by (room, event_id). Events are looked up by (room, mid, sid), the
+    lowest seq first; that is NOT unique: the core keeps a sender from using a sid twice only
+    within `RECENT_ENTRIES`, so a unique index would let one hostile sender fail whole batches.
+    """
+
+    room: RoomId
+    seq: int
+    event_id: EventId
+    log: Hash32
+    """Running hash of the room log after this entry."""
+    mid: MemberId
+    control: bool
+    record: bytes = field(repr=False)
+    cell: bytes = field(default=b"", repr=False)
+    sid: Sid | None = None
+    counter: int | None = None
+    ts: int = 0
+    """When the relay took it, milliseconds since 1970."""
+
+
+@frozen
+class BoxStored:
+    """The key box of `mid` for the boxed REKEY at `seq`."""
+
+    room: RoomId
+    seq: int
+    mid: MemberId
+    box: bytes = field(repr=False)
+
+
+@frozen
+class CursorMoved:
+    """`mid` has everything up to `seq` on its own disk. Never moves back."""
+
+    room: RoomId
+    mid: MemberId
+    seq: int
+    ts: int
+
+
+class JoinStage(StrEnum):
+    """How far a join has come; the values are those of `frames.JoinState`."""
+
+    PENDING = "pending"
+    ANSWERED = "answered"
+    CONFIRMED = "confirmed"
+    ADMITTED = "admitted"
+
+
+@frozen
+class JoinRow:
+    """One join request and what came of it; unique by (room, invite_id, request_hash)."""
+
+    room: RoomId
+    invite_id: InviteId
+    request_hash: Hash32
+    mid: MemberId
+    """The joiner."""
+    stage: JoinStage
+    request: bytes = field(repr=False)
+    response: bytes = field(default=b"", repr=False)
+    confirm: bytes = field(default=b"", repr=False)
+    ts: int = 0
+
+
+@frozen
+class JoinStored:
+    """Insert or replace a join."""
+
+    row: JoinRow
+
+    @property
+    def room(self) -> RoomId:
+        """The room it is about."""
+        return self.row.room
+
+
+@frozen
+class JoinDropped:
+    """Forget a join that expired or lost to another one."""
+
+    room: RoomId
+    invite_id: InviteId
+    request_hash: Hash32
+
+
+@frozen
+class KeyRequestRow:
+    """A member's KEY_REQ, and its answer once there is one; kept while its epoch lasts."""
+
+    room: RoomId
+    mid: MemberId
+    request: bytes = field(repr=False)
+    ts: int = 0
+    answer: bytes = field(default=b"", repr=False)
+    box: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class KeyRequestStored:
+    """Insert or replace a member's KEY_REQ."""
+
+    row: KeyRequestRow
+
+    @property
+    def room(self) -> RoomId:
+        """The room it is about."""
+        return self.row.room
+
+
+@frozen
+class KeyRequestDropped:
+    """The KEY_REQ's epoch is over, or its member is gone."""
+
+    room: RoomId
+    mid: MemberId
+
+
+@frozen
+class BlobStored:
+    """One sealed chunk of an attachment; a repeat changes nothing."""
+
+    room: RoomId
+    blob: BlobId
+    index: int
+    count: int
+    mid: MemberId
+    ts: int
+    chunk: bytes = field(repr=False)
+
+
+@frozen
+class CellRedacted:
+    """Drop the cell of event `target`, if `by` sent it or `any_sender` holds; keep its record."""
+
+    room: RoomId
+    target: EventId
+    by: MemberId
+    any_sender: bool
+
+
+@frozen
+class BlobDropped:
+    """Forget an attachment, if it is `mid`'s: its message was redacted."""
+
+    room: RoomId
+    blob: BlobId
+    mid: MemberId
+
+
+Fact = (
+    RoomFounded
+    | LogAppended
+    | BoxStored
+    | CursorMoved
+    | JoinStored
+    | JoinDropped
+    | KeyRequestStored
+    | KeyRequestDropped
+    | BlobStored
+    | BlobDropped
+    | CellRedacted
+)
+
+
+@frozen
+class ChainRecord:
+    """One record of the control log."""
+
+    seq: int
+    event_id: EventId
+    record: bytes = field(repr=False)
+
+
+@frozen
+class LogEntry:
+    """What the relay remembers of a recent entry: enough for `seen` checks and repeats."""
+
+    seq: int
+    event_id: EventId
+    log: Hash32
+    mid: MemberId
+    sid: Sid | None
+
+
+@frozen
+class SenderState:
+    """A sender's last event."""
+
+    counter: int
+    last: EventId
+
+
+@frozen
+class RoomSnapshot:
+    """All the relay needs of a room: its whole control log, and the recent end of its room log."""
+
+    room: RoomId
+    chain: tuple[ChainRecord, ...]
+    seq: int
+    log: Hash32
+    recent: tuple[LogEntry, ...]
+    """The last entries in order, the head included; at most `RECENT_ENTRIES`."""
+    senders: Mapping[MemberId, SenderState]
+    cursors: Mapping[MemberId, int]
+    joins: tuple[JoinRow, ...]
+    key_requests: tuple[KeyRequestRow, ...]
+    blob_bytes: Mapping[MemberId, int]
+    """Bytes of attachment chunks stored, by member."""
+
+
+RECENT_ENTRIES = 1024
+"""How far back `seen` may point, and repeats are answered from memory."""

@@ -1,0 +1,299 @@
+"""One room as the relay has it in memory: its state, the head of its log, and what is pending."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ofcd.errors import OfcError
+from ofcd.protocol.codes import Code, ProtocolError, Refused
+from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid, log_hash
+from ofcd.protocol.records import (
+    Admit,
+    Event,
+    Genesis,
+    JoinConfirm,
+    JoinRequest,
+    JoinResponse,
+    Seen,
+)
+from ofcd.protocol.records import Control as ControlRecord
+from ofcd.protocol.room import Member, RoomState, found
+from ofcd.relay.facts import (
+    RECENT_ENTRIES,
+    JoinRow,
+    JoinStage,
+    KeyRequestRow,
+    LogAppended,
+    LogEntry,
+    RoomSnapshot,
+    SenderState,
+)
+from ofcd.relay.refusal import Refusal
+from ofcd.themis.signed import SignedRecord, peek
+
+__all__ = ["DAY_MS", "BadSnapshot", "Join", "KeyAsk", "RoomLog", "Upload", "expired"]
+
+DAY_MS: Final = 24 * 3600 * 1000
+
+
+class BadSnapshot(OfcError):
+    """What the store gave back is not a room: its records do not follow from each other."""
+
+    code = "bad_snapshot"
+
+
+@frozen
+class Join:
+    """A join request and its answers, read."""
+
+    row: JoinRow
+    request: JoinRequest
+    response: SignedRecord | None
+    confirm: SignedRecord | None
+
+    @classmethod
+    def read(cls, row: JoinRow) -> Join:
+        """The join in a row whose records this relay verified when it took them."""
+        return cls(
+            row,
+            _read(row.request, JoinRequest),
+            peek(row.response) if row.response else None,
+            peek(row.confirm) if row.confirm else None,
+        )
+
+    @property
+    def key(self) -> tuple[InviteId, Hash32]:
+        """Invite and request hash: what names it in its room."""
+        return self.row.invite_id, self.row.request_hash
+
+    @property
+    def answered(self) -> bool:
+        """An admitter has handed the room's key to this joiner."""
+        return self.row.stage is not JoinStage.PENDING
+
+    @property
+    def admitter(self) -> MemberId | None:
+        """Who answered."""
+        answer = self.response.record if self.response else None
+        return answer.mid if isinstance(answer, JoinResponse) else None
+
+    @property
+    def confirmed_epoch(self) -> int | None:
+        """The epoch whose key the joiner has shown to hold."""
+        confirm = self.confirm.record if self.confirm else None
+        return confirm.epoch if isinstance(confirm, JoinConfirm) else None
+
+
+@frozen
+class KeyAsk:
+    """A pending KEY_REQ and its hash."""
+
+    row: KeyRequestRow
+    hash: Hash32
+
+    @classmethod
+    def read(cls, row: KeyRequestRow) -> KeyAsk:
+        """The request in a row."""
+        return cls(row, peek(row.request).hash)
+
+
+@define
+class Upload:
+    """An attachment of which chunks came while the room was in memory."""
+
+    mid: MemberId
+    count: int
+    chunks: set[int] = field(factory=set)
+
+
+@define
+class RoomLog:
+    """A room in memory. Equal when all that the store holds of it is equal."""
+
+    state: RoomState
+    seq: int
+    """The head of the room log."""
+    log: Hash32
+    """The running hash after the head."""
+    recent: dict[int, LogEntry]
+    """The last entries by seq, at most `RECENT_ENTRIES`."""
+    chain: dict[EventId, int]
+    """The seq of every control record."""
+    used_invites: dict[InviteId, Hash32]
+    """The commitments of the invites that were used."""
+    senders: dict[MemberId, SenderState] = field(factory=dict)
+    cursors: dict[MemberId, int] = field(factory=dict)
+    joins: dict[tuple[InviteId, Hash32], Join] = field(factory=dict)
+    key_asks: dict[MemberId, KeyAsk] = field(factory=dict)
+    blob_bytes: dict[MemberId, int] = field(factory=dict)
+    by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
+    by_event: dict[EventId, LogEntry] = field(factory=dict, eq=False, repr=False)
+    uploads: OrderedDict[BlobId, Upload] = field(factory=OrderedDict, eq=False, repr=False)
+    touched: int = field(default=0, eq=False)
+    """When something was last asked or decided here."""
+
+    @classmethod
+    def founded(cls, signed: SignedRecord) -> RoomLog:
+        """An empty log whose GENESIS is yet to be appended."""
+        genesis = signed.record
+        if not isinstance(genesis, Genesis):
+            raise BadSnapshot("a room's first record is not a GENESIS")
+        state = found(genesis, signed.payload)
+        return cls(
+            state=state, seq=-1, log=Hash32(state.room), recent={}, chain={}, used_invites={}
+        )
+
+    @classmethod
+    def from_snapshot(cls, snapshot: RoomSnapshot) -> RoomLog:
+        """The room that was stored; raises `BadSnapshot`. Pure: may run in any thread."""
+        if not snapshot.chain:
+            raise BadSnapshot("a stored room has no control log")
+        try:
+            room = cls._replay(snapshot)
+            room.joins = {join.key: join for join in map(Join.read, snapshot.joins)}
+            room.key_asks = {row.mid: KeyAsk.read(row) for row in snapshot.key_requests}
+        except ProtocolError as error:
+            raise BadSnapshot(f"a stored room does not add up: {error}") from error
+        room.seq, room.log = snapshot.seq, snapshot.log
+        for entry in snapshot.recent[-RECENT_ENTRIES:]:
+            room._remember(entry)
+        room.senders = dict(snapshot.senders)
+        room.cursors = dict(snapshot.cursors)
+        room.blob_bytes = dict(snapshot.blob_bytes)
+        return room
+
+    @classmethod
+    def _replay(cls, snapshot: RoomSnapshot) -> RoomLog:
+        first, *rest = snapshot.chain
+        room = cls.founded(peek(first.record))
+        room.chain[first.event_id] = first.seq
+        for stored in rest:
+            signed = peek(stored.record)
+            record = signed.record
+            if not isinstance(record, ControlRecord):
+                raise BadSnapshot("a record of the control log is no control record")
+            room.advance(record, room.state.apply(record, signed.event_id, stored.seq))
+        if room.state.room != snapshot.room:
+            raise BadSnapshot("a stored room has another room's records")
+        return room
+
+    # -- questions -------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> RoomId:
+        """The room's id."""
+        return self.state.room
+
+    @property
+    def all_in_memory(self) -> bool:
+        """Whether `recent` is the whole log."""
+        return len(self.recent) == self.seq + 1
+
+    def log_before(self, seq: int) -> Hash32 | None:
+        """The running hash before entry `seq` (of entry 0: the room's id); None: not in memory."""
+        if seq <= 0:
+            return Hash32(self.room)
+        entry = self.recent.get(seq - 1)
+        return None if entry is None else entry.log
+
+    def check_seen(self, seen: Seen) -> None:
+        """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""
+        if seen.seq > self.seq:
+            raise Refusal(Code.HUB_BEHIND, seq=self.seq)
+        entry = self.recent.get(seen.seq)
+        if entry is None:
+            raise Refusal(Code.SEEN_STALE, seq=self.seq)
+        if entry.log != seen.log:
+            raise Refusal(Code.FORK, seq=self.seq)
+
+    def sender(self, mid: MemberId) -> SenderState:
+        """The sender's last event; before the first: counter 0 and the room's id."""
+        return self.senders.get(mid) or SenderState(0, EventId(self.room))
+
+    def require_space(self, members_per_room: int) -> None:
+        """Raises `Refused` (room_full) when nobody else can be admitted."""
+        if len(self.state.members) >= min(self.state.policy.max_members, members_per_room):
+            raise Refused(Code.ROOM_FULL)
+
+    def admitters(self, invite_id: InviteId) -> list[Member]:
+        """The members who may answer this open invite now."""
+        invite = self.state.invites.get(invite_id)
+        listed = invite.admitters if invite else ()
+        members = (self.state.members.get(mid) for mid in listed)
+        return [member for member in members if member is not None and member.may_admit]
+
+    def joins_of(self, invite_id: InviteId) -> list[Join]:
+        """The join requests under this invite."""
+        return [join for join in self.joins.values() if join.row.invite_id == invite_id]
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def append(
+        self, signed: SignedRecord, mid: MemberId, now: int, *, cell: bytes = b""
+    ) -> LogAppended:
+        """Put a record at the end of the log."""
+        event = signed.record if isinstance(signed.record, Event) else None
+        event_id, seq = signed.event_id, self.seq + 1
+        # Decision: L_0 is the room's id, which already commits to GENESIS.
+        log = log_hash(self.log, seq, event_id) if seq else self.log
+        sid = event.sid if event else None
+        self.seq, self.log = seq, log
+        self._remember(LogEntry(seq, event_id, log, mid, sid))
+        if event is None:
+            self.chain[event_id] = seq
+        else:
+            self.senders[mid] = SenderState(event.counter, event_id)
+        return LogAppended(
+            room=self.room,
+            seq=seq,
+            event_id=event_id,
+            log=log,
+            mid=mid,
+            control=event is None,
+            record=signed.envelope,
+            cell=cell,
+            sid=sid,
+            counter=event.counter if event else None,
+            ts=now,
+        )
+
+    def advance(self, record: ControlRecord, state: RoomState) -> None:
+        """`state` is what follows from `record`."""
+        if isinstance(record, Admit):
+            invite = self.state.invites[record.invite_id]
+            self.used_invites[invite.invite_id] = invite.commit
+        self.chain[state.ctl] = state.seq
+        self.state = state
+
+    def put_join(self, row: JoinRow) -> Join:
+        """Insert or replace a join."""
+        join = Join.read(row)
+        self.joins[join.key] = join
+        return join
+
+    def _remember(self, entry: LogEntry) -> None:
+        self.recent[entry.seq] = entry
+        self.by_event[entry.event_id] = entry
+        if entry.sid is not None:
+            self.by_sid[entry.mid, entry.sid] = entry
+        old = self.recent.pop(entry.seq - RECENT_ENTRIES, None)
+        if old is None:
+            return
+        self.by_event.pop(old.event_id, None)
+        if old.sid is not None and self.by_sid.get((old.mid, old.sid)) is old:
+            del self.by_sid[old.mid, old.sid]
+
+
+def _read(envelope: bytes, kind: type[JoinRequest]) -> JoinRequest:
+    record = peek(envelope).record
+    if not isinstance(record, kind):
+        raise BadSnapshot("a stored join request is another kind of record")
+    return record
+
+
+def expired(ts: int, days: int, now: int) -> bool:
+    """Whether what was stored at `ts` is older than `days`."""
+    return now - ts > days * DAY_MS

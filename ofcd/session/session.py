@@ -1,0 +1,180 @@
+"""The state machine of a link, for both roles (docs/protocol.md, Link).
+
+role    handshake                       hello                       open
+client  connect(); until established    sends Hello, wants Welcome  RelayFrames in
+relay   until established               wants Hello, sends Welcome  ClientFrames in
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from ofcd.channel import Channel
+from ofcd.protocol import limits
+from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.protocol.frames import (
+    ClientFrame,
+    Frame,
+    Hello,
+    RelayFrame,
+    Welcome,
+    decode_client_frame,
+    decode_relay_frame,
+    encode_frame,
+)
+from ofcd.protocol.ids import PublicKey, RelayId, relay_id_of
+from ofcd.protocol.versions import VERSIONS, agree
+from ofcd.session.bulk import BulkReader
+from ofcd.themis import KeyPair
+
+__all__ = ["ClientSession", "Received", "RelaySession", "SessionState"]
+
+Incoming = TypeVar("Incoming", ClientFrame, RelayFrame)
+
+
+class SessionState(Enum):
+    """How far a link has come."""
+
+    HANDSHAKE = auto()
+    HELLO = auto()
+    OPEN = auto()
+
+
+@frozen
+class Received(Generic[Incoming]):
+    """What one message brought: frames to act on, and messages to send back."""
+
+    frames: tuple[Incoming, ...] = ()
+    replies: tuple[bytes, ...] = ()
+
+
+class _Session:
+    def __init__(self, keys: KeyPair, accept: Callable[[PublicKey], bool]) -> None:
+        self.state = SessionState.HANDSHAKE
+        self._channel = Channel(keys, accept)
+
+    @property
+    def peer(self) -> PublicKey:
+        """The peer's proven transport key."""
+        return self._channel.peer
+
+    @property
+    def is_worn(self) -> bool:
+        """The link has carried so many messages that it should be opened anew (E10)."""
+        return self._channel.is_worn
+
+    def send(self, frames: Iterable[Frame | bytes], trailer: Sequence[bytes] = ()) -> bytes:
+        """One message that carries all these frames; those already encoded go as they are."""
+        return self._channel.wrap(
+            (frame if isinstance(frame, bytes) else encode_frame(frame) for frame in frames),
+            trailer,
+        )
+
+
+class ClientSession(_Session):
+    """The client's end of a link."""
+
+    def __init__(self, keys: KeyPair, relay_id: RelayId | None, software: str = "") -> None:
+        """`relay_id` is the pin: no other relay is talked to. None trusts the first key seen."""
+        self._pin = relay_id
+        self._software = software
+        self.welcome: Welcome | None = None
+        self._bulk = BulkReader()
+        super().__init__(keys, self._is_pinned)
+
+    @property
+    def relay_id(self) -> RelayId:
+        """The relay on the other end, proven."""
+        return relay_id_of(self.peer)
+
+    def connect(self) -> bytes:
+        """The first message to send."""
+        return self._channel.connect()
+
+    def receive(self, message: bytes) -> Received[RelayFrame]:
+        """Take a message of the relay's.
+
+        Raises `ChannelError` or `ProtocolError`; the link is then to be closed.
+        """
+        if self.state is SessionState.HANDSHAKE:
+            return self._shake(message)
+        raw_frames, trailer = self._channel.unwrap(message)
+        frames = self._bulk.unfold(map(decode_relay_frame, raw_frames), trailer)
+        if self.state is SessionState.HELLO and frames:
+            self._take_welcome(frames[0])
+        return Received(frames=tuple(frames))
+
+    def _shake(self, message: bytes) -> Received[RelayFrame]:
+        reply = self._channel.handshake(message)
+        replies = [] if reply is None else [reply]
+        if self._channel.is_established:
+            self.state = SessionState.HELLO
+            replies.append(self.send([Hello(versions=VERSIONS, software=self._software)]))
+        return Received(replies=tuple(replies))
+
+    def _take_welcome(self, frame: RelayFrame) -> None:
+        if isinstance(frame, Welcome):
+            if frame.version not in VERSIONS:
+                raise Refused(Code.UNSUPPORTED_VERSION)
+            self.welcome = frame
+            self.state = SessionState.OPEN
+
+    def _is_pinned(self, key: PublicKey) -> bool:
+        return self._pin is None or relay_id_of(key) == self._pin
+
+
+class RelaySession(_Session):
+    """The relay's end of a link."""
+
+    def __init__(
+        self,
+        keys: KeyPair,
+        make_welcome: Callable[[int], Welcome],
+        *,
+        frame_bytes: int = limits.FRAME_BYTES,
+    ) -> None:
+        """`make_welcome(version)` makes the frame that answers Hello.
+
+        `frame_bytes` is the largest frame this relay takes.
+        """
+        self._make_welcome = make_welcome
+        self._frame_bytes = frame_bytes
+        super().__init__(keys, lambda key: True)
+
+    def receive(self, message: bytes) -> Received[ClientFrame]:
+        """Take a message of the client's.
+
+        Raises `ChannelError` or `ProtocolError`; the link is then to be closed.
+        """
+        if self.state is SessionState.HANDSHAKE:
+            return self._shake(message)
+        raw_frames, trailer = self._channel.unwrap(message)
+        if trailer:
+            raise Malformed(Code.BAD_FRAME, "a client's message has no trailer")
+        if any(len(raw) > self._frame_bytes for raw in raw_frames):
+            raise Malformed(Code.TOO_LARGE)
+        frames = [decode_client_frame(raw) for raw in raw_frames]
+        if self.state is SessionState.HELLO:
+            return self._take_hello(frames)
+        if any(isinstance(frame, Hello) for frame in frames):
+            raise Malformed(Code.BAD_FRAME, "a second hello")
+        return Received(frames=tuple(frames))
+
+    def _shake(self, message: bytes) -> Received[ClientFrame]:
+        if len(message) > limits.PREAUTH_BYTES:
+            raise Malformed(Code.TOO_LARGE)
+        reply = self._channel.handshake(message)
+        if self._channel.is_established:
+            self.state = SessionState.HELLO
+        return Received(replies=() if reply is None else (reply,))
+
+    def _take_hello(self, frames: list[ClientFrame]) -> Received[ClientFrame]:
+        if not frames or not isinstance(frames[0], Hello):
+            raise Malformed(Code.BAD_FRAME, "the first frame is not a hello")
+        welcome = self.send([self._make_welcome(agree(frames[0].versions))])
+        self.state = SessionState.OPEN
+        return Received(frames=tuple(frames[1:]), replies=(welcome,))

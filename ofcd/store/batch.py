@@ -1,0 +1,215 @@
+"""One commit's facts, sorted so that each kind is written by one executemany.
+
+Each table (or pair of tables) is a lane. Facts of one lane keep their order; neighbours that take
+the same statement become one run of it. Lanes do not depend on each other, except that rooms come
+first. Of what a batch overwrites again (cursors, senders), only the last is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attrs import define
+
+from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
+from ofcd.relay.facts import (
+    BlobDropped,
+    BlobStored,
+    BoxStored,
+    CellRedacted,
+    CursorMoved,
+    Fact,
+    JoinDropped,
+    JoinStored,
+    KeyRequestDropped,
+    KeyRequestStored,
+    LogAppended,
+    RoomFounded,
+)
+from ofcd.store.errors import Contradiction
+from ofcd.store.statements import Prepared, Row, Statements
+
+__all__ = ["Batch"]
+
+_ROW_OVERHEAD: Final = 8 * 1024
+"""What one fact adds to the write-ahead log besides its bytes: two index pages (measured)."""
+_COMMIT_OVERHEAD: Final = 20 * 1024
+"""... and what a commit adds: the last pages of tables, the room, the sender."""
+
+
+@define
+class _Growth:
+    """What a batch adds to the log of one room."""
+
+    before: int
+    seq: int
+    log: Hash32
+    ts: int
+    events: int = 0
+    bytes: int = 0
+
+
+class _Lane:
+    """Runs of one statement each, in order."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Prepared, list[Row]]] = []
+
+    def add(self, statement: Prepared, row: Row) -> None:
+        if self.runs and self.runs[-1][0] is statement:
+            self.runs[-1][1].append(row)
+        else:
+            self.runs.append((statement, [row]))
+
+
+class Batch:
+    """The rows of one commit; `number_of` gives a room's number, or raises `Contradiction`.
+
+    First `growths`, which prove that the log of each room stands where the batch begins, then
+    `runs` are to be executed, in order.
+    """
+
+    def __init__(
+        self, facts: Sequence[Fact], statements: Statements, number_of: Callable[[RoomId], int]
+    ) -> None:
+        self._statements = statements
+        self._number_of = number_of
+        self._log, self._boxes, self._joins, self._asked, self._blobs = (_Lane() for _ in range(5))
+        self._growth: dict[int, _Growth] = {}
+        self._senders: dict[tuple[int, MemberId], tuple[int, EventId]] = {}
+        self._cursors: dict[tuple[int, MemberId], tuple[int, int]] = {}
+        self.weight = _COMMIT_OVERHEAD
+        """Bytes of the write-ahead log that it takes, roughly."""
+        add: dict[type[Fact], Callable[[Any], None]] = {
+            RoomFounded: self._founded,
+            LogAppended: self._appended,
+            CellRedacted: self._redacted,
+            BoxStored: self._boxed,
+            CursorMoved: self._moved,
+            JoinStored: self._joined,
+            JoinDropped: self._unjoined,
+            KeyRequestStored: self._key_asked,
+            KeyRequestDropped: self._key_answered,
+            BlobStored: self._attached,
+            BlobDropped: self._dropped,
+        }
+        for fact in facts:
+            add[type(fact)](fact)
+        self.weight += len(facts) * _ROW_OVERHEAD
+
+    @property
+    def growths(self) -> list[Row]:
+        """For `Statements.grow`: each must change one row."""
+        return [
+            (room, g.before, g.seq, g.log, g.ts, g.events, g.bytes)
+            for room, g in self._growth.items()
+        ]
+
+    def runs(self) -> list[tuple[Prepared, list[Row]]]:
+        """All but the growths: statements and their rows, in order."""
+        made = self._statements
+        latest: list[tuple[Prepared, list[Row]]] = [
+            (made.sender, [(*key, *value) for key, value in self._senders.items()]),
+            (made.cursor, [(*key, *value) for key, value in self._cursors.items()]),
+        ]
+        lanes = (self._log, self._boxes, self._joins, self._asked, self._blobs)
+        return [run for lane in lanes for run in lane.runs] + [run for run in latest if run[1]]
+
+    def _founded(self, fact: RoomFounded) -> None:
+        """The writer has made it already: all others need its number."""
+
+    def _appended(self, fact: LogAppended) -> None:
+        room = self._number_of(fact.room)
+        size = len(fact.record) + len(fact.cell)
+        self._grow(room, fact, 0 if fact.control else size)
+        if fact.counter is not None:
+            self._senders[room, fact.mid] = (fact.counter, fact.event_id)
+        self.weight += size
+        self._log.add(
+            self._statements.append,
+            (
+                room,
+                fact.seq,
+                fact.event_id,
+                fact.log,
+                fact.mid,
+                int(fact.control),
+                fact.sid,
+                fact.counter,
+                fact.ts,
+                fact.record,
+                fact.cell,
+            ),
+        )
+
+    def _grow(self, room: int, fact: LogAppended, size: int) -> None:
+        growth = self._growth.get(room)
+        if growth is None:
+            growth = _Growth(fact.seq - 1, fact.seq - 1, fact.log, fact.ts)
+            self._growth[room] = growth
+        if fact.seq != growth.seq + 1:
+            raise Contradiction(f"log entry {fact.seq} does not follow entry {growth.seq}")
+        growth.seq, growth.log, growth.ts = fact.seq, fact.log, fact.ts
+        growth.events += not fact.control
+        growth.bytes += size
+
+    def _redacted(self, fact: CellRedacted) -> None:
+        row = (self._number_of(fact.room), fact.target, fact.by, fact.any_sender)
+        self._log.add(self._statements.redact_bytes, row)
+        self._log.add(self._statements.redact, row)
+
+    def _boxed(self, fact: BoxStored) -> None:
+        row = (self._number_of(fact.room), fact.seq, fact.mid, fact.box)
+        self._boxes.add(self._statements.box, row)
+        self.weight += len(fact.box)
+
+    def _moved(self, fact: CursorMoved) -> None:
+        key = self._number_of(fact.room), fact.mid
+        seq, ts = self._cursors.get(key, (fact.seq, fact.ts))
+        self._cursors[key] = (max(seq, fact.seq), max(ts, fact.ts))
+
+    def _joined(self, fact: JoinStored) -> None:
+        row = fact.row
+        self.weight += len(row.request) + len(row.response) + len(row.confirm)
+        self._joins.add(
+            self._statements.join,
+            (
+                self._number_of(row.room),
+                row.invite_id,
+                row.request_hash,
+                row.mid,
+                row.stage.value,
+                row.ts,
+                row.request,
+                row.response,
+                row.confirm,
+            ),
+        )
+
+    def _unjoined(self, fact: JoinDropped) -> None:
+        row = (self._number_of(fact.room), fact.invite_id, fact.request_hash)
+        self._joins.add(self._statements.join_drop, row)
+
+    def _key_asked(self, fact: KeyRequestStored) -> None:
+        row = fact.row
+        self._asked.add(
+            self._statements.key_request,
+            (self._number_of(row.room), row.mid, row.ts, row.request, row.answer, row.box),
+        )
+
+    def _key_answered(self, fact: KeyRequestDropped) -> None:
+        self._asked.add(self._statements.key_request_drop, (self._number_of(fact.room), fact.mid))
+
+    def _attached(self, fact: BlobStored) -> None:
+        room, size = self._number_of(fact.room), len(fact.chunk)
+        made = self._statements
+        self.weight += size
+        self._blobs.add(made.blob, (room, fact.blob, fact.mid, fact.count, fact.ts))
+        self._blobs.add(
+            made.chunk, (room, fact.blob, fact.index, fact.count, fact.mid, size, fact.chunk)
+        )
+
+    def _dropped(self, fact: BlobDropped) -> None:
+        row = (self._number_of(fact.room), fact.blob, fact.mid)
+        self._blobs.add(self._statements.blob_drop, row)

@@ -1,0 +1,208 @@
+"""Every statement that the writer runs for facts, built with SQLAlchemy Core, compiled once.
+
+`Prepared` keeps the compiled text, and rows go to the driver as plain tuples: it saves what Core
+does anew for each row (measured: 7 us of 20 for a single row, 3.5 of 10 in a batch of 100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ofcd.store import tables as t
+
+__all__ = ["Prepared", "Row", "Statements"]
+
+Row = tuple[Any, ...]
+_Insert = sqlite.Insert | postgresql.Insert
+
+
+class Prepared:
+    """One statement, compiled; rows give its parameters in the order of `names`."""
+
+    def __init__(self, statement: sa.Executable, names: Sequence[str], dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        self._text = str(compiled)
+        order: list[str] = compiled.positiontup
+        constants = [name for name in order if name not in names]
+        self._constants = tuple(compiled.params[name] for name in constants)
+        given = [*names, *constants]
+        self._arranged = None if given == order else itemgetter(*map(given.index, order))
+
+    def run(self, connection: sa.Connection, rows: list[Row]) -> int:
+        """Execute it for each row, in order; return how many rows it changed in all."""
+        rows = self._order(rows)
+        if len(rows) == 1:
+            return connection.exec_driver_sql(self._text, rows[0]).rowcount
+        return connection.exec_driver_sql(self._text, rows).rowcount
+
+    def returned(self, connection: sa.Connection, row: Row) -> list[Row]:
+        """Execute it for one row; what it gives back."""
+        [ordered] = self._order([row])
+        return [tuple(found) for found in connection.exec_driver_sql(self._text, ordered)]
+
+    def _order(self, rows: list[Row]) -> list[Row]:
+        if self._arranged is None:
+            return rows
+        return [self._arranged(row + self._constants) for row in rows]
+
+
+class Statements:
+    """The writer's statements for one SQL dialect."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        def make(statement: sa.Executable, *names: str) -> Prepared:
+            return Prepared(statement, names, dialect)
+
+        def put(table: sa.Table) -> Prepared:
+            return make(_upsert(table, dialect), *table.c.keys())
+
+        self.append = make(sa.insert(t.log), *t.log.c.keys())
+        self.grow = make(_grow(), *GROW)
+        self.sender = put(t.senders)
+        self.redact_bytes = make(_redact_bytes(), *REDACT)
+        self.redact = make(_redact(), *REDACT)
+        self.box = put(t.boxes)
+        self.cursor = make(_cursor(dialect), *t.cursors.c.keys())
+        self.join = put(t.joins)
+        self.join_drop = make(_delete(t.joins, "request_hash"), *JOIN_DROP)
+        self.key_request = put(t.key_requests)
+        self.key_request_drop = make(_delete(t.key_requests, "mid"), "b_room", "b_mid")
+        self.blob = make(_insert(t.blobs, dialect).on_conflict_do_nothing(), *t.blobs.c.keys())
+        self.chunk = make(_chunk(dialect), *CHUNK)
+        self.blob_drop = make(_blob_drop(), *BLOB_DROP)
+        self.chunks_drop = make(_chunks_drop(), *BLOB_DROP)
+
+
+GROW: Final = ("b_room", "b_before", "b_seq", "b_log", "b_ts", "b_events", "b_bytes")
+REDACT: Final = ("b_room", "b_target", "b_by", "b_any")
+JOIN_DROP: Final = ("b_room", "b_invite_id", "b_request_hash")
+BLOB_DROP: Final = ("b_room", "b_blob", "b_mid")
+CHUNK: Final = ("b_room", "b_blob", "b_idx", "b_count", "b_mid", "b_size", "b_chunk")
+
+
+def _insert(table: sa.Table, dialect: sa.Dialect) -> _Insert:
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _upsert(table: sa.Table, dialect: sa.Dialect) -> sa.Executable:
+    """Insert, or replace all that is not of the key."""
+    insert = _insert(table, dialect)
+    key = [column.name for column in table.primary_key]
+    rest = {c.name: insert.excluded[c.name] for c in table.c if c.name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=rest)
+
+
+def _grow() -> sa.Executable:
+    """Move a room's head, if it stands where the batch begins."""
+    rooms = t.rooms.c
+    return (
+        sa.update(t.rooms)
+        .where(rooms.id == bindparam("b_room"), rooms.seq == bindparam("b_before"))
+        .values(
+            seq=bindparam("b_seq"),
+            log=bindparam("b_log"),
+            last_ts=bindparam("b_ts"),
+            events=rooms.events + bindparam("b_events"),
+            bytes=rooms.bytes + bindparam("b_bytes"),
+        )
+    )
+
+
+def _redactable() -> sa.ColumnElement[bool]:
+    """The event that may be redacted: of that sender, or of any, if the signer is an owner."""
+    log = t.log.c
+    return sa.and_(
+        log.room == bindparam("b_room"),
+        log.event_id == bindparam("b_target"),
+        log.control == sa.false(),
+        sa.or_(log.mid == bindparam("b_by"), bindparam("b_any", type_=sa.Boolean)),
+    )
+
+
+def _redact_bytes() -> sa.Executable:
+    """Take the cell that is about to go off the room's account."""
+    cell = sa.select(sa.func.length(t.log.c.cell)).where(_redactable()).scalar_subquery()
+    return (
+        sa.update(t.rooms)
+        .where(t.rooms.c.id == bindparam("b_room"))
+        .values(bytes=t.rooms.c.bytes - sa.func.coalesce(cell, 0))
+    )
+
+
+def _redact() -> sa.Executable:
+    return sa.update(t.log).where(_redactable()).values(cell=sa.literal(b"", sa.LargeBinary))
+
+
+def _cursor(dialect: sa.Dialect) -> sa.Executable:
+    """Neither a cursor nor the time its member was last seen moves back."""
+    insert = _insert(t.cursors, dialect)
+    latest = {
+        name: sa.case(
+            (insert.excluded[name] > t.cursors.c[name], insert.excluded[name]),
+            else_=t.cursors.c[name],
+        )
+        for name in ("seq", "ts")
+    }
+    return insert.on_conflict_do_update(index_elements=["room", "mid"], set_=latest)
+
+
+def _delete(table: sa.Table, last: str) -> sa.Executable:
+    keys = [column.name for column in table.primary_key]
+    assert keys[-1] == last  # noqa: S101 - the rows' order is the caller's
+    return sa.delete(table).where(*(table.c[name] == bindparam(f"b_{name}") for name in keys))
+
+
+def _chunk(dialect: sa.Dialect) -> sa.Executable:
+    """One chunk, if the attachment is its sender's, and of as many chunks, and it is not there."""
+    blobs = t.blobs.c
+    index = bindparam("b_idx", type_=sa.BigInteger)
+    fits = sa.select(
+        blobs.room,
+        blobs.blob,
+        index,
+        bindparam("b_size", type_=sa.BigInteger),
+        bindparam("b_chunk", type_=sa.LargeBinary),
+    ).where(
+        blobs.room == bindparam("b_room"),
+        blobs.blob == bindparam("b_blob"),
+        blobs.mid == bindparam("b_mid"),
+        blobs.count == bindparam("b_count"),
+        index >= 0,
+        index < blobs.count,
+    )
+    names = ["room", "blob", "idx", "size", "chunk"]
+    return _insert(t.blob_chunks, dialect).from_select(names, fits).on_conflict_do_nothing()
+
+
+def _owned_blob() -> sa.ColumnElement[bool]:
+    """The attachment, if it is this member's."""
+    blobs = t.blobs.c
+    return sa.and_(
+        blobs.room == bindparam("b_room"),
+        blobs.blob == bindparam("b_blob"),
+        blobs.mid == bindparam("b_mid"),
+    )
+
+
+def _blob_drop() -> sa.Executable:
+    return sa.delete(t.blobs).where(_owned_blob())
+
+
+def _chunks_drop() -> sa.Executable:
+    """Gives back the size of each chunk. To be run before `_blob_drop`, which says whose it is."""
+    chunks = t.blob_chunks.c
+    return (
+        sa.delete(t.blob_chunks)
+        .where(
+            chunks.room == bindparam("b_room"),
+            chunks.blob == bindparam("b_blob"),
+            sa.exists().where(_owned_blob()),
+        )
+        .returning(chunks.size)
+    )

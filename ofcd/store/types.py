@@ -1,0 +1,163 @@
+"""What the store gives back besides `RoomSnapshot`: pages, summaries, reports; and its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from ofcd.protocol.ids import BlobId, MemberId, RoomId
+from ofcd.relay.facts import ChainRecord
+
+__all__ = [
+    "BlobChunk",
+    "BlobInfo",
+    "ChainPage",
+    "CheckReport",
+    "Durability",
+    "LogPage",
+    "LogRow",
+    "Retention",
+    "RetentionReport",
+    "RoomSummary",
+]
+
+
+class Durability(StrEnum):
+    """What a commit survives once it returned; the values are those of the setting."""
+
+    FULL = "full"
+    """kill -9, a crash of the system, a power cut: the log is synced to disk at each commit."""
+    NORMAL = "normal"
+    """kill -9; a power cut or a crash of the system may take the last moments with it."""
+
+
+@frozen
+class LogRow:
+    """One entry of the room log as it is delivered to one member."""
+
+    seq: int
+    record: bytes = field(repr=False)
+    cell: bytes = field(default=b"", repr=False)
+    """Empty for control records and redacted events."""
+    box: bytes = field(default=b"", repr=False)
+    """The member's key box, where the entry is a boxed REKEY that has one for it."""
+
+
+@frozen
+class LogPage:
+    """Entries in order of seq.
+
+    Below `floor` retention has been: of what it removed nothing is left but control records (and
+    their boxes), so those rows have gaps between them; from `floor` on there are none.
+    """
+
+    rows: tuple[LogRow, ...]
+    floor: int
+    next_seq: int
+    """Where the next page starts."""
+    more: bool
+    """Whether there was more in the store than fits this page."""
+
+
+@frozen
+class ChainPage:
+    """Control records in order of seq; `more` says whether others follow the last of them."""
+
+    records: tuple[ChainRecord, ...]
+    more: bool
+
+
+@frozen
+class BlobChunk:
+    """One sealed chunk of an attachment of `count` chunks, which `mid` stored."""
+
+    mid: MemberId
+    count: int
+    chunk: bytes = field(repr=False)
+
+
+@frozen
+class BlobInfo:
+    """Whose attachment it is, how many chunks it has, and how many of them (and bytes) are here."""
+
+    blob: BlobId
+    mid: MemberId
+    count: int
+    stored: int
+    bytes: int
+
+
+@frozen
+class RoomSummary:
+    """A room in figures, for the operator. Times are milliseconds since 1970."""
+
+    room: RoomId
+    creator: MemberId
+    founded: int
+    seq: int
+    """Number of the last entry of its log."""
+    floor: int
+    events: int
+    """Events that are kept, control records not counted."""
+    bytes: int
+    """Their records and cells."""
+    last_ts: int
+    """When its log last grew."""
+
+
+@frozen
+class Retention:
+    """What to keep of each room; 0 means: no limit of this kind."""
+
+    max_age_ms: int = field(default=0, validator=ge(0))
+    max_events: int = field(default=0, validator=ge(0))
+    max_bytes: int = field(default=0, validator=ge(0))
+    idle_ms: int = field(default=0, validator=ge(0))
+    """A member unseen for this long no longer holds up the removal of its old key boxes."""
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is nothing that it would ever remove."""
+        return not (self.max_age_ms or self.max_events or self.max_bytes)
+
+
+@frozen
+class RetentionReport:
+    """What one call removed; while `more`, call again."""
+
+    rooms: int = 0
+    """Rooms that something was removed of."""
+    events: int = 0
+    bytes: int = 0
+    """Of events, boxes and attachments."""
+    boxes: int = 0
+    blobs: int = 0
+    """Attachments that are gone entirely."""
+    more: bool = False
+    floors: Mapping[RoomId, int] = field(factory=dict)
+    """Rooms whose history now starts at this seq: older events must go from memory as well."""
+    freed: Mapping[tuple[RoomId, MemberId], int] = field(factory=dict)
+    """Bytes of attachments that no longer count against their members."""
+
+
+@frozen
+class CheckReport:
+    """How the database is; `problems` are sentences, none if all is well."""
+
+    revision: str | None
+    """The schema's revision; None for a database without one."""
+    expected: str
+    """The revision this version of ofcd works with."""
+    bytes: int
+    """Size of the database and its write-ahead log."""
+    free_bytes: int
+    """Free space on its disk."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems

@@ -1,0 +1,219 @@
+"""A relay and any number of clients, joined in memory."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+import trio.testing
+from attrs import field, frozen
+
+from ofcd.client import Client, open_client
+from ofcd.client.vault import Vault
+from ofcd.config import Limits, Settings
+from ofcd.config import Relay as RelaySettings
+from ofcd.daemon.run import Daemon, open_daemon
+from ofcd.daemon.workers import Workers
+from ofcd.testing.line import Line
+from ofcd.wire import MessageStream, Unreachable, client_stream
+
+__all__ = ["World", "open_world"]
+
+T = TypeVar("T")
+URL: Final = "ws://relay.test:5103"
+_EPOCH_MS: Final = 1_800_000_000_000
+"""When a world begins; its clock then runs with trio's, which a test may make virtual."""
+_VAULT_KEY: Final = bytes(range(32))
+
+
+class Inline(Workers):
+    """Does the daemon's blocking work in place: a virtual clock must not run on meanwhile."""
+
+    async def run(self, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+        """The result of `work()`."""
+        await trio.lowlevel.checkpoint()
+        return work()
+
+
+class World:
+    """One relay, its clients, and the network between them, which can be cut."""
+
+    url = URL
+
+    def __init__(self, folder: Path, settings: Settings, nursery: trio.Nursery) -> None:
+        """Use `open_world`."""
+        self.folder = folder
+        self.settings = settings
+        self.daemon: Daemon | None = None
+        self.reachable = True
+        """Whether new links can be opened."""
+        self.lines: defaultdict[str, Line] = defaultdict(Line)
+        """Each client's way to the relay, by name; it outlives the client's links."""
+        self.random = random.Random(0)  # noqa: S311 - jitter, no secret
+        """What clients jitter by."""
+        self._nursery = nursery
+        self._links: set[trio.CancelScope] = set()
+        self._clients: dict[str, _Running] = {}
+        self._relay_stopped = trio.Event()
+        self._stop_relay = trio.CancelScope()
+
+    def now(self) -> int:
+        """The world's clock, in milliseconds since 1970."""
+        return _EPOCH_MS + int(trio.current_time() * 1000)
+
+    # -- the relay -------------------------------------------------------------------------------
+
+    async def start_relay(self) -> None:
+        """Start the relay on what its store holds."""
+        await self._nursery.start(self._run_relay)
+
+    async def _run_relay(self, task_status: trio.TaskStatus[None]) -> None:
+        self._relay_stopped = trio.Event()
+        self._stop_relay = trio.CancelScope()
+        try:
+            with self._stop_relay:
+                async with open_daemon(self.settings, now=self.now, workers=Inline()) as daemon:
+                    self.daemon = daemon
+                    task_status.started()
+                    await trio.sleep_forever()
+        finally:
+            self.daemon = None
+            self._relay_stopped.set()
+
+    async def stop_relay(self) -> None:
+        """Stop the relay; links break as they do when a process dies."""
+        self.cut_links()
+        self._stop_relay.cancel()
+        await self._relay_stopped.wait()
+
+    def kill_relay(self, seconds: float = 1.0) -> None:
+        """The relay is dead, in the midst of whatever it did; it is started again later."""
+        for line in self.lines.values():
+            line.cut()
+        self.cut_links()
+        self._stop_relay.cancel()
+        self._nursery.start_soon(self._revive, seconds)
+
+    async def _revive(self, seconds: float) -> None:
+        await self._relay_stopped.wait()
+        await trio.sleep(seconds)
+        await self.start_relay()
+
+    async def restart_relay(self) -> None:
+        """Stop the relay and start it again."""
+        await self.stop_relay()
+        await self.start_relay()
+
+    # -- the network -----------------------------------------------------------------------------
+
+    def cut_links(self) -> None:
+        """Break every link that is open; new ones can be opened."""
+        for scope in list(self._links):
+            scope.cancel()
+
+    def dial(self, url: str) -> AbstractAsyncContextManager[MessageStream]:
+        """Open a link to the world's relay, as `ofcd.wire.dial` does to a real one."""
+        return self._dial(Line(), url)
+
+    @asynccontextmanager
+    async def _dial(self, line: Line, url: str) -> AsyncIterator[MessageStream]:
+        if url != URL or self.daemon is None or not self.reachable or not line.up:
+            raise Unreachable(f"{url}: nothing answers there")
+        ours, inner = trio.testing.memory_stream_pair()
+        theirs = line.attach(inner)
+        scope = trio.CancelScope()
+        self._links.add(scope)
+        self._nursery.start_soon(self._carry, self.daemon, theirs, scope)
+        try:
+            async with client_stream(ours) as stream:
+                yield stream
+        finally:
+            scope.cancel()
+
+    async def _carry(
+        self, daemon: Daemon, stream: trio.abc.Stream, scope: trio.CancelScope
+    ) -> None:
+        try:
+            with scope:
+                await daemon.serve_stream(stream)
+        finally:
+            self._links.discard(scope)
+            await trio.aclose_forcefully(stream)
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    async def client(self, name: str, *, patience: float = 30.0) -> Client:
+        """A running client with a vault of its own; the same name again is the same vault."""
+        running = _Running()
+        self._clients[name] = running
+        client: Client = await self._nursery.start(self._run_client, name, patience, running)
+        return client
+
+    async def _run_client(
+        self,
+        name: str,
+        patience: float,
+        running: _Running,
+        task_status: trio.TaskStatus[Client],
+    ) -> None:
+        try:
+            with running.scope, _open_vault(self.folder / f"{name}.vault") as vault:
+                async with open_client(
+                    vault,
+                    dial=partial(self._dial, self.lines[name]),
+                    clock=self.now,
+                    random=self.random.random,
+                    patience=patience,
+                ) as client:
+                    task_status.started(client)
+                    await trio.sleep_forever()
+        finally:
+            running.stopped.set()
+
+    async def stop_client(self, name: str) -> None:
+        """Stop a client; its vault stays."""
+        running = self._clients.pop(name)
+        running.scope.cancel()
+        await running.stopped.wait()
+
+    async def close(self) -> None:
+        """Stop every client."""
+        for name in list(self._clients):
+            await self.stop_client(name)
+
+
+@frozen
+class _Running:
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    stopped: trio.Event = field(factory=trio.Event)
+
+
+def _open_vault(path: Path) -> Vault:
+    return Vault.open(path, _VAULT_KEY) if path.exists() else Vault.create(path, _VAULT_KEY)
+
+
+@asynccontextmanager
+async def open_world(
+    folder: Path, change: Callable[[Settings], Settings] | None = None
+) -> AsyncIterator[World]:
+    """A world whose relay runs; files go into `folder`. `change` adjusts the relay's settings."""
+    settings = Settings(
+        relay=RelaySettings(public_url=URL, data_dir=str(folder / "relay")), limits=Limits()
+    )
+    if change is not None:
+        settings = change(settings)
+    async with trio.open_nursery() as nursery:
+        world = World(folder, settings, nursery)
+        await world.start_relay()
+        try:
+            yield world
+        finally:
+            with trio.CancelScope(shield=True):
+                await world.close()
+        nursery.cancel_scope.cancel()

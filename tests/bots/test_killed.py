@@ -1,0 +1,155 @@
+"""B1 on real processes: a bot that counts is killed with `kill -9` a hundred times at random."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import MessageReceived, Room, Vault, open_client
+from ofcd.protocol.records import Cap
+from tests.cli.support import ROOT, relay
+
+KILLS = 100
+BOT = """
+import os
+import trio
+from bots import Bot, Context, Key
+
+bot = Bot("counter")
+COUNT = Key("count", int, 0)
+
+
+@bot.command()
+async def count(ctx: Context) -> None:
+    "Count one up."
+    with open(bot.options["runs"], "ab", buffering=0) as runs:
+        runs.write(ctx.idempotency_key.encode() + b"\\n")
+    ctx.memory.room[COUNT] += 1
+    await trio.sleep(0.01)
+    await ctx.reply(f"count {ctx.memory.room[COUNT]}")
+    await trio.sleep(0.01)
+"""
+
+
+class Lives:
+    """A bot's process, again and again."""
+
+    def __init__(self, forker: subprocess.Popen[str]) -> None:
+        self._forker = forker
+
+    async def start(self) -> None:
+        """Begin a life."""
+        assert int(await self._ask("start")) > 0
+
+    async def kill(self) -> None:
+        """End it."""
+        assert int(await self._ask("kill")) == -signal.SIGKILL, "it ended by itself"
+
+    async def _ask(self, word: str) -> str:
+        stdin, stdout = self._forker.stdin, self._forker.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(f"{word}\n")
+        stdin.flush()
+        return await trio.to_thread.run_sync(stdout.readline)
+
+
+@contextmanager
+def lives(folder: Path) -> Iterator[Lives]:
+    """A bot's program and settings in `folder`, ready to live."""
+    command = [sys.executable, "-m", "tests.bots.forker", "run", str(folder / "counter.py")]
+    command += ["--config", str(folder / "bot.toml")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+        ) as forker,
+    ):
+        try:
+            yield Lives(forker)
+        finally:
+            forker.kill()
+
+
+def _write(folder: Path, link: str) -> None:
+    (folder / "counter.py").write_text(BOT)
+    (folder / "bot.toml").write_text(
+        f'[[bot]]\njoin = ["{link}"]\n[bot.options]\nruns = "{folder / "runs"}"\n'
+    )
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_hundred_kills_neither_lose_nor_double_an_answer(tmp_path: Path) -> None:
+    """Every command is answered once, in order, with the count that it ought to have."""
+    config = tmp_path / "config.toml"
+    config.write_text('[relay]\nport = 0\ndata_dir = "var"\n[limits]\n' + LIMITS)
+    with relay("--config", config) as running:
+        trio.run(_kill_and_count, running.url, tmp_path)
+
+
+LIMITS = """
+handshakes_per_minute_per_ip = 100000
+events_per_second_per_member = 1000
+events_burst_per_member = 10000
+events_per_second_per_room = 10000
+"""
+
+
+async def _kill_and_count(url: str, folder: Path) -> None:
+    with Vault.create(folder / "alice.vault", bytes(32)) as vault:
+        async with open_client(vault) as client:
+            room = await client.create_room(url, "counting", my_name="alice")
+            code = await room.invite(caps=(Cap.BOT,))
+            _write(folder, code.link())
+            with lives(folder) as bot:
+                asked = await _live_and_die(room, bot)
+                await bot.start()
+                await _answered(room, asked)
+                await bot.kill()
+            answers = [m.text for m in room.messages(since=0, limit=100_000) if not m.mine]
+            assert answers == [f"count {n + 1}" for n in range(asked)]
+    runs = (folder / "runs").read_bytes().split()
+    assert len(set(runs)) == asked, "a rerun has the key of the first run"
+    assert len(runs) > asked, "some handlers were killed in the middle"
+
+
+async def _live_and_die(room: Room, bot: Lives) -> int:
+    """A hundred lives; while the bot lives or is dead, someone asks. How often that was."""
+    chance = random.Random(103)
+    asked = 0
+    await bot.start()
+    while len(room.members()) < 2:  # noqa: ASYNC110 - admitted by its own first life
+        await trio.sleep(0.05)
+    for _ in range(KILLS):
+        for _ in range(chance.randrange(1, 4)):
+            with room._client.transaction() as tx:
+                room.queue(tx, "!count")
+            asked += 1
+        await trio.sleep(chance.uniform(0.03, 0.4))
+        await bot.kill()
+        await bot.start()
+    await bot.kill()
+    return asked
+
+
+async def _answered(room: Room, count: int) -> None:
+    with trio.fail_after(60):
+        async for event in room.events_since():
+            if isinstance(event, MessageReceived) and event.message.text == f"count {count}":
+                break
+        await trio.sleep(0.5)  # one too many would come now

@@ -1,0 +1,261 @@
+"""A relay that lies about more than the log: acks, answers, floods (liar.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ofcd.client import AlarmKind, RoomStatus
+from ofcd.client.turn import Turn
+from ofcd.e2e.bodies import Reaction, Redaction, Text
+from ofcd.e2e.errors import LogBroken
+from ofcd.e2e.events import Outgoing, seal_event
+from ofcd.e2e.keys import new_sid
+from ofcd.e2e.log import RoomLog
+from ofcd.protocol import frames
+from ofcd.protocol.ids import EventId, Hash32, PublicKey
+from ofcd.protocol.records import LogHead
+from ofcd.themis import generate_keypair
+from ofcd.themis.signed import peek, sign_record
+from tests.client.liar import NOW, Bo, Scene, attach_at, open_bo
+
+
+def post(bo: Bo, text: str = "mine") -> frames.Post:
+    """Bo's client says something; what it sends the relay."""
+
+    def queue(turn: Turn) -> None:
+        bo.room.outbox.queue(turn.records, Text(text), new_sid(), NOW)
+
+    bo.turn(queue)
+    [sent] = [f for f in bo.turn(lambda turn: None) if isinstance(f, frames.Post)]
+    return sent
+
+
+def delivered(scene: Scene, seq: int, sent: frames.Post) -> frames.Delivery:
+    return frames.Delivery(scene.room, seq, sent.record, sent.cell)
+
+
+def test_an_ack_of_something_else_is_no_ack(scene: Scene, bo: Bo) -> None:
+    """It names another event: the message stays queued, and its sender's chain as it was."""
+    sent, head = post(bo), bo.room.core.head
+    bo.feed(frames.Ack(sent.rid, EventId(b"x" * 32), scene.log.seq + 1, Hash32(bytes(32))))
+    assert bo.dropped
+    assert bo.room.outbox.items
+    assert bo.room.core.head.last == head.last
+
+
+def test_an_acked_message_that_is_not_in_the_log_is_found_out(scene: Scene, bo: Bo) -> None:
+    """Acknowledged as an entry where another one is delivered then: frozen."""
+    sent = post(bo)
+    event_id, seq = peek(sent.record).event_id, scene.log.seq + 1
+    log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log).append(seq, sent.record).log
+    bo.feed(frames.Ack(sent.rid, event_id, seq, log))
+    assert not bo.room.outbox.items
+    bo.feed(scene.truth[0])
+    assert bo.status is RoomStatus.FROZEN
+    assert AlarmKind.FORK in bo.alarms
+
+
+def test_an_ack_and_its_delivery_agree(scene: Scene, bo: Bo) -> None:
+    """Then nobody is alarmed, whichever came first."""
+    sent = post(bo)
+    event_id, seq = peek(sent.record).event_id, scene.log.seq + 1
+    log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log).append(seq, sent.record).log
+    bo.feed(frames.Ack(sent.rid, event_id, seq, log), delivered(scene, seq, sent))
+    assert (bo.alarms, bo.texts, bo.dropped) == ([], ["mine"], "")
+
+
+def test_a_relay_that_lost_an_acked_message_is_behind(scene: Scene, bo: Bo) -> None:
+    """Acknowledged, not delivered, and gone on the next link: nothing more is sent."""
+    sent = post(bo)
+    event_id, seq = peek(sent.record).event_id, scene.log.seq + 1
+    bo.feed(frames.Ack(sent.rid, event_id, seq, Hash32(b"l" * 32)))
+    bo.machine.link_down()
+    attach_at(bo, scene, scene.log.seq, scene.log.log)
+    assert (bo.status, bo.room.core.head.code) == (RoomStatus.FROZEN, "hub_behind")
+
+
+def test_what_the_relay_has_as_the_last_event_is_accepted(scene: Scene, bo: Bo) -> None:
+    """Taken, its Ack lost, its sid no longer kept: the outbox drains all the same."""
+    sent = post(bo)
+    event_id = peek(sent.record).event_id
+    bo.feed(frames.Failure(sent.rid, "counter_gap", "gap", event_id=event_id))
+    assert bo.room.outbox.items == []
+    assert bo.room.core.head.last == event_id
+
+
+def test_a_word_of_fork_stops_the_room_at_once(scene: Scene, bo: Bo) -> None:
+    """The relay says that the logs differ: nothing else is posted on this link."""
+    sent = post(bo)
+
+    def queue(turn: Turn) -> None:
+        bo.room.outbox.queue(turn.records, Text("two"), new_sid(), NOW)
+
+    bo.turn(queue)
+    answers = bo.feed(frames.Failure(sent.rid, "fork", "fork"))
+    assert bo.status is RoomStatus.FROZEN
+    assert answers == []
+    assert not bo.room.is_live
+
+
+def test_no_late_answer_revives_a_frozen_room(scene: Scene, tmp_path: Path) -> None:
+    """Frozen between Attach and Attached: it stays frozen."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
+        welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
+        key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
+        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        assert isinstance(attach, frames.Attach)
+        head = LogHead(1, scene.room, 0, scene.log.seq, Hash32(b"other" + bytes(27)), NOW)
+        bo.feed(frames.Head(scene.room, sign_record(scene.relay.private, head).envelope))
+        assert bo.status is RoomStatus.FROZEN
+        bo.feed(frames.Attached(attach.rid, scene.room, scene.log.seq, scene.log.log, 0))
+        assert bo.status is RoomStatus.FROZEN
+
+
+def test_a_room_that_can_not_be_attached_now_is_tried_again(scene: Scene, tmp_path: Path) -> None:
+    """The relay's trouble with one room is not that of the link: later, and later still."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
+        welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
+        key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
+        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        now, waits = NOW, []
+        for code in ("rate_limited", "internal", "storage_failed"):
+            assert isinstance(attach, frames.Attach)
+            bo.feed(frames.Failure(attach.rid, code, "not now"))
+            due = bo.room.deadline()
+            assert due is not None
+            waits.append(due - now)
+            with bo.vault.transaction() as tx:
+                turn = Turn(due, tx, lambda: 0.0, bo.machine)
+                bo.machine.pump(turn)
+            [attach] = turn.frames
+        assert not bo.dropped
+        assert waits == sorted(waits)
+        assert len(set(waits)) == 3
+
+
+def test_what_was_read_before_a_gap_is_not_shown_again_after_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """The relay claims that history is gone and delivers an old event as a new one."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        bo.connect()
+        one, two, three = scene.truth
+        bo.feed(one, two)
+        bo.machine.link_down()
+        log = Hash32(b"l" * 32)
+        attach_at(bo, scene, three.seq + 9, log)
+        [sync] = bo.syncs
+        floor = three.seq + 5
+        synced = frames.Synced(sync.rid, scene.room, sync.start, floor, log, floor)
+        [chain_get] = bo.feed(synced)
+        assert isinstance(chain_get, frames.ChainGet)
+        [again] = bo.feed(frames.ChainPage(chain_get.rid, scene.room, (), False, ()))
+        assert isinstance(again, frames.Sync)
+        bo.feed(evolve(synced, rid=again.rid), evolve(one, seq=floor))
+        assert bo.texts == ["one", "two"]
+        assert AlarmKind.HUB_MISBEHAVES in bo.alarms
+
+
+def test_after_a_gap_and_a_restart_nobody_is_accused(scene: Scene, tmp_path: Path) -> None:
+    """Events that retention took are no gap in their sender's chain."""
+    path = tmp_path / "v"
+    with open_bo(scene, path) as bo:
+        bo.connect()
+        one, two, three = scene.truth
+        bo.feed(one)
+        bo.machine.link_down()
+        log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log)
+        for gone in (one, two):
+            log = log.append(gone.seq, gone.record)
+        attach_at(bo, scene, three.seq, log.log)
+        [sync] = bo.syncs
+        synced = frames.Synced(sync.rid, scene.room, sync.start, three.seq, log.log, three.seq)
+        [chain_get] = bo.feed(synced)
+        assert isinstance(chain_get, frames.ChainGet)
+        [again] = bo.feed(frames.ChainPage(chain_get.rid, scene.room, (), False, ()))
+        assert isinstance(again, frames.Sync)
+        bo.feed(evolve(synced, rid=again.rid))
+        bo.machine.load(bo.vault, [scene.room], [])
+        bo.connect(attached=(three.seq, log.log))
+        bo.feed(three)
+        assert bo.texts == ["one", "three"]
+        assert bo.alarms == []
+
+
+def test_an_event_once_more_does_not_take_the_place_of_the_first(scene: Scene, bo: Bo) -> None:
+    """A redaction still finds the message that was said, not its replay."""
+    one, two, three = scene.truth
+    counter, prev = scene.next_own[0] + 3, peek(three.record).event_id
+    replayed = evolve(one, seq=three.seq + 1)
+    log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log)
+    for frame in (one, two, three, replayed):
+        log = log.append(frame.seq, frame.record)
+    redaction = Outgoing(Redaction(peek(one.record).event_id), new_sid(), counter, prev, NOW)
+    sealed = seal_event(scene.state, scene.ana, scene.keys, redaction, log.seen)
+    bo.feed(
+        *(one, two, three, replayed),
+        frames.Delivery(scene.room, log.seq + 1, sealed.signed.envelope, sealed.cell),
+    )
+    assert bo.shown()[0].redacted_by == scene.ana.mid
+
+
+def test_reactions_to_one_message_are_bounded(scene: Scene, bo: Bo) -> None:
+    """A member who puts on ever new ones fills no vault."""
+    bo.feed(*scene.truth)
+    log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log)
+    for frame in scene.truth:
+        log = log.append(frame.seq, frame.record)
+    counter, prev = scene.next_own[0] + 3, peek(scene.truth[-1].record).event_id
+    target = peek(scene.truth[0].record).event_id
+    for number in range(200):
+        one = Outgoing(Reaction(target, f"+{number}"), new_sid(), counter, prev, NOW)
+        sealed = seal_event(scene.state, scene.ana, scene.keys, one, log.seen)
+        frame = frames.Delivery(scene.room, log.seq + 1, sealed.signed.envelope, sealed.cell)
+        bo.feed(frame)
+        log, counter, prev = log.append(frame.seq, frame.record), counter + 1, sealed.event_id
+    assert AlarmKind.HUB_MISBEHAVES not in bo.alarms
+    assert 0 < len(bo.shown()[0].reactions) < 100
+
+
+def test_evidence_is_bounded(scene: Scene, bo: Bo) -> None:
+    """The first pieces tell enough: a relay that goes on lying fills no vault."""
+    bo.feed(*scene.truth)
+    start = scene.truth[-1].seq + 1
+    for number in range(100):
+        bo.feed(evolve(scene.truth[0], seq=start + number))
+    assert 0 < len(bo.room.core.evidence(bo.vault)) < 100
+
+
+def test_a_relay_that_asks_for_ever_and_never_answers_is_left(scene: Scene, bo: Bo) -> None:
+    """The same key request pushed again and again: what waits for an answer is bounded."""
+    machine = bo.machine
+
+    def flood(turn: Turn) -> None:
+        for _ in range(100_000):
+            machine.ask(turn, lambda rid: frames.Detach(rid, scene.room), lambda _, __: None)
+            if turn.drop:
+                break
+
+    bo.turn(flood)
+    assert bo.dropped
+
+
+@pytest.mark.parametrize("behind", [0, 1022, 1023])
+def test_the_oldest_seen_that_a_relay_takes_is_no_offence(behind: int) -> None:
+    """Client and relay remember equally far back: 1024 entries before the event's own."""
+    room = b"r" * 32
+    log = RoomLog.resumed(room, 0, Hash32(room))  # type: ignore[arg-type]
+    keys = generate_keypair()
+    seen = []
+    for seq in range(1, 1200):
+        seen.append(log.seen)
+        head = LogHead(1, room, 0, seq, Hash32(bytes(32)), NOW)  # type: ignore[arg-type]
+        log = log.append(seq, sign_record(keys.private, head).envelope)
+    log.check_seen(log.seq, seen[-1 - behind], b"")
+    with pytest.raises(LogBroken):
+        log.check_seen(log.seq, seen[-1 - 1024], b"")

@@ -1,0 +1,35 @@
+"""What every test run shares: hypothesis profiles, and a header that says which core ran.
+
+Laws of this suite: no real sleep (trio's `autojump_clock` moves time), no network but localhost
+with port 0, random order, every warning an error, a limit of 60 seconds a test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from hypothesis import HealthCheck, settings
+
+from ofcd.errors import OfcError
+
+# CI and everybody else see the same examples, and a failure prints what repeats it. Deadlines
+# measure the machine, not the code. `HYPOTHESIS_PROFILE=deep` looks further, and at random.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile(
+    "deep",
+    deadline=None,
+    max_examples=2_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_report_header() -> list[str]:
+    """Name the Themis core under test: a green run of one core says nothing of the other."""
+    try:
+        core = importlib.import_module("ofcd.themis").core_info()
+    except (ImportError, OfcError) as failed:
+        return [f"themis core: none ({failed})"]
+    return [f"themis core: {core.kind} {core.version}"]

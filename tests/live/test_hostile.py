@@ -1,0 +1,355 @@
+"""Hostile network clients against a live relay, while two honest people talk on."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import define, field
+
+from ofcd.channel import ChannelError
+from ofcd.client import Room
+from ofcd.protocol import frames
+from ofcd.protocol.codec import join_parts
+from ofcd.protocol.ids import Hash32, InviteId, RoomId
+from ofcd.session import ClientSession, SessionState
+from ofcd.themis import generate_keypair
+from ofcd.wire import Closed, MessageStream, WireError, dial
+from tests.live.support import QUICK, Relay, client, settle
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(120)]
+
+HANDSHAKE_SECONDS = 2
+LIMITS = f"{QUICK}handshake_seconds = {HANDSHAKE_SECONDS}\n"
+BOUND = 2.0
+"""Seconds that an honest message may take meanwhile, on two cores that also play the attackers."""
+MEMORY = 64 * 2**20
+"""Bytes that the relay may grow by."""
+
+
+@define
+class Talk:
+    """An honest conversation, and how long each message took to arrive."""
+
+    relay: Relay
+    room: Room
+    delays: list[float] = field(factory=list)
+    at_rest: int = 0
+
+    def check(self) -> None:
+        """It went on all the time, and the relay is no larger than it was."""
+        assert len(self.delays) >= 10
+        assert max(self.delays) < BOUND
+        assert statistics.median(self.delays) < BOUND / 4
+        grown = self.relay.rss() - self.at_rest
+        assert grown < MEMORY, f"the relay grew by {grown >> 20} MiB"
+        assert self.relay.get("/healthz")[0] == 200
+
+
+@asynccontextmanager
+async def honest_talk(folder: Path) -> AsyncIterator[Talk]:
+    """Ana and Bo talk for as long as the block lasts; checked at its end."""
+    relay = Relay(folder, limits=LIMITS)
+    relay.start()
+    try:
+        async with client(folder / "ana") as ana, client(folder / "bo") as bo:
+            tea = await ana.create_room(relay.url, "tea", my_name="Ana")
+            at_bo = await bo.join(await tea.invite(), name="Bo")
+            talk = Talk(relay, tea)
+            for _ in range(20):
+                await measured(tea, at_bo)
+            talk.at_rest = relay.rss()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(go_on, talk, at_bo)
+                yield talk
+                nursery.cancel_scope.cancel()
+            for _ in range(10):
+                talk.delays.append(await measured(at_bo, tea))
+            await settle(tea, at_bo)
+            talk.check()
+    finally:
+        relay.kill()
+
+
+async def go_on(talk: Talk, other: Room) -> None:
+    while True:
+        talk.delays.append(await measured(talk.room, other))
+        await trio.sleep(0.05)
+
+
+async def measured(sender: Room, receiver: Room) -> float:
+    """Seconds from sending to the other end's having it."""
+    began = trio.current_time()
+    sent = await sender.send("still here")
+    while receiver.head < sent.seq:  # noqa: ASYNC110 - it measures from outside
+        await trio.sleep(0.002)
+    return trio.current_time() - began
+
+
+@asynccontextmanager
+async def proven(relay: Relay) -> AsyncIterator[tuple[MessageStream, ClientSession]]:
+    """A link whose handshake is done, by a client that will misbehave."""
+    async with dial(relay.url) as stream:
+        session = ClientSession(generate_keypair(), None)
+        await stream.send(session.connect())
+        while session.state is not SessionState.OPEN:
+            for reply in session.receive(await stream.receive()).replies:
+                await stream.send(reply)
+        yield stream, session
+
+
+async def is_closed(stream: MessageStream, seconds: float = 10) -> bool:
+    """Whether the relay closes this link in time."""
+    with trio.move_on_after(seconds):
+        try:
+            while True:
+                await stream.receive()
+        except Closed:
+            return True
+    return False
+
+
+async def raw(relay: Relay, data: bytes) -> bytes:
+    """Send bytes to its port; everything it answers until it closes."""
+    async with await trio.open_tcp_stream("127.0.0.1", relay.port) as stream:
+        try:
+            await stream.send_all(data)
+            return b"".join([bytes(chunk) async for chunk in stream])
+        except trio.BrokenResourceError:
+            return b""
+
+
+async def test_garbage_before_the_handshake(tmp_path: Path) -> None:
+    """Random bytes, broken HTTP, endless heads: answered with an HTTP error or closed."""
+    long_head = b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"
+    garbage = [
+        b"GET /ofc HTTP/1.1\r\nHost: r\r\nUpgrade: websocket\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(500),
+        b"GET /../../etc/passwd HTTP/1.1\r\nHost: r\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 99999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" * 10_000,
+        b"\x00" * 100_000,
+        long_head,
+    ]
+
+    async def throw(relay: Relay, data: bytes) -> None:
+        with trio.fail_after(HANDSHAKE_SECONDS + 5):
+            answer = await raw(relay, data)
+        assert not answer.startswith(b"HTTP/1.1 2")
+        assert b"Traceback" not in answer
+
+    async with honest_talk(tmp_path) as talk:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for data in (*garbage, os.urandom(2000)) * 3:
+                    nursery.start_soon(throw, talk.relay, data)
+
+
+async def test_garbage_in_the_handshake(tmp_path: Path) -> None:
+    """Ids of 20 kB, none, wrong tags, random bytes, one byte too many: the link is closed."""
+    async with honest_talk(tmp_path) as talk:
+        first = ClientSession(generate_keypair(), None).connect()
+        long_id = first[:8] + b"\x00\x00\x4e\x20" + first[12:] + b"A" * 20_000
+        for message in (
+            b"",
+            b"\x00",
+            os.urandom(300),
+            os.urandom(4096),
+            os.urandom(5000),
+            first[:-1],
+            first[: len(first) // 2],
+            first + b"x",
+            long_id,
+            bytes(byte ^ 0x20 for byte in first),
+        ):
+            async with dial(talk.relay.url) as stream:
+                await stream.send(message)
+                assert await is_closed(stream), message[:20]
+
+
+async def test_garbage_after_the_handshake(tmp_path: Path) -> None:
+    """Forged, replayed, malformed and oversized messages on a proven link: it is closed."""
+    async with honest_talk(tmp_path) as talk:
+        for make in (forged, replayed, malformed, wrong_part_lengths, too_large, many_parts):
+            async with proven(talk.relay) as (stream, session):
+                try:
+                    for message in make(session):
+                        await stream.send(message)
+                except WireError:
+                    continue
+                assert await is_closed(stream), make.__name__
+
+
+def forged(session: ClientSession) -> list[bytes]:
+    return [os.urandom(200)]
+
+
+def replayed(session: ClientSession) -> list[bytes]:
+    message = session.send([frames.Lookup(1, ROOM, INVITE, Hash32(bytes(32)))])
+    return [message, message]
+
+
+def malformed(session: ClientSession) -> list[bytes]:
+    return [session.send([b"this is no frame"])]
+
+
+def wrong_part_lengths(session: ClientSession) -> list[bytes]:
+    return [session.send([join_parts([b'{"t":"post"}', b""])[:-1] + b"\xff"])]
+
+
+def too_large(session: ClientSession) -> list[bytes]:
+    return [session.send([b"x" * (5 * 2**20)])]
+
+
+def many_parts(session: ClientSession) -> list[bytes]:
+    return [session.send([b""] * 100_000)]
+
+
+ROOM = RoomId(bytes(32))
+INVITE = InviteId(bytes(16))
+
+
+async def test_slow_loris(tmp_path: Path) -> None:
+    """200 connections that dribble are gone when their time is up; others come in meanwhile."""
+    async with honest_talk(tmp_path) as talk:
+        lasted: list[float] = []
+        request = b"GET /ofc HTTP/1.1\r\nHost: relay\r\nX-Slow: " + b"x" * 1000
+
+        async def dribble() -> None:
+            began = trio.current_time()
+            async with await trio.open_tcp_stream("127.0.0.1", talk.relay.port) as stream:
+                try:
+                    for byte in request:
+                        await stream.send_all(bytes([byte]))
+                        await trio.sleep(0.1)
+                except trio.BrokenResourceError:
+                    pass
+            lasted.append(trio.current_time() - began)
+
+        with trio.fail_after(40):
+            async with trio.open_nursery() as nursery:
+                for _ in range(200):
+                    nursery.start_soon(dribble)
+                async with proven(talk.relay):
+                    pass
+        assert len(lasted) == 200
+        assert max(lasted) < 3 * HANDSHAKE_SECONDS + 5
+
+
+async def test_links_that_never_shake_hands(tmp_path: Path) -> None:
+    """100 links upgraded and then silent: closed when the handshake's time is up."""
+    async with honest_talk(tmp_path) as talk:
+        closed: list[bool] = []
+
+        async def idle() -> None:
+            async with dial(talk.relay.url) as stream:
+                closed.append(await is_closed(stream, HANDSHAKE_SECONDS + 10))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(idle)
+        assert closed == [True] * 100
+
+
+async def test_ten_thousand_invites_guessed(tmp_path: Path) -> None:
+    """Guessing costs the guesser: most guesses are never looked at, and none tells anything."""
+    answers: dict[str, int] = {}
+    async with honest_talk(tmp_path) as talk:
+        room = talk.room.id
+        left = 10_000
+        while left > 0:
+            async with proven(talk.relay) as (stream, session):
+                count = min(left, 1000)
+                left -= count
+                batch = [
+                    frames.Lookup(n + 1, room, InviteId(os.urandom(16)), Hash32(os.urandom(32)))
+                    for n in range(count)
+                ]
+                for start in range(0, count, 100):
+                    await stream.send(session.send(batch[start : start + 100]))
+                with trio.move_on_after(20):
+                    try:
+                        got = 0
+                        while got < count:
+                            for frame in session.receive(await stream.receive()).frames:
+                                assert isinstance(frame, frames.Failure), frame
+                                answers[frame.code] = answers.get(frame.code, 0) + 1
+                                got += 1
+                    except (Closed, ChannelError):
+                        continue
+    assert set(answers) <= {"invite_unknown", "rate_limited"}
+    assert answers["rate_limited"] > answers["invite_unknown"]
+
+
+async def test_floods(tmp_path: Path) -> None:
+    """Tiny frames without end, and never reading the answers: bounded cost, others served on."""
+    async with honest_talk(tmp_path) as talk, trio.open_nursery() as nursery:
+        for flood in (tiny_frames, unread_answers, tiny_pieces, pings):
+            nursery.start_soon(until_closed, flood, talk.relay)
+        await trio.sleep(6)
+        nursery.cancel_scope.cancel()
+
+
+Flood = Callable[[Relay], Awaitable[None]]
+
+
+async def until_closed(flood: Flood, relay: Relay) -> None:
+    """Begin again whenever the relay has had enough."""
+    while True:
+        try:
+            await flood(relay)
+        except (WireError, ChannelError, trio.BrokenResourceError):
+            await trio.sleep(0.05)
+
+
+async def tiny_frames(relay: Relay) -> None:
+    """Requests one by one, read as fast as they are answered."""
+    async with proven(relay) as (stream, session), trio.open_nursery() as nursery:
+        nursery.start_soon(drain, stream)
+        for rid in range(1, 10**6):
+            detach = frames.Lookup(rid, ROOM, INVITE, Hash32(bytes(32)))
+            await stream.send(session.send([detach]))
+
+
+async def drain(stream: MessageStream) -> None:
+    while True:
+        await stream.receive()
+
+
+async def unread_answers(relay: Relay) -> None:
+    """Requests whose answers are never read."""
+    async with proven(relay) as (stream, session):
+        for rid in range(1, 10**6):
+            lookup = frames.Lookup(rid, ROOM, INVITE, Hash32(bytes(32)))
+            await stream.send(session.send([lookup] * 20))
+            await trio.lowlevel.checkpoint()
+
+
+UPGRADE = (
+    b"GET /ofc HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: ofc.1\r\n\r\n"
+)
+
+
+async def tiny_pieces(relay: Relay) -> None:
+    """One message in endless pieces of one byte."""
+    async with await trio.open_tcp_stream("127.0.0.1", relay.port) as stream:
+        await stream.send_all(UPGRADE + b"\x02\x81\x00\x00\x00\x00a")
+        while True:
+            await stream.send_all(b"\x00\x81\x00\x00\x00\x00a" * 1000)
+            await trio.lowlevel.checkpoint()
+
+
+async def pings(relay: Relay) -> None:
+    """WebSocket pings, and no reading of the pongs."""
+    async with await trio.open_tcp_stream("127.0.0.1", relay.port) as stream:
+        await stream.send_all(UPGRADE)
+        while True:
+            await stream.send_all((b"\x89\xfd\x00\x00\x00\x00" + b"p" * 125) * 100)
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""The makers of tests/vectors, one file or two each."""
