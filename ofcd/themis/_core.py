@@ -3,6 +3,11 @@
 `OFCD_THEMIS=native` or `embedded` forces the choice; unset, the native library is used where one
 is installed. pythemis stays as published: only while it is imported does
 `ctypes.cdll.LoadLibrary` answer with the core chosen here.
+
+The native library does cells, signatures and keys; Secure Session and Secure Comparator, which
+take a peer's bytes before anything is proven of them, stay in the sandbox. libthemis 0.15.0 takes
+12 from the length in a session message before it checks the tag: anyone who can change four bytes
+on the way crashes a native process (tests/themis/test_session.py), and only a sandbox contains it.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ofcd.themis.errors import CoreUnavailable
 
@@ -65,7 +70,7 @@ def _choose() -> tuple[Any, CoreInfo]:
     if wanted != "embedded":
         found = _native()
         if found is not None:
-            return found
+            return _with_sandbox(*found, forced=wanted == "native")
         if wanted == "native":
             raise CoreUnavailable(
                 f"{VARIABLE}=native, but there is no libthemis on this machine: install "
@@ -82,6 +87,35 @@ def _native() -> tuple[Any, CoreInfo] | None:
             continue
         return library, CoreInfo("native", _NATIVE_VERSION, f"libthemis loaded as {name}")
     return None
+
+
+class SandboxedSessions:
+    """The native library, but for what parses a peer's bytes before their tag is checked."""
+
+    _CONTAINED: Final = ("secure_session_", "secure_comparator_")
+
+    def __init__(self, native: Any, embedded: Any) -> None:
+        self._native = native
+        self._embedded = embedded
+
+    def __getattr__(self, name: str) -> Any:
+        """A function of libthemis, of the library that is to run it."""
+        library = self._embedded if name.startswith(self._CONTAINED) else self._native
+        return getattr(library, name)
+
+
+def _with_sandbox(native: Any, info: CoreInfo, *, forced: bool) -> tuple[Any, CoreInfo]:
+    try:
+        embedded, _ = _embedded()
+    except CoreUnavailable as error:
+        if not forced:
+            raise CoreUnavailable(
+                f"libthemis is here, but not the sandbox for its Secure Session ({error}); "
+                f"{VARIABLE}=native goes without, and then a hostile peer can crash this process"
+            ) from None
+        return native, evolve(info, detail=f"{info.detail}; a hostile peer can crash it: {error}")
+    detail = f"{info.detail}; Secure Session in a sandbox"
+    return SandboxedSessions(native, embedded), evolve(info, detail=detail)
 
 
 def _embedded() -> tuple[Any, CoreInfo]:

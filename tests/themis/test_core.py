@@ -13,6 +13,7 @@ import pytest
 from ofcd import themis
 from ofcd.themis import _core
 from ofcd.themis._compiled import CORE_SHA256, CORE_VERSION
+from ofcd.themis._core import CoreInfo
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,6 +71,45 @@ def test_a_missing_embedded_core_says_what_to_do(
     monkeypatch.setenv("OFCD_THEMIS", "embedded")
     with pytest.raises(themis.CoreUnavailable, match="make core"):
         _core._choose()
+
+
+class Library:
+    """Stands for a libthemis: says of each function whose it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, function: str) -> str:
+        return self.name
+
+
+def test_what_parses_a_peers_bytes_stays_in_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a native library, sessions and comparators are the embedded core's all the same."""
+    found = Library("native"), CoreInfo("native", "ABI 0", "libthemis loaded as x")
+    monkeypatch.setattr(_core, "_native", lambda: found)
+    monkeypatch.delenv("OFCD_THEMIS", raising=False)
+    library, info = _core._choose()
+    assert (info.kind, info.detail) == ("native", f"{found[1].detail}; Secure Session in a sandbox")
+    assert library.themis_secure_message_verify == "native"
+    assert library.themis_secure_cell_encrypt_seal == "native"
+    for name in ("secure_session_unwrap", "secure_session_create", "secure_comparator_create"):
+        assert getattr(library, name) != "native"
+
+
+def test_native_without_the_sandbox_has_to_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Unasked it is refused, with the way out; asked for, it is said what it means."""
+    monkeypatch.setattr("ofcd.themis._compiled.CORE_FILE", tmp_path / "libthemis.wasm")
+    found = Library("native"), CoreInfo("native", "ABI 0", "libthemis loaded as x")
+    monkeypatch.setattr(_core, "_native", lambda: found)
+    monkeypatch.delenv("OFCD_THEMIS", raising=False)
+    with pytest.raises(themis.CoreUnavailable, match=r"make core.*OFCD_THEMIS=native"):
+        _core._choose()
+    monkeypatch.setenv("OFCD_THEMIS", "native")
+    library, info = _core._choose()
+    assert library.secure_session_unwrap == "native"
+    assert "hostile peer" in info.detail
 
 
 def test_ctypes_is_left_as_it_was() -> None:
