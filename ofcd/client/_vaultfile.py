@@ -19,7 +19,15 @@ from ofcd.client.errors import (
     VaultUnwritable,
 )
 
-__all__ = ["Database", "FileLock", "connect", "copy_database", "create_file", "sqlite_errors"]
+__all__ = [
+    "Database",
+    "FileLock",
+    "connect",
+    "copy_database",
+    "create_file",
+    "sqlite_errors",
+    "sync_log",
+]
 
 Database = sqlite3.Connection
 """An open vault file."""
@@ -27,7 +35,8 @@ Database = sqlite3.Connection
 _OWNER_ONLY: Final = 0o600
 _SETUP: Final = (
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
+    # Commits are synced by `sync_log`: not all of them need it, and that is known only at the end.
+    "PRAGMA synchronous=NORMAL",
     # What was deleted (an old epoch's key) does not stay readable in free pages.
     "PRAGMA secure_delete=ON",
     "PRAGMA trusted_schema=OFF",
@@ -115,6 +124,23 @@ def connect(path: Path) -> sqlite3.Connection:
             db.close()
             raise
         return db
+
+
+def sync_log(path: Path) -> None:
+    """Bring what was committed onto the disk: what `synchronous=FULL` does at each commit.
+
+    Raises `VaultUnwritable`; what was committed then outlives the process, but no power cut.
+    """
+    try:
+        fd = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise VaultUnwritable(
+            f"the vault {path} could not be written ({error.strerror}): check the disk"
+        ) from error
 
 
 def copy_database(db: sqlite3.Connection, target: Path) -> None:

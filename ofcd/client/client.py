@@ -369,12 +369,16 @@ class Client:
     # -- for connections (connection.Host) -------------------------------------------------------
 
     @contextmanager
-    def turn(self, connection: RelayConnection) -> Iterator[Turn]:
-        """One turn on one relay's machine: its records are written, then its outcome is told."""
+    def turn(self, connection: RelayConnection, *, durable: bool = True) -> Iterator[Turn]:
+        """One turn on one relay's machine: its records are written, then its outcome is told.
+
+        Not `durable`, it is so only if it sends something: what a relay has sent, it has.
+        """
         try:
-            with self.vault.transaction() as tx:
+            with self.vault.transaction(durable=durable) as tx:
                 turn = Turn(self._clock(), tx, self._random, connection.machine)
                 yield turn
+                tx.durable = durable or bool(turn.frames)
         except BaseException:
             # Nothing was promised: what is true is what the vault holds.
             self._reload(connection)

@@ -60,7 +60,9 @@ _LINK_ERRORS: Final = (
 class Host(Protocol):
     """What a connection needs of the client it belongs to."""
 
-    def turn(self, connection: RelayConnection) -> AbstractContextManager[Turn]:
+    def turn(
+        self, connection: RelayConnection, *, durable: bool = True
+    ) -> AbstractContextManager[Turn]:
         """One transaction; when the block ends, its outcome is carried out."""
         ...
 
@@ -236,7 +238,7 @@ class RelayConnection:
         """Some frames a transaction, so that a long history does not hold everybody else."""
         rest = iter(frames)
         while batch := list(islice(rest, _FRAMES_PER_TURN)):
-            with self._host.turn(self) as turn:
+            with self._host.turn(self, durable=False) as turn:
                 for frame in batch:
                     self.machine.receive(turn, frame)
                     if turn.drop:

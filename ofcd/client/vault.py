@@ -31,6 +31,7 @@ from ofcd.client._vaultfile import (
     copy_database,
     create_file,
     sqlite_errors,
+    sync_log,
 )
 from ofcd.client._vaultkeys import Secret, initialise, rewrap, unlock
 from ofcd.client.errors import VaultDamaged, VaultError, VaultExists, VaultMissing
@@ -109,6 +110,7 @@ class Vault:
         self._db = db
         self._dek = dek
         self._transaction: Transaction | None = None
+        self._unsynced = False
         self._pins = self._load_pins()
 
     def __repr__(self) -> str:
@@ -185,14 +187,16 @@ class Vault:
     # -- reading and writing ---------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
         """All that is written in the block reaches the disk together, or (on an error) not at all.
 
-        Do not await inside. Raises `VaultUnwritable` when the disk does not take it.
+        Not `durable`, it outlives the process at once, and a power cut with the next durable one:
+        for what can be had again. Do not await inside. Raises `VaultUnwritable` when the disk does
+        not take it.
         """
         if self._transaction is not None:
             raise VaultError("a transaction is already open on this vault")
-        self._transaction = tx = Transaction(self)
+        self._transaction = tx = Transaction(self, durable)
         try:
             tx.begin()
             yield tx
@@ -203,6 +207,9 @@ class Vault:
         finally:
             self._transaction = None
         tx.run_actions()
+        if tx.durable and self._unsynced:
+            sync_log(self.path)
+            self._unsynced = False
 
     def get(self, table: str, record_id: bytes) -> bytes | None:
         """The record as last committed, or None. Raises `VaultDamaged`."""
@@ -353,8 +360,10 @@ class Vault:
 class Transaction:
     """Reads and writes that become durable together; see `Vault.transaction`."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, durable: bool) -> None:
         """Use `Vault.transaction`."""
+        self.durable = durable
+        """Whether it, and all before it, outlives a power cut. May be set until the commit."""
         self._vault = vault
         self._pins = vault._pins.copy()
         self._pins.commit += 1
@@ -413,7 +422,7 @@ class Transaction:
         self._open = True
 
     def commit(self) -> None:
-        """Write the indexes and the top record, and make all of it durable."""
+        """Write the indexes and the top record, and commit."""
         self._require_open()
         with sqlite_errors(str(self._vault.path)):
             if self._written:
@@ -422,6 +431,7 @@ class Transaction:
         self._open = False
         if self._written:
             self._vault._pins = self._pins
+            self._vault._unsynced = True
 
     def rollback(self) -> None:
         """Forget it all."""
