@@ -24,8 +24,8 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 	--strip-extras --allow-unsafe --no-annotate --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options
 
-.PHONY: help setup core web run test test-fast coverage check fmt fmt-check lint types laws lock \
-	example bench mutation vectors wheel clean distclean
+.PHONY: help setup core web web-lint run test test-fast coverage check fmt fmt-check lint types laws lock \
+	example bench mutation vectors reference wheel clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,10 @@ $(CORE): tools/fetch_core.py $(wildcard web/package-lock.json) | $(READY)
 	$(BIN)/python tools/fetch_core.py
 	@test -f $@ && touch $@
 
+web-lint: setup ## check the TypeScript in web/ (format, lint, types)
+	@if [ -d web/node_modules ]; then npm --prefix web run --silent lint; \
+	else echo "npm is not installed: web/ is not checked"; fi
+
 # npm writes this file last. Without npm, tests against Node are skipped, and say so.
 web: $(WEB)
 
@@ -69,6 +73,8 @@ run: setup ## start a relay with config.example.toml (another: CONFIG=FILE)
 
 test: setup ## run all tests (some: T=tests/protocol ARGS="-k codec")
 	@$(BIN)/python -m pytest $(T) $(ARGS)
+	@if [ "$(T)" = tests ] && [ -d web/node_modules ]; then \
+		PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent test; fi
 
 test-fast: setup ## run the tests that are neither slow nor live
 	@$(BIN)/python -m pytest $(T) -m "not slow and not live" $(ARGS)
@@ -76,11 +82,12 @@ test-fast: setup ## run the tests that are neither slow nor live
 coverage: setup ## run all tests and report the lines and branches they miss
 	@$(BIN)/python -m pytest $(T) --cov --cov-report=term $(ARGS)
 
-check: fmt-check lint types laws test ## everything CI checks: format, lint, types, laws, tests
+check: fmt-check lint types laws web-lint test ## everything CI checks: format, lint, types, laws, tests
 
 fmt: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCE)
 	@$(BIN)/ruff format $(SOURCE)
+	@if [ -d web/node_modules ]; then npm --prefix web run --silent fmt; fi
 
 fmt-check: $(READY)
 	@$(BIN)/ruff format --check $(SOURCE)
@@ -97,7 +104,7 @@ laws: $(READY) ## check the laws of imports (import-linter)
 lock: $(BIN)/python ## pin all dependencies anew (newer ones: ARGS=--upgrade)
 	@$(BIN)/python -c 'import piptools' 2>/dev/null || $(BIN)/python -m pip install -qq pip-tools
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
-	$(COMPILE) $(ARGS) --extra dev --constraint requirements.txt \
+	$(COMPILE) $(ARGS) --extra web --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
 	@! grep -nE '://|^-|file:/|[[:space:]]/' requirements.txt requirements-dev.txt \
 		|| { echo "a lock names an index, an option or a path: remove it from pip's settings"; exit 1; }
@@ -114,6 +121,9 @@ mutation: setup ## remove each verify step in turn: some test must go red
 
 vectors: setup ## write tests/vectors anew from the code
 	@$(BIN)/python tools/make_vectors.py $(ARGS)
+
+reference: setup ## write docs/bots-reference.md anew from the docstrings
+	@$(BIN)/python tools/make_reference.py
 
 wheel: setup ## build a wheel that holds the embedded core, into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .

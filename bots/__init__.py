@@ -19,12 +19,23 @@ from __future__ import annotations
 from bots.bot import Bot, Group
 from bots.commands import BadValue, Choice, Given, Length, Match, Range, Rest
 from bots.context import Context, Progress
-from bots.errors import BotError, HandlerTimeout, LoadError, SetupError, TextTooLong
+from bots.errors import (
+    BotError,
+    HandlerTimeout,
+    InboundFailed,
+    LoadError,
+    NoRight,
+    NotServed,
+    SetupError,
+    TextTooLong,
+)
 from bots.events import (
     Edit,
     Event,
     File,
+    HandoverOffer,
     Join,
+    JoinRequest,
     Leave,
     Member,
     Message,
@@ -36,9 +47,12 @@ from bots.events import (
     Tick,
 )
 from bots.handlers import RUN, SUMMARISE, anyone, members, owners, skip_older_than
+from bots.inbound import Inbound, Inbox
 from bots.limits import overall, per_command, per_member, per_member_and_room, per_room
 from bots.memory import Key, Memory
 from bots.middleware import Next
+from bots.rooms import Named
+from bots.tables import Tables, TablesError, TablesFull, TablesRefused
 from ofcd.client import Room
 
 __all__ = [
@@ -55,7 +69,12 @@ __all__ = [
     "Given",
     "Group",
     "HandlerTimeout",
+    "HandoverOffer",
+    "Inbound",
+    "InboundFailed",
+    "Inbox",
     "Join",
+    "JoinRequest",
     "Key",
     "Leave",
     "Length",
@@ -64,7 +83,10 @@ __all__ = [
     "Member",
     "Memory",
     "Message",
+    "Named",
     "Next",
+    "NoRight",
+    "NotServed",
     "Progress",
     "Range",
     "Reaction",
@@ -75,6 +97,10 @@ __all__ = [
     "Room",
     "Rotation",
     "SetupError",
+    "Tables",
+    "TablesError",
+    "TablesFull",
+    "TablesRefused",
     "TextTooLong",
     "Tick",
     "anyone",

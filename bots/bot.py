@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, evolve, field, frozen
 
 from bots.commands import Converters, Given
 from bots.errors import SetupError
-from bots.events import Event, Message, Reaction
+from bots.events import Event, JoinRequest, Message, Reaction
 from bots.handlers import (
     RUN,
     TIMEOUT,
@@ -39,6 +39,10 @@ from bots.inject import Factory, factory_of
 from bots.limits import Limit
 from bots.middleware import Middleware
 from bots.schedule import At, Cron, Every, Overdue, Schedule
+from bots.tables.spec import Migration, TablesSpec
+
+if TYPE_CHECKING:
+    from bots.tables.spec import MetaData
 
 __all__ = ["Bot", "CommandSpec", "Group", "TimerSpec"]
 
@@ -80,6 +84,7 @@ class Group:
     commands: list[CommandSpec] = field(factory=list, init=False)
     handlers: list[Handler] = field(factory=list, init=False)
     timers: list[TimerSpec] = field(factory=list, init=False)
+    inbounds: list[Handler] = field(factory=list, init=False)
     middlewares: list[Middleware] = field(factory=list, init=False)
     factories: dict[type, Factory] = field(factory=dict, init=False)
     starts: list[Handler] = field(factory=list, init=False)
@@ -181,6 +186,14 @@ class Group:
 
         return add
 
+    def on_join_request(self, function: F) -> F:
+        """Decide who is let in, where the bot may admit: `ctx.admit()`, `ctx.refuse()`, or later.
+
+        With such a handler nobody whom the bot may admit gets in but by its word; without one,
+        whoever bears the invite does. `async def decide(ctx, request: JoinRequest)`.
+        """
+        return self.on(JoinRequest)(function)
+
     # -- time ------------------------------------------------------------------------------------
 
     def every(
@@ -240,6 +253,24 @@ class Group:
 
         return add
 
+    # -- from outside ----------------------------------------------------------------------------
+
+    def inbound(
+        self, *, name: str | None = None, timeout: float = TIMEOUT, tries: int = TRIES
+    ) -> Callable[[F], F]:
+        """What comes from outside through an `Inbox`, once: `async def f(ctx, inbound: Inbound)`.
+
+        What it sends and remembers is durable when `Inbox.deliver` returns.
+        """
+
+        def add(function: F) -> F:
+            options = Options(timeout=timeout, tries=tries)
+            handler = Handler(name_of(function, name), function, Kind.INBOUND, options)
+            self.inbounds.append(handler)
+            return function
+
+        return add
+
     # -- around ----------------------------------------------------------------------------------
 
     def on_start(self, function: F) -> F:
@@ -288,6 +319,7 @@ class Group:
             self.commands.append(evolve(command, path=path, handler=handler))
         self.handlers += group.handlers
         self.timers += group.timers
+        self.inbounds += group.inbounds
         self.middlewares += group.middlewares
         self.starts += group.starts
         self.stops += group.stops
@@ -301,10 +333,26 @@ class Bot(Group):
 
     name: str = field()
     prefix: str = field(default="!", kw_only=True)
-    """What a command begins with; calling the bot by its name works everywhere."""
+    """What a command begins with, unless a room's owners set another for it; calling the bot by its
+    name works everywhere."""
+    timezone: str = field(default="UTC", kw_only=True)
+    """Where "9am" in a command is, unless a room's owners say otherwise: "Europe/Berlin"."""
     options: dict[str, Any] = field(factory=dict, kw_only=True, repr=False)
     """The table [bot.options] of its settings."""
     overrides: dict[type, object] = field(factory=dict, init=False, repr=False)
+    tables_spec: TablesSpec | None = field(default=None, init=False)
+    tables_limit: int = field(default=64, init=False)
+    """How large its tables may be, in MiB; `tables_limit` of its settings."""
+
+    def tables(self, metadata: MetaData, migrations: Sequence[Migration] = ()) -> None:
+        """Give the bot tables of its own: handlers get at them as `ctx.tables`, or `Tables`.
+
+        `metadata` is what they are now. `migrations` bring older ones there, in order, each a
+        function of Alembic's operations; they are appended to, and never changed once released.
+        """
+        if self.tables_spec is not None:
+            raise SetupError("a bot has one set of tables: put all of them into one MetaData")
+        self.tables_spec = TablesSpec(metadata, tuple(migrations))
 
     def timer_of(self, function: Callable[..., object]) -> TimerSpec:
         """The timer that a function is; raises `SetupError`."""
@@ -312,6 +360,13 @@ class Bot(Group):
             if spec.handler.function is function:
                 return spec
         raise SetupError("only a function under @bot.timer() can be set off later")
+
+    def inbound_of(self, function: Callable[..., object]) -> Handler:
+        """The handler of what comes from outside that a function is; raises `SetupError`."""
+        for handler in self.inbounds:
+            if handler.function is function:
+                return handler
+        raise SetupError("only a function under @bot.inbound() can be brought something")
 
     def override(self, kind: type, value: object) -> None:
         """Hand this out instead of the resource of that type: for tests."""

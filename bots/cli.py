@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import evolve
 
 from bots.loading import load_bot
-from bots.runner import job_of, run_jobs
+from bots.plugins import installed
+from bots.runner import run_all
 from bots.scaffold import make_project
 from bots.settings import load_settings
 from bots.table import build
@@ -41,16 +42,24 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: ofc-bot new hello && cd hello && ofc-bot run hello.py --config bot.toml",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run the bot in a file or module, or all of bot.toml")
-    run.add_argument("code", nargs="?", metavar="FILE_OR_MODULE", default="")
+    run = commands.add_parser("run", help="run a bot, or all of bot.toml")
+    run.add_argument(
+        "code",
+        nargs="?",
+        metavar="CODE",
+        default="",
+        help="a file, a module, or plugin:NAME",
+    )
     run.add_argument("--config", type=Path, metavar="BOT.TOML")
-    run.add_argument("--reload", action="store_true", help="take over changes of the file")
+    run.add_argument("--reload", action="store_true", help="take over changes of its code")
     run.set_defaults(act=_run)
     new = commands.add_parser("new", help="make a project with a bot and its test")
     new.add_argument("name", metavar="NAME")
     new.set_defaults(act=_new)
+    listing = commands.add_parser("list", help="show the bots that are installed as plugins")
+    listing.set_defaults(act=_list)
     check = commands.add_parser("check", help="look for mistakes, without running it")
-    check.add_argument("code", metavar="FILE_OR_MODULE")
+    check.add_argument("code", metavar="CODE", help="a file, a module, or plugin:NAME")
     check.set_defaults(act=_check)
     return parser
 
@@ -64,7 +73,7 @@ def _run(parsed: argparse.Namespace) -> int:
         chosen = [evolve(chosen[0], code=parsed.code)]
     if not all(one.code for one in chosen):
         raise ConfigError("name the bot's file or module, or put `code` into its [[bot]]")
-    return run_jobs([job_of(one, reload=parsed.reload) for one in chosen], settings)
+    return run_all(evolve(settings, bot=chosen), reload=parsed.reload)
 
 
 def _new(parsed: argparse.Namespace) -> int:
@@ -76,6 +85,13 @@ def _new(parsed: argparse.Namespace) -> int:
         "  put an invite link (capability `bot`) into bot.toml\n"
         f"  ofc-bot run {folder.name}.py --config bot.toml\n"
     )
+    return EXIT_OK
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    for plugin in installed():
+        come_with = f"{plugin.package} {plugin.version}".strip() or "unknown"
+        sys.stdout.write(f"plugin:{plugin.name:<20} {plugin.code:<32} {come_with}\n")
     return EXIT_OK
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import trio
 from attrs import define, field
@@ -13,9 +14,12 @@ from attrs import define, field
 from bots.effects import Effects, check_text
 from bots.errors import BotError
 from bots.events import Event, Member, Message, Tick
+from bots.inbound import Inbound
 from bots.jobs import Job, job_id, save_job
 from bots.memory import Memory
+from bots.powers import Powers
 from bots.records import JOBS, Draft
+from bots.rooms import RoomSettings, settings_of
 from bots.schedule import Once, Schedule, Timer
 from ofcd.client import Content, Edit, Reaction, Redaction, Room, Sent, SignalKind, Text, TextFormat
 from ofcd.client.files import upload
@@ -24,6 +28,7 @@ from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid, tagged_hash
 if TYPE_CHECKING:
     from bots.bot import Bot
     from bots.log import Log
+    from bots.tables import Tables
 
 __all__ = ["Context", "Progress"]
 
@@ -37,7 +42,7 @@ class Progress:
 
     async def update(self, text: str) -> None:
         """Put other words into the line, at once."""
-        await self._ctx.at_once(Edit(self.event_id, check_text(text)))
+        await self._ctx.at_once(Edit(self.event_id, check_text(text), TextFormat.LITE))
 
     async def done(self, text: str) -> Sid:
         """The line's last words, sent when the handler has ended."""
@@ -45,7 +50,7 @@ class Progress:
 
 
 @define(eq=False, slots=False)
-class Context:
+class Context(Powers):
     """One run of one handler. What it sends and remembers takes effect together, when it ends.
 
     A handler that raises, is cancelled, or dies with its process has sent nothing and changed
@@ -65,17 +70,24 @@ class Context:
     records: Draft = field(repr=False)
     event: Event | None = None
     tick: Tick | None = None
+    inbound: Inbound | None = None
     missed: tuple[Message, ...] = ()
     """For `missed=SUMMARISE`: what came while the bot was away, in order."""
     owner: MemberId | None = None
-    """Who let the bot into this room (or its root, if that member is gone)."""
+    """Whose bot it is, who signed for its keys; the room's root, if that member is gone."""
+    lag: int = 0
+    """For a timer: log entries of its room that the bot has received, and not handled yet."""
     _room: Room | None = None
+    _tables: Tables | None = field(default=None, repr=False)
 
     # -- where and who ---------------------------------------------------------------------------
 
     @property
     def room(self) -> Room:
-        """The room. What is done through it happens at once, and again if this runs again."""
+        """The room. What is done through it happens at once, and again if this runs again.
+
+        So change it by the context's own `evict`, `rotate` and so on.
+        """
         if self._room is None:
             raise BotError("this timer belongs to no room")
         return self._room
@@ -93,6 +105,36 @@ class Context:
         if self.event is None:
             raise BotError(f"{self.handler} handles a timer: no member caused it")
         return self.event.sender
+
+    @property
+    def is_caught_up(self) -> bool:
+        """For a timer: whether all that was said in its room, as far as one knows, is handled.
+
+        A timer that is due while the bot is away runs before what came meanwhile.
+        """
+        return self.room.is_live and self.lag == 0
+
+    @property
+    def prefix(self) -> str:
+        """What the bot's commands begin with in this room."""
+        return self._settings.prefix
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which times are read in this room."""
+        return self._settings.zone
+
+    @property
+    def _settings(self) -> RoomSettings:
+        kept = RoomSettings() if self._room is None else settings_of(self.records, self._room.id)
+        return kept.or_else(self.bot.prefix, self.bot.timezone)
+
+    @property
+    def tables(self) -> Tables:
+        """The bot's own tables. Raises `BotError` where it has declared none."""
+        if self._tables is None:
+            raise BotError("this bot has no tables: declare them with bot.tables(metadata)")
+        return self._tables
 
     @property
     def idempotency_key(self) -> str:

@@ -1,15 +1,17 @@
 """Which handlers an event sets off, and what else is to be done about it (sans-IO).
 
 The order of questions: the bot's own words and those that passed too many bots are dropped (B6);
-a message that is a command goes to that command alone; everything else to every handler that asks
-for it, in the order they were registered. An event that comes late goes the way its handler's
+a message that is a command goes to that command alone; of the rest, a bot that was invited for what
+is addressed to it passes over all else that is said (B5); what is left goes to every handler that
+asks for it, in the order they were registered. An event that comes late goes the way its handler's
 `missed` says (B2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
@@ -52,7 +54,7 @@ class Plan:
     kept: tuple[Handler, ...] = ()
     """Handlers that want late events all at once."""
     dropped: str = ""
-    """Why nothing is done: `own`, `hops`, `automatic`, or "" where nothing is asked for."""
+    """Why nothing is done: `own`, `hops`, `automatic`, `scope`; "" where nothing is asked for."""
 
     @property
     def is_empty(self) -> bool:
@@ -68,8 +70,15 @@ class Situation:
     name: str
     """What the bot calls itself here."""
     prefix: str
+    """In this room."""
     now: int
     """Milliseconds since 1970."""
+    tz: ZoneInfo = field(factory=lambda: ZoneInfo("UTC"))
+    """In this room: where "9am" is."""
+    known: Mapping[type, object] = field(factory=dict, repr=False)
+    """For converters: the room, its member who speaks, the bot."""
+    only_addressed: bool = False
+    """The bot handles only what is addressed to it."""
 
 
 class Commands(Protocol):
@@ -91,6 +100,8 @@ def dispatch(
         plan = _command(event, commands, situation)
         if plan is not None:
             return plan
+    if situation.only_addressed and not _is_addressed(event):
+        return Plan(dropped="scope")
     wanted = [handler for handler in handlers if _wants(handler, event)]
     if not wanted:
         return Plan(dropped="automatic" if _is_automatic(event) else "")
@@ -111,6 +122,15 @@ def _drop(event: Event) -> str:
     if isinstance(event, Join):
         return "own" if event.member.is_me else ""
     return "own" if event.sender.is_me else ""
+
+
+def _is_addressed(event: Event) -> bool:
+    """Whether it is meant for the bot; what is no one's words (joins, keys) is for everybody."""
+    if isinstance(event, Message):
+        return event.to_me
+    if isinstance(event, Reaction):
+        return event.to_own
+    return not isinstance(event, _SAID)
 
 
 def _is_automatic(event: Event) -> bool:

@@ -57,6 +57,11 @@ class Effects:
     pending: list[Pending] = field(factory=list)
     _next: int = 0
 
+    @property
+    def count(self) -> int:
+        """How many things this handler has done so far."""
+        return self._next
+
     def next_sid(self) -> Sid:
         """The id of the next thing this handler does."""
         sid = sid_of(self.bot_id, self.event_id, self.handler, self._next)

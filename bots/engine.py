@@ -11,6 +11,7 @@ from bots.bot import Bot
 from bots.context import Context
 from bots.dispatch import Call
 from bots.handlers import Handler
+from bots.inbound import Inbox
 from bots.inject import Resources
 from bots.jobs import plan
 from bots.lane import Lane
@@ -35,6 +36,8 @@ from ofcd.protocol.ids import EventId, RoomId, tagged_hash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from bots.tables.store import TableStore
 
 __all__ = ["Engine", "open_engine"]
 
@@ -68,6 +71,7 @@ class Engine:
         if room.status is not RoomStatus.ACTIVE:
             self._say_status(room, room.status)
             return
+        room.hold_joins(self.services.table.decides_joins)
         self._start_worker(room.id, room)
 
     def _start_worker(self, key: RoomId | None, room: Room | None) -> None:
@@ -177,14 +181,22 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    bot: Bot, client: Client, *, metrics: Metrics | None = None, grace: float = GRACE
+    bot: Bot,
+    client: Client,
+    *,
+    metrics: Metrics | None = None,
+    grace: float = GRACE,
+    careful: bool = False,
 ) -> AsyncIterator[Engine]:
     """A bot that serves all rooms of `client`; on the way out it stops in order.
+
+    `careful`: it ended badly last time; what it then does again and again is given up.
 
     Raises `SetupError` before anything runs, if the bot's code contradicts itself.
     """
     table = build(bot)
-    given: dict[type, object] = {Bot: bot, Client: client, **bot.overrides}
+    inbox = Inbox(bot)
+    given: dict[type, object] = {Bot: bot, Client: client, Inbox: inbox, **bot.overrides}
     resources = Resources(bot.factories, given)
     handlers = [*table.summaries.values(), *table.timers.values()]
     services = Services(
@@ -196,23 +208,39 @@ async def open_engine(
         log=get_log(bot.name),
         metrics=metrics or Metrics(),
         limits=load_limits(client.vault),
+        careful=careful,
         turns={
             handler.name: trio.Semaphore(handler.options.concurrency)
             for handler in handlers
             if handler.options.concurrency is not None
         },
     )
-    async with resources.open():
+    async with _tables(bot, client) as services.store, resources.open():
         await _all(services, bot.starts)
         async with trio.open_nursery() as nursery:
             engine = Engine(services, nursery)
+            inbox.lanes = engine.workers
             nursery.start_soon(engine.watch)
+            if services.store is not None:
+                nursery.start_soon(services.store.keep_small)
             engine.start()
             try:
                 yield engine
             finally:
                 await engine.leave(grace)
                 nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _tables(bot: Bot, client: Client) -> AsyncIterator[TableStore | None]:
+    if bot.tables_spec is None:
+        yield None
+        return
+    from bots.tables.store import open_store  # SQLAlchemy, only for bots that have tables
+
+    begin, spec = client.transaction, bot.tables_spec
+    async with open_store(client.vault, begin, spec, bot.tables_limit) as store:
+        yield store
 
 
 async def _all(services: Services, handlers: list[Handler]) -> None:
@@ -230,7 +258,8 @@ async def _all(services: Services, handlers: list[Handler]) -> None:
 
 def _keep(services: Services, draft: Draft, ctx: Context) -> None:
     client = services.client
-    with client.transaction() as tx:
+    ops = () if services.store is None else ctx.tables.ops
+    with services.transaction(ops) as tx:
         draft.write(tx)
         for one in ctx.effects.pending:
             client.room(one.room).queue(tx, one.content, sid=one.sid, hops=one.hops)

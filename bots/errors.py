@@ -4,7 +4,11 @@ BotError                   the SDK can not do what was asked
 ├── SetupError             a bot's code contradicts itself: found before it starts
 ├── LoadError              a bot's file or module can not be imported
 ├── TextTooLong            a text does not fit one message
+├── NoRight                the bot's role in the room does not allow it
+├── NotServed              the bot does not serve a room now: nothing can be brought into it
+├── InboundFailed          what came from outside could not be handled
 ├── HandlerTimeout         a handler took longer than it may
+├── ProcessDied            a handler was under way whenever the process ended badly
 └── Conflict               two handlers changed the same record at once: one runs again
 """
 
@@ -12,7 +16,18 @@ from __future__ import annotations
 
 from ofcd.errors import OfcError
 
-__all__ = ["BotError", "Conflict", "HandlerTimeout", "LoadError", "SetupError", "TextTooLong"]
+__all__ = [
+    "BotError",
+    "Conflict",
+    "HandlerTimeout",
+    "InboundFailed",
+    "LoadError",
+    "NoRight",
+    "NotServed",
+    "ProcessDied",
+    "SetupError",
+    "TextTooLong",
+]
 
 
 class BotError(OfcError):
@@ -39,13 +54,37 @@ class TextTooLong(BotError):
     code = "text_too_long"
 
 
+class NoRight(BotError):
+    """The bot's role in the room does not allow this; the sentence says what would."""
+
+    code = "no_right"
+
+
 class HandlerTimeout(BotError):
     """A handler took longer than its limit and was cancelled."""
 
     code = "handler_timeout"
 
 
+class ProcessDied(BotError):
+    """A handler was under way each time that the process ended badly; it is not run again."""
+
+    code = "process_died"
+
+
 class Conflict(BotError):
     """What a handler read was changed by another one meanwhile; it is run again."""
 
     code = "conflict"
+
+
+class NotServed(BotError):
+    """The bot does not serve this room now, or is stopping: bring it again later."""
+
+    code = "not_served"
+
+
+class InboundFailed(BotError):
+    """What came from outside was not handled; the log says why. It may be brought again."""
+
+    code = "inbound_failed"

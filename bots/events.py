@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import evolve, field, frozen
 
 from ofcd.client import FileInfo, Via
-from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid
+from ofcd.protocol.ids import EventId, InviteId, MemberId, RoomId, Sid
 from ofcd.protocol.records import Cap, Role
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ __all__ = [
     "Edit",
     "Event",
     "File",
+    "HandoverOffer",
     "Join",
+    "JoinRequest",
     "Leave",
     "Member",
     "Message",
@@ -88,6 +90,8 @@ class Message(Event):
     via: Via | None = None
     """Where a bridge says it comes from: the bridge's word, proven by nobody."""
     edited: bool = False
+    to_me: bool = False
+    """It mentions the bot, or answers a message of the bot's."""
     _ctx: Context | None = field(default=None, repr=False, eq=False)
 
     async def reply(
@@ -199,6 +203,32 @@ class RoleChange(Event):
     """`member` has another role or other capabilities."""
 
     member: Member
+
+
+@frozen(kw_only=True)
+class JoinRequest(Event):
+    """Someone with an invite asks in; see `Group.on_join_request`. It stands in no log: seq is -1.
+
+    `sender` is who asks: `sender.name` is what they want to be called, their word alone.
+    """
+
+    inviter: Member
+    role: Role
+    """What the invite makes of them."""
+    caps: frozenset[Cap] = frozenset()
+    invite_id: InviteId
+
+
+@frozen(kw_only=True)
+class HandoverOffer(Event):
+    """Root asks a member to become root: the bot itself, if `to_me`."""
+
+    to: Member
+
+    @property
+    def to_me(self) -> bool:
+        """Whether the bot is asked."""
+        return self.to.is_me
 
 
 @frozen(kw_only=True)

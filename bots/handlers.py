@@ -45,6 +45,7 @@ class Kind(StrEnum):
     COMMAND = "command"
     EVENT = "event"
     TIMER = "timer"
+    INBOUND = "inbound"
     START = "start"
     STOP = "stop"
 

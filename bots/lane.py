@@ -1,6 +1,6 @@
 """One lane of a running bot: a bounded queue, and one thing at a time from it, each one commit.
 
-    timers due   -> queue -> run, commit
+    timers due, what comes from outside   -> queue -> run, commit
 
 A commit is one vault transaction: what the handlers remember, what they say, and how far the lane
 has come. Dies the process before it, nothing has happened and the same is done again; after it,
@@ -9,27 +9,30 @@ it is done.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import trio
 
 from bots.dispatch import Call
-from bots.errors import Conflict
+from bots.errors import Conflict, InboundFailed, NotServed
 from bots.events import Tick
+from bots.inbound import Delivery, forget_old, is_known, keep_known
 from bots.jobs import Run, keep_rest, next_runs
+from bots.poison import is_poison
 from bots.records import Draft, Writes
 from bots.runs import Outcome, Subject, run_call
 from bots.services import OUTBOUND, Services
-from ofcd.client import ClientClosed, LoggedEvent, Room, RoomFrozen, VaultError
+from ofcd.client import ClientClosed, JoinAsked, LoggedEvent, Room, RoomFrozen, VaultError
 from ofcd.errors import OfcError
-from ofcd.protocol.ids import MemberId, RoomId
+from ofcd.protocol.ids import EventId, MemberId, RoomId
 
 __all__ = ["Item", "Lane"]
 
 QUEUE: Final = 16
 _LONG_SECONDS: Final = 3_600.0
 
-Item = LoggedEvent | Run | None
+Item = LoggedEvent | Run | Delivery | JoinAsked | None
 """None: caught up."""
 
 
@@ -45,6 +48,7 @@ class Lane:
         self.vault = services.client.vault
         self._send, self._receive = trio.open_memory_channel[Item](QUEUE)
         self._jobs_changed = trio.Event()
+        self._deliveries: set[Delivery] = set()
 
     @property
     def lag(self) -> int:
@@ -60,15 +64,26 @@ class Lane:
 
     async def run(self) -> None:
         """Serve until told to stop (then what is begun is ended) or cancelled."""
+        try:
+            await self._serve()
+        finally:
+            self._send.close()
+            for delivery in self._deliveries:
+                delivery.fail(NotServed("the bot stopped serving that room"))
+
+    async def _serve(self) -> None:
         with self.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed)
                 nursery.start_soon(self._clock)
                 nursery.start_soon(self._until_stopping)
+                for task in self.tasks():
+                    nursery.start_soon(task)
                 async for item in self._receive:
                     await self.handle(item)
                     if self.services.stopping.is_set():
                         break
+                await self.settled()
                 self.ended()
                 nursery.cancel_scope.cancel()
 
@@ -76,6 +91,18 @@ class Lane:
         """Do one thing."""
         if isinstance(item, Run):
             await self._handle_run(item)
+        elif isinstance(item, Delivery):
+            await self._handle_delivery(item)
+
+    def tasks(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What else goes on beside the queue."""
+        return ()
+
+    async def settled(self) -> None:
+        """In an orderly stop, wait for what handlers have left to be done."""
+
+    def committed(self) -> None:
+        """What came of something is durable now."""
 
     def ended(self) -> None:
         """The last thing in an orderly stop."""
@@ -86,6 +113,17 @@ class Lane:
     async def put(self, item: Item) -> None:
         """Queue something; waits while the queue is full."""
         await self._send.send(item)
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Queue something from outside, and wait until it is settled."""
+        self._deliveries.add(delivery)
+        try:
+            await self.put(delivery)
+            await delivery.settled.wait()
+        except trio.ClosedResourceError:
+            delivery.fail(NotServed("the bot is stopping"))
+        finally:
+            self._deliveries.discard(delivery)
 
     async def _until_stopping(self) -> None:
         await self.services.stopping.wait()
@@ -119,22 +157,70 @@ class Lane:
         services = self.services
         handler = services.table.timers.get(run.job.name)
         tick = Tick(run.job.name, run.planned, run.job.payload)
-        subject = Subject(run.event_id(services.bot_id), self.room, tick=tick, owner=self.owner)
+        subject = Subject(
+            run.event_id(services.bot_id), self.room, tick=tick, owner=self.owner, lag=self.lag
+        )
         while True:
             outcome = Outcome(Draft(self.vault))
             if outcome.draft.get(*run.place) is None:
                 break  # cancelled while it was queued
             keep_rest(outcome.draft, run)
-            if handler is not None and run.planned:
-                await run_call(services, subject, Call(handler), outcome)
-            if await self.commit(outcome, None):
+            calls = [Call(handler)] if handler is not None and run.planned else []
+            if await self.run_all(subject, calls, outcome) and await self.commit(outcome, None):
                 break
         self._jobs_changed.set()
 
+    async def _handle_delivery(self, delivery: Delivery) -> None:
+        services = self.services
+        event_id = delivery.event_id(services.bot_id, self.room_id)
+        subject = Subject(
+            event_id, self.room, owner=self.owner, lag=self.lag, inbound=delivery.inbound
+        )
+        while not delivery.settled.is_set():
+            outcome = Outcome(Draft(self.vault))
+            if is_known(outcome.draft, event_id):
+                delivery.settle(fresh=False)
+            elif await self.run_all(subject, [Call(delivery.handler)], outcome):
+                await self._commit_delivery(delivery, event_id, outcome)
+
+    async def _commit_delivery(
+        self, delivery: Delivery, event_id: EventId, outcome: Outcome
+    ) -> None:
+        name, now = delivery.handler.name, self.services.now()
+        if not outcome.given_up:
+            keep_known(outcome.draft, event_id, now)
+            forget_old(self.vault, outcome.draft, now)
+        try:
+            if not await self.commit(outcome, None, or_raise=True):
+                return
+        except (VaultError, ClientClosed):
+            raise
+        except OfcError as error:
+            delivery.fail(InboundFailed(f"{name} could not say it in its room ({error.code})"))
+            return
+        if outcome.given_up:
+            delivery.fail(InboundFailed(f"{name} failed; the bot's log says why"))
+        delivery.settle(fresh=True)
+
+    async def run_all(self, subject: Subject, calls: Sequence[Call], outcome: Outcome) -> bool:
+        """Run the handlers of one event; False where another's commit undid one: all once more."""
+        if is_poison(self.services, subject, calls, outcome):
+            return True
+        try:
+            for call in calls:
+                await run_call(self.services, subject, call, outcome)
+        except Conflict:
+            return False
+        return True
+
     # -- committing ------------------------------------------------------------------------------
 
-    async def commit(self, outcome: Outcome, seq: int | None) -> bool:
-        """One transaction; False where another handler got in between: all of it once more."""
+    async def commit(self, outcome: Outcome, seq: int | None, *, or_raise: bool = False) -> bool:
+        """One transaction; False where another handler got in between: all of it once more.
+
+        What can not be said in a room stays unsaid, and the rest is written all the same; with
+        `or_raise` nothing is, and the `OfcError` that says why is raised.
+        """
         services = self.services
         count = len(outcome.pending)
         if count:
@@ -148,18 +234,23 @@ class Lane:
             raise
         except RoomFrozen:
             self.scope.cancel()  # the cursor stays: a person has to look first
+            if or_raise:
+                raise
             return True
         except OfcError as error:
+            if or_raise:
+                raise
             # Read only, gone from the room, or no text that can be sent: it stays unsaid.
             services.log.error("could not be said", code=error.code)
             outcome.pending.clear()
             self._write(outcome, seq)
         self._jobs_changed.set()
+        self.committed()
         return True
 
     def _write(self, outcome: Outcome, seq: int | None) -> None:
         client = self.services.client
-        with client.transaction() as tx:
+        with self.services.transaction(outcome.ops) as tx:
             outcome.draft.write(tx)
             for one in outcome.pending:
                 client.room(one.room).queue(tx, one.content, sid=one.sid, hops=one.hops)

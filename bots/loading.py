@@ -1,4 +1,7 @@
-"""From a file or module to its bot."""
+"""From a file, a module or a plugin to its bot, and again when its code has changed.
+
+Code is loaded whole or not at all: what fails to load leaves the modules that were there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import importlib
 import importlib.util
 import itertools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -13,19 +18,21 @@ from typing import Final
 from bots.bot import Bot
 from bots.errors import LoadError
 from bots.log import traceback_of
+from bots.plugins import PREFIX, find_plugin
 
-__all__ = ["load_bot", "source_of"]
+__all__ = ["changed_at", "load_bot", "reload_bot", "source_of"]
 
+_SDK: Final = "bots"
 _numbers: Final = itertools.count()
 
 
 def load_bot(code: str) -> Bot:
     """The bot in "path/to/file.py", "package.module" or either with ":name" behind it.
 
-    Without a name it is the only `Bot` there, or the one called `bot`. A file is imported under
-    a name of its own, anew each time. Raises `LoadError`.
+    "plugin:name" is one that is installed. Without a name it is the only `Bot` there, or the one
+    called `bot`. A file is imported under a name of its own, anew each time. Raises `LoadError`.
     """
-    place, _, name = code.partition(":")
+    place, _, name = _resolved(code).partition(":")
     module = _import(place)
     found = {key: value for key, value in vars(module).items() if isinstance(value, Bot)}
     chosen = found.get(name or "bot")
@@ -36,10 +43,80 @@ def load_bot(code: str) -> Bot:
     return chosen
 
 
+def reload_bot(code: str) -> Bot:
+    """The bot as its code is now. Raises `LoadError`; then the old modules are still in place."""
+    place = _resolved(code).partition(":")[0]
+    if place.endswith(".py"):
+        return load_bot(code)
+    with _without(_unit(place)):
+        return load_bot(code)
+
+
+def _resolved(code: str) -> str:
+    return find_plugin(code.removeprefix(PREFIX)).code if code.startswith(PREFIX) else code
+
+
+# -- where code is ---------------------------------------------------------------------------------
+
+
 def source_of(code: str) -> Path | None:
-    """The file to watch for changes."""
-    place = Path(code.partition(":")[0])
-    return place if place.suffix == ".py" else None
+    """The file or folder to watch for changes; None where there is none."""
+    place = _resolved(code).partition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    try:
+        spec = importlib.util.find_spec(_unit(place))
+    except ImportError:
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    return origin.parent if spec.submodule_search_locations else origin
+
+
+def changed_at(source: Path) -> tuple[int, ...]:
+    """A mark of a file, or of all code in a folder, that is another one after a change."""
+    files = sorted(source.rglob("*.py")) if source.is_dir() else [source]
+    return tuple(_stamp(file) for file in files)
+
+
+def _stamp(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _unit(place: str) -> str:
+    """What is loaded anew together: a package with all that is in it, but never the SDK."""
+    top = place.partition(".")[0]
+    return place if top == _SDK else top
+
+
+# -- importing -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _without(unit: str) -> Iterator[None]:
+    """Import `unit` anew in the block; if that fails, its old modules are put back."""
+    old = {name: module for name, module in sys.modules.items() if _is_in(name, unit)}
+    _forget(unit)
+    importlib.invalidate_caches()
+    try:
+        yield
+    except BaseException:
+        _forget(unit)
+        sys.modules.update(old)
+        raise
+
+
+def _forget(unit: str) -> None:
+    for name in [name for name in sys.modules if _is_in(name, unit)]:
+        del sys.modules[name]
+
+
+def _is_in(name: str, unit: str) -> bool:
+    return name == unit or name.startswith(unit + ".")
 
 
 def _import(place: str) -> ModuleType:

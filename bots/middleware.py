@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Middleware", "Next", "wrap"]
 
 Next = Callable[["Context"], Awaitable[None]]
+"""What a middleware calls to run the layers below it, and in the end the handler."""
 Middleware = Callable[["Context", Next], Awaitable[None]]
 
 

@@ -9,6 +9,7 @@ from bots.events import (
     Edit,
     Event,
     File,
+    HandoverOffer,
     Join,
     Leave,
     Member,
@@ -27,6 +28,11 @@ __all__ = ["View", "member_of", "read"]
 
 class View(Protocol):
     """What has to be known of a room to read its log."""
+
+    @property
+    def me(self) -> MemberId:
+        """The bot itself."""
+        ...
 
     def member(self, mid: MemberId) -> Member:
         """Who that is now; without a role where they are no member any more."""
@@ -72,6 +78,7 @@ def _(event: client.MessageReceived, view: View) -> Event | None:
         "mentions": message.mentions,
         "via": message.via,
         "edited": message.edited,
+        "to_me": _is_to_me(message, view),
     }
     if message.file is not None:
         return File(**common, info=message.file)  # type: ignore[arg-type]  # attrs checks no types
@@ -95,8 +102,15 @@ def _(event: client.MessageEdited, view: View) -> Event:
         mentions=message.mentions,
         via=message.via,
         edited=True,
+        to_me=_is_to_me(message, view),
         target=message.event_id,
     )
+
+
+def _is_to_me(message: client.Message, view: View) -> bool:
+    if view.me in message.mentions:
+        return True
+    return any(target and view.is_own(target) for target in (message.reply_to, message.thread))
 
 
 @read.register
@@ -175,6 +189,30 @@ def _(event: client.RoleChanged, view: View) -> Event:
         sender=view.member(event.mid),
         ts=event.ts,
         member=view.member(event.member),
+    )
+
+
+@read.register
+def _(event: client.HandedOver, view: View) -> Event:
+    return RoleChange(
+        room=event.room,
+        seq=event.seq,
+        id=event.event_id,
+        sender=view.member(event.mid),
+        ts=event.ts,
+        member=view.member(event.to),
+    )
+
+
+@read.register
+def _(event: client.HandoverOffered, view: View) -> Event:
+    return HandoverOffer(
+        room=event.room,
+        seq=event.seq,
+        id=event.event_id,
+        sender=view.member(event.mid),
+        ts=event.ts,
+        to=view.member(event.to),
     )
 
 

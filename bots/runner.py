@@ -14,15 +14,16 @@ from prometheus_client import start_http_server
 
 from bots.bot import Bot
 from bots.engine import open_engine
-from bots.loading import load_bot, source_of
+from bots.isolation import Orders, supervise
+from bots.loading import changed_at, load_bot, reload_bot, source_of
 from bots.log import configure, get_log
 from bots.metrics import Metrics
 from bots.settings import BotSettings, MetricsSettings, Settings, key_of, load_settings
 from bots.table import build
 from ofcd.client import Client, ClientError, Vault, open_client, parse_link
-from ofcd.errors import OfcError
+from ofcd.errors import ConfigError, OfcError
 
-__all__ = ["Job", "job_of", "run_bot", "run_jobs"]
+__all__ = ["Job", "first_of", "job_of", "run_all", "run_bot", "run_jobs", "run_one"]
 
 LOOK_SECONDS: Final = 0.5
 """How often a bot's file is looked at, when it is to be reloaded on change."""
@@ -35,36 +36,61 @@ class Job:
     bot: Bot
     settings: BotSettings
     source: Path | None = None
-    """Its file, if changes are to be followed."""
+    """Its file or folder, if changes are to be followed."""
+    careful: bool = False
+    """Its process ended badly last time."""
 
 
 def run_bot(bot: Bot, config: str | None) -> int:
     """Run one bot of the caller's by a settings file; returns the exit code."""
     settings = load_settings(None if config is None else Path(config))
+    if settings.bot[0].isolation == "process":
+        raise ConfigError('isolation = "process" is for `ofc-bot run`, which imports no bot itself')
     return run_jobs([Job(bot, settings.bot[0])], settings)
 
 
-def run_jobs(jobs: Sequence[Job], settings: Settings) -> int:
+def run_all(settings: Settings, *, reload: bool = False) -> int:
+    """Run every [[bot]] of the settings; those to be isolated in processes of their own.
+
+    Otherwise as `run_jobs`. An isolated bot that can not run keeps no other from it.
+    """
+    for one in settings.bot:
+        if one.memory_limit and one.isolation != "process":
+            raise ConfigError('memory_limit is for a [[bot]] with isolation = "process"')
+    isolated = [one for one in settings.bot if one.isolation == "process"]
+    jobs = [job_of(one, reload=reload) for one in settings.bot if one not in isolated]
+    return run_jobs(jobs, settings, [Orders(one, settings.log, reload) for one in isolated])
+
+
+def run_jobs(jobs: Sequence[Job], settings: Settings, isolated: Sequence[Orders] = ()) -> int:
     """Run bots until SIGTERM or SIGINT, then stop them in order; returns the exit code.
 
     Raises `OfcError` for what keeps a bot from running: its settings, its vault, its code.
     """
+    if len({id(job.bot) for job in jobs}) < len(jobs):
+        raise ConfigError(
+            "two [[bot]] run the same module in one process, and would share its `bot`: give one "
+            'of them isolation = "process"'
+        )
     configure(settings.log.level, settings.log.format)
     try:
-        trio.run(_main, jobs, settings.metrics)
+        trio.run(_main, jobs, isolated, settings.metrics)
     except* OfcError as group:
-        raise _first(group) from None
+        raise first_of(group) from None
     return 0
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that is no group."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-async def _main(jobs: Sequence[Job], metrics_settings: MetricsSettings) -> None:
+async def _main(
+    jobs: Sequence[Job], isolated: Sequence[Orders], metrics_settings: MetricsSettings
+) -> None:
     metrics = Metrics()
     stop = trio.Event()
     with _metrics_page(metrics, metrics_settings):
@@ -73,6 +99,8 @@ async def _main(jobs: Sequence[Job], metrics_settings: MetricsSettings) -> None:
             async with trio.open_nursery() as bots:
                 for job in jobs:
                     bots.start_soon(run_one, job, metrics, stop)
+                for orders in isolated:
+                    bots.start_soon(supervise, orders, metrics, stop)
             nursery.cancel_scope.cancel()
 
 
@@ -91,7 +119,7 @@ def _metrics_page(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]
     if not settings.port:
         yield
         return
-    server, thread = start_http_server(settings.port, settings.address, metrics.registry)
+    server, thread = start_http_server(settings.port, settings.address, metrics.page)
     try:
         yield
     finally:
@@ -106,13 +134,36 @@ async def run_one(job: Job, metrics: Metrics, stop: trio.Event) -> None:
     with open_vault(job.settings) as vault:
         async with open_client(vault, software="ofc-bot") as client, trio.open_nursery() as nursery:
             nursery.start_soon(_join_all, job, client)
-            bot: Bot | None = job.bot
-            while bot is not None:
-                _apply(bot, job.settings)
-                async with open_engine(bot, client, metrics=metrics, grace=job.settings.grace):
-                    get_log(bot.name).info("running", rooms=len(client.rooms))
-                    bot = await _until_changed(job, stop)
+            await _lives(job, client, metrics, stop)
             nursery.cancel_scope.cancel()
+
+
+async def _lives(job: Job, client: Client, metrics: Metrics, stop: trio.Event) -> None:
+    """The bot, and after each change of its code the new one, or if that fails the last again."""
+    bot: Bot | None = job.bot
+    last: Bot | None = None
+    while bot is not None:
+        up = trio.Event()
+        try:
+            bot, last = await _life(job, bot, client, metrics, stop, up), bot
+        except Exception as error:  # whatever the new code's start may raise
+            if up.is_set() or last is None:
+                raise
+            log = get_log(job.bot.name)
+            log.error("the changed code does not start, the old one runs on", exc_info=error)
+            bot, last = last, None
+
+
+async def _life(
+    job: Job, bot: Bot, client: Client, metrics: Metrics, stop: trio.Event, up: trio.Event
+) -> Bot | None:
+    """One version of the bot, until there is another or it is to stop (None)."""
+    _apply(bot, job.settings)
+    grace, careful = job.settings.grace, job.careful
+    async with open_engine(bot, client, metrics=metrics, grace=grace, careful=careful):
+        up.set()
+        get_log(bot.name).info("running", rooms=len(client.rooms))
+        return await _until_changed(job, stop)
 
 
 def open_vault(settings: BotSettings) -> Vault:
@@ -125,7 +176,9 @@ def open_vault(settings: BotSettings) -> Vault:
 
 def _apply(bot: Bot, settings: BotSettings) -> None:
     bot.options.update(settings.options)
+    bot.tables_limit = settings.tables_limit
     bot.prefix = settings.prefix or bot.prefix
+    bot.timezone = settings.timezone or bot.timezone
 
 
 async def _join_all(job: Job, client: Client) -> None:
@@ -158,31 +211,24 @@ async def _until_changed(job: Job, stop: trio.Event) -> Bot | None:
         await stop.wait()
         return None
     log = get_log(job.bot.name)
-    seen = await _changed_at(job.source)
+    seen = await trio.to_thread.run_sync(changed_at, job.source)
     while True:
         with trio.move_on_after(LOOK_SECONDS):
             await stop.wait()
         if stop.is_set():
             return None
-        now = await _changed_at(job.source)
+        now = await trio.to_thread.run_sync(changed_at, job.source)
         if now == seen:
             continue
         seen = now
         try:
-            bot = load_bot(job.settings.code)
+            bot = reload_bot(job.settings.code)
             build(bot)
         except OfcError as error:
             log.error("the changed code is not taken, the old one runs on", detail=str(error))
         else:
             log.info("reloaded")
             return bot
-
-
-async def _changed_at(path: Path) -> int:
-    try:
-        return (await trio.Path(path).stat()).st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def job_of(settings: BotSettings, *, reload: bool) -> Job:

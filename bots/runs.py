@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define, field, frozen
@@ -13,9 +13,10 @@ from attrs import define, field, frozen
 from bots.context import Context
 from bots.dispatch import Call
 from bots.effects import APOLOGY, Effects, Pending, sid_of
-from bots.errors import HandlerTimeout
+from bots.errors import Conflict, HandlerTimeout
 from bots.events import Event, Message, Tick
 from bots.handlers import Handler, Kind
+from bots.inbound import Inbound
 from bots.limits import Bucket, Rate
 from bots.log import traceback_of
 from bots.memory import Memory
@@ -24,6 +25,9 @@ from bots.records import DEAD, Draft
 from bots.services import Services
 from ofcd.client import ClientClosed, Room, Text, VaultError
 from ofcd.protocol.ids import EventId, MemberId, RoomId, tagged_hash
+
+if TYPE_CHECKING:
+    from bots.tables.ops import Op
 
 __all__ = ["Outcome", "Subject", "bury", "dead_letters", "run_call"]
 
@@ -43,6 +47,9 @@ class Subject:
     tick: Tick | None = None
     missed: tuple[Message, ...] = ()
     owner: MemberId | None = None
+    lag: int = 0
+    """Log entries of the room that wait to be handled."""
+    inbound: Inbound | None = None
 
     @property
     def room_id(self) -> RoomId | None:
@@ -56,17 +63,22 @@ class Outcome:
 
     draft: Draft
     pending: list[Pending] = field(factory=list)
+    ops: list[Op] = field(factory=list)
+    """What was done to the bot's own tables."""
+    given_up: bool = False
+    """A handler failed for good."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit but the cursor."""
-        return not (self.pending or self.draft.changed)
+        return not (self.pending or self.draft.changed or self.ops)
 
 
 async def run_call(services: Services, subject: Subject, call: Call, outcome: Outcome) -> bool:
     """Run a handler until it ends well, its tries are used up, or its time is: then give up.
 
-    Raises only what no handler is to blame for: `ClientClosed`, `VaultError`.
+    Raises only what no handler is to blame for: `ClientClosed`, `VaultError`, and `Conflict`, after
+    which all of the event's handlers are to be run again.
     """
     handler = call.handler
     attempt = 0
@@ -89,7 +101,7 @@ async def _try(
 ) -> Exception | None:
     handler = call.handler
     draft = Draft(outcome.draft)
-    ctx = make_context(services, subject, call, draft)
+    ctx = make_context(services, subject, call, draft, outcome.ops)
     labels = (services.bot.name, handler.name)
     try:
         async with AsyncExitStack() as stack:
@@ -100,7 +112,7 @@ async def _try(
             with trio.move_on_after(handler.options.timeout) as scope:
                 await wrap(services.table.middlewares, _core(services, call))(ctx)
             services.metrics.seconds.labels(*labels).observe(trio.current_time() - started)
-    except (ClientClosed, VaultError):
+    except (ClientClosed, VaultError, Conflict):
         raise
     except Exception as error:
         services.metrics.handled.labels(*labels, "failed").inc()
@@ -111,11 +123,15 @@ async def _try(
     services.metrics.handled.labels(*labels, "done").inc()
     draft.write(outcome.draft)
     outcome.pending += ctx.effects.pending
+    if services.store is not None:
+        outcome.ops = ctx.tables.ops
     return None
 
 
-def make_context(services: Services, subject: Subject, call: Call, draft: Draft) -> Context:
-    """The context of one try."""
+def make_context(
+    services: Services, subject: Subject, call: Call, draft: Draft, ops: Sequence[Op] = ()
+) -> Context:
+    """The context of one try; `ops` is what was done to the tables before it."""
     event = subject.event
     hops = event.hops + 1 if event is not None else 1
     handler = call.handler
@@ -130,9 +146,12 @@ def make_context(services: Services, subject: Subject, call: Call, draft: Draft)
         records=draft,
         event=event,
         tick=subject.tick,
+        inbound=subject.inbound,
         missed=subject.missed,
         owner=subject.owner,
+        lag=subject.lag,
         room=subject.room,
+        tables=services.tables(ops),
     )
     if isinstance(event, Message):
         ctx.event = event.bound(ctx)
@@ -171,6 +190,7 @@ def bury(
         "at": services.now(),
     }
     key = services.now().to_bytes(8, "big") + letter[:8]
+    outcome.given_up = True
     outcome.draft.put(DEAD, key, json.dumps(record).encode())
     services.metrics.dead_letters.labels(services.bot.name, handler.name).inc()
     services.log.error("handler given up", handler=handler.name, id=number, seq=seq, exc_info=error)

@@ -46,9 +46,28 @@ from bots.testing.plugin import world
 
 __all__ = ["world"]
 '''
-_PYTEST: Final = """[pytest]
+_PROJECT: Final = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "0.1.0"
+description = "The bot {name}."
+requires-python = ">=3.11"
+dependencies = ["ofcd"]
+
+# Installed, `ofc-bot list` shows it, and `ofc-bot run plugin:{name}` runs it.
+[project.entry-points."ofcd.bots"]
+{name} = "{name}:bot"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["{name}.py"]
+
+[tool.pytest.ini_options]
 trio_mode = true
-pythonpath = .
+pythonpath = ["."]
 """
 _CONFIG: Final = """\
 # Relative paths start here. The vault holds the bot's keys: back it up, with its key file.
@@ -62,7 +81,7 @@ join = []
 level = "info"
 format = "text"
 """
-_IGNORE: Final = "*.vault*\n*.key\n__pycache__/\n"
+_IGNORE: Final = "*.vault*\n*.key\n__pycache__/\ndist/\n"
 
 
 def make_project(folder: Path, name: str) -> Path:
@@ -74,7 +93,7 @@ def make_project(folder: Path, name: str) -> Path:
         f"{name}.py": _BOT,
         f"test_{name}.py": _TEST,
         "conftest.py": _CONFTEST,
-        "pytest.ini": _PYTEST,
+        "pyproject.toml": _PROJECT,
         "bot.toml": _CONFIG,
         ".gitignore": _IGNORE,
     }

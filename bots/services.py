@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define, field
@@ -18,7 +19,13 @@ from bots.log import Log
 from bots.metrics import Metrics
 from bots.records import BOT, Writes
 from bots.table import Table
-from ofcd.client import Client, Vault
+from ofcd.client import Client, Transaction, Vault
+from ofcd.protocol.ids import EventId
+
+if TYPE_CHECKING:
+    from bots.tables import Tables
+    from bots.tables.ops import Op
+    from bots.tables.store import TableStore
 
 __all__ = ["Services", "bot_id_of", "load_limits"]
 
@@ -43,6 +50,12 @@ class Services:
     turns: Mapping[str, trio.Semaphore] = field(factory=dict)
     """For handlers that serve only so many rooms at once."""
     stopping: trio.Event = field(factory=trio.Event)
+    careful: bool = False
+    """The last life of this process ended badly: note what is handled; see `bots.poison`."""
+    begun: set[EventId] = field(factory=set)
+    """What was noted."""
+    store: TableStore | None = None
+    """The bot's own tables, if it has any."""
 
     def now(self) -> int:
         """Milliseconds since 1970."""
@@ -51,6 +64,20 @@ class Services:
     def turn(self, handler: Handler) -> trio.Semaphore | None:
         """What a handler has to hold while it runs."""
         return self.turns.get(handler.name)
+
+    def tables(self, before: Sequence[Op]) -> Tables | None:
+        """The bot's tables for one run of a handler, over what others did about the same event."""
+        return None if self.store is None else self.store.tables(before)
+
+    @contextmanager
+    def transaction(self, ops: Sequence[Op]) -> Iterator[Transaction]:
+        """One transaction of the vault, and in it what was done to the tables.
+
+        Raises `Conflict` where that would be answered differently by now. Do not await inside.
+        """
+        begin = self.client.transaction
+        with begin() if self.store is None else self.store.transaction(ops) as tx:
+            yield tx
 
     def keep_limits(self, records: Writes) -> None:
         """Write what changed of the limits."""

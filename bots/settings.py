@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
+from attrs.validators import ge
 from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.v import format_exception
 
 from ofcd.errors import ConfigError
 
@@ -30,9 +32,19 @@ class BotSettings:
     join: list[str] = field(factory=list, repr=False)
     """Invite links; each is used once, by the first start that reads it."""
     prefix: str = ""
-    """Other than what the bot's code says."""
+    """Other than what the bot's code says; a room's owners may set another one there."""
+    timezone: str = ""
+    """Where "9am" in a command is, such as "Europe/Berlin"; the same holds."""
     grace: float = 10.0
     """Seconds that a stop leaves to what is under way."""
+    tables_limit: int = field(default=64, validator=ge(1))
+    """How large its own tables may be, in MiB."""
+    isolation: Literal["none", "process"] = "none"
+    """`process`: it runs in a process of its own, which is started again when it dies."""
+    memory_limit: int = field(default=0, validator=ge(0))
+    """What that process may have, in MiB; 0: as much as there is."""
+    stall_limit: float = field(default=60.0, validator=ge(0))
+    """Seconds that it may stand still, working or waiting without an `await`; 0: for ever."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     """The bot's own settings: `bot.options`."""
 
@@ -76,6 +88,10 @@ _converter.register_structure_hook(int, lambda value, _: _is(value, int))
 _converter.register_structure_hook(float, lambda value, _: float(_is(value, float, int)))
 
 
+def _sentence(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, ValueError) else format_exception(error, kind)
+
+
 def load_settings(path: Path | None) -> Settings:
     """The settings in a file; those of an empty one without. Paths in it start at its folder.
 
@@ -92,7 +108,8 @@ def load_settings(path: Path | None) -> Settings:
     try:
         settings = _converter.structure(read, Settings)
     except BaseValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='bot.toml'))}") from None
+        slips = transform_error(error, path="bot.toml", format_exception=_sentence)
+        raise ConfigError(f"{path}: {'; '.join(slips)}") from None
     if not settings.bot:
         raise ConfigError(f"{path} has no [[bot]]: write one")
     return evolve(settings, bot=[_placed(one, path.parent) for one in settings.bot])

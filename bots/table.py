@@ -15,7 +15,9 @@ from bots.events import (
     Edit,
     Event,
     File,
+    HandoverOffer,
     Join,
+    JoinRequest,
     Leave,
     Member,
     Message,
@@ -27,10 +29,13 @@ from bots.events import (
     Tick,
 )
 from bots.handlers import Handler
+from bots.inbound import Inbound
 from bots.inject import Resources, hints_of, injected
 from bots.limits import Limit
 from bots.memory import Memory
 from bots.middleware import Middleware
+from bots.schedule import BadTime, zone
+from bots.tables import Tables
 from ofcd.client import Room
 
 __all__ = ["Table", "build"]
@@ -40,7 +45,9 @@ _EVENTS: Final = (
     Message,
     Edit,
     File,
+    HandoverOffer,
     Join,
+    JoinRequest,
     Leave,
     Reaction,
     Redacted,
@@ -48,7 +55,7 @@ _EVENTS: Final = (
     RoleChange,
     Rotation,
 )
-BUILT_IN: Final = (Context, Room, Bot, Member, Memory, Tick, *_EVENTS)
+BUILT_IN: Final = (Context, Room, Bot, Member, Memory, Tick, Inbound, *_EVENTS)
 
 
 @frozen
@@ -63,6 +70,11 @@ class Table:
     """Handlers that may be handed what was missed."""
     middlewares: Sequence[Middleware]
     _wiring: Mapping[str, Mapping[str, type]]
+
+    @property
+    def decides_joins(self) -> bool:
+        """Whether the bot has a say in who is let in."""
+        return any(handler.event is JoinRequest for handler in self.handlers)
 
     def injections(self, handler: Handler, ctx: Context, resources: Resources) -> dict[str, object]:
         """What a handler's parameters get, by name."""
@@ -81,17 +93,27 @@ def _value(kind: type, ctx: Context, resources: Resources) -> object:
         return ctx.sender
     if kind is Memory:
         return ctx.memory
+    if kind is Tables:
+        return ctx.tables
     if kind is Tick:
         return ctx.tick
+    if kind is Inbound:
+        return ctx.inbound
     return ctx.event
 
 
 def build(bot: Bot) -> Table:
     """Check a bot and make its table; raises `SetupError` with the handler and the fix."""
     known = {*BUILT_IN, *bot.factories, *bot.overrides}
+    try:
+        zone(bot.timezone)
+    except BadTime as wrong:
+        raise SetupError(f"the bot's timezone is none ({bot.timezone!r}): {wrong}") from None
+    if bot.tables_spec is not None:
+        known.add(Tables)
     commands = CommandTable(bot, known)
     timers = [spec.handler for spec in bot.timers]
-    others = [*bot.handlers, *timers, *bot.starts, *bot.stops]
+    others = [*bot.handlers, *timers, *bot.inbounds, *bot.starts, *bot.stops]
     wiring = dict(commands.wiring)
     for handler in others:
         if handler.name in wiring:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from bots.backlog import Backlog
+from bots.bot import Bot
 from bots.dispatch import Call, Plan, Situation, dispatch
+from bots.door import apply_decisions, decision_of, keep_asked, request_of
 from bots.effects import APOLOGY, Pending, sid_of
 from bots.events import Event, Member, Message
+from bots.hands import Hands
+from bots.inbound import Delivery
 from bots.jobs import Run
 from bots.lane import Item, Lane
 from bots.limits import Bucket, Rate
 from bots.reading import member_of, read
-from bots.records import Draft, Writes, room_table
-from bots.runs import Outcome, Subject, run_call
+from bots.records import Draft, Writes
+from bots.rooms import RoomSettings, settings_of
+from bots.runs import Outcome, Subject
 from bots.services import Services
 from ofcd.client import (
+    ClientClosed,
+    JoinAsked,
     LoggedEvent,
     MemberJoined,
     MessageInvalid,
     MessageUnreadable,
     Reaction,
+    RoleChanged,
     Room,
     Text,
+    TooSlow,
 )
+from ofcd.client.feed import LoggedEvents
 from ofcd.protocol.ids import EventId, MemberId
 from ofcd.protocol.records import Cap, Role
 
@@ -42,7 +53,6 @@ _SETTLE: Final = 2.0
 """Seconds of quiet after which a bot that was away has caught up."""
 _LAZY: Final = 64
 """Entries that concern no handler, after which the cursor is written all the same."""
-_OWNER: Final = b"owner"
 _TELL: Final = Rate(6, 60_000)
 
 
@@ -57,12 +67,23 @@ class Worker(Lane):
         self.room_id = room.id
         self._backlog = Backlog(self.vault, room.id)
         self._waiting_from = -1
+        self._events: LoggedEvents | None = None
+        self._fed = -1
+        """The last entry that was put into the queue."""
+        self._hands = Hands(services, room)
+        self._asking: set[bytes] = set()
+        """Join requests that are in the queue."""
         self._kept = self._position = room.cursor(APP)
         if self._position < 0:
             # A bot begins with its own admission: what was said before is not for it.
             self._position = next((m.joined_seq for m in room.members() if m.is_me), 0) - 1
 
     # -- as a room view (reading.View) -----------------------------------------------------------
+
+    @property
+    def me(self) -> MemberId:
+        """The bot itself."""
+        return self.room.me
 
     def member(self, mid: MemberId) -> Member:
         """Who that is now."""
@@ -78,17 +99,21 @@ class Worker(Lane):
     @property
     def lag(self) -> int:
         """Log entries not handled yet."""
-        return max(0, self.room.head - self._position)
+        position = self._position
+        if position >= self._fed and self._events is not None:
+            position = max(position, self._events.passed)  # entries that are no events
+        return max(0, self.room.head - position)
 
     async def feed(self) -> None:
         """The room's log, and the word that it has been caught up with."""
         room = self.room
-        events = room.events_since(self._position, give_up_after=KEY_GIVE_UP)
+        events = self._events = room.events_since(self._position, give_up_after=KEY_GIVE_UP)
         while True:
             event: LoggedEvent | None = None
             with trio.move_on_after(_SETTLE if self._backlog else KEY_PATIENCE):
                 event = await events.__anext__()
             if event is not None:
+                self._fed = event.seq
                 await self.put(event)
             elif self._backlog and room.is_live:
                 await self.put(None)
@@ -101,14 +126,15 @@ class Worker(Lane):
         """Do one thing."""
         if item is None:
             await self._handle_backlog()
-        elif isinstance(item, Run):
+        elif isinstance(item, Run | Delivery):
             await super().handle(item)
+        elif isinstance(item, JoinAsked):
+            await self._handle_asked(item)
         else:
             await self._handle_entry(item)
 
     async def _handle_entry(self, entry: LoggedEvent) -> None:
-        if isinstance(entry, MemberJoined) and entry.member == self.room.me:
-            self._admitted(entry)
+        self._say_standing(entry)
         self._count(entry)
         if isinstance(entry, MessageUnreadable):
             await self.commit(Outcome(Draft(self.vault), [self._say_lost(entry)]), entry.seq)
@@ -131,43 +157,107 @@ class Worker(Lane):
             else:
                 self._answer(event, plan, outcome)
                 self._keep_missed(event, plan, outcome)
-                for call in plan.calls:
-                    await run_call(self.services, subject, call, outcome)
+                if not await self.run_all(subject, plan.calls, outcome):
+                    continue
             if await self.commit(outcome, entry.seq):
                 return
 
     def _dispatch(self, room: Room, event: Event) -> Plan:
         services = self.services
-        situation = Situation(room.me, room.my_name, services.bot.prefix, services.now())
+        bot, settings = services.bot, self._settings
+        situation = Situation(
+            room.me,
+            room.my_name,
+            settings.prefix,
+            services.now(),
+            settings.zone,
+            known={Room: room, Member: event.sender, Bot: bot},
+            only_addressed=Cap.ONLY_ADDRESSED in room.caps_of(room.me),
+        )
         return dispatch(event, services.table.handlers, services.table.commands, situation)
+
+    @property
+    def _settings(self) -> RoomSettings:
+        bot = self.services.bot
+        return settings_of(self.vault, self.room.id).or_else(bot.prefix, bot.timezone)
 
     async def _handle_backlog(self) -> None:
         """The bot has caught up: say what was not done, and hand over what was kept."""
         while True:
             outcome = Outcome(Draft(self.vault))
-            note = self._backlog.note(self.services.bot.prefix)
+            note = self._backlog.note(self._settings.prefix)
             if note is not None:
                 text, last = note
                 sid = sid_of(self.services.bot_id, last, "away", APOLOGY)
                 outcome.pending.append(Pending(self.room.id, Text(text), sid, 1))
-            for name, seqs in self._backlog.kept():
-                handler = self.services.table.summaries.get(name)
-                missed = [event for seq in seqs for event in await self._again(self.room, seq)]
-                if handler is not None and missed:
-                    last_event = missed[-1]
-                    subject = Subject(
-                        last_event.id, self.room, last_event, None, tuple(missed), self.owner
-                    )
-                    await run_call(self.services, subject, Call(handler), outcome)
+            done = [
+                await self._hand_over(name, seqs, outcome) for name, seqs in self._backlog.kept()
+            ]
             self._backlog.clear(outcome.draft)
-            if await self.commit(outcome, None):
+            if all(done) and await self.commit(outcome, None):
                 return
+
+    async def _hand_over(self, name: str, seqs: Sequence[int], outcome: Outcome) -> bool:
+        """What was kept for one handler; False where all is to be done once more."""
+        handler = self.services.table.summaries.get(name)
+        missed = [event for seq in seqs for event in await self._again(self.room, seq)]
+        if handler is None or not missed:
+            return True
+        last = missed[-1]
+        subject = Subject(last.id, self.room, last, None, tuple(missed), self.owner)
+        return await self.run_all(subject, [Call(handler)], outcome)
 
     async def _again(self, room: Room, seq: int) -> Sequence[Message]:
         async for entry in room.events_since(seq - 1, follow=False):
             event = read(entry, self)
             return [event] if isinstance(event, Message) and event.seq == seq else []
         return []
+
+    # -- who asks in, and what is to be done to the room ------------------------------------------
+
+    def tasks(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Doing what was decided; and, where the bot decides who comes in, the door."""
+        door = [self._watch_door] if self.services.table.decides_joins else []
+        return [self._hands.run, *door]
+
+    async def settled(self) -> None:
+        """What handlers decided is done, before an orderly stop."""
+        await self._hands.idle()
+
+    def committed(self) -> None:
+        """Acts and decisions were written, perhaps."""
+        self._hands.wake()
+        if self.services.table.decides_joins:
+            apply_decisions(self.vault, self.room)
+
+    async def _watch_door(self) -> None:
+        with suppress(trio.ClosedResourceError, ClientClosed):  # stopping
+            while True:
+                with suppress(TooSlow), self.room.events() as events:
+                    await self._look_at_door()
+                    async for event in events:
+                        if isinstance(event, JoinAsked):
+                            await self._look_at_door()
+
+    async def _look_at_door(self) -> None:
+        for asked in apply_decisions(self.vault, self.room):
+            if asked.request not in self._asking:
+                self._asking.add(asked.request)
+                await self.put(asked)
+
+    async def _handle_asked(self, asked: JoinAsked) -> None:
+        self._asking.discard(asked.request)
+        services = self.services
+        request = request_of(self.room, asked, services.now())
+        if request is None or decision_of(self.vault, self.room.id, asked.request) is not None:
+            return
+        calls = [Call(handler) for handler in services.table.handlers if handler.matches(request)]
+        subject = Subject(request.id, self.room, request, owner=self.owner)
+        while True:
+            outcome = Outcome(Draft(self.vault))
+            keep_asked(outcome.draft, self.room, request)
+            if await self.run_all(subject, calls, outcome) and await self.commit(outcome, None):
+                return
 
     # -- instead of running ----------------------------------------------------------------------
 
@@ -253,20 +343,22 @@ class Worker(Lane):
         sid = sid_of(self.services.bot_id, self.room.id, "keys", entry.epoch)
         return Pending(self.room.id, Text(text), sid, 1)
 
-    def _admitted(self, entry: MemberJoined) -> None:
-        with self.services.client.transaction() as tx:
-            tx.put(room_table(self.room.id), _OWNER, entry.mid)
+    def _say_standing(self, entry: LoggedEvent) -> None:
+        """The log learns what the bot is here, where that is not as it should be."""
+        if not isinstance(entry, MemberJoined | RoleChanged) or entry.member != self.room.me:
+            return
         if Cap.BOT not in entry.caps:
             self.services.log.warning("not marked as a bot: invite it with the capability `bot`")
+        if entry.role is Role.READONLY:
+            self.services.log.warning("readonly in a room: nothing can be said there")
 
     @property
     def owner(self) -> MemberId | None:
-        """Who let the bot in; root, if that member is gone."""
-        members = {member.mid: member for member in self.room.members()}
-        raw = self.vault.get(room_table(self.room.id), _OWNER)
-        if raw is not None and MemberId(raw) in members:
-            return MemberId(raw)
-        roots = (mid for mid, m in members.items() if m.role is Role.ROOT and not m.is_me)
+        """Whose bot it is; root, if that member is gone."""
+        sponsor = self.room.sponsor_of(self.room.me)
+        if sponsor is not None and not sponsor.gone:
+            return sponsor.mid
+        roots = (m.mid for m in self.room.members() if m.role is Role.ROOT and not m.is_me)
         return next(roots, None)
 
     def _count(self, entry: LoggedEvent) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.vectors.making import chain, frames, ids, messages, records, sealed
+from tests.vectors.making import chain, comparing, frames, ids, lite, messages, records, sealed
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"
 
@@ -30,6 +30,8 @@ DERIVED: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "bodies.json": messages.make_bodies,
     "names.json": messages.make_names,
     "invites.json": messages.make_invites,
+    "comparing.json": comparing.make,
+    "lite.json": lite.make,
 }
 """Files that follow from the code (and keys.json): written every time."""
 MADE_ONCE: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {

@@ -9,6 +9,10 @@ guessed time is worse than a question. Where people differ, this is what words m
 - a time without a day is the next such time, today or tomorrow.
 - a date without a year is the next such date. "1/4" is refused: half the world reads April.
 - "in 2 days" keeps the clock's time; "in 48 hours" counts hours.
+- "half past 9" is 09:30 and "quarter to 5" 04:45, as "at 9" is 09:00.
+- "every first monday of the month" and "every year on 24 december" are cron lines underneath.
+- a time that goes on in a way that is not understood ("every 2 weeks on monday") is refused, not
+  cut where it is not.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ __all__ = ["moment", "schedule", "split_schedule"]
 
 MORNING: Final = time(9)
 EVENING: Final = time(20)
+_PARTS_OF_DAY: Final = {"morning": MORNING, "afternoon": time(15), "evening": time(19)}
 _MAX_WORDS: Final = 9
 _WEEK: Final = timedelta(days=7)
 
@@ -104,6 +109,16 @@ def _real_date(year: int, month: int, day: int) -> date:
         raise BadTime("That date is not in the calendar.") from None
 
 
+def _spoken_time(match: Match[str]) -> time:
+    """Half past, quarter past, quarter to an hour."""
+    hour = int(match["hour"])
+    if not 1 <= hour <= 23:
+        raise BadTime("A day's clock goes from 00:00 to 23:59.")
+    if match["part"] == "quarter to":
+        return time(hour - 1, 45)
+    return time(hour, 30 if match["part"] == "half past" else 15)
+
+
 def _length_ahead(match: Match[str]) -> int:
     try:
         return duration_ms(match["length"])
@@ -117,8 +132,10 @@ _MONTH: Final = (
 )
 _NTH: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR: Final = r"(?:,? (?P<year>\d{4}))?"
+_SPOKEN: Final = r"(?:at )?(?P<part>half past|quarter (?:past|to)) (?P<hour>\d{1,2})"
 _PARTS: Final = (
     Part.of("length", rf"in (?P<length>{DURATION})", _length_ahead),
+    Part.of("length", rf"(?P<length>{DURATION}) from now", _length_ahead),
     Part.of("day", r"(?:the )?day after tomorrow", lambda _: _days_ahead(2)),
     Part.of("day", r"today", lambda _: _days_ahead(0)),
     Part.of("day", r"tonight", lambda _: _days_ahead(0, EVENING)),
@@ -130,18 +147,46 @@ _PARTS: Final = (
     Part.of("day", rf"(?:the )?{_NTH}(?: of)? {_MONTH}{_YEAR}", _calendar_day),
     Part.of("day", rf"{_MONTH} {_NTH}{_YEAR}", _calendar_day),
     Part.of("day", r"(?:the )?(?P<day>\d{1,2})(?:st|nd|rd|th)", _day_of_month),
+    Part.of(
+        "time", r"(?:at )?(?P<part>half past|quarter (?:past|to)) (?P<hour>\d{1,2})", _spoken_time
+    ),
     Part.of("time", CLOCK, clock_time),
-    Part.of("time", r"(?:in the |this )?morning", lambda _: MORNING),
-    Part.of("time", r"(?:in the |this )?afternoon", lambda _: time(15)),
-    Part.of("time", r"(?:in the |this )?evening", lambda _: time(19)),
+    Part.of("time", r"(?:in the |this )?morning", lambda _: _PARTS_OF_DAY["morning"]),
+    Part.of("time", r"(?:in the |this )?afternoon", lambda _: _PARTS_OF_DAY["afternoon"]),
+    Part.of("time", r"(?:in the |this )?evening", lambda _: _PARTS_OF_DAY["evening"]),
 )
 _FILLER: Final = ("on",)
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\dt\d\d:\d\d(?::\d\d)?(?:z|[+-]\d\d:\d\d)?")
 _RECURRING: Final = re.compile(
-    r"(?:every|each|daily|hourly|weekly|monthly|(?:week|work)days|weekends"
+    r"(?:every|each|daily|hourly|weekly|monthly|yearly|(?:week|work)days|weekends"
     rf"|(?:mon|tues|wednes|thurs|fri|satur|sun)days|{WEEKDAY} ?- ?{WEEKDAY})(?!\w)"
 )
 _EVERY: Final = re.compile(r"(?:every|each) (?P<length>.+)")
+_PART_OF_DAY: Final = re.compile(
+    r"(?P<days>every|each|(?:every|each) .{1,60}) (?P<part>morning|afternoon|evening)s?"
+)
+_NTH_WEEKDAY: Final = re.compile(
+    rf"every (?P<which>first|second|third|fourth|last) (?P<day>{WEEKDAY})"
+    rf"(?: (?:of|in) (?:the|each|every) month)?(?: (?P<time>{CLOCK}))?"
+)
+_YEARLY: Final = re.compile(
+    rf"(?:every year|each year|yearly)(?: on)? (?:(?:the )?{_NTH}(?: of)? {_MONTH}"
+    rf"|{_MONTH.replace('month', 'month1')} {_NTH.replace('day', 'day1')})(?: (?P<time>{CLOCK}))?"
+)
+_WHICH: Final = {"first": "#1", "second": "#2", "third": "#3", "fourth": "#4", "last": "L"}
+_NUMBERS: Final = "one two three four five six seven eight nine ten eleven twelve"
+_COUNTED: Final = {word: number for number, word in enumerate(_NUMBERS.split(), 1)}
+_COUNT: Final = re.compile(
+    rf"(?<!\w)(?:(?P<word>{'|'.join(_COUNTED)})|(?:a )?couple(?: of)?)"
+    r"(?= (?:second|minute|min|hour|day|week)s?(?!\w))"
+)
+_FROM_TO: Final = re.compile(rf"({WEEKDAY}) (?:to|through|till) ({WEEKDAY})(?!\w)")
+_GOES_ON: Final = re.compile(
+    r"(?:at|on|from|until|till|before|after|except|and|or)\s+(?:the\s+)?"
+    rf"(?:\d|{WEEKDAY}(?!\w)|noon|midnight|tomorrow|today)",
+    re.IGNORECASE,
+)
+_DANGLING: Final = ("and", "or", "at", "on", "in", "the")
 _ONE: Final = {"second": "1s", "minute": "1m", "half hour": "30m", "hour": "1h"}
 
 
@@ -151,7 +196,7 @@ def moment(text: str, now_ms: int, tz: ZoneInfo) -> int:
     Raises:
         BadTime: The text is not understood, or that moment is past.
     """
-    words = plain(text)
+    words = _counted(plain(text))
     if _ISO.fullmatch(words):
         found = _iso(words, tz)
     elif length := _length(words):
@@ -161,6 +206,11 @@ def moment(text: str, now_ms: int, tz: ZoneInfo) -> int:
     if found <= now_ms:
         raise BadTime("That moment is past.")
     return found
+
+
+def _counted(words: str) -> str:
+    """`words` with "two hours" as "2 hours"."""
+    return _COUNT.sub(lambda found: str(_COUNTED.get(found["word"], 2)), words)
 
 
 def _length(words: str) -> int | None:
@@ -218,7 +268,9 @@ def schedule(text: str, now_ms: int, tz: ZoneInfo) -> Schedule:
     Raises:
         BadTime: The text is not understood, or its moment is past.
     """
-    words = plain(text)
+    words = _FROM_TO.sub(r"\1-\2", _counted(plain(text)))
+    if words.startswith("on ") and _RECURRING.match(words[3:]):
+        words = words[3:]
     if words.startswith("@") or (len(words.split()) == 5 and words[0] in "*0123456789"):
         return _cron_or_moment(words, now_ms, tz)
     if not _RECURRING.match(words):
@@ -227,7 +279,22 @@ def schedule(text: str, now_ms: int, tz: ZoneInfo) -> Schedule:
         words = "every hour"
     if (every := _EVERY.fullmatch(words)) and (length := _each_length(every["length"])):
         return Every(length, now_ms)
-    return _at(words, tz)
+    return _cron_of(words, tz) or _at(words, tz)
+
+
+def _cron_of(words: str, tz: ZoneInfo) -> Cron | None:
+    """The cron line that says the same; None where the words are for `At`."""
+    if found := _NTH_WEEKDAY.fullmatch(words):
+        day = f"* * {(weekday(found['day']) + 1) % 7}{_WHICH[found['which']]}"
+    elif found := _YEARLY.fullmatch(words):
+        month = MONTHS.index((found["month"] or found["month1"])[:3]) + 1
+        date_in = found["day"] or found["day1"]
+        _real_date(2000, month, int(date_in))
+        day = f"{int(date_in)} {month} *"
+    else:
+        return None
+    at = clock_time(found) if found["time"] else MORNING
+    return Cron(f"{at.minute} {at.hour} {day}", tz.key)
 
 
 def _each_length(words: str) -> int | None:
@@ -245,6 +312,9 @@ def _cron_or_moment(words: str, now_ms: int, tz: ZoneInfo) -> Schedule:
 
 
 def _at(words: str, tz: ZoneInfo) -> At:
+    if found := _PART_OF_DAY.fullmatch(words):
+        days = found["days"] if " " in found["days"] else f"{found['days']} day"
+        words = f"{days} {_PARTS_OF_DAY[found['part']]:%H:%M}"
     try:
         return At(words, tz.key)
     except BadTime as wrong:
@@ -261,7 +331,8 @@ def split_schedule(text: str, now_ms: int, tz: ZoneInfo) -> tuple[Schedule, str]
     9am"). A "to" or "that" between the two is dropped. What is left keeps its spelling.
 
     Raises:
-        BadTime: Neither end names a time, or nothing is left to remind of.
+        BadTime: Neither end names a time, it goes on in a way that is not understood, or nothing
+            is left to remind of.
     """
     words = text.split()
     found = _split_at_start(words, now_ms, tz) or _split_at_end(words, now_ms, tz)
@@ -270,6 +341,8 @@ def split_schedule(text: str, now_ms: int, tz: ZoneInfo) -> tuple[Schedule, str]
     when, taken = found
     kept = text.strip()
     kept = _without_start(kept, taken) if taken > 0 else _without_end(kept, -taken)
+    if taken > 0 and _GOES_ON.match(kept):
+        raise BadTime("That time goes on in a way that is not understood here.")
     what = re.sub(r"\A(?:to|that)(?:\s+|\Z)", "", kept, flags=re.IGNORECASE)
     if not what:
         raise BadTime("Say what to remind of, after the time.")
@@ -291,6 +364,8 @@ def _split_at_end(words: list[str], now_ms: int, tz: ZoneInfo) -> tuple[Schedule
 
 
 def _try(words: list[str], now_ms: int, tz: ZoneInfo) -> Schedule | None:
+    if words[-1].casefold().rstrip(",") in _DANGLING:
+        return None
     try:
         return schedule(" ".join(words), now_ms, tz)
     except BadTime:

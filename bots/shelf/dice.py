@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from attrs import frozen
 
 from bots import BadValue, Bot, Context, Given, Key, Memory, per_member
+from bots.shelf.words import quoted
 
 __all__ = ["Dice", "Luck", "bot"]
 
@@ -82,4 +83,4 @@ async def roll(ctx: Context, luck: Luck, memory: Memory, dice: Dice = Dice(1, 6)
 @bot.command()
 async def rolls(ctx: Context, memory: Memory) -> None:
     """Say how many dice you have thrown here."""
-    await ctx.reply(f"{ctx.sender.name} has thrown {memory.member[THROWN]} dice here.")
+    await ctx.reply(f"{quoted(ctx.sender.name)} has thrown {memory.member[THROWN]} dice here.")

@@ -13,14 +13,15 @@ from attrs import define, evolve, field
 
 from bots.bot import Bot
 from bots.engine import Engine, open_engine
+from bots.inbound import Inbox
 from bots.metrics import Metrics
 from bots.runs import dead_letters
-from bots.testing.crashes import Countdown
 from ofcd.client import Client, Message, MessageReceived, Room, Vault, open_client
 from ofcd.config import Settings
 from ofcd.protocol.ids import EventId, MemberId
 from ofcd.protocol.records import Cap, Role
 from ofcd.testing import World, open_world
+from ofcd.testing.crashes import Countdown
 
 __all__ = ["BotWorld", "Person", "TestRoom", "open_bot_world"]
 
@@ -73,9 +74,11 @@ class TestRoom:
         self.room = room
         self._seen: dict[str, int] = {}
 
-    async def add(self, who: Person | Bot) -> None:
-        """One more member, or bot."""
-        await self.world.add(self, who)
+    async def add(
+        self, who: Person | Bot, *, role: Role | None = None, caps: Collection[Cap] = ()
+    ) -> None:
+        """One more member, or bot; see `BotWorld.add`."""
+        await self.world.add(self, who, role=role, caps=caps)
 
     def mid_of(self, who: Person | Bot) -> MemberId:
         """A member's id here."""
@@ -161,10 +164,20 @@ class BotWorld:
             await self.add(room, one)
         return room
 
-    async def add(self, room: TestRoom, who: Person | Bot) -> None:
-        """Let a person or a bot into a room; a bot that does not run is started."""
+    async def add(
+        self,
+        room: TestRoom,
+        who: Person | Bot,
+        *,
+        role: Role | None = None,
+        caps: Collection[Cap] = (),
+    ) -> None:
+        """Let a person or a bot into a room; a bot that does not run is started.
+
+        `role` and `caps` are what the invite gives; a bot has the cap `bot` in any case.
+        """
         if isinstance(who, Person):
-            invite = await room.room.invite(role=who.role)
+            invite = await room.room.invite(role=role or who.role, caps=caps)
             await who.client.join(invite, name=who.name)
         else:
             running = self._bots.get(who.name)
@@ -172,7 +185,7 @@ class BotWorld:
                 await self.start(who)
                 running = self._bots[who.name]
             client, engine = running.parts()
-            invite = await room.room.invite(caps=(Cap.BOT,))
+            invite = await room.room.invite(role=role or Role.MEMBER, caps={Cap.BOT, *caps})
             await client.join(invite, name=who.name)
             engine.look_for_rooms()
         await _until(lambda: who.name in {member.name for member in room.room.members()})
@@ -231,6 +244,20 @@ class BotWorld:
     def client_of(self, bot: Bot) -> Client:
         """The client under a running bot."""
         return self._bots[bot.name].parts()[0]
+
+    async def deliver(
+        self,
+        bot: Bot,
+        handler: Callable[..., object],
+        outside_id: str,
+        payload: str = "",
+        *,
+        room: TestRoom,
+    ) -> bool:
+        """Bring a running bot something from outside; see `bots.Inbox.deliver`."""
+        _, engine = self._bots[bot.name].parts()
+        inbox = Inbox(bot, engine.workers)
+        return await inbox.deliver(handler, outside_id, payload, room=room.room.id)
 
     def dead_letters(self, bot: Bot) -> list[dict[str, object]]:
         """What a running bot has given up."""

@@ -12,8 +12,10 @@ transaction with the application's own records: each event has its effects exact
 
 Inside: `client`, `rooms`, `connection`, `streams`, `files` are the trio shell; all else is sans-IO.
 `link` is one relay's machine, `room` one room's, made of `ledger` (intake), `folding` and `archive`
-(history), `outbox`, `controls` (changes), `admitting`, `keydesk`, `duties` and `blobdrops`; `joins`
-is a join under way. All of them read and write one vault transaction a turn (`turn`).
+(history), `outbox` (of `queued`), `controls` (changes), `admitting` (with `holding` for joins that
+the application decides, `inviting` for invites made once), `keydesk`, `duties`, `beats`,
+`comparing`, `aliases` and `blobdrops`; `joins` is a join under way, `arriving` what it brings. All
+of them read and write one vault transaction a turn (`turn`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ofcd.client.errors import (
     BadInvite,
     ClientClosed,
     ClientError,
+    ComparisonFailed,
     JoinFailed,
     KeyUnavailable,
     NoSuchRoom,
@@ -43,7 +46,10 @@ from ofcd.client.errors import (
 from ofcd.client.events import (
     Alarm,
     AlarmKind,
+    AliasChanged,
     AppEvent,
+    CompareAsked,
+    ComparisonEnded,
     FileInfo,
     HandedOver,
     HandoverOffered,
@@ -82,9 +88,10 @@ from ofcd.client.events import (
 from ofcd.client.joins import JoinStage
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued, Stage
-from ofcd.client.rooms import MemberInfo, Room
+from ofcd.client.rooms import MemberInfo, Room, Sponsor
 from ofcd.client.streams import EventStream
 from ofcd.client.vault import Secret, Transaction, Vault
+from ofcd.e2e import lite
 from ofcd.e2e.bodies import (
     Content,
     Edit,
@@ -103,12 +110,16 @@ from ofcd.e2e.signals import SignalKind
 __all__ = [
     "Alarm",
     "AlarmKind",
+    "AliasChanged",
     "AppEvent",
     "BadAttachment",
     "BadInvite",
     "Client",
     "ClientClosed",
     "ClientError",
+    "CompareAsked",
+    "ComparisonEnded",
+    "ComparisonFailed",
     "Content",
     "Edit",
     "EventStream",
@@ -167,6 +178,7 @@ __all__ = [
     "Sent",
     "SignalKind",
     "SignalReceived",
+    "Sponsor",
     "Stage",
     "Text",
     "TextFormat",
@@ -182,6 +194,7 @@ __all__ = [
     "Via",
     "WrongPassphrase",
     "display_name",
+    "lite",
     "open_client",
     "parse_link",
     "visible_text",

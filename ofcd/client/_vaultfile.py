@@ -25,6 +25,7 @@ __all__ = [
     "connect",
     "copy_database",
     "create_file",
+    "new_database",
     "sqlite_errors",
     "sync_log",
 ]
@@ -104,6 +105,46 @@ def create_file(path: Path) -> None:
         raise VaultUnwritable(f"no vault can be made at {path} ({error.strerror})") from error
 
 
+@contextmanager
+def new_database(path: Path) -> Iterator[Database]:
+    """A database that appears at `path` when the block has ended, whole or not at all.
+
+    Whoever is killed in the block leaves `path` free for the next attempt. Raises `VaultExists`.
+    """
+    if path.exists():
+        raise VaultExists(f"there already is a file at {path}")
+    part = path.with_name(path.name + ".part")
+    _remove(part)
+    create_file(part)
+    try:
+        db = connect(part)
+        try:
+            yield db
+        finally:
+            db.close()  # the last one to close brings the write-ahead log into the file
+        _publish(part, path)
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        fd = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(part, path)
+    except OSError as error:
+        raise VaultUnwritable(f"nothing can be written to {path} ({error.strerror})") from error
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """The database at `path`, durable and private. Raises a `VaultError`."""
     if not path.is_file():
@@ -155,14 +196,7 @@ def copy_database(db: sqlite3.Connection, target: Path) -> None:
                 db.backup(copy)
             finally:
                 copy.close()
-        fd = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(part, target)
-    except (OSError, VaultError) as error:
+        _publish(part, target)
+    except VaultError:
         part.unlink(missing_ok=True)
-        if isinstance(error, VaultError):
-            raise
-        raise VaultUnwritable(f"no copy can be written to {target} ({error.strerror})") from error
+        raise

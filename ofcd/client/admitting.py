@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from ofcd.client.controls import Change, ControlDesk, Made
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, JoinAsked
+from ofcd.client.holding import Held, HeldJoins, join_asked
 from ofcd.client.model import load, save
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
@@ -34,7 +35,7 @@ from ofcd.e2e.joining import (
 from ofcd.protocol import limits
 from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
 from ofcd.protocol.frames import Failure, JoinAnswer, RelayFrame
-from ofcd.protocol.ids import InviteId, member_id_of
+from ofcd.protocol.ids import Hash32, InviteId
 from ofcd.protocol.records import (
     Admit,
     Control,
@@ -76,6 +77,8 @@ class _Asked:
     due: int
     epoch: int = -1
     """The room's when it came: one REKEY since then is enough for `join_rekey`."""
+    hold: bool = False
+    """The application is to be asked first."""
 
 
 class AdmissionDesk:
@@ -87,6 +90,7 @@ class AdmissionDesk:
         self._controls = controls
         self._random = random
         self._asked: dict[bytes, _Asked] = {}
+        self._held = HeldJoins(core)
         self._confirms: dict[InviteId, bytes] = {}
         self._next_review: int | None = 0
 
@@ -95,6 +99,7 @@ class AdmissionDesk:
     def link_lost(self) -> None:
         """The relay tells again, on the next link, what waits."""
         self._asked.clear()
+        self._held.clear()
         self._confirms.clear()
 
     def asked(self, turn: Turn, envelope: bytes) -> None:
@@ -104,17 +109,23 @@ class AdmissionDesk:
         except ProtocolError:
             return
         request = signed.record
-        if not isinstance(request, JoinRequest) or signed.hash in self._asked:
+        if not isinstance(request, JoinRequest):
             return
-        if len(self._asked) >= _ASKED:
+        if signed.hash in self._asked or signed.hash in self._held:
+            return
+        if len(self._asked) + len(self._held) >= _ASKED:
             return  # more than the open invites of a room allow: no relay of ours
         core = self._core
         invite = core.state.invites.get(request.invite_id)
         mine = invite is not None and invite.inviter == core.me
         wait = 0 if mine else _OTHERS_WAIT + int(_OTHERS_SPREAD * self._random())
         due, epoch = turn.now + wait, core.state.epoch
-        self._asked[signed.hash] = _Asked(signed, request.invite_id, due, epoch)
-        turn.tell(JoinAsked(core.room, request.invite_id, member_id_of(request.sign_key)))
+        kept = self._kept(turn.records, request.invite_id)
+        decided = kept is not None and kept.request == envelope
+        hold = core.head.hold_joins and not decided
+        self._asked[signed.hash] = _Asked(signed, request.invite_id, due, epoch, hold)
+        if not hold:
+            turn.tell(join_asked(core.room, request, signed.hash))
 
     def confirmed(self, turn: Turn, envelope: bytes) -> None:
         """The relay shows a JOIN_CONFIRM: admit, if it is the one for this client's answer."""
@@ -142,11 +153,44 @@ class AdmissionDesk:
                 return  # this client can not answer it; others can
             keep_token(turn.records, core, record.invite_id, token)
         elif isinstance(record, Admit):
+            self._held.drop(record.invite_id)
             self._forget(turn, record.invite_id)
         elif isinstance(record, InviteClose):
+            self._held.drop(record.invite_id)
             self._closed(turn, record.invite_id)
         elif isinstance(record, RekeyBoxed):
             self._next_review = turn.now
+
+    # -- what the application decides ------------------------------------------------------------
+
+    @property
+    def held(self) -> list[JoinAsked]:
+        """The requests that wait for its word, oldest first."""
+        return self._held.told
+
+    def decide(self, turn: Turn, request: Hash32, admit: bool) -> bool:
+        """Answer a held request, or leave it to other admitters; False if it is not held."""
+        held = self._held.take(request)
+        if held is not None and admit:
+            self._resume(turn, held)
+        return held is not None
+
+    def release(self, turn: Turn) -> None:
+        """Nobody decides any more: answer all that were held."""
+        for asked in self._asked.values():
+            asked.hold = False
+        for held in self._held.take_all():
+            self._resume(turn, held)
+
+    def _resume(self, turn: Turn, held: Held) -> None:
+        epoch = self._core.state.epoch
+        self._asked[held.signed.hash] = _Asked(held.signed, held.told.invite_id, turn.now, epoch)
+        turn.again = True
+
+    def _hold(self, turn: Turn, asked: _Asked) -> None:
+        token = turn.records.get(self._core.tables.state, _TOKEN + asked.invite_id)
+        if token is not None:  # else an invite that this client has no part in
+            self._held.hold(turn, asked.signed, token)
 
     # -- what is to be done ----------------------------------------------------------------------
 
@@ -162,14 +206,18 @@ class AdmissionDesk:
 
     def _waits_for_rekey(self, asked: _Asked) -> bool:
         state = self._core.state
-        return asked.epoch == state.epoch and rekey_first(state, self._core.log.seq)
+        same = asked.epoch == state.epoch and not asked.hold
+        return same and rekey_first(state, self._core.log.seq)
 
     def pump(self, turn: Turn) -> None:
         """Answer who is due; give up on who never came."""
         for key, asked in list(self._asked.items()):
             if asked.due <= turn.now and not self._waits_for_rekey(asked):
                 del self._asked[key]
-                self._answer(turn, asked)
+                if asked.hold:
+                    self._hold(turn, asked)
+                else:
+                    self._answer(turn, asked)
         if self._next_review is not None and turn.now >= self._next_review:
             self._review(turn)
 
@@ -277,14 +325,21 @@ class AdmissionDesk:
         core = self._core
         if invite_id not in core.state.invites:
             return None
-        return Made(
-            make_invite_close(core.state, core.mine, core.log.seen, turn.now, invite_id=invite_id)
+        signed = make_invite_close(
+            core.state,
+            core.mine,
+            core.log.seen,
+            turn.now,
+            invite_id=invite_id,
+            answered=self._kept(turn.records, invite_id) is not None,
         )
+        return Made(signed)
 
     def _closed(self, turn: Turn, invite_id: InviteId) -> None:
         """Whoever was answered under a closed invite holds a key of a room it is not in.
 
-        What was answered is kept until the boxed REKEY is in the log, through restarts.
+        Where another closed it, only this owner may know. What was answered is kept until the boxed
+        REKEY is in the log, through restarts.
         """
         core = self._core
         kept = self._kept(turn.records, invite_id)

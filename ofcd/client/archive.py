@@ -43,6 +43,7 @@ from ofcd.protocol.codes import Malformed
 from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId, Sid, member_id_of
 from ofcd.protocol.records import (
     Admit,
+    Cap,
     Genesis,
     Grant,
     Handover,
@@ -105,8 +106,8 @@ class Entry:
     """Why it is invalid, or can not be read."""
     before: str = ""
     """The name that a profile or room entry replaced."""
-    bridge: bool = False
-    """The sender was a bridge when it spoke; kept for parked entries."""
+    caps: tuple[Cap, ...] = ()
+    """The sender's when it spoke; for parked entries."""
     record: bytes = field(default=b"", repr=False)
     cell: bytes = field(default=b"", repr=False)
     """Envelope and cell of a parked entry."""
@@ -115,10 +116,10 @@ class Entry:
 class Archive:
     """One room's entries in the vault."""
 
-    def __init__(self, room: RoomId, me: MemberId) -> None:
-        """`me` is this client's own member id there."""
+    def __init__(self, room: RoomId, me: MemberId, former: tuple[MemberId, ...] = ()) -> None:
+        """`me` is this client's own member id there, `former` are those it had before."""
         self.room = room
-        self._me = me
+        self._mine = frozenset({me, *former})
         tables = Tables(room)
         self._log = tables.archive("log")
         self._ids = tables.archive("ids")
@@ -239,7 +240,7 @@ class Archive:
             sid=entry.sid or Sid(b""),
             redacted_by=entry.redacted_by,
             reactions=entry.reactions,
-            mine=entry.mid == self._me,
+            mine=entry.mid in self._mine,
         )
         if body is None:
             return evolve(made, unreadable=entry.code or entry.kind.value)

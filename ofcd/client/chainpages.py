@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ofcd.protocol import limits
 from ofcd.protocol.frames import ChainPage, RelayFrame
 
 __all__ = ["ChainPages"]
-
-_OVERHEAD: Final = 128
-"""Bytes that a record takes in memory beside its own: empty ones count too."""
 
 
 class ChainPages:
@@ -34,7 +29,7 @@ class ChainPages:
         if not isinstance(page, ChainPage) or len(page.seqs) != len(page.records):
             return False
         for seq, record in zip(page.seqs, page.records, strict=True):
-            self._bytes += len(record) + _OVERHEAD
+            self._bytes += len(record) + limits.CHAIN_OVERHEAD
             if seq < self.next_seq or self._bytes > limits.CHAIN_BYTES:
                 return False
             self.records.append((seq, record))

@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 import trio
 from attrs import frozen
 
+from ofcd.client.arriving import drop_staged
 from ofcd.client.connection import Dial, RelayConnection
 from ofcd.client.core import Core
 from ofcd.client.errors import (
@@ -21,9 +22,10 @@ from ofcd.client.errors import (
     NoSuchRoom,
     NotAllowed,
     Offline,
+    RelayRefused,
     VaultError,
 )
-from ofcd.client.events import LinkState, LinkStateChanged
+from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
 from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
 from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
@@ -50,6 +52,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 30.0
 """How long an application's request waits for its outcome, unless `open_client` says otherwise."""
 _QUEUE: Final = 1000
+_OUTSIDE: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.HIDDEN})
 
 
 @frozen
@@ -200,14 +203,16 @@ class Client:
     async def join(self, link: str | InviteCode, *, name: str) -> Room:
         """Join by an invite; returns once admitted, which may take until an admitter is online.
 
+        Who left the room, or was evicted, comes back as a new member; what it has read stays here.
         Cancelled or restarted, the join goes on by itself (`pending_joins`). Raises `BadInvite`,
-        `JoinFailed` with the code, `NotAllowed` (already_member).
+        `JoinFailed` with the code, `NotAllowed` (already_member, room_closed), `RoomFrozen`, and
+        `Offline` where it is not known whether this client still is in the room.
         """
         code = link if isinstance(link, InviteCode) else _parse(link)
-        if code.room in self._places:
-            raise NotAllowed("already_member", "this vault is in that room already")
         connection = self._connect(code.relay_url, code.relay_id)
         ticket = Ticket("join")
+        if (code.room, code.invite_id) not in connection.machine.joins:
+            await self._require_outside(code.room)
         known = connection.machine.joins.get((code.room, code.invite_id))
         if known is not None:
             known.tickets.append(ticket)
@@ -216,6 +221,18 @@ class Client:
         connection.stir()
         room = cast(RoomId, await self._settled(ticket, connection, inf))
         return Room(self, room)
+
+    async def _require_outside(self, room: RoomId) -> None:
+        """Raises unless this client has left the room, was evicted, or is no longer let in."""
+        if room not in self._places:
+            return
+        try:
+            await self._live(room, self.patience)
+        except (NotAllowed, RelayRefused):
+            if self._core(room).head.status in _OUTSIDE:
+                return
+            raise
+        raise NotAllowed("already_member", "this vault is in that room already")
 
     def _begin_join(
         self, connection: RelayConnection, code: InviteCode, name: str, ticket: Ticket
@@ -249,6 +266,7 @@ class Client:
                 join = connection.machine.joins.pop(key)
                 with self._turn(connection) as turn:
                     turn.records.delete(JOINS, key[0] + key[1])
+                    drop_staged(turn.records, room)
                     for ticket in join.tickets:
                         turn.settle(ticket, NotAllowed("cancelled", "the join was given up"))
                 return
@@ -335,7 +353,7 @@ class Client:
     async def _live(self, room: RoomId, seconds: float = inf) -> None:
         """Return once the room is attached and caught up; raises why it will not be."""
         machine = self._machine(room)
-        machine.core.check_usable()
+        machine.check_open()
         if not machine.is_live:
             ticket = Ticket("catch up")
             machine.await_live(ticket)
@@ -387,6 +405,9 @@ class Client:
         for ticket in turn.settled:
             self._wake(ticket)
         for room in turn.opened:
+            before = self._places.get(room)
+            if before not in (None, connection):
+                before.machine.rooms.pop(room, None)  # it came back by another address
             self._places[room] = connection
         self._hub.tell(turn.events)
         if turn.again:

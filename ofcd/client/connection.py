@@ -36,6 +36,8 @@ _LIFETIME_SECONDS: Final = 23 * 3600
 _FRAMES_PER_TURN: Final = 64
 """Frames taken in one transaction; others get a turn in between."""
 _MESSAGE_BYTES: Final = limits.LINK_MESSAGE_BYTES // 2
+_MESSAGE_FRAMES: Final = 128
+"""So many heads are well under HEADS_BYTES."""
 _SEAL_BYTES: Final = 1024
 _STEADY: Final = 10_000
 """Milliseconds after which a link counts as a success: one that breaks at once is no better."""
@@ -283,7 +285,7 @@ class RelayConnection:
         """As many waiting frames as one message takes, encoded."""
         batch = [encode_frame(self._outgoing.pop(0))]
         size = len(batch[0])
-        while self._outgoing:
+        while self._outgoing and len(batch) < _MESSAGE_FRAMES:
             encoded = encode_frame(self._outgoing[0])
             size += len(encoded)
             if size > _MESSAGE_BYTES:

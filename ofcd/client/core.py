@@ -26,6 +26,7 @@ _KEY: bytes = b"key/"
 _SENDER: bytes = b"sender/"
 _EVIDENCE: bytes = b"evidence/"
 _EVIDENCE_KEPT = 32
+_VOIDED_KEPT = 256
 _FINAL = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
 
 
@@ -155,6 +156,17 @@ class Core:
             return known
         return self.archive.hash_at(records, seq)
 
+    def save_own(self, turn: Turn, counter: int, last: EventId) -> None:
+        """This client's last accepted event."""
+        voided = tuple(void for void in self.head.voided if void[0] > counter)
+        self.save_head(turn, counter=counter, last=last, voided=voided)
+
+    def save_void(self, turn: Turn, counter: int, event_id: EventId) -> None:
+        """An own event that was signed and will not be: the one that takes its counter says so."""
+        if counter > self.head.counter:
+            voided = (*self.head.voided, (counter, event_id))[-_VOIDED_KEPT:]
+            self.save_head(turn, voided=voided)
+
     def next_own(self) -> tuple[int, EventId]:
         """Counter and `prev` of this client's next event."""
         last = self.head.last
@@ -180,7 +192,7 @@ def load_core(records: Reader, room: RoomId) -> Core:
         raise VaultDamaged(f"the vault has lost the state of room {room.hex()}")
     identity, head = load(Identity, raw_identity), load(Head, raw_head)
     mine = identity.mine
-    archive = Archive(room, mine.mid)
+    archive = Archive(room, mine.mid, identity.former)
     heads, names = _load_senders(records, tables)
     seq, log = max(head.seq, 0), head.log or Hash32(room)
     recent = archive.hashes(records, seq - WINDOW, seq) if head.begun else ()

@@ -6,7 +6,7 @@ root goes first and co-owners follow one after another, each only if it is still
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ofcd.client.core import Core
@@ -21,6 +21,7 @@ _RANK_STEP: Final = 20_000
 _RANK_SPREAD: Final = 10_000
 _HOLD: Final = 30_000
 _HOUR: Final = 3_600_000
+_NOBODY_CLOSED: Final = 24 * _HOUR
 _OVERDUE: Final = 2
 """Times the room's own limits, after which its members are told that the key is old."""
 
@@ -59,7 +60,8 @@ class RekeyDuty:
             return False
         entries = core.log.seq - state.epoch_seq
         by_time = now - core.head.epoch_since >= _OVERDUE * policy.rotate_hours * _HOUR
-        if entries < _OVERDUE * policy.rotate_after and not (entries > 0 and by_time):
+        said = _said_seq(core) > state.epoch_seq
+        if entries < _OVERDUE * policy.rotate_after and not (said and by_time):
             return False
         self._warned = state.epoch
         return True
@@ -72,14 +74,16 @@ class RekeyDuty:
         core = self._core
         if not core.is_owner:
             return RekeyDue.NO
-        return rekey_due(core.state, core.log.seq, core.head.epoch_since, now)
+        return rekey_due(
+            core.state, core.log.seq, core.head.epoch_since, now, said_seq=_said_seq(core)
+        )
 
     def deadline(self) -> int | None:
         """When to check again, even if nothing comes in."""
         core = self._core
         if self._act_at is not None:
             return self._act_at
-        if core.log.seq <= core.state.epoch_seq:
+        if _said_seq(core) <= core.state.epoch_seq:
             return None
         hours = core.state.policy.rotate_hours
         if not core.is_owner:
@@ -93,6 +97,14 @@ class RekeyDuty:
         return rank * _RANK_STEP + int(_RANK_SPREAD * self._random())
 
 
+def _said_seq(core: Core) -> int:
+    """The last entry that is more than a beat: a beat after each rotation must not bring the next.
+
+    An unknown one (of a vault written before it was kept) is taken for the last of all.
+    """
+    return core.log.seq if core.head.said_seq < 0 else core.head.said_seq
+
+
 def _rank(state: RoomState, core: Core) -> int:
     """0 for root; co-owners from 1 on, in an order that all of them compute alike."""
     if state.root == core.me:
@@ -102,20 +114,31 @@ def _rank(state: RoomState, core: Core) -> int:
 
 
 def expired_invites(core: Core, now: int) -> list[InviteId]:
-    """Open invites that are over and to be closed: own ones; by an owner, those of who is gone."""
-    return [
-        invite.invite_id
-        for invite in core.state.invites.values()
-        if invite.expires <= now and _is_ours_to_close(core, invite)
-    ]
+    """Open invites that are over and to be closed by this client.
+
+    Its own at once; an owner also those of who is gone, and after a day those that nobody closed:
+    someone may have been given the room key under them.
+    """
+    due = ((invite.invite_id, _to_be_closed(core, invite)) for invite in _invites(core))
+    return [invite_id for invite_id, at in due if at is not None and at <= now]
 
 
 def next_check(core: Core) -> int | None:
-    """When the next invite expires that `expired_invites` is to close."""
-    ours = [i.expires for i in core.state.invites.values() if _is_ours_to_close(core, i)]
-    return min(ours, default=None)
+    """When the next invite is over that `expired_invites` is to close."""
+    due = (_to_be_closed(core, invite) for invite in _invites(core))
+    return min((at for at in due if at is not None), default=None)
 
 
-def _is_ours_to_close(core: Core, invite: Invite) -> bool:
-    gone = invite.inviter not in core.state.members
-    return invite.inviter == core.me or (gone and core.is_owner)
+def _invites(core: Core) -> Iterable[Invite]:
+    return core.state.invites.values()
+
+
+def _to_be_closed(core: Core, invite: Invite) -> int | None:
+    """When this client is to close an invite that is still open; None: never."""
+    if invite.inviter == core.me:
+        return invite.expires
+    if not core.is_owner:
+        return None
+    if invite.inviter not in core.state.members:
+        return invite.expires
+    return invite.expires + _NOBODY_CLOSED + _rank(core.state, core) * _RANK_STEP

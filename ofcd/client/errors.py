@@ -16,6 +16,7 @@ ClientError                the client core can not do what was asked
 ├── KeyUnavailable         the room's current key is not here yet
 ├── BadInvite              the invite code is not one, or does not fit the room it names
 ├── JoinFailed             the join was refused for good
+├── ComparisonFailed       a comparison of phrases ended without a result; `code` says how
 ├── BadAttachment          an attachment does not match what its message says
 ├── TooSlow                a reader of live events fell behind; read on with `events_since`
 └── ClientClosed           the client is closed
@@ -30,6 +31,7 @@ __all__ = [
     "BadInvite",
     "ClientClosed",
     "ClientError",
+    "ComparisonFailed",
     "JoinFailed",
     "KeyUnavailable",
     "NoSuchRoom",
@@ -122,6 +124,10 @@ class NotAllowed(_CodedError):
 
 class JoinFailed(_CodedError):
     """The join ended without admission; `code` says why. The invite is spent or was not valid."""
+
+
+class ComparisonFailed(_CodedError):
+    """A comparison of phrases ended without a result: `code` is one of `comparing.Outcome`."""
 
 
 class Offline(ClientError):

@@ -12,13 +12,16 @@ from enum import StrEnum
 from attrs import field, frozen
 
 from ofcd.e2e.bodies import Via
-from ofcd.protocol.ids import EventId, InviteId, MemberId, RelayId, RoomId, Sid
+from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, RelayId, RoomId, Sid
 from ofcd.protocol.records import Cap, Role
 
 __all__ = [
     "Alarm",
     "AlarmKind",
+    "AliasChanged",
     "AppEvent",
+    "CompareAsked",
+    "ComparisonEnded",
     "FileInfo",
     "HandedOver",
     "HandoverOffered",
@@ -358,11 +361,17 @@ class MessageFailed:
 
 @frozen
 class JoinAsked:
-    """A stranger with a valid invite asks in; answered automatically if this client may."""
+    """A stranger with an invite asks in; answered by this client, if it may, unless `held`."""
 
     room: RoomId
     invite_id: InviteId
     mid: MemberId
+    request: Hash32
+    """Names the request: for `Room.answer_join`."""
+    name: str = ""
+    """What they want to be called, where the request is `held`; "" where they do not say."""
+    held: bool = False
+    """Checked, and waiting for `Room.answer_join` (see `Room.hold_joins`)."""
 
 
 @frozen
@@ -373,6 +382,34 @@ class JoinStateChanged:
     invite_id: InviteId
     state: str
     code: str = ""
+
+
+@frozen
+class CompareAsked:
+    """A member wants to compare a secret phrase; it waits for `Room.compare` until `until`."""
+
+    room: RoomId
+    mid: MemberId
+    until: int
+    """Milliseconds since 1970."""
+
+
+@frozen
+class ComparisonEnded:
+    """A comparison with a member is over; `outcome` is one of `comparing.Outcome`."""
+
+    room: RoomId
+    mid: MemberId
+    outcome: str
+
+
+@frozen
+class AliasChanged:
+    """Two members say of each other that they are the same person, or (not `same`) no longer do."""
+
+    room: RoomId
+    members: tuple[MemberId, MemberId]
+    same: bool
 
 
 class RoomStatus(StrEnum):
@@ -425,6 +462,9 @@ LiveEvent = (
     | MessageFailed
     | JoinAsked
     | JoinStateChanged
+    | CompareAsked
+    | ComparisonEnded
+    | AliasChanged
     | RoomStateChanged
     | LinkStateChanged
 )

@@ -34,6 +34,11 @@ class LoggedEvents:
         self._follow = follow
         self._ready: deque[LoggedEvent] = deque()
 
+    @property
+    def passed(self) -> int:
+        """The last entry behind which all events were handed over; some entries have none."""
+        return self._ready[0].seq - 1 if self._ready else self._cursor
+
     def __aiter__(self) -> LoggedEvents:
         return self
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from ofcd.client.core import refusal
 from ofcd.client.errors import BadAttachment, Offline, RelayRefused
 from ofcd.e2e.attachments import FILE_BYTES, FileOpener, FileSealer, SealedChunk, safe_file_name
 from ofcd.e2e.bodies import FileRef
@@ -37,7 +38,12 @@ async def upload(
     caption: str,
     progress: Progress | None,
 ) -> FileRef:
-    """Seal a file and store it at the relay; what the message is to say of it."""
+    """Seal a file and store it at the relay; what the message is to say of it.
+
+    Raises `NotAllowed` (forbidden) where this member may send none.
+    """
+    if not room.may_attach:
+        raise refusal(Code.FORBIDDEN.value)
     async with await trio.open_file(path, "rb") as file:
         size = (await trio.Path(path).stat()).st_size
         try:

@@ -6,6 +6,7 @@ of it but that a redaction is one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from attrs import evolve
@@ -20,18 +21,22 @@ from ofcd.e2e.events import Opened, may_edit, may_redact
 from ofcd.e2e.names import display_name
 from ofcd.protocol.ids import EventId, MemberId
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "Hear"]
 
 _REACTIONS: Final = 64
 """Different ones on one message: an entry is written anew with each, and must stay small."""
+
+Hear = Callable[[Turn, int, Opened], None]
+"""Takes what one member's client says to another's, and its seq."""
 
 
 class Folder:
     """Applies opened messages to one room's archive, in the order of the log."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, hear: Hear) -> None:
         """Works on `core`."""
         self._core = core
+        self._hear = hear
 
     def fold(self, turn: Turn, entry: Entry, opened: Opened) -> Entry:
         """What `entry` becomes, now that it is opened; its target is changed on the way."""
@@ -53,6 +58,9 @@ class Folder:
             case bodies.HandoverOffer():
                 kind = Kind.OFFER if entry.mid == self._core.state.root else Kind.SILENT
                 return evolve(entry, kind=kind)
+            case bodies.Compare() | bodies.CompareEnd() | bodies.Alias():
+                self._hear(turn, entry.seq, opened)
+                return evolve(entry, kind=Kind.SILENT)
             case bodies.Beat() | bodies.HandoverAccepted():
                 return evolve(entry, kind=Kind.SILENT)
             case _:

@@ -14,32 +14,23 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from ofcd.client.archive import Archive
+from ofcd.client.arriving import continues, drop_staged, earlier_identity, enter, stage
 from ofcd.client.backoff import Backoff
 from ofcd.client.chainpages import ChainPages
 from ofcd.client.errors import JoinFailed
 from ofcd.client.events import JoinStateChanged
-from ofcd.client.model import (
-    JOINS,
-    ROOMS,
-    Head,
-    Identity,
-    Sender,
-    Tables,
-    load,
-    number_key,
-    save,
-)
+from ofcd.client.model import JOINS, load, save
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
 from ofcd.e2e.chain import verify_chain
 from ofcd.e2e.errors import JoinFault, JoinRejected
 from ofcd.e2e.invites import InviteCode, parse_link
-from ofcd.e2e.joining import Joined, Joining, check_response, make_request
+from ofcd.e2e.joining import Joining, check_response, make_request
 from ofcd.e2e.keys import MemberKeys
 from ofcd.protocol import frames
 from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
 from ofcd.protocol.ids import InviteId, PublicKey, RoomId
+from ofcd.protocol.room import RoomState
 from ofcd.themis import KeyPair
 from ofcd.themis.signed import peek
 
@@ -184,7 +175,12 @@ class JoinMachine:
         invite = self.invite
         try:
             state = verify_chain(invite.room, self._chain.records)
-            joining = make_request(invite, state, home=invite.relay_id, now=turn.now)
+            if _is_inside(turn.records, state):
+                self._fail(turn, Code.ALREADY_MEMBER.value, "this vault is in that room already")
+                return
+            joining = make_request(
+                invite, state, home=invite.relay_id, now=turn.now, name=self.pending.my_name
+            )
         except ProtocolError as error:
             self._fail(turn, JoinFault.BAD_CHAIN.value, f"the relay shows a false room: {error}")
             return
@@ -247,7 +243,18 @@ class JoinMachine:
             else:
                 self._fail(turn, error.fault.value, str(error))
             return
-        self._keep_room(turn, joining, joined)
+        if not continues(turn.records, joining, self._chain.records):
+            text = "the relay shows another past of this room than the one that is kept here"
+            self._fail(turn, JoinFault.BAD_CHAIN.value, text)
+            return
+        stage(
+            turn.records,
+            joining,
+            joined,
+            self._chain.records,
+            self.pending.my_name,
+            turn.now,
+        )
         self._keep(
             turn,
             stage=JoinStage.CONFIRMED,
@@ -259,42 +266,13 @@ class JoinMachine:
     def _confirm(self, turn: Turn) -> None:
         turn.ask(lambda rid: frames.JoinConfirm(rid, self.room, self.pending.confirm), self.status)
 
-    def _keep_room(self, turn: Turn, joining: Joining, joined: Joined) -> None:
-        """The room as the answer brought it; it is listed once the join is through."""
-        records, room, tables = turn.records, self.room, Tables(self.room)
-        state, welcome = joined.state, joined.welcome
-        archive = Archive(room, joining.keys.mid)
-        for seq, envelope in self._chain.records:
-            if seq <= state.seq:
-                archive.add_control(records, seq, envelope)
-        for key, _ in list(records.items(tables.state)):
-            records.delete(tables.state, key)
-        for epoch, key in joined.keys.keys.items():
-            records.put(tables.state, number_key(epoch, b"key/"), key)
-        for mid, name in welcome.names:
-            records.put(tables.state, b"sender/" + mid, save(Sender(name=name)))
-        head = Head(
-            my_name=self.pending.my_name,
-            announced=False,
-            ctl_seq=state.seq,
-            epoch_since=turn.now,
-            room_name=welcome.room_name,
-            vouched_seq=welcome.seq,
-            vouched_log=welcome.log,
-        )
-        records.put(tables.state, b"head", save(head))
-
     # -- the end ---------------------------------------------------------------------------------
 
     def _admit(self, turn: Turn) -> None:
         joining = self.pending.joining
         if joining is None or not self.pending.confirm:
             return
-        invite = self.invite
-        chain = Archive(self.room, joining.keys.mid).chain(turn.records)
-        nonce = verify_chain(self.room, [next(chain)]).nonce
-        identity = Identity.of(self.room, invite.relay_url, invite.relay_id, joining.keys, nonce)
-        turn.records.put(ROOMS, self.room, save(identity))
+        enter(turn.records, joining)
         self._end(turn, JoinStage.ADMITTED, "")
         self.admitted = True
 
@@ -310,6 +288,7 @@ class JoinMachine:
             self._fail(turn, failure.code, failure.text)
 
     def _fail(self, turn: Turn, code: str, text: str) -> None:
+        drop_staged(turn.records, self.room)
         self._end(turn, JoinStage.FAILED, code)
         for ticket in self._tickets:
             turn.settle(ticket, JoinFailed(code, text))
@@ -326,6 +305,12 @@ class JoinMachine:
         keep_join(turn.records, self.pending)
         stage = self.pending.stage.value
         turn.tell(JoinStateChanged(self.room, self.invite.invite_id, stage))
+
+
+def _is_inside(records: Reader, state: RoomState) -> bool:
+    """Whether this client still is a member, whatever it was told."""
+    earlier = earlier_identity(records, state.room)
+    return earlier is not None and earlier.mine.mid in state.members
 
 
 def keep_join(records: Records, pending: PendingJoin) -> None:

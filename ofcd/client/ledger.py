@@ -13,9 +13,10 @@ from typing import Final
 from attrs import evolve
 
 from ofcd.client.archive import Entry, Kind
+from ofcd.client.beats import end_after
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, KeyFound, KeyMissing, RoomStatus
-from ofcd.client.folding import Folder
+from ofcd.client.folding import Folder, Hear
 from ofcd.client.turn import Turn
 from ofcd.e2e import epochs
 from ofcd.e2e.chain import apply_verified, verify_chain
@@ -29,7 +30,7 @@ from ofcd.e2e.view import Taken, View
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import Delivery
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey
-from ofcd.protocol.records import CONTROL_TYPES, Cap, Event, Genesis, RekeyBoxed, RekeyRoutine
+from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, RekeyBoxed, RekeyRoutine
 from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["Ledger"]
@@ -41,10 +42,10 @@ _NOT_SHOWN: Final = (Fault.REPLAY, Fault.SENDER_FORK, Fault.VOIDED)
 class Ledger:
     """The intake of one room."""
 
-    def __init__(self, core: Core) -> None:
-        """Works on, and changes, `core`."""
+    def __init__(self, core: Core, hear: Hear) -> None:
+        """Works on, and changes, `core`; `hear` is given what members' clients say to clients."""
         self.core = core
-        self._folder = Folder(core)
+        self._folder = Folder(core, hear)
         self._boxes: dict[int, bytes] = {}
         self._word: SignedHead | None = None
         """The hub's last word, to compare with its next."""
@@ -114,7 +115,8 @@ class Ledger:
         else:
             self._take_event(turn, frame, taken)
         core.archive.add_hash(turn.records, frame.seq, core.log.log)
-        core.save_head(turn, seq=frame.seq, log=core.log.log)
+        end = end_after(core, frame.seq, taken.control or taken.event, turn.now)
+        core.save_head(turn, seq=frame.seq, log=core.log.log, **end)
         self._check_vouched(turn)
 
     def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
@@ -260,7 +262,6 @@ class Ledger:
             sid=event.sid,
             epoch=event.epoch,
             code=code,
-            bridge=Cap.BRIDGE in core.state.member(event.mid).caps,
         )
         self._keep(turn, entry, taken, frame)
 
@@ -269,7 +270,13 @@ class Ledger:
         if entry.code == Reason.MISSING_KEY.value:
             if not core.archive.parked(turn.records):
                 turn.tell(KeyMissing(core.room, entry.epoch, entry.seq))
-            entry = evolve(entry, kind=Kind.PARKED, record=frame.record, cell=frame.cell)
+            entry = evolve(
+                entry,
+                kind=Kind.PARKED,
+                caps=tuple(sorted(core.state.member(entry.mid).caps)),
+                record=frame.record,
+                cell=frame.cell,
+            )
         elif entry.code == Reason.CELL_GONE.value:
             entry = evolve(entry, kind=Kind.MESSAGE)
         elif taken.opened is not None and not entry.code:
@@ -282,7 +289,7 @@ class Ledger:
         """The sender's chain has gone on, this client's own perhaps."""
         core = self.core
         if event.mid == core.me and event.counter > core.head.counter:
-            core.save_head(turn, counter=event.counter, last=signed.event_id, voids=())
+            core.save_own(turn, event.counter, signed.event_id)
         core.save_sender(turn, event.mid)
 
     def _keep_marker(self, turn: Turn, frame: Delivery, code: str) -> None:
@@ -336,10 +343,10 @@ class Ledger:
 
     def _open_parked(self, turn: Turn, parked: Entry) -> None:
         core = self.core
-        entry = evolve(parked, kind=Kind.INVALID, code="", record=b"", cell=b"")
+        entry = evolve(parked, kind=Kind.INVALID, caps=(), code="", record=b"", cell=b"")
         try:
             signed = peek(parked.record)  # verified when it came
-            opened = open_verified(core.keys, signed, parked.cell, bridge=parked.bridge)
+            opened = open_verified(core.keys, signed, parked.cell, caps=parked.caps)
             entry = self._folder.fold(turn, entry, opened)
         except Unreadable as error:
             entry = evolve(entry, code=error.reason.value)

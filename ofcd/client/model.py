@@ -3,12 +3,18 @@
 rooms            room            -> Identity, written once
 joins            room+invite     -> a join of ours that is under way (joining.py)
 relays           relay url       -> the relay's pinned id
+joining/<hex>    as room/<hex>   what an answered join brought, until it is admitted (arriving.py)
 room/<hex>       head            -> Head, rewritten with every batch
                  key/<epoch>     -> a room key
                  sender/<mid>    -> Sender
                  out/<number>    -> Queued (outbox.py)
                  token/<invite>  -> the token of an open invite
+                 code/<invite>   -> an invite made under an id of the application's (inviting.py)
                  admit/<invite>  -> an admission under way (admitting.py)
+                 compare/<mid>   -> comparisons begun with a member (comparing.py)
+                 offer/<mid>     -> a member's first step of one, that waits for the person here
+                 verified/<mid>  -> keys that a comparison has shown to be genuine
+                 alias/<mid>     -> whom a member says to be the same person as (aliases.py)
                  drop/<blob>     -> whose attachment the relay is to forget (blobdrops.py)
                  app/<name>      -> an application's cursor
                  evidence/<n>    -> what a relay said that can not be true
@@ -68,6 +74,8 @@ class Identity:
     enc_public: PublicKey
     nonce: Hash32
     """The room's GENESIS nonce."""
+    former: tuple[MemberId, ...] = ()
+    """The members this client was there before it came back by a new invite."""
 
     @classmethod
     def of(
@@ -118,8 +126,8 @@ class Head:
     counter: int = 0
     """Own last accepted event, and its id; 0 before the first."""
     last: EventId | None = None
-    voids: tuple[EventId, ...] = ()
-    """Own events with the next counter that the relay refused for good."""
+    voided: tuple[tuple[int, EventId], ...] = ()
+    """Own events that came to nothing, and whose counters other events take or will take."""
     room_name: str = ""
     topic: str = ""
     read_seq: int = -1
@@ -128,11 +136,19 @@ class Head:
     """The log position that an admitter, or the relay by an Ack, vouched for, and its running hash;
     checked once the log has come there."""
     vouched_log: Hash32 | None = None
+    said_seq: int = -1
+    """The last entry that is more than a beat (beats.py); -1 where none was taken yet."""
+    unconfirmed: int = -1
+    """The last entry of others that nobody, this client included, has confirmed to have seen."""
+    unconfirmed_since: int = 0
+    """When it came here."""
     key_request: bytes = b""
     """Our pending KEY_REQ."""
     key_asked: int = 0
     offered_to: MemberId | None = None
     """Whom we asked to become root."""
+    hold_joins: bool = False
+    """The application decides who is let in: requests wait for its word."""
 
 
 @frozen
@@ -166,6 +182,11 @@ class Tables:
     def state(self) -> str:
         """Everything that changes; pinned."""
         return f"room/{self.room.hex()}"
+
+    @property
+    def joining(self) -> str:
+        """What becomes `state` when this client is admitted; pinned."""
+        return f"joining/{self.room.hex()}"
 
     def archive(self, name: str) -> str:
         """A table of history: log, ids, chain, parked, sids."""

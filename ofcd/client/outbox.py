@@ -5,33 +5,33 @@
     accepted in the room log: by an Ack, or by its own delivery
     failed   refused for good; stays until it is discarded
 
-One event at a time is under way, so each names the one before it by a counter and an id that are
-certain. Refused as stale, it is signed (or sealed) again with the same counter and sid once what
-was missed has come. Refused for good, the next event takes its counter and declares it void.
+Some events are under way at once, each naming the one before it by its counter and id. If one is
+refused, so are all behind it, and what is left is sent again in order once every answer is here.
+Refused as stale, an event is signed (or sealed) again with the same counter and sid once what was
+missed has come. Refused for good, the next event takes its counter and declares it void.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve
 
 from ofcd.client.backoff import Backoff
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
 from ofcd.client.events import MessageAccepted, MessageFailed, RoomStatus
 from ofcd.client.model import Sent, load, number_key, save
+from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
 from ofcd.e2e.bodies import Body, Content, Via, decode_body, encode_body
 from ofcd.e2e.errors import BodyInvalid, KeyMissing
-from ofcd.e2e.events import Outgoing, SealedEvent, resign_event, seal_event
+from ofcd.e2e.events import Outgoing, SealedEvent, may_send, resign_event, seal_event
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.frames import Ack, Failure, Post, RelayFrame
 from ofcd.protocol.ids import EventId, Sid
-from ofcd.themis.signed import peek
 
 __all__ = ["Outbox", "Queued", "Stage"]
 
@@ -55,36 +55,11 @@ _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
 _LIES: Final = frozenset({Code.FORK, Code.HUB_BEHIND})
 
 
-class Stage(StrEnum):
-    """How far a message has come."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    FAILED = "failed"
-
-
-@frozen
-class Queued:
-    """A message in the outbox."""
-
-    number: int
-    sid: Sid
-    created: int
-    body: bytes = field(repr=False)
-    """The plaintext, counter aside."""
-    stage: Stage = Stage.QUEUED
-    record: bytes = field(default=b"", repr=False)
-    cell: bytes = field(default=b"", repr=False)
-    event_id: EventId | None = None
-    counter: int = 0
-    code: str = ""
-    text: str = ""
-
-
 @define
 class _Wait:
-    """Something must be delivered before the next attempt."""
+    """Something must be delivered before the next attempt at message `number`."""
 
+    number: int
     over: Callable[[], bool]
     deadline: int
 
@@ -101,8 +76,9 @@ class Outbox:
             for item in (load(Queued, raw),)
         }
         self._tickets: dict[Sid, list[Ticket]] = {}
+        self._halted: ClientError | None = None
         self._next = max(self._items, default=-1) + 1
-        self._under_way: int | None = None
+        self._flight = Flight()
         self._wait: _Wait | None = None
         self._not_before = 0
         self._backoff = Backoff(random, first=500, longest=60_000)
@@ -136,8 +112,7 @@ class Outbox:
         if any(item.sid == sid for item in self._items.values()):
             return None
         core.check_usable()
-        member = core.state.members.get(core.me)
-        if member is not None and not member.may_post:
+        if core.me in core.state.members and not may_send(core.state, core.me, content):
             raise refusal(Code.FORBIDDEN.value)
         body = Body(
             room=core.room,
@@ -161,7 +136,12 @@ class Outbox:
         return None if raw is None else load(Sent, raw)
 
     def await_accepted(self, sid: Sid, ticket: Ticket) -> None:
-        """Settle `ticket` by a `Sent` once the message is accepted, or by why it never will be."""
+        """Settle `ticket` by a `Sent` once the message is accepted, or by why it is not.
+
+        Raises that at once where nothing is sent on this link.
+        """
+        if self._halted is not None:
+            raise self._halted
         self._tickets.setdefault(sid, []).append(ticket)
 
     def discard(self, records: Records, sid: Sid) -> bool:
@@ -174,6 +154,14 @@ class Outbox:
         records.on_commit(lambda: self._forget(number))
         return True
 
+    def withdraw(self, turn: Turn, sid: Sid) -> bool:
+        """`discard` in a machine's own turn, whose `pump` is still to come: gone at once."""
+        number = next((item.number for item in self._items.values() if item.sid == sid), None)
+        gone = self.discard(turn.records, sid)
+        if gone and number is not None:
+            self._forget(number)
+        return gone
+
     def _forget(self, number: int) -> None:
         self._items.pop(number, None)
 
@@ -181,8 +169,22 @@ class Outbox:
 
     def link_lost(self) -> None:
         """What was under way is posted again on the next link."""
-        self._under_way = None
+        self._flight.clear()
         self._wait = None
+        self._halted = None
+
+    def halt(self, turn: Turn, error: ClientError) -> None:
+        """Nothing is sent on this link any more: whoever waits hears why. What is queued stays."""
+        self._halted = error
+        for sid in list(self._tickets):
+            self._settle(turn, sid, error)
+
+    def give_up(self, turn: Turn, error: ClientError) -> None:
+        """Nothing will ever be sent here again: all that waits has failed."""
+        for item in self.items:
+            if item.stage is not Stage.FAILED:
+                doubt = " (this one may have been sent before that)" if item.record else ""
+                self._fail(turn, item, error.code, f"{error}{doubt}")
 
     def deadline(self) -> int | None:
         """When `pump` should be called, even if nothing comes in."""
@@ -191,21 +193,38 @@ class Outbox:
         return self._not_before if self._not_before and self._pending() else None
 
     def pump(self, turn: Turn) -> None:
-        """Post the next message, if it is time. Only while the room is attached and caught up."""
-        if self._under_way is not None or turn.now < self._not_before or self._is_waiting(turn):
+        """Post the next messages, if it is time. Only while the room is attached and caught up."""
+        if turn.now < self._not_before or self._is_waiting(turn):
             return
         self._not_before = 0
-        while (item := self._pending()) is not None:
+        while not self._flight.is_full and self._may_follow():
+            item = self._pending()
+            if item is None:
+                return
             ready = self._ready(turn, item)
             if ready is not None:
                 self._post(turn, ready)
-                return
-            if item.number in self._items and self._items[item.number].stage is not Stage.FAILED:
+            elif self._items[item.number].stage is not Stage.FAILED:
                 return
 
     def _pending(self) -> Queued | None:
         # In the order they were queued: a dict keeps it, however long the outbox is.
-        return next((i for i in self._items.values() if i.stage is not Stage.FAILED), None)
+        waiting = (i for i in self._items.values() if i.stage is not Stage.FAILED)
+        return next((item for item in waiting if item.number not in self._flight.items), None)
+
+    def _may_follow(self) -> bool:
+        """Whether an event made now can follow what is under way: no refusal of that is to come."""
+        core, last = self._core, self._flight.last
+        if last is None:
+            return True
+        return last.counter >= core.next_own()[0] and last.event.ctl == core.state.ctl
+
+    def _next_own(self) -> tuple[int, EventId]:
+        """Counter and `prev` of the next event, if all that is under way is taken."""
+        last = self._flight.last
+        if last is None or last.event_id is None:
+            return self._core.next_own()
+        return last.counter + 1, last.event_id
 
     def _is_waiting(self, turn: Turn) -> bool:
         if self._wait is None:
@@ -220,11 +239,12 @@ class Outbox:
 
     def _ready(self, turn: Turn, item: Queued) -> Queued | None:
         """The item, sealed and kept; None if it can not be sealed now, or never."""
-        if item.stage is Stage.SENT:
-            return item
-        core = self._core
+        counter, prev = self._next_own()
+        first = self._flight.last is None
+        if item.stage is Stage.SENT and (first or item.follows(counter, prev)):
+            return item  # byte for byte: the relay may have it
         try:
-            sealed = self._seal(item)
+            sealed = self._seal(item, counter, prev)
         except KeyMissing:
             return None  # asked for by the key desk; pumped again when it comes
         except Refused as refused:
@@ -233,7 +253,8 @@ class Outbox:
         except BodyInvalid as error:
             self._fail(turn, item, error.code, str(error))
             return None
-        counter, _ = core.next_own()
+        if item.event_id is not None and item.counter != counter:
+            self._core.save_void(turn, item.counter, item.event_id)
         ready = evolve(
             item,
             stage=Stage.SENT,
@@ -245,11 +266,10 @@ class Outbox:
         self._keep(turn, ready)
         return ready
 
-    def _seal(self, item: Queued) -> SealedEvent:
+    def _seal(self, item: Queued, counter: int, prev: EventId) -> SealedEvent:
         core = self._core
-        counter, prev = core.next_own()
         if item.record and item.counter == counter:
-            before = SealedEvent(peek(item.record), item.cell)
+            before = item.sealed
             if before.event.epoch == core.state.epoch:
                 return resign_event(core.state, core.mine, before, core.log.seen, prev)
         body = decode_body(item.body)
@@ -262,12 +282,12 @@ class Outbox:
             name=core.head.my_name,
             hops=body.hops,
             via=body.via,
-            voids=core.head.voids,
+            voids=tuple(void for at, void in core.head.voided if at == counter)[-_VOIDS:],
         )
         return seal_event(core.state, core.mine, core.keys, outgoing, core.log.seen)
 
     def _post(self, turn: Turn, item: Queued) -> None:
-        self._under_way = item.number
+        self._flight.add(item)
         turn.ask(
             lambda rid: Post(rid, self._core.room, item.record, item.cell),
             lambda later, frame: self._answered(later, item, frame),
@@ -286,26 +306,52 @@ class Outbox:
     def _answered(self, turn: Turn, item: Queued, frame: RelayFrame) -> None:
         if item.number not in self._items:
             return  # its delivery was faster than its Ack
-        if self._under_way == item.number:
-            self._under_way = None
         if isinstance(frame, Ack) and frame.event_id != item.event_id:
             turn.drop = Code.BAD_FRAME.value
         elif isinstance(frame, Ack):
             self._core.vouch(turn, frame.seq, frame.log)
             self._accept(turn, item, Sent(frame.event_id, frame.seq))
         elif isinstance(frame, Failure):
-            self._refused(turn, item, frame)
+            self._refused(turn, item, frame, self._flight.refused())
+        self._flight.landed(item)
+
+    def take_up(self, turn: Turn, counter: int, last: EventId) -> None:
+        """Our last event at the relay is number `counter` with the id `last`: go on from there.
+
+        If that is no message of this outbox, the vault was put back to an earlier state. What
+        waits here may then have been sent long ago, and is not sent again by itself.
+        """
+        core = self._core
+        waiting = [item for item in self.items if item.stage is not Stage.FAILED]
+        known = self._up_to(last)
+        for item in known:
+            self._accept_unseen(turn, item)
+        if not known:
+            for item in waiting:
+                self._fail(turn, item, Code.COUNTER_GAP.value, _PUT_BACK)
+        core.save_own(turn, counter, last)
+
+    def _up_to(self, last: EventId | None) -> list[Queued]:
+        """The messages posted, up to the one with this event id: each names the one before."""
+        posted = [item for item in self.items if item.stage is not Stage.FAILED and item.record]
+        ids = [item.event_id for item in posted]
+        return posted[: ids.index(last) + 1] if last in ids else []
+
+    def _accept_unseen(self, turn: Turn, item: Queued) -> None:
+        """The relay has it; where it stands is no longer kept there."""
+        if item.event_id is not None:
+            self._accept(turn, item, Sent(item.event_id, self._core.head.seq))
 
     def _accept(self, turn: Turn, item: Queued, sent: Sent) -> None:
         core = self._core
-        if self._under_way == item.number:
-            self._under_way = None
-        self._wait = None
+        self._flight.accepted(item)
+        if self._wait is not None and self._wait.number == item.number:
+            self._wait = None
         self._backoff.succeeded()
         del self._items[item.number]
         turn.records.delete(core.tables.state, number_key(item.number, _OUT))
         if item.counter > core.head.counter:
-            core.save_head(turn, counter=item.counter, last=sent.event_id, voids=())
+            core.save_own(turn, item.counter, sent.event_id)
         self._remember(turn, item.sid, sent)
         turn.tell(MessageAccepted(core.room, item.sid, sent.event_id, sent.seq))
         self._settle(turn, item.sid, sent)
@@ -313,24 +359,24 @@ class Outbox:
     def _remember(self, turn: Turn, sid: Sid, sent: Sent) -> None:
         turn.records.put(self._core.tables.archive("sids"), sid, save(sent))
 
-    def _refused(self, turn: Turn, item: Queued, failure: Failure) -> None:
+    def _refused(self, turn: Turn, item: Queued, failure: Failure, first: bool) -> None:
+        """`first`: what comes behind it is refused only because of it, unless for good."""
         core = self._core
         code = failure.code
         if code == Code.SID_CONFLICT and failure.event_id is not None and failure.seq is not None:
             # An earlier form of this very message is in the log: that is the one that counts.
             self._accept(turn, item, Sent(failure.event_id, failure.seq))
-        elif (
-            code == Code.COUNTER_GAP
-            and failure.event_id is not None
-            and failure.event_id == item.event_id
-        ):
-            # It is the last event the relay has of us; where it stands is no longer kept there.
-            self._accept(turn, item, Sent(failure.event_id, core.head.seq))
+        elif code == Code.COUNTER_GAP and item in self._up_to(failure.event_id):
+            # The relay has it: its last event of us is this one, or one that follows it.
+            self._accept_unseen(turn, item)
         elif code in _WAIT_FOR_LOG:
             self._keep(turn, evolve(item, stage=Stage.QUEUED))
-            self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
+            if first:
+                self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
         elif code in _TRY_LATER:
-            self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
+            if first:
+                self._flight.slow_down()
+                self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
         elif code in _LIES:
             core.set_status(turn, RoomStatus.FROZEN, code)
         elif code in _NOT_HERE:
@@ -340,18 +386,18 @@ class Outbox:
 
     def _wait_for(self, code: str, item: Queued, deadline: int) -> _Wait:
         core = self._core
-        event = SealedEvent(peek(item.record), item.cell).event
+        event, number = item.event, item.number
         if code in (Code.COUNTER_GAP, Code.PREV_MISMATCH):
-            return _Wait(lambda: core.next_own() != (event.counter, event.prev), deadline)
+            return _Wait(number, lambda: core.next_own() != (event.counter, event.prev), deadline)
         if code == Code.SEEN_STALE:
-            return _Wait(lambda: core.log.seq > event.seen.seq, deadline)
-        return _Wait(lambda: core.state.ctl != event.ctl, deadline)
+            return _Wait(number, lambda: core.log.seq > event.seen.seq, deadline)
+        return _Wait(number, lambda: core.state.ctl != event.ctl, deadline)
 
     def _fail(self, turn: Turn, item: Queued, code: str, text: str) -> None:
         core = self._core
         self._keep(turn, evolve(item, stage=Stage.FAILED, code=code, text=text))
         if item.event_id is not None:
-            core.save_head(turn, voids=(*core.head.voids, item.event_id)[-_VOIDS:])
+            core.save_void(turn, item.counter, item.event_id)
         turn.tell(MessageFailed(core.room, item.sid, code, text))
         self._settle(turn, item.sid, RelayRefused(code, text or _sentence(code)))
 
@@ -367,6 +413,10 @@ class Outbox:
         records.put(self._core.tables.state, number_key(item.number, _OUT), save(item))
 
 
+_PUT_BACK: Final = (
+    "this vault was put back to an earlier state, and what was sent after that is no longer at the "
+    "relay: this may have been said already"
+)
 _VOIDS: Final = 16
 """As many as one body may declare."""
 

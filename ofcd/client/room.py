@@ -13,13 +13,16 @@ from enum import Enum, auto
 from typing import Final
 
 from ofcd.client.admitting import AdmissionDesk
+from ofcd.client.aliases import Aliases
 from ofcd.client.backoff import Backoff
+from ofcd.client.beats import BeatDuty
 from ofcd.client.blobdrops import BlobDrops
 from ofcd.client.chainpages import ChainPages
+from ofcd.client.comparing import CompareDesk
 from ofcd.client.controls import Change, ControlDesk, Made
 from ofcd.client.core import Core, load_core, refusal
 from ofcd.client.duties import RekeyDuty, expired_invites, next_check
-from ofcd.client.errors import JoinFailed, RelayRefused
+from ofcd.client.errors import ClientError, JoinFailed, RelayRefused, RoomFrozen
 from ofcd.client.events import (
     Alarm,
     AlarmKind,
@@ -32,17 +35,18 @@ from ofcd.client.ledger import Ledger
 from ofcd.client.outbox import Outbox
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
-from ofcd.e2e.bodies import HandoverAccepted, Profile
+from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile
 from ofcd.e2e.controls import make_attach, make_handover
 from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
 from ofcd.e2e.errors import Fault as LogFault
 from ofcd.e2e.errors import JoinRejected, LogBroken, Unreadable
+from ofcd.e2e.events import Opened
 from ofcd.e2e.joining import check_admitted
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.signals import SignalKind, open_signal
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError
-from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed
 from ofcd.themis.signed import SignedRecord, open_signed, peek
 
@@ -84,11 +88,14 @@ class RoomMachine:
         """Loads the room from the vault."""
         self.core: Core = load_core(records, room)
         self.phase = Phase.DOWN
-        self.ledger = Ledger(self.core)
+        self.ledger = Ledger(self.core, self._heard)
         self.controls = ControlDesk(self.core, random)
         self.outbox = Outbox(self.core, records, random)
         self.admissions = AdmissionDesk(self.core, self.controls, random)
         self.keydesk = KeyDesk(self.core, self.ledger, self.controls)
+        self.comparing = CompareDesk(self.core, records, self.outbox)
+        self.aliases = Aliases(self.core, records)
+        self._beats = BeatDuty(self.core, self.outbox, random)
         self._drops = BlobDrops(self.core, records, random)
         self._duty = RekeyDuty(self.core, random)
         self._link: LinkFacts | None = None
@@ -96,19 +103,40 @@ class RoomMachine:
         self._backoff = Backoff(random, first=1_000, longest=600_000)
         self._retry_at: int | None = None
         self._catch_up_to = -1
+        self._own_last: tuple[int, EventId | None] = (0, None)
         self._cursor_told = -1
         self._cursor_due: int | None = None
         self._pumped_at = -1
         self._opening: list[Ticket] = []
+        self._halted: ClientError | None = None
 
     @property
     def is_live(self) -> bool:
         """Attached and caught up."""
         return self.phase is Phase.LIVE
 
+    def check_open(self) -> None:
+        """Raises why nothing can be done in this room, for good or on this link.
+
+        `NotAllowed`, `RoomFrozen`, `JoinFailed`, `RelayRefused`.
+        """
+        self.core.check_usable()
+        if self._halted is not None:
+            raise self._halted
+
     def await_live(self, ticket: Ticket) -> None:
         """Settle `ticket` with the room's id once it is live, or by why it will not be."""
         self._opening.append(ticket)
+
+    def _halt(self, turn: Turn, error: ClientError) -> None:
+        """Nothing more on this link: whoever waits for something here hears why."""
+        self.phase, self._halted = Phase.STOPPED, error
+        for ticket in self._opening:
+            turn.settle(ticket, error)
+        self._opening.clear()
+        self.controls.fail_all(turn, error)
+        self.comparing.fail_all(turn, error)
+        self.outbox.halt(turn, error)
 
     # -- the link --------------------------------------------------------------------------------
 
@@ -118,7 +146,7 @@ class RoomMachine:
         head = self.core.head
         behind = head.status is RoomStatus.FROZEN and head.code == Code.HUB_BEHIND
         if head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN) and not behind:
-            self.phase = Phase.STOPPED
+            self._halt_by_status(turn)
         elif head.created:
             self._attach(turn)
         else:
@@ -127,11 +155,11 @@ class RoomMachine:
     def link_down(self) -> None:
         """The link is gone."""
         self.phase = Phase.DOWN
-        self._link = self._retry_at = None
+        self._link = self._retry_at = self._halted = None
         self._chain = ChainPages()
         self._cursor_due = None
-        parts = (self.outbox, self.controls, self.admissions, self.keydesk, self._drops)
-        for part in parts:
+        parts = (self.outbox, self.controls, self.admissions, self.keydesk)
+        for part in (*parts, self._beats, self._drops):
             part.link_lost()
 
     def _create(self, turn: Turn) -> None:
@@ -147,7 +175,7 @@ class RoomMachine:
             self.core.save_head(turn, created=True, create_token="")
             self._attach(turn)
         elif isinstance(frame, frames.Failure):
-            self._stop(turn, frame, RoomStatus.CLOSED)
+            self._stop(turn, frame, RoomStatus.CLOSED, JoinFailed(frame.code, frame.text))
 
     def _attach(self, turn: Turn) -> None:
         self.phase = Phase.ATTACHING
@@ -178,9 +206,10 @@ class RoomMachine:
             return
         if core.head.begun and frame.seq == core.head.seq and frame.log != core.log.log:
             core.freeze(turn, AlarmKind.FORK, LogBroken(LogFault.FORK, frame.seq))
-            self.phase = Phase.STOPPED
+            self._halt_by_status(turn)
             return
         core.set_status(turn, RoomStatus.ACTIVE)
+        self._own_last = frame.counter, frame.last
         self._cursor_told = frame.cursor
         if core.head.begun:
             self._sync(turn)
@@ -190,12 +219,18 @@ class RoomMachine:
 
     def _behind(self, turn: Turn) -> None:
         core = self.core
-        self.phase = Phase.STOPPED
         core.set_status(turn, RoomStatus.FROZEN, Code.HUB_BEHIND.value)
+        self._halt_by_status(turn)
         text = "the relay has lost part of the room log: nothing is sent until it has it again"
         turn.tell(Alarm(core.room, AlarmKind.HUB_BEHIND, text, core.head.seq))
 
-    def _stop(self, turn: Turn, failure: frames.Failure, status: RoomStatus) -> None:
+    def _stop(
+        self,
+        turn: Turn,
+        failure: frames.Failure,
+        status: RoomStatus,
+        error: ClientError | None = None,
+    ) -> None:
         """The relay does not want us here. Keys and history stay."""
         if failure.code in _LATER:
             self.phase = Phase.WAITING
@@ -204,13 +239,8 @@ class RoomMachine:
         if failure.code not in _REFUSALS:
             turn.drop = failure.code
             return
-        self.phase = Phase.STOPPED
         self.core.set_status(turn, status, failure.code)
-        error = JoinFailed(failure.code, failure.text)
-        for ticket in self._opening:
-            turn.settle(ticket, error)
-        self._opening.clear()
-        self.controls.fail_all(turn, RelayRefused(failure.code, failure.text))
+        self._halt(turn, error or RelayRefused(failure.code, failure.text))
 
     # -- catching up -----------------------------------------------------------------------------
 
@@ -253,13 +283,12 @@ class RoomMachine:
             return
         if core.head.begun and first > core.head.seq + 1:
             # The relay no longer keeps what was missed: go on by the control log.
-            turn.tell(HistoryGap(core.room, core.head.seq + 1, first))
             core.save_head(turn, begun=False)
             self._chain = ChainPages()
             self._read_chain(turn, core.state.seq + 1)
             return
         if not core.head.begun and not self._begin(turn, first, frame.log):
-            self.phase = Phase.STOPPED
+            self._halt_by_status(turn)
             return
         self._backoff.succeeded()
         self._catch_up_to = frame.head
@@ -268,8 +297,12 @@ class RoomMachine:
     def _begin(self, turn: Turn, first: int, log: Hash32) -> bool:
         """The log begins here; what the control log says of the time before is taken too."""
         known, chain, self._chain = self.core.state.seq, self._chain.records, ChainPages()
+        newest = self.core.archive.entries(turn.records, limit=1, newest_first=True)
+        before = next((entry.seq for entry in newest), None)
         if not self.ledger.begin(turn, first, log, chain):
             return False
+        if before is not None and before + 1 < first:
+            turn.tell(HistoryGap(self.core.room, before + 1, first))
         for seq, envelope in chain:
             if known < seq < first:
                 self._control_taken(turn, peek(envelope))
@@ -300,7 +333,7 @@ class RoomMachine:
         elif failure.code == Code.FORK:
             fork = LogBroken(LogFault.FORK, self.core.head.seq)
             self.core.freeze(turn, AlarmKind.FORK, fork)
-            self.phase = Phase.STOPPED
+            self._halt_by_status(turn)
         else:
             self._stop(turn, failure, RoomStatus.HIDDEN)
 
@@ -311,10 +344,23 @@ class RoomMachine:
         if self.phase is not Phase.SYNCING or not caught_up:
             return
         self.phase = Phase.LIVE
+        self._take_up(turn)
         for ticket in self._opening:
             turn.settle(ticket, core.room)
         self._opening.clear()
         self._announce(turn)
+
+    def _take_up(self, turn: Turn) -> None:
+        """Go on after our own last event, though it came in a stretch that is gone at the relay.
+
+        Only the relay's word says which that was. Where nothing of our time here was missed, it is
+        not asked: the log has said it.
+        """
+        core, (counter, last) = self.core, self._own_last
+        me = core.state.members.get(core.me)
+        missed = me is not None and core.head.start > me.joined_seq
+        if last is not None and missed and counter > core.head.counter:
+            self.outbox.take_up(turn, counter, last)
 
     def _announce(self, turn: Turn) -> None:
         """Tell the others what we want to be called, once."""
@@ -373,7 +419,7 @@ class RoomMachine:
                 if isinstance(record, Admit):
                     self._check_admission(turn)
                 self._control_taken(turn, signed)
-        elif isinstance(record, Event) and core.head.last == signed.event_id:
+        elif isinstance(record, Event) and self._is_own(signed):
             self.outbox.delivered(turn, record.sid, signed.event_id, frame.seq)
             if record.target is not None:
                 self._drops.look(turn.records)
@@ -382,10 +428,30 @@ class RoomMachine:
             self._handover_accepted(turn, frame.seq)
         self._check_live(turn)
 
+    def _is_own(self, signed: SignedRecord) -> bool:
+        """Whether this event, just taken, is verified to be this client's."""
+        own = self.core.view.senders.heads.get(self.core.me)
+        return own is not None and own.event_id == signed.event_id
+
+    def _heard(self, turn: Turn, seq: int, opened: Opened) -> None:
+        """What another member's client says to this one."""
+        if isinstance(opened.content, Alias):
+            self.aliases.heard(turn, opened.event.mid, opened.content)
+        else:
+            self.comparing.heard(turn, seq, opened)
+
     def _stop_if_frozen(self, turn: Turn) -> None:
         if self.core.head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN):
-            self.phase = Phase.STOPPED
-            self.controls.fail_all(turn, refusal(self.core.head.code))
+            self._halt_by_status(turn)
+
+    def _halt_by_status(self, turn: Turn) -> None:
+        """The room is frozen, or over for this client: what is asked of it is refused so."""
+        try:
+            self.core.check_usable()
+        except ClientError as error:
+            self._halt(turn, error)
+            if not isinstance(error, RoomFrozen):
+                self.outbox.give_up(turn, error)
 
     def _signalled(self, turn: Turn, frame: frames.Signalled) -> None:
         core = self.core
@@ -414,8 +480,10 @@ class RoomMachine:
         except ProtocolError:
             status = RoomStatus.HIDDEN
         core.set_status(turn, status, frame.code)
-        self.phase = Phase.STOPPED
-        self.controls.fail_all(turn, refusal(frame.code))
+        if status is RoomStatus.HIDDEN:
+            self._halt(turn, refusal(frame.code))
+        else:
+            self._halt_by_status(turn)
 
     # -- what is done without being asked --------------------------------------------------------
 
@@ -436,6 +504,8 @@ class RoomMachine:
         self.keydesk.pump(turn)
         self.admissions.pump(turn)
         self.controls.pump(turn)
+        self.comparing.pump(turn)
+        self._beats.pump(turn)
         self.outbox.pump(turn)
         self._drops.pump(turn)
         self._tell_cursor(turn)
@@ -449,6 +519,8 @@ class RoomMachine:
             self.controls.deadline(),
             self.admissions.deadline(),
             self.keydesk.deadline(),
+            self.comparing.deadline(),
+            self._beats.deadline(),
             self._drops.deadline(),
             self._duty.deadline(),
             next_check(self.core),

@@ -10,10 +10,12 @@ from ofcd.client import files
 from ofcd.client.admitting import keep_token
 from ofcd.client.controls import Change, Made
 from ofcd.client.core import refusal
-from ofcd.client.events import Message
+from ofcd.client.events import JoinAsked, Message
+from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued
-from ofcd.client.roomview import MemberInfo, RoomView
+from ofcd.client.roomview import MemberInfo, Sponsor
+from ofcd.client.trusting import RoomTrust
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Transaction
 from ofcd.e2e import bodies
@@ -26,15 +28,15 @@ from ofcd.e2e.names import display_name
 from ofcd.e2e.signals import Signal, SignalKind, seal_signal
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import Signal as SignalFrame
-from ofcd.protocol.ids import EventId, InviteId, MemberId, Sid
+from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, Sid
 from ofcd.protocol.records import Cap, History, Role
 
-__all__ = ["MemberInfo", "Room"]
+__all__ = ["MemberInfo", "Room", "Sponsor"]
 
 _WEEK: Final = 7 * 24 * 3_600_000
 
 
-class Room(RoomView):
+class Room(RoomTrust):
     """A handle: cheap, equal for the same room, valid as long as its client is open."""
 
     # -- saying something ------------------------------------------------------------------------
@@ -53,8 +55,9 @@ class Room(RoomView):
         """Send a message; returns where it stands in the log, once the relay has committed it.
 
         Raises `Offline` when that takes longer than the client's `patience`: the message stays
-        queued and is sent later; so it does when this is cancelled. Raises `RelayRefused` (for
-        good), `BodyTooLong`, `NotAllowed`, `RoomFrozen`.
+        queued and is sent later; so it does when this is cancelled. Raises `RelayRefused` (of the
+        message: for good; of the room, `not_found` for one: while it lasts), `BodyTooLong`,
+        `NotAllowed`, `RoomFrozen`.
 
         The same `sid` again is the same message, however often it is sent.
         """
@@ -74,6 +77,8 @@ class Room(RoomView):
         sid = sid or new_sid()
         with self._client.transaction() as tx:
             sent = self.queue(tx, content, sid=sid, hops=hops, via=via)
+            if sent is None:
+                self._client._machine(self.id).check_open()
         return sent or await self.wait_sent(sid)
 
     def queue(
@@ -96,6 +101,10 @@ class Room(RoomView):
         sent = machine.outbox.queue(tx, made, sid or new_sid(), now, hops=hops, via=via)
         tx.on_commit(self._client._connection(self.id).stir)
         return sent
+
+    def sent(self, sid: Sid) -> Sent | None:
+        """Where a message of yours is in the log; None while it is on its way, or failed."""
+        return self._client._machine(self.id).outbox.sent(self._client.vault, sid)
 
     async def wait_sent(self, sid: Sid) -> Sent:
         """Wait for a queued message to be accepted; see `send` for what is raised."""
@@ -196,17 +205,24 @@ class Room(RoomView):
         role: Role = Role.MEMBER,
         caps: Collection[Cap] = (),
         expires_in: int = _WEEK,
-        history: History = History.ROTATION,
+        history: History | None = None,
         admitters: Collection[MemberId] | None = None,
+        invite_id: InviteId | None = None,
     ) -> InviteCode:
         """A new invite, for one person, once; `code.link()` is what to hand over.
 
-        `expires_in` is milliseconds. Whoever may answer it (by default you and every owner) must be
-        online for the joiner to get in. Raises `RelayRefused`, `NotAllowed`, `Offline`.
+        `expires_in` is milliseconds. Whoever may answer it (by default you and every owner; a bot's
+        you alone) must be online for the joiner to get in. `history`: by default since the last
+        rotation, for a bot from its joining on. Asked again for the same `invite_id`, it returns
+        the first code and opens no second invite. Raises `RelayRefused`, `NotAllowed`, `Offline`.
         """
         core = self._client._core(self.id)
+        since = history or (History.JOIN if Cap.BOT in caps else History.ROTATION)
 
-        def make(turn: Turn) -> Made:
+        def make(turn: Turn) -> Made | None:
+            known = invite_id and kept_code(turn.records, core, invite_id)
+            if known and was_opened(turn.records, core, known.invite_id):
+                return None
             invite = make_invite(
                 core.state,
                 core.mine,
@@ -216,20 +232,54 @@ class Room(RoomView):
                 expires=turn.now + expires_in,
                 role=role,
                 caps=caps,
-                history=history,
+                history=since,
                 admitters=admitters,
+                invite_id=invite_id,
+                token=known.token if known else None,
             )
             keep_token(turn.records, core, invite.code.invite_id, invite.code.token)
+            if invite_id:
+                keep_code(turn.records, core, invite.code, turn.now + expires_in, turn.now)
             return Made(invite.signed, (), invite.code)
 
-        return cast(InviteCode, await self._ask("invite", make))
+        made = await self._ask("invite", make)
+        if made is None and invite_id is not None:
+            made = kept_code(self._client.vault, core, invite_id)
+        return cast(InviteCode, made)
 
     async def close_invite(self, invite_id: InviteId) -> None:
         """Cancel an open invite."""
-        ticket = Ticket("close invite")
+        ticket, machine = Ticket("close invite"), self._client._machine(self.id)
+        machine.check_open()
         with self._change():
-            self._client._machine(self.id).admissions.close_invite(invite_id, ticket)
+            machine.admissions.close_invite(invite_id, ticket)
         await self._client._settled(ticket, self._client._connection(self.id))
+
+    # -- who is let in ---------------------------------------------------------------------------
+
+    def hold_joins(self, on: bool = True) -> None:
+        """Decide yourself who is let in, by `answer_join`; kept in the vault, so it holds at once.
+
+        Off (as it is at first), whoever bears an invite that this client may answer gets in.
+        """
+        machine = self._client._machine(self.id)
+        if machine.core.head.hold_joins == on:
+            return
+        with self._change() as turn:
+            machine.core.save_head(turn, hold_joins=on)
+            if not on:
+                machine.admissions.release(turn)
+
+    def held_joins(self) -> list[JoinAsked]:
+        """Who asks in and waits for `answer_join`; told again on every link to the relay."""
+        return self._client._machine(self.id).admissions.held
+
+    def answer_join(self, request: Hash32, *, admit: bool) -> bool:
+        """Let a held request in, or leave it (other admitters may answer); False if it is gone."""
+        with self._change() as turn:
+            return self._client._machine(self.id).admissions.decide(turn, request, admit)
+
+    # -- out, and new keys -----------------------------------------------------------------------
 
     async def evict(self, *members: MemberId, reason: str = "") -> None:
         """Remove members; in the same record everyone else gets a new key."""
@@ -248,11 +298,16 @@ class Room(RoomView):
             self._member(mid)
         await self._ask("evict", make)
 
-    async def rotate(self, *, boxed: bool = False) -> int:
-        """Renew the room key; returns the new epoch. Boxed: whoever holds only old keys is out."""
+    async def rotate(self, *, boxed: bool = False, since: int | None = None) -> int:
+        """Renew the room key; returns the new epoch. Boxed: whoever holds only old keys is out.
+
+        With `since`, only while that epoch is the current one.
+        """
         core = self._client._core(self.id)
 
-        def make(turn: Turn) -> Made:
+        def make(turn: Turn) -> Made | None:
+            if since is not None and core.state.epoch != since:
+                return None
             if boxed:
                 made = make_boxed_rekey(core.state, core.mine, core.log.seen, turn.now)
                 return Made(made.signed, made.boxes)
@@ -294,27 +349,30 @@ class Room(RoomView):
 
         await self._ask("leave", make)
 
-    async def hand_over(self, to: MemberId) -> Sent:
-        """Ask `to` to become root; done by itself once they accept (`HandedOver`)."""
+    async def hand_over(self, to: MemberId, *, sid: Sid | None = None) -> Sent:
+        """Ask `to` to become root; done by itself once they accept (`HandedOver`).
+
+        The same `sid` again is the same offer.
+        """
         core = self._client._core(self.id)
         if core.state.root != core.me:
             raise refusal(Code.FORBIDDEN.value)
         self._member(to)
         with self._change() as turn:
             core.save_head(turn, offered_to=to)
-        return await self.send_body(bodies.HandoverOffer(to))
+        return await self.send_body(bodies.HandoverOffer(to), sid=sid)
 
-    async def accept_handover(self) -> Sent:
-        """Accept root's offer (`HandoverOffered`)."""
+    async def accept_handover(self, *, sid: Sid | None = None) -> Sent:
+        """Accept root's offer (`HandoverOffered`); the same `sid` again is the same answer."""
         core = self._client._core(self.id)
         signed = accept_handover(core.state, core.mine, self._client.now())
-        return await self.send_body(bodies.HandoverAccepted(signed.envelope))
+        return await self.send_body(bodies.HandoverAccepted(signed.envelope), sid=sid)
 
     # -- inside ----------------------------------------------------------------------------------
 
     async def _ask(self, what: str, make: Callable[[Turn], Made | None]) -> object:
         machine = self._client._machine(self.id)
-        machine.core.check_usable()
+        machine.check_open()
         ticket = Ticket(what)
         machine.controls.add(Change(what, make, ticket))
         connection = self._client._connection(self.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
@@ -20,15 +21,26 @@ from ofcd.e2e.trust import fingerprint, room_safety_number, safety_number, short
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import EventId, MemberId, RelayId, RoomId
 from ofcd.protocol.records import Cap, Policy, Role
-from ofcd.protocol.room import Invite, Member
+from ofcd.protocol.room import Invite, Member, may_assign, may_evict
 
 if TYPE_CHECKING:
     from ofcd.client.client import Client  # the client imports this module
 
-__all__ = ["MemberInfo", "RoomView"]
+__all__ = ["MemberInfo", "RoomView", "Sponsor"]
 
 _SHOWN: Final = (Kind.MESSAGE, Kind.INVALID, Kind.PARKED, Kind.UNREADABLE)
 _QUEUE: Final = 1000
+
+
+@frozen
+class Sponsor:
+    """Whose bot a bot is: the member who signed for its keys (docs/protocol.md, section 6)."""
+
+    mid: MemberId
+    name: str
+    """What that member calls, or last called, itself; "" where nothing is known."""
+    gone: str = ""
+    """`left` or `evicted`; "" for one who is here."""
 
 
 @frozen
@@ -43,6 +55,12 @@ class MemberInfo:
     joined_seq: int
     is_me: bool
     fingerprint: str
+    sponsor: Sponsor | None = None
+    """For a bot: whose it is."""
+    verified: int | None = None
+    """When a phrase compared with this member has shown its keys to be genuine, if it has."""
+    same_as: tuple[MemberId, ...] = ()
+    """Members that are the same person: they and this one have said so."""
 
 
 class RoomView:
@@ -120,6 +138,16 @@ class RoomView:
         return self._client._core(self.id).state.epoch
 
     @property
+    def epoch_seq(self) -> int:
+        """The log entry that opened the current epoch."""
+        return self._client._core(self.id).state.epoch_seq
+
+    @property
+    def epoch_since(self) -> int:
+        """When this client learnt of the current room key, milliseconds since 1970."""
+        return self._client._core(self.id).head.epoch_since
+
+    @property
     def head(self) -> int:
         """The last log entry this client has."""
         return self._client._core(self.id).head.seq
@@ -141,6 +169,55 @@ class RoomView:
         """One current member; raises `NotAllowed` (not_found)."""
         return self._info(self._member(mid))
 
+    def sponsor_of(self, mid: MemberId) -> Sponsor | None:
+        """Whose bot a member is, or was; None for people."""
+        state = self._client._core(self.id).state
+        sponsor = state.sponsors.get(mid)
+        if sponsor is None:
+            return None
+        gone = state.departed.get(sponsor)
+        return Sponsor(sponsor, self._name(sponsor), "" if gone is None else gone.value)
+
+    def caps_of(self, mid: MemberId) -> frozenset[Cap]:
+        """A current member's caps; none for others."""
+        member = self._client._core(self.id).state.members.get(mid)
+        return frozenset() if member is None else member.caps
+
+    # -- what this client may do here --------------------------------------------------------------
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this client is root."""
+        core = self._client._core(self.id)
+        return core.state.root == core.me
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this client is root or co-owner."""
+        return self._client._core(self.id).is_owner
+
+    def may_evict(self, mid: MemberId) -> bool:
+        """Whether this client may remove that member, or change their role."""
+        members = self._client._core(self.id).state.members
+        me, target = members.get(self.me), members.get(mid)
+        return me is not None and target is not None and may_evict(me, target)
+
+    def may_assign(self, role: Role, caps: Collection[Cap]) -> bool:
+        """Whether this client may give somebody this role and these caps."""
+        me = self._client._core(self.id).state.members.get(self.me)
+        return me is not None and may_assign(me, role, caps)
+
+    def may_invite(self, role: Role, caps: Collection[Cap]) -> bool:
+        """Whether this client may invite somebody as that."""
+        me = self._client._core(self.id).state.members.get(self.me)
+        return me is not None and me.may_admit and may_assign(me, role, caps)
+
+    @property
+    def may_attach(self) -> bool:
+        """Whether this client may send files here."""
+        me = self._client._core(self.id).state.members.get(self.me)
+        return me is None or me.may_attach
+
     def name_of(self, mid: MemberId) -> str:
         """What a member, or one who was, was last called; "" where nothing is known."""
         return self._client._core(self.id).names.get(mid, "")
@@ -156,7 +233,9 @@ class RoomView:
     async def wait_live(self) -> None:
         """Return once the room is attached and caught up.
 
-        Raises `Offline` after the client's `patience`, `RoomFrozen`, `NotAllowed`, `JoinFailed`.
+        Raises `Offline` after the client's `patience`, `RoomFrozen`, `NotAllowed` (left, evicted,
+        room_closed), `RelayRefused` where the relay does not let this client in, `JoinFailed`
+        where it did not take the new room.
         """
         await self._client._live(self.id, self._client.patience)
 
@@ -244,16 +323,24 @@ class RoomView:
         return content
 
     def _info(self, member: Member) -> MemberInfo:
-        core = self._client._core(self.id)
+        machine = self._client._machine(self.id)
+        core = machine.core
         return MemberInfo(
             mid=member.mid,
-            name=core.names.get(member.mid, core.head.my_name if member.mid == core.me else ""),
+            name=self._name(member.mid),
             role=member.role,
             caps=member.caps,
             joined_seq=member.joined_seq,
             is_me=member.mid == core.me,
             fingerprint=fingerprint(member),
+            sponsor=self.sponsor_of(member.mid),
+            verified=machine.comparing.verified(member),
+            same_as=machine.aliases.same_as(member.mid),
         )
+
+    def _name(self, mid: MemberId) -> str:
+        core = self._client._core(self.id)
+        return core.names.get(mid, core.head.my_name if mid == core.me else "")
 
     def _member(self, mid: MemberId) -> Member:
         try:

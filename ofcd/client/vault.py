@@ -30,6 +30,7 @@ from ofcd.client._vaultfile import (
     connect,
     copy_database,
     create_file,
+    new_database,
     sqlite_errors,
     sync_log,
 )
@@ -127,17 +128,13 @@ class Vault:
         path = Path(path)
         lock = FileLock(path)
         try:
-            create_file(path)
+            with new_database(path) as db:
+                dek = initialise(db, path, secret, _first_top)
+            db = connect(path)
             try:
-                db = connect(path)
-                try:
-                    dek = initialise(db, path, secret, _first_top)
-                    return cls(path, lock, db, dek)
-                except BaseException:
-                    db.close()
-                    raise
+                return cls(path, lock, db, dek)
             except BaseException:
-                _remove(path)
+                db.close()
                 raise
         except BaseException:
             lock.release()
@@ -500,8 +497,3 @@ def _unpack(raw: bytes) -> Versions:
 
 def _first_top(dek: bytes) -> tuple[str, bytes, int, bytes]:
     return (_TOP, b"", 0, seal(dek, _FILLED, _context(_TOP, b"", 0)))
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -27,7 +27,6 @@ from ofcd.protocol.frames import (
     Delivery,
     Failure,
     RelayFrame,
-    Signalled,
     encode_frame,
 )
 from ofcd.protocol.ids import Hash32, RoomId
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.relay import LinkId
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "failure_of", "rid_of"]
 
 _BATCH_BYTES: Final = 256 * 1024
 """About how much goes into one sealed message: large enough that one wrap serves many frames."""
@@ -49,7 +48,8 @@ _POLICY_VIOLATION: Final = 1008
 _TRY_LATER: Final = 1013
 _LIFETIME_SECONDS: Final = 24 * 3600
 """After a day a link is opened anew, with fresh session keys (E10)."""
-
+_WORN: Final = Failure(0, Code.TRY_AGAIN, "the link has served its time; open a new one")
+"""For a link that is a day old, or has carried so many messages."""
 _WEIGHT: Final = 16 * 1024
 """Bytes of an attachment that count as one more request under way."""
 
@@ -79,6 +79,7 @@ class Connection:
         self._subscriptions: dict[RoomId, tuple[Subscription, Feed]] = {}
         self._awaited: list[Feed] = []
         self._jobs: deque[Job] = deque()
+        self._once: set[RoomId] = set()
         self._wake = trio.Event()
         self._unanswered: dict[int, int] = {}
         self._in_flight = 0
@@ -91,41 +92,56 @@ class Connection:
     # -- life ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve the link until it ends; raises nothing but `Closed`."""
+        """Serve the link until it ends. A mistake of ours ends this link, and no other."""
         first = await self._handshake()
         if first is None:
             return
         self._hub.open_link(self)
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._slow_lane)
-                self._reading_scope.deadline = trio.current_time() + _LIFETIME_SECONDS
-                with self._reading_scope:
-                    await self._read(first)
-                self.end(Failure(0, Code.TRY_AGAIN, "the link is a day old; open a new one"))
-                await self._say_goodbye()
-                nursery.cancel_scope.cancel()
+            await self._serve(first)
+        except* Closed:
+            pass  # the peer is gone
+        except* Exception as mistake:
+            self.fail(mistake)
+            await self._say_goodbye()
         finally:
             self._hub.close_link(self)
+
+    async def _serve(self, first: tuple[ClientFrame, ...]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._slow_lane)
+            self._reading_scope.deadline = trio.current_time() + _LIFETIME_SECONDS
+            with self._reading_scope:
+                await self._read(first)
+            self.end(_WORN)
+            await self._say_goodbye()
+            nursery.cancel_scope.cancel()
 
     async def _handshake(self) -> tuple[ClientFrame, ...] | None:
         with trio.move_on_after(self._limits.handshake_seconds):
             try:
-                while self.session.state is not SessionState.OPEN:
-                    received = self.session.receive(await self._stream.receive())
-                    for reply in received.replies:
-                        await self._stream.send(reply)
+                first = await self._shake_hands()
             except (ChannelError, ProtocolError, ThemisError) as error:
                 self._hub.metrics.handshakes.labels("refused").inc()
                 await self._stream.close(_POLICY_VIOLATION, str(error)[:100])
                 return None
             self._hub.metrics.handshakes.labels("done").inc()
-            self._stream.max_message_bytes = self._limits.message_bytes
-            return received.frames
+            return first
         self._hub.metrics.handshakes.labels("timeout").inc()
         await self._stream.close(_POLICY_VIOLATION, "the handshake took too long")
         return None
+
+    async def _shake_hands(self) -> tuple[ClientFrame, ...]:
+        while True:
+            received = self.session.receive(await self._stream.receive())
+            is_open = self.session.state is SessionState.OPEN
+            if is_open:  # before the peer learns of it: what it sends then may be large
+                self._stream.max_message_bytes = self._limits.message_bytes
+            for reply in received.replies:
+                await self._stream.send(reply)
+            if is_open:
+                return received.frames
 
     async def _read(self, frames: tuple[ClientFrame, ...]) -> None:
         """Take messages until the peer breaks a rule, is told to go, or the link is worn out."""
@@ -194,20 +210,36 @@ class Connection:
         self._answered.set()
         self._queue(encode_frame(frame))
 
-    def push(self, frame: RelayFrame) -> None:
-        """Queue a frame that nobody asked for. A signal is dropped if the link is behind."""
-        if isinstance(frame, Signalled) and (self._outbox or self._stream.congested):
-            return
-        self._queue(encode_frame(frame))
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for the peer to read: not the time for what is only a hint."""
+        return bool(self._outbox) or self._stream.congested
 
     def push_encoded(self, frame: bytes) -> None:
-        """Queue an encoded frame that goes to many links."""
+        """Queue an encoded frame that nobody asked for, or that goes to many links."""
         self._queue(frame)
 
     def do(self, job: Job) -> None:
         """Do this in the slow lane, in the order it was asked for."""
         self._jobs.append(job)
         self._wake.set()
+
+    def do_once(self, room: RoomId, job: Job) -> None:
+        """As `do`, unless it is still to be done for this room."""
+
+        async def once() -> None:
+            self._once.discard(room)
+            await job()
+
+        if room not in self._once:
+            self._once.add(room)
+            self.do(once)
+
+    async def hand(self, frame: RelayFrame) -> None:
+        """In the slow lane: queue a frame when the peer has taken most of what waits for it."""
+        if self._outbox_bytes > _BATCH_BYTES:
+            await self._drain()
+        self._queue(encode_frame(frame))
 
     def await_feed(self, feed: Feed) -> None:
         """A job is to subscribe to this feed: it must be there until then."""
@@ -248,10 +280,17 @@ class Connection:
             self.pump()
             self._reading_scope.cancel()
 
+    def fail(self, mistake: Exception) -> None:
+        """We made a mistake while serving this link: nothing more is known to be right on it."""
+        self._hub.report(mistake)
+        self._clear_outbox()
+        self._page.clear()
+        self.end(failure_of(Code.INTERNAL))
+
     def _queue(self, frame: bytes) -> None:
         if self._outbox_bytes + len(frame) > self._limits.outbox_bytes and not self._last_words:
             self._clear_outbox()
-            self.end(Failure(0, Code.STALLED, SENTENCES[Code.STALLED]))
+            self.end(failure_of(Code.STALLED))
             return
         self._outbox.append(frame)
         self._outbox_bytes += len(frame)
@@ -273,6 +312,11 @@ class Connection:
                 self._hub.metrics.messages.inc()
         except (Closed, ThemisError):
             return  # the reader learns of it, and ends the link
+        except Exception as mistake:  # whoever pumps serves others as well
+            self.fail(mistake)
+            return
+        if self.session.is_worn:
+            self.end(_WORN)
         if self._stream.congested or any(feed.lags(s) for s, feed in self._reading()):
             self._wake.set()
 
@@ -318,7 +362,7 @@ class Connection:
             except Closed:
                 return  # the reader learns of it too, and ends the link
             except StoreError:
-                self.end(Failure(0, Code.STORAGE_FAILED, SENTENCES[Code.STORAGE_FAILED]))
+                self.end(failure_of(Code.STORAGE_FAILED))
                 return
             self.pump()
 
@@ -345,9 +389,18 @@ class Connection:
             await self._stream.flush()
             self.pump()
 
+    def reads(self, room: RoomId) -> bool:
+        """Whether the room's feed goes to this link."""
+        return room in self._subscriptions
+
     def _holds(self, subscription: Subscription) -> bool:
         held = self._subscriptions.get(subscription.room)
         return held is not None and held[0] is subscription
+
+
+def failure_of(code: Code, rid: int = 0) -> Failure:
+    """The failure of a request, or with `rid` 0 of the link, in the code's own words."""
+    return Failure(rid, code, SENTENCES[code])
 
 
 def rid_of(frame: object) -> int:

@@ -120,6 +120,11 @@ class Feed:
         return not self.subscriptions and not self.awaited
 
     @property
+    def size(self) -> int:
+        """Bytes in memory, about."""
+        return self._bytes + sum(len(bulk.sealed.part) for bulk in self._bulks.values())
+
+    @property
     def oldest(self) -> int:
         """The lowest seq that can be served from memory."""
         return self._entries[0].seq if self._entries else self.head + 1

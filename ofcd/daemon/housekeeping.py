@@ -10,6 +10,7 @@ import trio
 
 from ofcd.config import Settings
 from ofcd.daemon.log import get_log
+from ofcd.daemon.trouble import trouble_of
 from ofcd.store import Retention, StoreError
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ async def _run(daemon: Daemon, job: str, work: Callable[[Daemon], Awaitable[None
     try:
         await work(daemon)
     except StoreError as error:
-        if daemon.upkeep_troubles.get(job) != str(error):
+        trouble = trouble_of(error)
+        if daemon.upkeep_troubles.get(job) != trouble:
             get_log().error(f"{job} failed", error=str(error), code=error.code)
-        daemon.upkeep_troubles[job] = str(error)
+        daemon.upkeep_troubles[job] = trouble
     else:
         daemon.upkeep_troubles.pop(job, None)
 

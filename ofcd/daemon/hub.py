@@ -4,6 +4,14 @@
     run    in one task: all that waits -> decide -> one commit -> effects; fan-out beside it
 
 While a commit runs, requests gather in the inbox: the next commit takes them all (group commit).
+
+A mistake of our own (an exception that nobody foresaw) ends the link it befell, and no other:
+    checking a frame, sending      that link is told `internal` and closed
+    deciding a request             the same; its room is dropped from memory and loaded anew, since
+                                   nothing but what is stored is known to be true of it
+    feeding a room                 all its readers are told `internal`: they come back and resume
+Anything else (the commit itself, housekeeping) leaves the whole relay's state in doubt. It ends the
+process with an exit code that is not 0; what was acknowledged is stored, and a start loads it.
 """
 
 from __future__ import annotations
@@ -16,20 +24,31 @@ from typing import Final, TypeVar
 import trio
 from attrs import frozen
 
-from ofcd.daemon.connection import Connection, rid_of
-from ofcd.daemon.feed import Feed, Subscriber, Subscription
+from ofcd.daemon.connection import Connection, failure_of, rid_of
+from ofcd.daemon.feed import Feed, Subscriber
+from ofcd.daemon.feeds import Feeds
 from ofcd.daemon.heads import HeadSigner
+from ofcd.daemon.jobs import Jobs
 from ofcd.daemon.limits import ConnectionLimits
 from ofcd.daemon.log import get_log
 from ofcd.daemon.lookups import Lookups
 from ofcd.daemon.metrics import Metrics
+from ofcd.daemon.trouble import trouble_of
 from ofcd.daemon.verify import Verifier
 from ofcd.daemon.workers import Workers
-from ofcd.protocol.codes import SENTENCES, Code, ProtocolError, Refused
-from ofcd.protocol.frames import ClientFrame, Detach, Failure, RelayFrame, Synced
+from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.frames import (
+    ClientFrame,
+    Detach,
+    Failure,
+    RelayFrame,
+    Signalled,
+    encode_frame,
+)
 from ofcd.protocol.ids import RoomId
 from ofcd.relay import (
     Appended,
+    Backlog,
     BadSnapshot,
     Close,
     Decision,
@@ -37,6 +56,7 @@ from ofcd.relay import (
     Examined,
     FindEvent,
     FindSid,
+    FindUpload,
     LinkId,
     Push,
     ReadBlob,
@@ -57,10 +77,10 @@ T = TypeVar("T")
 _INBOX: Final = 1024
 _BATCH: Final = 256
 """Requests decided in one go: bounds how long a commit, and everyone's wait for it, can get."""
+_FRAMES_PER_TURN: Final = 8
+"""Frames of one link checked before other tasks get a turn."""
 _LINKS_PER_TURN: Final = 32
 """Links served before other tasks get a turn."""
-_IDLE_FEEDS: Final = 256
-"""Feeds kept for rooms that nobody reads just now."""
 _TICK_SECONDS: Final = 10
 _PAUSE_FACTOR: Final = 3
 """Delivery takes at most about a quarter of the loop's time; the rest is for what comes in."""
@@ -94,22 +114,25 @@ class Hub:
         self.limits = limits
         self.metrics = metrics
         self.trouble: str | None = None
-        """Why the latest commit failed; None since one worked."""
+        """Why the latest commit failed, for anyone to read; None since one worked."""
         self.lookups = Lookups(store, limits, workers)
         self._relay = relay
         self._store = store
         self._heads = heads
         self._now = now
         self._workers = workers
+        self._jobs = Jobs(relay, self.lookups, heads, now, self._answer)
         self._verifier = Verifier(workers)
         self._links: dict[LinkId, Connection] = {}
-        self._feeds: dict[RoomId, Feed] = {}
-        self._loading: dict[RoomId, trio.Event] = {}
+        self._feeds = Feeds()
         self._writer = trio.CapacityLimiter(1)
         self._post, self._inbox = trio.open_memory_channel[_Request](_INBOX)
         self._numbers = count(1)
         self._stirred: set[Subscriber] = set()
         self._delivery_due = trio.Event()
+        self._pushed: tuple[RelayFrame | None, bytes] = (None, b"")
+        self._stopping = False
+        self._empty = trio.Event()
         self._log = get_log()
         metrics.rooms.set_function(lambda: relay.rooms_in_memory)
 
@@ -126,19 +149,39 @@ class Hub:
             connection.link, connection.session.peer, connection.challenge, self._now()
         )
         self.metrics.links.set(len(self._links))
+        if self._stopping:
+            connection.end(failure_of(Code.SHUTTING_DOWN))
 
     def close_link(self, connection: Connection) -> None:
         """A link is gone. Nothing of this needs to be stored."""
         self._links.pop(connection.link, None)
         self._stirred.discard(connection)
         connection.drop()
-        self._relay.close_link(connection.link, self._now())
+        self._relay.close_link(connection.link)
         self.metrics.links.set(len(self._links))
+        if not self._links:
+            self._empty.set()
+
+    async def stop(self) -> None:
+        """Tell every link that the relay stops, and wait until they are gone: a bounded time."""
+        self._stopping = True
+        self._empty = trio.Event()
+        for connection in list(self._links.values()):
+            connection.end(failure_of(Code.SHUTTING_DOWN))
+        with trio.move_on_after(self.limits.goodbye_seconds):
+            while self._links:
+                await self._empty.wait()
+
+    def report(self, mistake: Exception) -> None:
+        """A mistake of our own was contained: count it, and log where it was made, no values."""
+        self.metrics.internal_errors.inc()
+        self._log.error("a mistake of the relay's: please report this", exc_info=mistake)
 
     async def take(self, connection: Connection, frames: Sequence[ClientFrame]) -> None:
         """Check a client's frames, and queue them for the hub. A refusal is answered at once."""
         passed: list[Examined] = []
-        for frame in frames:
+        for turn, frame in enumerate(frames, start=1):
+            await self._hold_back(connection, turn)
             self.metrics.requests.labels(type(frame).__name__).inc()
             examined = await self._examine(connection, frame)
             if examined is not None:
@@ -149,22 +192,31 @@ class Hub:
             else:
                 await self._post.send(_Request(connection, examined))
 
+    async def _hold_back(self, connection: Connection, turn: int) -> None:
+        """Who is refused much waits, and is not read meanwhile; the others get their turn."""
+        wait = self._relay.penance(connection.link, self._now())
+        if wait:
+            await trio.sleep(wait / 1000)
+        elif turn % _FRAMES_PER_TURN == 0:
+            await trio.lowlevel.checkpoint()
+
     async def _examine(self, connection: Connection, frame: ClientFrame) -> Examined | None:
         """The cheap checks; None if the frame was refused."""
         try:
-            self._relay.require_patience(connection.link, frame, self._now())
-            await self._ensure_room(frame)
-            return self._relay.examine(connection.link, frame, self._now())
+            asked = self._relay.read(connection.link, frame, self._now())
+            await self._jobs.ensure_room(asked)
+            return self._relay.examine(connection.link, asked, self._now())
         except ProtocolError as error:
             self._refuse(connection, frame, error)
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             if rid_of(frame):
-                self._answer(connection, _storage_failed(rid_of(frame)))
+                self._answer(connection, failure_of(Code.STORAGE_FAILED, rid_of(frame)))
             connection.pump()
         return None
 
     def _refuse(self, connection: Connection, frame: ClientFrame, error: ProtocolError) -> None:
+        self._relay.refused(connection.link, self._now())
         if error.kind is Code.BAD_SIGNATURE:
             self._perform(self._relay.bad_signature(connection.link, self._now()).effects)
         if rid_of(frame):
@@ -172,18 +224,6 @@ class Hub:
         else:
             self.metrics.refusals.labels(error.code).inc()
         connection.pump()
-
-    async def _ensure_room(self, frame: ClientFrame) -> None:
-        while (room := self._relay.needs(frame)) is not None:
-            under_way = self._loading.get(room)
-            if under_way is not None:
-                await under_way.wait()
-                continue
-            self._loading[room] = trio.Event()
-            try:
-                self._relay.load(room, await self.lookups.room(room))
-            finally:
-                self._loading.pop(room).set()
 
     async def with_writer(self, work: Callable[[], T]) -> T:
         """Do this in a thread as the store's one writer, between two commits."""
@@ -218,10 +258,37 @@ class Hub:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(_TICK_SECONDS)
+            self._feeds.trim()
+            await self._resolve_doubts()
             await self._post.send(_Request(None, None))
 
+    async def _resolve_doubts(self) -> None:
+        """Ask the store for rooms of which a failed commit left open whether they exist."""
+        for room in self._relay.doubtful:
+            try:
+                await self._jobs.load(room)
+            except (StoreError, BadSnapshot):
+                return  # the failure was logged; the store is asked again
+
     async def _serve(self, requests: Sequence[_Request]) -> None:
-        decided = [(request, await self._decide(request)) for request in requests]
+        decided: list[tuple[_Request, Decision]] = []
+        for request in requests:
+            try:
+                decided.append((request, await self._decide(request)))
+            except Exception as mistake:
+                await self._commit(decided)  # what was decided before stands
+                decided = []
+                self._give_up(request, mistake)
+        await self._commit(decided)
+
+    def _give_up(self, request: _Request, mistake: Exception) -> None:
+        """Nobody knows how far this request came: believe only what is stored of its room."""
+        if request.connection is None or request.examined is None:
+            raise mistake
+        self._relay.doubt(request.examined)
+        request.connection.fail(mistake)
+
+    async def _commit(self, decided: Sequence[tuple[_Request, Decision]]) -> None:
         facts = [fact for _, decision in decided for fact in decision.facts]
         if facts:
             started = trio.current_time()
@@ -246,9 +313,9 @@ class Hub:
         if request.connection is None or request.examined is None:
             return self._relay.tick(self._now())
         try:
-            await self._ensure_room(request.examined.frame)
+            await self._jobs.ensure_room(request.examined)
         except (StoreError, BadSnapshot):
-            failure = _storage_failed(rid_of(request.examined.frame))
+            failure = failure_of(Code.STORAGE_FAILED, rid_of(request.examined.frame))
             told = (Reply(request.connection.link, failure),) if failure.rid else ()
             return Decision(effects=told)
         return self._relay.decide(request.connection.link, request.examined, self._now())
@@ -262,7 +329,7 @@ class Hub:
         """The commit failed: nothing was promised, so nothing is true but what the store holds."""
         self._log.error("a commit failed; nothing was accepted", error=str(error), code=error.code)
         self.metrics.commit_failures.inc()
-        self.trouble = str(error)
+        self.trouble = trouble_of(error)
         self._relay.forget([*rooms])
         for request, decision in decided:
             if request.connection is not None and request.examined is not None:
@@ -270,7 +337,7 @@ class Hub:
                 if isinstance(request.examined.frame, Detach):  # needs no store, and was done
                     self._perform(decision.effects)
                 elif rid:
-                    self._answer(request.connection, _storage_failed(rid))
+                    self._answer(request.connection, failure_of(Code.STORAGE_FAILED, rid))
                 request.connection.pump()
 
     # -- effects ---------------------------------------------------------------------------------
@@ -288,7 +355,10 @@ class Hub:
         for effect in effects:
             match effect:
                 case Appended():
-                    self._append(effect)
+                    try:
+                        self._append(effect)
+                    except Exception as mistake:
+                        self._drop_feed(effect.room, mistake)
                 case Redacted():
                     feed = self._feeds.get(effect.room)
                     if feed is not None:
@@ -296,7 +366,10 @@ class Hub:
                 case _:
                     connection = self._links.get(effect.link)
                     if connection is not None:
-                        self._perform_on(connection, effect)
+                        try:
+                            self._perform_on(connection, effect)
+                        except Exception as mistake:
+                            connection.fail(mistake)
                         self._stirred.add(connection)
 
     def _append(self, effect: Appended) -> None:
@@ -305,9 +378,17 @@ class Hub:
             return
         if effect.members_changed:
             feed.renew_key()
-        feed.append(effect.delivery, effect.boxes)
+        self._feeds.append(feed, effect.delivery, effect.boxes)
         self._heads.mark(feed)
         self._stirred.update(subscription.link for subscription in feed.subscriptions)
+
+    def _drop_feed(self, room: RoomId, mistake: Exception) -> None:
+        """A feed may lack what is stored: its readers come back, and are served from the store."""
+        self.report(mistake)
+        self._feeds.drop(room)
+        for connection in list(self._links.values()):
+            if connection.reads(room):
+                connection.end(failure_of(Code.INTERNAL))
 
     def _perform_on(
         self,
@@ -315,10 +396,12 @@ class Hub:
         effect: Reply
         | Push
         | Subscribe
+        | Backlog
         | Unsubscribe
         | Close
         | FindSid
         | FindEvent
+        | FindUpload
         | ReadChain
         | ReadBlob,
     ) -> None:
@@ -326,72 +409,33 @@ class Hub:
             case Reply():
                 self._answer(connection, effect.frame)
             case Push():
-                connection.push(effect.frame)
+                if not (isinstance(effect.frame, Signalled) and connection.is_behind):
+                    connection.push_encoded(self._encoded(effect.frame))
             case Unsubscribe():
                 connection.unsubscribe(effect.room)
             case Close():
                 connection.end(effect.failure)
+            case Backlog():
+                connection.do_once(effect.room, lambda: self._jobs.tell_backlog(connection, effect))
             case Subscribe():
-                feed = self._feed_of(effect)
+                feed = self._feeds.open(effect.room, effect.head)
                 connection.await_feed(feed)
-                connection.do(lambda: self._subscribe(connection, effect, feed))
-            case FindSid() | FindEvent() | ReadChain() | ReadBlob():
-                connection.do(lambda: self._look_up(connection, effect))
+                connection.do(lambda: self._jobs.subscribe(connection, effect, feed))
+            case FindUpload() | FindSid() | FindEvent() | ReadChain() | ReadBlob():
+                connection.do(lambda: self._jobs.look_up(connection, effect))
+
+    def _encoded(self, frame: RelayFrame) -> bytes:
+        """A frame for many links is one object in many effects, one after another."""
+        pushed, encoded = self._pushed
+        if pushed is not frame:
+            encoded = encode_frame(frame)
+            self._pushed = frame, encoded
+        return encoded
 
     def _answer(self, connection: Connection, frame: RelayFrame) -> None:
         if isinstance(frame, Failure):
             self.metrics.refusals.labels(frame.code).inc()
         connection.answer(frame)
-
-    def _feed_of(self, effect: Subscribe) -> Feed:
-        feed = self._feeds.get(effect.room)
-        if feed is None:
-            self._drop_idle_feeds()
-            feed = self._feeds[effect.room] = Feed(effect.room, effect.head)
-        return feed
-
-    def _drop_idle_feeds(self) -> None:
-        if len(self._feeds) > _IDLE_FEEDS:
-            for room in [feed.room for feed in self._feeds.values() if feed.is_idle]:
-                del self._feeds[room]
-
-    async def _subscribe(self, connection: Connection, effect: Subscribe, feed: Feed) -> None:
-        """In the link's slow lane: answer a Sync, then let the link read the room's feed."""
-        frame: RelayFrame
-        try:
-            frame = await self.lookups.synced(effect)
-            if feed.log is None:
-                await self._learn_head(feed)
-        except Refused as error:
-            frame = self._relay.failure(effect.rid, error)
-        except StoreError as error:
-            self._log.error("reading a room's log failed", error=str(error))
-            frame = _storage_failed(effect.rid)
-        finally:
-            connection.await_no_more(feed)
-        self._answer(connection, frame)
-        attached = self._relay.is_attached(connection.link, effect.room, effect.mid)
-        if isinstance(frame, Synced) and attached:
-            subscription = Subscription(connection, effect.room, effect.mid, frame.start)
-            connection.subscribe(subscription, feed)
-            self._heads.mark(feed)
-
-    async def _learn_head(self, feed: Feed) -> None:
-        head = feed.head
-        log = await self.lookups.log_after(feed.room, head)
-        if feed.head == head:
-            feed.log = log
-
-    async def _look_up(
-        self, connection: Connection, question: FindSid | FindEvent | ReadChain | ReadBlob
-    ) -> None:
-        """In the link's slow lane: answer from the store."""
-        try:
-            frame = await self.lookups.answer(question)
-        except StoreError as error:
-            self._log.error("a reading of the store failed", error=str(error))
-            frame = _storage_failed(question.rid)
-        self._answer(connection, frame)
 
     def _publish(self, feed: Feed, head: bytes) -> None:
         for subscription in feed.subscriptions:
@@ -415,7 +459,3 @@ class Hub:
                     await trio.lowlevel.checkpoint()
             took = trio.current_time() - started
             await trio.sleep(min(took * _PAUSE_FACTOR, _LONGEST_PAUSE_SECONDS))
-
-
-def _storage_failed(rid: int) -> Failure:
-    return Failure(rid, Code.STORAGE_FAILED, SENTENCES[Code.STORAGE_FAILED])

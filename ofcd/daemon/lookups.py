@@ -15,8 +15,8 @@ from ofcd.daemon.limits import ConnectionLimits
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import RelayFrame, Synced
-from ofcd.protocol.ids import Hash32, RoomId
-from ofcd.relay import FindEvent, FindSid, ReadBlob, ReadChain, RoomLog, Subscribe
+from ofcd.protocol.ids import Hash32, MemberId, RoomId
+from ofcd.relay import FindEvent, FindSid, FindUpload, ReadBlob, ReadChain, RoomLog, Subscribe
 from ofcd.store import LogPage, Store
 
 __all__ = ["Lookups", "Question"]
@@ -55,6 +55,11 @@ class Lookups:
     async def answer(self, question: Question) -> RelayFrame:
         """The frame that answers a question. Raises `StoreError`."""
         return await self._read(lambda: _answer(self._store, question))
+
+    async def owner(self, put: FindUpload) -> tuple[MemberId, int] | None:
+        """Whose the attachment is, and how many chunks it has. Raises `StoreError`."""
+        info = await self._read(lambda: self._store.blob_info(put.room, put.blob))
+        return None if info is None else (info.mid, info.count)
 
     async def synced(self, effect: Subscribe) -> RelayFrame:
         """The answer to a Sync: a `Synced`, or a `Failure` after which nothing is fed."""

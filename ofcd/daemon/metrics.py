@@ -45,6 +45,12 @@ class Metrics:
             "ofcd_commit_failures", "Commits that failed", registry=registry
         )
 
+        self.internal_errors = Counter(
+            "ofcd_internal_errors",
+            "Mistakes of the relay's own that ended one connection",
+            registry=registry,
+        )
+
     def render(self) -> bytes:
         """All of it in the Prometheus text format."""
         return generate_latest(self._registry)

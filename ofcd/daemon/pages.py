@@ -1,4 +1,4 @@
-"""The plain pages on the relay's port: what this is, health, metrics."""
+"""The pages on the relay's port: the browser client, what this is, health, metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ofcd.config import Settings
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.metrics import Metrics
+from ofcd.daemon.web import WebPages
 from ofcd.wire import HttpRequest, HttpResponse
 
 __all__ = ["make_pages"]
@@ -42,10 +43,12 @@ def make_pages(
     metrics: Metrics,
     url: Callable[[], str],
     healthy: Callable[[], str | None],
+    web: WebPages | None = None,
 ) -> Callable[[HttpRequest], HttpResponse]:
     """The pages of one relay.
 
-    `healthy` returns None, or one sentence that says what is wrong.
+    `healthy` returns None, or one sentence that says what is wrong. `web` is the browser client,
+    where it was built: it is at `/` then, and what this relay is stands at `/about` alone.
     """
 
     def index(_: HttpRequest) -> HttpResponse:
@@ -65,11 +68,14 @@ def make_pages(
     def counted(_: HttpRequest) -> HttpResponse:
         return HttpResponse(200, metrics.render(), _PROMETHEUS)
 
-    table = {"/": index, "/healthz": health}
+    table = {"/": index, "/about": index, "/healthz": health}
     if settings.metrics.enabled:
         table[settings.metrics.path] = counted
 
     def pages(request: HttpRequest) -> HttpResponse:
+        file = web.answer(request) if web else None
+        if file is not None:
+            return file
         page = table.get(request.path)
         return page(request) if page else HttpResponse.sentence(404, "there is no such page here")
 

@@ -25,6 +25,7 @@ from ofcd.daemon.limits import connection_limits, relay_limits, relay_policy, se
 from ofcd.daemon.log import get_log
 from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.pages import make_pages
+from ofcd.daemon.web import WebPages, load_web
 from ofcd.daemon.workers import Workers
 from ofcd.errors import ConfigError
 from ofcd.protocol.frames import Welcome
@@ -93,6 +94,7 @@ class Daemon:
     async def serve(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen as the settings say, until cancelled; reports the URL once it listens."""
         relay = self.settings.relay
+        web = await self.workers.run(load_web)
         try:
             listeners = await open_listeners(relay.host, relay.port)
         except OSError as error:
@@ -106,9 +108,10 @@ class Daemon:
                     serve,
                     listeners,
                     self.handle,
-                    self._pages(),
+                    self._pages(web),
                     limits=serve_limits(self.settings),
                     proxies=TrustedProxies(relay.trusted_proxies),
+                    mishap=self.hub.report,
                 )
             )
             task_status.started(self.url)
@@ -116,11 +119,18 @@ class Daemon:
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one open stream as if it had been accepted: for tests in memory."""
         limits = serve_limits(self.settings)
-        await serve_stream(stream, self.handle, self._pages(), limits=limits)
+        await serve_stream(
+            stream, self.handle, self._pages(), limits=limits, mishap=self.hub.report
+        )
 
-    def _pages(self) -> Callable[[HttpRequest], HttpResponse]:
+    def _pages(self, web: WebPages | None = None) -> Callable[[HttpRequest], HttpResponse]:
         return make_pages(
-            self.settings, self.identity, self.metrics, lambda: self.url, lambda: self.trouble
+            self.settings,
+            self.identity,
+            self.metrics,
+            lambda: self.url,
+            lambda: self.trouble,
+            web,
         )
 
     def _welcome(self, challenge: Hash32, version: int) -> Welcome:
@@ -189,4 +199,5 @@ async def run_until_stopped(settings: Settings, listening: Callable[[Daemon], No
             listening(daemon)
             await anext(aiter(signals))
             get_log().info("stopping")
+            await daemon.hub.stop()
             nursery.cancel_scope.cancel()

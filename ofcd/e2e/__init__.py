@@ -6,6 +6,7 @@
     chain        replaying a control log, verified
     log          the room log's hash, the senders' chains, fork evidence
     bodies       what a message says; names; padding
+    lite         how a text is marked up: its grammar, its tree, its rows on a screen
     events       bodies sealed and signed, opened and checked
     epochs       both kinds of REKEY, KEY_REQ, what is due and what to forget
     invites      invites and their links
@@ -13,6 +14,7 @@
     attachments  files in sealed chunks
     signals      typing and presence, never stored
     view         a member's view of a room: one delivery at a time through all the checks
+    comparing    a secret phrase compared by two members, step by step
     trust        safety numbers, fingerprints, the hub's word
     boxes        secrets from one member to another; contexts: what each seal is bound to
 

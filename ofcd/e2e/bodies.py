@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from attrs import field, frozen
-from attrs.validators import le, max_len, min_len
+from attrs.validators import ge, le, max_len, min_len
 
 from ofcd.e2e.errors import BodyInvalid, BodyTooLong
 from ofcd.protocol import limits
@@ -26,9 +26,13 @@ from ofcd.themis import KEY_BYTES
 __all__ = [
     "BODY_TYPES",
     "BUCKETS",
+    "COMPARE_STEPS",
     "FILE_CHUNKS",
+    "Alias",
     "Beat",
     "Body",
+    "Compare",
+    "CompareEnd",
     "Content",
     "Edit",
     "FileRef",
@@ -51,6 +55,8 @@ BUCKETS: Final = (256, 1 * limits.KIB, 4 * limits.KIB, 16 * limits.KIB, 48 * lim
 """Sizes of plaintext, in bytes; the last leaves room for header and seal in EVENT_BYTES."""
 FILE_CHUNKS: Final = 960
 """Chunks whose hashes fit one body beside a name and a caption: files up to 240 MiB."""
+COMPARE_STEPS: Final = 4
+"""Messages of one Secure Comparator run, two from each side."""
 _NAME: Final = 256
 _TOPIC: Final = 1024
 _CAPTION: Final = 1024
@@ -58,6 +64,8 @@ _EMOJI: Final = 64
 _MENTIONS: Final = 64
 _VOIDS: Final = 16
 _HOPS: Final = 255
+_STEP_BYTES: Final = 1024
+"""The longest message of Secure Comparator has 352 bytes."""
 _NO_MIME: Final = "application/octet-stream"
 
 
@@ -186,6 +194,39 @@ class HandoverAccepted:
 
 
 @frozen
+class Compare:
+    """One message of a Secure Comparator run between the sender and `to` (comparing.py)."""
+
+    run: Sid
+    """16 random bytes that name the run."""
+    to: MemberId
+    step: int = field(validator=[ge(1), le(COMPARE_STEPS)])
+    """From 1; the odd ones are the initiator's."""
+    data: bytes = field(repr=False, validator=_at_most(_STEP_BYTES, "comparison message"))
+
+
+@frozen
+class CompareEnd:
+    """The sender's side of a run ended without a result."""
+
+    run: Sid
+    to: MemberId
+    reason: str = field(validator=_at_most(limits.SHORT_TEXT, "reason"))
+    """`given_up`, `restarted` or `broken`."""
+
+
+@frozen
+class Alias:
+    """The sender says that `member` is the same person, or (`removed`) no longer does.
+
+    Shown only once `member` has said it too; it grants nothing.
+    """
+
+    member: MemberId
+    removed: bool = False
+
+
+@frozen
 class Unknown:
     """A body of a type that this version does not know; `raw` is its content as JSON."""
 
@@ -204,6 +245,9 @@ Content = (
     | Redaction
     | HandoverOffer
     | HandoverAccepted
+    | Compare
+    | CompareEnd
+    | Alias
     | Unknown
 )
 
@@ -218,6 +262,9 @@ BODY_TYPES: Final[dict[str, type[Content]]] = {
     "redact": Redaction,
     "handover_offer": HandoverOffer,
     "handover_accept": HandoverAccepted,
+    "compare": Compare,
+    "compare_end": CompareEnd,
+    "alias": Alias,
 }
 _NAMES: Final = {cls: name for name, cls in BODY_TYPES.items()}
 

@@ -36,6 +36,7 @@ __all__ = [
 
 Purpose = Literal["key", "answer", "inv", "join"]
 _PREFIX: Final = "OFC1:box:"
+_NAME_PADDED: Final = 512
 _key_bytes: Any = [min_len(KEY_BYTES), max_len(KEY_BYTES)]
 
 
@@ -83,6 +84,8 @@ class JoinBox:
     key: bytes = field(repr=False, validator=_key_bytes)
     nonce: Hash32
     proof: bytes = field(repr=False, validator=max_len(256))
+    name: str = field(default="", validator=max_len(_NAME_PADDED))
+    """What the joiner wants to be called, padded with spaces: a hint for who decides."""
 
 
 Content = KeyBox | AnswerBox | TokenBox | JoinBox

@@ -82,16 +82,28 @@ def make_grant(
 
 
 def make_invite_close(
-    state: RoomState, mine: MemberKeys, seen: Seen, now: int, *, invite_id: InviteId
+    state: RoomState,
+    mine: MemberKeys,
+    seen: Seen,
+    now: int,
+    *,
+    invite_id: InviteId,
+    answered: bool = False,
 ) -> SignedRecord:
-    """INVITE_CLOSE: nobody can join by this invite any more."""
+    """INVITE_CLOSE: nobody can join by this invite any more.
+
+    `answered`: I gave someone the room key under it, so an owner must make a boxed REKEY next.
+    """
     fields = header_fields(state, mine, seen, now)
-    return sign_control(state, mine, InviteClose(**fields, invite_id=invite_id), seen)
+    record = InviteClose(**fields, invite_id=invite_id, answered=answered)
+    return sign_control(state, mine, record, seen)
 
 
 def accept_handover(state: RoomState, mine: MemberKeys, now: int) -> SignedRecord:
     """HANDOVER_ACCEPT: I am ready to be root; sent to root inside a sealed message."""
-    accept = HandoverAccept(v=VERSION, room=state.room, root=state.root, mid=mine.mid, ts=now)
+    accept = HandoverAccept(
+        v=VERSION, room=state.room, root=state.root, mid=mine.mid, ctl=state.ctl, ts=now
+    )
     return sign_record(mine.sign.private, accept)
 
 
@@ -100,7 +112,7 @@ def make_handover(
 ) -> SignedRecord:
     """HANDOVER: `to`, whose signed acceptance is nested, becomes root; a boxed REKEY comes next.
 
-    Raises `Refused` or `Malformed` if `accept` is not the heir's, for this room and root.
+    Raises `Refused` or `Malformed` if `accept` is not the heir's, for this room, root and time.
     """
     record = Handover(**header_fields(state, mine, seen, now), to=to, accept=accept)
     check_handover(state, record)

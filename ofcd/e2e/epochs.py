@@ -258,10 +258,13 @@ class RekeyDue(Enum):
     BOXED = "boxed"
 
 
-def rekey_due(state: RoomState, head_seq: int, epoch_began: int, now: int) -> RekeyDue:
+def rekey_due(
+    state: RoomState, head_seq: int, epoch_began: int, now: int, *, said_seq: int | None = None
+) -> RekeyDue:
     """What an owner owes the room, its log ending at `head_seq`.
 
-    `epoch_began` is when the current epoch's record was made, in milliseconds since 1970. After a
+    `epoch_began` is when the current epoch's record was made, in milliseconds since 1970;
+    `said_seq` is the last entry that is no beat, where the end of the log may be one. After a
     departure or a handover at once; else every `rotate_after` log entries or `rotate_hours`, if
     anything was said since.
     """
@@ -270,7 +273,8 @@ def rekey_due(state: RoomState, head_seq: int, epoch_began: int, now: int) -> Re
     if state.boxed_due:
         return RekeyDue.BOXED
     entries = head_seq - state.epoch_seq
-    by_time = entries > 0 and now - epoch_began >= state.policy.rotate_hours * _HOUR
+    said = (head_seq if said_seq is None else said_seq) > state.epoch_seq
+    by_time = said and now - epoch_began >= state.policy.rotate_hours * _HOUR
     if entries < state.policy.rotate_after and not by_time:
         return RekeyDue.NO
     return RekeyDue.BOXED if state.boxed_required else RekeyDue.ROUTINE

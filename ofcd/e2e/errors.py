@@ -10,6 +10,8 @@ E2eError
 ├── BodyInvalid     what was to be sent can not be carried
 │   └── BodyTooLong
 ├── FileRejected    an attachment that is not what its message says
+├── PhraseTooShort  a phrase to compare that anyone would guess
+├── ComparisonBroken  the other side of a comparison does not keep to its steps
 └── LogBroken       the room log does not hold together; carries the evidence
 """
 
@@ -24,6 +26,7 @@ __all__ = [
     "BodyInvalid",
     "BodyTooLong",
     "BoxRejected",
+    "ComparisonBroken",
     "E2eError",
     "Fault",
     "FileRejected",
@@ -34,6 +37,7 @@ __all__ = [
     "KeyRejected",
     "LinkInvalid",
     "LogBroken",
+    "PhraseTooShort",
     "Reason",
     "Unreadable",
 ]
@@ -52,6 +56,7 @@ class Reason(StrEnum):
     WRONG_ROOM = "wrong_room"
     NOT_A_MEMBER = "not_a_member"
     MAY_NOT_POST = "may_not_post"
+    MAY_NOT_ATTACH = "may_not_attach"
     BAD_SIGNATURE = "bad_signature"
     WRONG_EPOCH = "wrong_epoch"
     STALE_CONTROL = "stale_control"
@@ -70,6 +75,7 @@ _REASONS: Final[dict[Reason, str]] = {
     Reason.WRONG_ROOM: "this message was made for another room",
     Reason.NOT_A_MEMBER: "this message names a sender who is not in the room",
     Reason.MAY_NOT_POST: "this message names a sender who may only read",
+    Reason.MAY_NOT_ATTACH: "this message holds a file, and its sender may send none",
     Reason.BAD_SIGNATURE: "this message was not signed by the sender it names",
     Reason.WRONG_EPOCH: "this message was sealed under a room key that was no longer in use",
     Reason.STALE_CONTROL: "the sender of this message did not know who was in the room",
@@ -216,6 +222,22 @@ class FileRejected(E2eError):
     """The attachment is not what its message says; show and keep nothing of it."""
 
     code = "file_rejected"
+
+
+class PhraseTooShort(E2eError, ValueError):
+    """Nothing was compared; a phrase has at least `least` characters."""
+
+    code = "phrase_too_short"
+
+    def __init__(self, least: int) -> None:
+        super().__init__(f"a phrase to compare has at least {least} characters: choose two words")
+        self.least = least
+
+
+class ComparisonBroken(E2eError):
+    """The run is over without a result: it took no step that could be told from an attack."""
+
+    code = "comparison_broken"
 
 
 class Fault(StrEnum):

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import evolve, field, frozen
 
-from ofcd.e2e.bodies import Body, Content, Redaction, Via, decode_body, encode_body, kind_of
+from ofcd.e2e.bodies import (
+    Body,
+    Content,
+    FileRef,
+    Redaction,
+    Via,
+    decode_body,
+    encode_body,
+    kind_of,
+)
 from ofcd.e2e.contexts import message_context
 from ofcd.e2e.errors import KeyMissing, Reason, Unreadable
 from ofcd.e2e.keys import EpochKeys, MemberKeys
@@ -24,6 +35,7 @@ __all__ = [
     "may_edit",
     "may_name_room",
     "may_redact",
+    "may_send",
     "open_event",
     "open_verified",
     "resign_event",
@@ -95,9 +107,9 @@ def seal_event(
     """`message` under the current room key, signed for the current control head.
 
     Raises `KeyMissing` without that key, `BodyTooLong` and `BodyInvalid`, and `Refused` if I am
-    not in the room or may not post.
+    not in the room or may not post this.
     """
-    if not state.member(mine.mid).may_post:
+    if not may_send(state, mine.mid, message.content):
         raise Refused(Code.FORBIDDEN)
     kind = kind_of(message.content)
     context = message_context(state.room, state.epoch, mine.mid, message.counter, message.sid, kind)
@@ -180,16 +192,18 @@ def open_event(state: RoomState, keys: EpochKeys, envelope: bytes, cell: bytes) 
     Checks what `verify_event` and `open_verified` check.
     """
     signed = verify_event(state, envelope)
-    bridge = Cap.BRIDGE in state.member(_event_of(signed).mid).caps
-    return open_verified(keys, signed, cell, bridge=bridge)
+    caps = state.member(_event_of(signed).mid).caps
+    return open_verified(keys, signed, cell, caps=caps)
 
 
-def open_verified(keys: EpochKeys, signed: SignedRecord, cell: bytes, *, bridge: bool) -> Opened:
+def open_verified(
+    keys: EpochKeys, signed: SignedRecord, cell: bytes, *, caps: Collection[Cap]
+) -> Opened:
     """What the sender of an event that `verify_event` passed said; raises `Unreadable`.
 
     Checks that the cell is the one signed for, that it opens under the epoch's key for this very
-    header, and that its inner fields equal the header's. Needs no room state but whether the sender
-    was a `bridge` when it spoke, so an event that waited for its key can be opened later.
+    header, and that its inner fields equal the header's. Needs no room state but the sender's
+    `caps` when it spoke, so an event that waited for its key can be opened later.
     """
     event = _event_of(signed)
     body = _open_cell(keys, event, cell)
@@ -203,9 +217,17 @@ def open_verified(keys: EpochKeys, signed: SignedRecord, cell: bytes, *, bridge:
     target = body.content.target if isinstance(body.content, Redaction) else None
     if kind_of(body.content) is not event.kind or target != event.target:
         raise Unreadable(Reason.INNER_MISMATCH)
-    if body.via is not None and not bridge:
+    if body.via is not None and Cap.BRIDGE not in caps:
         raise Unreadable(Reason.NOT_A_BRIDGE)
+    if isinstance(body.content, FileRef) and Cap.NO_FILES in caps:
+        raise Unreadable(Reason.MAY_NOT_ATTACH)
     return Opened(event, signed.event_id, body)
+
+
+def may_send(state: RoomState, mid: MemberId, content: Content) -> bool:
+    """Whether this member may say that; raises `Refused` (not_found) for a stranger."""
+    member = state.member(mid)
+    return member.may_attach if isinstance(content, FileRef) else member.may_post
 
 
 def may_edit(editor: MemberId, sender: MemberId) -> bool:

@@ -140,15 +140,20 @@ def make_invite(
     caps: Collection[Cap] = (),
     history: History = History.ROTATION,
     admitters: Collection[MemberId] | None = None,
+    invite_id: InviteId | None = None,
+    token: bytes | None = None,
 ) -> NewInvite:
-    """A new invite; `expires` in milliseconds since 1970.
+    """A new invite; `expires` in milliseconds since 1970. Id and token are made, if not given.
 
-    `admitters` may answer it: by default I and every owner, eight at most. Raises `Refused` for
-    what my role does not allow, `LinkInvalid` for a relay address that no link can carry.
+    `admitters` may answer it: by default I and every owner, eight at most; a bot's, I alone.
+    Raises `Refused` for what my role does not allow, `LinkInvalid` for a relay address that no link
+    can carry.
     """
     check_address(relay_url)
-    invite_id, token = new_invite_id(), generate_key()
-    answering = _admitters(state, mine.mid) if admitters is None else tuple(admitters)
+    invite_id, token = invite_id or new_invite_id(), token or generate_key()
+    if admitters is None:
+        admitters = (mine.mid,) if Cap.BOT in caps else _admitters(state, mine.mid)
+    answering = tuple(admitters)
     others = [state.member(mid) for mid in answering if mid != mine.mid]
     content = TokenBox(invite_id, token)
     record = InviteOpen(

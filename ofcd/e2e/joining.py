@@ -72,12 +72,14 @@ __all__ = [
     "make_admit",
     "make_request",
     "rekey_first",
+    "requested_name",
 ]
 
 J = TypeVar("J", JoinRequest, JoinResponse, JoinConfirm)
 
 ABANDONED_AFTER: Final = 24 * 3_600_000
 """Milliseconds after which an answered join that was not finished costs a boxed REKEY."""
+_NAME_STEP: Final = 64
 _NAMES_BYTES: Final = 6 * limits.KIB
 """Names told to a newcomer: the response fits RECORD_BYTES; the rest come with messages."""
 
@@ -144,16 +146,23 @@ class _Transcript:
 
 
 def make_request(
-    code: InviteCode, state: RoomState, *, home: RelayId, now: int, mine: MemberKeys | None = None
+    code: InviteCode,
+    state: RoomState,
+    *,
+    home: RelayId,
+    now: int,
+    mine: MemberKeys | None = None,
+    name: str = "",
 ) -> Joining:
-    """JOIN_REQ for the invite in `code`.
+    """JOIN_REQ for the invite in `code`, by someone who wants to be called `name`.
 
     `state` is the room's by the control log that the relay showed (`chain.verify_chain`).
     Raises `JoinRejected` if the log does not bear out what the invite says.
     """
     invite = _invite_of(code, state, now)
     keys, join_key, nonce = mine or MemberKeys.generate(), generate_key(), new_nonce()
-    content = JoinBox(code.invite_id, join_key, nonce, _prove(code, keys, nonce))
+    proof = _prove(code, keys, nonce)
+    content = JoinBox(code.invite_id, join_key, nonce, proof, _padded(name))
     admitters = [state.members[mid] for mid in invite.admitters if mid in state.members]
     boxes = tuple(
         (m.mid, seal_box(keys, Party(m.mid, m.enc_key), state.room, content)) for m in admitters
@@ -221,6 +230,12 @@ def _invite_of(code: InviteCode, state: RoomState, now: int) -> Invite:
     if (invite.commit, invite.inviter) != (commit, code.inviter):
         raise JoinRejected(JoinFault.BAD_CHAIN)
     return invite
+
+
+def _padded(name: str) -> str:
+    """A name whose length the box does not tell."""
+    shown = display_name(name)
+    return shown + " " * (-len(shown.encode()) % _NAME_STEP)
 
 
 def _prove(code: InviteCode, keys: MemberKeys, nonce: Hash32) -> bytes:
@@ -328,6 +343,18 @@ def answer_request(
         cell=seal(content.key, dump_json(unbuild(welcome)), context),
     )
     return Answered(signed, sign_record(mine.sign.private, response), state.epoch, now)
+
+
+def requested_name(
+    state: RoomState, mine: MemberKeys, envelope: bytes, *, token: bytes, now: int
+) -> str:
+    """What the sender of the JOIN_REQ in `envelope` wants to be called; "" if it does not say.
+
+    For an admitter that decides before it answers: makes every check that `answer_request` makes of
+    the request, and raises `JoinRejected` as that does.
+    """
+    _, request = _check_request(state, mine, envelope, token, now)
+    return display_name(_open_request(state, mine, request, token).name)
 
 
 def check_confirm(
@@ -461,7 +488,7 @@ def _names_that_fit(
 ) -> tuple[tuple[MemberId, str], ...]:
     told: list[tuple[MemberId, str]] = []
     size = 0
-    for mid in state.members:
+    for mid in dict.fromkeys((*state.members, *state.sponsors.values())):
         name = display_name(names.get(mid, ""), limit=NAME_CHARACTERS)
         size += len(dump_json({b64encode(mid): name}))
         if name and size <= _NAMES_BYTES:

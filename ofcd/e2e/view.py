@@ -18,7 +18,7 @@ from ofcd.e2e.keys import EpochKeys, MemberKeys
 from ofcd.e2e.log import RoomLog, Senders
 from ofcd.protocol.codes import Malformed, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, MemberId, RoomId
-from ofcd.protocol.records import CONTROL_TYPES, Cap, Seen
+from ofcd.protocol.records import CONTROL_TYPES, Seen
 from ofcd.protocol.room import Member, RoomState
 from ofcd.themis.signed import SignedRecord, peek
 
@@ -100,7 +100,7 @@ class View:
         troubles: tuple[Trouble, ...] = self._seen_troubles(seq, signed)
         opened: Opened | None = None
         try:
-            opened = open_verified(self.keys, signed, cell, bridge=self._is_bridge(signed))
+            opened = open_verified(self.keys, signed, cell, caps=self._sender(signed).caps)
         except Unreadable as unreadable:
             troubles = (*troubles, unreadable)
         return self._take_chained(seq, signed, opened, troubles)
@@ -129,9 +129,6 @@ class View:
     def _from_start(self, signed: SignedRecord) -> bool:
         """Whether I have read the log since the sender joined."""
         return self._sender(signed).joined_seq >= self.log.start
-
-    def _is_bridge(self, signed: SignedRecord) -> bool:
-        return Cap.BRIDGE in self._sender(signed).caps
 
     def _sender(self, signed: SignedRecord) -> Member:
         mid: MemberId = signed.record.mid  # type: ignore[union-attr]

@@ -42,6 +42,8 @@ from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import CommandError, TimedOut, UsageError
 from ofcd.ofc.files import fetch_file, send_file
 from ofcd.ofc.history import last_events
+from ofcd.ofc.layout import marks
+from ofcd.ofc.records import member_record
 from ofcd.ofc.sentences import label
 from ofcd.ofc.text import aligned
 from ofcd.protocol.ids import MemberId
@@ -315,10 +317,11 @@ async def _help(chat: Chat, typed: Typed) -> None:
 async def _members(chat: Chat, typed: Typed) -> None:
     rows = []
     for member in chat.room.members():
-        marks = "".join(f" [{cap.value}]" for cap in sorted(member.caps))
+        shown = marks(member_record(member))
         you = " (you)" if member.is_me else ""
         name = label(member.name, member.mid.hex())
-        rows.append((name + you, member.role.value + marks, member.mid.hex()[:8]))
+        role = member.role.value + (f" [{shown}]" if shown else "")
+        rows.append((name + you, role, member.mid.hex()[:8]))
     await chat.context.note("\n".join(aligned(rows)))
 
 

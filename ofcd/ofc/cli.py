@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Final, TextIO
@@ -14,6 +15,7 @@ import trio
 from ofcd.client import VaultExists, VaultUnwritable
 from ofcd.errors import OfcError
 from ofcd.ofc.commands.exporting import ExportOptions
+from ofcd.ofc.commands.inviting import SERVE
 from ofcd.ofc.console import Input, Output
 from ofcd.ofc.errors import EXIT_INTERRUPTED, EXIT_OK, UsageError, report_of
 from ofcd.ofc.held import Interrupted
@@ -21,11 +23,12 @@ from ofcd.ofc.inputs import no_input
 from ofcd.ofc.output import HumanOutput, JsonOutput, Terminal, make_output
 from ofcd.ofc.parser import Invocation, parse, wants_json
 from ofcd.ofc.runner import run
+from ofcd.ofc.text import moment
 
 __all__ = ["main"]
 
 EXIT_PIPE: Final = 1
-_ENDS_SO: Final = ("serve", "chat")
+_ENDS_SO: Final = (SERVE.name, "chat")
 """Commands that Ctrl-C ends as it should be."""
 
 
@@ -64,7 +67,9 @@ async def _main(invocation: Invocation) -> int:
         return _complain(terminal, error)
     except BaseExceptionGroup as group:
         return _complain(terminal, _only(group))
-    except Interrupted:
+    except Interrupted as interrupted:
+        if invocation.command.name == SERVE.name:  # nobody may be looking: let its log say why
+            await terminal.note(f"Ended by {interrupted}. ({moment(time.time_ns() // 1_000_000)})")
         return EXIT_OK if invocation.command.name in _ENDS_SO else EXIT_INTERRUPTED
     return EXIT_OK
 

@@ -65,6 +65,8 @@ class Command:
     """None: waits without limit unless `--timeout` is given."""
     lasts: Callable[[Any], bool] = field(default=lambda _: False)
     """Whether it runs until it is stopped: then it serves other commands meanwhile."""
+    goes_on: bool = False
+    """Whether it begins again, in a process of its own, when the one that ran it ends."""
     creates_vault: bool = False
     """Whether it may be somebody's first command."""
     if_late: str = ""

@@ -24,6 +24,7 @@ from ofcd.client import (
 from ofcd.errors import OfcError
 from ofcd.ofc.console import Input, Output, Shape
 from ofcd.ofc.errors import NotKnown, UsageError
+from ofcd.ofc.markup import words
 from ofcd.ofc.names import Candidate, find, short
 from ofcd.ofc.records import Who, event_record
 from ofcd.ofc.text import one_line
@@ -229,12 +230,12 @@ def _answered(room: Room, event_id: str) -> dict[str, Any] | None:
     found = room.message(EventId(bytes.fromhex(event_id)))
     if found is None:
         return None
-    words = found.text or (found.file.name if found.file else "")
+    said = words({"text": found.text, "format": found.format})
     return {
         "seq": found.seq,
         "member": found.mid.hex(),
         "name": found.name,
-        "text": one_line(words)[:_QUOTED],
+        "text": one_line(said or (found.file.name if found.file else ""))[:_QUOTED],
     }
 
 
@@ -249,4 +250,4 @@ def who_in(room: Room) -> Who:
     def caps_of(mid: MemberId) -> frozenset[Cap]:
         return caps.get(mid, frozenset())
 
-    return Who(name, caps_of, room.me)
+    return Who(name, caps_of, room.me, room.sponsor_of)

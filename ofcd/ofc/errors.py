@@ -7,6 +7,7 @@ OfcError
     ├── Ambiguous         several do
     ├── NoPassphrase      there is none, and nobody to ask
     ├── TimedOut          `--timeout` is over
+    ├── PhraseDiffers     the other side has another phrase, or other keys
     ├── AgentGone         the process that has the vault open went away
     ├── AgentBusy         it does too much already
     └── Told              an error that the agent reported
@@ -41,6 +42,7 @@ __all__ = [
     "CommandError",
     "NoPassphrase",
     "NotKnown",
+    "PhraseDiffers",
     "Report",
     "TimedOut",
     "Told",
@@ -108,6 +110,12 @@ class TimedOut(CommandError):
     code = "timeout"
 
 
+class PhraseDiffers(CommandError):
+    """The phrases compared are not the same: a slip of the hand, or somebody in between."""
+
+    code = "phrase_differs"
+
+
 class AgentGone(CommandError):
     """The process that has the vault open ended before the command did."""
 
@@ -148,6 +156,7 @@ _EXIT_OF: Final[tuple[tuple[type[OfcError], int], ...]] = (
     (TimedOut, EXIT_OFFLINE),
     (Offline, EXIT_OFFLINE),
     (RoomFrozen, EXIT_ALARM),
+    (PhraseDiffers, EXIT_ALARM),
     (RelayRefused, EXIT_REFUSED),
     (NotAllowed, EXIT_REFUSED),
     (JoinFailed, EXIT_REFUSED),

@@ -10,7 +10,7 @@ __all__ = ["Held", "Interrupted"]
 
 
 class Interrupted(Exception):
-    """Ctrl-C, or SIGTERM."""
+    """Ctrl-C, or SIGTERM: `str` is the signal's name."""
 
 
 class Held:

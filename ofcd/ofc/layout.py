@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,15 +12,15 @@ from rich.text import Text
 
 from ofcd.client import visible_text
 from ofcd.ofc.console import Fields, Shape
+from ofcd.ofc.markup import shown_lines, wrap
 from ofcd.ofc.names import short
-from ofcd.ofc.sentences import DIM, WARNING, label, sentence, style_of
-from ofcd.ofc.text import aligned, clock, cut, day, moment, one_line, padded, printable, size
+from ofcd.ofc.sentences import DIM, WARNING, bot_of, label, sentence, style_of
+from ofcd.ofc.text import aligned, clock, cut, day, moment, one_line, padded, size
 
-__all__ = ["Line", "Transcript", "lines_of", "qr_lines", "table"]
+__all__ = ["Line", "Transcript", "lines_of", "marks", "qr_lines", "table"]
 
 _NAME_CELLS: Final = 20
 _LEAST_NAME: Final = 8
-_LEAST_TEXT: Final = 30
 _QUOTE: Final = 50
 _NAME_STYLES: Final = ("cyan", "green", "magenta", "blue", "yellow", "bright_red")
 _HALF_BLOCKS: Final = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
@@ -82,10 +81,11 @@ class Transcript:
             return made + self._message(fields)
         head = self._head(fields)
         indent = cell_len(head.plain) + 2
-        words = self._wrap([sentence(fields)], indent)
+        room = self._room(indent)
+        told = [sentence(fields)] if room is None else wrap([sentence(fields)], room)
         style = style_of(fields)
-        made.append(head.add("  ").add(words[0], style))
-        return made + [Line.of(" " * indent + more, style) for more in words[1:]]
+        made.append(head.add("  ").add(told[0], style))
+        return made + [Line.of(" " * indent + more, style) for more in told[1:]]
 
     def _new_day(self, fields: Fields) -> list[Line]:
         ts = fields.get("ts")
@@ -110,6 +110,8 @@ class Transcript:
     def _name(self, fields: Fields) -> str:
         name = label(fields.get("name"), fields.get("member"))
         marks = [mark for mark in _MARKED if fields.get(mark) and not fields.get("via")]
+        if marks and fields.get("sponsor"):
+            marks[0] = bot_of(fields["sponsor"])
         if fields.get("via"):
             marks = [f"{fields['via']['network']}, unverified"]
         tail = f" [{' '.join(marks)}]" if marks else ""
@@ -126,24 +128,15 @@ class Transcript:
         if fields.get("file"):
             made.append(_file_line(fields["file"]))
         if fields["text"] or not made:
-            made += [Line.of(line) for line in self._wrap(printable(fields["text"]), indent)]
+            made += [Line(pieces) for pieces in shown_lines(fields, self._room(indent))]
         if fields.get("edited"):
             made[-1].add("  (edited)", DIM)
         if fields.get("reactions"):
             made.append(Line.of(_reactions(fields["reactions"]), DIM))
         return made
 
-    def _wrap(self, lines: list[str], indent: int) -> list[str]:
-        room = (self.width or 0) - indent
-        if room < _LEAST_TEXT:
-            return lines
-        wrapped = (
-            textwrap.wrap(
-                line, room, drop_whitespace=True, break_on_hyphens=False, replace_whitespace=False
-            )
-            for line in lines
-        )
-        return [piece for pieces in wrapped for piece in pieces or [""]]
+    def _room(self, indent: int) -> int | None:
+        return None if self.width is None else self.width - indent
 
 
 def _quote(reply: Fields) -> str:
@@ -201,7 +194,18 @@ def _room_row(row: Fields) -> Sequence[str]:
 
 def _member_row(row: Fields) -> Sequence[str]:
     name = cut(row["name"] or "unnamed", 2 * _NAME_CELLS) + (" (you)" if row.get("you") else "")
-    return (name, short(row["member"]), row["role"], " ".join(row["caps"]))
+    return (name, short(row["member"]), row["role"], marks(row))
+
+
+def marks(row: Fields) -> str:
+    """What a member is marked as: "bot of Ana, no-files", "verified by phrase"."""
+    caps = list(row["caps"])
+    if row.get("sponsor") and "bot" in caps:
+        caps[caps.index("bot")] = bot_of(row["sponsor"])
+    if row.get("verified") is not None:
+        caps.append("verified by phrase")
+    caps += [f"same person as {short(member)}" for member in row.get("same_as", ())]
+    return ", ".join(caps)
 
 
 # -- single results --------------------------------------------------------------------------------
@@ -278,7 +282,8 @@ def _verify(fields: Fields) -> list[Line]:
         Line.words(
             f"Read this to {who} over a channel the relay does not carry, such as a call: they run "
             f"`ofc verify` with your name. The same number on both sides means that nobody is in "
-            "between; another one means: say nothing here."
+            "between; another one means: say nothing here. Or agree on a secret phrase, and both "
+            "run it with --phrase."
         ),
         Line.words(f"In full: {fields['safety_number']}", DIM),
     ]

@@ -23,7 +23,7 @@ __all__ = ["HumanOutput", "JsonOutput", "Terminal", "make_output"]
 
 _TABLES: Final = frozenset({Shape.ROOM, Shape.MEMBER})
 _FOR_PEOPLE: Final = frozenset({Shape.TITLE, Shape.MARK, Shape.STATUS, Shape.QUIT})
-_SHOWN_ONLY: Final = frozenset({"did", "qr"})
+_SHOWN_ONLY: Final = frozenset({"did", "mentioned", "qr"})
 """Fields that say how an object is shown to people."""
 _EMPTY: Final = {
     Shape.ROOM: "No rooms yet. Make one with `ofc create NAME`, or join one with `ofc join LINK`.",

@@ -13,12 +13,13 @@ from typing import Any
 
 from attrs import frozen
 
-from ofcd.client import events
+from ofcd.client import MemberInfo, Sponsor, events
 from ofcd.ofc.text import one_line
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.records import Cap
+from ofcd.protocol.scopes import scopes_of
 
-__all__ = ["Who", "event_record"]
+__all__ = ["Who", "event_record", "member_record", "sponsor_record"]
 
 Made = dict[str, Any]
 
@@ -30,6 +31,8 @@ class Who:
     name: Callable[[MemberId], str]
     caps: Callable[[MemberId], frozenset[Cap]]
     me: MemberId
+    sponsor: Callable[[MemberId], Sponsor | None] = lambda _: None
+    """Whose bot a member is, or was."""
 
     def subjects(self, *members: MemberId) -> list[Made]:
         """Members as the objects in `subjects`."""
@@ -59,8 +62,39 @@ def _common(event: events.AppEvent, who: Who) -> Made:
     }
     if mid is not None:
         made |= {cap.value: True for cap in (Cap.BOT, Cap.BRIDGE) if cap in who.caps(mid)}
+        sponsor = who.sponsor(mid)
+        made |= {} if sponsor is None else {"bot": True, "sponsor": sponsor_record(sponsor)}
         made |= {"mine": True} if mid == who.me else {}
     return made
+
+
+def member_record(member: MemberInfo) -> Made:
+    """A member as the object of `ofc members`; for a bot, whose it is and what it may do.
+
+    `verified` is when a phrase has shown its keys to be genuine; `same_as` its person's devices.
+    """
+    made: Made = {
+        "member": member.mid.hex(),
+        "name": member.name,
+        "role": member.role.value,
+        "caps": sorted(cap.value for cap in member.caps),
+        "you": member.is_me,
+        "fingerprint": member.fingerprint,
+    }
+    if member.verified is not None:
+        made["verified"] = member.verified
+    if member.same_as:
+        made["same_as"] = [mid.hex() for mid in member.same_as]
+    if member.sponsor is not None:
+        made["sponsor"] = sponsor_record(member.sponsor)
+        made["scopes"] = [scope.value for scope in scopes_of(member.role, member.caps)]
+    return made
+
+
+def sponsor_record(sponsor: Sponsor) -> Made:
+    """Whose bot it is, as the object in `sponsor`."""
+    made: Made = {"member": sponsor.mid.hex(), "name": sponsor.name}
+    return {**made, "gone": sponsor.gone} if sponsor.gone else made
 
 
 # -- messages --------------------------------------------------------------------------------------
@@ -80,7 +114,7 @@ def _message(message: events.Message, who: Who) -> Made:
         return {**made, "redacted_by": message.redacted_by.hex()}
     if message.unreadable:
         return {**made, "kind": "unreadable", "reason": message.unreadable}
-    made |= _context(message)
+    made |= _context(message, who)
     if message.reactions:
         made["reactions"] = {
             emoji: [who.name(mid) or mid.hex() for mid in mids] for emoji, mids in message.reactions
@@ -88,18 +122,25 @@ def _message(message: events.Message, who: Who) -> Made:
     return made
 
 
-def _context(message: events.Message) -> Made:
-    made: Made = {}
-    if message.format != "plain":
-        made["format"] = message.format
+def _context(message: events.Message, who: Who) -> Made:
+    made = _form(message, who)
     if message.edited:
         made["edited"] = True
     for field in ("reply_to", "thread"):
         target = getattr(message, field)
         if target is not None:
             made[field] = target.hex()
+    return made
+
+
+def _form(message: events.Message, who: Who) -> Made:
+    """How the text is to be shown, and whom it mentions."""
+    made: Made = {}
+    if message.format != "plain":
+        made["format"] = message.format
     if message.mentions:
         made["mentions"] = [mid.hex() for mid in message.mentions]
+        made["mentioned"] = who.subjects(*message.mentions)
     return made
 
 
@@ -135,6 +176,7 @@ def _(event: events.MessageEdited, who: Who) -> Made:
         "text": event.message.text,
         "target": event.message.event_id.hex(),
         "target_seq": event.message.seq,
+        **_form(event.message, who),
     }
 
 
@@ -282,6 +324,21 @@ def _(event: events.MessageFailed, who: Who) -> Made:
 @_details.register
 def _(event: events.JoinAsked, who: Who) -> Made:
     return {"kind": "join_asked", "invite": event.invite_id.hex()}
+
+
+@_details.register
+def _(event: events.CompareAsked, who: Who) -> Made:
+    return {"kind": "compare_asked", "until": event.until}
+
+
+@_details.register
+def _(event: events.ComparisonEnded, who: Who) -> Made:
+    return {"kind": "compare_ended", "outcome": event.outcome}
+
+
+@_details.register
+def _(event: events.AliasChanged, who: Who) -> Made:
+    return {"kind": "alias", "subjects": who.subjects(*event.members), "same": event.same}
 
 
 @_details.register

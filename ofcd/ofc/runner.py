@@ -16,8 +16,10 @@ from attrs import frozen
 import ofcd
 from ofcd.client import (
     Client,
+    EventStream,
     LinkState,
     LinkStateChanged,
+    TooSlow,
     Vault,
     VaultLocked,
     VaultMissing,
@@ -29,7 +31,7 @@ from ofcd.ofc.command import Command, Local, Options
 from ofcd.ofc.commands import BY_NAME
 from ofcd.ofc.console import Input, Output
 from ofcd.ofc.context import Context
-from ofcd.ofc.errors import CommandError, TimedOut
+from ofcd.ofc.errors import AgentGone, CommandError, TimedOut
 from ofcd.ofc.held import Held, Interrupted
 from ofcd.ofc.parser import Invocation
 from ofcd.ofc.passphrase import obtain
@@ -40,6 +42,7 @@ __all__ = ["Front", "Host", "run"]
 _LOCK_SECONDS: Final = 30
 """How long a vault may be busy with another short command."""
 _LOCK_POLL_SECONDS: Final = 0.1
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 Front = Callable[[], AbstractAsyncContextManager[tuple[Output, Input]]]
@@ -53,6 +56,19 @@ async def run(invocation: Invocation, output: Output, front: Front) -> None:
         local = Local(invocation.vault, invocation.passphrase_file, output)
         await command.local(local, invocation.options)
         return
+    while True:
+        try:
+            await _run(invocation, output, front)
+            return
+        except AgentGone:
+            if not command.goes_on:
+                raise
+            await trio.sleep(_LOCK_POLL_SECONDS)
+
+
+async def _run(invocation: Invocation, output: Output, front: Front) -> None:
+    """Run the command here, or in the process that has the vault open."""
+    command = invocation.command
     stream, vault = await _within_patience(invocation, output)
     held = Held()
     with vault or contextlib.nullcontext():
@@ -195,27 +211,42 @@ async def _tell_of_link(
     context: Context, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Say once that the relay this command waits for can not be reached."""
-    with context.client.events() as events:
-        task_status.started()
+    events = context.client.events()
+    task_status.started()
+    while not await _told_of_link(context, events):
+        events = context.client.events()
+
+
+async def _told_of_link(context: Context, events: EventStream) -> bool:
+    """Whether it was said; False if events came too fast to be looked at."""
+    with events, contextlib.suppress(TooSlow):
         async for event in events:
             if not isinstance(event, LinkStateChanged) or event.url != context.relay_url:
                 continue
             if event.state is LinkState.OFFLINE and event.detail:
                 await context.note(f"{event.url}: {event.detail}. Trying on…")
-                return
+                return True
+    return False
 
 
 @contextlib.asynccontextmanager
 async def _stoppable() -> AsyncIterator[None]:
-    """Raises `Interrupted` after the block was cancelled by SIGINT or SIGTERM."""
-    interrupted = False
+    """Raises `Interrupted` after the block was cancelled by SIGINT or SIGTERM.
+
+    One that was ignored stays so: a shell starts its background commands without SIGINT, because
+    a Ctrl-C is meant for the command in front.
+    """
+    wanted = [s for s in _STOPS if signal.getsignal(s) is not signal.SIG_IGN]
+    interrupted = ""
 
     async def watch(task_status: trio.TaskStatus[None]) -> None:
         nonlocal interrupted
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        if not wanted:
             task_status.started()
-            await anext(aiter(signals))
-            interrupted = True
+            return
+        with trio.open_signal_receiver(*wanted) as signals:
+            task_status.started()
+            interrupted = signal.Signals(await anext(aiter(signals))).name
             nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -223,4 +254,4 @@ async def _stoppable() -> AsyncIterator[None]:
         yield
         nursery.cancel_scope.cancel()
     if interrupted:
-        raise Interrupted
+        raise Interrupted(interrupted)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ofcd.ofc.console import Fields
+from ofcd.ofc.markup import words
 from ofcd.ofc.names import short
 from ofcd.ofc.text import moment, one_line
 
-__all__ = ["ALARM", "DIM", "PLAIN", "WARNING", "label", "sentence", "style_of"]
+__all__ = ["ALARM", "DIM", "PLAIN", "WARNING", "bot_of", "label", "sentence", "style_of"]
 
 ALARM: Final = "bold red"
 WARNING: Final = "yellow"
@@ -41,12 +42,27 @@ _STATES: Final = {
     "evicted": "you have been removed from this room",
     "closed": "this room is closed",
 }
+_OUTCOMES: Final = {
+    "same": "matched: their keys are genuine",
+    "different": "did NOT match: another phrase was typed, or somebody stands between you",
+    "expired": "ended without a result: they did not finish it in time",
+    "gone": "ended without a result: they are no longer in the room",
+    "given_up": "ended without a result: it was given up",
+    "restarted": "ended without a result: this program was restarted",
+    "broken": "ended without a result: they did not keep to its steps",
+}
 _OWN_REASON: Final = frozenset({"active", "left", "evicted"})
 
 
 def label(name: str | None, member: str | None) -> str:
     """How a member is called: the name, else the beginning of the id."""
     return name or (short(member) if member else "someone")
+
+
+def bot_of(sponsor: Fields) -> str:
+    """How a bot is marked: whose it is, and whether that member is gone."""
+    gone = f" ({sponsor['gone']})" if sponsor.get("gone") else ""
+    return f"bot of {one_line(label(sponsor['name'], sponsor['member']))}{gone}"
 
 
 def sentence(fields: Fields) -> str:
@@ -113,7 +129,7 @@ def _room_named(fields: Fields) -> str:
 
 
 def _edit(fields: Fields) -> str:
-    text = one_line(fields.get("text") or "")
+    text = one_line(words(fields))
     return f"{_actor(fields)} changed {_message_number(fields)} to: {text}"
 
 
@@ -152,6 +168,25 @@ def _link(fields: Fields) -> str:
     return f"the relay is {fields['state']}" + (f" ({detail})" if detail else "") + again
 
 
+def _compare_asked(fields: Fields) -> str:
+    until = moment(fields["until"])
+    return (
+        f"{_actor(fields)} wants to compare a secret phrase with you: type it into `ofc verify "
+        f"--phrase`, with the name of the room and theirs, until {until}"
+    )
+
+
+def _compare_ended(fields: Fields) -> str:
+    told = _OUTCOMES.get(fields["outcome"], f"is over ({fields['outcome']})")
+    return f"the comparison with {_actor(fields)} {told}"
+
+
+def _alias(fields: Fields) -> str:
+    if fields["same"]:
+        return f"{_subjects(fields)}: one person's devices, as both of them say"
+    return f"{_subjects(fields)} no longer say that they are one person's devices"
+
+
 def _status(fields: Fields) -> str:
     told = _STATES.get(fields["state"], f"the room is {fields['state']} now")
     return told + ("" if fields["state"] in _OWN_REASON else _because(fields))
@@ -181,6 +216,9 @@ _SENTENCES: Final[dict[str, Callable[[Fields], str]]] = {
     "gap": lambda f: f"the relay no longer keeps entries {f['start']} to {f['end'] - 1}",
     "link": _link,
     "status": _status,
+    "compare_asked": _compare_asked,
+    "compare_ended": _compare_ended,
+    "alias": _alias,
     "join_asked": lambda f: "someone with an invite asks in",
     "failed": lambda f: f"a message was refused ({f['code']}): {one_line(f['text'])}",
     "notice": lambda f: one_line(f["text"]),
@@ -191,6 +229,7 @@ _STYLES: Final[dict[str, str]] = {
     "unreadable": WARNING,
     "key_missing": WARNING,
     "status": WARNING,
+    "compare_asked": WARNING,
     "failed": WARNING,
     "gap": WARNING,
     "notice": PLAIN,

@@ -122,7 +122,7 @@ class Attach:
     """Prove to be a member, here and now. Answer: `Attached`."""
 
     rid: int
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = _part(limits.ATTACH_BYTES)
 
 
 @frozen
@@ -200,7 +200,7 @@ class Join:
     """Ask in by JOIN_REQ; the same request again asks how far it has come. Answer: `JoinStatus`."""
 
     rid: int
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = _part(limits.JOIN_REQUEST_BYTES)
 
 
 @frozen
@@ -227,7 +227,7 @@ class KeyRequest:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = _part(limits.KEY_REQUEST_BYTES)
 
 
 @frozen
@@ -344,13 +344,19 @@ class Ack:
 
 @frozen
 class Attached:
-    """You are `mid` in the room on this link; its log ends at `seq`; `cursor` is your last one."""
+    """You are `mid` in the room on this link; its log ends at `seq`; `cursor` is your last one.
+
+    `counter` and `last` are those of your last event here: the relay's word, for a member that has
+    lost its own.
+    """
 
     rid: int
     room: RoomId
     seq: int
     log: Hash32
     cursor: int
+    counter: int = 0
+    last: EventId | None = None
 
 
 @frozen
@@ -458,7 +464,7 @@ class JoinAsked:
     """To admitters: a pending JOIN_REQ."""
 
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = _part(limits.JOIN_REQUEST_BYTES)
 
 
 @frozen
@@ -474,7 +480,7 @@ class KeyAsked:
     """To owners: a pending KEY_REQ."""
 
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = _part(limits.KEY_REQUEST_BYTES)
 
 
 @frozen
@@ -605,7 +611,6 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "blob": Blob,
 }
 _NAMES: Final = {cls: name for name, cls in [*CLIENT_FRAMES.items(), *RELAY_FRAMES.items()]}
-_HEAD_BYTES: Final = 64 * limits.KIB
 _U32: Final = 4
 
 
@@ -628,23 +633,23 @@ def encode_frame(frame: Frame) -> bytes:
 
 def decode_client_frame(raw: bytes) -> ClientFrame:
     """The frame a client sent; raises `Malformed`."""
-    frame: ClientFrame = _decode(raw, CLIENT_FRAMES)
+    frame: ClientFrame = _decode(raw, CLIENT_FRAMES, limits.HEAD_BYTES)
     return frame
 
 
 def decode_relay_frame(raw: bytes) -> RelayFrame:
     """The frame a relay sent; raises `Malformed`."""
-    frame: RelayFrame = _decode(raw, RELAY_FRAMES)
+    frame: RelayFrame = _decode(raw, RELAY_FRAMES, limits.HEADS_BYTES)
     return frame
 
 
-def _decode(raw: bytes, types: dict[str, Any]) -> Any:
+def _decode(raw: bytes, types: dict[str, Any], head_bytes: int) -> Any:
     if len(raw) > limits.FRAME_BYTES:
         raise Malformed(Code.TOO_LARGE)
     parts = list(split_parts(raw, max_parts=limits.FRAME_PARTS))
     if not parts:
         raise Malformed(Code.BAD_FRAME, "the frame is empty")
-    fields = parse_json(parts.pop(0), max_bytes=_HEAD_BYTES)
+    fields = parse_json(parts.pop(0), max_bytes=head_bytes)
     name = fields.pop("type", None)
     cls = types.get(name) if isinstance(name, str) else None
     if cls is None:

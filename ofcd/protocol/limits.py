@@ -18,6 +18,11 @@ FRAME_BYTES: Final = 1 * MIB
 """One frame: a page of history, or one attachment chunk with room to spare."""
 LINK_MESSAGE_BYTES: Final = 2 * MIB
 """One sealed message on the link: a batch of frames; bounds what a peer makes us allocate."""
+HEAD_BYTES: Final = 4 * KIB
+"""The JSON head of one client frame: the longest has under 1 KiB."""
+HEADS_BYTES: Final = 64 * KIB
+"""JSON heads of one client message together, 128 bytes added for each frame: what a relay has to
+parse before it knows whether it may refuse. Two hundred requests; parsed in some 10 ms at worst."""
 PREAUTH_BYTES: Final = 4 * KIB
 """Before the handshake ends nobody is anybody: a handshake message is under 300 bytes."""
 FRAME_PARTS: Final = 1024
@@ -27,7 +32,13 @@ TRAILER_PARTS: Final = 64
 FEEDS: Final = 4096
 """Rooms whose feed keys one client link remembers: far more than a link attaches to."""
 RECORD_BYTES: Final = 16 * KIB
-"""A signed record other than a control record: a join request with eight boxes is about 6 kB."""
+"""Any other signed record that is no control record: a JOIN_RESP with the names of a large room."""
+ATTACH_BYTES: Final = 1 * KIB
+"""A signed ATTACH: about 420 bytes, all of fixed size. Anyone may send one."""
+KEY_REQUEST_BYTES: Final = 1 * KIB
+"""A signed KEY_REQ: about 300 bytes, all of fixed size. Kept, one a member."""
+JOIN_REQUEST_BYTES: Final = 8 * KIB
+"""A signed JOIN_REQ with eight boxes: about 6 kB. Kept until it is answered."""
 EVENT_BYTES: Final = 64 * KIB
 """An event's signed header and its sealed cell together."""
 CONTROL_BYTES: Final = 128 * KIB
@@ -51,6 +62,8 @@ OPEN_INVITES: Final = 50
 """Invites open in one room at once."""
 JOIN_TRIES: Final = 3
 """Different join requests that one invite may see."""
+HANDOVER_RECORDS: Final = 64
+"""Control records after which an acceptance of a handover is too old: days in a quiet room."""
 CAPS: Final = 8
 """Capabilities of one member: more than there are."""
 SHORT_TEXT: Final = 128
@@ -62,3 +75,8 @@ PAGE_RECORDS: Final = 500
 CHAIN_BYTES: Final = 64 * MIB
 """A control log that a client reads before it can verify it: a million messages in the largest
 room make about 50 MiB; more than this is a relay that means no room."""
+CHAIN_OVERHEAD: Final = 128
+"""Bytes that a record of a control log counts beside its own: what it takes in memory."""
+CHAIN_RESERVE: Final = 4 * MIB
+"""The end of a control log's space, for those who leave, are removed or take over: eighty evictions
+from the largest room, thousands from a small one. A relay takes nothing else there."""

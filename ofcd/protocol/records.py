@@ -7,6 +7,7 @@ that verification returned, never the envelope (E6).
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, Final
 
@@ -72,11 +73,26 @@ class Role(StrEnum):
 
 
 class Cap(StrEnum):
-    """A capability shown to every member beside the role."""
+    """What is shown to every member beside the role: a mark, a right more, or a limit.
+
+    A later version's word is a `Cap` too, of the same value: kept as it stands, and without effect.
+    """
 
     BOT = "bot"
     BRIDGE = "bridge"
     ADMIT = "admit"
+    ONLY_ADDRESSED = "only-addressed"
+    """A bot that handles only what is addressed to it: its own word, it has the room key."""
+    NO_FILES = "no-files"
+    """May send no attachments: relay and clients take none."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Cap | None:
+        if not isinstance(value, str) or not _CAP_WORD.fullmatch(value):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
 
 
 class History(StrEnum):
@@ -94,6 +110,7 @@ class EventKind(StrEnum):
     BEAT = "beat"
 
 
+_CAP_WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _roles = in_((Role.CO_OWNER, Role.MEMBER, Role.READONLY))
 _caps: Any = max_len(limits.CAPS)
 _cell: Any = max_len(limits.RECORD_BYTES)
@@ -121,6 +138,8 @@ class Policy:
     )
     stall_after: int = field(default=0, validator=le(1_000_000))
     """Messages after which, unrotated, the hub refuses posts; 0 for never."""
+    beat_minutes: int = field(default=10, validator=le(7 * 24 * 60))
+    """Minutes of silence after which a member confirms the end of the log; 0 for never."""
 
 
 @frozen
@@ -183,6 +202,8 @@ class InviteClose(_ControlFields):
     """INVITE_CLOSE: cancels an open invite."""
 
     invite_id: InviteId
+    answered: bool = False
+    """Somebody was given the room key under it and is no member: a boxed REKEY must come next."""
 
 
 @frozen(kw_only=True)
@@ -250,6 +271,8 @@ class HandoverAccept:
     room: RoomId
     root: MemberId
     mid: MemberId
+    ctl: EventId
+    """The control head when it was signed: not long before the HANDOVER, and after the last one."""
     ts: int
 
 

@@ -9,7 +9,7 @@ The caller has already verified the record's signature under `RoomState.key_of(r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import singledispatchmethod
 from typing import Final, TypeVar
 
@@ -46,7 +46,7 @@ from ofcd.protocol.records import (
     Role,
 )
 
-__all__ = ["Departure", "Invite", "Member", "RoomState", "found"]
+__all__ = ["Departure", "Invite", "Member", "RoomState", "found", "may_assign", "may_evict"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,6 +83,11 @@ class Member:
     def may_post(self) -> bool:
         """May send events."""
         return self.role is not Role.READONLY
+
+    @property
+    def may_attach(self) -> bool:
+        """May send attachments."""
+        return self.may_post and Cap.NO_FILES not in self.caps
 
 
 @frozen
@@ -126,11 +131,15 @@ class RoomState:
     members: Mapping[MemberId, Member]
     invites: Mapping[InviteId, Invite]
     departed: Mapping[MemberId, Code] = field(factory=dict)
+    sponsors: Mapping[MemberId, MemberId] = field(factory=dict)
+    """For each bot, gone ones too: who signed the record over its keys that made it one."""
     boxed_due: bool = False
-    """A boxed REKEY must come next: someone left, or the room was handed over."""
+    """A boxed REKEY must come next: someone left, the room was handed over, or a key may be out."""
     routine_rekeys: int = 0
     """Routine rotations since the last boxed one."""
     closed: bool = False
+    heads: tuple[EventId, ...] = ()
+    """The control heads at which an heir may have accepted a handover that comes next."""
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -152,6 +161,14 @@ class RoomState:
         """The next REKEY must be boxed (after a departure, and every `boxed_every`-th)."""
         return self.boxed_due or self.routine_rekeys + 1 >= self.policy.boxed_every
 
+    def check_accepted(self, ctl: EventId) -> None:
+        """Raises `Refused` if what an heir signed at the control head `ctl` is too old to use.
+
+        A HANDOVER ends all acceptances before it: none can be used again, or for another turn.
+        """
+        if ctl not in self.heads:
+            raise Refused(Code.FORBIDDEN, "the heir's acceptance is too old: offer it again")
+
     # -- changes ---------------------------------------------------------------------------------
 
     def apply(self, record: Control, event_id: EventId, seq: int) -> RoomState:
@@ -166,7 +183,9 @@ class RoomState:
         if record.prev != self.ctl:
             raise Refused(Code.CONFLICT)
         changed = self._apply(record, self.member(record.mid), seq)
-        return evolve(changed, ctl=event_id, seq=seq)
+        earlier = () if isinstance(record, Handover) else self.heads
+        heads = (*earlier, event_id)[-limits.HANDOVER_RECORDS :]
+        return evolve(changed, ctl=event_id, seq=seq, heads=heads)
 
     @singledispatchmethod
     def _apply(self, record: Control, by: Member, seq: int) -> RoomState:
@@ -174,8 +193,10 @@ class RoomState:
 
     @_apply.register(InviteOpen)
     def _(self, record: InviteOpen, by: Member, seq: int) -> RoomState:
-        _require(by.may_admit and _may_assign(by, record.role, frozenset(record.caps)))
+        _require(by.may_admit and may_assign(by, record.role, frozenset(record.caps)))
         _require(all(self.member(mid).may_admit for mid in record.admitters))
+        # Whose bot it is, is who signs for its keys: nobody else may answer this invite.
+        _require(Cap.BOT not in record.caps or set(record.admitters) == {by.mid})
         if len(self.invites) >= limits.OPEN_INVITES:
             raise Refused(Code.QUOTA, f"the room has {limits.OPEN_INVITES} open invites")
         if record.invite_id in self.invites:
@@ -195,15 +216,20 @@ class RoomState:
     @_apply.register(InviteClose)
     def _(self, record: InviteClose, by: Member, seq: int) -> RoomState:
         invite = self._invite(record.invite_id)
-        _require(by.is_owner or invite.inviter == by.mid)
-        return evolve(self, invites=_without(self.invites, invite.invite_id))
+        answers = by.may_admit and by.mid in invite.admitters
+        _require(by.is_owner or invite.inviter == by.mid or answers)
+        return evolve(
+            self,
+            invites=_without(self.invites, invite.invite_id),
+            boxed_due=self.boxed_due or record.answered or self._may_be_answered(invite, by),
+        )
 
     @_apply.register(Admit)
     def _(self, record: Admit, by: Member, seq: int) -> RoomState:
         invite = self._invite(record.invite_id)
         _require(by.may_admit and by.mid in invite.admitters)
         _require(record.role is invite.role and frozenset(record.caps) == invite.caps)
-        _require(_may_assign(by, record.role, frozenset(record.caps)))
+        _require(may_assign(by, record.role, frozenset(record.caps)))
         mid = member_id_of(record.sign_key)
         if mid in self.members or mid in self.departed:
             raise Refused(Code.ALREADY_MEMBER)
@@ -226,6 +252,7 @@ class RoomState:
             self,
             members={**self.members, mid: newcomer},
             invites=_without(self.invites, invite.invite_id),
+            sponsors=_sponsored(self.sponsors, newcomer, by),
         )
 
     @_apply.register(RekeyRoutine)
@@ -240,7 +267,7 @@ class RoomState:
     def _(self, record: RekeyBoxed, by: Member, seq: int) -> RoomState:
         _require(by.is_owner)
         for mid in record.removed:
-            _require(_may_evict(by, self.member(mid)))
+            _require(may_evict(by, self.member(mid)))
         staying = {m: member for m, member in self.members.items() if m not in record.removed}
         listed = [mid for mid, _ in record.boxes]
         if len(listed) != len(staying) or set(listed) != set(staying):
@@ -272,11 +299,18 @@ class RoomState:
     @_apply.register(Grant)
     def _(self, record: Grant, by: Member, seq: int) -> RoomState:
         target = self.member(record.member)
-        _require(by.is_owner and target.mid != by.mid and _may_evict(by, target))
-        _require(_may_assign(by, record.role, frozenset(record.caps)))
+        _require(by.is_owner and target.mid != by.mid and may_evict(by, target))
+        _require(may_assign(by, record.role, frozenset(record.caps)))
         changed = evolve(target, role=record.role, caps=frozenset(record.caps))
         members = {**self.members, target.mid: changed}
-        return evolve(self, members=members, invites=_still_answerable(self.invites, members))
+        invites = _still_answerable(self.invites, members)
+        return evolve(
+            self,
+            members=members,
+            invites=invites,
+            boxed_due=self.boxed_due or len(invites) < len(self.invites),
+            sponsors=_sponsored(self.sponsors, changed, by),
+        )
 
     @_apply.register(Handover)
     def _(self, record: Handover, by: Member, seq: int) -> RoomState:
@@ -294,6 +328,14 @@ class RoomState:
         if invite is None:
             raise Refused(Code.INVITE_UNKNOWN)
         return invite
+
+    def _may_be_answered(self, invite: Invite, closer: Member) -> bool:
+        """Whether someone who can not make the boxed REKEY may have answered it, and not said so.
+
+        An owner that has answered makes it, and the closer says in the record whether it has.
+        """
+        others = (self.members.get(mid) for mid in invite.admitters if mid != closer.mid)
+        return any(other is not None and not other.is_owner for other in others)
 
     def _history_floor(self, invite: Invite, record: Admit) -> int:
         """The earliest seq this newcomer may read."""
@@ -331,6 +373,7 @@ def found(genesis: Genesis, payload: bytes) -> RoomState:
         seq=0,
         members={root.mid: root},
         invites={},
+        heads=(event_id_of(payload),),
     )
 
 
@@ -339,18 +382,27 @@ def _require(allowed: bool) -> None:
         raise Refused(Code.FORBIDDEN)
 
 
-def _may_assign(by: Member, role: Role, caps: frozenset[Cap]) -> bool:
+def may_assign(by: Member, role: Role, caps: Collection[Cap]) -> bool:
     """Root makes co-owners and hands out `admit`; other admitters make plain members."""
     if by.role is Role.ROOT:
         return True
     return role in _PLAIN and (by.is_owner or not caps) and Cap.ADMIT not in caps
 
 
-def _may_evict(by: Member, target: Member) -> bool:
+def may_evict(by: Member, target: Member) -> bool:
     """Root may change or remove anyone else; co-owners neither root nor each other."""
     if by.mid == target.mid or target.role is Role.ROOT:
         return False
     return by.role is Role.ROOT or (by.is_owner and target.role in _PLAIN)
+
+
+def _sponsored(
+    sponsors: Mapping[MemberId, MemberId], member: Member, by: Member
+) -> Mapping[MemberId, MemberId]:
+    """The bots' sponsors once `by` has signed for what `member` is now: the first one stays."""
+    if Cap.BOT not in member.caps:
+        return _without(sponsors, member.mid)
+    return {member.mid: by.mid, **sponsors}
 
 
 def _without(mapping: Mapping[K, V], key: K) -> dict[K, V]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from ofcd.relay.effects import (
     Appended,
+    Backlog,
     Close,
     Decision,
     Effect,
     FindEvent,
     FindSid,
+    FindUpload,
     LinkId,
     Push,
     ReadBlob,
@@ -26,11 +28,13 @@ from ofcd.relay.effects import (
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
-from ofcd.relay.request import Examined
+from ofcd.relay.request import Asked, Examined
 from ofcd.relay.room_log import BadSnapshot, RoomLog
 
 __all__ = [
     "Appended",
+    "Asked",
+    "Backlog",
     "BadSnapshot",
     "Close",
     "Decision",
@@ -38,6 +42,7 @@ __all__ = [
     "Examined",
     "FindEvent",
     "FindSid",
+    "FindUpload",
     "LinkId",
     "Push",
     "ReadBlob",

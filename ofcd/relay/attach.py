@@ -8,8 +8,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import event_id_of, member_id_of, room_id_of
 from ofcd.protocol.records import Attach, Genesis
-from ofcd.relay import joining, keys
-from ofcd.relay.effects import Appended, Push, Unsubscribe
+from ofcd.relay.effects import Appended, Backlog, Unsubscribe
 from ofcd.relay.facts import RoomFounded
 from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import RoomLog
@@ -33,10 +32,10 @@ def check_create(request: Request[frames.Create, Genesis]) -> Signatures:
         raise Malformed(Code.BAD_KEY, "one key can not both sign and decrypt")
     if not request.final:
         check_keys(genesis.enc_key)
-    _require_creator(request)
-    known = request.core.find(room_id_of(request.signed.payload))
-    if known is None and request.core.room_count >= request.policy.rooms_per_relay:
-        raise Refused(Code.QUOTA, "this relay takes no more rooms")
+    if request.core.find(room_id_of(request.signed.payload)) is None:
+        _require_creator(request)
+        if request.core.room_count >= request.policy.rooms_per_relay:
+            raise Refused(Code.QUOTA, "this relay takes no more rooms")
     return request.signed_by(genesis.sign_key)
 
 
@@ -92,14 +91,17 @@ def check_attach(request: Request[frames.Attach, Attach]) -> Signatures:
 
 
 def run_attach(request: Request[frames.Attach, Attach]) -> None:
-    """Take the link into the room, and push what waits for this member."""
+    """Take the link into the room; what waits for this member follows."""
     record, link, room = request.record, request.link, request.room
     member = room.state.member(record.mid)
     request.core.links.attach(link, room.room, member.mid)
     cursor = room.cursors.get(member.mid, 0)
-    request.reply(frames.Attached(request.rid, room.room, room.seq, room.log, cursor))
-    waiting = [*joining.waiting_for(room, member, request), *keys.waiting_for(room, member)]
-    request.effects += [Push(link.id, frame) for frame in waiting]
+    own = room.senders.get(member.mid)
+    counter, last = (own.counter, own.last) if own else (0, None)
+    request.reply(
+        frames.Attached(request.rid, room.room, room.seq, room.log, cursor, counter, last)
+    )
+    request.effects.append(Backlog(link.id, room.room, member.mid))
 
 
 def run_detach(request: Request[frames.Detach, None]) -> None:

@@ -1,19 +1,26 @@
 """Attachments: sealed chunks, opaque to the relay (protocol.md §2.5, §3).
 
-A blob belongs to its first uploader. The core remembers who that is while the blob is in memory;
-beyond that, ids are random and a stored chunk is never replaced, so nobody can spoil another's.
+A blob belongs to its first uploader, and a stored chunk is never replaced. The core remembers whose
+it is while the blob is in memory; beyond that the store is asked, after the commit.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code, Malformed, Refused
-from ofcd.relay.effects import ReadBlob
+from ofcd.protocol.ids import MemberId
+from ofcd.relay.effects import FindUpload, ReadBlob
 from ofcd.relay.facts import BlobDropped, BlobStored
+from ofcd.relay.refusal import failure_of
 from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import RoomLog, Upload
 
-__all__ = ["check_drop", "check_put", "run_drop", "run_get", "run_put"]
+__all__ = ["check_drop", "check_put", "run_drop", "run_get", "run_put", "settle"]
+
+_ANOTHERS: Final = "the attachment is another member's"
+_OTHER_COUNT: Final = "the attachment has another number of chunks"
 
 Drop = Request[frames.BlobDrop, None]
 Put = Request[frames.BlobPut, None]
@@ -29,9 +36,9 @@ def check_put(request: Put) -> Signatures:
         raise Refused(Code.QUOTA, "the attachment is larger than this relay takes")
     upload = room.uploads.get(frame.blob)
     if upload is not None and upload.mid != request.member.mid:
-        raise Refused(Code.FORBIDDEN, "the attachment is another member's")
+        raise Refused(Code.FORBIDDEN, _ANOTHERS)
     if upload is not None and upload.count != frame.count:
-        raise Malformed(Code.BAD_FRAME, "the attachment has another number of chunks")
+        raise Malformed(Code.BAD_FRAME, _OTHER_COUNT)
     if not _is_repeat(request):
         _check_space(request)
     return ()
@@ -50,9 +57,35 @@ def _check_space(request: Put) -> None:
 
 def run_put(request: Put) -> None:
     """Store the chunk; a repeat changes nothing."""
-    if not _is_repeat(request):
+    repeat = _is_repeat(request)
+    if not repeat:
         _store(request)
-    request.reply(frames.Done(request.rid))
+    frame, mid = request.frame, request.member.mid
+    if request.room.uploads[frame.blob].settled:
+        request.reply(frames.Done(request.rid))
+        return
+    size = 0 if repeat else len(frame.chunk)
+    request.effects.append(
+        FindUpload(request.link.id, frame.rid, frame.room, frame.blob, mid, frame.count, size)
+    )
+
+
+def settle(
+    room: RoomLog | None, put: FindUpload, owner: tuple[MemberId, int] | None
+) -> frames.Done | frames.Failure:
+    """What to answer, now that the store says whose the attachment is, and of how many chunks."""
+    upload = None if room is None else room.uploads.get(put.blob)
+    if owner is None or owner == (put.mid, put.count):  # None: dropped again meanwhile
+        if upload is not None and owner == (upload.mid, upload.count):
+            upload.settled = True
+        return frames.Done(put.rid)
+    if room is not None and upload is not None:  # else it was loaded anew, and counts right
+        room.uploads[put.blob] = Upload(*owner, settled=True)
+        room.free(put.mid, put.size)
+    mid, _ = owner
+    if mid != put.mid:
+        return failure_of(put.rid, Refused(Code.FORBIDDEN, _ANOTHERS))
+    return failure_of(put.rid, Malformed(Code.BAD_FRAME, _OTHER_COUNT))
 
 
 def _store(request: Put) -> None:
@@ -83,7 +116,7 @@ def run_get(request: Request[frames.BlobGet, None]) -> None:
 def check_drop(request: Drop) -> Signatures:
     """One's own attachment, or, for an owner, anyone's."""
     if request.frame.uploader != request.member.mid and not request.member.is_owner:
-        raise Refused(Code.FORBIDDEN, "the attachment is another member's")
+        raise Refused(Code.FORBIDDEN, _ANOTHERS)
     return ()
 
 

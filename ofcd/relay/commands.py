@@ -1,14 +1,15 @@
 """The command table: what each client frame needs before its handler sees it.
 
-The law of the core stands here, once: size, then attachment, then rate, then the record's shape,
-then the sender's role, then the handler's own checks.
+The law of the core stands here, once: what costs the relay more comes later. Size, then the link's
+rates; for a member attachment, and the member's and the room's rates; then the record's shape, the
+sender's role, the handler's own checks; the signature last.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from ofcd.protocol import frames, limits, records
+from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import RoomId, room_id_of
 from ofcd.protocol.room import Member
@@ -16,17 +17,19 @@ from ofcd.relay import attach, blobs, control, joining, keys, posting, sync
 from ofcd.relay.effects import LinkId
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
-from ofcd.relay.rates import Rate
-from ofcd.relay.request import Command, Core, Examined, Request, nothing_to_check
-from ofcd.themis import unverified_payload
-from ofcd.themis.errors import BadSignature
+from ofcd.relay.rates import BY_LINK, BY_MEMBER, BY_ROOM, Rate
+from ofcd.relay.request import Asked, Command, Core, Examined, Request, nothing_to_check
 from ofcd.themis.signed import SignedRecord, peek
 
-__all__ = ["COMMANDS", "examine", "reopen", "require_patience", "room_of"]
+__all__ = ["COMMANDS", "examine", "read", "reopen"]
 
 
 def _may_post(member: Member) -> bool:
     return member.may_post
+
+
+def _may_attach(member: Member) -> bool:
+    return member.may_attach
 
 
 def _may_admit(member: Member) -> bool:
@@ -117,60 +120,70 @@ COMMANDS: Final[dict[type[frames.ClientFrame], Command]] = {
         rates=(Rate.CONTROL,),
     ),
     frames.Signal: Command(
-        posting.check_signal, posting.run_signal, allowed=_may_post, rates=(Rate.SIGNAL,)
+        posting.check_signal,
+        posting.run_signal,
+        allowed=_may_post,
+        rates=(Rate.SIGNAL, Rate.ROOM_SIGNAL),
     ),
-    frames.BlobPut: Command(blobs.check_put, blobs.run_put, allowed=_may_post),
+    frames.BlobPut: Command(blobs.check_put, blobs.run_put, allowed=_may_attach),
     frames.BlobGet: Command(nothing_to_check, blobs.run_get),
     frames.BlobDrop: Command(blobs.check_drop, blobs.run_drop),
 }
 """Every frame a client may send on an open link; HELLO came before the link was open."""
 
-_BY_MEMBER: Final = frozenset({Rate.EVENT, Rate.CONTROL, Rate.SIGNAL})
 _GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})
 
 
 # -- before the signatures are verified ----------------------------------------------------------
 
 
-def examine(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> Examined:
-    """The cheap checks; raises `ProtocolError`. Counts against the sender's rates."""
+def read(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> Asked:
+    """What needs no room: size, the link's own rates, a stranger's record. Raises `ProtocolError`.
+
+    Before a room is read from the store for the frame: what is refused must not cost more.
+    """
     command = COMMANDS.get(type(frame))
     if command is None:
         raise Refused(Code.OUT_OF_ORDER)
+    if getattr(frame, "rid", 1) < 1:
+        raise Malformed(Code.BAD_FRAME, "requests are numbered from 1")
+    if command.size is not None and not command.size(frame, core.policy):
+        raise Malformed(Code.TOO_LARGE)
     if command.guess:
         core.rates.require(Rate.GUESS, link_id, now)
+    for rate in BY_LINK.intersection(command.rates):
+        core.rates.take(rate, link_id, now)
+    signed = None if command.attached else _read_record(command, frame)
+    return Asked(frame, _room_of(frame, signed), signed)
+
+
+def _room_of(frame: frames.ClientFrame, signed: SignedRecord | None) -> RoomId | None:
+    """The room that the frame names, or its record; that which a GENESIS founds."""
+    if signed is not None and isinstance(frame, frames.Create):
+        return room_id_of(signed.payload)
+    room: RoomId | None = getattr(frame, "room", None)
+    return room if signed is None else room or getattr(signed.record, "room", None)
+
+
+def examine(core: Core, link_id: LinkId, asked: Asked, now: int) -> Examined:
+    """The cheap checks that need the room; raises `ProtocolError`."""
+    command = COMMANDS[type(asked.frame)]
     try:
-        return _examine(core, command, _link(core, link_id), frame, now)
+        return _examine(core, command, _link(core, link_id), asked, now)
     except Refused as error:
         if command.guess and error.kind in _GUESSES:
             core.rates.spend(Rate.GUESS, link_id, now)
         raise
 
 
-def require_patience(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> None:
-    """Raises `Refused` (rate_limited) for a stranger's frame that `examine` would refuse so.
-
-    Before a room is read from the store for it: guesses must not cost more than they may.
-    """
-    command = COMMANDS.get(type(frame))
-    if command is not None and not command.attached:
-        for rate in (*command.rates, *((Rate.GUESS,) if command.guess else ())):
-            core.rates.require(rate, link_id, now)
-
-
-def _examine(
-    core: Core, command: Command, link: Link, frame: frames.ClientFrame, now: int
-) -> Examined:
-    if getattr(frame, "rid", 1) < 1:
-        raise Malformed(Code.BAD_FRAME, "requests are numbered from 1")
-    if command.size is not None and not command.size(frame, core.policy):
-        raise Malformed(Code.TOO_LARGE)
-    request: Request[Any, Any] = Request(core, link, frame, now, final=False)
+def _examine(core: Core, command: Command, link: Link, asked: Asked, now: int) -> Examined:
+    request: Request[Any, Any] = Request(core, link, asked.frame, now, final=False)
     _admit_sender(request, command)
     _take_rates(request, command)
-    request.signed_record = _read_record(command, frame)
+    signed = _read_record(command, asked.frame) if command.attached else asked.signed
+    request.signed_record = signed
     _enter_room(request, command)
-    return Examined(frame, request.signed_record, command.check(request))
+    return Examined(asked.frame, asked.room, signed, command.check(request))
 
 
 def _link(core: Core, link_id: LinkId) -> Link:
@@ -192,13 +205,13 @@ def _admit_sender(request: Request[Any, Any], command: Command) -> None:
 
 
 def _take_rates(request: Request[Any, Any], command: Command) -> None:
+    """Those of the member and of the room."""
     for rate in command.rates:
-        key: object = request.link.id
-        if rate in _BY_MEMBER:
+        if rate in BY_MEMBER:
             key = (request.frame.room, request.member.mid)
-        elif rate is Rate.ROOM_EVENT:
-            key = request.frame.room
-        request.core.rates.take(rate, key, request.now)
+            request.core.rates.take(rate, key, request.now)
+        elif rate in BY_ROOM:
+            request.core.rates.take(rate, request.frame.room, request.now)
 
 
 def _read_record(command: Command, frame: Any) -> SignedRecord | None:
@@ -248,20 +261,3 @@ def reopen(
     if command.check(request) != examined.signatures:
         raise Refused(Code.TRY_AGAIN)
     return command, request
-
-
-def room_of(frame: frames.ClientFrame) -> RoomId | None:
-    """The room a frame is about; None where it is about none, or where it is malformed."""
-    room: RoomId | None = getattr(frame, "room", None)
-    if isinstance(frame, frames.Create) and len(frame.record) <= limits.RECORD_BYTES:
-        try:
-            return room_id_of(unverified_payload(frame.record))
-        except BadSignature:
-            return None
-    if isinstance(frame, frames.Attach | frames.Join):
-        try:
-            record = peek(frame.record).record
-        except Malformed:
-            return None
-        return record.room if isinstance(record, records.Attach | records.JoinRequest) else None
-    return room

@@ -7,16 +7,19 @@ only the relay can check: the log position, time, boxes, joins.
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Any
+from typing import Any, Final
 
 from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, MemberId, sha256
 from ofcd.protocol.records import (
     Admit,
+    Grant,
     Handover,
     HandoverAccept,
+    InviteClose,
     InviteOpen,
+    Leave,
     RekeyBoxed,
 )
 from ofcd.protocol.room import RoomState
@@ -25,12 +28,14 @@ from ofcd.relay.effects import Appended, FindEvent, Push, Unsubscribe
 from ofcd.relay.facts import BoxStored, KeyRequestDropped
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import LoggedRecord, Request, Signatures
-from ofcd.relay.room_log import DAY_MS
+from ofcd.relay.room_log import DAY_MS, chain_size
 from ofcd.themis.signed import peek
 
 __all__ = ["check_control", "run_control"]
 
 Ask = Request[frames.Control, LoggedRecord]
+_TO_THE_LAST: Final = (Leave, RekeyBoxed, Grant, Handover, InviteClose)
+"""What must be possible in a room that can have no new members any more."""
 
 
 def check_control(request: Ask) -> Signatures:
@@ -40,6 +45,7 @@ def check_control(request: Ask) -> Signatures:
         return signatures
     record, room = request.record, request.room
     room.check_seen(record.seen)
+    _check_space(request)
     if request.final or record.prev == room.state.ctl:
         request.next_state = _next_state(request)
     elif record.prev in room.chain:
@@ -47,6 +53,15 @@ def check_control(request: Ask) -> Signatures:
     if not request.final:
         _check_boxes(request)
     return signatures + _nested(record, room.state)
+
+
+def _check_space(request: Ask) -> None:
+    """Nobody could join, or read the room on a new device, if its control log were longer."""
+    left = limits.CHAIN_BYTES - request.room.chain_bytes
+    if not isinstance(request.record, _TO_THE_LAST):
+        left -= limits.CHAIN_RESERVE
+    if chain_size(request.frame.record) > left:
+        raise Refused(Code.QUOTA, "the room's control log is full: found the room anew")
 
 
 def _conflict(request: Ask) -> Refusal:
@@ -99,6 +114,7 @@ def _(record: Handover, request: Ask) -> None:
     wanted = (record.room, record.mid, record.to)
     if not isinstance(accept, HandoverAccept) or (accept.room, accept.root, accept.mid) != wanted:
         raise Refused(Code.FORBIDDEN, "the heir has not accepted this handover")
+    request.room.state.check_accepted(accept.ctl)
 
 
 def _nested(record: LoggedRecord, state: RoomState) -> Signatures:

@@ -18,11 +18,13 @@ from ofcd.relay.facts import ChainRecord, Fact, LogEntry
 
 __all__ = [
     "Appended",
+    "Backlog",
     "Close",
     "Decision",
     "Effect",
     "FindEvent",
     "FindSid",
+    "FindUpload",
     "LinkId",
     "Push",
     "ReadBlob",
@@ -108,6 +110,18 @@ class Subscribe:
 
 
 @frozen
+class Backlog:
+    """`mid` has come by this link: push it `Relay.backlog(...)`, as fast as the link takes it.
+
+    It can be more than may wait for a link at once, so it is asked for when its turn comes.
+    """
+
+    link: LinkId
+    room: RoomId
+    mid: MemberId
+
+
+@frozen
 class Unsubscribe:
     """Feed nothing more of this room to this link, from this effect on."""
 
@@ -162,6 +176,22 @@ class FindEvent:
 
 
 @frozen
+class FindUpload:
+    """Look up whose attachment the store has under this id, and reply `Relay.uploaded(...)`.
+
+    For a chunk of one that memory does not know: the store passes over what is another's.
+    """
+
+    link: LinkId
+    rid: int
+    room: RoomId
+    blob: BlobId
+    mid: MemberId
+    count: int
+    size: int
+
+
+@frozen
 class ReadChain:
     """Read the room's control records with seq >= `start`, in order, and reply `page(...)`."""
 
@@ -209,10 +239,12 @@ Effect = (
     | Appended
     | Redacted
     | Subscribe
+    | Backlog
     | Unsubscribe
     | Close
     | FindSid
     | FindEvent
+    | FindUpload
     | ReadChain
     | ReadBlob
 )

@@ -13,7 +13,6 @@ from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import Hash32, InviteId, invite_commitment, member_id_of
 from ofcd.protocol.records import (
     Admit,
-    Attach,
     JoinConfirm,
     JoinRequest,
     JoinResponse,
@@ -332,14 +331,14 @@ def settle(
 
 
 def waiting_for(
-    room: RoomLog, member: Member, request: Request[frames.Attach, Attach]
+    room: RoomLog, member: Member, pending_days: int, now: int
 ) -> list[frames.RelayFrame]:
-    """What an admitter is told at ATTACH: the requests and confirmations it may answer."""
+    """What an admitter is told after ATTACH: the requests and confirmations it may answer."""
     waiting: list[frames.RelayFrame] = []
     for join in room.joins.values():
         row = join.row
         listed = member.mid in [admitter.mid for admitter in room.admitters(row.invite_id)]
-        if not listed or expired(row.ts, request.policy.join_pending_days, request.now):
+        if not listed or expired(row.ts, pending_days, now):
             continue
         boxed = member.mid in [mid for mid, _ in join.request.boxes]
         if row.stage is JoinStage.PENDING and boxed:

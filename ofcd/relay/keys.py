@@ -86,7 +86,7 @@ def _answered(row: KeyRequestRow) -> frames.KeyAnswered:
 
 
 def waiting_for(room: RoomLog, member: Member) -> list[frames.RelayFrame]:
-    """What a member is told at ATTACH: the answer to its KEY_REQ; an owner, those of others."""
+    """What a member is told after ATTACH: the answer to its KEY_REQ; an owner, those of others."""
     rows = [ask.row for ask in room.key_asks.values()]
     told: list[frames.RelayFrame] = [
         _answered(row) for row in rows if row.answer and row.mid == member.mid

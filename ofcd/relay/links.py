@@ -53,16 +53,15 @@ class Links:
         """The open link with this id."""
         return self._links.get(link)
 
-    def close(self, link_id: LinkId) -> Link | None:
+    def close(self, link_id: LinkId) -> None:
         """Forget a link and all it was attached to."""
-        link = self._links.get(link_id)
+        link = self._links.pop(link_id, None)
         if link is None:
-            return None
+            return
         for room in list(link.rooms):
             self.detach(link, room)
         for key in list(link.joins):
             self._forget_join(link, key)
-        return self._links.pop(link_id)
 
     def attach(self, link: Link, room: RoomId, mid: MemberId) -> None:
         """The link has proved to be `mid`."""

@@ -35,9 +35,16 @@ class RelayPolicy:
     control_per_minute_per_member: int = 30
     signals_per_second_per_member: int = 5
     signals_burst_per_member: int = 20
+    signals_per_second_per_room: int = 25
+    signals_burst_per_room: int = 100
+    """Everybody may begin to type at once."""
     creations_per_minute_per_link: int = 10
     failed_lookups_per_minute_per_link: int = 60
     """Guesses at rooms and invites."""
+    refusals_per_second_per_link: int = 50
+    """Above it the link is read no faster: what is refused costs its sender time."""
+    refusals_burst_per_link: int = 200
+    """Must let a client be told that rooms are gone, or an outbox is stale, without a wait."""
     bad_signatures_per_minute: int = 20
     """Above it the link is closed."""
     tracked_keys: int = 100_000

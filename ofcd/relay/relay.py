@@ -8,15 +8,15 @@ from typing import Final
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
-from ofcd.relay import upkeep
-from ofcd.relay.commands import COMMANDS, examine, reopen, require_patience, room_of
-from ofcd.relay.effects import Close, Decision, LinkId, Reply, Unsubscribe
+from ofcd.relay import blobs, joining, keys, upkeep
+from ofcd.relay.commands import COMMANDS, examine, read, reopen
+from ofcd.relay.effects import Close, Decision, FindUpload, LinkId, Reply
 from ofcd.relay.facts import RoomSnapshot
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
 from ofcd.relay.refusal import failure_of
-from ofcd.relay.request import Core, Examined
+from ofcd.relay.request import Asked, Core, Examined
 from ofcd.relay.room_log import RoomLog
 
 __all__ = ["Relay"]
@@ -29,13 +29,15 @@ class Relay:
 
     For each frame, in the order its link sent them:
 
-        relay.require_patience(link, frame, now)        # may raise ProtocolError
-        while (room := relay.needs(frame)) is not None:
+        asked = relay.read(link, frame, now)            # may raise ProtocolError
+        while (room := relay.needs(asked)) is not None:
             relay.load(room, <the room's snapshot, from the store>)
-        examined = relay.examine(link, frame, now)      # may raise ProtocolError
+        examined = relay.examine(link, asked, now)      # may raise ProtocolError
         <verify examined.signatures in a worker thread> # may raise ProtocolError
-        <needs and load again, if anything else ran in between>
+        <needs(examined) and load again, if anything else ran in between>
         decision = relay.decide(link, examined, now)
+
+    Tell it of each refusal by `refused`, and wait as long as `penance` says before the next frame.
 
     then commit `decision.facts` (of many decisions at once), and only then perform the effects.
     If the commit fails, `forget` the rooms of its facts: they are loaded anew. All times are
@@ -54,18 +56,26 @@ class Relay:
         """A link is open: its session proved `transport_key`, its Welcome told `challenge`."""
         self._core.links.open(Link(link, transport_key, challenge))
 
-    def close_link(self, link: LinkId, now: int) -> Decision:
-        """A link is gone; what it still has under way is not decided any more."""
-        closed = self._core.links.get(link)
-        rooms = list(closed.rooms) if closed else []
+    def close_link(self, link: LinkId) -> None:
+        """A link is gone, and with it its feeds; what it has under way is not decided any more."""
         self._core.links.close(link)
-        return Decision(effects=tuple(Unsubscribe(link, room) for room in rooms))
 
     def is_attached(self, link: LinkId, room: RoomId, mid: MemberId) -> bool:
         """Whether the link is in the room as `mid`, who is a member now."""
         held = self._core.links.get(link)
         log = self._core.rooms.get(room) or self._core.forgotten.get(room)
         return bool(held and log and held.rooms.get(room) == mid and mid in log.state.members)
+
+    def backlog(
+        self, link: LinkId, room: RoomId, mid: MemberId, now: int
+    ) -> list[frames.RelayFrame]:
+        """What waits for a member who has come: joins, key requests. Nothing if it went again."""
+        log = self._core.rooms.get(room)
+        if log is None or not self.is_attached(link, room, mid):
+            return []
+        member = log.state.member(mid)
+        days = self._core.policy.join_pending_days
+        return [*joining.waiting_for(log, member, days, now), *keys.waiting_for(log, member)]
 
     def bad_signature(self, link: LinkId, now: int) -> Decision:
         """A signature of this link's was false: above the limit, close it."""
@@ -81,15 +91,24 @@ class Relay:
         """How many rooms are held in memory now."""
         return len(self._core.rooms)
 
-    def needs(self, frame: frames.ClientFrame) -> RoomId | None:
+    @property
+    def doubtful(self) -> tuple[RoomId, ...]:
+        """Rooms that count, although it is not known that they exist: load them when possible."""
+        return tuple(self._core.unsure - self._core.rooms.keys())
+
+    def is_loaded(self, room: RoomId) -> bool:
+        """Whether the room is in memory."""
+        return room in self._core.rooms
+
+    def needs(self, asked: Asked | Examined) -> RoomId | None:
         """The room that must be loaded before this frame is examined or decided, if any."""
-        room = room_of(frame)
+        room = asked.room
         if room is None or room in self._core.rooms or room in self._core.absent:
             return None
-        command = COMMANDS.get(type(frame))
-        if command is None or (command.attached and not self._core.links.attached(room)):
+        command = COMMANDS[type(asked.frame)]
+        if command.attached and not self._core.links.attached(room):
             return None  # it will be refused without a look at the room
-        return None if isinstance(frame, frames.Detach) else room
+        return None if isinstance(asked.frame, frames.Detach) else room
 
     def load(self, room: RoomId, snapshot: RoomSnapshot | RoomLog | None) -> None:
         """Take a room into memory; None: there is no such room. Raises `BadSnapshot`.
@@ -106,22 +125,42 @@ class Relay:
         for room in rooms:
             upkeep.forget(self._core, room)
 
+    def doubt(self, examined: Examined) -> None:
+        """Deciding this failed in a way nobody foresaw: what is in memory may not be true."""
+        self.forget([] if examined.room is None else [examined.room])
+
     def freed(self, room: RoomId, mid: MemberId, size: int) -> None:
         """`size` bytes of attachments of `mid` are gone from the store: they no longer count."""
         log = self._core.rooms.get(room)
-        left = 0 if log is None else log.blob_bytes.pop(mid, 0) - size
-        if log is not None and left > 0:
-            log.blob_bytes[mid] = left
+        if log is not None:
+            log.free(mid, size)
+
+    def uploaded(
+        self, put: FindUpload, owner: tuple[MemberId, int] | None
+    ) -> frames.Done | frames.Failure:
+        """The answer to a chunk, now that the store says whose attachment of how many it is."""
+        return blobs.settle(self._core.rooms.get(put.room), put, owner)
 
     # -- requests --------------------------------------------------------------------------------
 
-    def require_patience(self, link: LinkId, frame: frames.ClientFrame, now: int) -> None:
-        """Ask before a room is loaded for a frame. Raises `Refused` for who asks too often."""
-        require_patience(self._core, link, frame, now)
+    def read(self, link: LinkId, frame: frames.ClientFrame, now: int) -> Asked:
+        """The cheapest checks, which need no room; the link's rates count it from here on.
 
-    def examine(self, link: LinkId, frame: frames.ClientFrame, now: int) -> Examined:
+        Raises `ProtocolError`: answer with `failure(frame, error)`.
+        """
+        return read(self._core, link, frame, now)
+
+    def examine(self, link: LinkId, asked: Asked, now: int) -> Examined:
         """The cheap checks. Raises `ProtocolError`: answer with `failure(frame, error)`."""
-        return examine(self._core, link, frame, now)
+        return examine(self._core, link, asked, now)
+
+    def refused(self, link: LinkId, now: int) -> None:
+        """Something that this link asked was refused."""
+        self._core.rates.spend(Rate.REFUSAL, link, now)
+
+    def penance(self, link: LinkId, now: int) -> int:
+        """Milliseconds to wait before this link's next frame: 0 unless much of it was refused."""
+        return self._core.rates.wait(Rate.REFUSAL, link, now)
 
     def decide(self, link: LinkId, examined: Examined, now: int) -> Decision:
         """What comes of a frame whose signatures are right. Never raises `ProtocolError`.

@@ -32,6 +32,7 @@ from ofcd.relay.room_log import RoomLog
 from ofcd.themis.signed import SignedRecord, open_signed
 
 __all__ = [
+    "Asked",
     "Command",
     "Core",
     "Examined",
@@ -53,10 +54,21 @@ Signatures = tuple[tuple[PublicKey, bytes], ...]
 
 
 @frozen
+class Asked:
+    """A frame that its link may send now, and the room it is about."""
+
+    frame: frames.ClientFrame
+    room: RoomId | None
+    signed: SignedRecord | None = None
+    """Its record, not verified; not yet read where the sender has to be attached first."""
+
+
+@frozen
 class Examined:
     """A frame that passed the cheap checks. Decide it only when all its signatures are right."""
 
     frame: frames.ClientFrame
+    room: RoomId | None
     signed: SignedRecord | None
     signatures: Signatures = field(default=(), repr=False)
 

@@ -8,6 +8,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ofcd.errors import OfcError
+from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid, log_hash
 from ofcd.protocol.records import (
@@ -107,6 +108,8 @@ class Upload:
     mid: MemberId
     count: int
     chunks: set[int] = field(factory=set)
+    settled: bool = False
+    """The store has said that it is this member's: nobody had the id before."""
 
 
 @define
@@ -124,6 +127,8 @@ class RoomLog:
     """The seq of every control record."""
     used_invites: dict[InviteId, Hash32]
     """The commitments of the invites that were used."""
+    chain_bytes: int = 0
+    """What the control log counts against `CHAIN_BYTES`."""
     senders: dict[MemberId, SenderState] = field(factory=dict)
     cursors: dict[MemberId, int] = field(factory=dict)
     joins: dict[tuple[InviteId, Hash32], Join] = field(factory=dict)
@@ -170,6 +175,7 @@ class RoomLog:
         first, *rest = snapshot.chain
         room = cls.founded(peek(first.record))
         room.chain[first.event_id] = first.seq
+        room.chain_bytes = sum(chain_size(stored.record) for stored in snapshot.chain)
         for stored in rest:
             signed = peek(stored.record)
             record = signed.record
@@ -244,6 +250,7 @@ class RoomLog:
         self._remember(LogEntry(seq, event_id, log, mid, sid))
         if event is None:
             self.chain[event_id] = seq
+            self.chain_bytes += chain_size(signed.envelope)
         else:
             self.senders[mid] = SenderState(event.counter, event_id)
         return LogAppended(
@@ -267,6 +274,12 @@ class RoomLog:
             self.used_invites[invite.invite_id] = invite.commit
         self.chain[state.ctl] = state.seq
         self.state = state
+
+    def free(self, mid: MemberId, size: int) -> None:
+        """`size` bytes of attachments of `mid` no longer count."""
+        left = self.blob_bytes.pop(mid, 0) - size
+        if left > 0:
+            self.blob_bytes[mid] = left
 
     def put_join(self, row: JoinRow) -> Join:
         """Insert or replace a join."""
@@ -292,6 +305,11 @@ def _read(envelope: bytes, kind: type[JoinRequest]) -> JoinRequest:
     if not isinstance(record, kind):
         raise BadSnapshot("a stored join request is another kind of record")
     return record
+
+
+def chain_size(envelope: bytes) -> int:
+    """What a control record counts against `CHAIN_BYTES`."""
+    return len(envelope) + limits.CHAIN_OVERHEAD
 
 
 def expired(ts: int, days: int, now: int) -> bool:

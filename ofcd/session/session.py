@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import frozen
 
@@ -32,6 +32,10 @@ from ofcd.session.bulk import BulkReader
 from ofcd.themis import KeyPair
 
 __all__ = ["ClientSession", "Received", "RelaySession", "SessionState"]
+
+_FRAME_OVERHEAD: Final = 128
+"""What a frame counts beside its head: a message of many tiny ones costs as much to take."""
+_U32: Final = 4
 
 Incoming = TypeVar("Incoming", ClientFrame, RelayFrame)
 
@@ -157,6 +161,8 @@ class RelaySession(_Session):
             raise Malformed(Code.BAD_FRAME, "a client's message has no trailer")
         if any(len(raw) > self._frame_bytes for raw in raw_frames):
             raise Malformed(Code.TOO_LARGE)
+        if sum(map(_cost, raw_frames)) > limits.HEADS_BYTES:
+            raise Malformed(Code.TOO_LARGE, "a message has too many frames, or too much JSON")
         frames = [decode_client_frame(raw) for raw in raw_frames]
         if self.state is SessionState.HELLO:
             return self._take_hello(frames)
@@ -178,3 +184,8 @@ class RelaySession(_Session):
         welcome = self.send([self._make_welcome(agree(frames[0].versions))])
         self.state = SessionState.OPEN
         return Received(frames=tuple(frames[1:]), replies=(welcome,))
+
+
+def _cost(raw: bytes) -> int:
+    """What a frame's head costs to parse, in bytes, by its own word: it can not be more."""
+    return int.from_bytes(raw[:_U32], "big") + _FRAME_OVERHEAD

@@ -20,6 +20,7 @@ from ofcd.config import Limits, Settings
 from ofcd.config import Relay as RelaySettings
 from ofcd.daemon.run import Daemon, open_daemon
 from ofcd.daemon.workers import Workers
+from ofcd.testing.crashes import Countdown
 from ofcd.testing.line import Line
 from ofcd.wire import MessageStream, Unreachable, client_stream
 
@@ -148,11 +149,18 @@ class World:
 
     # -- clients ---------------------------------------------------------------------------------
 
-    async def client(self, name: str, *, patience: float = 30.0) -> Client:
-        """A running client with a vault of its own; the same name again is the same vault."""
+    async def client(
+        self, name: str, *, patience: float = 30.0, die_after: int | None = None
+    ) -> Client:
+        """A running client with a vault of its own; the same name again is the same vault.
+
+        `die_after`: it dies after that many steps, from await to await, as by SIGKILL.
+        """
         running = _Running()
         self._clients[name] = running
-        client: Client = await self._nursery.start(self._run_client, name, patience, running)
+        client: Client = await self._nursery.start(
+            self._run_client, name, patience, running, die_after
+        )
         return client
 
     async def _run_client(
@@ -160,6 +168,7 @@ class World:
         name: str,
         patience: float,
         running: _Running,
+        die_after: int | None,
         task_status: trio.TaskStatus[Client],
     ) -> None:
         try:
@@ -172,9 +181,35 @@ class World:
                     patience=patience,
                 ) as client:
                     task_status.started(client)
-                    await trio.sleep_forever()
+                    await self._live(running, vault, die_after)
+        except BaseException:
+            # What a dead process would still have said is nobody's business.
+            if not running.died.is_set():
+                raise
         finally:
             running.stopped.set()
+
+    async def _live(self, running: _Running, vault: Vault, die_after: int | None) -> None:
+        if die_after is None:
+            await trio.sleep_forever()
+
+        def die() -> None:
+            running.died.set()
+            vault.close()  # from here on nothing reaches the disk, whatever still runs
+            running.scope.cancel()
+
+        # The nursery of `open_client` is entered by this task: its tasks are below this one.
+        countdown = Countdown(trio.lowlevel.current_task(), die)
+        countdown.left = die_after
+        with countdown.counting():
+            await trio.sleep_forever()
+
+    async def client_dies(self, name: str, within: float) -> bool:
+        """Wait for a client that was started with `die_after`; whether it died in that time."""
+        running = self._clients[name]
+        with trio.move_on_after(within):
+            await running.stopped.wait()
+        return running.died.is_set()
 
     async def stop_client(self, name: str) -> None:
         """Stop a client; its vault stays."""
@@ -192,6 +227,7 @@ class World:
 class _Running:
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     stopped: trio.Event = field(factory=trio.Event)
+    died: trio.Event = field(factory=trio.Event)
 
 
 def _open_vault(path: Path) -> Vault:

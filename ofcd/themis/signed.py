@@ -93,9 +93,10 @@ def check_keys(*keys: PublicKey) -> None:
 
 
 def check_handover(state: RoomState, record: Handover) -> None:
-    """The nested HANDOVER_ACCEPT is the heir's, for this room and this root; else `Refused`."""
+    """The nested HANDOVER_ACCEPT is the heir's, for this room, root and time; else `Refused`."""
     heir = state.member(record.to)
     accept = open_signed(heir.sign_key, record.accept).record
     wanted = (state.room, record.mid, record.to)
     if not isinstance(accept, HandoverAccept) or (accept.room, accept.root, accept.mid) != wanted:
         raise Refused(Code.FORBIDDEN, "the heir has not accepted this handover")
+    state.check_accepted(accept.ctl)

@@ -3,7 +3,7 @@
 `serve` (or `serve_stream`, for one stream) runs the port; `dial` (or `client_stream`) opens a
 link; both ends hold a `MessageStream`. The modules, from the socket up:
 
-    limits    what a link and a port may cost        rate, door   who may come in (sans-IO)
+    limits    what a link and a port may cost        door         who may come in (sans-IO)
     gate      the bytes' one door: writes, keepalive  pages        HTTP request and answer
     link      frames, messages, closing               upgrade      the handshake's rules (sans-IO)
     stream    the interface                           proxies      who a proxy speaks for (sans-IO)
@@ -41,8 +41,7 @@ from ofcd.wire.errors import (
 from ofcd.wire.limits import DialTimeouts, LinkLimits, ServeLimits
 from ofcd.wire.pages import HttpRequest, HttpResponse
 from ofcd.wire.proxies import TrustedProxies
-from ofcd.wire.rate import TokenBuckets
-from ofcd.wire.server import Handler, Pages, open_listeners, serve, serve_stream
+from ofcd.wire.server import Handler, Mishap, Pages, open_listeners, serve, serve_stream
 from ofcd.wire.stream import MessageStream, RemoteAddress
 from ofcd.wire.upgrade import SUBPROTOCOL
 
@@ -59,13 +58,13 @@ __all__ = [
     "HttpResponse",
     "LinkLimits",
     "MessageStream",
+    "Mishap",
     "NotARelay",
     "Pages",
     "RelayBusy",
     "RemoteAddress",
     "ServeLimits",
     "TlsFailed",
-    "TokenBuckets",
     "TrustedProxies",
     "Unreachable",
     "WireError",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from ofcd.protocol.rates import TokenBuckets
 from ofcd.wire.limits import ServeLimits
 from ofcd.wire.pages import HttpResponse
-from ofcd.wire.rate import TokenBuckets
 from ofcd.wire.stream import RemoteAddress
 
 __all__ = ["Door"]
@@ -74,8 +74,8 @@ class Door:
 
     def handshake(self, remote: RemoteAddress | None, now: float) -> HttpResponse | None:
         """Count one WebSocket handshake; `now` in seconds. None when it may go on."""
-        wait = self._handshakes.take(remote.network, now) if remote else 0.0
+        wait = self._handshakes.take(remote.network, int(now * 1000)) if remote else 0
         if not wait:
             return None
         text = "too many connection attempts from your address: try again later"
-        return HttpResponse.sentence(429, text, ("Retry-After", str(math.ceil(wait))))
+        return HttpResponse.sentence(429, text, ("Retry-After", str(math.ceil(wait / 1000))))

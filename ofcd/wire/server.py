@@ -2,8 +2,9 @@
 
 A connection goes through: the door (caps) -> the request head (size, time) -> for a trusted proxy,
 the door again, as the client it speaks for -> either a link, run by the handler, or one page. Each
-way out is an HTTP answer or a WebSocket close code; nothing a peer does raises here. An exception
-from `handler` or `pages` other than `Closed` is a bug of theirs and ends `serve`.
+way out is an HTTP answer or a WebSocket close code; nothing a peer does raises here. Any other
+exception, of `handler`, `pages` or this package, is a bug: it ends `serve`, or, where the caller
+gave a `mishap`, the one connection that it befell.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from ofcd.wire.proxies import TrustedProxies
 from ofcd.wire.stream import MessageStream, RemoteAddress, remote_of
 from ofcd.wire.upgrade import AllowOrigin, accept_headers, refusal, wants_link
 
-__all__ = ["Handler", "Pages", "open_listeners", "serve", "serve_stream"]
+__all__ = ["Handler", "Mishap", "Pages", "open_listeners", "serve", "serve_stream"]
 
 Handler = Callable[[MessageStream], Awaitable[None]]
 Pages = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
+Mishap = Callable[[Exception], None]
 Listener = (
     trio.abc.Listener[trio.SocketStream] | trio.abc.Listener[trio.SSLStream[trio.SocketStream]]
 )
@@ -51,6 +53,7 @@ class _Site:
     allow_origin: AllowOrigin
     door: Door
     proxies: TrustedProxies
+    mishap: Mishap | None
 
 
 @define
@@ -81,6 +84,7 @@ async def serve(
     allow_origin: AllowOrigin = any_origin,
     door: Door | None = None,
     proxies: TrustedProxies = _NO_PROXIES,
+    mishap: Mishap | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then every link gets 1001 and up to `grace_seconds` to answer.
@@ -88,12 +92,13 @@ async def serve(
     `handler` runs once for each link and owns it until it returns. `door` may be passed in to
     watch the number of connections. A connection of one of `proxies` counts as, and its link's
     `remote` is, the client that the proxy's header names; anybody else's header is not read.
+    `mishap` is told of an exception that is a bug; its connection is cut, the others go on.
     Listeners are closed on the way out.
     """
     limits = limits or ServeLimits()
-    site = _Site(handler, pages, limits, allow_origin, door or Door(limits), proxies)
+    site = _Site(handler, pages, limits, allow_origin, door or Door(limits), proxies, mishap)
     await trio.serve_listeners(
-        partial(_visit, site),
+        partial(_contain, site),
         list(listeners),
         task_status=task_status,  # type: ignore[arg-type]
     )
@@ -108,12 +113,33 @@ async def serve_stream(
     allow_origin: AllowOrigin = any_origin,
     door: Door | None = None,
     proxies: TrustedProxies = _NO_PROXIES,
+    mishap: Mishap | None = None,
     remote: RemoteAddress | None = None,
 ) -> None:
     """Serve one open stream, from its first byte to its close, exactly as `serve` does."""
     limits = limits or ServeLimits()
-    site = _Site(handler, pages, limits, allow_origin, door or Door(limits), proxies)
-    await _visit(site, stream, remote)
+    site = _Site(handler, pages, limits, allow_origin, door or Door(limits), proxies, mishap)
+    await _contain(site, stream, remote)
+
+
+async def _contain(
+    site: _Site, stream: trio.abc.Stream, remote: RemoteAddress | None = None
+) -> None:
+    """One connection, whose mishaps are nobody else's."""
+    if site.mishap is None:
+        await _visit(site, stream, remote)
+        return
+    try:
+        await _visit(site, stream, remote)
+    except* Exception as group:
+        site.mishap(_only(group))
+
+
+def _only(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _visit(site: _Site, stream: trio.abc.Stream, remote: RemoteAddress | None = None) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+import bots.tables.store  # noqa: F401 - what a bot with tables needs, imported for all its lives
 from bots.cli import main
 
 

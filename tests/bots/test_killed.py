@@ -21,20 +21,26 @@ KILLS = 100
 BOT = """
 import os
 import trio
-from bots import Bot, Context, Key
+from bots import Bot, Context, Key, Tables
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select
 
 bot = Bot("counter")
 COUNT = Key("count", int, 0)
+metadata = MetaData()
+counted = Table("counted", metadata, Column("number", Integer, primary_key=True))
+bot.tables(metadata)
 
 
 @bot.command()
-async def count(ctx: Context) -> None:
+async def count(ctx: Context, tables: Tables) -> None:
     "Count one up."
     with open(bot.options["runs"], "ab", buffering=0) as runs:
         runs.write(ctx.idempotency_key.encode() + b"\\n")
     ctx.memory.room[COUNT] += 1
     await trio.sleep(0.01)
-    await ctx.reply(f"count {ctx.memory.room[COUNT]}")
+    tables.execute(insert(counted).values(number=ctx.memory.room[COUNT]))
+    rows = tables.execute(select(func.count()).select_from(counted)).scalar_one()
+    await ctx.reply(f"count {rows}")
     await trio.sleep(0.01)
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from bots import Bot
 from bots.cli import main
 from bots.loading import load_bot
 from bots.metrics import Metrics
@@ -51,6 +52,8 @@ def test_a_new_project_passes_its_own_test(
     [
         ("[[bot]]\nvalut = 'x'", "valut"),
         ("[[bot]]\ngrace = 'long'", "grace"),
+        ("[[bot]]\ntables_limit = 0", "tables_limit"),
+        ("[[bot]]\nisolation = 'yes'", "isolation"),
         ("[log]\nlevel = 'loud'", "level"),
         ("bot = []", "no [[bot]]"),
         ("[[bot", "is not TOML"),
@@ -77,12 +80,38 @@ def test_a_bot_that_can_not_be_loaded_says_why(tmp_path: Path, text: str | None,
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[bot]]\ncode = 'bots.shelf.echo'\n" * 2, "the same module in one process"),
+        ("[[bot]]\ncode = 'bots.shelf.echo'\nmemory_limit = 9", "memory_limit is for"),
+        ("[[bot]]\ncode = 'plugin:nobody'", "ofc-bot list"),
+        ("[[bot]]", "name the bot's file or module"),
+    ],
+)
+def test_settings_that_can_not_be_run_say_why(
+    tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is opened, and the exit code is 1."""
+    (tmp_path / "bot.toml").write_text(text)
+    assert main(["run", "--config", str(tmp_path / "bot.toml")]) == 1
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["bot.toml"]
+
+
+def test_a_bot_that_runs_itself_is_not_isolated(tmp_path: Path) -> None:
+    """`bot.run` is in the process it would have to be kept from."""
+    (tmp_path / "bot.toml").write_text("[[bot]]\nisolation = 'process'")
+    with pytest.raises(ConfigError, match="ofc-bot run"):
+        Bot("own").run(str(tmp_path / "bot.toml"))
+
+
 VERSION = "from bots import Bot\nimport pathlib\nbot = Bot('b')\n@bot.on_start\nasync def go():\n"
 
 
 @pytest.mark.live
 async def test_a_change_is_taken_over_and_a_broken_one_is_not(tmp_path: Path) -> None:
-    """The file changes: the new code starts. It breaks: the old one runs on (real time)."""
+    """The file changes: the new code starts. It breaks, or fails as it starts: the old runs on."""
     file, told = tmp_path / "b.py", tmp_path / "told"
 
     def write(text: str) -> None:
@@ -106,6 +135,9 @@ async def test_a_change_is_taken_over_and_a_broken_one_is_not(tmp_path: Path) ->
         await wait_for("one")
         write("this is no Python")
         await trio.sleep(1.2)
+        told.unlink()
+        write(VERSION + "    raise ValueError\n")
+        await wait_for("one")
         write(VERSION + f"    pathlib.Path({str(told)!r}).write_text('two')\n")
         await wait_for("two")
         stop.set()

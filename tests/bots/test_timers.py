@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from trio.testing import MockClock
 
-from bots import Bot, Context, Tick
+from bots import Bot, Context, Message, Tick
 from bots.testing import BotWorld
+from ofcd.client import Sent
+from ofcd.protocol.ids import Sid
 
 MINUTE = 60_000
 
@@ -70,3 +72,61 @@ async def test_a_one_shot_set_by_a_handler_fires_once_after_a_restart(
     await world.crash_and_restart(bot)
     await world.pass_time(1_000)
     assert room.count_from(bot) == 3
+
+
+async def test_a_timer_knows_what_was_said_before_it_and_is_not_handled(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """The first run after an absence comes before what was said meanwhile; with all of it
+    handled there is nothing behind, entries that are no events (heartbeats) included."""
+    bot = Bot("waiter")
+    seen: list[tuple[bool, int]] = []
+    heard: list[str] = []
+
+    @bot.every("10m")
+    async def look(ctx: Context) -> None:
+        seen.append((ctx.is_caught_up, len(heard)))
+
+    @bot.on()
+    async def hear(ctx: Context, message: Message) -> None:
+        heard.append(message.text)
+
+    alice = await world.member("alice")
+    await world.room(alice, bot)
+    await world.pass_time(10 * 60)
+    assert seen == [(True, 0)]
+    await world.stop(bot)
+    for number in range(30):
+        await alice.say(f"{number}")
+    await world.pass_time(15 * 60)
+    await world.start(bot)
+    await world.pass_time(40 * 60)
+    assert seen[1] == (False, 0)
+    assert seen[2:] == [(True, 30)] * len(seen[2:])
+    assert len(seen) > 4
+
+
+async def test_where_a_message_is_in_the_log_is_known_once_it_is_there(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """`Room.sent` of what a handler has said: nothing until the handler has ended."""
+    bot = Bot("finder")
+    found: list[Sent | None] = []
+
+    @bot.command()
+    async def speak(ctx: Context) -> None:
+        """Say something, and find it later."""
+        sid = await ctx.send("here")
+        found.append(ctx.room.sent(sid))
+        ctx.once(look, ctx.now + MINUTE, sid.hex())
+
+    @bot.timer()
+    async def look(ctx: Context, tick: Tick) -> None:
+        found.append(ctx.room.sent(Sid(bytes.fromhex(tick.payload))))
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await alice.say("!speak")
+    said = await room.next_from(bot)
+    await world.pass_time(70)
+    assert found == [None, Sent(said.event_id, said.seq)]

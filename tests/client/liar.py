@@ -124,8 +124,13 @@ class Bo:
     def alarms(self) -> list[AlarmKind]:
         return [event.kind for event in self.events if isinstance(event, Alarm)]
 
-    def connect(self, attached: tuple[int, Hash32] | None = None, floor: int = 0) -> None:
-        """A link is opened: attach, sync."""
+    def connect(
+        self,
+        attached: tuple[int, Hash32] | None = None,
+        floor: int = 0,
+        last: tuple[int, EventId | None] = (0, None),
+    ) -> None:
+        """A link is opened: attach, sync. `last`: what the relay says of Bo's last event."""
         head = self.room.core.head
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
@@ -133,7 +138,7 @@ class Bo:
         [attach] = self.turn(lambda turn: self.machine.link_up(turn, key, own, welcome))
         seq, log = attached or (head.seq, self.scene.log.log)
         assert isinstance(attach, frames.Attach)
-        asked = self.feed(frames.Attached(attach.rid, self.scene.room, seq, log, 0))
+        asked = self.feed(frames.Attached(attach.rid, self.scene.room, seq, log, 0, *last))
         for sync in asked:
             assert isinstance(sync, frames.Sync)
             start = max(sync.start, floor)

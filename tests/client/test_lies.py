@@ -16,7 +16,7 @@ from ofcd.e2e.keys import new_sid
 from ofcd.e2e.log import RoomLog
 from ofcd.protocol import frames
 from ofcd.protocol.ids import EventId, Hash32, PublicKey
-from ofcd.protocol.records import LogHead
+from ofcd.protocol.records import Event, LogHead
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
 from tests.client.liar import NOW, Bo, Scene, attach_at, open_bo
@@ -84,6 +84,37 @@ def test_what_the_relay_has_as_the_last_event_is_accepted(scene: Scene, bo: Bo) 
     bo.feed(frames.Failure(sent.rid, "counter_gap", "gap", event_id=event_id))
     assert bo.room.outbox.items == []
     assert bo.room.core.head.last == event_id
+
+
+def test_a_word_on_our_last_event_is_not_believed_over_the_log(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Bo has missed nothing, so he knows his own last event: no word of the relay replaces it."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        before = bo.room.core.next_own()
+        bo.connect(last=(99, EventId(b"false" + bytes(27))))
+        assert bo.room.is_live
+        event = peek(post(bo).record).record
+        assert isinstance(event, Event)
+        assert (event.counter, event.prev) == before
+
+
+def test_a_false_word_on_our_last_event_shows_at_the_others_as_the_relays(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """After a stretch nobody keeps any more Bo goes by it; Ana's next event by a false one alarms
+    whoever knows better, about the relay, and is read."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        bo.connect()
+        one, *_ = scene.truth
+        bo.feed(one)
+        counter, _ = scene.next_own
+        false = Outgoing(Text("after a lie"), new_sid(), counter + 7, EventId(bytes(32)), NOW)
+        log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log).append(one.seq, one.record)
+        sealed = seal_event(scene.state, scene.ana, scene.keys, false, log.seen)
+        bo.feed(frames.Delivery(scene.room, one.seq + 1, sealed.signed.envelope, sealed.cell))
+        assert bo.alarms == [AlarmKind.HUB_MISBEHAVES]
+        assert bo.texts == ["one", "after a lie"]
 
 
 def test_a_word_of_fork_stops_the_room_at_once(scene: Scene, bo: Bo) -> None:

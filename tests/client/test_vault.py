@@ -383,3 +383,15 @@ def write_until_killed(path: Path, lines: int) -> int:
         last = [int(writer.stdout.readline()) for _ in range(lines)][-1]
         writer.send_signal(signal.SIGKILL)
     return last
+
+
+def test_a_process_killed_while_it_makes_a_vault_leaves_the_place_free(tmp_path: Path) -> None:
+    """Nothing stands there that is no vault, and the next attempt makes one."""
+    path = tmp_path / "v"
+    die = "import os, ofcd.client.vault as v; v.initialise = lambda *_: os._exit(9); "
+    make = f"v.Vault.create({str(path)!r}, bytes(32))"
+    killed = subprocess.run([sys.executable, "-c", die + make], check=False)
+    assert killed.returncode == 9
+    assert not path.exists()
+    with Vault.create(path, KEY):
+        assert sorted(p.name for p in tmp_path.iterdir() if "-" not in p.name) == ["v", "v.lock"]

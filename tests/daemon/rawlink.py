@@ -102,6 +102,13 @@ class Founder:
 
     async def come(self, link: RawLink) -> None:
         """Found the room, if it is not there yet, and attach."""
+        await link.send(frames.Create(link.rid(), record=self.genesis.envelope))
+        await link.expect(frames.Ack)
+        await link.send(self.attach(link))
+        await link.expect(frames.Attached)
+
+    def attach(self, link: RawLink) -> frames.Attach:
+        """ATTACH for this link."""
         assert link.session.welcome is not None
         attach = records.Attach(
             v=1,
@@ -112,11 +119,7 @@ class Founder:
             challenge=link.session.welcome.challenge,
             ts=0,
         )
-        signed = sign_record(self.keys.private, attach)
-        await link.send(frames.Create(link.rid(), record=self.genesis.envelope))
-        await link.expect(frames.Ack)
-        await link.send(frames.Attach(link.rid(), signed.envelope))
-        await link.expect(frames.Attached)
+        return frames.Attach(link.rid(), sign_record(self.keys.private, attach).envelope)
 
     async def post(self, link: RawLink, cell: bytes = b"sealed") -> frames.Ack:
         """Send an event that is right, and wait for its Ack."""

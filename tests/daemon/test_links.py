@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ofcd import config
+from ofcd.channel import Channel
 from ofcd.config import Settings
 from ofcd.config.fields import Size
 from ofcd.daemon.hub import Hub
 from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import BlobId, Hash32, InviteId, RoomId
-from ofcd.relay import RelayPolicy
+from ofcd.relay import Relay, RelayPolicy
 from ofcd.relay.facts import RoomSnapshot
 from ofcd.store import DiskFull, LogPage, Store
 from ofcd.testing import World, open_world
@@ -77,7 +79,8 @@ async def test_who_leaves_before_its_sync_is_served_leaves_no_feed_behind(
             await wait_all_tasks_blocked()
             await link.send(frames.Sync(link.rid(), founder.room, 0))
             await wait_all_tasks_blocked()
-            feed = hub(world)._feeds[founder.room]
+            feed = hub(world)._feeds.get(founder.room)
+            assert feed is not None
             assert not feed.is_idle
             line.cut()
             await trio.sleep(60)
@@ -190,7 +193,8 @@ async def test_who_was_evicted_while_away_holds_no_key_of_the_feed(
     async with open_world(tmp_path) as world:
         ana, bo = await world.client("ana"), await world.client("bo")
         room = await ana.create_room(world.url, "tea", my_name="Ana")
-        feed = hub(world)._feeds[room.id]
+        feed = hub(world)._feeds.get(room.id)
+        assert feed is not None
         numbers = [feed.sealer.number]
         at_bo = await bo.join(await room.invite(), name="Bo")
         numbers.append(feed.sealer.number)
@@ -217,10 +221,10 @@ async def test_guesses_are_limited_before_the_store_is_asked(
 
     monkeypatch.setattr(Store, "load_room", counting)
     async with open_world(tmp_path) as world, open_raw(world) as link:
-        for number in range(300):
+        for number in range(200):
             room, invite = RoomId(number.to_bytes(32, "big")), InviteId(bytes(16))
             await link.send(frames.Lookup(link.rid(), room, invite, Hash32(bytes(32))))
-        failures = await link.expect(frames.Failure, 300)
+        failures = await link.expect(frames.Failure, 200)
         assert {failure.code for failure in failures} == {Code.INVITE_UNKNOWN, Code.RATE_LIMITED}
         assert loads == RelayPolicy().failed_lookups_per_minute_per_link
 
@@ -236,3 +240,146 @@ async def test_a_number_under_way_is_no_number_for_another_request(
         await link.send(frames.Detach(1, RoomId(bytes(32))), frames.Detach(1, RoomId(bytes(32))))
         (failure,) = await link.expect(frames.Failure)
         assert (failure.rid, failure.code) == (0, Code.BAD_FRAME)
+
+
+async def test_who_is_refused_much_is_read_slowly_and_alone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What is refused costs its sender time; others are answered at once meanwhile."""
+    policy = RelayPolicy()
+    over = 100
+    async with open_world(tmp_path) as world, open_raw(world) as hostile, open_raw(world) as honest:
+        founder = Founder(world)
+        await founder.come(honest)
+        began = trio.current_time()
+
+        async def flood() -> None:
+            for _ in range(policy.refusals_burst_per_link + over):
+                await hostile.send(frames.Cursor(founder.room, 1))
+            await hostile.send(frames.Detach(hostile.rid(), founder.room))
+            await hostile.expect(frames.Done)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            await wait_all_tasks_blocked()
+            asked = trio.current_time()
+            await founder.post(honest)
+            assert trio.current_time() == asked
+        took = trio.current_time() - began
+        assert took >= over / policy.refusals_per_second_per_link - 0.1
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_what_waits_for_who_comes_is_told_as_fast_as_it_is_read(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """More than may wait for a link at once arrives whole, in order; a reader who is away for a
+    while is not cut off for it; who asks again and again without reading is told it once more."""
+    count = 600  # 4.7 MiB, where 2 MiB may wait
+    room, padding = RoomId(bytes(32)), bytes(limits.JOIN_REQUEST_BYTES - 1)
+    lists = 0
+
+    def plenty(self: Relay, *_: Any) -> list[frames.RelayFrame]:
+        nonlocal lists
+        lists += 1
+        return [frames.JoinAsked(room, padding + bytes([n % 251])) for n in range(count)]
+
+    monkeypatch.setattr(Relay, "backlog", plenty)
+    async with open_world(tmp_path) as world:
+        founder, line = Founder(world), Line()
+        async with open_raw(world, line) as link:
+            await founder.come(link)
+            if not reads:
+                line.hold()
+                for _ in range(5):
+                    await link.send(founder.attach(link))
+                await trio.sleep(5)
+                line.release()
+            told_now = await link.expect(frames.JoinAsked, count)
+            assert [f.record[-1] for f in told_now[:count]] == [n % 251 for n in range(count)]
+            await founder.post(link)
+            await link.expect(frames.JoinAsked, 0 if reads else count)
+            assert lists == (1 if reads else 2)
+            assert not [f for f in link.got if isinstance(f, frames.Failure)]
+
+
+async def test_a_link_that_only_reads_wears_out_too(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent counts as what is received: the relay asks for a new link (E10)."""
+    async with open_world(tmp_path) as world, open_raw(world) as reader, open_raw(world) as writer:
+        founder = Founder(world)
+        for link in (reader, writer):
+            await founder.come(link)
+        await reader.send(frames.Sync(reader.rid(), founder.room, 0))
+        await reader.expect(frames.Synced)
+        read_only = next(iter(hub(world)._links.values())).session._channel
+        worn = property(lambda self: self is read_only and self._sent >= 8)
+        monkeypatch.setattr(Channel, "is_worn", worn)
+        for _ in range(10):
+            await founder.post(writer)
+        (failure,) = await reader.expect(frames.Failure)
+        assert (failure.rid, failure.code) == (0, Code.TRY_AGAIN)
+
+
+async def test_a_signal_is_encoded_once_for_all(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many hear it."""
+    made: list[frames.Frame] = []
+    encode = frames.encode_frame
+
+    def counting(frame: frames.Frame) -> bytes:
+        made.append(frame)
+        return encode(frame)
+
+    monkeypatch.setattr("ofcd.daemon.hub.encode_frame", counting)
+    async with AsyncExitStack() as links:
+        world = await links.enter_async_context(open_world(tmp_path))
+        founder = Founder(world)
+        opened = [await links.enter_async_context(open_raw(world)) for _ in range(6)]
+        for link in opened:
+            await founder.come(link)
+        await opened[0].send(frames.Signal(founder.room, 0, b"typing"))
+        for link in opened[1:]:
+            await link.expect(frames.Signalled)
+    assert len([frame for frame in made if isinstance(frame, frames.Signalled)]) == 1
+
+
+async def test_who_puts_a_chunk_of_anothers_attachment_is_told_so(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The relay forgot whose it is, and asks its store: never `done` for what is not kept."""
+    async with open_world(tmp_path) as world, open_raw(world) as link:
+        founder = Founder(world)
+        await founder.come(link)
+        await stored_chunks(link, founder, 2)
+    async with open_world(tmp_path) as world, open_raw(world) as link:
+        await founder.come(link)
+        again = frames.BlobPut(link.rid(), founder.room, BLOB, 0, 2, b"the same or not")
+        await link.send(again)
+        await link.expect(frames.Done)
+        other = BlobId(b"o" * 16)
+        await stored_chunks(link, founder, 1, other)
+        hub(world)._relay._core.rooms[founder.room].uploads.clear()
+        await link.send(frames.BlobPut(link.rid(), founder.room, other, 1, 2, b"of two"))
+        (failure,) = await link.expect(frames.Failure)
+        assert failure.code == Code.BAD_FRAME
+
+
+async def test_a_room_that_was_never_founded_does_not_count(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit failed, and nobody tries again: the relay asks its store, and counts right."""
+    async with open_world(tmp_path) as world, open_raw(world) as link:
+        founder = Founder(world)
+        core = hub(world)._relay._core
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "commit", full_disk)
+            await link.send(frames.Create(link.rid(), record=founder.genesis.envelope))
+            await link.expect(frames.Failure)
+        assert core.room_count == 1
+        await trio.sleep(30)
+        assert core.room_count == 0
+        await founder.come(link)
+        assert core.room_count == 1

@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from ofcd.e2e.bodies import (
     BODY_TYPES,
     BUCKETS,
+    COMPARE_STEPS,
     FILE_CHUNKS,
+    Alias,
     Beat,
     Body,
+    Compare,
+    CompareEnd,
     Content,
     Edit,
     FileRef,
@@ -44,6 +48,8 @@ ROOM, MID, SID = RoomId(b"r" * 32), MemberId(b"m" * 32), Sid(b"s" * 16)
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 _hash = st.binary(min_size=32, max_size=32).map(Hash32)
 _event = st.binary(min_size=32, max_size=32).map(EventId)
+_sid = st.binary(min_size=16, max_size=16).map(Sid)
+_mid = st.binary(min_size=32, max_size=32).map(MemberId)
 _mids = st.lists(st.binary(min_size=32, max_size=32).map(MemberId), max_size=4).map(tuple)
 _format = st.sampled_from(TextFormat)
 _count = st.integers(0, INT_MAX)
@@ -69,6 +75,9 @@ _known = st.one_of(
     st.builds(Redaction, _event, _text),
     st.builds(HandoverOffer, st.binary(min_size=32, max_size=32).map(MemberId)),
     st.builds(HandoverAccepted, st.binary(max_size=200)),
+    st.builds(Compare, _sid, _mid, st.integers(1, COMPARE_STEPS), st.binary(max_size=352)),
+    st.builds(CompareEnd, _sid, _mid, _text),
+    st.builds(Alias, _mid, st.booleans()),
 )
 _via = st.builds(Via, _text.filter(bool), _text, _text)
 _bodies = st.builds(
@@ -117,7 +126,8 @@ def test_every_body_is_padded_to_a_bucket(made: Body) -> None:
 def test_every_type_is_tried_here() -> None:
     """The round trip above covers each content type there is."""
     tried = {Text, Edit, Reaction, FileRef, Profile, RoomInfo, Beat, Redaction}
-    assert set(BODY_TYPES.values()) == tried | {HandoverOffer, HandoverAccepted}
+    tried |= {HandoverOffer, HandoverAccepted, Compare, CompareEnd, Alias}
+    assert set(BODY_TYPES.values()) == tried
 
 
 def test_the_largest_body_fits_an_event() -> None:

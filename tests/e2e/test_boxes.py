@@ -262,7 +262,7 @@ def test_10_a_rekey_shown_as_a_message_is_refused(world: World) -> None:
     event = evolve(root.seal("x").event, cell_hash=sha256(cell))
     signed = sign_record(root.mine.sign.private, event)
     with pytest.raises(Unreadable):
-        open_verified(ana.view.keys, signed, cell, bridge=False)
+        open_verified(ana.view.keys, signed, cell, caps=())
 
 
 def test_10_a_message_shown_as_a_confirmation_is_refused(world: World) -> None:

@@ -216,7 +216,7 @@ def test_another_record_is_not_an_event(quiet: World) -> None:
         assert caught.value.reason is Reason.NOT_AN_EVENT
     control = peek(quiet.relay.entries[0].envelope)
     with pytest.raises(Unreadable) as caught:
-        open_verified(view.keys, control, b"cell", bridge=False)
+        open_verified(view.keys, control, b"cell", caps=())
     assert caught.value.reason is Reason.NOT_AN_EVENT
 
 

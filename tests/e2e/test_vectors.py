@@ -14,7 +14,8 @@ from ofcd.e2e.attachments import FileOpener, safe_file_name
 from ofcd.e2e.bodies import BUCKETS, FileRef, Text, Unknown, decode_body, encode_body, kind_of
 from ofcd.e2e.boxes import AnswerBox, JoinBox, KeyBox, Party, TokenBox, open_box
 from ofcd.e2e.chain import apply_verified, verify_chain
-from ofcd.e2e.errors import BoxRejected, LinkInvalid
+from ofcd.e2e.comparing import normal_phrase
+from ofcd.e2e.errors import BoxRejected, LinkInvalid, PhraseTooShort
 from ofcd.e2e.invites import parse_link
 from ofcd.e2e.joining import Joining, check_response
 from ofcd.e2e.keys import EpochKeys, MemberKeys
@@ -250,6 +251,31 @@ def test_invites() -> None:
     for case in vector["invalid"]:
         with pytest.raises(LinkInvalid, match=re.escape(case["sentence"])):
             parse_link(case["text"])
+
+
+@pytest.mark.parametrize("case", cases("comparing", "phrases"))
+def test_phrases(case: dict[str, Any]) -> None:
+    """What two people may type differently."""
+    assert normal_phrase(case["typed"]) == case["compared"]
+
+
+def test_phrases_too_short() -> None:
+    """Refused before anything is sent."""
+    for phrase in load("comparing")["too_short"]:
+        with pytest.raises(PhraseTooShort):
+            normal_phrase(phrase)
+
+
+@pytest.mark.parametrize("case", cases("comparing", "secrets"))
+def test_compared_secrets(case: dict[str, Any]) -> None:
+    """The fields as they are named, in their order, and the phrase as it is compared."""
+    initiator, responder = member(case["initiator"]), member(case["responder"])
+    fields: list[bytes] = [
+        *map(raw, (case["room"], initiator.mid.hex(), responder.mid.hex(), case["relay_id"])),
+        *(raw(case["run"]), initiator.enc_key, responder.enc_key),
+        normal_phrase(case["phrase"]).encode(),
+    ]
+    assert tagged_hash("cmp", *fields).hex() == case["secret"]
 
 
 # -- sealed once ---------------------------------------------------------------------------------

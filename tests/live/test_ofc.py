@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -307,6 +308,41 @@ def test_a_killed_agent_is_no_obstacle(ana: Person) -> None:
         ana.json("send", "Club", "by myself")
         with ana.serving():
             assert Person(ana.vault, passphrase="").json("rooms").one["name"] == "Club"
+
+
+def test_serve_in_the_background_ends_by_its_own_signals_only(ana: Person) -> None:
+    """A shell starts it deaf to Ctrl-C, which is for the command in front; it says how it ended."""
+    line = f"exec {shlex.join(ana.command('serve'))}"
+    process = subprocess.Popen(
+        ["bash", "-c", f"trap '' INT; {line}"],
+        env=ana.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(ana._is_served)
+        process.send_signal(signal.SIGINT)
+        ana.json("send", "Club", "is anybody there?")
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "Ended by SIGTERM" in said
+
+
+def test_serve_outlives_the_command_that_ran_it(ana: Person) -> None:
+    """Begun while `tail` has the vault, it goes on by itself when that ends."""
+    with ana.running("tail", "Club") as tail:
+        wait_for(ana._is_served)
+        with ana.running("serve") as serving:
+            time.sleep(1.5)  # until it has handed itself over: nothing outside shows that
+            tail.terminate()
+            tail.wait(PATIENCE)
+            wait_for(ana._is_served)
+            ana.json("send", "Club", "still here")
+            assert serving.poll() is None
 
 
 def test_two_commands_at_once_take_turns(ana: Person) -> None:

@@ -158,9 +158,10 @@ async def test_a_stop_under_load_loses_nothing(relay: Relay, tmp_path: Path) -> 
 
 
 def test_pages(relay: Relay) -> None:
-    """/healthz, /metrics and / say what they should; what is not there is not there."""
+    """/healthz, /metrics, /about and / say what they should; what is not there is not there."""
     assert relay.get("/healthz") == (200, b"ok\n")
-    status, page = relay.get("/")
+    assert relay.get("/")[0] == 200
+    status, page = relay.get("/about")
     assert status == 200
     assert relay.url.encode() in page
     status, metrics = relay.get("/metrics")

@@ -13,7 +13,14 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from ofcd.client import BadInvite, NotAllowed, Offline, Vault, VaultExists
+from ofcd.client import (
+    BadInvite,
+    NotAllowed,
+    Offline,
+    SignalReceived,
+    Vault,
+    VaultExists,
+)
 from ofcd.ofc.console import Shape
 from ofcd.ofc.errors import Ambiguous, CommandError, NotKnown, TimedOut, UsageError, report_of
 from ofcd.ofc.runner import Host
@@ -235,6 +242,24 @@ async def test_a_join_waits_for_the_owner(street: Street, autojump_clock: MockCl
     assert again == joined
 
 
+async def test_who_was_evicted_while_away_comes_back_by_a_new_invite(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """`ofc join` on the same vault: one room, with what was read before and a new member id."""
+    ana, bo = await street.pair()
+    await bo.ofc("send", "Club", "before")
+    old = (await bo.ofc("members", "Club")).of(Shape.MEMBER)[1]["member"]
+    await street.world.stop_client("bo")
+    await ana.ofc("evict", "Club", "Bo")
+    bo = await street.person("bo")
+    link = (await ana.ofc("invite", "Club")).one(Shape.INVITE)["link"]
+    joined = (await bo.ofc("join", link)).one(Shape.JOINED)
+    assert joined["member"] != old
+    await bo.ofc("send", "Club", "back")
+    assert len((await bo.ofc("rooms")).of(Shape.ROOM)) == 1
+    assert (await bo.ofc("read", "Club")).texts == ["before", "back"]
+
+
 async def test_an_invite_waits_to_be_used(street: Street, autojump_clock: MockClock) -> None:
     """--wait ends with the newcomer's admission, and another's words do not end it."""
     ana, bo = await street.pair()
@@ -271,6 +296,21 @@ async def test_serve_tells_who_came(street: Street, autojump_clock: MockClock) -
     await street.world.start_relay()
     await serving.until_note("is back")
     assert len([note for note in serving.notes if "can not be reached" in note]) == 1
+
+
+async def test_serve_outlasts_more_events_than_it_can_tell(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """It passes over what came too fast, and goes on telling; it never ends by itself."""
+    ana, _ = await street.pair()
+    serving = street.start(ana, "serve")
+    await serving.until_note("Online for 1 room:")
+    [room] = ana.client.rooms
+    for number in range(2000):
+        ana.client._hub.tell([SignalReceived(room.id, room.me, f"{number}")])
+    await trio.sleep(1)
+    await ana.ofc("evict", "Club", "Bo")
+    await serving.until_event(lambda e: e["kind"] == "evicted")
 
 
 async def test_a_command_does_not_wait_for_the_next_try(

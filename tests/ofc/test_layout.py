@@ -157,12 +157,13 @@ def test_tables_are_aligned() -> None:
     ]
     members: list[dict[str, Any]] = [
         {"member": "aa" * 32, "name": "Ana", "role": "root", "caps": [], "you": True},
-        {"member": "bb" * 32, "name": "echo", "role": "member", "caps": ["admit", "bot"]},
-    ]
+        {"member": "bb" * 32, "name": "echo", "role": "member", "caps": ["admit", "bot"],
+         "sponsor": {"member": "aa" * 32, "name": "Ana", "gone": "left"}},
+    ]  # fmt: skip
     assert [line.plain for line in table(Shape.MEMBER, members)] == [
         "NAME       MEMBER    ROLE    CAPS",
         "Ana (you)  aaaaaaaa  root",
-        "echo       bbbbbbbb  member  admit bot",
+        "echo       bbbbbbbb  member  admit, bot of Ana (left)",
     ]
 
 
@@ -204,7 +205,7 @@ async def test_json_is_one_object_a_line() -> None:
     """Results on one stream, notes and errors on the other; nothing that is for people only."""
     out, err = io.StringIO(), io.StringIO()
     output = JsonOutput(out, err)
-    await output.record(Shape.EVENT, event(1, text="grüß\ndich"))
+    await output.record(Shape.EVENT, event(1, text="grüß\ndich", mentioned=[{"member": "aa"}]))
     await output.record(Shape.CHANGED, {"room": "ab", "did": "It is done."})
     await output.record(Shape.TITLE, {"text": "Club"})
     await output.note("wait")
@@ -237,3 +238,69 @@ async def test_no_colour_away_from_a_terminal() -> None:
     output.error(Report("offline", "no link", 4))
     assert "\x1b" not in out.getvalue() + err.getvalue()
     assert err.getvalue() == "note\nofc: no link\n"
+
+
+LITE = {"format": "markdown-lite"}
+
+
+def pieces(text: str, width: int = 100, **more: Any) -> list[list[tuple[str, str]]]:
+    """A marked-up message's lines on a terminal, without head and indent."""
+    lines = Transcript(width=width).lines(event(1, text=text, **LITE, **more))[1:]
+    return [[piece for piece in line.pieces if piece[0].strip()] for line in lines]
+
+
+def test_markup_is_shown_on_a_terminal() -> None:
+    """Styles for what is marked up, marks for blocks, and where each link leads."""
+    text = "**a *b*** ~~c~~ `d` [e](https://f.example)\n> g\n- h\n```\ni\n```"
+    first, quote, item, code = pieces(text)
+    assert first[2:] == [
+        ("a ", "bold"), ("b", "bold italic"), ("c", "strike dim"),
+        ("d", "cyan"), ("e", "underline"), (" (https://f.example)", ""),
+    ]  # fmt: skip
+    assert quote == [("> ", "dim"), ("g", "")]
+    assert item == [("• ", "dim"), ("h", "")]
+    assert code == [("i", "cyan")]
+
+
+def test_markup_without_a_terminal_is_plain_text() -> None:
+    """No style and no marker, but those that change what is meant."""
+    text = "**a** ~~c~~ `d` [e](https://f.example)\n> *g*"
+    assert shown(event(1, text=text, **LITE)).split("\n")[1:] == [
+        "   #1  14:01  Ana       a ~~c~~ `d` e (https://f.example)",
+        "                        > g",
+    ]
+
+
+def test_a_plain_message_keeps_its_stars() -> None:
+    """Only what its sender marked up is read as markup."""
+    assert "**a** `b`" in shown(event(1, text="**a** `b`"), width=80)
+
+
+def test_a_long_line_of_markup_is_wrapped_under_its_mark() -> None:
+    """Styles go on across the break; what goes on stands under what it belongs to."""
+    lines = pieces("- **" + "word " * 11 + "end**", width=70)
+    assert len(lines) == 2
+    assert lines[0][-1] == (("word " * 9).strip(), "bold")
+    assert lines[1] == [("word word end", "bold")]
+    both = shown(event(1, text="- **" + "word " * 11 + "end**", **LITE), width=70).split("\n")
+    assert both[2].index("word") == both[1].index("word")
+
+
+def test_mentions_show_who_is_meant() -> None:
+    """By the name that member has now; other words behind an @ are words."""
+    bo = {"member": "bb" * 32, "name": "Bo"}
+    (line,) = pieces("hi @Bo and @Cy", mentioned=[bo])
+    assert ("@Bo", "bold magenta") in line
+    assert (" and @Cy", "") in line
+
+
+def test_hidden_characters_hide_no_marker() -> None:
+    """What is not shown is taken out before markup is read: both see the same text."""
+    line = "\u202e**a\u200b**\x1b[31m"
+    assert pieces(line)[0][-2:] == [("a", "bold"), ("[31m", "")]
+
+
+def test_an_edit_is_told_without_its_markup() -> None:
+    """In the sentence that says so."""
+    told = event(2, "edit", "**new** words", target_seq=1, **LITE)
+    assert "changed #1 to: new words" in shown(told)

@@ -71,6 +71,9 @@ VALUES: dict[str, Any] = {
     "relay_id": RelayId(b"\5" * 32),
     "detail": "down",
     "retry_at": 5,
+    "until": 5,
+    "outcome": "same",
+    "same": True,
 }
 UNSEEN = {events.SignalReceived, events.MessageAccepted, events.JoinStateChanged}
 """Told to the program, shown in other ways."""

@@ -378,6 +378,37 @@ def test_an_invite_is_closed_by_its_inviter_or_an_owner() -> None:
     assert not chain.do(InviteClose, "co2", invite_id=invite_id).invites
 
 
+@pytest.mark.parametrize(
+    ("admitters", "closer", "answered", "due"),
+    [
+        (("co",), "co", False, False),
+        (("co",), "co", True, True),
+        (("co", "co2"), "root", False, False),
+        (("co", "door"), "door", False, False),
+        (("co", "door"), "door", True, True),
+        (("co", "door"), "co", False, True),
+        (("door",), "root", False, True),
+    ],
+)
+def test_a_key_given_under_a_closed_invite_is_to_be_renewed(
+    admitters: tuple[str, ...], closer: str, answered: bool, due: bool
+) -> None:
+    """The closer says whether it gave one; of a doorkeeper that did not speak it is assumed."""
+    chain = full_room()
+    invite_id = chain.invite(n=50, admitters=tuple(map(mid, admitters)))
+    state = chain.do(InviteClose, closer, invite_id=invite_id, answered=answered)
+    assert (state.boxed_due, state.boxed_required) == (due, due)
+    assert not chain.rekey().boxed_due
+
+
+def test_who_loses_the_right_to_admit_may_have_given_the_key() -> None:
+    """An invite that a grant closes leaves the room with a key to renew; any other does not."""
+    chain = full_room()
+    chain.invite("door", n=50, admitters=(mid("co"), mid("door")))
+    assert not chain.do(Grant, "root", member=mid("door"), role=Role.MEMBER).boxed_due
+    assert chain.do(Grant, "root", member=mid("co"), role=Role.MEMBER).boxed_due
+
+
 def test_open_invites_are_bounded() -> None:
     """The fifty-first open invite is refused."""
     chain = Chain()

@@ -70,7 +70,10 @@ class FactStore:
             case f.KeyRequestDropped():
                 del room.key_requests[fact.mid]
             case f.BlobStored():
-                room.blobs.setdefault((fact.blob, fact.index), fact)
+                mine = (fact.mid, fact.count)
+                known = [b for (blob, _), b in room.blobs.items() if blob == fact.blob]
+                if all((b.mid, b.count) == mine for b in known):
+                    room.blobs.setdefault((fact.blob, fact.index), fact)
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:

@@ -7,15 +7,16 @@ import pytest
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
-from ofcd.relay import Appended, Push, RelayPolicy, Unsubscribe
+from ofcd.relay import Appended, Backlog, Push, RelayPolicy
 from ofcd.relay.facts import LogAppended, RoomFounded
-from ofcd.themis.signed import sign_record
+from ofcd.themis.signed import peek, sign_record
 from tests.relay.world import (
     Person,
     World,
     admit_to,
     digest,
     found_room,
+    keypair,
     transport_key,
 )
 
@@ -103,6 +104,20 @@ def test_founding_may_take_a_token_or_be_forbidden() -> None:
     closed = World(RelayPolicy(may_create=False))
     bo = Person(closed, "bo")
     assert closed.code(bo.link, bo.create()) == Code.FORBIDDEN
+
+
+def test_a_room_that_is_there_takes_no_token_to_be_founded_again() -> None:
+    """Its founder lost the answer, and the operator changed the token meanwhile: the same room.
+    Another's signature under the same GENESIS gets nothing."""
+    world = World(RelayPolicy(create_token="old"))
+    ana = Person(world, "ana")
+    frame = ana.create(token="old")
+    first = world.expect(frames.Ack, ana.link, frame)
+    world.relay._core.policy = RelayPolicy(create_token="new", rooms_per_relay=1)
+    again = world.expect(frames.Ack, ana.link, frame)
+    assert (again.event_id, again.seq) == (first.event_id, 0)
+    forged = sign_record(keypair("eve").private, peek(frame.record).record)
+    assert world.code(ana.link, frames.Create(9, record=forged.envelope)) == Code.BAD_SIGNATURE
 
 
 def test_attaching_tells_the_head_and_the_cursor(world: World) -> None:
@@ -215,15 +230,15 @@ def test_detaching_ends_the_feed_and_may_be_repeated(world: World) -> None:
 
 
 def test_a_closed_link_leaves_nothing_behind(world: World) -> None:
-    """Its feeds end; what it had under way is not decided."""
+    """It is in no room; what it had under way is not decided. Closing it again is nothing."""
     ana = found_room(world)
     frame = ana.post()
-    examined = world.relay.examine(ana.link, frame, world.now)
-    decision = world.relay.close_link(ana.link, world.now)
-    assert decision.effects == (Unsubscribe(ana.link, ana.room),)
-    assert world.relay.decide(ana.link, examined, world.now).facts == ()
-    assert not world.relay.is_attached(ana.link, ana.room, ana.mid)
-    assert world.relay.close_link(ana.link, world.now).effects == ()
+    examined = world.examine(ana.link, frame)
+    for _ in range(2):
+        world.relay.close_link(ana.link)
+        assert world.relay.decide(ana.link, examined, world.now).facts == ()
+        assert not world.relay.is_attached(ana.link, ana.room, ana.mid)
+        assert not world.relay._core.links.attached(ana.room)
 
 
 def test_false_signatures_close_the_link() -> None:
@@ -240,16 +255,22 @@ def test_false_signatures_close_the_link() -> None:
 
 
 def test_waiting_requests_are_pushed_at_attach(world: World) -> None:
-    """An owner who comes back hears of the KEY_REQ that came meanwhile, and nobody else does."""
+    """An owner who comes back hears of the KEY_REQ that came meanwhile, and nobody else does; nor
+    does the owner, once it has detached before it was told."""
     ana = found_room(world)
     bo = admit_to(ana, "bo")
     cy = admit_to(ana, "cy", records.Role.READONLY)
     asked = bo.key_request()
     world.expect(frames.Done, bo.link, asked)
-    decision = world.decide(ana.link, ana.attach())
-    assert Push(ana.link, frames.KeyAsked(ana.room, asked.record)) in decision.effects
-    assert len(world.decide(cy.link, cy.attach()).effects) == 1
-    assert len(world.decide(bo.link, bo.attach()).effects) == 1
+    told = frames.KeyAsked(ana.room, asked.record)
+    for person, waiting in ((ana, [told]), (bo, []), (cy, [])):
+        effects = world.decide(person.link, person.attach()).effects
+        assert Backlog(person.link, ana.room, person.mid) in effects
+        assert not any(isinstance(effect, Push) for effect in effects)
+        backlog = world.relay.backlog(person.link, ana.room, person.mid, world.now)
+        assert backlog == waiting
+    world.expect(frames.Done, ana.link, frames.Detach(99, ana.room))
+    assert world.relay.backlog(ana.link, ana.room, ana.mid, world.now) == []
 
 
 def test_a_hello_on_an_open_link_is_out_of_order(world: World) -> None:

@@ -19,13 +19,13 @@ def test_a_guesser_waits_before_a_room_is_read() -> None:
     ana = found_room(world)
     cy = Person(world, "cy", ana.room)
     guess = cy.lookup(INVITE, proof=digest("x"))
-    world.relay.require_patience(cy.link, guess, world.now)
+    world.relay.read(cy.link, guess, world.now)
     assert world.code(cy.link, guess) == Code.INVITE_UNKNOWN
     with pytest.raises(Refused) as refused:
-        world.relay.require_patience(cy.link, guess, world.now)
+        world.relay.read(cy.link, guess, world.now)
     assert refused.value.kind is Code.RATE_LIMITED
     world.now += 60_000
-    world.relay.require_patience(cy.link, guess, world.now)
+    world.relay.read(cy.link, guess, world.now)
 
 
 def test_a_repeat_is_signed_by_its_signer_as_well() -> None:

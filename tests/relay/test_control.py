@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ofcd.protocol import frames, records
+from ofcd.protocol import frames, limits, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import EventId, MemberId, log_hash, sha256
 from ofcd.relay import Appended, RelayPolicy, Reply
@@ -62,10 +62,7 @@ def test_of_two_changes_at_one_head_the_first_wins(world: World, ana: Person) ->
 def test_changes_under_way_are_judged_when_their_turn_comes(world: World, ana: Person) -> None:
     """Both pass the cheap checks; the order of decisions decides."""
     co = admit_to(ana, "co", Role.CO_OWNER)
-    examined = [
-        (person.link, world.relay.examine(person.link, person.rekey(), world.now))
-        for person in (co, ana)
-    ]
+    examined = [(person.link, world.examine(person.link, person.rekey())) for person in (co, ana)]
     decisions = [world.relay.decide(link, e, world.now) for link, e in examined]
     assert [len(decision.facts) for decision in decisions] == [1, 0]
     (reply,) = decisions[1].effects
@@ -250,12 +247,14 @@ def test_the_last_to_leave_closes_the_room(world: World, ana: Person) -> None:
 def test_a_handover_bears_the_heirs_signature(world: World, ana: Person) -> None:
     """The nested acceptance is verified with the record; then a boxed rotation is due."""
     bo, cy = admit_to(ana, "bo"), admit_to(ana, "cy")
-    forged = records.HandoverAccept(1, ana.room, ana.mid, bo.mid, world.now)
+    ctl = ana.log.state.ctl
+    forged = records.HandoverAccept(1, ana.room, ana.mid, bo.mid, ctl, world.now)
     by_cy = ana.handover(bo, accept=cy.signed(forged).envelope)
     assert world.code(ana.link, by_cy) == Code.BAD_SIGNATURE
     for wrong in (
-        records.HandoverAccept(1, ana.room, ana.mid, cy.mid, world.now),
-        records.HandoverAccept(1, ana.room, cy.mid, bo.mid, world.now),
+        records.HandoverAccept(1, ana.room, ana.mid, cy.mid, ctl, world.now),
+        records.HandoverAccept(1, ana.room, cy.mid, bo.mid, ctl, world.now),
+        records.HandoverAccept(1, ana.room, ana.mid, bo.mid, EventId(bytes(32)), world.now),
         records.Leave(
             v=1, room=ana.room, mid=bo.mid, prev=ana.log.state.ctl, seen=ana.seen(), ts=1
         ),
@@ -266,6 +265,33 @@ def test_a_handover_bears_the_heirs_signature(world: World, ana: Person) -> None
     assert ana.log.state.root == bo.mid
     assert world.code(bo.link, bo.rekey()) == Code.BOXED_REQUIRED
     bo.do(bo.rekey_boxed())
+
+
+def test_an_acceptance_counts_once(world: World, ana: Person) -> None:
+    """After the handover it is void, whoever is root again."""
+    bo = admit_to(ana, "bo")
+    accept = records.HandoverAccept(1, ana.room, ana.mid, bo.mid, ana.log.state.ctl, world.now)
+    old = bo.signed(accept).envelope
+    ana.do(ana.handover(bo, accept=old))
+    bo.do(bo.rekey_boxed())
+    bo.do(bo.handover(ana))
+    ana.do(ana.rekey_boxed())
+    assert world.code(ana.link, ana.handover(bo, accept=old)) == Code.FORBIDDEN
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_acceptance_does_not_count_for_long(world: World, ana: Person, late: bool) -> None:
+    """So many control records after it, it is too old."""
+    bo = admit_to(ana, "bo")
+    accept = records.HandoverAccept(1, ana.room, ana.mid, bo.mid, ana.log.state.ctl, world.now)
+    frame = {"accept": bo.signed(accept).envelope}
+    for _ in range(limits.HANDOVER_RECORDS - (not late)):
+        ana.do(ana.rekey_boxed())
+        world.now += DAY
+    if late:
+        assert world.code(ana.link, ana.handover(bo, **frame)) == Code.FORBIDDEN
+    else:
+        ana.do(ana.handover(bo, **frame))
 
 
 # -- invites -------------------------------------------------------------------------------------
@@ -472,3 +498,26 @@ def test_the_feed_is_told_who_comes_and_who_goes(world: World, ana: Person) -> N
     assert changes(cy.leave(), cy)
     assert changes(ana.rekey_boxed(bo.mid))
     assert not changes(ana.rekey_boxed())
+
+
+def test_a_control_log_ends_before_nobody_can_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clients would refuse to read is never written; evicting and leaving go on for longer."""
+    monkeypatch.setattr(limits, "CHAIN_BYTES", 16_000)
+    monkeypatch.setattr(limits, "CHAIN_RESERVE", 6_000)
+    world = World(RelayPolicy(control_per_minute_per_member=1000))
+    ana = found_room(world)
+    bo, cy = admit_to(ana, "bo"), admit_to(ana, "cy")
+    while ana.log.chain_bytes < 9_000:
+        ana.do(ana.rekey(cell=bytes(100)))
+    assert world.code(ana.link, ana.rekey(cell=bytes(1_000))) == Code.QUOTA
+    ana.do(ana.rekey_boxed(bo.mid))
+    world.expect(frames.Ack, cy.link, cy.leave())
+    assert ana.log.chain_bytes > 10_000
+    stored = world.store.rooms[ana.room].log.values()
+    sizes = [len(entry.record) + limits.CHAIN_OVERHEAD for entry in stored if entry.control]
+    assert ana.log.chain_bytes == sum(sizes) < limits.CHAIN_BYTES
+    world.snapshot()
+    while ana.log.chain_bytes < 15_000:
+        ana.do(ana.rekey_boxed())
+    too_much = ana.rekey_boxed(sent=(), boxes=((ana.mid, digest("x")),) * 30)
+    assert world.code(ana.link, too_much) == Code.QUOTA

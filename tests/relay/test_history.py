@@ -253,7 +253,8 @@ def test_a_relay_may_take_no_attachments() -> None:
 
 
 def test_uploads_remembered_are_bounded() -> None:
-    """Whose they are is known for the last few; the store keeps the first of each chunk anyway."""
+    """Whose they are is known for the last few; for others the store is asked, which keeps the
+    first of each chunk: who did not upload it is told so, and is not charged for it."""
     world = World(RelayPolicy(uploads_per_room=2))
     ana = found_room(world)
     bo = admit_to(ana, "bo")
@@ -261,6 +262,14 @@ def test_uploads_remembered_are_bounded() -> None:
     for name, index in (("busy", 0), ("idle", 0), ("busy", 1), ("new", 0)):
         world.expect(frames.Done, ana.link, ana.blob_put(blob_named(name), index))
     assert list(ana.log.uploads) == [blob_named("busy"), blob_named("new")]
-    world.expect(frames.Done, bo.link, bo.blob_put(BLOB, chunk=b"spoilt"))
+    for index, chunk in ((0, b"spoilt"), (1, b"as well")):
+        refused = world.expect(frames.Failure, bo.link, bo.blob_put(BLOB, index, chunk=chunk))
+        assert refused.code == Code.FORBIDDEN
+    assert ana.log.blob_bytes.get(bo.mid) is None
+    other_count = ana.blob_put(blob_named("idle"), count=3)
+    refused = world.expect(frames.Failure, ana.link, other_count)
+    assert refused.code == Code.BAD_FRAME
+    world.snapshot()
+    world.expect(frames.Done, ana.link, ana.blob_put(BLOB, 1, chunk=b"hers"))
     blob = world.expect(frames.Blob, ana.link, ana.blob_get(BLOB))
     assert blob.chunk == b"hers"

@@ -152,9 +152,7 @@ class RelayMachine(RuleBasedStateMachine):
         """Two owners rotate at one head: one wins, the other gets `conflict`."""
         first, second = self.owner(number), self.owner(number + 1)
         frames_sent = [(p, p.rekey_boxed()) for p in (first, second)]
-        examined = [
-            (p, self.world.relay.examine(p.link, f, self.world.now)) for p, f in frames_sent
-        ]
+        examined = [(p, self.world.examine(p.link, f)) for p, f in frames_sent]
         decisions = [self.world.relay.decide(p.link, e, self.world.now) for p, e in examined]
         for decision in decisions:
             self.world.commit(decision)

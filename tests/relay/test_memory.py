@@ -6,11 +6,10 @@ import pytest
 from attrs import evolve
 
 from ofcd.protocol import frames
-from ofcd.protocol.codes import Code
+from ofcd.protocol.codes import Code, Malformed
 from ofcd.protocol.ids import RoomId
 from ofcd.relay import BadSnapshot, RelayPolicy, RoomLog, Subscribe
 from ofcd.relay.facts import JoinRow, JoinStage
-from ofcd.relay.rates import TokenBuckets
 from tests.relay.world import Person, World, admit_to, digest, found_room, invite_named
 
 
@@ -25,14 +24,16 @@ def test_a_room_is_needed_once(world: World) -> None:
     world.relay.forget([ana.room])
     frame = ana.attach()
     world.relay.forget([ana.room])
-    assert world.relay.needs(frame) == ana.room
+    asked = world.relay.read(ana.link, frame, world.now)
+    assert world.relay.needs(asked) == ana.room
     world.relay.load(ana.room, world.store.load(ana.room))
-    assert world.relay.needs(frame) is None
+    assert world.relay.needs(asked) is None
     nowhere = RoomId(digest("nowhere"))
     lookup = ana.lookup(invite_named("i"), room=nowhere)
-    assert world.relay.needs(lookup) == nowhere
+    asked = world.relay.read(ana.link, lookup, world.now)
+    assert world.relay.needs(asked) == nowhere
     world.relay.load(nowhere, None)
-    assert world.relay.needs(lookup) is None
+    assert world.relay.needs(asked) is None
 
 
 def test_nothing_is_loaded_for_who_is_not_attached(world: World) -> None:
@@ -41,17 +42,22 @@ def test_nothing_is_loaded_for_who_is_not_attached(world: World) -> None:
     world.close_link(ana.link)
     post = ana.post()
     world.relay.forget([ana.room])
-    assert world.relay.needs(post) is None
-    assert world.relay.needs(frames.Create(1, record=b"junk")) is None
-    assert world.relay.needs(frames.Attach(1, b"junk")) is None
-    assert world.relay.needs(frames.Attach(1, post.record)) is None
+    link = world.open_link()
+    assert world.relay.needs(world.relay.read(link, post, world.now)) is None
+    for junk in (
+        frames.Create(1, record=b"junk"),
+        frames.Attach(1, b"junk"),
+        frames.Attach(1, post.record),
+    ):
+        with pytest.raises(Malformed):
+            world.relay.read(link, junk, world.now)
 
 
 def test_a_room_not_loaded_is_tried_again(world: World) -> None:
     """Dropped between the two steps: the client is asked to try again, nothing breaks."""
     ana = found_room(world)
     frame = ana.post()
-    examined = world.relay.examine(ana.link, frame, world.now)
+    examined = world.examine(ana.link, frame)
     world.relay.forget([ana.room])
     decision = world.relay.decide(ana.link, examined, world.now)
     answer = world.answer_in(decision.effects, ana.link, frame)
@@ -63,7 +69,7 @@ def test_only_what_was_verified_is_decided(world: World) -> None:
     """If other signatures are asked for than were verified, nothing is done."""
     ana = found_room(world)
     frame = ana.post()
-    examined = world.relay.examine(ana.link, frame, world.now)
+    examined = world.examine(ana.link, frame)
     assert len(examined.signatures) == 1
     unverified = evolve(examined, signatures=())
     decision = world.relay.decide(ana.link, unverified, world.now)
@@ -188,19 +194,6 @@ def test_reading_is_not_deciding(world: World) -> None:
     decision = world.decide(ana.link, ana.sync())
     assert decision.facts == ()
     assert [type(effect) for effect in decision.effects] == [Subscribe]
-
-
-def test_buckets_are_bounded_and_refill() -> None:
-    """The key unseen for longest is forgotten; time backwards gives nothing."""
-    buckets = TokenBuckets(burst=1, per_ms=0.001, max_keys=2)
-    assert [buckets.take("a", 0), buckets.take("a", 0)] == [0, 1000]
-    assert buckets.wait("a", 500) == 500
-    assert buckets.take("a", -500) == 1000
-    assert buckets.take("a", 1000) == 0
-    buckets.take("b", 1000)
-    buckets.take("c", 1000)
-    assert len(buckets) == 2
-    assert buckets.wait("a", 1000) == 0
 
 
 def test_a_stranger_has_no_number(world: World) -> None:

@@ -177,7 +177,7 @@ def test_events_under_way_are_judged_when_their_turn_comes(world: World, ana: Pe
     one = _posted(ana, first := ana.event(sid=Sid(b"1" * 16)))
     second = ana.event(counter=2, prev=ana.signed(first).event_id, sid=Sid(b"2" * 16))
     two = _posted(ana, second)
-    examined = [world.relay.examine(ana.link, frame, world.now) for frame in (one, two)]
+    examined = [world.examine(ana.link, frame) for frame in (one, two)]
     out_of_order = world.relay.decide(ana.link, examined[1], world.now)
     assert out_of_order.facts == ()
     decisions = [world.relay.decide(ana.link, e, world.now) for e in examined]
@@ -233,6 +233,17 @@ def test_members_and_rooms_have_a_rate() -> None:
     assert world.code(bo.link, bo.post()) == Code.RATE_LIMITED
     world.now += 50
     ana.say()
+
+
+def test_the_signals_of_a_room_have_a_rate() -> None:
+    """Each goes to everybody: however many members make them, no more than the room's rate."""
+    world = World(RelayPolicy(signals_burst_per_room=3, signals_burst_per_member=2))
+    ana = found_room(world)
+    bo = admit_to(ana, "bo")
+    for person in (ana, ana, bo, bo):
+        world.send(person.link, person.signal())
+    heard = [len(world.received(person.link, frames.Signalled)) for person in (ana, bo)]
+    assert heard == [1, 2]
 
 
 # -- redaction -----------------------------------------------------------------------------------

@@ -28,11 +28,15 @@ from ofcd.protocol.ids import (
 )
 from ofcd.relay import (
     Appended,
+    Asked,
+    Backlog,
     Close,
     Decision,
     Effect,
+    Examined,
     FindEvent,
     FindSid,
+    FindUpload,
     LinkId,
     Push,
     ReadBlob,
@@ -80,6 +84,7 @@ class World:
         self.closed: dict[LinkId, frames.Failure] = {}
         self.inbox: dict[LinkId, list[frames.RelayFrame]] = defaultdict(list)
         self.feeds: dict[tuple[LinkId, RoomId], MemberId] = {}
+        self.uploaded: dict[FindUpload, frames.RelayFrame] = {}
         self._links = 0
         self._verify = verify
 
@@ -92,7 +97,9 @@ class World:
         return link
 
     def close_link(self, link: LinkId) -> None:
-        self._perform(self.relay.close_link(link, self.now).effects)
+        self.relay.close_link(link)
+        for key in [key for key in self.feeds if key[0] == link]:
+            del self.feeds[key]
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -105,18 +112,23 @@ class World:
     def decide(self, link: LinkId, frame: frames.ClientFrame) -> Decision:
         """What the core decides; a refusal while examining is a decision too."""
         try:
-            self.load(frame)
-            examined = self.relay.examine(link, frame, self.now)
+            examined = self.examine(link, frame)
             if self._verify:
                 examined.verify()
         except ProtocolError as error:
             failure = self.relay.failure(frame, error)
             return Decision(effects=(Reply(link, failure),) if failure.rid else ())
-        self.load(frame)
+        self.load(examined)
         return self.relay.decide(link, examined, self.now)
 
-    def load(self, frame: frames.ClientFrame) -> None:
-        while (room := self.relay.needs(frame)) is not None:
+    def examine(self, link: LinkId, frame: frames.ClientFrame) -> Examined:
+        """The cheap checks; raises `ProtocolError`."""
+        asked = self.relay.read(link, frame, self.now)
+        self.load(asked)
+        return self.relay.examine(link, asked, self.now)
+
+    def load(self, asked: Asked | Examined) -> None:
+        while (room := self.relay.needs(asked)) is not None:
             self.relay.load(room, self.store.load(room))
 
     def commit(self, decision: Decision) -> None:
@@ -134,7 +146,7 @@ class World:
         answers = [
             e
             for e in effects
-            if not isinstance(e, Push | Appended | Redacted | Unsubscribe | Close)
+            if not isinstance(e, Push | Appended | Redacted | Backlog | Unsubscribe | Close)
         ]
         assert len(answers) == (1 if getattr(frame, "rid", 0) else 0), effects
         assert all(answer.link == link for answer in answers)
@@ -192,6 +204,9 @@ class World:
                     self.closed[effect.link] = effect.failure
                 case Redacted():
                     pass
+                case Backlog():
+                    waiting = self.relay.backlog(effect.link, effect.room, effect.mid, self.now)
+                    self.inbox[effect.link] += waiting
                 case _:
                     self.inbox[effect.link].append(self._frame_of(effect))
                     if isinstance(effect, Subscribe):
@@ -233,6 +248,13 @@ class World:
                 ]
                 page = chain[: effect.max_records]
                 return effect.page(page, len(page) < len(chain))
+            case FindUpload():
+                if effect not in self.uploaded:  # once: it changes what the core remembers
+                    stored = self.store.rooms[effect.room].blobs.items()
+                    owners = [(b.mid, b.count) for (blob, _), b in stored if blob == effect.blob]
+                    owner = owners[0] if owners else None
+                    self.uploaded[effect] = self.relay.uploaded(effect, owner)
+                return self.uploaded[effect]
             case ReadBlob():
                 blob = self.store.rooms[effect.room].blobs.get((effect.blob, effect.index))
                 return effect.found(blob.count, blob.chunk) if blob else effect.missing()
@@ -415,7 +437,8 @@ class Person:
         return self.control(records.Leave, **fields)
 
     def handover(self, to: Person, /, **fields: Any) -> frames.Control:
-        accept = records.HandoverAccept(1, self.room, self.mid, to.mid, self.world.now)
+        ctl = self.log.state.ctl
+        accept = records.HandoverAccept(1, self.room, self.mid, to.mid, ctl, self.world.now)
         values: dict[str, Any] = {"to": to.mid, "accept": to.signed(accept).envelope}
         return self.control(records.Handover, **(values | fields))
 

@@ -7,8 +7,8 @@ import pytest
 from ofcd.channel import channel
 from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, ProtocolError
-from ofcd.protocol.frames import Cursor, FeedKey, Frame
-from ofcd.protocol.ids import RoomId
+from ofcd.protocol.frames import BlobDrop, Create, Cursor, FeedKey, Frame, encode_frame
+from ofcd.protocol.ids import BlobId, MemberId, RoomId
 from ofcd.session import ClientSession, RelaySession, SessionState
 from ofcd.themis import generate_key
 from tests.session import pairs
@@ -66,3 +66,30 @@ def test_feed_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         client.receive(relay.send([FeedKey(room, 1, generate_key())]))
     with pytest.raises(ProtocolError):
         client.receive(relay.send([FeedKey(RoomId(bytes(32)), 1, generate_key())]))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Cursor(RoomId(bytes(32)), 1),
+        b"\0\0\0\x1f" + b'{"type":"hello","versions":[1]}',
+        b"\0\0\x0f\xa0" + b'{"type":"cursor","x":[' + b"[]," * 1320 + b"[]]}",
+    ],
+)
+def test_a_message_holds_no_more_json_than_is_cheap_to_read(frame: Frame | bytes) -> None:
+    """Many frames, and few with long heads, close the link before one of them is parsed."""
+    client, relay = open_pair()
+    size = len(frame) if isinstance(frame, bytes) else len(encode_frame(frame))
+    assert size < limits.HEAD_BYTES + 8
+    many = limits.HEADS_BYTES // (size + 124) + 1
+    with pytest.raises(ProtocolError) as refused:
+        relay.receive(client.send([frame] * many))
+    assert refused.value.kind is Code.TOO_LARGE
+
+
+def test_as_many_requests_as_may_be_under_way_fit_a_message() -> None:
+    """With the longest heads that requests have, twice as many as a relay usually takes."""
+    client, relay = open_pair()
+    drop = BlobDrop(2**53 - 1, RoomId(b"r" * 32), BlobId(b"b" * 16), MemberId(b"m" * 32))
+    received = relay.receive(client.send([drop] * 128 + [Create(1, "\u20ac" * 128)]))
+    assert len(received.frames) == 129

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from ofcd import themis
@@ -81,6 +83,62 @@ def test_degenerate_points_never_match(noise: bytes) -> None:
     comparator = themis.Comparator(b"secret")
     comparator.proceed(noise)
     assert comparator.result is False
+
+
+def test_steps_in_the_wrong_order_are_refused() -> None:
+    """Whichever step comes where another is due: an error or no match, and the run is over."""
+    alice, bob = themis.Comparator(b"the same"), themis.Comparator(b"the same")
+    first = alice.begin()
+    second = bob.proceed(first)
+    assert second
+    third = alice.proceed(second)
+    assert third
+    fourth = bob.proceed(third)
+    assert fourth
+    for begun, wrong in [(True, first), (True, third), (True, fourth), (False, second)]:
+        late = themis.Comparator(b"the same")
+        if begun:
+            late.begin()
+        assert outcome(late, wrong) is not True
+    for repeated in (second, first):
+        other = themis.Comparator(b"the same")
+        other.proceed(first)
+        assert outcome(other, repeated) is not True
+
+
+def test_a_run_begins_once() -> None:
+    """Beginning again, or after having taken the other side's first step, is refused."""
+    alice = themis.Comparator(b"the same")
+    first = alice.begin()
+    with pytest.raises(themis.ComparatorError):
+        alice.begin()
+    bob = themis.Comparator(b"the same")
+    bob.proceed(first)
+    with pytest.raises(themis.ComparatorError):
+        bob.begin()
+
+
+def test_messages_of_two_runs_do_not_mix() -> None:
+    """A step of another run with the same secret does not lead to a match."""
+    alice, bob = themis.Comparator(b"the same"), themis.Comparator(b"the same")
+    second = bob.proceed(alice.begin())
+    assert second
+    other = themis.Comparator(b"the same")
+    other.begin()
+    with contextlib.suppress(themis.ComparatorError):
+        third = other.proceed(second)
+        assert third
+        assert outcome(bob, third) is not True
+    assert other.result is not True
+
+
+def outcome(comparator: themis.Comparator, message: bytes) -> bool | None:
+    """The result after one more message, None also for a refused one."""
+    try:
+        comparator.proceed(message)
+    except themis.ComparatorError:
+        return None
+    return comparator.result
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from trio.testing import MockClock
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from ofcd import wire
-from tests.wire.helpers import HEAD, RawPeer, echo, frame, relay
+from tests.wire.helpers import HEAD, RawPeer, ask, echo, frame, relay
 
 BINARY, TEXT, MORE, START, CLOSE, PING = 0x82, 0x81, 0x00, 0x02, 0x88, 0x89
 SMALL = wire.ServeLimits(link=wire.LinkLimits(message_bytes=1000, fragments=10))
@@ -504,6 +505,39 @@ async def test_closed_in_a_handlers_group_is_a_normal_end(autojump_clock: MockCl
     async with raw_peer(handler) as peer:
         await peer.send(CloseConnection(code=1000))
         assert await peer.close_code() == 1000
+
+
+async def test_a_bug_of_a_handler_is_its_own_connections(autojump_clock: MockClock) -> None:
+    """Who serves may be told of it, and goes on: the peer gets 1011, the caller no exception."""
+    mishaps: list[Exception] = []
+
+    async def handler(link: wire.MessageStream) -> None:
+        await link.receive()
+        raise KeyError("a bug")
+
+    def page(request: wire.HttpRequest) -> wire.HttpResponse:
+        raise IndexError("another")
+
+    for first in (handler_bug, page_bug):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(wire.serve_stream, theirs, handler, page, mishap=mishaps.append)
+            )
+            await first(ours)
+    assert [type(mishap) for mishap in mishaps] == [KeyError, IndexError]
+
+
+async def handler_bug(stream: trio.abc.Stream) -> None:
+    peer = RawPeer(stream)
+    await peer.shake_hands()
+    await peer.send(BytesMessage(b"go"))
+    assert await peer.close_code() == 1011
+    await trio.aclose_forcefully(stream)
+
+
+async def page_bug(stream: trio.abc.Stream) -> None:
+    assert await ask(stream, b"GET /x HTTP/1.1\r\nHost: r\r\n\r\n") == b""
 
 
 @pytest.mark.parametrize("wrong", [frame(PING, b"x"), frame(TEXT, b"x"), frame(0xFF, b"x")])

@@ -52,9 +52,9 @@ async def join(world: World, host: Room, name: str) -> Room:
     return await client.join(await host.invite(), name=name)
 
 
-async def again(world: World, name: str) -> Room:
-    """This person's client, started anew on the same vault."""
-    client = await world.client(name)
+async def again(world: World, name: str, *, die_after: int | None = None) -> Room:
+    """This person's client, started anew on the same vault; see `World.client`."""
+    client = await world.client(name, die_after=die_after)
     [room] = client.rooms
     return room
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 
-from ofcd.client import ClientError, NotAllowed, RoomStatus
+from ofcd.client import ClientError, NotAllowed, Room, RoomStatus
+from ofcd.protocol.frames import BlobGet, ClientFrame
+from ofcd.protocol.ids import BlobId, InviteId, MemberId
 from ofcd.testing import open_world
 from tests.world.scene import again, agree, people, quick, settle, texts, until
 from tests.world.thief import followed, follows, opened, recording, stolen, unboxes
@@ -65,6 +68,46 @@ async def test_who_was_evicted_while_away_is_told_and_keeps_its_past(
         with pytest.raises(ClientError):
             await cy.send("hello?")
         assert cy._client._core(cy.id).keys.keys, "no word of a relay removes a key"
+
+
+def chunk_of(room: Room) -> Callable[[int], ClientFrame]:
+    """What fetching a file asks the relay for."""
+    return lambda rid: BlobGet(rid, room.id, BlobId(bytes(16)), 0)
+
+
+ASKS: dict[str, Callable[[Room, MemberId], Awaitable[object]]] = {
+    "send": lambda cy, bo: cy.send("hello?"),
+    "wait_live": lambda cy, bo: cy.wait_live(),
+    "invite": lambda cy, bo: cy.invite(),
+    "rotate": lambda cy, bo: cy.rotate(),
+    "leave": lambda cy, bo: cy.leave(),
+    "close_invite": lambda cy, bo: cy.close_invite(InviteId(bytes(16))),
+    "set_alias": lambda cy, bo: cy.set_alias(bo),
+    "compare": lambda cy, bo: cy.compare(bo, "some old phrase of ours"),
+    "a request": lambda cy, bo: cy._client._request(cy.id, chunk_of(cy)),
+}
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["right after the start", "a minute later"])
+async def test_whatever_is_asked_of_a_room_one_was_evicted_from_ends_at_once(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, known: bool
+) -> None:
+    """Evicted while away, cy is refused with a code and a sentence; nobody waits for a timeout."""
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "bo", "cy")
+        victim = there["cy"].me
+        await world.stop_client("cy")
+        await there["ana"].evict(victim)
+        for name, ask in ASKS.items():
+            cy = await again(world, "cy")
+            if known:
+                await trio.sleep(60)
+            before = trio.current_time()
+            with pytest.raises(ClientError, match="not in it") as caught:
+                await ask(cy, there["bo"].me)
+            assert caught.value.code == "not_found", name
+            assert trio.current_time() - before < 1, name
+            await world.stop_client("cy")
 
 
 async def test_the_evicted_open_nothing_even_with_the_relays_help(

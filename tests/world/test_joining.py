@@ -21,13 +21,16 @@ from ofcd.client.admitting import AdmissionDesk
 from ofcd.client.joins import JoinMachine
 from ofcd.client.model import Tables, number_key
 from ofcd.e2e.keys import EpochKeys
-from ofcd.protocol.records import Cap, Role
+from ofcd.protocol.records import Cap, Policy, Role
 from ofcd.relay.facts import Fact, JoinStored, LogAppended
 from ofcd.relay.facts import JoinStage as RowStage
 from ofcd.store import Store
 from ofcd.testing import World, open_world
 from tests.world.scene import again, agree, everything, join, people, quick, settle, told, until
 from tests.world.thief import followed, opened, recording
+
+QUIET = Policy(rotate_hours=1000, beat_minutes=0)
+"""Nothing happens by itself for days."""
 
 HALF_A_DAY = 12 * 3600
 
@@ -122,7 +125,7 @@ async def test_who_stops_after_the_answer_is_shut_out_after_a_day(
             nursery.start_soon(come, cy, code)
             await until(lambda: [j.stage for j in cy.pending_joins] == [JoinStage.CONFIRMED])
             first = epoch = there["ana"].epoch
-            key = cy.vault.get(Tables(code.room).state, number_key(epoch, b"key/"))
+            key = cy.vault.get(Tables(code.room).joining, number_key(epoch, b"key/"))
             nursery.cancel_scope.cancel()
         await world.stop_client("cy")
         assert key is not None
@@ -155,9 +158,11 @@ async def test_who_stops_after_the_answer_is_shut_out_after_a_day(
 async def test_a_key_owed_is_renewed_though_the_owner_was_stopped_before_it_could(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped between closing an abandoned invite and the new key, ana's client makes it later."""
+    """Another owner closes what ana has answered, and ana's client is stopped: it renews later."""
     async with open_world(tmp_path, quick) as world:
         there = await people(world, "ana", "bo")
+        await there["ana"].grant(there["bo"].me, Role.CO_OWNER)
+        await settle(there.values())
         code = await there["ana"].invite()
         cy = await world.client("cy")
         with monkeypatch.context() as patch:
@@ -168,7 +173,8 @@ async def test_a_key_owed_is_renewed_though_the_owner_was_stopped_before_it_coul
                 await until(lambda: [j.stage for j in cy.pending_joins] == [JoinStage.CONFIRMED])
                 nursery.cancel_scope.cancel()
             await world.stop_client("cy")
-            await there["ana"].close_invite(code.invite_id)
+            await there["bo"].close_invite(code.invite_id)
+            await until(lambda: not there["ana"].invites())
             assert there["ana"].epoch == 0
             await world.stop_client("ana")
         there["ana"] = await again(world, "ana")
@@ -177,6 +183,64 @@ async def test_a_key_owed_is_renewed_though_the_owner_was_stopped_before_it_coul
         assert rotation.boxed
         await trio.sleep(600)
         assert there["ana"].epoch == 1, "it is owed once"
+
+
+@pytest.mark.parametrize("closes", ["door", "bo", "nobody"])
+async def test_a_key_given_by_a_doorkeeper_is_renewed_by_an_owner(
+    tmp_path: Path,
+    autojump_clock: trio.abc.Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    closes: str,
+) -> None:
+    """Who may only admit can not renew the key: the log says that it is owed, and an owner does.
+
+    It says so where the doorkeeper gives up after a day, where an owner closes the invite, and
+    where the doorkeeper never comes back: a day after the invite is over."""
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "door", "bo", policy=QUIET)
+        await there["ana"].grant(there["door"].me, Role.MEMBER, [Cap.ADMIT])
+        await there["ana"].grant(there["bo"].me, Role.CO_OWNER)
+        await settle(there.values())
+        code = await there["door"].invite(expires_in=48 * 3_600_000)
+        await world.stop_client("ana")
+        await world.stop_client("bo")
+        cy = await world.client("cy")
+        monkeypatch.setattr(JoinMachine, "_confirm", lambda self, turn: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come, cy, code)
+            await until(lambda: [j.stage for j in cy.pending_joins] == [JoinStage.CONFIRMED])
+            nursery.cancel_scope.cancel()
+        await world.stop_client("cy")
+        if closes != "door":
+            await world.stop_client("door")
+            del there["door"]
+        there["ana"], there["bo"] = await again(world, "ana"), await again(world, "bo")
+        await settle(there.values())
+        assert there["ana"].epoch == 0
+        if closes == "bo":
+            await there["bo"].close_invite(code.invite_id)
+        await trio.sleep({"door": 25, "bo": 0, "nobody": 73}[closes] * 3600)
+        await settle(there.values())
+        agree(there.values())
+        assert there["bo"].invites() == []
+        [rotation] = [e for e in await everything(there["bo"]) if isinstance(e, Rotated)]
+        assert rotation.boxed
+        assert there["ana"].epoch == 1
+
+
+async def test_a_doorkeeper_that_loses_its_right_leaves_no_key_behind(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its invites are closed by that, and the key that it may have given is renewed."""
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "door")
+        await there["ana"].grant(there["door"].me, Role.MEMBER, [Cap.ADMIT])
+        await settle(there.values())
+        await there["door"].invite(admitters=[there["door"].me])
+        await settle(there.values())
+        await there["ana"].grant(there["door"].me, Role.MEMBER)
+        await until(lambda: there["door"].epoch == 1)
+        assert there["ana"].invites() == []
 
 
 async def test_two_bearers_of_one_invite(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:

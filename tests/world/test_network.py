@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from ofcd.client import ClientError, Offline
+from ofcd.client import Alarm, AlarmKind, ClientError, Content, Offline, Redaction, Room
+from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_world
-from tests.world.scene import agree, join, people, quick, settle, texts, until
+from tests.world.scene import again, agree, join, people, quick, settle, texts, told, until
 
+LIFE_STORIES = 4
+LIVES = 25
+LIFE_STEPS = 120
+"""What a client makes of them from its start until it has nothing left to do."""
 CUTS = 15
 """Places at which a run is cut: evenly over all the bytes that a whole run carries."""
 
@@ -122,8 +129,7 @@ async def test_lines_that_break_all_the_time_lose_and_double_nothing(
         said = [f"{name} {n}" for n in range(30) for name in there]
         for text in said:
             room = there[text.split()[0]]
-            with room._client.transaction() as tx:
-                room.queue(tx, text)
+            queue(room, text)
         for step in range(40):
             await trio.sleep(world.random.random() * 5)
             if step % 10 == 9:
@@ -176,6 +182,45 @@ async def test_what_is_said_offline_is_sent_later(
         world.lines["bo"].up = True
         await settle(there.values())
         agree(there.values(), [f"later {number}" for number in range(3)])
+
+
+@pytest.mark.parametrize("seed", range(LIFE_STORIES))
+async def test_a_client_stopped_at_any_moment_says_everything_once(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, seed: int
+) -> None:
+    """bo's client is killed at any of its awaits, again and again, while it sends: what it took in
+    reaches ana once, in order, through rotations, refusals and other people's words; and nothing of
+    it looks as if bo had two devices."""
+    chance = random.Random(seed)
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "bo", policy=Policy(rotate_after=7, boxed_every=3))
+        for line in world.lines.values():
+            line.delay = lambda: chance.random() * 0.05
+        hers = await there["ana"].send("hers")
+        heard = there["ana"].events(queue=100_000)
+        await world.stop_client("bo")
+        said: list[str] = []
+        deaths = 0
+        for _ in range(LIVES):
+            bo = await again(world, "bo", die_after=chance.randrange(1, LIFE_STEPS))
+            for _ in range(chance.choice((1, 3, 12))):
+                with suppress(ClientError):  # it died meanwhile: it took nothing in
+                    queue(bo, f"bo {len(said)}")
+                    said.append(f"bo {len(said)}")
+                    if chance.random() < 0.1:
+                        queue(bo, Redaction(hers.event_id))  # refused for good
+                await trio.sleep(chance.random() * 0.05)
+            queue(there["ana"], f"ana {deaths}")
+            deaths += await world.client_dies("bo", within=5)
+            await world.stop_client("bo")
+        there["bo"] = await again(world, "bo")
+        await settle(there.values())
+        assert deaths > LIVES // 3
+        for room in there.values():
+            assert [text for text in texts(room) if text.startswith("bo")] == said
+        agree(there.values())
+        alarms = [event for event in told(heard) if isinstance(event, Alarm)]
+        assert {alarm.kind for alarm in alarms} <= {AlarmKind.KEY_OLD}
 
 
 async def test_who_does_not_read_delays_nobody_and_resumes(
@@ -246,3 +291,9 @@ def link_bytes(world: World) -> int:
     assert world.daemon is not None
     links = world.daemon.hub._links.values()
     return sum(link._outbox_bytes + sum(map(len, link._page)) for link in links)
+
+
+def queue(room: Room, said: str | Content) -> None:
+    """Have the client take a message in: from then on it is to be sent, come what may."""
+    with room._client.transaction() as tx:
+        room.queue(tx, said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ofcd.ofc.command import Command
-from ofcd.ofc.commands import exporting, inviting, keeping, people, rooms, talking
+from ofcd.ofc.commands import exporting, inviting, keeping, people, rooms, talking, verifying
 
 __all__ = ["BY_NAME", "COMMANDS"]
 
@@ -19,7 +19,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     talking.CHAT,
     rooms.ROOMS,
     people.MEMBERS,
-    people.VERIFY,
+    verifying.VERIFY,
+    verifying.ALIAS,
     people.EVICT,
     people.ROTATE,
     people.GRANT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from argparse import ArgumentParser
@@ -12,6 +13,7 @@ import trio
 from attrs import evolve, frozen
 
 from ofcd.client import (
+    AppEvent,
     BadInvite,
     InviteClosed,
     InviteCode,
@@ -19,8 +21,9 @@ from ofcd.client import (
     LinkState,
     LinkStateChanged,
     MemberJoined,
+    NotAllowed,
     Room,
-    RoomStatus,
+    TooSlow,
     parse_link,
 )
 from ofcd.errors import OfcError
@@ -28,11 +31,13 @@ from ofcd.ofc.command import Command, Options
 from ofcd.ofc.commands.people import ROLES, RoomOptions, room_argument
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context
-from ofcd.ofc.errors import NotKnown
+from ofcd.ofc.errors import NotKnown, UsageError
 from ofcd.ofc.held import Held
 from ofcd.ofc.text import moment
+from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import InviteId
 from ofcd.protocol.records import Cap, History, Role
+from ofcd.protocol.scopes import Scope, caps_for
 
 __all__ = ["INVITE", "JOIN", "SERVE"]
 
@@ -40,7 +45,12 @@ _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST: Final = 30 * 86_400
 """Relays take no longer ones (protocol.md §2.3)."""
 _LINE: Final = 8192
-_NOTED: Final = ("rotated", "joined", "left", "evicted", "alarm", "status", "gap", "link")
+_ADMITTERS: Final = "you, or another owner, are"
+_BY_DEFAULT: Final = frozenset({Scope.READ_ALL, Scope.WRITE, Scope.FILES})
+_NOTED: Final = (
+    *("rotated", "joined", "left", "evicted", "alarm", "status", "gap", "link"),
+    *("compare_asked", "compare_ended"),
+)
 
 
 # -- invite ----------------------------------------------------------------------------------------
@@ -58,12 +68,52 @@ class InviteOptions(RoomOptions):
     history: bool = True
     expires: int = 7 * 86_400
     wait: bool = False
+    scope: tuple[str, ...] | None = None
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What a bot may do: all but to read what was said before, unless `--scope` says else."""
+        return _BY_DEFAULT if self.scope is None else frozenset(map(Scope, self.scope))
+
+    @property
+    def granted_role(self) -> Role:
+        """The newcomer's role; a bot that may not write is `readonly`."""
+        reads = self.bot and Scope.WRITE not in self.scopes
+        return Role.READONLY if reads else Role(self.role)
 
     @property
     def caps(self) -> frozenset[Cap]:
         """What the newcomer is marked as."""
-        marks = ((self.bot, Cap.BOT), (self.bridge, Cap.BRIDGE), (self.admit, Cap.ADMIT))
-        return frozenset(cap for marked, cap in marks if marked)
+        marks = ((self.bridge, Cap.BRIDGE), (self.admit, Cap.ADMIT))
+        caps = frozenset(cap for marked, cap in marks if marked)
+        return caps | caps_for(self.scopes) if self.bot else caps
+
+    @property
+    def since(self) -> History:
+        """From when on the newcomer reads."""
+        read = self.history and (not self.bot or Scope.HISTORY in self.scopes)
+        return History.ROTATION if read else History.JOIN
+
+    def check(self) -> None:
+        """Raises `UsageError` for scopes that contradict the rest."""
+        if self.scope is not None and not self.bot:
+            raise UsageError("--scope is for bots: add --bot")
+        if self.bot and Scope.WRITE not in self.scopes and self.role != Role.MEMBER.value:
+            raise UsageError("a bot without the scope write is readonly: leave out --role")
+
+
+def scope(text: str) -> tuple[str, ...]:
+    """`only-addressed,write` as its words; else argparse's own error."""
+    words = tuple(dict.fromkeys(text.split(",")))
+    strange = [word for word in words if word not in set(Scope)]
+    if strange:
+        known = ", ".join(one.value for one in Scope)
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is no scope: there is {known}")
+    if {Scope.READ_ALL, Scope.ONLY_ADDRESSED} <= set(words):
+        raise argparse.ArgumentTypeError("read-all and only-addressed exclude each other")
+    if Scope.FILES in words and Scope.WRITE not in words:
+        raise argparse.ArgumentTypeError("files can not be sent without write")
+    return words
 
 
 def lifetime(text: str) -> int:
@@ -80,6 +130,13 @@ def _invite_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--qr", action="store_true", help="show the link as a QR code too")
     parser.add_argument("--role", choices=ROLES, default=Role.MEMBER.value, help="default: member")
     parser.add_argument("--bot", action="store_true", help="for a bot: shown as one to everybody")
+    parser.add_argument(
+        "--scope",
+        type=scope,
+        metavar="WORDS",
+        help="what the bot may do: read-all or only-addressed, write, files, history, with commas "
+        "between (read-all,write,files)",
+    )
     parser.add_argument("--bridge", action="store_true", help="for a bridge to another network")
     parser.add_argument("--admit", action="store_true", help="may invite and admit others itself")
     parser.add_argument(
@@ -102,12 +159,13 @@ def _invite_arguments(parser: ArgumentParser) -> None:
 
 async def invite(context: Context, options: InviteOptions) -> None:
     """A link for one person, once."""
+    options.check()
     room = await context.live_room(options.room)
     code = await room.invite(
-        role=Role(options.role),
+        role=options.granted_role,
         caps=options.caps,
         expires_in=options.expires * 1000,
-        history=History.ROTATION if options.history else History.JOIN,
+        history=options.since,
     )
     cursor = room.head
     await context.say(
@@ -115,7 +173,7 @@ async def invite(context: Context, options: InviteOptions) -> None:
         link=code.link(),
         room=room.id.hex(),
         invite=code.invite_id.hex(),
-        role=options.role,
+        role=options.granted_role.value,
         caps=sorted(cap.value for cap in options.caps),
         expires=_expiry(room, code),
         qr=options.qr,
@@ -123,9 +181,9 @@ async def invite(context: Context, options: InviteOptions) -> None:
     if options.wait:
         await _until_used(context, room, code.invite_id, cursor)
     else:
+        who = "you are (nobody else signs for your bot)" if options.bot else _ADMITTERS
         await context.note(
-            "They get in while you, or another owner, are online: `ofc serve`, `ofc chat`, or "
-            "`ofc invite --wait`."
+            f"They get in while {who} online: `ofc serve`, `ofc chat`, or `ofc invite --wait`."
         )
 
 
@@ -153,7 +211,7 @@ INVITE: Final = Command(
     examples=(
         "ofc invite 'Book club'",
         "ofc invite 'Book club' --qr --wait",
-        "ofc invite ops --bot --expires 1h",
+        "ofc invite ops --bot --scope only-addressed,write --expires 1h",
     ),
     options=InviteOptions,
     run=invite,
@@ -195,16 +253,15 @@ async def join(context: Context, options: JoinOptions) -> None:
     """Ask in, and wait to be admitted."""
     code = _code(options.link)
     context.relay_url = code.relay_url
-    room = _already_in(context, code)
-    if room is None:
-        name = context.my_name(options.name)
-        held = Held()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_tell_of_join, context, code)
-            with held:
-                room = await context.client.join(code, name=name)
-            nursery.cancel_scope.cancel()
-        held.release()
+    name = context.my_name(options.name)
+    held = Held()
+    room: Room | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_tell_of_join, context, code)
+        with held:
+            room = await _joined(context, code, name)
+        nursery.cancel_scope.cancel()
+    held.release()
     if room is None:
         raise NotKnown("the join ended without a room")
     await room.wait_live()
@@ -226,10 +283,14 @@ def _code(link: str) -> InviteCode:
         raise BadInvite(str(error)) from None
 
 
-def _already_in(context: Context, code: InviteCode) -> Room | None:
-    """The room, if an earlier try has got in meanwhile."""
-    rooms = (room for room in context.client.rooms if room.id == code.room)
-    return next((room for room in rooms if room.status is RoomStatus.ACTIVE), None)
+async def _joined(context: Context, code: InviteCode, name: str) -> Room:
+    """The room; it is this client's already where an earlier try has got in meanwhile."""
+    try:
+        return await context.client.join(code, name=name)
+    except NotAllowed as error:
+        if error.code != Code.ALREADY_MEMBER:
+            raise
+        return context.client.room(code.room)
 
 
 async def _tell_of_join(
@@ -280,15 +341,21 @@ async def serve(context: Context, options: Options) -> None:
         f"keys. Other ofc commands work meanwhile. Ctrl-C ends it. ({moment(context.now())})"
     )
     down: set[str] = set()
-    with context.client.events() as events:
-        async for event in events:
-            room = _room_of(context, getattr(event, "room", None))
-            if room is not None:
-                made = context.event(room, event, named=True)
-                if made is not None and made["kind"] in _NOTED:
-                    await context.say(Shape.EVENT, **made)
-            elif isinstance(event, LinkStateChanged):
-                await _tell_of_change(context, event, down)
+    while True:
+        # Behind with telling is no reason to stop: what it is here for, the client does by itself.
+        with context.client.events() as events, contextlib.suppress(TooSlow):
+            async for event in events:
+                await _tell_served(context, event, down)
+
+
+async def _tell_served(context: Context, event: AppEvent, down: set[str]) -> None:
+    room = _room_of(context, getattr(event, "room", None))
+    if room is not None:
+        made = context.event(room, event, named=True)
+        if made is not None and made["kind"] in _NOTED:
+            await context.say(Shape.EVENT, **made)
+    elif isinstance(event, LinkStateChanged):
+        await _tell_of_change(context, event, down)
 
 
 async def _tell_of_change(context: Context, event: LinkStateChanged, down: set[str]) -> None:
@@ -313,6 +380,7 @@ SERVE: Final = Command(
     run=serve,
     timeout=None,
     lasts=lambda _: True,
+    goes_on=True,
     details="While it runs, other ofc commands on this vault need no passphrase: they are run by "
     "it, over a socket beside the vault that only you can open.",
 )

@@ -1,4 +1,4 @@
-"""People and keys: who is in a room, who may do what, and whether they are who they seem."""
+"""People and keys: who is in a room, and who may do what."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ofcd.ofc.command import Command, Options
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import CommandError, UsageError
+from ofcd.ofc.records import member_record
 from ofcd.ofc.sentences import label
 from ofcd.protocol.records import Cap, Role
 
-__all__ = ["EVICT", "GRANT", "HAND_OVER", "MEMBERS", "ROTATE", "VERIFY", "say_members"]
+__all__ = ["EVICT", "GRANT", "HAND_OVER", "MEMBERS", "ROTATE", "say_members"]
 
 ROLES: Final = tuple(role.value for role in (Role.CO_OWNER, Role.MEMBER, Role.READONLY))
 CAPS: Final = tuple(cap.value for cap in Cap)
@@ -61,15 +62,7 @@ async def members(context: Context, options: RoomOptions) -> None:
 async def say_members(context: Context, room: Room) -> None:
     """One object a member."""
     for member in room.members():
-        await context.say(
-            Shape.MEMBER,
-            member=member.mid.hex(),
-            name=member.name,
-            role=member.role.value,
-            caps=sorted(cap.value for cap in member.caps),
-            you=member.is_me,
-            fingerprint=member.fingerprint,
-        )
+        await context.say(Shape.MEMBER, **member_record(member))
 
 
 MEMBERS: Final = Command(
@@ -80,38 +73,6 @@ MEMBERS: Final = Command(
     run=members,
     arguments=room_argument,
     expects=Shape.MEMBER,
-)
-
-
-# -- verify ----------------------------------------------------------------------------------------
-
-
-async def verify(context: Context, options: MemberOptions) -> None:
-    """The number that both sides compare."""
-    room = context.room(options.room)
-    member = context.member(room, options.member)
-    if member.is_me:
-        raise UsageError("that is you: name the member to compare with")
-    await context.say(
-        Shape.VERIFY,
-        room=room.id.hex(),
-        member=member.mid.hex(),
-        name=member.name,
-        code=room.short_code(member.mid),
-        safety_number=room.safety_number(member.mid),
-        fingerprint=member.fingerprint,
-    )
-
-
-VERIFY: Final = Command(
-    name="verify",
-    summary="show the short code that you and a member compare",
-    examples=("ofc verify 'Book club' Bo",),
-    options=MemberOptions,
-    run=verify,
-    arguments=member_argument,
-    details="Both of you run it, each with the other's name, and read the code to each other over "
-    "a channel the relay does not carry: the same code means that nobody stands between you.",
 )
 
 

@@ -182,3 +182,49 @@ def test_hostile_texts_take_no_time(piece: str) -> None:
     with pytest.raises(BadTime):
         schedule(text, NOW, BERLIN)
     assert perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "what"),
+    [
+        ("in ten minutes eat", "2026-03-04 15:10", "eat"),
+        ("in a couple of hours eat two pizzas", "2026-03-04 17:00", "eat two pizzas"),
+        ("1 hour from now eat", "2026-03-04 16:00", "eat"),
+        ("in 2h, eat", "2026-03-04 17:00", "eat"),
+        ("half past 9 eat", "2026-03-05 09:30", "eat"),
+        ("at quarter to 5 eat", "2026-03-05 04:45", "eat"),
+        ("tomorrow at the dentist ask", "2026-03-05 09:00", "at the dentist ask"),
+        ("every morning eat", "2026-03-05 09:00", "eat"),
+        ("every monday evening eat", "2026-03-09 19:00", "eat"),
+        ("monday to friday at 9 eat", "2026-03-05 09:00", "eat"),
+        ("on fridays at 9 eat", "2026-03-06 09:00", "eat"),
+        ("every first monday of the month at 9 eat", "2026-04-06 09:00", "eat"),
+        ("every last friday eat", "2026-03-27 09:00", "eat"),
+        ("every year on 24 december at 18:00 eat", "2026-12-24 18:00", "eat"),
+        ("yearly on december 24 eat", "2026-12-24 09:00", "eat"),
+    ],
+)
+def test_how_people_remind_themselves(text: str, expected: str, what: str) -> None:
+    """Numbers as words, parts of days, n-th weekdays, years: the next run, and what is left."""
+    when, left = split_schedule(text, NOW, BERLIN)
+    following = when.next_after(NOW)
+    assert following is not None
+    assert (f"{to_wall(following, BERLIN):%Y-%m-%d %H:%M}", left) == (expected, what)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "every 2 weeks on monday at 9 pay",
+        "every day at 9 and 17 eat",
+        "every day at 9 until friday eat",
+        "an hour before midnight eat",
+        "every year on 30 february eat",
+        "every other day at 9 eat",
+        "quarter past 24 eat",
+    ],
+)
+def test_half_a_time_is_no_time(text: str) -> None:
+    """What goes on in a way that is not understood is refused, not cut."""
+    with pytest.raises(BadTime):
+        split_schedule(text, NOW, BERLIN)

@@ -62,7 +62,7 @@ def _play(world: World, keys: Keys) -> list[dict[str, str]]:
     world.control(made)
     bo, join = _join(world, keys, "bo")
     joins.append(join)
-    cy, join = _join(world, keys, "cy")
+    cy, join = _join(world, keys, "cy", caps=(Cap.BOT, Cap.NO_FILES, Cap("of-a-later-version")))
     joins.append(join)
     world.say(bo, "and Bo")
     world.evict(ana, bo)
@@ -73,9 +73,11 @@ def _play(world: World, keys: Keys) -> list[dict[str, str]]:
     return joins
 
 
-def _join(world: World, keys: Keys, name: str) -> tuple[Person, dict[str, str]]:
+def _join(
+    world: World, keys: Keys, name: str, caps: tuple[Cap, ...] = ()
+) -> tuple[Person, dict[str, str]]:
     root = world.root
-    asked = world.ask(root, mine=member(keys, name))
+    asked = world.ask(root, mine=member(keys, name), caps=caps)
     answered, joined = world.respond(root, asked)
     person = world.finish_join(name, root, asked)
     return person, {
@@ -136,6 +138,7 @@ def state_fields(state: RoomState) -> dict[str, Any]:
             for m in state.members.values()
         ],
         "departed": {mid.hex(): code.value for mid, code in state.departed.items()},
+        "sponsors": {mid.hex(): sponsor.hex() for mid, sponsor in state.sponsors.items()},
         "invites": [invite.hex() for invite in state.invites],
         "boxed_due": state.boxed_due,
         "routine_rekeys": state.routine_rekeys,

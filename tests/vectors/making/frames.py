@@ -49,6 +49,7 @@ _VALUES: dict[str, Any] = {
     "room": ROOM,
     "mid": MID,
     "event_id": EVENT,
+    "last": EVENT,
     "invite_id": INVITE,
     "sid": SID,
     "blob": BLOB,

@@ -10,8 +10,11 @@ from ofcd.e2e.attachments import safe_file_name
 from ofcd.e2e.bodies import (
     BODY_TYPES,
     BUCKETS,
+    Alias,
     Beat,
     Body,
+    Compare,
+    CompareEnd,
     Content,
     Edit,
     FileRef,
@@ -32,6 +35,7 @@ from ofcd.e2e.errors import LinkInvalid
 from ofcd.e2e.invites import InviteCode, parse_link
 from ofcd.e2e.names import display_name
 from ofcd.protocol.codes import Code
+from ofcd.protocol.ids import b64encode
 from ofcd.protocol.records import EventKind
 from tests.vectors.making.common import (
     BLOB,
@@ -139,6 +143,10 @@ def _contents() -> list[Content]:
         Redaction(EVENT, "wrong room"),
         HandoverOffer(OTHER_MID),
         HandoverAccepted(b"a signed record"),
+        Compare(SID, OTHER_MID, 1, bytes(range(192))),
+        CompareEnd(SID, OTHER_MID, "given_up"),
+        Alias(OTHER_MID),
+        Alias(OTHER_MID, removed=True),
     ]
     assert {type(content) for content in made} == set(BODY_TYPES.values())
     return made
@@ -191,10 +199,16 @@ def _bad_bodies() -> list[tuple[str, str]]:
         ("counter is a float", _body_json(counter=1.5)),
         ("257 characters of name", _body_json(name="n" * 257)),
         ("256 hops", _body_json(hops=256)),
+        ("step 0 of a comparison", _body_json(type="compare", content=_step(0))),
+        ("step 5 of a comparison", _body_json(type="compare", content=_step(5))),
         ("via without a remote id", _body_json(via={"network": "irc"})),
         ("a file key of 31 bytes", _body_json(type="file", content=_file_with_short_key())),
         ("not an object", "[]"),
     ]
+
+
+def _step(number: int) -> dict[str, Any]:
+    return {"run": b64encode(SID), "to": b64encode(OTHER_MID), "step": number, "data": "AAAA"}
 
 
 def _file_with_short_key() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -21,6 +22,15 @@ class Countdown(trio.abc.Instrument):
         self.left = _FOREVER
         self.made = 0
         """Steps made so far."""
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count in this block."""
+        trio.lowlevel.add_instrument(self)
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(self)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Trio calls this when a task has come to its next await."""

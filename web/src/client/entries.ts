@@ -1,0 +1,169 @@
+/** What a room's history shows: one entry for each event of the log, as it reads now. */
+
+import type { Content } from "../e2e/bodies.ts";
+import { displayName } from "../e2e/names.ts";
+import type { Taken, Trouble } from "../e2e/view.ts";
+import { b64encode, hex } from "../protocol/bytes.ts";
+import type { ControlRecord } from "../protocol/records.ts";
+
+/** An entry of a room's history. Ids are hex. */
+export interface Entry {
+  readonly seq: number;
+  readonly eventId: string;
+  /** Who is proven to have said or done it. */
+  readonly mid: string;
+  /** What they called themselves; safe to show, may be empty. */
+  readonly name: string;
+  /** Milliseconds since 1970, by their clock. */
+  readonly ts: number;
+  readonly kind: EntryKind;
+  readonly text: string;
+  readonly isMarkdown: boolean;
+  readonly replyTo: string;
+  readonly edited: boolean;
+  /** Emoji, and the members who put it there. */
+  readonly reactions: Readonly<Record<string, readonly string[]>>;
+  readonly file: FileInfo | undefined;
+  /** For bridges: the network that somebody is said to speak from. */
+  readonly via: string;
+}
+
+export type EntryKind = "text" | "file" | "redacted" | "unreadable" | "change" | "unknown";
+
+/** An attachment as its sender describes it: name and type are untrusted. */
+export interface FileInfo {
+  readonly blobId: string;
+  readonly key: string;
+  readonly size: number;
+  readonly sha256: string;
+  readonly chunks: readonly string[];
+  readonly name: string;
+  readonly mime: string;
+}
+
+/** What a delivery does to the history: a new entry, or a change of an earlier one. */
+export type Effect =
+  | { readonly type: "add"; readonly entry: Entry }
+  | {
+      readonly type: "change";
+      readonly target: string;
+      readonly by: string;
+      readonly content: Content;
+    }
+  | { readonly type: "none" };
+
+const NONE: Effect = { type: "none" };
+
+const blank = {
+  text: "",
+  isMarkdown: false,
+  replyTo: "",
+  edited: false,
+  reactions: {},
+  file: undefined,
+  via: "",
+};
+
+/** What the delivery of entry `seq` comes to. */
+export function effectOf(seq: number, eventId: string, taken: Taken): Effect {
+  if (taken.repeat) return NONE;
+  if (taken.control !== undefined) return changed(seq, eventId, taken.control.record);
+  if (taken.opened !== undefined) return said(seq, eventId, taken);
+  return { type: "add", entry: unreadable(seq, eventId, taken) };
+}
+
+function unreadable(seq: number, eventId: string, { event, troubles }: Taken): Entry {
+  const mid = event === undefined ? "" : hex(event.record.mid);
+  const ts = event?.record.ts ?? 0;
+  const text = sentenceOf(troubles[0]);
+  return { ...blank, seq, eventId, mid, name: "", ts, kind: "unreadable", text };
+}
+
+const sentenceOf = (trouble: Trouble | undefined) => trouble?.message ?? "";
+
+function said(seq: number, eventId: string, { opened }: Taken): Effect {
+  if (opened === undefined) return NONE;
+  const { event, body } = opened;
+  const { content } = body;
+  const base = {
+    ...blank,
+    seq,
+    eventId,
+    mid: hex(event.mid),
+    name: displayName(body.name),
+    ts: event.ts,
+    via: body.via === undefined ? "" : displayName(body.via.network),
+  };
+  switch (content.type) {
+    case "text":
+      return {
+        type: "add",
+        entry: {
+          ...base,
+          kind: "text",
+          text: content.text,
+          isMarkdown: content.format === "markdown-lite",
+          replyTo: content.reply_to === undefined ? "" : hex(content.reply_to),
+        },
+      };
+    case "file":
+      return {
+        type: "add",
+        entry: { ...base, kind: "file", text: content.caption, file: fileInfo(content) },
+      };
+    case "edit":
+    case "reaction":
+    case "redact":
+      return { type: "change", target: hex(content.target), by: base.mid, content };
+    case "unknown":
+      return { type: "add", entry: { ...base, kind: "unknown", text: displayName(content.of) } };
+    default:
+      return NONE;
+  }
+}
+
+function fileInfo(content: Extract<Content, { type: "file" }>): FileInfo {
+  return {
+    blobId: hex(content.blob_id),
+    key: b64encode(content.key),
+    size: content.size,
+    sha256: hex(content.sha256),
+    chunks: content.chunks.map(hex),
+    name: displayName(content.name),
+    mime: content.mime,
+  };
+}
+
+/** A change of the room that people want to see in their history; `text` is the record's type. */
+function changed(seq: number, eventId: string, record: ControlRecord): Effect {
+  if (record.type === "genesis" || record.type === "invite_open") return NONE;
+  if (record.type === "invite_close" || record.type === "rekey") return NONE;
+  if (record.type === "rekey_boxed" && record.removed.length === 0) return NONE;
+  const mid = hex(record.mid);
+  const entry = { ...blank, seq, eventId, mid, name: "", ts: record.ts, kind: "change" as const };
+  return { type: "add", entry: { ...entry, text: record.type } };
+}
+
+/** An entry as it reads after `content` of `by`; itself, if that may not change it. */
+export function applyChange(entry: Entry, by: string, content: Content, byOwner: boolean): Entry {
+  if (content.type === "reaction") return withReaction(entry, by, content);
+  if (content.type === "edit" && by === entry.mid && entry.kind === "text") {
+    const isMarkdown = content.format === "markdown-lite";
+    return { ...entry, text: content.text, isMarkdown, edited: true };
+  }
+  if (content.type === "redact" && (by === entry.mid || byOwner)) {
+    return { ...entry, ...blank, kind: "redacted", text: displayName(content.reason) };
+  }
+  return entry;
+}
+
+function withReaction(
+  entry: Entry,
+  by: string,
+  { emoji, removed }: Extract<Content, { type: "reaction" }>,
+): Entry {
+  const others = (entry.reactions[emoji] ?? []).filter((mid) => mid !== by);
+  const left = removed ? others : [...others, by];
+  const { [emoji]: _, ...rest } = entry.reactions;
+  return { ...entry, reactions: left.length > 0 ? { ...rest, [emoji]: left } : rest };
+}

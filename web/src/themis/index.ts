@@ -1,0 +1,3 @@
+export * from "./core.ts";
+export { SESSION_OVERHEAD, SecureSession, SessionError } from "./session.ts";
+export * from "./signed.ts";
