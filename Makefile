@@ -24,7 +24,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 	--strip-extras --allow-unsafe --no-annotate --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options
 
-.PHONY: help setup core web web-lint run test test-fast coverage check fmt fmt-check lint types laws lock \
+.PHONY: help setup core web web-lint web-build run test test-fast coverage check fmt fmt-check lint types laws lock \
 	example bench mutation vectors reference wheel clean distclean
 
 help: ## list the targets
@@ -68,10 +68,18 @@ $(WEB): web/package-lock.json
 		touch node_modules/.package-lock.json; \
 	else echo "npm is not installed: web/node_modules is not made, tests against Node are skipped"; fi
 
-run: setup ## start a relay with config.example.toml (another: CONFIG=FILE)
+PAGE := web/dist/index.html
+
+web-build: $(PAGE) ## build the browser client into web/dist, which ofcd serves
+
+$(PAGE): $(WEB) web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
+	@if [ -d web/node_modules ]; then npm --prefix web run --silent build >/dev/null; \
+	else echo "npm is not installed: the browser client is not built"; fi
+
+run: setup web-build ## start a relay with config.example.toml (another: CONFIG=FILE)
 	$(BIN)/ofcd --config $(CONFIG)
 
-test: setup ## run all tests (some: T=tests/protocol ARGS="-k codec")
+test: setup web-build ## run all tests (some: T=tests/protocol ARGS="-k codec")
 	@$(BIN)/python -m pytest $(T) $(ARGS)
 	@if [ "$(T)" = tests ] && [ -d web/node_modules ]; then \
 		PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent test; fi
@@ -129,7 +137,7 @@ wheel: setup ## build a wheel that holds the embedded core, into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean: ## remove caches and built files, but neither .venv nor data
-	@rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+	@rm -rf build dist web/dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache .import_linter_cache $(CORE)
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 

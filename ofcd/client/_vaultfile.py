@@ -161,10 +161,19 @@ def connect(path: Path) -> sqlite3.Connection:
         try:
             for statement in _SETUP:
                 db.execute(statement)
+            _require_log(db, path)
         except sqlite3.Error:
             db.close()
             raise
         return db
+
+
+def _require_log(db: sqlite3.Connection, path: Path) -> None:
+    """SQLite passes silently over a file system that can not do WAL: a network's, mostly."""
+    if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        raise VaultUnwritable(
+            f"the vault {path} stands where SQLite can keep no log (WAL): put it on a local disk"
+        )
 
 
 def sync_log(path: Path) -> None:

@@ -131,6 +131,7 @@ class RoomMachine:
     def _halt(self, turn: Turn, error: ClientError) -> None:
         """Nothing more on this link: whoever waits for something here hears why."""
         self.phase, self._halted = Phase.STOPPED, error
+        self._retry_at = None
         for ticket in self._opening:
             turn.settle(ticket, error)
         self._opening.clear()
@@ -200,6 +201,9 @@ class RoomMachine:
             self._stop(turn, frame, RoomStatus.HIDDEN)
             return
         if not isinstance(frame, frames.Attached):
+            return
+        if frame.counter > frame.seq:
+            turn.drop = Code.BAD_FRAME.value  # more events of ours than the log has entries
             return
         if core.head.begun and frame.seq < max(core.head.seq, core.head.vouched_seq):
             self._behind(turn)

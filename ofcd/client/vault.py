@@ -35,7 +35,13 @@ from ofcd.client._vaultfile import (
     sync_log,
 )
 from ofcd.client._vaultkeys import Secret, initialise, rewrap, unlock
-from ofcd.client.errors import VaultDamaged, VaultError, VaultExists, VaultMissing
+from ofcd.client.errors import (
+    VaultDamaged,
+    VaultError,
+    VaultExists,
+    VaultMissing,
+    VaultUnwritable,
+)
 from ofcd.protocol.ids import tagged_hash
 from ofcd.themis import CannotOpen, seal, unseal
 
@@ -85,7 +91,7 @@ class Records(Reader, Protocol):
         ...
 
     def on_commit(self, action: Callable[[], None]) -> None:
-        """Run `action` once everything written here is on the disk; never, if it is not."""
+        """Run `action` once everything written here is committed; never, if it is not."""
         ...
 
 
@@ -112,6 +118,8 @@ class Vault:
         self._dek = dek
         self._transaction: Transaction | None = None
         self._unsynced = False
+        self._doubtful = False
+        """Something was committed, and may not be on the disk: nothing more is promised."""
         self._pins = self._load_pins()
 
     def __repr__(self) -> str:
@@ -125,7 +133,7 @@ class Vault:
 
         Raises `VaultExists`, `VaultLocked`, `VaultUnwritable`.
         """
-        path = Path(path)
+        path = Path(path).resolve()  # one vault, one lock and one log, by whatever name
         lock = FileLock(path)
         try:
             with new_database(path) as db:
@@ -146,7 +154,7 @@ class Vault:
 
         Raises `VaultMissing`, `VaultLocked`, `WrongPassphrase`, `VaultDamaged`, `VaultUnwritable`.
         """
-        path = Path(path)
+        path = Path(path).resolve()
         if not path.is_file():
             raise VaultMissing(f"there is no vault at {path}")
         lock = FileLock(path)
@@ -189,10 +197,15 @@ class Vault:
 
         Not `durable`, it outlives the process at once, and a power cut with the next durable one:
         for what can be had again. Do not await inside. Raises `VaultUnwritable` when the disk does
-        not take it.
+        not take it; where it was committed and then could not be synced, nothing more is taken
+        until the vault is opened anew, and has it, or not.
         """
         if self._transaction is not None:
             raise VaultError("a transaction is already open on this vault")
+        if self._doubtful:
+            raise VaultUnwritable(
+                f"the disk of the vault {self.path} failed: start anew once it is sound"
+            )
         self._transaction = tx = Transaction(self, durable)
         try:
             tx.begin()
@@ -205,8 +218,9 @@ class Vault:
             self._transaction = None
         tx.run_actions()
         if tx.durable and self._unsynced:
+            self._doubtful = True
             sync_log(self.path)
-            self._unsynced = False
+            self._doubtful = self._unsynced = False
 
     def get(self, table: str, record_id: bytes) -> bytes | None:
         """The record as last committed, or None. Raises `VaultDamaged`."""

@@ -390,8 +390,8 @@ class Connection:
             self.pump()
 
     def reads(self, room: RoomId) -> bool:
-        """Whether the room's feed goes to this link."""
-        return room in self._subscriptions
+        """Whether the room's feed goes to this link, or is about to."""
+        return room in self._subscriptions or any(feed.room == room for feed in self._awaited)
 
     def _holds(self, subscription: Subscription) -> bool:
         held = self._subscriptions.get(subscription.room)

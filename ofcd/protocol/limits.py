@@ -37,8 +37,9 @@ ATTACH_BYTES: Final = 1 * KIB
 """A signed ATTACH: about 420 bytes, all of fixed size. Anyone may send one."""
 KEY_REQUEST_BYTES: Final = 1 * KIB
 """A signed KEY_REQ: about 300 bytes, all of fixed size. Kept, one a member."""
-JOIN_REQUEST_BYTES: Final = 8 * KIB
-"""A signed JOIN_REQ with eight boxes: about 6 kB. Kept until it is answered."""
+JOIN_REQUEST_BYTES: Final = 10 * KIB
+"""A signed JOIN_REQ with eight boxes: about 6 kB, and 9 kB with the longest name, which is in each
+box. Kept until it is answered."""
 EVENT_BYTES: Final = 64 * KIB
 """An event's signed header and its sealed cell together."""
 CONTROL_BYTES: Final = 128 * KIB

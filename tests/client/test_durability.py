@@ -11,7 +11,7 @@ import trio
 from ofcd.client import vault as vault_module
 from ofcd.client._vaultfile import sync_log
 from ofcd.client.connection import RelayConnection
-from ofcd.client.errors import VaultUnwritable
+from ofcd.client.errors import VaultLocked, VaultUnwritable
 from ofcd.client.vault import Transaction, Vault
 from ofcd.protocol.frames import ClientFrame
 from ofcd.testing import open_world
@@ -66,6 +66,22 @@ def test_a_log_that_can_not_be_synced_is_told(tmp_path: Path) -> None:
         path.with_name("vault-wal").unlink()
         with pytest.raises(VaultUnwritable, match="check the disk"), vault.transaction() as tx:
             tx.put("table", b"a", b"1")
+        with pytest.raises(VaultUnwritable, match="start anew"), vault.transaction():
+            raise AssertionError("what the disk did is not known any more")
+
+
+def test_a_vault_is_one_by_whatever_name(tmp_path: Path, synced: list[Path]) -> None:
+    """A link to it has the same lock, and the same log to be synced."""
+    path, name = tmp_path / "disk" / "vault", tmp_path / "link"
+    path.parent.mkdir()
+    Vault.create(path, KEY).close()
+    name.symlink_to(path)
+    with Vault.open(name, KEY) as vault:
+        with vault.transaction() as tx:
+            tx.put("table", b"a", b"1")
+        assert synced == [path]
+        with pytest.raises(VaultLocked):
+            Vault.open(path, KEY)
 
 
 async def test_what_a_relay_is_sent_is_on_the_disk_before(

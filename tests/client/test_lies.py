@@ -92,11 +92,24 @@ def test_a_word_on_our_last_event_is_not_believed_over_the_log(
     """Bo has missed nothing, so he knows his own last event: no word of the relay replaces it."""
     with open_bo(scene, tmp_path / "v") as bo:
         before = bo.room.core.next_own()
-        bo.connect(last=(99, EventId(b"false" + bytes(27))))
+        assert before[0] < scene.log.seq
+        bo.connect(last=(scene.log.seq, EventId(b"false" + bytes(27))))
         assert bo.room.is_live
         event = peek(post(bo).record).record
         assert isinstance(event, Event)
         assert (event.counter, event.prev) == before
+
+
+@pytest.mark.parametrize("more", [1, 2**53 - 1])
+def test_no_member_has_more_events_than_the_log_has_entries(
+    scene: Scene, tmp_path: Path, more: int
+) -> None:
+    """A larger counter is no word to go by: the link is dropped, and nothing is kept of it."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        counter = min(scene.log.seq + more, 2**53 - 1)
+        bo.connect(last=(counter, EventId(b"false" + bytes(27))))
+        assert bo.dropped == "bad_frame"
+        assert not bo.room.is_live
 
 
 def test_a_false_word_on_our_last_event_shows_at_the_others_as_the_relays(
@@ -167,6 +180,27 @@ def test_a_room_that_can_not_be_attached_now_is_tried_again(scene: Scene, tmp_pa
         assert not bo.dropped
         assert waits == sorted(waits)
         assert len(set(waits)) == 3
+
+
+def test_no_attempt_that_waits_revives_a_room_that_was_stopped(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Told to come later, then that Bo is out: on this link that is the last word."""
+    with open_bo(scene, tmp_path / "v") as bo:
+        limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
+        welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
+        key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
+        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        assert isinstance(attach, frames.Attach)
+        bo.feed(frames.Failure(attach.rid, "try_again", "not now"))
+        due = bo.room.deadline()
+        assert due is not None
+        bo.feed(frames.Removed(scene.room, "evicted", b"junk"))
+        assert bo.room.deadline() is None
+        with bo.vault.transaction() as tx:
+            turn = Turn(due, tx, lambda: 0.0, bo.machine)
+            bo.machine.pump(turn)
+        assert turn.frames == []
 
 
 def test_what_was_read_before_a_gap_is_not_shown_again_after_it(

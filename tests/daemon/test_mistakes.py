@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.hub import Hub
+from ofcd.daemon.lookups import Lookups
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import RoomId
@@ -145,6 +146,35 @@ async def test_after_a_mistake_in_a_feed_its_readers_come_back_and_miss_nothing(
             await reader.send(frames.Sync(reader.rid(), founder.room, 0))
             deliveries = await reader.expect(frames.Delivery, 2)
             assert [delivery.seq for delivery in deliveries] == [0, 1]
+
+
+async def test_who_is_about_to_read_a_feed_that_failed_comes_back_too(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sync waits for the store just then: left alone it would read a feed that nobody fills."""
+    async with open_world(tmp_path) as world, open_raw(world) as sender, open_raw(world) as reader:
+        founder = Founder(world)
+        await founder.come(sender)
+        await founder.come(reader)
+        asked, go_on = trio.Event(), trio.Event()
+        synced = Lookups.synced
+
+        async def slow(self: Lookups, effect: Any) -> Any:
+            asked.set()
+            await go_on.wait()
+            return await synced(self, effect)
+
+        def bad(self: Feed, *more: Any) -> None:
+            raise Bug
+
+        monkeypatch.setattr(Lookups, "synced", slow)
+        await reader.send(frames.Sync(reader.rid(), founder.room, 0))
+        await asked.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(Feed, "append", bad)
+            await founder.post(sender)
+        go_on.set()
+        assert await ends(reader) == Code.INTERNAL
 
 
 async def test_a_mistake_in_the_relays_own_work_ends_the_process(

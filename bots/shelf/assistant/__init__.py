@@ -69,7 +69,8 @@ class Used:
     count: int = 0
 
 
-ON: Final = Key("on", bool, False)
+ON: Final = Key("on", str, "")
+"""The host that the room has agreed to; another one in the settings is not agreed to."""
 LINES: Final = Key("line", Line, Line("", "", ""))
 USED: Final = Key("used", Used, Used())
 
@@ -111,7 +112,7 @@ async def turn_on(ctx: Context, settings: AssistantSettings) -> None:
             f"{ctx.room.id.hex()}, beside `url` and `model`."
         )
         return
-    ctx.memory.room[ON] = True
+    ctx.memory.room[ON] = settings.host
     await ctx.reply(f"On. {_notice(settings)} `!assistant off` ends it.")
 
 
@@ -123,9 +124,11 @@ def _notice(settings: AssistantSettings) -> str:
 
 
 @bot.command("assistant off", allow=owners)
-async def turn_off(ctx: Context) -> None:
-    """Let nothing leave this room any more."""
-    ctx.memory.room[ON] = False
+async def turn_off(ctx: Context, talks: Talks) -> None:
+    """Let nothing leave this room any more; answers under way are broken off."""
+    del ctx.memory.room[ON]
+    for name, _ in ctx.memory.room.under(LINES):
+        talks.stop(EventId(bytes.fromhex(name)), one_line(ctx.sender.name, 40))
     await ctx.reply("Off: nothing leaves this room any more.")
 
 
@@ -145,7 +148,7 @@ async def tell(ctx: Context, event: Join, settings: AssistantSettings) -> None:
 
 
 def _is_on(ctx: Context, settings: AssistantSettings) -> bool:
-    return ctx.memory.room[ON] and settings.permits_room(ctx.room.id)
+    return settings.permits_room(ctx.room.id) and ctx.memory.room[ON] == settings.host
 
 
 # -- asking ----------------------------------------------------------------------------------------
@@ -193,9 +196,11 @@ def one_more(used: Used, now: int) -> Used:
 
 @bot.timer(overdue="run-once-if<1m")
 async def begin(ctx: Context, tick: Tick, talks: Talks, settings: AssistantSettings) -> None:
-    """Begin to answer, once the question is dealt with."""
+    """Begin to answer, once the question is dealt with, if the room still agrees."""
     line = ctx.memory.room[LINES.sub(tick.payload)]
-    if line.question:
+    if not _is_on(ctx, settings):
+        await _end(ctx, tick.payload, Ended(problem="I was turned off"))
+    elif line.question:
         question = EventId(bytes.fromhex(line.question))
         turns = list(_turns(ctx, question, settings))
         talks.start(ctx.room, EventId(bytes.fromhex(tick.payload)), turns)

@@ -62,7 +62,9 @@ class Talks:
 
     def start(self, room: Room, line: EventId, turns: Sequence[Turn]) -> None:
         """Begin an answer that is shown in that line."""
-        self.errands.start(line.hex(), partial(self._run, room, line, turns))
+        name, talk = line.hex(), _Talk()
+        if self.errands.start(name, partial(self._run, room, line, turns, talk)):
+            self._talks[name] = talk  # it may have to wait for its turn, and be stopped there
 
     def stop(self, line: EventId, who: str) -> None:
         """Break an answer off."""
@@ -71,8 +73,7 @@ class Talks:
             talk.stopped_by = who
             talk.scope.cancel()
 
-    async def _run(self, room: Room, line: EventId, turns: Sequence[Turn]) -> None:
-        talk = self._talks[line.hex()] = _Talk()
+    async def _run(self, room: Room, line: EventId, turns: Sequence[Turn], talk: _Talk) -> None:
         try:
             problem = await self._read(room, line, turns, talk)
         finally:

@@ -69,8 +69,8 @@ class Letter:
 
 
 LETTERS: Final = Key("letter", Letter, Letter("", "", ""))
-ON: Final = Key("out", bool, False)
-"""The rules that are on in a room."""
+ON: Final = Key("out", str, "")
+"""What a room has agreed to, by rule: `Rule.terms`. Where those are others now, it is off."""
 
 
 @define(eq=False)
@@ -149,17 +149,23 @@ def sender(
 async def matching(ctx: Context, message: Message, settings: WebhookSettings) -> None:
     """A message that a rule is for."""
     for name, rule in settings.out.items():
-        if rule.pattern and ctx.memory.room[ON.sub(name)] and re.search(rule.pattern, message.text):
+        agreed = rule.pattern and _is_on(ctx, name, settings)
+        if agreed and re.search(rule.pattern, message.text):
             await _write(ctx, name, message.text)
 
 
 @group.command("send")
 async def send(ctx: Context, settings: WebhookSettings, name: str, text: Rest) -> None:
     """Hand something to the outside: `!send tickets the door is broken`."""
-    if name not in settings.out or not ctx.memory.room[ON.sub(name)]:
+    if not _is_on(ctx, name, settings):
         await ctx.reply("Nothing of that name is on in this room.")
         return
     await _write(ctx, name, text)
+
+
+def _is_on(ctx: Context, name: str, settings: WebhookSettings) -> bool:
+    """Whether this room has agreed to the rule as the settings have it now."""
+    return name in settings.out and ctx.memory.room[ON.sub(name)] == settings.out[name].terms
 
 
 async def _write(ctx: Context, name: str, text: str) -> None:
@@ -189,7 +195,7 @@ async def push(ctx: Context, tick: Tick, sender: Sender) -> None:
     letter = ctx.memory.room[key]
     if key not in ctx.memory.room or letter.dead:
         return
-    if letter.rule not in sender.settings.out or letter.tries > len(DELAYS):
+    if not _is_on(ctx, letter.rule, sender.settings) or letter.tries > len(DELAYS):
         await _give_up(ctx, key, letter)
         return
     if ctx.now < letter.not_before:
@@ -243,21 +249,22 @@ async def out_on(ctx: Context, settings: WebhookSettings, name: str) -> None:
         known = ", ".join(sorted(settings.out)) or "none"
         await ctx.reply(f"My settings have no such rule; they have: {known}.", markdown=False)
         return
-    ctx.memory.room[ON.sub(name)] = True
     rule = settings.out[name]
+    ctx.memory.room[ON.sub(name)] = rule.terms
     what = f"messages that match {rule.pattern}, and those" if rule.pattern else "messages"
     await ctx.reply(
         f"On. From now on {what} written with !send {name} LEAVE this room, with their sender's "
-        "name: they go to a service outside, readable there. `!out off` ends it.",
+        f"name: they go to {rule.host}, outside, readable there. `!out off` ends it.",
         markdown=False,
     )
 
 
 @group.command("out off", allow=owners)
-async def out_off(ctx: Context, name: str) -> None:
-    """Hand nothing to the outside any more."""
+async def out_off(ctx: Context, name: str, sender: Sender) -> None:
+    """Hand nothing to the outside any more; what is being posted is broken off."""
     del ctx.memory.room[ON.sub(name)]
     for letter_id, _ in _letters(ctx, name):
+        sender.errands.cancel(letter_id)
         del ctx.memory.room[LETTERS.sub(letter_id)]
     await ctx.reply("Off: nothing of this room goes there any more.")
 

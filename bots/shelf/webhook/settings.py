@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Final, Literal
 
+import httpx
 from attrs import field, frozen
 
 from bots import SetupError
@@ -40,6 +41,16 @@ class Rule:
     secret_file: str
     pattern: str = ""
     """Messages in which this regular expression is found go out; "": only those of `!send`."""
+
+    @property
+    def host(self) -> str:
+        """Who will read what goes out."""
+        return httpx.URL(self.url).host
+
+    @property
+    def terms(self) -> str:
+        """What a room agrees to: what goes out, and where to."""
+        return f"{self.host} {self.pattern}"
 
 
 @frozen

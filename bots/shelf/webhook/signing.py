@@ -60,6 +60,8 @@ def check_standard(
     stamp = headers.get("webhook-timestamp", "")
     if not 0 < len(message_id) <= _ID_LENGTH or not (stamp.isascii() and stamp.isdigit()):
         raise BadSignature("webhook-id and webhook-timestamp are missing, or none")
+    if "." in message_id:  # as in "id.time.body": another split of it would be signed, too
+        raise BadSignature("webhook-id holds a dot")
     if len(stamp) > 12 or abs(now - int(stamp) * 1000) > tolerance:
         raise BadSignature("webhook-timestamp is too far from this machine's clock")
     wanted = sign(secret, message_id, int(stamp), body)

@@ -1,0 +1,59 @@
+/** Forget everything: after a typed word, since there is no way back. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import { Vault } from "../client/vault.ts";
+import { Field, Problem } from "./parts.tsx";
+import { useStrings } from "./strings.ts";
+import { holdVault } from "./tabs.ts";
+
+interface ForgetProps {
+  readonly vault: string;
+  readonly onDone: () => void;
+  readonly onCancel: () => void;
+}
+
+export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
+  const strings = useStrings();
+  const [typed, setTyped] = useState("");
+  const [problem, setProblem] = useState("");
+  const isSure = typed.trim().toLowerCase() === strings.forgetWord;
+
+  const go = async (event: Event) => {
+    event.preventDefault();
+    if (!isSure) return;
+    const letGo = await holdVault();
+    if (letGo === undefined) {
+      setProblem(strings.elsewhere);
+      return;
+    }
+    await Vault.forget(vault);
+    letGo();
+    onDone();
+  };
+
+  return (
+    <main class="card">
+      <h1>{strings.forgetTitle}</h1>
+      <p class="warning">{strings.forgetWhy}</p>
+      <form onSubmit={go}>
+        <Field
+          label={strings.forgetType(strings.forgetWord)}
+          value={typed}
+          onValue={setTyped}
+          isFirst
+        />
+        <Problem text={problem} />
+        <div class="row">
+          <button type="submit" class="danger" disabled={!isSure}>
+            {strings.forgetNow}
+          </button>
+          <button type="button" onClick={onCancel}>
+            {strings.cancel}
+          </button>
+        </div>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,49 @@
+/** Days, times and sizes as a person of this language writes them. */
+
+import type { Entry } from "../client/entries.ts";
+import { BUCKETS } from "../e2e/bodies.ts";
+import { utf8 } from "../protocol/bytes.ts";
+import { KIB, MIB } from "../protocol/limits.ts";
+import type { Strings } from "./strings.ts";
+
+const EXCERPT_CHARACTERS = 200;
+/** Room that a body's frame (ids, name) takes beside the words. */
+const FRAME_BYTES = 2 * KIB;
+/** Words that surely fit into one message, in bytes as JSON writes them. */
+export const TEXT_BYTES = (BUCKETS[BUCKETS.length - 1] as number) - FRAME_BYTES;
+
+export const textBytes = (text: string): number => utf8(JSON.stringify(text)).length;
+
+const language = () => document.documentElement.lang;
+const midnight = (ts: number) => new Date(ts).setHours(0, 0, 0, 0);
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+export const sameDay = (one: number, other: number): boolean => midnight(one) === midnight(other);
+
+export function dayName(ts: number, now: number, strings: Strings): string {
+  const days = Math.round((midnight(now) - midnight(ts)) / DAY_MS);
+  if (days === 0) return strings.today;
+  if (days === 1) return strings.yesterday;
+  const year = new Date(ts).getFullYear() === new Date(now).getFullYear();
+  return new Intl.DateTimeFormat(language(), {
+    weekday: "long",
+    day: "numeric",
+    month: "long",
+    ...(year ? {} : { year: "numeric" }),
+  }).format(ts);
+}
+
+export const clock = (ts: number): string =>
+  new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit" }).format(ts);
+
+export const fullTime = (ts: number): string =>
+  new Intl.DateTimeFormat(language(), { dateStyle: "full", timeStyle: "short" }).format(ts);
+
+/** The beginning of a message, for one line. */
+export const excerptOf = ({ text }: Entry): string => text.slice(0, EXCERPT_CHARACTERS);
+
+export function sizeName(bytes: number): string {
+  const [value, unit] = bytes < MIB ? [bytes / KIB, "KiB"] : [bytes / MIB, "MiB"];
+  const shown = new Intl.NumberFormat(language(), { maximumFractionDigits: 1 }).format(value);
+  return `${shown} ${unit}`;
+}

@@ -1,0 +1,107 @@
+/** Before anything can be read: make a vault, or unlock the one that is here. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import { Vault, VaultDamaged, VaultError, WrongPassphrase } from "../client/vault.ts";
+import { VAULT } from "./app.tsx";
+import { Field, Problem } from "./parts.tsx";
+import { type Strings, useStrings } from "./strings.ts";
+import { holdVault } from "./tabs.ts";
+
+const LEAST_CHARACTERS = 8;
+
+interface GateProps {
+  readonly isNew: boolean;
+  readonly isInvited: boolean;
+  readonly onOpen: (vault: Vault, letGo: () => void) => void;
+  readonly onForget: () => void;
+}
+
+export function Gate({ isNew, isInvited, onOpen, onForget }: GateProps): JSX.Element {
+  const strings = useStrings();
+  const [passphrase, setPassphrase] = useState("");
+  const [again, setAgain] = useState("");
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
+
+  const go = async (event: Event) => {
+    event.preventDefault();
+    const unfit = isNew ? unfitness(passphrase, again, strings) : "";
+    setProblem(unfit);
+    if (unfit !== "" || isBusy) return;
+    setBusy(true);
+    await painted();
+    setProblem(await tryOpen(isNew, passphrase, strings, onOpen));
+    setBusy(false);
+  };
+
+  return (
+    <main class="card">
+      <h1>{isNew ? strings.createTitle : strings.unlockTitle}</h1>
+      {isInvited && <p class="note">{strings.invited}</p>}
+      <p>{isNew ? strings.createWhy : strings.unlockWhy}</p>
+      {isNew && <p class="warning">{strings.createWarning}</p>}
+      <form onSubmit={go}>
+        <Field
+          label={strings.passphrase}
+          isSecret
+          autocomplete={isNew ? "new-password" : "current-password"}
+          value={passphrase}
+          onValue={setPassphrase}
+          isFirst
+        />
+        {isNew && (
+          <Field
+            label={strings.passphraseAgain}
+            isSecret
+            autocomplete="new-password"
+            value={again}
+            onValue={setAgain}
+          />
+        )}
+        <Problem text={problem} />
+        <div class="row">
+          <button type="submit" class="main" disabled={isBusy}>
+            {isBusy ? strings.working : isNew ? strings.create : strings.unlock}
+          </button>
+          {!isNew && (
+            <button type="button" class="quiet" onClick={onForget}>
+              {strings.forget}
+            </button>
+          )}
+        </div>
+      </form>
+    </main>
+  );
+}
+
+function unfitness(passphrase: string, again: string, strings: Strings): string {
+  if ([...passphrase].length < LEAST_CHARACTERS) return strings.passphraseShort(LEAST_CHARACTERS);
+  return passphrase === again ? "" : strings.passphraseDiffers;
+}
+
+/** Stretching a passphrase blocks the page for a moment: let "One moment" be seen first. */
+const painted = () =>
+  new Promise<void>((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
+/** What is wrong; "" once the vault is open. */
+async function tryOpen(
+  isNew: boolean,
+  passphrase: string,
+  strings: Strings,
+  onOpen: GateProps["onOpen"],
+): Promise<string> {
+  const letGo = await holdVault();
+  if (letGo === undefined) return strings.elsewhere;
+  try {
+    onOpen(await (isNew ? Vault.create : Vault.open)(VAULT, passphrase), letGo);
+    return "";
+  } catch (error) {
+    letGo();
+    if (error instanceof WrongPassphrase) return strings.wrongPassphrase;
+    if (error instanceof VaultDamaged) return strings.vaultDamaged;
+    if (error instanceof VaultError) return error.message;
+    throw error;
+  }
+}

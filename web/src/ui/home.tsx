@@ -1,0 +1,94 @@
+/** The open page: the rooms beside the one that is read; on a phone one at a time. */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+
+import type { Client } from "../client/client.ts";
+import { Chat } from "./chat.tsx";
+import { useBack, useClient, useWaking } from "./hooks.ts";
+import { Join } from "./join.tsx";
+import { Rooms } from "./rooms.tsx";
+import { useStrings } from "./strings.ts";
+import { Waiting } from "./waiting.tsx";
+
+interface HomeProps {
+  readonly client: Client;
+  readonly invitation: string;
+  readonly onInvited: (invitation: string) => void;
+  readonly onLock: () => void;
+  readonly onForget: () => void;
+}
+
+/** "" (the list of rooms), "join", or a room's id in hex. */
+type Place = string;
+const JOIN: Place = "join";
+
+export function Home(props: HomeProps): JSX.Element {
+  const { client } = props;
+  const [place, setPlace] = useState<Place>("");
+  useClient(client);
+  useWaking(client);
+  useBack(() => setPlace(placeOf(history.state)));
+  const go = (to: Place) => {
+    // Going back in the browser comes back to the list, and no address says where one was.
+    if (to !== place) history.pushState({ place: to }, "");
+    setPlace(to);
+  };
+  useEffect(() => {
+    if (props.invitation !== "") setPlace(JOIN);
+  }, [props.invitation]);
+  return (
+    <div class={place === "" ? "home" : "home inside"}>
+      <Rooms
+        client={client}
+        place={place}
+        onChoose={go}
+        onJoin={() => go(JOIN)}
+        onLock={props.onLock}
+        onForget={props.onForget}
+      />
+      <Inside {...props} place={place} onGo={go} />
+    </div>
+  );
+}
+
+const placeOf = (state: unknown): Place =>
+  typeof state === "object" && state !== null && "place" in state ? String(state.place) : "";
+
+interface InsideProps extends HomeProps {
+  readonly place: Place;
+  readonly onGo: (to: Place) => void;
+}
+
+function Inside({ client, place, invitation, onInvited, onGo }: InsideProps): JSX.Element {
+  const strings = useStrings();
+  const back = () => onGo("");
+  if (place === JOIN) {
+    const joined = (room: string) => {
+      onInvited("");
+      onGo(room);
+    };
+    const away = () => {
+      onInvited(""); // else no other link could be pasted
+      back();
+    };
+    return (
+      <Join
+        key={invitation}
+        client={client}
+        invitation={invitation}
+        onJoined={joined}
+        onBack={away}
+      />
+    );
+  }
+  const room = client.room(place);
+  if (room !== undefined) return <Chat key={place} client={client} room={room} onBack={back} />;
+  const join = client.pendingJoins().find((one) => one.room === place);
+  if (join !== undefined) return <Waiting client={client} join={join} onBack={back} />;
+  return (
+    <main class="empty">
+      <p>{strings.chooseRoom}</p>
+    </main>
+  );
+}

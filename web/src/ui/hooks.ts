@@ -1,0 +1,101 @@
+/** What the views follow: the client, a room's history, the browser's own state. */
+
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+
+import type { Client } from "../client/client.ts";
+import type { Entry } from "../client/entries.ts";
+import type { Room } from "../client/room.ts";
+
+/** Draw this component anew after every change of the client. */
+export function useClient(client: Client): void {
+  const [, redraw] = useReducer<number, void>((count) => count + 1, 0);
+  useEffect(() => {
+    const stop = client.subscribe(() => redraw());
+    redraw(); // for what changed between drawing and subscribing
+    return stop;
+  }, [client]);
+}
+
+interface History {
+  readonly room: string;
+  readonly entries: readonly Entry[];
+}
+
+/** The newest `limit` entries of a room, oldest first; undefined until they have been read. */
+export function useHistory(room: Room, limit: number): readonly Entry[] | undefined {
+  const [history, setHistory] = useState<History>();
+  const { lastSeq } = room;
+  useEffect(() => {
+    let stale = false;
+    const read = async () => {
+      try {
+        const entries = await room.history(undefined, limit);
+        if (!stale) setHistory({ room: room.id, entries });
+      } catch (error) {
+        if (!stale) throw error; // stale: the vault was locked meanwhile
+      }
+    };
+    void read();
+    return () => {
+      stale = true;
+    };
+  }, [room, limit, lastSeq]);
+  return history?.room === room.id ? history.entries : undefined;
+}
+
+/** Calls `back` when the person goes back in the browser. */
+export function useBack(back: () => void): void {
+  const latest = useRef(back);
+  latest.current = back;
+  useEffect(() => {
+    const heard = () => latest.current();
+    addEventListener("popstate", heard);
+    return () => removeEventListener("popstate", heard);
+  }, []);
+}
+
+/** Calls `close` on Escape. */
+export function useEscape(close: () => void): void {
+  const latest = useRef(close);
+  latest.current = close;
+  useEffect(() => {
+    const heard = (event: KeyboardEvent) => {
+      if (event.key === "Escape") latest.current();
+    };
+    addEventListener("keydown", heard);
+    return () => removeEventListener("keydown", heard);
+  }, []);
+}
+
+/** The network is back, or the tab is looked at again: try the relays at once. */
+export function useWaking(client: Client): void {
+  useEffect(() => {
+    const wake = () => {
+      if (document.visibilityState === "visible") client.retryNow();
+    };
+    addEventListener("online", wake);
+    document.addEventListener("visibilitychange", wake);
+    return () => {
+      removeEventListener("online", wake);
+      document.removeEventListener("visibilitychange", wake);
+    };
+  }, [client]);
+}
+
+/** The latest failure that nobody handled, for a banner. */
+export function useTrouble(): [trouble: string, dismiss: () => void] {
+  const [trouble, setTrouble] = useState("");
+  useEffect(() => {
+    const failed = ({ reason }: PromiseRejectionEvent) => setTrouble(sentenceOf(reason));
+    const threw = ({ error }: ErrorEvent) => setTrouble(sentenceOf(error));
+    addEventListener("unhandledrejection", failed);
+    addEventListener("error", threw);
+    return () => {
+      removeEventListener("unhandledrejection", failed);
+      removeEventListener("error", threw);
+    };
+  }, []);
+  return [trouble, () => setTrouble("")];
+}
+
+const sentenceOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

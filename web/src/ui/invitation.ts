@@ -1,0 +1,13 @@
+/** The invite that the page was opened with. */
+
+import { SCHEME } from "../e2e/invites.ts";
+
+/**
+ * The invite behind the `#`, or "". It is a secret, so it leaves the address bar, and the entry of
+ * the browser's history, before anything else happens.
+ */
+export function takeInvitation(location: Location, history: History): string {
+  const fragment = location.hash.slice(1);
+  if (fragment !== "") history.replaceState(null, "", location.pathname + location.search);
+  return fragment.startsWith(SCHEME) ? fragment : "";
+}

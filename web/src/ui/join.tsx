@@ -1,0 +1,94 @@
+/** Join a room by a link: the one the page was opened with, or one that is pasted. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import type { Client } from "../client/client.ts";
+import { LinkInvalid, parseLink } from "../e2e/invites.ts";
+import { JoinRejected } from "../e2e/joining.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { Field, Problem } from "./parts.tsx";
+import { type Strings, useStrings } from "./strings.ts";
+
+interface JoinProps {
+  readonly client: Client;
+  readonly invitation: string;
+  readonly onJoined: (room: string) => void;
+  readonly onBack: () => void;
+}
+
+export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.Element {
+  const strings = useStrings();
+  const [link, setLink] = useState(invitation);
+  const [name, setName] = useState(client.allRooms().at(-1)?.saved.myName ?? "");
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
+
+  const go = async (event: Event) => {
+    event.preventDefault();
+    const unfit = unfitness(link, name, strings);
+    setProblem(unfit);
+    if (unfit !== "" || isBusy) return;
+    setBusy(true);
+    try {
+      onJoined(await client.join(link, name));
+    } catch (error) {
+      setProblem(reasonOf(error, strings));
+      setBusy(false);
+    }
+  };
+
+  return (
+    <main class="pane">
+      <div class="card">
+        <h1>{strings.joinTitle}</h1>
+        {invitation && <p>{strings.joinInvited}</p>}
+        <form onSubmit={go}>
+          {!invitation && (
+            <Field
+              label={strings.inviteLink}
+              hint={strings.inviteHint}
+              value={link}
+              onValue={setLink}
+              isFirst
+            />
+          )}
+          <Field
+            label={strings.yourName}
+            value={name}
+            onValue={setName}
+            autocomplete="nickname"
+            isFirst={invitation !== ""}
+          />
+          <Problem text={problem} />
+          <div class="row">
+            <button type="submit" class="main" disabled={isBusy}>
+              {isBusy ? strings.working : strings.joinGo}
+            </button>
+            <button type="button" onClick={onBack}>
+              {strings.back}
+            </button>
+          </div>
+        </form>
+      </div>
+    </main>
+  );
+}
+
+function unfitness(link: string, name: string, strings: Strings): string {
+  if (name.trim() === "") return strings.nameMissing;
+  try {
+    parseLink(link);
+    return "";
+  } catch (error) {
+    if (error instanceof LinkInvalid) return strings.badLink;
+    throw error;
+  }
+}
+
+function reasonOf(error: unknown, strings: Strings): string {
+  if (error instanceof LinkLost) return strings.relayAway;
+  const isRefusal = error instanceof RelayRefused || error instanceof JoinRejected;
+  if (isRefusal) return strings.joinRefused(error.message);
+  throw error;
+}

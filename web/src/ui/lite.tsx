@@ -1,0 +1,100 @@
+/** A message's text as elements: from the tree alone, never from a string of markup. */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+
+import { type Block, type Document, type Inline, type Line, parse } from "../e2e/lite/index.ts";
+import { useStrings } from "./strings.ts";
+
+/** Longer texts are cut until their reader asks for all: a page must stay quick to draw. */
+const FOLDED_CHARACTERS = 4000;
+const SCHEMES = new Set(["http:", "https:", "mailto:"]);
+
+export function Lite({ text, isMarkdown }: { text: string; isMarkdown: boolean }): JSX.Element {
+  const strings = useStrings();
+  const [unfolded, setUnfolded] = useState(false);
+  const isFolded = text.length > FOLDED_CHARACTERS && !unfolded;
+  const shown = isFolded ? `${text.slice(0, FOLDED_CHARACTERS)}…` : text;
+  const document = useMemo(() => (isMarkdown ? parse(shown) : undefined), [shown, isMarkdown]);
+  return (
+    <div class="lite" dir="auto">
+      {document ? blocks(document) : <p class="plain">{shown}</p>}
+      {isFolded && (
+        <button type="button" class="quiet" onClick={() => setUnfolded(true)}>
+          {strings.showAll}
+        </button>
+      )}
+    </div>
+  );
+}
+
+const blocks = (document: Document): ComponentChildren => document.map(block);
+
+function block(one: Block): ComponentChildren {
+  switch (one.type) {
+    case "paragraph":
+      return <p>{lines(one.lines)}</p>;
+    case "code_block":
+      return (
+        <pre>
+          <code>{one.text}</code>
+        </pre>
+      );
+    case "quote":
+      return <blockquote>{blocks(one.blocks)}</blockquote>;
+    case "bullet_list":
+      return <ul>{one.items.map(item)}</ul>;
+    case "numbered_list":
+      return <ol start={one.start}>{one.items.map(item)}</ol>;
+  }
+}
+
+const item = (document: Document): ComponentChildren => <li>{blocks(document)}</li>;
+
+const lines = (all: readonly Line[]): ComponentChildren =>
+  all.flatMap((line, index) => (index === 0 ? [inline(line)] : [<br />, inline(line)]));
+
+const inline = (line: Line): ComponentChildren => line.map(piece);
+
+function piece(one: Inline): ComponentChildren {
+  switch (one.type) {
+    case "text":
+      return one.text;
+    case "code":
+      return <code>{one.text}</code>;
+    case "bold":
+      return <strong>{inline(one.children)}</strong>;
+    case "italic":
+      return <em>{inline(one.children)}</em>;
+    case "strike":
+      return <s>{inline(one.children)}</s>;
+    case "mention":
+      return <span class="mention">@{one.name}</span>;
+    case "link":
+      return <Address url={one.url} label={one.children} />;
+  }
+}
+
+/** A link says where it leads: in words of its own it could say anything. */
+function Address({ url, label }: { url: string; label: Line }): JSX.Element {
+  const strings = useStrings();
+  const [first, ...rest] = label;
+  const isBare = first?.type === "text" && rest.length === 0 && first.text === url;
+  if (!isSafe(url)) return <span>{inline(label)}</span>;
+  return (
+    <>
+      <a href={url} target="_blank" rel="noopener noreferrer" title={strings.leadsTo(url)}>
+        {inline(label)}
+      </a>
+      {!isBare && <span class="address"> ({url})</span>}
+    </>
+  );
+}
+
+function isSafe(url: string): boolean {
+  try {
+    return SCHEMES.has(new URL(url).protocol);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,215 @@
+/** One entry of the history, as it is drawn. */
+
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+
+import type { Entry } from "../client/entries.ts";
+import type { Room, Waiting } from "../client/room.ts";
+import { fromHex } from "../protocol/bytes.ts";
+import { isOwner } from "../protocol/room.ts";
+import { clock, excerptOf, fullTime, sizeName } from "./format.ts";
+import { Lite } from "./lite.tsx";
+import { Kind } from "./members.tsx";
+import { authorOf, type People } from "./people.ts";
+import { useStrings } from "./strings.ts";
+import type { LineProps } from "./timeline.tsx";
+
+const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"] as const;
+
+type MessageProps = LineProps & { readonly isNext: boolean };
+
+export function Message(props: MessageProps): JSX.Element {
+  const { entry, room, isNext, replied, people } = props;
+  const strings = useStrings();
+  const isMine = entry.mid === room.me;
+  return (
+    <li class={`message${isMine ? " mine" : ""}${isNext ? " next" : ""}`}>
+      {!isNext && <Heading entry={entry} room={room} people={people} />}
+      <div class="bubble">
+        {entry.replyTo && <Quote replied={replied} people={people} />}
+        <Words entry={entry} />
+        <p class="stamp">
+          {entry.edited && <span>{strings.edited} · </span>}
+          <time dateTime={new Date(entry.ts).toISOString()} title={fullTime(entry.ts)}>
+            {clock(entry.ts)}
+          </time>
+        </p>
+        {room.mayPost && isChangeable(entry) && <Actions {...props} />}
+      </div>
+      <Reactions entry={entry} room={room} people={people} />
+    </li>
+  );
+}
+
+const isChangeable = ({ kind }: Entry) => kind === "text" || kind === "file";
+
+function Heading({ entry, room, people }: ChangeProps & { room: Room }) {
+  const strings = useStrings();
+  return (
+    <p class="heading">
+      <bdi class="name">{entry.mid === room.me ? strings.you : authorOf(entry, people)}</bdi>{" "}
+      <Kind member={room.state.members.get(entry.mid)} />
+      {entry.via && <span class="mark">{strings.via(entry.via)}</span>}
+    </p>
+  );
+}
+
+function Words({ entry }: { entry: Entry }): JSX.Element {
+  const strings = useStrings();
+  switch (entry.kind) {
+    case "text":
+      return <Lite text={entry.text} isMarkdown={entry.isMarkdown} />;
+    case "file":
+      return (
+        <div class="lite">
+          <p>{strings.file(entry.file?.name ?? "", sizeName(entry.file?.size ?? 0))}</p>
+          {entry.text && <p class="plain">{entry.text}</p>}
+        </div>
+      );
+    case "redacted":
+      return <p class="gone">{entry.text ? strings.redactedWhy(entry.text) : strings.redacted}</p>;
+    case "unreadable":
+      return <p class="gone">{strings.unreadable(entry.text)}</p>;
+    default:
+      return <p class="gone">{strings.unknownKind(entry.text)}</p>;
+  }
+}
+
+function Quote({ replied, people }: { replied: Entry | undefined; people: People }): JSX.Element {
+  const strings = useStrings();
+  if (replied === undefined) return <blockquote class="quoted">{strings.replyGone}</blockquote>;
+  return (
+    <blockquote class="quoted">
+      <strong>{authorOf(replied, people)}</strong>
+      <span class="excerpt">{excerptOf(replied)}</span>
+    </blockquote>
+  );
+}
+
+function Reactions({ entry, room, people }: Omit<LineProps, "replied" | "onDraft">) {
+  const strings = useStrings();
+  const all = Object.entries(entry.reactions);
+  if (all.length === 0) return null;
+  return (
+    <p class="reactions">
+      {all.map(([emoji, mids]) => (
+        <button
+          key={emoji}
+          type="button"
+          disabled={!room.mayPost}
+          aria-pressed={mids.includes(room.me)}
+          aria-label={strings.reactions(
+            emoji,
+            mids.length,
+            mids.map((mid) => people(mid)).join(", "),
+          )}
+          title={mids.map((mid) => people(mid)).join(", ")}
+          onClick={() => react(room, entry, emoji)}
+        >
+          <span class="emoji">{emoji}</span> {mids.length}
+        </button>
+      ))}
+    </p>
+  );
+}
+
+/** Puts a reaction there, or takes one's own away. */
+function react(room: Room, entry: Entry, emoji: string): void {
+  const removed = entry.reactions[emoji]?.includes(room.me) ?? false;
+  void room.send({ type: "reaction", target: fromHex(entry.eventId), emoji, removed });
+}
+
+/** A menu at the lower edge would be cut off. */
+function showWhole({ currentTarget }: { currentTarget: HTMLDetailsElement }): void {
+  if (currentTarget.open) currentTarget.lastElementChild?.scrollIntoView({ block: "nearest" });
+}
+
+function Actions({ entry, room, onDraft }: MessageProps): JSX.Element {
+  const strings = useStrings();
+  const menu = useRef<HTMLDetailsElement>(null);
+  const isMine = entry.mid === room.me;
+  const me = room.state.members.get(room.me);
+  const then = (act: () => void) => () => {
+    menu.current?.removeAttribute("open");
+    act();
+  };
+  const remove = () =>
+    void room.send({ type: "redact", target: fromHex(entry.eventId), reason: "" });
+  return (
+    // Of one name, only one menu is open at a time.
+    <details ref={menu} class="actions" name="actions" onToggle={showWhole}>
+      <summary aria-label={strings.actions}>
+        <span aria-hidden="true">⋯</span>
+      </summary>
+      <div class="menu">
+        <p>
+          {EMOJI.map((emoji) => (
+            <button
+              key={emoji}
+              type="button"
+              class="emoji"
+              aria-label={strings.react(emoji)}
+              onClick={then(() => react(room, entry, emoji))}
+            >
+              {emoji}
+            </button>
+          ))}
+        </p>
+        <button type="button" onClick={then(() => onDraft({ reply: entry }))}>
+          {strings.reply}
+        </button>
+        {isMine && entry.kind === "text" && (
+          <button type="button" onClick={then(() => onDraft({ edit: entry }))}>
+            {strings.edit}
+          </button>
+        )}
+        {(isMine || (me !== undefined && isOwner(me))) && (
+          <button type="button" onClick={then(remove)}>
+            {strings.remove}
+          </button>
+        )}
+      </div>
+    </details>
+  );
+}
+
+/** What is in the outbox: on its way, or refused. */
+export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Element {
+  const strings = useStrings();
+  const words = "text" in item.content ? item.content.text : "";
+  const retry = async () => {
+    await room.discard(item.id);
+    await room.send(item.content);
+  };
+  return (
+    <li class="message mine pending">
+      <div class="bubble">
+        <Lite text={words} isMarkdown />
+        <p class="stamp">{item.failed ? strings.notSent(item.failed) : strings.sending}</p>
+        {item.failed && (
+          <p class="row">
+            <button type="button" onClick={() => void retry()}>
+              {strings.retry}
+            </button>
+            <button type="button" onClick={() => void room.discard(item.id)}>
+              {strings.discard}
+            </button>
+          </p>
+        )}
+      </div>
+    </li>
+  );
+}
+
+interface ChangeProps {
+  readonly entry: Entry;
+  readonly people: People;
+}
+
+/** A change of the room itself, between the messages. */
+export function Change({ entry, people }: ChangeProps): JSX.Element {
+  const strings = useStrings();
+  const who = authorOf(entry, people);
+  const known = (strings.changes as Record<string, (who: string) => string>)[entry.text];
+  return <li class="change">{known?.(who) || strings.somethingChanged(who)}</li>;
+}

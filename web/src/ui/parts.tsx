@@ -1,0 +1,49 @@
+/** Small pieces that several views share. */
+
+import type { JSX } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+
+interface FieldProps {
+  readonly label: string;
+  readonly value: string;
+  readonly onValue: (value: string) => void;
+  readonly isSecret?: boolean;
+  readonly autocomplete?: "off" | "nickname" | "new-password" | "current-password";
+  readonly hint?: string;
+  /** It has the focus when the view appears. */
+  readonly isFirst?: boolean;
+}
+
+export function Field(props: FieldProps): JSX.Element {
+  const id = useId();
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (props.isFirst) input.current?.focus();
+  }, [props.isFirst]);
+  return (
+    <div class="field">
+      <label for={id}>{props.label}</label>
+      <input
+        ref={input}
+        id={id}
+        {...(props.isSecret ? { type: "password" } : { type: "text" })}
+        autocomplete={props.autocomplete ?? "off"}
+        aria-describedby={props.hint && `${id}-hint`}
+        value={props.value}
+        onInput={(event) => props.onValue(event.currentTarget.value)}
+      />
+      {props.hint && (
+        <p id={`${id}-hint`} class="hint">
+          {props.hint}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** A sentence that a screen reader says as soon as it is there. */
+export const Problem = ({ text }: { text: string }): JSX.Element => (
+  <p class="problem" role="alert">
+    {text}
+  </p>
+);

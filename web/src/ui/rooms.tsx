@@ -1,0 +1,120 @@
+/** The list of rooms, and what concerns this browser as a whole. */
+
+import type { JSX } from "preact";
+
+import type { Client, JoinInfo } from "../client/client.ts";
+import type { Entry } from "../client/entries.ts";
+import type { Room } from "../client/room.ts";
+import { clock, excerptOf } from "./format.ts";
+import { useHistory } from "./hooks.ts";
+import { authorOf, peopleOf } from "./people.ts";
+import { useStrings } from "./strings.ts";
+
+const LOOK_BACK = 30;
+
+interface RoomsProps {
+  readonly client: Client;
+  readonly place: string;
+  readonly onChoose: (room: string) => void;
+  readonly onJoin: () => void;
+  readonly onLock: () => void;
+  readonly onForget: () => void;
+}
+
+export function Rooms(props: RoomsProps): JSX.Element {
+  const strings = useStrings();
+  const rooms = props.client.allRooms();
+  const joins = props.client.pendingJoins();
+  return (
+    <nav class="rooms" aria-label={strings.rooms}>
+      <header>
+        <h1>{strings.rooms}</h1>
+        <button type="button" class="main small" onClick={props.onJoin}>
+          {strings.join}
+        </button>
+      </header>
+      {rooms.length + joins.length === 0 && <p class="hint">{strings.noRooms}</p>}
+      <ul>
+        {rooms.map((room) => (
+          <RoomRow key={room.id} room={room} {...props} />
+        ))}
+        {joins.map((join) => (
+          <JoinRow key={join.room} join={join} {...props} />
+        ))}
+      </ul>
+      <footer>
+        <button type="button" onClick={props.onLock}>
+          {strings.lockNow}
+        </button>
+        <button type="button" class="quiet" onClick={props.onForget}>
+          {strings.forget}
+        </button>
+        <a class="quiet" href="./about" target="_blank" rel="noopener">
+          {strings.about}
+        </a>
+      </footer>
+    </nav>
+  );
+}
+
+interface RowProps {
+  readonly place: string;
+  readonly onChoose: (room: string) => void;
+}
+
+function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Element {
+  const strings = useStrings();
+  const entries = useHistory(room, LOOK_BACK) ?? [];
+  const people = peopleOf(room, strings);
+  const last = entries.findLast(isWords);
+  const unread = room.id === place ? 0 : unreadOf(room, entries);
+  const count = unread < LOOK_BACK ? String(unread) : `${LOOK_BACK}+`;
+  return (
+    <li>
+      <button
+        type="button"
+        class="room"
+        aria-current={room.id === place}
+        onClick={() => onChoose(room.id)}
+      >
+        <span class="name">{room.name}</span>
+        {last && <time>{clock(last.ts)}</time>}
+        <span class="preview">
+          {last &&
+            `${last.mid === room.me ? strings.you : authorOf(last, people)}: ${excerptOf(last)}`}
+        </span>
+        {unread > 0 && (
+          <span class="count">
+            <span aria-hidden="true">{count}</span>
+            <span class="unseen">{strings.unread(count)}</span>
+          </span>
+        )}
+      </button>
+    </li>
+  );
+}
+
+function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.Element {
+  const strings = useStrings();
+  return (
+    <li>
+      <button
+        type="button"
+        class="room"
+        aria-current={join.room === place}
+        onClick={() => onChoose(join.room)}
+      >
+        <span class="name">{join.room.slice(0, 8)}</span>
+        <span class="preview">
+          {join.state === "failed" ? strings.joinFailed : strings.pending}
+        </span>
+      </button>
+    </li>
+  );
+}
+
+const isWords = ({ kind }: Entry) => kind === "text" || kind === "file";
+
+const unreadOf = (room: Room, entries: readonly Entry[]): number =>
+  entries.filter((one) => isWords(one) && one.seq > room.saved.readUpTo && one.mid !== room.me)
+    .length;

@@ -1,0 +1,171 @@
+/** A room's messages, day by day, with what is not sent yet at their end. */
+
+import type { JSX, RefObject } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+import type { Entry } from "../client/entries.ts";
+import type { Room } from "../client/room.ts";
+import type { Draft } from "./composer.tsx";
+import { dayName, sameDay } from "./format.ts";
+import { Change, Message, Pending } from "./message.tsx";
+import { authorOf, type People } from "./people.ts";
+import { type Strings, useStrings } from "./strings.ts";
+
+/** So near to its end a reader follows what is said. */
+const NEAR_PX = 80;
+/** Messages of one member so close together share a heading. */
+const TOGETHER_MS = 5 * 60 * 1000;
+const SPOKEN_CHARACTERS = 300;
+
+export interface TimelineProps {
+  readonly room: Room;
+  readonly people: People;
+  /** Oldest first; undefined until they have been read. */
+  readonly entries: readonly Entry[] | undefined;
+  readonly hasEarlier: boolean;
+  readonly onEarlier: () => void;
+  readonly onDraft: (draft: Draft) => void;
+}
+
+export function Timeline(props: TimelineProps): JSX.Element {
+  const strings = useStrings();
+  const { room, entries = [], people, hasEarlier, onEarlier, onDraft } = props;
+  const waiting = room.waiting().filter(({ content, failed }) => {
+    return content.type === "text" || failed !== "";
+  });
+  const box = useRef<HTMLElement>(null);
+  useScrolling(box, entries, waiting.length, hasEarlier ? onEarlier : undefined);
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll it */}
+      <section ref={box} class="timeline" aria-label={strings.messages} tabIndex={0}>
+        {hasEarlier ? (
+          <button type="button" class="quiet" onClick={onEarlier}>
+            {strings.earlier}
+          </button>
+        ) : (
+          props.entries && <p class="hint">{strings.beginning}</p>
+        )}
+        <ol>
+          {entries.map((entry, index) => (
+            <Line
+              key={entry.eventId}
+              entry={entry}
+              before={entries[index - 1]}
+              room={room}
+              people={people}
+              replied={entries.find(({ eventId }) => eventId === entry.replyTo)}
+              onDraft={onDraft}
+            />
+          ))}
+          {waiting.map((item) => (
+            <Pending key={item.id} item={item} room={room} />
+          ))}
+        </ol>
+      </section>
+      <Spoken room={room} people={people} entries={entries} />
+    </>
+  );
+}
+
+export interface LineProps {
+  readonly entry: Entry;
+  readonly room: Room;
+  readonly people: People;
+  /** The message that it answers, if it is at hand. */
+  readonly replied: Entry | undefined;
+  readonly onDraft: (draft: Draft) => void;
+}
+
+function Line({ before, ...props }: LineProps & { before: Entry | undefined }): JSX.Element {
+  const strings = useStrings();
+  const { entry } = props;
+  const isNewDay = entry.ts > 0 && !(before && sameDay(before.ts, entry.ts));
+  return (
+    <>
+      {isNewDay && (
+        <li class="day">
+          <span>{dayName(entry.ts, Date.now(), strings)}</span>
+        </li>
+      )}
+      {entry.kind === "change" ? (
+        <Change entry={entry} people={props.people} />
+      ) : (
+        <Message {...props} isNext={!isNewDay && isNext(entry, before)} />
+      )}
+    </>
+  );
+}
+
+/** Whether it goes on where the message before it ended: same member, a moment later. */
+const isNext = (entry: Entry, before: Entry | undefined): boolean =>
+  before !== undefined &&
+  before.kind !== "change" &&
+  before.mid === entry.mid &&
+  Math.abs(entry.ts - before.ts) < TOGETHER_MS;
+
+/** Stays at the end while one reads there, and in place when earlier messages come in above. */
+function useScrolling(
+  box: RefObject<HTMLElement | null>,
+  entries: readonly Entry[],
+  waiting: number,
+  onEarlier: (() => void) | undefined,
+): void {
+  const seen = useRef({ height: 0, first: -1, atEnd: true });
+  const earlier = useRef(onEarlier);
+  earlier.current = onEarlier;
+  useLayoutEffect(() => {
+    const { current } = box;
+    if (current === null) return;
+    const first = entries[0]?.seq ?? -1;
+    if (seen.current.atEnd) current.scrollTop = current.scrollHeight;
+    else if (first < seen.current.first) {
+      current.scrollTop += current.scrollHeight - seen.current.height;
+    }
+    seen.current = { ...seen.current, height: current.scrollHeight, first };
+  }, [box, entries, waiting]);
+  useEffect(() => {
+    const { current } = box;
+    if (current === null) return undefined;
+    const scrolled = () => {
+      const below = current.scrollHeight - current.scrollTop - current.clientHeight;
+      seen.current.atEnd = below < NEAR_PX;
+      if (current.scrollTop === 0 && !seen.current.atEnd) earlier.current?.();
+    };
+    const resized = new ResizeObserver(() => {
+      if (seen.current.atEnd) current.scrollTop = current.scrollHeight;
+    });
+    current.addEventListener("scroll", scrolled, { passive: true });
+    resized.observe(current);
+    return () => {
+      current.removeEventListener("scroll", scrolled);
+      resized.disconnect();
+    };
+  }, [box]);
+}
+
+interface SpokenProps extends Pick<LineProps, "room" | "people"> {
+  readonly entries: readonly Entry[];
+}
+
+/** The newest message of somebody else, said by screen readers; what was there before is not. */
+function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
+  const strings = useStrings();
+  const from = useRef<number>(undefined);
+  const [said, setSaid] = useState("");
+  const last = entries.findLast(({ kind }) => kind === "text");
+  useEffect(() => {
+    if (last === undefined) return;
+    const isNew = from.current !== undefined && last.seq > from.current;
+    from.current = last.seq;
+    if (isNew && last.mid !== room.me) setSaid(spoken(last, people, strings));
+  }, [last?.seq]);
+  return (
+    <p class="unseen" aria-live="polite">
+      {said}
+    </p>
+  );
+}
+
+const spoken = (entry: Entry, people: People, strings: Strings): string =>
+  strings.newFrom(authorOf(entry, people), entry.text.slice(0, SPOKEN_CHARACTERS));

@@ -1,0 +1,150 @@
+/** A real relay that serves the page, Ana at her terminal, and a real Chromium. */
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+
+const ROOT = new URL("../../../", import.meta.url).pathname;
+const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
+const CHROMIUM = "/usr/bin/chromium";
+const PATIENCE_MS = 30_000;
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** What is missing for a test in a browser; "" if nothing is. */
+export function missing(): string {
+  if (!existsSync(PYTHON)) return "there is no .venv: run `make setup`";
+  if (!existsSync(CHROMIUM)) return "there is no chromium: apt-get install chromium";
+  return existsSync(join(ROOT, "web/dist/index.html"))
+    ? ""
+    : "the page is not built: run `make web-build`";
+}
+
+/** A relay of its own folder and port. */
+export class Relay {
+  private process: ChildProcess | undefined;
+  private serving: ChildProcess | undefined;
+
+  private constructor(
+    readonly folder: string,
+    public url: string,
+  ) {}
+
+  static async start(): Promise<Relay> {
+    const relay = new Relay(mkdtempSync(join(tmpdir(), "ofc-page-")), "ws://127.0.0.1:0");
+    await relay.back();
+    return relay;
+  }
+
+  /** It begins, at the port that it had if it had one. */
+  async back(): Promise<void> {
+    const config = join(this.folder, "config.toml");
+    const { port } = new URL(this.url);
+    writeFileSync(config, `[relay]\nport = ${port}\ndata_dir = "${this.folder}/var"\n`);
+    this.process = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
+    this.url = await addressOf(this.process);
+  }
+
+  /** It is gone from one moment to the next. */
+  async away(): Promise<void> {
+    const ended = new Promise((resolve) => this.process?.on("exit", resolve));
+    this.process?.kill("SIGKILL");
+    await ended;
+  }
+
+  /** The address of the page. */
+  get page(): string {
+    return `${this.url.replace(/^ws/, "http")}/`;
+  }
+
+  /** Ana, who uses `ofc`; what she prints, a line each. */
+  ana(...words: string[]): Record<string, string>[] {
+    const printed = execFileSync(PYTHON, [...this.ofc, ...words], {
+      cwd: ROOT,
+      env: environment,
+      encoding: "utf-8",
+      timeout: PATIENCE_MS,
+    });
+    return printed
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+  }
+
+  /** Ana stays online, so that she lets in whom she invited. */
+  anaServes(): void {
+    this.serving = spawn(PYTHON, [...this.ofc, "serve"], { cwd: ROOT, env: environment });
+  }
+
+  stop(): void {
+    this.serving?.kill();
+    this.process?.kill();
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  private get ofc(): string[] {
+    return ["-m", "ofcd.ofc.cli", "--json", "--vault", join(this.folder, "ana.vault")];
+  }
+}
+
+const environment = { ...process.env, OFC_PASSPHRASE: "so geheim" };
+
+function addressOf(relay: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    relay.stdout?.on("data", (chunk) => {
+      said += chunk;
+      const found = /listens on (\S+)/.exec(said);
+      if (found) resolve(found[1] as string);
+    });
+    relay.on("exit", () => reject(new Error(`ofcd ended: ${said}`)));
+  });
+}
+
+export interface Look {
+  readonly viewport: { readonly width: number; readonly height: number };
+  readonly colorScheme: "light" | "dark";
+  readonly locale?: string;
+}
+
+export const DESKTOP: Look = { viewport: { width: 1280, height: 800 }, colorScheme: "light" };
+export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: "dark" };
+
+/** A browser with a profile of its own; close the context to end it. */
+export function openBrowser(folder: string, look: Look): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(mkdtempSync(join(folder, "profile-")), {
+    executablePath: CHROMIUM,
+    headless: true,
+    args: FLAGS,
+    locale: "en-GB",
+    ...look,
+  });
+}
+
+/** Everything the page complains about from now on: console errors, refused code, lost promises. */
+export function complaintsOf(page: Page): string[] {
+  const complaints: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") {
+      complaints.push(message.text());
+    }
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  return complaints;
+}
+
+/** Every address that the page asks for from now on. */
+export function requestsOf(page: Page): string[] {
+  const asked: string[] = [];
+  page.on("request", (request) => asked.push(request.url()));
+  return asked;
+}
