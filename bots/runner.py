@@ -160,10 +160,12 @@ async def _life(
     """One version of the bot, until there is another or it is to stop (None)."""
     _apply(bot, job.settings)
     grace, careful = job.settings.grace, job.careful
+    # Looked at before it starts: a change while it does is one.
+    seen = None if job.source is None else await trio.to_thread.run_sync(changed_at, job.source)
     async with open_engine(bot, client, metrics=metrics, grace=grace, careful=careful):
         up.set()
         get_log(bot.name).info("running", rooms=len(client.rooms))
-        return await _until_changed(job, stop)
+        return await _until_changed(job, seen, stop)
 
 
 def open_vault(settings: BotSettings) -> Vault:
@@ -205,13 +207,12 @@ async def _join(name: str, client: Client, link: str) -> None:
         log.info("joined a room")
 
 
-async def _until_changed(job: Job, stop: trio.Event) -> Bot | None:
-    """Wait for a new version of the bot's code that loads; None: it is to stop."""
+async def _until_changed(job: Job, seen: tuple[int, ...] | None, stop: trio.Event) -> Bot | None:
+    """Wait for a version of the bot's code other than `seen` that loads; None: it is to stop."""
     if job.source is None:
         await stop.wait()
         return None
     log = get_log(job.bot.name)
-    seen = await trio.to_thread.run_sync(changed_at, job.source)
     while True:
         with trio.move_on_after(LOOK_SECONDS):
             await stop.wait()
