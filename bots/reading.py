@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from bots.events import (
     Edit,
@@ -21,7 +21,7 @@ from bots.events import (
     Rotation,
 )
 from ofcd import client
-from ofcd.protocol.ids import EventId, MemberId
+from ofcd.protocol.ids import EventId, MemberId, RoomId
 
 __all__ = ["View", "member_of", "read"]
 
@@ -52,6 +52,52 @@ def member_of(room: client.Room, mid: MemberId) -> Member:
     return Member(mid, info.name, info.role, info.caps, info.fingerprint, info.is_me)
 
 
+class _Common(TypedDict):
+    """What every event for handlers has."""
+
+    room: RoomId
+    seq: int
+    id: EventId
+    sender: Member
+    ts: int
+
+
+class _Said(TypedDict):
+    """What a message and new words for one have in common."""
+
+    hops: int
+    text: str
+    format: str
+    reply_to: EventId | None
+    thread: EventId | None
+    mentions: tuple[MemberId, ...]
+    via: client.Via | None
+    to_me: bool
+
+
+def _common(event: client.LoggedEvent, view: View) -> _Common:
+    return {
+        "room": event.room,
+        "seq": event.seq,
+        "id": event.event_id,
+        "sender": view.member(event.mid),
+        "ts": event.ts,
+    }
+
+
+def _said(message: client.Message, view: View) -> _Said:
+    return {
+        "hops": message.hops,
+        "text": message.text,
+        "format": message.format,
+        "reply_to": message.reply_to,
+        "thread": message.thread,
+        "mentions": message.mentions,
+        "via": message.via,
+        "to_me": _is_to_me(message, view),
+    }
+
+
 @singledispatch
 def read(event: client.LoggedEvent, view: View) -> Event | None:
     """The event for handlers; None for what no handler can ask for."""
@@ -63,47 +109,17 @@ def _(event: client.MessageReceived, view: View) -> Event | None:
     message = event.message
     if message.unreadable or message.redacted_by is not None:
         return None
-    sender = view.member(event.mid)
-    common = {
-        "room": event.room,
-        "seq": event.seq,
-        "id": event.event_id,
-        "sender": sender,
-        "ts": event.ts,
-        "hops": message.hops,
-        "text": message.text,
-        "format": message.format,
-        "reply_to": message.reply_to,
-        "thread": message.thread,
-        "mentions": message.mentions,
-        "via": message.via,
-        "edited": message.edited,
-        "to_me": _is_to_me(message, view),
-    }
+    said = {**_common(event, view), **_said(message, view), "edited": message.edited}
     if message.file is not None:
-        return File(**common, info=message.file)  # type: ignore[arg-type]  # attrs checks no types
-    return Message(**common)  # type: ignore[arg-type]  # as above
+        return File(**said, info=message.file)  # type: ignore[arg-type]  # attrs checks no types
+    return Message(**said)  # type: ignore[arg-type]  # as above
 
 
 @read.register
 def _(event: client.MessageEdited, view: View) -> Event:
     message = event.message
     return Edit(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
-        hops=message.hops,
-        text=message.text,
-        format=message.format,
-        reply_to=message.reply_to,
-        thread=message.thread,
-        mentions=message.mentions,
-        via=message.via,
-        edited=True,
-        to_me=_is_to_me(message, view),
-        target=message.event_id,
+        **_common(event, view), **_said(message, view), edited=True, target=message.event_id
     )
 
 
@@ -116,11 +132,7 @@ def _is_to_me(message: client.Message, view: View) -> bool:
 @read.register
 def _(event: client.MessageReacted, view: View) -> Event:
     return Reaction(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         target=event.target,
         emoji=event.reaction,
         withdrawn=event.withdrawn,
@@ -131,11 +143,7 @@ def _(event: client.MessageReacted, view: View) -> Event:
 @read.register
 def _(event: client.MessageRedacted, view: View) -> Event:
     return Redacted(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         target=event.target,
     )
 
@@ -143,11 +151,7 @@ def _(event: client.MessageRedacted, view: View) -> Event:
 @read.register
 def _(event: client.MemberJoined, view: View) -> Event:
     return Join(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         member=view.member(event.member),
     )
 
@@ -155,11 +159,7 @@ def _(event: client.MemberJoined, view: View) -> Event:
 @read.register
 def _(event: client.MemberLeft, view: View) -> Event:
     return Leave(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         members=event.members,
         names=tuple(view.member(mid).name for mid in event.members),
         evicted=event.evicted,
@@ -170,11 +170,7 @@ def _(event: client.MemberLeft, view: View) -> Event:
 @read.register
 def _(event: client.RoomRenamed, view: View) -> Event:
     return Renamed(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         name=event.name,
         topic=event.topic,
     )
@@ -183,11 +179,7 @@ def _(event: client.RoomRenamed, view: View) -> Event:
 @read.register
 def _(event: client.RoleChanged, view: View) -> Event:
     return RoleChange(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         member=view.member(event.member),
     )
 
@@ -195,11 +187,7 @@ def _(event: client.RoleChanged, view: View) -> Event:
 @read.register
 def _(event: client.HandedOver, view: View) -> Event:
     return RoleChange(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         member=view.member(event.to),
     )
 
@@ -207,11 +195,7 @@ def _(event: client.HandedOver, view: View) -> Event:
 @read.register
 def _(event: client.HandoverOffered, view: View) -> Event:
     return HandoverOffer(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         to=view.member(event.to),
     )
 
@@ -219,10 +203,6 @@ def _(event: client.HandoverOffered, view: View) -> Event:
 @read.register
 def _(event: client.Rotated, view: View) -> Event:
     return Rotation(
-        room=event.room,
-        seq=event.seq,
-        id=event.event_id,
-        sender=view.member(event.mid),
-        ts=event.ts,
+        **_common(event, view),
         epoch=event.epoch,
     )
