@@ -5,20 +5,19 @@
  * at once when the browser is online again.
  */
 
-import { type Standing, verifyChain } from "../e2e/chain.ts";
+import { verifyChain } from "../e2e/chain.ts";
 import { makeAttach } from "../e2e/controls.ts";
-import { type InviteCode, parseLink, proofOf } from "../e2e/invites.ts";
+import { parseLink } from "../e2e/invites.ts";
 import { checkAdmitted, checkResponse, JoinRejected, makeRequest } from "../e2e/joining.ts";
 import { resumedLog } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { dumpJson, parseJson } from "../protocol/json.ts";
-import * as is from "../protocol/schema.ts";
 import { generateKeyPair, type KeyPair } from "../themis/index.ts";
 import { Link, LinkLost, RelayRefused, type Request, type SocketLike } from "../wire/link.ts";
+import { chainOfInvite, chainOfRoom } from "./chainpages.ts";
 import { ROOMS, Room, saveNewRoom } from "./room.ts";
-import { json, type PendingJoin, savedJoin } from "./saved.ts";
+import { json, type PendingJoin, savedJoin, savedKeyPair } from "./saved.ts";
 import { Turn, type Vault } from "./vault.ts";
 
 const JOINS = "joins";
@@ -46,8 +45,6 @@ interface Relay {
   pause: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
-
-const keyPair = { private: is.bytes(), public: is.key };
 
 export interface ClientOptions {
   readonly makeSocket?: (url: string) => SocketLike;
@@ -118,7 +115,7 @@ export class Client {
     if (this.joins.has(id)) return id;
     const relay = this.relayAt(code.relayUrl, code.relayId);
     const link = await this.linkTo(relay);
-    const state = verifyChain(code.room, await chainOf(link, code));
+    const state = verifyChain(code.room, await chainOfInvite(link, code));
     const joining = makeRequest(code, state, { home: code.relayId, now: Date.now(), name });
     const pending: PendingJoin = {
       joining,
@@ -175,10 +172,10 @@ export class Client {
   /** One pair for each relay, so that two relays can not tell that it is the same browser. */
   private transportKeys(relayId: string): KeyPair {
     const raw = this.vault.get(RELAYS, relayId);
-    if (raw !== undefined) return is.readFields(keyPair, parseJson(raw, raw.length));
+    if (raw !== undefined) return savedKeyPair.read(raw);
     const made = generateKeyPair();
     const turn = new Turn(this.vault);
-    turn.put(RELAYS, relayId, dumpJson(is.writeFields(keyPair, made)));
+    turn.put(RELAYS, relayId, savedKeyPair.write(made));
     void this.vault.commit(turn);
     return made;
   }
@@ -294,7 +291,7 @@ export class Client {
     if (join === undefined) return;
     const { pending } = join;
     const { joining } = pending;
-    const joined = checkResponse(joining, await chainOf(link, joining.code), envelope);
+    const joined = checkResponse(joining, await chainOfInvite(link, joining.code), envelope);
     const { welcome } = joined;
     const told: PendingJoin = {
       ...pending,
@@ -389,26 +386,6 @@ export class Client {
 
 const asking = (room: string): JoinInfo => ({ room, state: "asking", reason: "" });
 
-async function pages(link: Link, make: (start: number) => Request): Promise<Standing[]> {
-  const found: Standing[] = [];
-  for (let more = true; more; ) {
-    const page = await link.ask(make((found.at(-1)?.[0] ?? -1) + 1));
-    if (page.type !== "chain_page") throw new LinkLost("the relay answered something else");
-    found.push(...page.records.map((raw, at) => [page.seqs[at] as number, raw] as const));
-    more = page.more;
-  }
-  return found;
-}
-
-const chainOf = (link: Link, code: InviteCode): Promise<Standing[]> =>
-  pages(link, (start) => ({
-    type: "lookup",
-    room: code.room,
-    invite_id: code.inviteId,
-    proof: proofOf(code),
-    start,
-  }));
-
 /** Where a newcomer's reading begins, by the control log and the relay's L, checked as far as told. */
 async function openRoom(
   link: Link,
@@ -420,7 +397,7 @@ async function openRoom(
   const { challenge } = link.welcome;
   const proof = makeAttach(room, mine, { transportKey, relayId: code.relayId, challenge });
   await link.ask({ type: "attach", record: proof.envelope });
-  const controls = await pages(link, (start) => ({ type: "chain_get", room, start }));
+  const controls = await chainOfRoom(link, room);
   const whole = verifyChain(room, controls);
   const start = checkAdmitted(whole, mine).historyFrom;
   const synced = await link.ask({ type: "sync", room, start, log: undefined });

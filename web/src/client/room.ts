@@ -7,7 +7,7 @@
  */
 
 import type { Body, Content } from "../e2e/bodies.ts";
-import { type Standing, verifyChain } from "../e2e/chain.ts";
+import { verifyChain } from "../e2e/chain.ts";
 import { makeAttach } from "../e2e/controls.ts";
 import { sealEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken, nextOf, resumedLog, type Seen, seenOf } from "../e2e/log.ts";
@@ -19,6 +19,7 @@ import { eventIdOf } from "../protocol/ids.ts";
 import { isOwner, type Member, mayPost, memberOf, type RoomState } from "../protocol/room.ts";
 import { openSigned, randomBytes, relayKeyMatches, unverifiedPayload } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import { chainOfRoom } from "./chainpages.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import {
@@ -252,17 +253,7 @@ export class Room {
   private async skip(link: Link, { start, floor, log }: FrameOf<"synced">): Promise<void> {
     const from = Math.max(start, floor);
     const { room } = this.view.state;
-    const controls: Standing[] = [];
-    for (let more = true; more; ) {
-      const next = (controls.at(-1)?.[0] ?? -1) + 1;
-      const page = (await link.ask({
-        type: "chain_get",
-        room,
-        start: next,
-      })) as FrameOf<"chain_page">;
-      controls.push(...page.records.map((raw, at) => [page.seqs[at] as number, raw] as const));
-      more = page.more;
-    }
+    const controls = await chainOfRoom(link, room);
     const state = verifyChain(room, controls, { before: from });
     const senders = new Map(
       [...this.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),

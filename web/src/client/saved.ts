@@ -10,7 +10,7 @@ import { dumpJson, type JsonObject } from "../protocol/json.ts";
 import { HISTORIES, policy, type RecordOf, ROLES } from "../protocol/records.ts";
 import type { Invite, Member, RoomState } from "../protocol/room.ts";
 import * as is from "../protocol/schema.ts";
-import { peek, type Signed } from "../themis/index.ts";
+import { type KeyPair, peek, type Signed } from "../themis/index.ts";
 
 // Sealed by the vault, so it is ours: JSON.parse is enough, and depth and size are not bounded.
 const load = (raw: Uint8Array) => JSON.parse(fromUtf8(raw)) as JsonObject;
@@ -128,7 +128,9 @@ export const savedEpochKeys: Codec<EpochKeys> = {
   },
 };
 
-const keyPair = is.object({ private: is.bytes(), public: is.key });
+const pairFields = { private: is.bytes(), public: is.key };
+const keyPair = is.object(pairFields);
+export const savedKeyPair: Codec<KeyPair> = codec(pairFields);
 const pairs = codec({ sign: keyPair, encrypt: keyPair });
 export const savedMemberKeys: Codec<MemberKeys> = {
   write: ({ sign, encrypt }) => pairs.write({ sign, encrypt }),

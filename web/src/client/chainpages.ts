@@ -1,0 +1,31 @@
+/** The control log of a room, read from a relay page by page. */
+
+import type { Standing } from "../e2e/chain.ts";
+import { type InviteCode, proofOf } from "../e2e/invites.ts";
+import { type Link, LinkLost, type Request } from "../wire/link.ts";
+
+async function pages(link: Link, make: (start: number) => Request): Promise<Standing[]> {
+  const found: Standing[] = [];
+  for (let more = true; more; ) {
+    const page = await link.ask(make((found.at(-1)?.[0] ?? -1) + 1));
+    const isPage = page.type === "chain_page" && (page.records.length > 0 || !page.more);
+    if (!isPage) throw new LinkLost("the relay answered something else");
+    found.push(...page.records.map((raw, at) => [page.seqs[at] as number, raw] as const));
+    more = page.more;
+  }
+  return found;
+}
+
+/** As a member sees it. */
+export const chainOfRoom = (link: Link, room: Uint8Array): Promise<Standing[]> =>
+  pages(link, (start) => ({ type: "chain_get", room, start }));
+
+/** As who holds an open invite sees it. */
+export const chainOfInvite = (link: Link, code: InviteCode): Promise<Standing[]> =>
+  pages(link, (start) => ({
+    type: "lookup",
+    room: code.room,
+    invite_id: code.inviteId,
+    proof: proofOf(code),
+    start,
+  }));
