@@ -99,8 +99,10 @@ async def test_a_disk_that_fills_and_empties_confuses_nobody(
                 await trio.sleep(world.random.random())
                 disk.full = not disk.full
 
-        for name in there:
+        for name, room in there.items():
             world.lines[name].delay = lambda: world.random.random() * 0.2
+            # Each refusal makes the next try wait longer, and every second one meets a full disk.
+            room._client.patience = 600
         said = [f"{name} {n}" for n in range(20) for name in there]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flicker)
