@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ofcd.client.controls import Change, ControlDesk, Made
 from ofcd.client.core import Core
@@ -35,7 +35,7 @@ from ofcd.e2e.joining import (
 from ofcd.protocol import limits
 from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
 from ofcd.protocol.frames import Failure, JoinAnswer, RelayFrame
-from ofcd.protocol.ids import Hash32, InviteId
+from ofcd.protocol.ids import Hash32, InviteId, PublicKey
 from ofcd.protocol.records import (
     Admit,
     Control,
@@ -64,10 +64,18 @@ class _Kept:
     response: bytes = field(repr=False)
     epoch: int
     answered_at: int
+    passed_over: bool = False
+    """The relay says that another admitter was faster. If that is a lie, a stranger has the key."""
 
     @property
     def answered(self) -> Answered:
         return Answered(peek(self.request), peek(self.response), self.epoch, self.answered_at)
+
+    @property
+    def sign_key(self) -> PublicKey | None:
+        """The joiner's."""
+        request = peek(self.request).record
+        return request.sign_key if isinstance(request, JoinRequest) else None
 
 
 @define(eq=False)
@@ -137,8 +145,11 @@ class AdmissionDesk:
             return
         invite_id = confirm.invite_id
         name = f"admit {invite_id.hex()}"
-        if self._kept(turn.records, invite_id) is None:
+        kept = self._kept(turn.records, invite_id)
+        if kept is None:
             return
+        if kept.passed_over and confirm.response_hash != kept.answered.response.hash:
+            return  # it is for the other admitter's answer
         self._confirms[invite_id] = envelope  # the last one is for the answer that counts
         if not self._controls.has(name):
             self._controls.add(Change(name, lambda later: self._admit(later, invite_id)))
@@ -154,7 +165,7 @@ class AdmissionDesk:
             keep_token(turn.records, core, record.invite_id, token)
         elif isinstance(record, Admit):
             self._held.drop(record.invite_id)
-            self._forget(turn, record.invite_id)
+            self._admitted(turn, record)
         elif isinstance(record, InviteClose):
             self._held.drop(record.invite_id)
             self._closed(turn, record.invite_id)
@@ -258,14 +269,23 @@ class AdmissionDesk:
         self._asked[asked.signed.hash] = asked
 
     def _told(self, turn: Turn, asked: _Asked, answered: Answered, frame: RelayFrame) -> None:
-        """If another admitter was faster, this answer was never handed over: no key is out."""
+        """What was answered is kept, whatever the relay says: it may have handed it over."""
         invite_id = asked.invite_id
         if isinstance(frame, Failure) and frame.code in _AGAIN:
             self._later(turn, asked, frame.retry_after or 0)
         kept = self._kept(turn.records, invite_id)
         refused = isinstance(frame, Failure) and frame.code in ("invite_used", "invite_unknown")
         if refused and kept is not None and kept.response == answered.response.envelope:
-            turn.records.delete(self._core.tables.state, _ADMIT + invite_id)
+            passed_over = save(evolve(kept, passed_over=True))
+            turn.records.put(self._core.tables.state, _ADMIT + invite_id, passed_over)
+
+    def _admitted(self, turn: Turn, admit: Admit) -> None:
+        """Someone is in by an invite: whoever else this client answered under it is shut out."""
+        kept = self._kept(turn.records, admit.invite_id)
+        if kept is None or kept.sign_key == admit.sign_key:
+            self._forget(turn, admit.invite_id)
+        else:
+            self._closed(turn, admit.invite_id)
 
     def _admit(self, turn: Turn, invite_id: InviteId) -> Made | None:
         core = self._core

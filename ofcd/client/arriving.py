@@ -12,9 +12,18 @@ from typing import Final
 from attrs import evolve
 
 from ofcd.client.archive import Archive
+from ofcd.client.comparing import COMPARE, runs_only
 from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
 from ofcd.client.outbox import Queued, Stage
 from ofcd.client.vault import Reader, Records
+from ofcd.e2e.bodies import (
+    Beat,
+    Compare,
+    CompareEnd,
+    HandoverAccepted,
+    HandoverOffer,
+    decode_body,
+)
 from ofcd.e2e.chain import verify_chain
 from ofcd.e2e.joining import Joined, Joining
 from ofcd.protocol.codes import Code
@@ -25,6 +34,8 @@ __all__ = ["continues", "drop_staged", "earlier_identity", "enter", "stage"]
 
 _CARRIED: Final = (b"app/", b"evidence/", b"verified/", b"alias/")
 """What stays true, whoever this client is in the room."""
+_OF_THE_MEMBER_BEFORE: Final = (Beat, Compare, CompareEnd, HandoverAccepted, HandoverOffer)
+"""Said with its keys, or in its place: a new member has nothing to do with it."""
 _SENDER: Final = b"sender/"
 _OUT: Final = b"out/"
 _UNKNOWN: Final = (
@@ -115,8 +126,12 @@ def _kept_of_before(
             before = load(Head, raw)
         elif key.startswith(_CARRIED):
             kept[key] = raw
+        elif key.startswith(COMPARE):
+            kept[key] = runs_only(raw)
         elif key.startswith(_OUT):
-            kept[key] = _still_to_send(raw)
+            item = load(Queued, raw)
+            if not isinstance(decode_body(item.body).content, _OF_THE_MEMBER_BEFORE):
+                kept[key] = save(_still_to_send(item))
         elif key.startswith(_SENDER) and key not in staged:
             kept[key] = save(Sender(name=load(Sender, raw).name))
     if before is not None:
@@ -130,15 +145,14 @@ def _kept_of_before(
     return kept
 
 
-def _still_to_send(raw: bytes) -> bytes:
+def _still_to_send(item: Queued) -> Queued:
     """What was never posted is sent by the new member; of the rest nobody knows here."""
-    item = load(Queued, raw)
     if item.stage is not Stage.FAILED and not item.record:
-        return raw
+        return item
     failed = evolve(item, stage=Stage.FAILED, record=b"", cell=b"", event_id=None, counter=0)
     if item.stage is not Stage.FAILED:
         failed = evolve(failed, code=Code.NOT_FOUND.value, text=_UNKNOWN)
-    return save(failed)
+    return failed
 
 
 def _archive(joining: Joining) -> Archive:

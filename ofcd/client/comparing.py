@@ -38,9 +38,9 @@ from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import MemberId, PublicKey, Sid
 from ofcd.protocol.room import Member
 
-__all__ = ["CompareDesk", "Outcome", "Verified"]
+__all__ = ["COMPARE", "CompareDesk", "Outcome", "Verified", "runs_only"]
 
-_COMPARE: Final = b"compare/"
+COMPARE: Final = b"compare/"
 _OFFER: Final = b"offer/"
 _VERIFIED: Final = b"verified/"
 _DAY: Final = 24 * 3_600_000
@@ -127,8 +127,8 @@ class CompareDesk:
         table = core.tables.state
         self._open: dict[MemberId, _Open] = {}
         self._kept = {
-            MemberId(key[len(_COMPARE) :]): load(_Kept, raw)
-            for key, raw in records.items(table, _COMPARE, b"compare0")
+            MemberId(key[len(COMPARE) :]): load(_Kept, raw)
+            for key, raw in records.items(table, COMPARE, b"compare0")
         }
         self._offers = {
             MemberId(key[len(_OFFER) :]): load(_Offer, raw)
@@ -357,7 +357,7 @@ class CompareDesk:
 
     def _keep(self, turn: Turn, peer: MemberId, kept: _Kept) -> None:
         self._kept[peer] = kept
-        turn.records.put(self._core.tables.state, _COMPARE + peer, save(kept))
+        turn.records.put(self._core.tables.state, COMPARE + peer, save(kept))
 
     def _keep_offer(self, turn: Turn, peer: MemberId, offer: _Offer) -> None:
         if peer not in self._offers:  # who asks again and again is told of once
@@ -368,3 +368,8 @@ class CompareDesk:
     def _drop_offer(self, turn: Turn, peer: MemberId) -> None:
         if self._offers.pop(peer, None) is not None:
             turn.records.delete(self._core.tables.state, _OFFER + peer)
+
+
+def runs_only(raw: bytes) -> bytes:
+    """A record under `COMPARE` for who is a new member now: how often it guessed still counts."""
+    return save(evolve(load(_Kept, raw), open_run=None))

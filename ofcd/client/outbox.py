@@ -14,6 +14,7 @@ missed has come. Refused for good, the next event takes its counter and declares
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Final
 
 from attrs import define, evolve
@@ -310,6 +311,9 @@ class Outbox:
             turn.drop = Code.BAD_FRAME.value
         elif isinstance(frame, Ack):
             self._core.vouch(turn, frame.seq, frame.log)
+            for before in self._before(item):
+                # Each names the one before it: whatever becomes of their own answers, they are in.
+                self._accept_unseen(turn, before)
             self._accept(turn, item, Sent(frame.event_id, frame.seq))
         elif isinstance(frame, Failure):
             self._refused(turn, item, frame, self._flight.refused())
@@ -330,6 +334,11 @@ class Outbox:
             for item in waiting:
                 self._fail(turn, item, Code.COUNTER_GAP.value, _PUT_BACK)
         core.save_own(turn, counter, last)
+
+    def _before(self, item: Queued) -> list[Queued]:
+        """The messages posted before this one that no answer has come for."""
+        earlier = takewhile(lambda other: other.number < item.number, self._items.values())
+        return [other for other in earlier if other.stage is not Stage.FAILED and other.record]
 
     def _up_to(self, last: EventId | None) -> list[Queued]:
         """The messages posted, up to the one with this event id: each names the one before."""

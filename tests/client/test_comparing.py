@@ -254,6 +254,30 @@ async def test_three_runs_a_day(town: Town, start: Start, autojump_clock: MockCl
     assert await over(start(ana, bo), start(bo, ana)) == [True, True]
 
 
+async def test_coming_back_as_a_new_member_gives_no_new_guesses(
+    town: Town, start: Start, autojump_clock: MockClock
+) -> None:
+    """Evicted and back on the same vault: what was guessed counts; a first step that was never sent
+    is no word of the new member's."""
+    ana, bo = await town.pair()
+    for _ in range(3):
+        first = start(bo, ana)
+        await until_said(ana, 1)
+        assert await over(first, start(ana, bo, "a wrong guess")) == [False, False]
+    await away(town, bo, "bo")
+    with bo._client.transaction() as tx:
+        step = Compare(new_sid(), ana.me, 1, b"unsent")
+        bo._client._machine(bo.id).outbox.queue(tx, step, new_sid(), bo._client.now())
+    before = len(said(ana))
+    await ana.evict(bo.me)
+    town.world.lines["bo"].up = True
+    bo = await bo._client.join(await ana.invite(), name="Bo")
+    await settled(ana, bo)
+    assert len(said(ana)) == before
+    assert bo.outbox() == []
+    assert await over(start(bo, ana)) == ["compare_limit"]
+
+
 async def test_the_limit_is_for_each_member(
     town: Town, start: Start, autojump_clock: MockClock
 ) -> None:

@@ -58,6 +58,28 @@ def test_an_acked_message_that_is_not_in_the_log_is_found_out(scene: Scene, bo: 
     assert AlarmKind.FORK in bo.alarms
 
 
+@pytest.mark.parametrize("code", ["forbidden", "try_again", "counter_gap"])
+@pytest.mark.parametrize("early", [False, True])
+def test_an_ack_of_what_follows_is_one_of_what_came_before(
+    scene: Scene, bo: Bo, code: str, early: bool
+) -> None:
+    """The second names the first, so both are in: a refusal of the first, before or after that, is
+    no reason to say it again."""
+    posts = [post(bo, "first"), post(bo, "second")]
+    ids = [peek(sent.record).event_id for sent in posts]
+    log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log)
+    for offset, sent in enumerate(posts, start=1):
+        log = log.append(scene.log.seq + offset, sent.record)
+    refusal = frames.Failure(posts[0].rid, code, "no", retry_after=1)
+    ack = frames.Ack(posts[1].rid, ids[1], scene.log.seq + 2, log.log)
+    said = bo.feed(*((refusal, ack) if early else (ack, refusal)))
+    assert not [frame for frame in said if isinstance(frame, frames.Post)]
+    for offset, sent in enumerate(posts, start=1):
+        bo.feed(delivered(scene, scene.log.seq + offset, sent))
+    assert bo.room.outbox.items == []
+    assert (bo.texts, bo.alarms, bo.dropped) == (["first", "second"], [], "")
+
+
 def test_an_ack_and_its_delivery_agree(scene: Scene, bo: Bo) -> None:
     """Then nobody is alarmed, whichever came first."""
     sent = post(bo)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 
 from ofcd.client import (
     Alarm,
@@ -20,12 +21,15 @@ from ofcd.client import (
 from ofcd.client.admitting import AdmissionDesk
 from ofcd.client.joins import JoinMachine
 from ofcd.client.model import Tables, number_key
+from ofcd.client.turn import Turn
 from ofcd.e2e.keys import EpochKeys
-from ofcd.protocol.records import Cap, Policy, Role
+from ofcd.protocol.frames import Failure
+from ofcd.protocol.records import Admit, Cap, Policy, Role
 from ofcd.relay.facts import Fact, JoinStored, LogAppended
 from ofcd.relay.facts import JoinStage as RowStage
 from ofcd.store import Store
 from ofcd.testing import World, open_world
+from ofcd.themis.signed import peek
 from tests.world.scene import again, agree, everything, join, people, quick, settle, told, until
 from tests.world.thief import followed, opened, recording
 
@@ -153,6 +157,65 @@ async def test_who_stops_after_the_answer_is_shut_out_after_a_day(
         said = opened(later, followed(later, keys))
         assert len(said) == 2
         assert all(b"can read" in body for body in said)
+
+
+def nothing_was_handed_over(told: Callable[..., None]) -> Callable[..., None]:
+    """The admission desk, at a relay that says of every answer that another was faster."""
+
+    def lying(desk: AdmissionDesk, turn: Turn, asked: object, answered: object, _: object) -> None:
+        told(desk, turn, asked, answered, Failure(1, "invite_used", "another was faster"))
+
+    return lying
+
+
+async def test_a_relay_that_denies_an_answer_it_handed_over_keeps_nobody_in(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that another admitter was faster, and gives the key to a stranger all the same: the
+    key is renewed a day later. A joiner who does come is admitted as ever."""
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "bo")
+        monkeypatch.setattr(AdmissionDesk, "_told", nothing_was_handed_over(AdmissionDesk._told))
+        there["dan"] = await join(world, there["ana"], "dan")
+        assert there["ana"].epoch == 0
+        code = await there["ana"].invite()
+        cy = await world.client("cy")
+        monkeypatch.setattr(JoinMachine, "_confirm", lambda self, turn: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come, cy, code)
+            await until(lambda: [j.stage for j in cy.pending_joins] == [JoinStage.CONFIRMED])
+            nursery.cancel_scope.cancel()
+        await world.stop_client("cy")
+        await there["ana"].rotate()
+        await trio.sleep(25 * 3600)
+        await settle(there.values())
+        rotations = [e for e in await everything(there["bo"]) if isinstance(e, Rotated)]
+        assert rotations[-1].boxed
+
+
+async def test_who_was_answered_under_an_invite_that_another_came_in_by_is_shut_out(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ana has answered one bearer when the log says that another is in: the first has the key."""
+    async with open_world(tmp_path, quick) as world:
+        there = await people(world, "ana", "bo", policy=QUIET)
+        code = await there["ana"].invite()
+        cy = await world.client("cy")
+        monkeypatch.setattr(JoinMachine, "_confirm", lambda self, turn: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come, cy, code)
+            await until(lambda: [j.stage for j in cy.pending_joins] == [JoinStage.CONFIRMED])
+            nursery.cancel_scope.cancel()
+        await world.stop_client("cy")
+        client = there["ana"]._client
+        chain = client._core(code.room).archive.chain(client.vault)
+        admits = [r for _, raw in chain if isinstance(r := peek(raw).record, Admit)]
+        with there["ana"]._change() as turn:
+            of_another = evolve(admits[0], invite_id=code.invite_id)
+            client._machine(code.room).admissions.control(turn, of_another)
+        await until(lambda: there["bo"].epoch == 1)
+        [rotation] = [e for e in await everything(there["bo"]) if isinstance(e, Rotated)]
+        assert rotation.boxed
 
 
 async def test_a_key_owed_is_renewed_though_the_owner_was_stopped_before_it_could(
