@@ -231,6 +231,13 @@ class Limits:
     )
 
     # rates
+    bytes_per_second_per_link: Size = size(
+        4 * hard.MIB,
+        "What one connection may send, over time; four seconds' worth at once. More is read later.",
+        low=hard.LINK_MESSAGE_BYTES // 4,
+        high=1024 * hard.MIB,
+        safe="Unsealing 1 MiB takes the relay about 40 ms, in which nobody else is served.",
+    )
     events_per_second_per_member: int = setting(
         20, "Messages a second of one member, over time.", low=1, high=10_000
     )

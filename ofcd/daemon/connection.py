@@ -19,6 +19,7 @@ import trio
 
 from ofcd.channel import ChannelError
 from ofcd.daemon.feed import Feed, Subscription, Taken
+from ofcd.daemon.pace import Pace
 from ofcd.protocol.codes import SENTENCES, Code, Malformed, ProtocolError
 from ofcd.protocol.frames import (
     BlobPut,
@@ -73,6 +74,7 @@ class Connection:
         self._stream = stream
         self._hub = hub
         self._limits = hub.limits
+        self._pace = Pace(hub.limits.bytes_per_second)
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._page: deque[bytes] = deque()
@@ -148,7 +150,9 @@ class Connection:
         try:
             await self._take(frames)
             while not self._last_words and not self.session.is_worn:
-                await self._take(self.session.receive(await self._stream.receive()).frames)
+                message = await self._stream.receive()
+                await self._pace.take(len(message))
+                await self._take(self.session.receive(message).frames)
         except ProtocolError as error:
             self.end(Failure(0, error.code, str(error)))
         except (ChannelError, ThemisError) as error:

@@ -27,6 +27,7 @@ class ConnectionLimits:
     message_bytes: int
     outbox_bytes: int
     requests_in_flight: int
+    bytes_per_second: int
     page_events: int
     page_bytes: int
     goodbye_seconds: float = 5.0
@@ -40,6 +41,7 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         message_bytes=max(limits.frame_bytes * 2, hard.LINK_MESSAGE_BYTES),
         outbox_bytes=limits.outbox_bytes,
         requests_in_flight=limits.requests_in_flight_per_link,
+        bytes_per_second=limits.bytes_per_second_per_link,
         page_events=limits.sync_page_events,
         page_bytes=_page_bytes(limits),
     )

@@ -383,3 +383,36 @@ async def test_a_room_that_was_never_founded_does_not_count(
         assert core.room_count == 0
         await founder.come(link)
         assert core.room_count == 1
+
+
+async def test_who_sends_more_than_its_share_is_read_later_and_loses_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A burst is taken at once, the rest at the pace; another link is served meanwhile."""
+    share = 2 * limits.MIB
+
+    def slow(settings: Settings) -> Settings:
+        paced = attrs.evolve(settings.limits, bytes_per_second_per_link=Size(share))
+        return attrs.evolve(settings, limits=paced)
+
+    async with (
+        open_world(tmp_path, slow) as world,
+        open_raw(world) as link,
+        open_raw(world) as other,
+    ):
+        founder = Founder(world)
+        await founder.come(link)
+        began = trio.current_time()
+        await stored_chunks(link, founder, 32)
+        assert trio.current_time() - began < 1, "four seconds' worth is a burst"
+        await stored_chunks(link, founder, 32, BlobId(b"1" * 16))
+        assert trio.current_time() - began == pytest.approx(4, rel=0.2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stored_chunks, link, founder, 32, BlobId(b"2" * 16))
+            await trio.sleep(0.01)
+            asked = trio.current_time()
+            other.got.clear()
+            await other.send(frames.Detach(other.rid(), founder.room))
+            while not other.got:
+                await other.receive()
+            assert trio.current_time() - asked < 1
