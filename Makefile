@@ -13,6 +13,8 @@ WEB    := web/node_modules/.package-lock.json
 CONFIG ?= config.example.toml
 ARGS   ?=
 T      ?= tests
+# Test processes at once; pytest's own way of one, with `-x` or `--pdb` for instance: JOBS=0.
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 HAS_PY  = $(shell find $(1) -name '*.py' -print -quit)
 SOURCE  = $(foreach d,$(wildcard ofcd bots bridge migrations tests benchmarks tools),$\
 	$(if $(call HAS_PY,$(d)),$(d)))
@@ -80,7 +82,7 @@ run: setup web-build ## start a relay with config.example.toml (another: CONFIG=
 	$(BIN)/ofcd --config $(CONFIG)
 
 test: setup web-build ## run all tests (some: T=tests/protocol ARGS="-k codec")
-	@$(BIN)/python -m pytest $(T) $(ARGS)
+	@$(BIN)/python -m pytest $(T) -n $(JOBS) --dist worksteal $(ARGS)
 	@if [ "$(T)" = tests ] && [ -d web/node_modules ]; then \
 		PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent test; fi
 

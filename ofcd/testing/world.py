@@ -102,9 +102,11 @@ class World:
         self._nursery.start_soon(self._revive, seconds)
 
     async def _revive(self, seconds: float) -> None:
-        await self._relay_stopped.wait()
+        stopped = self._relay_stopped
+        await stopped.wait()
         await trio.sleep(seconds)
-        await self.start_relay()
+        if self._relay_stopped is stopped:  # else it was started by another hand meanwhile
+            await self.start_relay()
 
     async def restart_relay(self) -> None:
         """Stop the relay and start it again."""
