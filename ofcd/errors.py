@@ -9,7 +9,8 @@
     ├── WireError                 the transport failed (wire/errors.py)
     ├── E2eError                  what a member sent does not open or does not check (e2e/errors.py)
     ├── StoreError                facts could not be read or written (store/errors.py)
-    └── ClientError               the client core can not do what was asked (client/errors.py)
+    ├── ClientError               the client core can not do what was asked (client/errors.py)
+    └── ComplianceError           a relay broke a promise (compliance/errors.py)
 
 Laws: a sentence never holds a key, a token, a passphrase or message text; a `code` never changes
 its meaning once released.

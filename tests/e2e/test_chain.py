@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofcd.compliance.p256 import off_curve_key, uncompressed_twin
 from ofcd.e2e.chain import apply_verified, open_genesis, verify_chain
 from ofcd.e2e.controls import (
     accept_handover,
@@ -30,7 +31,6 @@ from ofcd.themis import sign
 from ofcd.themis.signed import open_signed, peek, sign_record
 from tests.e2e.changes import Change, changed, changes
 from tests.e2e.world import NOW, RELAY_ID, RELAY_KEY, Entry, Person, World, found_world
-from tests.themis.p256 import off_curve_key, uncompressed_twin
 
 OFF_CURVE = PublicKey(off_curve_key())
 

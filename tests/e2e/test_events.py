@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofcd.compliance.p256 import signature_twin
 from ofcd.e2e.bodies import Beat, Edit, Redaction, Text, Unknown, Via, decode_body, encode_body
 from ofcd.e2e.contexts import message_context
 from ofcd.e2e.errors import BodyTooLong, KeyMissing, Reason, Unreadable
@@ -32,7 +33,6 @@ from ofcd.themis import seal, sign, unverified_payload
 from ofcd.themis.signed import peek, sign_record
 from tests.e2e.changes import Change, changed, changes
 from tests.e2e.world import Person, World, entry_of
-from tests.themis.p256 import signature_twin
 
 TARGET = EventId(b"t" * 32)
 

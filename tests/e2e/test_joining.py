@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.e2e import joining
 from ofcd.e2e.boxes import JoinBox, Party, seal_box
 from ofcd.e2e.contexts import confirm_context, join_context, proof_context, proof_plaintext
@@ -54,7 +55,6 @@ from tests.e2e.world import (
     World,
     found_world,
 )
-from tests.themis.p256 import off_curve_key
 
 
 def fault_of(call: Any) -> JoinFault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import frozen
 
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import (
@@ -26,7 +27,6 @@ from tests.relay.world import (
     invite_named,
     keypair,
 )
-from tests.themis.p256 import off_curve_key
 
 INVITE = invite_named("invite")
 

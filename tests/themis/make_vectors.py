@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from ofcd import themis
+from ofcd.compliance import p256
 from ofcd.themis._core import pythemis_module
-from tests.themis import p256
 
 VECTORS: Final = Path(__file__).parent.parent / "vectors" / "themis.json"
 TEXTS: Final = (b"x", b"a sentence that Themis seals", bytes(range(256)) * 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ofcd import themis
-from tests.themis import p256
+from ofcd.compliance import p256
 from tests.themis.helpers import flipped, load_vectors
 
 VECTORS = load_vectors()

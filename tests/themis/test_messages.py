@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofcd import themis
-from tests.themis import p256
+from ofcd.compliance import p256
 from tests.themis.helpers import flipped, load_vectors, unhex
 
 VECTORS = load_vectors()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofcd import themis
-from tests.themis import p256
+from ofcd.compliance import p256
 from tests.themis.helpers import accept, connect, flipped, load_vectors, new_session
 
 REFUSED = {name: bytes.fromhex(raw) for name, raw in load_vectors()["refused_public_keys"].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ofcd.compliance.p256 import uncompressed_twin
 from ofcd.e2e.keys import key_commitment
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import (
@@ -22,7 +23,6 @@ from ofcd.protocol.ids import (
     room_id_of,
     tagged_hash,
 )
-from tests.themis.p256 import uncompressed_twin
 from tests.vectors.making.common import EVENT, HASH, INVITE, ROOM, Keys, code_of, public
 
 _CASES: list[tuple[str, list[bytes | int]]] = [

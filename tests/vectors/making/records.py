@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ofcd.compliance.p256 import uncompressed_twin
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import b64encode, event_id_of
 from ofcd.protocol.records import (
@@ -37,7 +38,6 @@ from ofcd.protocol.records import (
     decode_record,
     encode_record,
 )
-from tests.themis.p256 import uncompressed_twin
 from tests.vectors.making.common import (
     EVENT,
     HASH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ofcd.compliance.p256 import signature_twin
 from ofcd.e2e.attachments import FileSealer
 from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.boxes import AnswerBox, Content, JoinBox, KeyBox, Party, TokenBox, seal_box
@@ -12,7 +13,6 @@ from ofcd.e2e.signals import Signal, SignalKind, seal_signal
 from ofcd.protocol.codec import unbuild
 from ofcd.protocol.records import LogHead, encode_record
 from ofcd.themis import KeyPair, generate_key, generate_keypair, seal, sign, verify
-from tests.themis.p256 import signature_twin
 from tests.vectors.making.common import (
     EVENT,
     HASH,

@@ -1,6 +1,6 @@
 """Just enough of P-256 and of Themis' containers to make keys and signatures that must be refused.
 
-For tests only: slow, and not constant time.
+Of public values only, and for attacks on a relay only: slow, and not constant time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,18 @@ B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
 N: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 HEADER: Final = 12
+
+__all__ = [
+    "HEADER",
+    "B",
+    "N",
+    "P",
+    "container",
+    "crc32c",
+    "off_curve_key",
+    "signature_twin",
+    "uncompressed_twin",
+]
 
 
 def crc32c(data: bytes) -> int:
