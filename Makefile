@@ -12,6 +12,7 @@ CORE   := ofcd/themis/core/libthemis.wasm
 WEB    := web/node_modules/.package-lock.json
 CONFIG ?= config.example.toml
 ARGS   ?=
+STORM  ?= 600
 T      ?= tests
 # Test processes at once; pytest's own way of one, with `-x` or `--pdb` for instance: JOBS=0.
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
@@ -27,7 +28,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 	--no-emit-trusted-host --no-emit-options
 
 .PHONY: help setup core web web-lint web-build run test test-fast coverage check fmt fmt-check lint types laws lock \
-	example bench mutation vectors reference wheel clean distclean
+	example bench soak mutation vectors reference wheel clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -125,6 +126,9 @@ example: $(READY) ## write config.example.toml anew from the settings
 
 bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: setup ## storms that last: relays killed, roads cut, clocks wrong (STORM=600 seconds each)
+	@OFCD_SOAK=$(STORM) $(BIN)/python -m pytest -p no:randomly -s tests/live/test_storm.py $(ARGS)
 
 mutation: setup ## remove each verify step in turn: some test must go red
 	@$(BIN)/python tools/mutation_check.py $(ARGS)

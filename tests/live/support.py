@@ -17,6 +17,7 @@ import trio
 
 from ofcd.client import Client, Room, Stage, Vault, open_client
 from ofcd.client.connection import Dial
+from ofcd.daemon.run import milliseconds
 from ofcd.wire import dial as dial_relay
 
 ROOT: Final = Path(__file__).parents[2]
@@ -44,8 +45,10 @@ class Relay:
         more: str = "",
         log: str = "info",
         wrap: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         """`folder` takes its settings and its data; `wrap` is a command to run it by."""
+        self.host = host
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "ofcd.log"
@@ -56,13 +59,13 @@ class Relay:
         self._process: subprocess.Popen[str] | None = None
         self._settings = (
             f'[log]\nlevel = "{log}"\n[limits]\n{limits}\n{more}\n'
-            f'[relay]\nhost = "127.0.0.1"\ndata_dir = "{self.data}"\n'
+            f'[relay]\nhost = "{host}"\ndata_dir = "{self.data}"\n'
         )
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -119,7 +122,7 @@ class Relay:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """One of its plain pages: status and body."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as stream:
+        with socket.create_connection((self.host, self.port), timeout=10) as stream:
             stream.sendall(f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
             answer = b"".join(iter(lambda: stream.recv(65536), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -128,11 +131,24 @@ class Relay:
 
 @asynccontextmanager
 async def client(
-    path: Path, *, dial: Dial = dial_relay, patience: float = 30.0, secret: bytes | str = KEY
+    path: Path,
+    *,
+    dial: Dial = dial_relay,
+    patience: float = 30.0,
+    secret: bytes | str = KEY,
+    skew: float = 0.0,
 ) -> AsyncIterator[Client]:
-    """A real client on the vault at `path`, which is made if there is none."""
+    """A real client on the vault at `path`, which is made if there is none.
+
+    Its clock is `skew` seconds ahead of this machine's.
+    """
     with open_vault(path, secret) as vault:
-        async with open_client(vault, dial=dial, patience=patience) as running:
+        async with open_client(
+            vault,
+            dial=dial,
+            patience=patience,
+            clock=lambda: milliseconds() + int(skew * 1000),
+        ) as running:
             yield running
 
 

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from ofcd.client import InviteCode
+from tests.live.chaos import open_wiretap
 from tests.live.markers import IN_CLEAR, MARKERS, PASSPHRASE, forms, holds, secrets_of, talk
 from tests.live.support import Relay, client
-from tests.live.wiretap import Wiretap, open_wiretap, unmasked
+from tests.live.wiretap import Wiretap, unmasked
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

@@ -1,14 +1,10 @@
-"""A TCP proxy that keeps every byte, and reads what stands behind WebSocket's masks."""
+"""What a road keeps of what goes by, and reading what stands behind WebSocket's masks."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import trio
 from attrs import define, field
 
-__all__ = ["Wiretap", "open_wiretap", "unmasked"]
+__all__ = ["Wiretap", "unmasked"]
 
 
 @define
@@ -27,37 +23,6 @@ class Wiretap:
         """All bytes as they went by, and once more without their masks."""
         raw = [bytes(stream) for stream in self.streams]
         return b"\n".join(raw + [unmasked(stream) for stream in raw])
-
-
-@asynccontextmanager
-async def open_wiretap(relay_port: int) -> AsyncIterator[Wiretap]:
-    """A proxy before a relay on this machine."""
-    tap = Wiretap()
-
-    async def serve(near: trio.SocketStream) -> None:
-        far = await trio.open_tcp_stream("127.0.0.1", relay_port)
-        async with far, trio.open_nursery() as nursery:
-            nursery.start_soon(carry, near, far, nursery.cancel_scope)
-            nursery.start_soon(carry, far, near, nursery.cancel_scope)
-
-    async def carry(
-        source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope
-    ) -> None:
-        kept = bytearray()
-        tap.streams.append(kept)
-        try:
-            async for data in source:
-                kept.extend(data)
-                await target.send_all(data)
-        except trio.BrokenResourceError:
-            pass
-        scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        tap.port = listeners[0].socket.getsockname()[1]
-        yield tap
-        nursery.cancel_scope.cancel()
 
 
 def unmasked(stream: bytes) -> bytes:
