@@ -1,7 +1,7 @@
 /** Where one writes: Enter sends, Shift+Enter begins a new line. */
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
 import { excerptOf, sizeName, TEXT_BYTES, textBytes } from "./format.ts";
@@ -30,7 +30,8 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
   const isTooLong = size > TEXT_BYTES;
   const hasDraft = draft.reply !== undefined || draft.edit !== undefined;
 
-  useEffect(() => {
+  // Before the next frame: later it would overwrite what a quick hand has typed by then.
+  useLayoutEffect(() => {
     if (draft.edit !== undefined) setWords(draft.edit.text);
     if (hasDraft) input.current?.focus();
   }, [draft, hasDraft]);

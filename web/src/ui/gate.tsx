@@ -81,9 +81,15 @@ function unfitness(passphrase: string, again: string, strings: Strings): string 
   return passphrase === again ? "" : strings.passphraseDiffers;
 }
 
+/** Longer than a frame takes. A page that is not looked at draws none. */
+const FRAME_MS = 100;
+
 /** Stretching a passphrase blocks the page for a moment: let "One moment" be seen first. */
 const painted = () =>
-  new Promise<void>((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  new Promise<void>((resolve) => {
+    setTimeout(resolve, FRAME_MS);
+    requestAnimationFrame(() => setTimeout(resolve));
+  });
 
 /** What is wrong; "" once the vault is open. */
 async function tryOpen(

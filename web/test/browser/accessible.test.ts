@@ -7,7 +7,7 @@ import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
 
 import { tour } from "./tour.ts";
-import { missing } from "./world.ts";
+import { missing, PATIENCE_MS } from "./world.ts";
 
 const SOURCE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
@@ -36,5 +36,5 @@ test.skipIf(missing() !== "")(
     expect(breaches).toEqual([]);
     expect(views).toBe(14);
   },
-  120_000,
+  4 * PATIENCE_MS,
 );

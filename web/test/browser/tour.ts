@@ -19,8 +19,8 @@ export type Visit = (page: Page, look: string, view: string) => Promise<void>;
 export async function tour(looks: readonly string[], visit: Visit): Promise<void> {
   const relay = await Relay.start();
   try {
-    relay.ana("create", "Allotment 14", "--relay", relay.url, "--name", "Ana");
-    relay.ana("send", "Allotment 14", "Good morning! Who has the key to the shed?");
+    await relay.ana("create", "Allotment 14", "--relay", relay.url, "--name", "Ana");
+    await relay.ana("send", "Allotment 14", "Good morning! Who has the key to the shed?");
     relay.anaServes();
     for (const look of looks) {
       const browser = await openBrowser(relay.folder, LOOKS[look] as Look);
@@ -39,7 +39,7 @@ async function walk(
 ): Promise<void> {
   const page = browser.pages()[0] ?? (await browser.newPage());
   const at = (view: string) => visit(page, look, view);
-  await page.goto(relay.ana("invite", "Allotment 14")[0]?.["link"] as string);
+  await page.goto(await relay.invite("Allotment 14"));
   await page.locator("input").first().waitFor();
   await at("1-create");
   for (const input of await page.locator("input").all()) await input.fill(PASSPHRASE);
@@ -76,7 +76,7 @@ async function talk(relay: Relay, page: Page, look: string): Promise<void> {
     await page.keyboard.press("Enter");
     await page.locator(".mine:not(.pending)").nth(at).waitFor();
   }
-  relay.ana("send", "Allotment 14", `Lovely, see you at eight (${look}).`);
+  await relay.ana("send", "Allotment 14", `Lovely, see you at eight (${look}).`);
   await page.locator(".message").getByText(`(${look})`).waitFor();
   const last = page.locator(".message").last();
   await last.locator("summary").click();

@@ -1,15 +1,20 @@
 /** A real relay that serves the page, Ana at her terminal, and a real Chromium. */
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
 const CHROMIUM = "/usr/bin/chromium";
-const PATIENCE_MS = 30_000;
+/** For whatever waits for another process: the machine may be slow, and busy. */
+export const PATIENCE_MS = 60_000;
+/** How many times slower than it is the browser shall be: `SLOWER=4 npm test`. */
+const SLOWER = Number(process.env["SLOWER"] ?? 1);
+const run = promisify(execFile);
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -28,6 +33,9 @@ export function missing(): string {
     ? ""
     : "the page is not built: run `make web-build`";
 }
+
+/** A line that `ofc --json` printed. */
+export type Said = Readonly<Record<string, string>>;
 
 /** A relay of its own folder and port. */
 export class Relay {
@@ -67,21 +75,28 @@ export class Relay {
   }
 
   /** Ana, who uses `ofc`; what she prints, a line each. */
-  ana(...words: string[]): Record<string, string>[] {
-    const printed = execFileSync(PYTHON, [...this.ofc, ...words], {
+  async ana(...words: string[]): Promise<Said[]> {
+    const { stdout } = await run(PYTHON, [...this.ofc, ...words], {
       cwd: ROOT,
       env: environment,
-      encoding: "utf-8",
       timeout: PATIENCE_MS,
     });
-    return printed
+    return stdout
       .trim()
       .split("\n")
+      .filter((line) => line !== "")
       .map((line) => JSON.parse(line));
+  }
+
+  /** A new link to one of Ana's rooms. */
+  async invite(room: string, ...options: string[]): Promise<string> {
+    const [invite] = await this.ana("invite", room, ...options);
+    return invite?.["link"] as string;
   }
 
   /** Ana stays online, so that she lets in whom she invited. */
   anaServes(): void {
+    if (this.serving?.exitCode === null) return;
     this.serving = spawn(PYTHON, [...this.ofc, "serve"], { cwd: ROOT, env: environment });
   }
 
@@ -120,14 +135,24 @@ export const DESKTOP: Look = { viewport: { width: 1280, height: 800 }, colorSche
 export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: "dark" };
 
 /** A browser with a profile of its own; close the context to end it. */
-export function openBrowser(folder: string, look: Look): Promise<BrowserContext> {
-  return chromium.launchPersistentContext(mkdtempSync(join(folder, "profile-")), {
+export async function openBrowser(folder: string, look: Look): Promise<BrowserContext> {
+  const browser = await chromium.launchPersistentContext(mkdtempSync(join(folder, "profile-")), {
     executablePath: CHROMIUM,
     headless: true,
     args: FLAGS,
     locale: "en-GB",
     ...look,
   });
+  browser.setDefaultTimeout(PATIENCE_MS);
+  if (SLOWER > 1) {
+    const slow = async (page: Page) => {
+      const session = await browser.newCDPSession(page);
+      await session.send("Emulation.setCPUThrottlingRate", { rate: SLOWER });
+    };
+    browser.on("page", (page) => void slow(page).catch(() => undefined));
+    await Promise.all(browser.pages().map(slow));
+  }
+  return browser;
 }
 
 /** Everything the page complains about from now on: console errors, refused code, lost promises. */

@@ -1,0 +1,81 @@
+/** Somebody at the page, in a browser of their own. */
+
+import type { BrowserContext, Locator, Page } from "playwright-core";
+
+import { DESKTOP, type Look, openBrowser, type Relay } from "./world.ts";
+
+export const PASSPHRASE = "correct horse battery";
+
+export class Guest {
+  private constructor(
+    readonly browser: BrowserContext,
+    readonly page: Page,
+    readonly name: string,
+  ) {}
+
+  /** A browser that was never here before, on an empty page. */
+  static async arrive(relay: Relay, name = "Bo", look: Look = DESKTOP): Promise<Guest> {
+    const browser = await openBrowser(relay.folder, look);
+    return new Guest(browser, browser.pages()[0] ?? (await browser.newPage()), name);
+  }
+
+  async createVault(): Promise<void> {
+    const { page } = this;
+    await page.getByText("Nobody can recover it").waitFor();
+    await page.getByLabel("Passphrase", { exact: true }).fill(PASSPHRASE);
+    await page.getByLabel("The same passphrase again").fill(PASSPHRASE);
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+  }
+
+  async unlock(passphrase = PASSPHRASE): Promise<void> {
+    await this.page.getByLabel("Passphrase").fill(passphrase);
+    await this.page.getByRole("button", { name: "Unlock" }).click();
+  }
+
+  /** Open a link for the first time in this browser, and join. */
+  async joinBy(link: string): Promise<void> {
+    await this.page.goto(link);
+    await this.createVault();
+    await this.page.getByLabel("Your name").fill(this.name);
+    await this.page.getByRole("button", { name: "Join", exact: true }).click();
+  }
+
+  /** Wait until this room is open. */
+  inside(room: string): Promise<void> {
+    return this.page.getByRole("heading", { name: room, exact: true }).waitFor();
+  }
+
+  /** Write, and send it off. */
+  async write(words: string): Promise<void> {
+    const input = this.page.getByLabel("Write a message");
+    await input.fill(words);
+    await input.press("Enter");
+  }
+
+  /** Write, and wait until the relay has it. */
+  async say(words: string): Promise<void> {
+    await this.write(words);
+    await this.sees(words);
+  }
+
+  /** What stands in a message that the relay has. */
+  said(words: string): Locator {
+    return this.page.locator(".message:not(.pending) .lite").getByText(words, { exact: true });
+  }
+
+  sees(words: string): Promise<void> {
+    return this.said(words).waitFor();
+  }
+
+  /** One entry of the menu of the message that says just this. */
+  async act(words: string, entry: string): Promise<void> {
+    const here = this.page.locator(".lite").getByText(words, { exact: true });
+    const message = this.page.locator(".message:not(.pending)").filter({ has: here });
+    await message.getByLabel("What to do with this message").click();
+    await message.getByRole("button", { name: entry, exact: true }).click();
+  }
+
+  leave(): Promise<void> {
+    return this.browser.close();
+  }
+}
