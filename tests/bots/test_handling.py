@@ -175,6 +175,32 @@ async def test_a_poison_message_is_given_up_and_others_go_on(
     assert "confidential" not in str(letter) + apology.text
 
 
+async def test_dead_letters_are_bounded(
+    world: BotWorld, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest are kept, in order, and survive a restart; the oldest make room."""
+    monkeypatch.setattr("bots.runs._DEAD_LETTERS", 3)
+    bot = Bot("brittle")
+
+    @bot.command(tries=1)
+    async def crack(ctx: Context, number: int) -> None:
+        """Break."""
+        raise ValueError
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    for number in range(3):
+        await alice.say(f"!crack {number}")
+    await room.quiet()
+    await world.crash_and_restart(bot)
+    last = [await alice.say(f"!crack {number}") for number in range(3, 5)]
+    await room.quiet()
+    letters = world.dead_letters(bot)
+    assert [letter["number"] for letter in letters] == [2, 3, 4]
+    positions = [one.seq for one in room.room.messages(since=0) if one.event_id in last]
+    assert [letter["seq"] for letter in letters[1:]] == positions
+
+
 async def test_a_handler_that_hangs_is_cancelled_and_holds_up_no_other_room(
     world: BotWorld, autojump_clock: MockClock
 ) -> None:
