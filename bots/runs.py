@@ -101,7 +101,7 @@ async def run_call(services: Services, subject: Subject, call: Call, outcome: Ou
 
 async def _try(
     services: Services, subject: Subject, call: Call, outcome: Outcome
-) -> Exception | None:
+) -> BaseException | None:
     handler = call.handler
     draft = Draft(outcome.draft)
     ctx = make_context(services, subject, call, draft, outcome.ops)
@@ -117,7 +117,7 @@ async def _try(
             services.metrics.seconds.labels(*labels).observe(trio.current_time() - started)
     except (ClientClosed, VaultError, Conflict):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a handler is not asked whether the bot ends
         services.metrics.handled.labels(*labels, "failed").inc()
         return error
     if scope.cancelled_caught:
@@ -176,7 +176,7 @@ def _core(services: Services, call: Call) -> Next:
 
 
 def bury(
-    services: Services, subject: Subject, handler: Handler, error: Exception, outcome: Outcome
+    services: Services, subject: Subject, handler: Handler, error: BaseException, outcome: Outcome
 ) -> None:
     """Keep what could not be handled as a dead letter, and say so."""
     letter = tagged_hash("bot", services.bot_id, subject.event_id, handler.name.encode(), b"dead")
