@@ -21,7 +21,7 @@ from ofcd.errors import ConfigError, OfcError
 
 if TYPE_CHECKING:
     from ofcd.daemon.run import Daemon
-    from ofcd.store import RoomSummary
+    from ofcd.store import Evidence, PeerRow, Replica, RoomSummary
 
 __all__ = ["main"]
 
@@ -146,6 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     add_configured("doctor", _doctor, "look at the Themis core, the settings and the database")
     add_configured("keys", _keys, "show the relay's fingerprint and where its key is kept")
     add_configured("rooms", _rooms, "list the rooms in figures: never names or words")
+    peers = add_configured(
+        "peers", _peers, "list the other relays: links, lag, what waits, what they were caught at"
+    )
+    peers.add_argument(
+        "--evidence", action="store_true", help="print what was kept of relays that lied"
+    )
     add_configured("migrate", _migrate, "bring the database to this version's schema", _MIGRATE)
     backup = add_configured(
         "backup", _backup, "copy the database into a new file", _BACKUP, "/var/backups/ofcd.db"
@@ -289,6 +295,75 @@ def _figures(room: RoomSummary) -> dict[str, object]:
 def _room_line(room: RoomSummary) -> str:
     last = datetime.fromtimestamp(room.last_ts / 1000, UTC)
     return f"{room.room.hex()}  {room.events:8}  {_bytes(room.bytes):>10}  {last:%Y-%m-%d %H:%M}\n"
+
+
+def _peers(options: argparse.Namespace) -> int:
+    from ofcd.store import Store
+
+    settings = _settings(options)
+    with Store.open(settings.database_url, migrate=False, read_only=True) as store:
+        if options.evidence:
+            sys.stdout.writelines(json.dumps(_evidence(one)) + "\n" for one in store.evidence())
+            return EXIT_OK
+        peers, copies = store.peers(), store.replicas()
+    figures = [_peer_figures(peer, [c for c in copies if c.hub == peer.relay_id]) for peer in peers]
+    if options.json:
+        sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
+    elif figures:
+        sys.stdout.writelines(map(_peer_lines, figures))
+    else:
+        mode = settings.federation.mode
+        sys.stdout.write(f"no other relays yet (federation is {mode})\n")
+    return EXIT_OK
+
+
+def _peer_figures(peer: PeerRow, copies: list[Replica]) -> dict[str, object]:
+    return {
+        "relay_id": peer.relay_id.hex(),
+        "name": peer.name,
+        "url": peer.url,
+        "pinned": peer.pinned,
+        "state": peer.state,
+        "detail": peer.detail,
+        "contact": peer.contact,
+        "links": peer.links,
+        "quarantined_until": peer.quarantined,
+        "copies": len(copies),
+        "frozen": [copy.room.hex() for copy in copies if copy.frozen],
+        "waiting": sum(copy.waiting for copy in copies),
+        "waiting_bytes": sum(copy.waiting_bytes for copy in copies),
+        "waiting_since": min((copy.oldest for copy in copies if copy.oldest), default=0),
+    }
+
+
+def _peer_lines(peer: dict[str, object]) -> str:
+    head = f"{peer['relay_id']}  {peer['state']}  {peer['name'] or peer['url'] or '(dials us)'}\n"
+    rest = [
+        f"last link {_when(peer['contact'])}, {peer['links']} so far; known by {peer['pinned']}",
+        f"{peer['copies']} rooms of theirs here; {peer['waiting']} messages wait for it"
+        + (f", since {_when(peer['waiting_since'])}" if peer["waiting_since"] else ""),
+    ]
+    if peer["detail"]:
+        rest.append(str(peer["detail"]))
+    frozen = peer["frozen"]
+    if isinstance(frozen, list) and frozen:
+        rest.append(f"stand still, it showed two histories: {', '.join(frozen)}")
+    return head + "".join(f"    {line}\n" for line in rest)
+
+
+def _when(ts: object) -> str:
+    if not isinstance(ts, int) or not ts:
+        return "never"
+    return f"{datetime.fromtimestamp(ts / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _evidence(one: Evidence) -> dict[str, object]:
+    return {
+        "room": one.room.hex(),
+        "ts": one.ts,
+        "code": one.code,
+        "records": [record.hex() for record in one.records],
+    }
 
 
 def _backup(options: argparse.Namespace) -> int:

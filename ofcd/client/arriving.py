@@ -27,7 +27,7 @@ from ofcd.e2e.bodies import (
 from ofcd.e2e.chain import verify_chain
 from ofcd.e2e.joining import Joined, Joining
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import RoomId
+from ofcd.protocol.ids import RelayId, RoomId
 from ofcd.themis.signed import peek
 
 __all__ = ["continues", "drop_staged", "earlier_identity", "enter", "stage"]
@@ -98,8 +98,11 @@ def drop_staged(records: Records, room: RoomId) -> None:
         records.delete(table, key)
 
 
-def enter(records: Records, joining: Joining) -> None:
-    """Admitted: what was staged is the room, and this client is the member of the new keys."""
+def enter(records: Records, joining: Joining, home_url: str, home_id: RelayId) -> None:
+    """Admitted: what was staged is the room, and this client is the member of the new keys.
+
+    `home_url` and `home_id` are the relay that it was joined through.
+    """
     code, tables = joining.code, Tables(joining.code.room)
     before = earlier_identity(records, code.room)
     staged = dict(records.items(tables.joining))
@@ -110,7 +113,9 @@ def enter(records: Records, joining: Joining) -> None:
         records.put(tables.state, key, raw)
     drop_staged(records, code.room)
     nonce = verify_chain(code.room, [next(_archive(joining).chain(records))]).nonce
-    identity = Identity.of(code.room, code.relay_url, code.relay_id, joining.keys, nonce)
+    identity = Identity.of(code.room, home_url, home_id, joining.keys, nonce)
+    if home_url != code.relay_url:
+        identity = evolve(identity, hub_url=code.relay_url)
     if before is not None:
         identity = evolve(identity, former=(*before.former, before.mine.mid))
     records.put(ROOMS, code.room, save(identity))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ofcd.client.backoff import Backoff
 from ofcd.client.core import Core
 from ofcd.client.turn import Turn
 from ofcd.client.vault import Reader, Records
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import RETRYABLE, Code
 from ofcd.protocol.frames import BlobDrop, Failure, RelayFrame
 from ofcd.protocol.ids import BlobId, MemberId

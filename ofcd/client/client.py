@@ -10,7 +10,7 @@ from math import inf
 from typing import Final, TypeVar, cast
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ofcd.client.arriving import drop_staged
 from ofcd.client.connection import Dial, RelayConnection
@@ -200,8 +200,18 @@ class Client:
         await self._settled(ticket, connection)
         return Room(self, room)
 
-    async def join(self, link: str | InviteCode, *, name: str) -> Room:
+    async def join(
+        self,
+        link: str | InviteCode,
+        *,
+        name: str,
+        via: str = "",
+        via_id: RelayId | None = None,
+    ) -> Room:
         """Join by an invite; returns once admitted, which may take until an admitter is online.
+
+        `via` is the address of the relay to be at home at, where that is not the room's own: it
+        keeps a copy of the room, and passes on what this client says; `via_id` pins it.
 
         Who left the room, or was evicted, comes back as a new member; what it has read stays here.
         Cancelled or restarted, the join goes on by itself (`pending_joins`). Raises `BadInvite`,
@@ -209,7 +219,12 @@ class Client:
         `Offline` where it is not known whether this client still is in the room.
         """
         code = link if isinstance(link, InviteCode) else _parse(link)
-        connection = self._connect(code.relay_url, code.relay_id)
+        home = "" if via == code.relay_url else via
+        if home:
+            _check_url(home)
+            connection = self._connect(home, via_id or self._pin_of(home))
+        else:
+            connection = self._connect(code.relay_url, code.relay_id)
         ticket = Ticket("join")
         if (code.room, code.invite_id) not in connection.machine.joins:
             await self._require_outside(code.room)
@@ -217,7 +232,7 @@ class Client:
         if known is not None:
             known.tickets.append(ticket)
         else:
-            self._begin_join(connection, code, name, ticket)
+            self._begin_join(connection, code, name, ticket, home)
         connection.stir()
         room = cast(RoomId, await self._settled(ticket, connection, inf))
         return Room(self, room)
@@ -235,12 +250,19 @@ class Client:
         raise NotAllowed("already_member", "this vault is in that room already")
 
     def _begin_join(
-        self, connection: RelayConnection, code: InviteCode, name: str, ticket: Ticket
+        self,
+        connection: RelayConnection,
+        code: InviteCode,
+        name: str,
+        ticket: Ticket,
+        home: str,
     ) -> None:
         if any(room == code.room for room, _ in connection.machine.joins):
             raise BadInvite("another invite to this room is being used already")
         with self._turn(connection) as turn:
             pending = PendingJoin(code.text, display_name(name), turn.now)
+            if home:
+                pending = evolve(pending, home_url=home, home_id=connection.relay_id)
             keep_join(turn.records, pending)
             connection.machine.add_join(turn, pending).tickets.append(ticket)
 
@@ -251,7 +273,7 @@ class Client:
             JoinInfo(
                 room=join.room,
                 invite_id=join.invite.invite_id,
-                relay_url=join.invite.relay_url,
+                relay_url=join.pending.place[0],
                 stage=join.pending.stage,
                 created=join.pending.created,
             )
@@ -441,14 +463,14 @@ class Client:
             self._places[RoomId(room)] = self._connect(identity.relay_url, identity.relay_id)
         joins = load_joins(self.vault)
         for pending in joins:
-            self._connect(pending.invite.relay_url, pending.invite.relay_id)
+            url, relay_id = pending.place
+            self._connect(url, relay_id or self._pin_of(url))
         for connection in self._connections:
             self._fill(connection, joins)
 
     def _fill(self, connection: RelayConnection, joins: list[PendingJoin]) -> None:
         rooms = [room for room, place in self._places.items() if place is connection]
-        here = (connection.url, connection.relay_id)
-        mine = [p for p in joins if (p.invite.relay_url, p.invite.relay_id) == here]
+        mine = [p for p in joins if _is_at(p, connection)]
         connection.machine.load(self.vault, rooms, mine)
 
     def _reload(self, connection: RelayConnection) -> None:
@@ -494,6 +516,11 @@ class Client:
         for ticket, settled in list(self._waiting.items()):
             ticket.settled, ticket.error = True, ClientClosed("the client is closed")
             settled.set()
+
+
+def _is_at(pending: PendingJoin, connection: RelayConnection) -> bool:
+    url, relay_id = pending.place
+    return url == connection.url and relay_id in (None, connection.relay_id)
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

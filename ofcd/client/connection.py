@@ -10,13 +10,13 @@ from typing import Final, Protocol
 import trio
 
 from ofcd.channel import ChannelError
-from ofcd.client.backoff import Backoff
 from ofcd.client.errors import VaultError
 from ofcd.client.events import LinkState
 from ofcd.client.link import RelayMachine
 from ofcd.client.turn import Turn
 from ofcd.errors import OfcError
 from ofcd.protocol import limits
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import ClientFrame, RelayFrame, Welcome, encode_frame
 from ofcd.protocol.ids import PublicKey, RelayId

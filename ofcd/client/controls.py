@@ -13,12 +13,12 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from ofcd.client.backoff import Backoff
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, KeyUnavailable, RelayRefused
 from ofcd.client.events import RoomStatus
 from ofcd.client.turn import Ticket, Turn
 from ofcd.e2e.errors import E2eError, KeyMissing
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.frames import Ack, Control, Failure, RelayFrame
 from ofcd.protocol.ids import EventId
@@ -33,6 +33,7 @@ _LATER: Final = frozenset(
     {
         Code.RATE_LIMITED,
         Code.TRY_AGAIN,
+        Code.HUB_AWAY,
         Code.STORAGE_FAILED,
         Code.SHUTTING_DOWN,
         Code.STALLED,

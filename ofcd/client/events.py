@@ -42,6 +42,7 @@ __all__ = [
     "MessageAccepted",
     "MessageEdited",
     "MessageFailed",
+    "MessageHeld",
     "MessageInvalid",
     "MessageReacted",
     "MessageReceived",
@@ -350,6 +351,14 @@ class MessageAccepted:
 
 
 @frozen
+class MessageHeld:
+    """This client's relay keeps a message for the room's own relay, which has not taken it yet."""
+
+    room: RoomId
+    sid: Sid
+
+
+@frozen
 class MessageFailed:
     """A queued message was refused for good."""
 
@@ -459,6 +468,7 @@ LiveEvent = (
     | HistoryGap
     | SignalReceived
     | MessageAccepted
+    | MessageHeld
     | MessageFailed
     | JoinAsked
     | JoinStateChanged

@@ -15,7 +15,6 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from ofcd.client.arriving import continues, drop_staged, earlier_identity, enter, stage
-from ofcd.client.backoff import Backoff
 from ofcd.client.chainpages import ChainPages
 from ofcd.client.errors import JoinFailed
 from ofcd.client.events import JoinStateChanged
@@ -28,8 +27,9 @@ from ofcd.e2e.invites import InviteCode, parse_link
 from ofcd.e2e.joining import Joining, check_response, make_request
 from ofcd.e2e.keys import MemberKeys
 from ofcd.protocol import frames
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
-from ofcd.protocol.ids import InviteId, PublicKey, RoomId
+from ofcd.protocol.ids import InviteId, PublicKey, RelayId, RoomId
 from ofcd.protocol.room import RoomState
 from ofcd.themis import KeyPair
 from ofcd.themis.signed import peek
@@ -70,6 +70,17 @@ class PendingJoin:
     request: bytes = field(default=b"", repr=False)
     response: bytes = field(default=b"", repr=False)
     confirm: bytes = field(default=b"", repr=False)
+    home_url: str = ""
+    """The relay to join through; "" for the one that the invite names."""
+    home_id: RelayId | None = None
+    """Its id, once it is known."""
+
+    @property
+    def place(self) -> tuple[str, RelayId | None]:
+        """Where this join is asked for: address and pin."""
+        if not self.home_url:
+            return self.invite.relay_url, self.invite.relay_id
+        return self.home_url, self.home_id
 
     @property
     def invite(self) -> InviteCode:
@@ -108,6 +119,7 @@ class JoinMachine:
         """The JOIN_RESP for which the control log is being read."""
         self._tickets: list[Ticket] = []
         self._up = False
+        self._home = self.invite.relay_id
         self._poll_at: int | None = None
         self._polls = Backoff(random, first=_FIRST_POLL, longest=_LAST_POLL)
 
@@ -123,9 +135,12 @@ class JoinMachine:
 
     # -- the link --------------------------------------------------------------------------------
 
-    def link_up(self, turn: Turn) -> None:
+    def link_up(self, turn: Turn, relay_id: RelayId) -> None:
         """A link to the relay is open: ask, or ask how far it has come."""
-        self._up = True
+        self._up, self._home = True, relay_id
+        self._go_on(turn)
+
+    def _go_on(self, turn: Turn) -> None:
         if self.pending.stage is JoinStage.LOOKUP:
             self._look_up(turn)
         else:
@@ -145,7 +160,7 @@ class JoinMachine:
         """Ask again, if it is time."""
         if self._up and not self.over and self._poll_at is not None and turn.now >= self._poll_at:
             self._poll_at = None
-            self.link_up(turn)
+            self._go_on(turn)
 
     # -- LOOKUP ----------------------------------------------------------------------------------
 
@@ -154,7 +169,9 @@ class JoinMachine:
             self._chain = ChainPages()
         invite = self.invite
         turn.ask(
-            lambda rid: frames.Lookup(rid, invite.room, invite.invite_id, invite.proof, start),
+            lambda rid: frames.Lookup(
+                rid, invite.room, invite.invite_id, invite.proof, start, *self._hub
+            ),
             self._looked_up,
         )
 
@@ -179,7 +196,7 @@ class JoinMachine:
                 self._fail(turn, Code.ALREADY_MEMBER.value, "this vault is in that room already")
                 return
             joining = make_request(
-                invite, state, home=invite.relay_id, now=turn.now, name=self.pending.my_name
+                invite, state, home=self._home, now=turn.now, name=self.pending.my_name
             )
         except ProtocolError as error:
             self._fail(turn, JoinFault.BAD_CHAIN.value, f"the relay shows a false room: {error}")
@@ -196,13 +213,23 @@ class JoinMachine:
             enc_public=joining.keys.enc_key,
             join_key=joining.join_key,
             request=joining.request.envelope,
+            home_id=self._home,
         )
         self._ask(turn)
 
     # -- ASKED -----------------------------------------------------------------------------------
 
     def _ask(self, turn: Turn) -> None:
-        turn.ask(lambda rid: frames.Join(rid, self.pending.request), self.status)
+        hub, url = self._hub
+        turn.ask(
+            lambda rid: frames.Join(rid, self.pending.request, hub=hub, hub_url=url), self.status
+        )
+
+    @property
+    def _hub(self) -> tuple[RelayId | None, str]:
+        """The room's own relay and its address, where that is another one than the link's."""
+        invite = self.invite
+        return (None, "") if self._home == invite.relay_id else (invite.relay_id, invite.relay_url)
 
     def status(self, turn: Turn, frame: frames.RelayFrame) -> None:
         """How far the relay says the join has come: asked for, or pushed."""
@@ -264,7 +291,13 @@ class JoinMachine:
         self._confirm(turn)
 
     def _confirm(self, turn: Turn) -> None:
-        turn.ask(lambda rid: frames.JoinConfirm(rid, self.room, self.pending.confirm), self.status)
+        hub, url = self._hub
+        turn.ask(
+            lambda rid: frames.JoinConfirm(
+                rid, self.room, self.pending.confirm, hub=hub, hub_url=url
+            ),
+            self.status,
+        )
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -272,7 +305,8 @@ class JoinMachine:
         joining = self.pending.joining
         if joining is None or not self.pending.confirm:
             return
-        enter(turn.records, joining)
+        url, _ = self.pending.place
+        enter(turn.records, joining, url, self.pending.home_id or self.invite.relay_id)
         self._end(turn, JoinStage.ADMITTED, "")
         self.admitted = True
 

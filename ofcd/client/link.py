@@ -15,7 +15,7 @@ from ofcd.client.turn import Handler, Turn
 from ofcd.client.vault import Reader
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import InviteId, PublicKey, RoomId
+from ofcd.protocol.ids import InviteId, PublicKey, RoomId, relay_id_of
 
 __all__ = ["RelayMachine"]
 
@@ -59,7 +59,7 @@ class RelayMachine:
         machine = JoinMachine(pending, self._random)
         self.joins[machine.room, machine.invite.invite_id] = machine
         if self._facts is not None:
-            machine.link_up(turn)
+            machine.link_up(turn, relay_id_of(self._facts.relay_key))
         return machine
 
     def load(self, records: Reader, rooms: list[RoomId], joins: list[PendingJoin]) -> None:
@@ -109,7 +109,7 @@ class RelayMachine:
         for room in self.rooms.values():
             room.link_up(turn, self._facts)
         for join in list(self.joins.values()):
-            join.link_up(turn)
+            join.link_up(turn, relay_id_of(relay_key))
 
     def link_down(self) -> None:
         """The link is gone; what was asked on it is forgotten."""
@@ -148,6 +148,8 @@ class RelayMachine:
                 | frames.KeyAnswered()
                 | frames.Signalled()
                 | frames.Removed()
+                | frames.Returned()
+                | frames.Evidence()
             ):
                 machine = self.rooms.get(frame.room)
                 if machine is not None:

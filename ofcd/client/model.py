@@ -76,6 +76,13 @@ class Identity:
     """The room's GENESIS nonce."""
     former: tuple[MemberId, ...] = ()
     """The members this client was there before it came back by a new invite."""
+    hub_url: str = ""
+    """Where the room's own relay is reached, if the room was joined through another one."""
+
+    @property
+    def invite_url(self) -> str:
+        """The address that invites name."""
+        return self.hub_url or self.relay_url
 
     @classmethod
     def of(

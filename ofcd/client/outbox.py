@@ -2,6 +2,7 @@
 
     queued   kept; waits for the link, the key, or its turn
     sent     sealed and signed, kept, then posted; posted again, byte for byte, on the next link
+    held     kept by this client's own relay, for the room's; posted again on the next link
     accepted in the room log: by an Ack, or by its own delivery
     failed   refused for good; stays until it is discarded
 
@@ -19,10 +20,9 @@ from typing import Final
 
 from attrs import define, evolve
 
-from ofcd.client.backoff import Backoff
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
-from ofcd.client.events import MessageAccepted, MessageFailed, RoomStatus
+from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld, RoomStatus
 from ofcd.client.model import Sent, load, number_key, save
 from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
@@ -30,8 +30,10 @@ from ofcd.client.vault import Reader, Records
 from ofcd.e2e.bodies import Body, Content, Via, decode_body, encode_body
 from ofcd.e2e.errors import BodyInvalid, KeyMissing
 from ofcd.e2e.events import Outgoing, SealedEvent, may_send, resign_event, seal_event
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import SENTENCES, Code, Refused
-from ofcd.protocol.frames import Ack, Failure, Post, RelayFrame
+from ofcd.protocol.frames import Ack, Failure, Post, RelayFrame, Returned
+from ofcd.protocol.frames import Queued as QueuedFrame
 from ofcd.protocol.ids import EventId, Sid
 
 __all__ = ["Outbox", "Queued", "Stage"]
@@ -46,6 +48,7 @@ _TRY_LATER: Final = frozenset(
     {
         Code.RATE_LIMITED,
         Code.TRY_AGAIN,
+        Code.HUB_AWAY,
         Code.STORAGE_FAILED,
         Code.SHUTTING_DOWN,
         Code.STALLED,
@@ -315,9 +318,32 @@ class Outbox:
                 # Each names the one before it: whatever becomes of their own answers, they are in.
                 self._accept_unseen(turn, before)
             self._accept(turn, item, Sent(frame.event_id, frame.seq))
+        elif isinstance(frame, QueuedFrame):
+            self._held(turn, item, frame)
+            return
         elif isinstance(frame, Failure):
             self._refused(turn, item, frame, self._flight.refused())
         self._flight.landed(item)
+
+    def _held(self, turn: Turn, item: Queued, frame: QueuedFrame) -> None:
+        if frame.event_id != item.event_id:
+            turn.drop = Code.BAD_FRAME.value
+            return
+        if item.number in self._flight.items:
+            self._flight.held.add(item.number)
+        first = item.stage is not Stage.HELD
+        self._keep(turn, evolve(item, stage=Stage.HELD))
+        if first:
+            turn.tell(MessageHeld(self._core.room, item.sid))
+
+    def returned(self, turn: Turn, frame: Returned) -> None:
+        """The room's own relay refused what this client's relay kept for it."""
+        for item in self.items:
+            if item.sid == frame.sid and item.event_id == frame.event_id:
+                failure = Failure(0, frame.code, frame.text, frame.seq, frame.last)
+                self._refused(turn, item, failure, self._flight.refused())
+                self._flight.landed(item)
+                return
 
     def take_up(self, turn: Turn, counter: int, last: EventId) -> None:
         """Our last event at the relay is number `counter` with the id `last`: go on from there.

@@ -23,6 +23,7 @@ class Stage(StrEnum):
 
     QUEUED = "queued"
     SENT = "sent"
+    HELD = "held"
     FAILED = "failed"
 
 
@@ -64,6 +65,8 @@ class Flight:
     """The messages under way, in order. Once one is refused, those behind it are refused too."""
 
     items: dict[int, Queued] = field(factory=dict)
+    held: set[int] = field(factory=set)
+    """Those that the client's own relay keeps for the room's: they do not fill the window."""
     draining: bool = False
     """One was refused: nothing more is posted until all are answered."""
     _window: int = _WINDOW
@@ -71,7 +74,7 @@ class Flight:
     @property
     def is_full(self) -> bool:
         """Whether answers are to be waited for."""
-        return self.draining or len(self.items) >= self._window
+        return self.draining or len(self.items) - len(self.held) >= self._window
 
     @property
     def last(self) -> Queued | None:
@@ -95,6 +98,7 @@ class Flight:
     def landed(self, item: Queued) -> None:
         """It was answered."""
         self.items.pop(item.number, None)
+        self.held.discard(item.number)
         self.draining = self.draining and bool(self.items)
 
     def slow_down(self) -> None:
@@ -104,4 +108,5 @@ class Flight:
     def clear(self) -> None:
         """The link is gone."""
         self.items.clear()
+        self.held.clear()
         self.draining = False

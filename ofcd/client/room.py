@@ -14,7 +14,6 @@ from typing import Final
 
 from ofcd.client.admitting import AdmissionDesk
 from ofcd.client.aliases import Aliases
-from ofcd.client.backoff import Backoff
 from ofcd.client.beats import BeatDuty
 from ofcd.client.blobdrops import BlobDrops
 from ofcd.client.chainpages import ChainPages
@@ -45,6 +44,7 @@ from ofcd.e2e.joining import check_admitted
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.signals import SignalKind, open_signal
 from ofcd.protocol import frames
+from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed
@@ -390,7 +390,8 @@ class RoomMachine:
                 self.ledger.take_box(frame.seq, frame.box)
             case frames.Head():
                 if self._link is not None and self.core.head.begun:
-                    self.ledger.take_word(turn, self._link.relay_key, frame.record)
+                    key = frame.key or self._link.relay_key
+                    self.ledger.take_word(turn, key, frame.record)
             case frames.JoinAsked():
                 self.admissions.asked(turn, frame.record)
             case frames.JoinConfirmed():
@@ -403,6 +404,11 @@ class RoomMachine:
                 self._signalled(turn, frame)
             case frames.Removed():
                 self._removed(turn, frame)
+            case frames.Returned():
+                self.outbox.returned(turn, frame)
+            case frames.Evidence():
+                fork = LogBroken(LogFault.FORK, self.core.head.seq, frame.records)
+                self.core.freeze(turn, AlarmKind.FORK, fork)
             case _:
                 return
         self._stop_if_frozen(turn)
@@ -593,7 +599,9 @@ class RoomMachine:
 
 
 _KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
-_LATER: Final = frozenset({Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL})
+_LATER: Final = frozenset(
+    {Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL, Code.HUB_AWAY}
+)
 """Answers about this room alone that may be others in a while: the link serves the rest on."""
 _REFUSALS: Final = frozenset(
     {

@@ -228,7 +228,7 @@ class Room(RoomTrust):
                 core.mine,
                 core.log.seen,
                 turn.now,
-                relay_url=core.identity.relay_url,
+                relay_url=core.identity.invite_url,
                 expires=turn.now + expires_in,
                 role=role,
                 caps=caps,
@@ -322,13 +322,10 @@ class Room(RoomTrust):
         role: Role,
         caps: Collection[Cap] = (),
     ) -> None:
-        """Give a member this role and exactly these capabilities; nothing, if they have them."""
+        """Give a member this role and exactly these capabilities."""
         core = self._client._core(self.id)
 
-        def make(turn: Turn) -> Made | None:
-            now = core.state.members.get(member)
-            if now is not None and (now.role, now.caps) == (role, frozenset(caps)):
-                return None
+        def make(turn: Turn) -> Made:
             return Made(
                 make_grant(
                     core.state,

@@ -11,7 +11,16 @@ No secret stands in a setting: only the path of the file that holds it.
 
 from ofcd.config.example import render_example
 from ofcd.config.fields import Networks, Size
-from ofcd.config.sections import Access, Federation, Limits, Log, Metrics, Relay, Storage
+from ofcd.config.sections import (
+    Access,
+    Federation,
+    Limits,
+    Log,
+    Metrics,
+    Relay,
+    Storage,
+    parse_peer,
+)
 from ofcd.config.settings import Settings
 
 __all__ = [
@@ -25,5 +34,6 @@ __all__ = [
     "Settings",
     "Size",
     "Storage",
+    "parse_peer",
     "render_example",
 ]

@@ -16,16 +16,20 @@ __all__ = [
     "Doc",
     "Networks",
     "Size",
+    "Words",
     "converter",
     "describe_range",
     "networks",
     "setting",
     "show_size",
     "size",
+    "words",
 ]
 
 Networks = NewType("Networks", tuple[IPv4Network | IPv6Network, ...])
 """IP networks; in the file a list of texts such as "127.0.0.1" or "10.0.0.0/8"."""
+Words = NewType("Words", tuple[str, ...])
+"""Texts; in the file a list of them."""
 Size = NewType("Size", int)
 """A number of bytes; in the file also a text such as "64 MiB"."""
 
@@ -86,6 +90,12 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
         ) from None
 
 
+def _structure_words(value: Any, _: Any) -> Words:
+    if type(value) not in (list, tuple) or not all(type(one) is str for one in value):
+        raise ValueError('is not a list of texts: write ["one", "two"], or [] for none')
+    return Words(tuple(value))
+
+
 def _is_choice(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is Literal
 
@@ -105,6 +115,7 @@ def _strict_converter() -> Converter:
     strict.register_structure_hook(str, _structure_str)
     strict.register_structure_hook(Size, _structure_size)
     strict.register_structure_hook_func(lambda kind: kind is Networks, _structure_networks)
+    strict.register_structure_hook_func(lambda kind: kind is Words, _structure_words)
     strict.register_structure_hook_func(_is_choice, _structure_choice)
     return strict
 
@@ -156,6 +167,11 @@ def size(
 def networks(text: str, *, safe: str = "", check: Callable[[Networks], None]) -> Networks:
     """A field that holds IP networks, by default none."""
     return setting(Networks(()), text, safe=safe, check=check)
+
+
+def words(text: str, *, safe: str = "", check: Callable[[Words], None]) -> Words:
+    """A field that holds texts, by default none."""
+    return setting(Words(()), text, safe=safe, check=check)
 
 
 def _check_type(attribute: "attrs.Attribute[Any]", value: Any) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from ofcd.config.fields import Networks, Size, networks, setting, size
+from ofcd.config.fields import Networks, Size, Words, networks, setting, size, words
 from ofcd.protocol import limits as hard
 
 DEFAULT_URL: Final = "sqlite:///{data_dir}/ofcd.db"
@@ -63,9 +63,28 @@ def _check_metrics_path(value: str) -> None:
         raise ValueError('is not a free path: use "/metrics"')
 
 
-def _check_federation(value: str) -> None:
-    if value != "off":
-        raise ValueError('is reserved: relays do not talk to each other yet, so leave it "off"')
+_PEER: Final = re.compile(r"([^\s!/#]{1,253})(?:!([0-9a-f]{64}))?(?: (wss?://[^\s#]{1,500}))?")
+
+
+def parse_peer(text: str) -> tuple[str, str, str] | None:
+    """Name, relay id in hex and address of a peer in the settings; "" for what is left out."""
+    found = _PEER.fullmatch(text)
+    if found is None or (found[3] and not _is_websocket_url(found[3])):
+        return None
+    return found[1], found[2] or "", found[3] or ""
+
+
+def _check_peers(value: Words) -> None:
+    if not all(parse_peer(one) for one in value):
+        raise ValueError(
+            'holds what is no peer: write its name, "!" and its fingerprint without spaces, and '
+            'where it is reached, as "b.example!0123…cdef wss://b.example"'
+        )
+
+
+def _check_deny(value: Words) -> None:
+    if not all(re.fullmatch(r"[0-9a-f]{64}|[^\s!/#]{1,253}", one) for one in value):
+        raise ValueError("holds what is neither a relay's name nor its fingerprint without spaces")
 
 
 # ---------------------------------------------------------------- sections
@@ -357,9 +376,68 @@ class Metrics:
 
 @frozen
 class Federation:
-    """Talking to other relays: reserved, and not there yet."""
+    """Talking to other relays, so that people of several relays share rooms.
 
-    mode: str = setting("off", 'Only "off" is accepted today.', check=_check_federation)
+    A room stays with the relay that it was made at. Others keep a sealed copy for their members.
+    """
+
+    mode: Literal["off", "allowlist", "open"] = setting(
+        "off",
+        "Which relays this one talks to.",
+        safe='"off" talks to none, and no room leaves. "allowlist" talks to `peers` only. "open" '
+        "talks to all but `deny`: who holds an invite may join through any relay. A room made "
+        "with --local-only never leaves, whatever stands here.",
+    )
+    peers: Words = words(
+        'Relays by name, fingerprint and address: "b.example!FINGERPRINT wss://b.example". Without '
+        "an address, https://NAME/.well-known/ofc/relay.json tells it; without a fingerprint too, "
+        "that page is believed the first time.",
+        safe="What stands here is believed before anything an invite or a page says.",
+        check=_check_peers,
+    )
+    deny: Words = words(
+        "Relays that are never talked to, by name or fingerprint.", check=_check_deny
+    )
+    allow_private: Networks = networks(
+        "Networks that may be dialled although they are private, or this machine itself.",
+        safe="[] keeps invites from making this relay knock at doors of your own network. "
+        '["127.0.0.0/8"] for two relays on one machine.',
+        check=_check_proxies,
+    )
+    rooms_per_peer: int = setting(
+        500, "Rooms of this relay that one other relay follows.", low=1, high=100_000
+    )
+    frames_per_second_per_peer: int = setting(
+        200,
+        "What one other relay may ask a second, over time; twice that at once. It is read no "
+        "faster.",
+        low=1,
+        high=100_000,
+    )
+    outbox_events_per_room: int = setting(
+        5000, "Messages that wait here for one room's own relay.", low=1, high=1_000_000
+    )
+    outbox_bytes_per_room: Size = size(
+        8 * hard.MIB, "And at most this much of them.", low=hard.EVENT_BYTES
+    )
+    outbox_days: int = setting(
+        7,
+        "After so long a message that could not be handed over goes back to its sender.",
+        unit="days",
+        low=1,
+        high=30,
+    )
+    blob_cache_bytes: Size = size(
+        256 * hard.MIB,
+        "Attachments of other relays' rooms that are kept here, by room and member; 0 keeps none.",
+    )
+    quarantine_minutes: int = setting(
+        10,
+        "How long nothing is taken from a relay that was caught forging or flooding.",
+        unit="minutes",
+        low=1,
+        high=10_080,
+    )
 
 
 SECTIONS: Final[dict[str, type[Any]]] = {

@@ -27,19 +27,20 @@ from ofcd.protocol.frames import (
     ClientFrame,
     Delivery,
     Failure,
+    Peer,
     RelayFrame,
     encode_frame,
 )
 from ofcd.protocol.ids import Hash32, RoomId
 from ofcd.protocol.limits import TRAILER_PARTS
-from ofcd.session import RelaySession, SessionState
-from ofcd.store import StoreError
+from ofcd.session import ClientSession, RelaySession, SessionState
+from ofcd.store import LogPage, StoreError
 from ofcd.themis.errors import ThemisError
 from ofcd.wire import Closed, MessageStream
 
 if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
-    from ofcd.relay import LinkId
+    from ofcd.relay import LinkId, Subscribe
 
 __all__ = ["Connection", "failure_of", "rid_of"]
 
@@ -65,7 +66,7 @@ class Connection:
         link: LinkId,
         challenge: Hash32,
         stream: MessageStream,
-        session: RelaySession,
+        session: RelaySession | ClientSession,
         hub: Hub,
     ) -> None:
         self.link = link
@@ -90,6 +91,7 @@ class Connection:
         self._answered = trio.Event()
         self._last_words = False
         self._reading_scope = trio.CancelScope()
+        self._introduction: Peer | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -99,6 +101,13 @@ class Connection:
         if first is None:
             return
         self._hub.open_link(self)
+        await self._serve_until_gone(first)
+        if self._introduction is not None and not self._last_words:
+            await self._hub.welcome_peer(
+                self._introduction, self.challenge, self._stream, self._client
+            )
+
+    async def _serve_until_gone(self, first: tuple[ClientFrame, ...]) -> None:
         try:
             await self._serve(first)
         except* Closed:
@@ -109,6 +118,13 @@ class Connection:
         finally:
             self._hub.close_link(self)
 
+    @property
+    def _client(self) -> RelaySession:
+        """The session, of a client that dialled."""
+        if not isinstance(self.session, RelaySession):
+            raise AssertionError("a link that this relay dialled has no client at its end")
+        return self.session
+
     async def _serve(self, first: tuple[ClientFrame, ...]) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -116,8 +132,9 @@ class Connection:
             self._reading_scope.deadline = trio.current_time() + _LIFETIME_SECONDS
             with self._reading_scope:
                 await self._read(first)
-            self.end(_WORN)
-            await self._say_goodbye()
+            if self._introduction is None:
+                self.end(_WORN)
+                await self._say_goodbye()
             nursery.cancel_scope.cancel()
 
     async def _handshake(self) -> tuple[ClientFrame, ...] | None:
@@ -136,7 +153,7 @@ class Connection:
 
     async def _shake_hands(self) -> tuple[ClientFrame, ...]:
         while True:
-            received = self.session.receive(await self._stream.receive())
+            received = self._client.receive(await self._stream.receive())
             is_open = self.session.state is SessionState.OPEN
             if is_open:  # before the peer learns of it: what it sends then may be large
                 self._stream.max_message_bytes = self._limits.message_bytes
@@ -149,10 +166,10 @@ class Connection:
         """Take messages until the peer breaks a rule, is told to go, or the link is worn out."""
         try:
             await self._take(frames)
-            while not self._last_words and not self.session.is_worn:
+            while not self._is_done:
                 message = await self._stream.receive()
                 await self._pace.take(len(message))
-                await self._take(self.session.receive(message).frames)
+                await self._take(self._client.receive(message).frames)
         except ProtocolError as error:
             self.end(Failure(0, error.code, str(error)))
         except (ChannelError, ThemisError) as error:
@@ -160,9 +177,17 @@ class Connection:
             self._clear_outbox()
             await self._stream.close(_POLICY_VIOLATION, str(error)[:100])
 
+    @property
+    def _is_done(self) -> bool:
+        """Nothing more is read in this way."""
+        return self._last_words or self.session.is_worn or self._introduction is not None
+
     async def _take(self, frames: Iterable[ClientFrame]) -> None:
         """Queue requests to be checked; wait while too many are under way."""
         for frame in frames:
+            if isinstance(frame, Peer):  # no client, but a relay: it gets a link of another kind
+                self._introduction = frame
+                return
             while not self._has_room() and not self._last_words:
                 self._answered = trio.Event()
                 await self._answered.wait()
@@ -223,6 +248,16 @@ class Connection:
         """Queue an encoded frame that nobody asked for, or that goes to many links."""
         self._queue(frame)
 
+    def push_signal(self, frame: bytes) -> None:
+        """Queue a hint for the screen: it may be lost."""
+        self._queue(frame)
+
+    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
+        """The subscription that this effect asks for; None where it may not read any more."""
+        if not self._hub.is_attached(self.link, effect.room, effect.mid):
+            return None
+        return Subscription(self, effect.room, effect.mid, start)
+
     def do(self, job: Job) -> None:
         """Do this in the slow lane, in the order it was asked for."""
         self._jobs.append(job)
@@ -241,9 +276,13 @@ class Connection:
 
     async def hand(self, frame: RelayFrame) -> None:
         """In the slow lane: queue a frame when the peer has taken most of what waits for it."""
+        await self.make_room()
+        self._queue(encode_frame(frame))
+
+    async def make_room(self) -> None:
+        """In the slow lane: wait until the peer has taken most of what waits for it."""
         if self._outbox_bytes > _BATCH_BYTES:
             await self._drain()
-        self._queue(encode_frame(frame))
 
     def await_feed(self, feed: Feed) -> None:
         """A job is to subscribe to this feed: it must be there until then."""
@@ -376,14 +415,19 @@ class Connection:
             page = await self._hub.lookups.page(subscription)
             if not self._holds(subscription):
                 return  # evicted, or subscribed anew, while the store was read
-            for row in page.rows:
-                if row.box:
-                    box = Box(room=subscription.room, seq=row.seq, box=row.box)
-                    self._page.append(encode_frame(box))
-                delivery = Delivery(subscription.room, row.seq, row.record, row.cell)
-                self._page.append(encode_frame(delivery))
+            self._page.extend(await self._frames_of(subscription, page))
             subscription.next_seq = page.next_seq
             await self._drain()
+
+    async def _frames_of(self, subscription: Subscription, page: LogPage) -> list[bytes]:
+        """What this reader gets of a page from the store, encoded."""
+        frames: list[bytes] = []
+        for row in page.rows:
+            if row.box:
+                frames.append(encode_frame(Box(subscription.room, row.seq, row.box)))
+            delivery = Delivery(subscription.room, row.seq, row.record, row.cell)
+            frames.append(encode_frame(delivery))
+        return frames
 
     async def _drain(self) -> None:
         """Let the peer take what waits, before there is more of it. Raises `Closed`."""

@@ -8,7 +8,7 @@ overflow: who lags behind the feed is served from the store, and loses nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from attrs import define, field, frozen
@@ -74,6 +74,12 @@ class Subscription:
     next_seq: int
     feed_key: int = 0
     """Number of the feed key that this link was given; 0 for none."""
+    bulk: bool = True
+    """Whether it may be fed in bulk."""
+
+    def frames(self, entry: FeedEntry) -> Iterable[bytes]:
+        """What this reader gets of an entry."""
+        return entry.frames_for(self.mid, self.room)
 
 
 @frozen
@@ -105,6 +111,10 @@ class Feed:
         self.log: Hash32 | None = None
         """The running hash after `head`, once known."""
         self.subscriptions: set[Subscription] = set()
+        self.foreign = False
+        """Another relay orders the room: its heads are signed there."""
+        self.signed_head = b""
+        """The latest of those, encoded; for who comes to read."""
         self.awaited = 0
         """Links about to subscribe: the feed must not be dropped under them."""
         self.sealer = BulkSealer(room)
@@ -150,7 +160,7 @@ class Feed:
         alike is sealed once for them all (bulk).
         """
         if self.oldest <= subscription.next_seq <= self.head:
-            if len(self.subscriptions) >= _BULK_READERS:
+            if subscription.bulk and len(self.subscriptions) >= _BULK_READERS:
                 bulk = self._bulk(subscription.next_seq)
                 if bulk is not None:
                     return self._take_bulk(subscription, bulk)
@@ -161,7 +171,7 @@ class Feed:
         frames: list[bytes] = []
         for index in range(subscription.next_seq - self.oldest, len(self._entries)):
             entry = self._entries[index]
-            for frame in entry.frames_for(subscription.mid, self.room):
+            for frame in subscription.frames(entry):
                 frames.append(frame)
                 budget -= len(frame)
             subscription.next_seq = entry.seq + 1

@@ -42,7 +42,7 @@ class HeadSigner:
 
     def mark(self, feed: Feed) -> None:
         """This room's head is to be signed soon."""
-        if feed.subscriptions and feed.log is not None:
+        if feed.subscriptions and feed.log is not None and not feed.foreign:
             self._due[feed.room] = feed
             self._stirred.set()
 

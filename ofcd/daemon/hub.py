@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ofcd.daemon.connection import Connection, failure_of, rid_of
 from ofcd.daemon.feed import Feed, Subscriber
@@ -30,22 +30,26 @@ from ofcd.daemon.feeds import Feeds
 from ofcd.daemon.heads import HeadSigner
 from ofcd.daemon.jobs import Jobs
 from ofcd.daemon.limits import ConnectionLimits
+from ofcd.daemon.linkend import LinkEnd
 from ofcd.daemon.log import get_log
 from ofcd.daemon.lookups import Lookups
 from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.trouble import trouble_of
 from ofcd.daemon.verify import Verifier
 from ofcd.daemon.workers import Workers
-from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.codes import SENTENCES, Code, ProtocolError
 from ofcd.protocol.frames import (
     ClientFrame,
     Detach,
     Failure,
+    Follow,
+    Head,
+    Peer,
     RelayFrame,
     Signalled,
     encode_frame,
 )
-from ofcd.protocol.ids import RoomId
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.relay import (
     Appended,
     Backlog,
@@ -57,6 +61,7 @@ from ofcd.relay import (
     FindEvent,
     FindSid,
     FindUpload,
+    Forward,
     LinkId,
     Push,
     ReadBlob,
@@ -64,11 +69,15 @@ from ofcd.relay import (
     Redacted,
     Relay,
     Reply,
+    RoomLog,
+    Stir,
     Subscribe,
     Unsubscribe,
 )
 from ofcd.relay.facts import BlobDropped, LogAppended
+from ofcd.session import RelaySession
 from ofcd.store import RetentionReport, Store, StoreError
+from ofcd.wire import MessageStream
 
 __all__ = ["Hub"]
 
@@ -88,12 +97,64 @@ _LONGEST_PAUSE_SECONDS: Final = 0.015
 """Between two rounds of delivery, however long the first one took."""
 
 
+@define(eq=False)
+class _Work:
+    """Something the relay does for itself, in the order of what it decides."""
+
+    decide: Callable[[], Decision]
+    rooms: tuple[RoomId, ...] = ()
+    """What is in memory of them is not true if the commit fails."""
+    done: trio.Event = field(factory=trio.Event)
+    error: Exception | None = None
+
+
 @frozen
 class _Request:
-    """`connection` asked for `examined`; None for the relay's own housekeeping."""
+    """`connection` asked for `examined`; None for the relay's own housekeeping, or `work`."""
 
-    connection: Connection | None
+    connection: LinkEnd | None
     examined: Examined | None
+    work: _Work | None = None
+
+
+class PeerReader(LinkEnd, Protocol):
+    """A link to another relay, which may follow rooms."""
+
+    peer: RelayId
+
+
+class Across(Protocol):
+    """The way to other relays, as the hub needs it."""
+
+    async def accept(
+        self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
+    ) -> None:
+        """Another relay has dialled: talk to it, until it is gone."""
+        ...
+
+    def forward(self, connection: LinkEnd, effect: Forward) -> None:
+        """Ask another relay on behalf of this link, and answer it."""
+        ...
+
+    def stir(self, hub: RelayId, room: RoomId) -> None:
+        """Something waits for the room's hub."""
+        ...
+
+    def came(self, hub: RelayId, room: RoomId, mid: MemberId) -> None:
+        """A local member of another relay's room is here."""
+        ...
+
+    def left(self, link: LinkId) -> None:
+        """A link is gone."""
+        ...
+
+    def members_changed(self, room: RoomId, seq: int, feed: Feed) -> None:
+        """With entry `seq` someone came or went: see which relays may still follow the room."""
+        ...
+
+    def key_of(self, relay: RelayId) -> PublicKey | None:
+        """The relay's key, once it has proven it."""
+        ...
 
 
 class Hub:
@@ -121,9 +182,11 @@ class Hub:
         self._heads = heads
         self._now = now
         self._workers = workers
-        self._jobs = Jobs(relay, self.lookups, heads, now, self._answer)
+        self.jobs = Jobs(relay, self.lookups, heads, now, self.answer)
+        self.federation: Across | None = None
+        """The way to other relays, where there is one."""
         self._verifier = Verifier(workers)
-        self._links: dict[LinkId, Connection] = {}
+        self._links: dict[LinkId, LinkEnd] = {}
         self._feeds = Feeds()
         self._writer = trio.CapacityLimiter(1)
         self._post, self._inbox = trio.open_memory_channel[_Request](_INBOX)
@@ -152,8 +215,90 @@ class Hub:
         if self._stopping:
             connection.end(failure_of(Code.SHUTTING_DOWN))
 
-    def close_link(self, connection: Connection) -> None:
+    def open_lane(self, lane: LinkEnd, peer: RelayId, key: PublicKey, challenge: Hash32) -> None:
+        """Another relay has opened a lane for one of its own."""
+        self._links[lane.link] = lane
+        self._relay.open_link(lane.link, key, challenge, self._now(), peer)
+
+    def close_lane(self, lane: LinkEnd) -> None:
+        """The lane is done with."""
+        self._links.pop(lane.link, None)
+        self._stirred.discard(lane)
+        self._relay.close_link(lane.link)
+
+    async def enter_lane(self, lane: LinkEnd, room: RoomId, mid: MemberId) -> None:
+        """A lane is of `mid`, if the room says so. Raises `ProtocolError`, `StoreError`."""
+        await self.room(room)
+        await self.do(lambda: self._relay.enter_lane(lane.link, room, mid))
+
+    async def follow(self, link: PeerReader, frame: Follow) -> None:
+        """Another relay asks for the room's log. Raises `ProtocolError`, `StoreError`."""
+        await self.room(frame.room)
+
+        def decide() -> Decision:
+            room = self._relay.check_follow(frame.room, link.peer, frame.start, frame.log)
+            log = room.log_before(frame.start)
+            nobody = MemberId(bytes(32))
+            claimed = frame.log if log is None else None
+            effect = Subscribe(
+                link.link, frame.rid, frame.room, nobody, frame.start, room.seq, log, claimed
+            )
+            return Decision(effects=(effect,))
+
+        await self.do(decide)
+
+    @property
+    def jobs_nursery(self) -> trio.Nursery:
+        """For what outlives the link that asked for it; it ends with the hub."""
+        return self._nursery
+
+    def deliver_soon(self) -> None:
+        """Let every link that has something new send it."""
+        if self._stirred:
+            self._delivery_due.set()
+
+    def register(self, link: LinkEnd) -> None:
+        """A link of another relay's is open: it may be told things, and asks by its lanes."""
+        self._links[link.link] = link
+
+    def unregister(self, link: LinkEnd) -> None:
+        """It is gone."""
+        self._links.pop(link.link, None)
+        self._stirred.discard(link)
+
+    def homed(self, room: RoomId, peer: RelayId) -> frozenset[MemberId]:
+        """The room's members who are at home at this relay."""
+        return self._relay.homed(room, peer)
+
+    def failure(self, rid: int, error: ProtocolError) -> Failure:
+        """The answer to a request that failed."""
+        return self._relay.failure(rid, error)
+
+    def milliseconds(self) -> int:
+        """The time, in milliseconds since 1970."""
+        return self._now()
+
+    def find(self, link: LinkId) -> LinkEnd | None:
+        """The open link with this number."""
+        return self._links.get(link)
+
+    def is_attached(self, link: LinkId, room: RoomId, mid: MemberId) -> bool:
+        """Whether the link is in the room as `mid`, who is a member now."""
+        return self._relay.is_attached(link, room, mid)
+
+    async def welcome_peer(
+        self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
+    ) -> None:
+        """Another relay has dialled, and introduces itself."""
+        if self.federation is None:
+            await stream.close(1008, SENTENCES[Code.NOT_FEDERATED])
+            return
+        await self.federation.accept(frame, challenge, stream, session)
+
+    def close_link(self, connection: LinkEnd) -> None:
         """A link is gone. Nothing of this needs to be stored."""
+        if self.federation is not None:
+            self.federation.left(connection.link)
         self._links.pop(connection.link, None)
         self._stirred.discard(connection)
         connection.drop()
@@ -177,7 +322,27 @@ class Hub:
         self.metrics.internal_errors.inc()
         self._log.error("a mistake of the relay's: please report this", exc_info=mistake)
 
-    async def take(self, connection: Connection, frames: Sequence[ClientFrame]) -> None:
+    async def do(self, decide: Callable[[], Decision], *rooms: RoomId) -> None:
+        """Decide this as the hub, and return once it is committed and carried out.
+
+        Raises what `decide` raises, or `StoreError`: then nothing of it is true, and the rooms it
+        is about are loaded anew.
+        """
+        work = _Work(decide, rooms)
+        await self._post.send(_Request(None, None, work))
+        await work.done.wait()
+        if work.error is not None:
+            raise work.error
+
+    async def room(self, room: RoomId) -> RoomLog | None:
+        """The room in memory, loaded if need be; None if there is none."""
+        found = self._relay.room(room)
+        if found is None:
+            await self.jobs.load(room)
+            found = self._relay.room(room)
+        return found
+
+    async def take(self, connection: LinkEnd, frames: Sequence[ClientFrame]) -> None:
         """Check a client's frames, and queue them for the hub. A refusal is answered at once."""
         passed: list[Examined] = []
         for turn, frame in enumerate(frames, start=1):
@@ -192,7 +357,7 @@ class Hub:
             else:
                 await self._post.send(_Request(connection, examined))
 
-    async def _hold_back(self, connection: Connection, turn: int) -> None:
+    async def _hold_back(self, connection: LinkEnd, turn: int) -> None:
         """Who is refused much waits, and is not read meanwhile; the others get their turn."""
         wait = self._relay.penance(connection.link, self._now())
         if wait:
@@ -200,27 +365,27 @@ class Hub:
         elif turn % _FRAMES_PER_TURN == 0:
             await trio.lowlevel.checkpoint()
 
-    async def _examine(self, connection: Connection, frame: ClientFrame) -> Examined | None:
+    async def _examine(self, connection: LinkEnd, frame: ClientFrame) -> Examined | None:
         """The cheap checks; None if the frame was refused."""
         try:
             asked = self._relay.read(connection.link, frame, self._now())
-            await self._jobs.ensure_room(asked)
+            await self.jobs.ensure_room(asked)
             return self._relay.examine(connection.link, asked, self._now())
         except ProtocolError as error:
             self._refuse(connection, frame, error)
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             if rid_of(frame):
-                self._answer(connection, failure_of(Code.STORAGE_FAILED, rid_of(frame)))
+                self.answer(connection, failure_of(Code.STORAGE_FAILED, rid_of(frame)))
             connection.pump()
         return None
 
-    def _refuse(self, connection: Connection, frame: ClientFrame, error: ProtocolError) -> None:
+    def _refuse(self, connection: LinkEnd, frame: ClientFrame, error: ProtocolError) -> None:
         self._relay.refused(connection.link, self._now())
         if error.kind is Code.BAD_SIGNATURE:
             self._perform(self._relay.bad_signature(connection.link, self._now()).effects)
         if rid_of(frame):
-            self._answer(connection, self._relay.failure(frame, error))
+            self.answer(connection, self._relay.failure(frame, error))
         else:
             self.metrics.refusals.labels(error.code).inc()
         connection.pump()
@@ -240,12 +405,14 @@ class Hub:
 
     # -- the hub task ----------------------------------------------------------------------------
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Decide, commit, deliver, until cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._heads.run, self._publish)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._deliver)
+            task_status.started()
             async for request in self._inbox:
                 requests = [request]
                 while len(requests) < _BATCH:
@@ -266,7 +433,7 @@ class Hub:
         """Ask the store for rooms of which a failed commit left open whether they exist."""
         for room in self._relay.doubtful:
             try:
-                await self._jobs.load(room)
+                await self.jobs.load(room)
             except (StoreError, BadSnapshot):
                 return  # the failure was logged; the store is asked again
 
@@ -283,6 +450,11 @@ class Hub:
 
     def _give_up(self, request: _Request, mistake: Exception) -> None:
         """Nobody knows how far this request came: believe only what is stored of its room."""
+        if request.work is not None:
+            self._relay.forget(request.work.rooms)
+            request.work.error = mistake
+            request.work.done.set()
+            return
         if request.connection is None or request.examined is None:
             raise mistake
         self._relay.doubt(request.examined)
@@ -303,17 +475,21 @@ class Hub:
             if dropped := [fact for fact in facts if isinstance(fact, BlobDropped)]:
                 for fact, size in zip(dropped, freed, strict=True):
                     self._relay.freed(fact.room, fact.mid, size)
-        for _, decision in decided:
+        for request, decision in decided:
             self._remember(decision)
             self._perform(decision.effects)
+            if request.work is not None:
+                request.work.done.set()
         if self._stirred:
             self._delivery_due.set()
 
     async def _decide(self, request: _Request) -> Decision:
+        if request.work is not None:
+            return request.work.decide()
         if request.connection is None or request.examined is None:
             return self._relay.tick(self._now())
         try:
-            await self._jobs.ensure_room(request.examined)
+            await self.jobs.ensure_room(request.examined)
         except (StoreError, BadSnapshot):
             failure = failure_of(Code.STORAGE_FAILED, rid_of(request.examined.frame))
             told = (Reply(request.connection.link, failure),) if failure.rid else ()
@@ -332,12 +508,15 @@ class Hub:
         self.trouble = trouble_of(error)
         self._relay.forget([*rooms])
         for request, decision in decided:
+            if request.work is not None:
+                request.work.error = error
+                request.work.done.set()
             if request.connection is not None and request.examined is not None:
                 rid = rid_of(request.examined.frame)
                 if isinstance(request.examined.frame, Detach):  # needs no store, and was done
                     self._perform(decision.effects)
                 elif rid:
-                    self._answer(request.connection, failure_of(Code.STORAGE_FAILED, rid))
+                    self.answer(request.connection, failure_of(Code.STORAGE_FAILED, rid))
                 request.connection.pump()
 
     # -- effects ---------------------------------------------------------------------------------
@@ -359,6 +538,9 @@ class Hub:
                         self._append(effect)
                     except Exception as mistake:
                         self._drop_feed(effect.room, mistake)
+                case Stir():
+                    if self.federation is not None:
+                        self.federation.stir(effect.hub, effect.room)
                 case Redacted():
                     feed = self._feeds.get(effect.room)
                     if feed is not None:
@@ -378,6 +560,8 @@ class Hub:
             return
         if effect.members_changed:
             feed.renew_key()
+            if self.federation is not None:
+                self.federation.members_changed(effect.room, effect.seq, feed)
         self._feeds.append(feed, effect.delivery, effect.boxes)
         self._heads.mark(feed)
         self._stirred.update(subscription.link for subscription in feed.subscriptions)
@@ -392,7 +576,7 @@ class Hub:
 
     def _perform_on(
         self,
-        connection: Connection,
+        connection: LinkEnd,
         effect: Reply
         | Push
         | Subscribe
@@ -403,26 +587,59 @@ class Hub:
         | FindEvent
         | FindUpload
         | ReadChain
-        | ReadBlob,
+        | ReadBlob
+        | Forward,
     ) -> None:
         match effect:
             case Reply():
-                self._answer(connection, effect.frame)
+                self.answer(connection, effect.frame)
             case Push():
-                if not (isinstance(effect.frame, Signalled) and connection.is_behind):
-                    connection.push_encoded(self._encoded(effect.frame))
+                encoded = self._encoded(effect.frame)
+                if not isinstance(effect.frame, Signalled):
+                    connection.push_encoded(encoded)
+                elif not connection.is_behind:
+                    connection.push_signal(encoded)
             case Unsubscribe():
                 connection.unsubscribe(effect.room)
             case Close():
                 connection.end(effect.failure)
             case Backlog():
-                connection.do_once(effect.room, lambda: self._jobs.tell_backlog(connection, effect))
+                connection.do_once(effect.room, lambda: self.jobs.tell_backlog(connection, effect))
+                hub = self._relay.hub_of(effect.room)
+                if hub is not None and self.federation is not None:
+                    self.federation.came(hub, effect.room, effect.mid)
             case Subscribe():
                 feed = self._feeds.open(effect.room, effect.head)
+                self._mark_foreign(feed)
                 connection.await_feed(feed)
-                connection.do(lambda: self._jobs.subscribe(connection, effect, feed))
+                connection.do(lambda: self.jobs.subscribe(connection, effect, feed))
+            case Forward():
+                if self.federation is None:
+                    failure = failure_of(Code.NOT_FEDERATED, rid_of(effect.frame))
+                    if failure.rid:
+                        self.answer(connection, failure)
+                else:
+                    self.federation.forward(connection, effect)
             case FindUpload() | FindSid() | FindEvent() | ReadChain() | ReadBlob():
-                connection.do(lambda: self._jobs.look_up(connection, effect))
+                connection.do(lambda: self.jobs.look_up(connection, effect))
+
+    def _mark_foreign(self, feed: Feed) -> None:
+        """The heads of another relay's room are not ours to sign: the kept one is passed on."""
+        hub = self._relay.hub_of(feed.room)
+        if hub is None:
+            return
+        feed.foreign = True
+        copy = self._relay.room(feed.room)
+        key = None if self.federation is None else self.federation.key_of(hub)
+        if copy is not None and copy.head and key is not None:
+            feed.signed_head = encode_frame(Head(feed.room, copy.head, key=key))
+
+    def publish_head(self, room: RoomId, head: bytes, key: PublicKey) -> None:
+        """A head of another relay's, which fits the copy here: pass it on to who reads the room."""
+        feed = self._feeds.get(room)
+        if feed is not None:
+            feed.signed_head = encode_frame(Head(room, head, key=key))
+            self._publish(feed, feed.signed_head)
 
     def _encoded(self, frame: RelayFrame) -> bytes:
         """A frame for many links is one object in many effects, one after another."""
@@ -432,7 +649,8 @@ class Hub:
             self._pushed = frame, encoded
         return encoded
 
-    def _answer(self, connection: Connection, frame: RelayFrame) -> None:
+    def answer(self, connection: LinkEnd, frame: RelayFrame) -> None:
+        """Answer a request."""
         if isinstance(frame, Failure):
             self.metrics.refusals.labels(frame.code).inc()
         connection.answer(frame)

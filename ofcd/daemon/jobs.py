@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import trio
 
-from ofcd.daemon.connection import Connection, failure_of
-from ofcd.daemon.feed import Feed, Subscription
+from ofcd.daemon.connection import failure_of
+from ofcd.daemon.feed import Feed
 from ofcd.daemon.heads import HeadSigner
+from ofcd.daemon.linkend import LinkEnd
 from ofcd.daemon.log import get_log
 from ofcd.daemon.lookups import Lookups
 from ofcd.protocol.codes import Code, Refused
@@ -31,7 +32,7 @@ from ofcd.store import StoreError
 
 __all__ = ["Jobs"]
 
-Answer = Callable[[Connection, RelayFrame], None]
+Answer = Callable[[LinkEnd, RelayFrame], None]
 
 
 class Jobs:
@@ -75,7 +76,7 @@ class Jobs:
 
     # -- in a link's slow lane -------------------------------------------------------------------
 
-    async def subscribe(self, connection: Connection, effect: Subscribe, feed: Feed) -> None:
+    async def subscribe(self, connection: LinkEnd, effect: Subscribe, feed: Feed) -> None:
         """Answer a Sync, then let the link read the room's feed."""
         frame: RelayFrame
         try:
@@ -90,13 +91,16 @@ class Jobs:
         finally:
             connection.await_no_more(feed)
         self._answer(connection, frame)
-        attached = self._relay.is_attached(connection.link, effect.room, effect.mid)
-        if isinstance(frame, Synced) and attached:
-            subscription = Subscription(connection, effect.room, effect.mid, frame.start)
+        if not isinstance(frame, Synced):
+            return
+        subscription = connection.reading(effect, frame.start)
+        if subscription is not None:
             connection.subscribe(subscription, feed)
             self._heads.mark(feed)
+            if feed.signed_head:
+                connection.push_encoded(feed.signed_head)
 
-    async def tell_backlog(self, connection: Connection, effect: Backlog) -> None:
+    async def tell_backlog(self, connection: LinkEnd, effect: Backlog) -> None:
         """Push what waits for who attached, a part at a time."""
         where = (connection.link, effect.room, effect.mid)
         if not self._relay.is_loaded(effect.room) and self._relay.is_attached(*where):
@@ -116,7 +120,7 @@ class Jobs:
 
     async def look_up(
         self,
-        connection: Connection,
+        connection: LinkEnd,
         question: FindUpload | FindSid | FindEvent | ReadChain | ReadBlob,
     ) -> None:
         """Answer from the store."""

@@ -88,6 +88,10 @@ def relay_policy(settings: Settings) -> RelayPolicy:
         may_create=settings.access.create != "nobody",
         create_token=_create_token(settings),
         name=settings.relay.name,
+        federated=settings.federation.mode != "off",
+        outbox_events_per_room=settings.federation.outbox_events_per_room,
+        outbox_bytes_per_room=settings.federation.outbox_bytes_per_room,
+        outbox_days=settings.federation.outbox_days,
     )
 
 

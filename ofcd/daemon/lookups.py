@@ -65,6 +65,16 @@ class Lookups:
         """The answer to a Sync: a `Synced`, or a `Failure` after which nothing is fed."""
         return await self._read(lambda: _synced(self._store, effect))
 
+    async def boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
+        """The key boxes of these entries, whosever they are."""
+        return await self._read(lambda: self._store.read_boxes(room, start, stop))
+
+    async def has_blob(self, question: ReadBlob) -> bool:
+        """Whether a chunk of an attachment is here."""
+        return await self._read(
+            lambda: self._store.read_blob(question.room, question.blob, question.index) is not None
+        )
+
     async def log_after(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash of a room's log after entry `seq`."""
         return await self._read(lambda: self._store.log_before(room, seq + 1))

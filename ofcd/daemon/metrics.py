@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 __all__ = ["Metrics"]
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_PEER_GAUGES = {
+    "links": "Open links to other relays",
+    "quarantined": "Relays in quarantine",
+    "followed": "Rooms of ours that other relays follow, by relay",
+    "lag": "Entries that they have not stored yet",
+    "copies": "Copies here of other relays' rooms",
+    "outbox": "Messages that wait here for other relays",
+}
 _BATCH = (1, 2, 5, 10, 25, 50, 100, 250)
 
 
@@ -50,6 +60,19 @@ class Metrics:
             "Mistakes of the relay's own that ended one connection",
             registry=registry,
         )
+
+        self.quarantines = Counter(
+            "ofcd_peer_quarantines", "Times a relay was put in quarantine", registry=registry
+        )
+        self._peers = {
+            name: Gauge(f"ofcd_peer_{name}", text, registry=registry)
+            for name, text in _PEER_GAUGES.items()
+        }
+
+    def watch_peers(self, counts: Callable[[], Mapping[str, float]]) -> None:
+        """Ask this for the figures of the other relays whenever they are read."""
+        for name, gauge in self._peers.items():
+            gauge.set_function(lambda name=name: counts()[name])  # type: ignore[misc]
 
     def render(self) -> bytes:
         """All of it in the Prometheus text format."""

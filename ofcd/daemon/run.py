@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -25,6 +26,9 @@ from ofcd.daemon.limits import connection_limits, relay_limits, relay_policy, se
 from ofcd.daemon.log import get_log
 from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.pages import make_pages
+from ofcd.daemon.peers import Federation
+from ofcd.daemon.peers.discovery import allowed_by
+from ofcd.daemon.peers.federation import Dial
 from ofcd.daemon.web import WebPages, load_web
 from ofcd.daemon.workers import Workers
 from ofcd.errors import ConfigError
@@ -39,6 +43,7 @@ from ofcd.wire import (
     HttpResponse,
     MessageStream,
     TrustedProxies,
+    dial,
     open_listeners,
     serve,
     serve_stream,
@@ -73,6 +78,7 @@ class Daemon:
     workers: Workers = field(repr=False)
     url: str = ""
     """Where clients reach it, once it listens."""
+    federation: Federation | None = None
     upkeep_troubles: dict[str, str] = field(factory=dict)
     """By job of the housekeeping, why its latest run failed."""
 
@@ -165,16 +171,21 @@ async def open_daemon(
     *,
     now: Callable[[], int] = milliseconds,
     workers: Workers | None = None,
+    dial_peer: Dial | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Open the store, load the identity, start the hub. Raises `ConfigError` or `StoreError`."""
+    """Open the store, load the identity, start the hub. Raises `ConfigError` or `StoreError`.
+
+    `dial_peer` opens links to other relays; by default over the network, as the settings allow.
+    """
     workers = workers or Workers()
     identity = load_or_make_identity(settings.data_dir)
     durability = settings.storage.durability
     store = await workers.run(partial(Store.open, settings.database_url, durability=durability))
     with store:
         metrics = Metrics()
+        relay = Relay(identity.relay_id, relay_policy(settings), rooms=len(store.rooms()))
         hub = Hub(
-            Relay(identity.relay_id, relay_policy(settings), rooms=len(store.rooms())),
+            relay,
             store,
             limits=connection_limits(settings),
             metrics=metrics,
@@ -183,8 +194,23 @@ async def open_daemon(
             workers=workers,
         )
         daemon = Daemon(settings, identity, hub, store, metrics, now, workers)
+        if settings.federation.mode != "off":
+            allowed = allowed_by(settings.federation.allow_private)
+            daemon.federation = hub.federation = Federation(
+                settings,
+                identity,
+                hub,
+                relay,
+                store,
+                dial=dial_peer or partial(dial, allowed=allowed),
+                url=lambda: daemon.url or settings.public_url,
+                workers=workers,
+                random=SystemRandom().random,
+            )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.run)
+            await nursery.start(hub.run)
+            if daemon.federation is not None:
+                nursery.start_soon(daemon.federation.run)
             nursery.start_soon(keep_house, daemon)
             yield daemon
             nursery.cancel_scope.cancel()

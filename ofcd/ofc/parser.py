@@ -134,7 +134,8 @@ def _common() -> argparse.ArgumentParser:
     group.add_argument(
         "--relay",
         metavar="URL",
-        help="the relay for new rooms, ws:// or wss://; the last one used is remembered",
+        help="the relay for new rooms, ws:// or wss://; the last one used is remembered. With "
+        "join: your own relay, to be in the room through it",
     )
     group.add_argument("--vault", metavar="FILE", help=f"your keys and rooms ({_shown_vault()})")
     group.add_argument(

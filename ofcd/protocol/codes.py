@@ -53,6 +53,9 @@ class Code(StrEnum):
     TRY_AGAIN = "try_again"
     STORAGE_FAILED = "storage_failed"
     SHUTTING_DOWN = "shutting_down"
+    HUB_AWAY = "hub_away"
+    EXPIRED = "expired"
+    NOT_FEDERATED = "not_federated"
     INTERNAL = "internal"
 
 
@@ -97,6 +100,9 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.TRY_AGAIN: "the relay could not do this now; try again",
     Code.STORAGE_FAILED: "the relay could not store this; nothing was accepted, try again later",
     Code.SHUTTING_DOWN: "the relay is stopping; reconnect later",
+    Code.HUB_AWAY: "the room's own relay can not be reached now; try again later",
+    Code.EXPIRED: "this waited too long for the room's own relay; say it again if it matters",
+    Code.NOT_FEDERATED: "these two relays, or this room, do not talk across relays",
     Code.INTERNAL: "the relay made a mistake; it has been logged",
 }
 """The sentence for each code; a `Refused` may carry a more exact one."""
@@ -114,6 +120,7 @@ RETRYABLE: Final = frozenset(
         Code.STORAGE_FAILED,
         Code.SHUTTING_DOWN,
         Code.STALLED,
+        Code.HUB_AWAY,
     }
 )
 """Codes after which the same message may succeed, once the client has caught up or waited."""

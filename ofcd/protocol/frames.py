@@ -17,10 +17,35 @@ from attrs.validators import ge, max_len, min_len
 from ofcd.protocol import limits
 from ofcd.protocol.codec import build, dump_json, join_parts, parse_json, split_parts, unbuild
 from ofcd.protocol.codes import Code, Malformed
-from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid
+from ofcd.protocol.ids import (
+    BlobId,
+    EventId,
+    Hash32,
+    InviteId,
+    MemberId,
+    PublicKey,
+    RelayId,
+    RoomId,
+    Sid,
+)
+from ofcd.protocol.parts import optional_part, part, parts
+from ofcd.protocol.peering import (
+    Follow,
+    LaneAsk,
+    LaneClose,
+    LaneLost,
+    LaneOpen,
+    LaneTell,
+    PeerBox,
+    Ping,
+    Pong,
+    Refill,
+    Unfollowed,
+)
 
 __all__ = [
     "CLIENT_FRAMES",
+    "PEER_FRAMES",
     "RELAY_FRAMES",
     "Ack",
     "Attach",
@@ -40,8 +65,10 @@ __all__ = [
     "Delivery",
     "Detach",
     "Done",
+    "Evidence",
     "Failure",
     "FeedKey",
+    "Follow",
     "Frame",
     "Head",
     "Hello",
@@ -56,38 +83,38 @@ __all__ = [
     "KeyAnswered",
     "KeyAsked",
     "KeyRequest",
+    "LaneAsk",
+    "LaneClose",
+    "LaneLost",
+    "LaneOpen",
+    "LaneTell",
     "Lookup",
+    "Peer",
+    "PeerBox",
+    "PeerFrame",
+    "Peered",
+    "Ping",
+    "Pong",
     "Post",
+    "Queued",
+    "Refill",
     "RelayFrame",
     "RelayLimits",
     "Removed",
+    "Returned",
     "Signal",
     "Signalled",
     "Sync",
     "Synced",
+    "Unfollowed",
     "Welcome",
     "decode_client_frame",
+    "decode_peer_frame",
     "decode_relay_frame",
     "encode_frame",
     "join_frames",
     "split_frames",
 ]
-
-
-def _size(value: Any) -> str:
-    return f"<{len(value)}>"
-
-
-def _part(limit: int) -> Any:
-    return field(metadata={"part": "one"}, validator=max_len(limit), repr=_size)
-
-
-def _optional_part(limit: int) -> Any:
-    return field(default=b"", metadata={"part": "one"}, validator=max_len(limit), repr=_size)
-
-
-def _parts(limit: int) -> Any:
-    return field(default=(), metadata={"part": "rest"}, validator=max_len(limit), repr=_size)
 
 
 # -- client to relay -----------------------------------------------------------------------------
@@ -113,7 +140,7 @@ class Create:
         kw_only=True,
         metadata={"part": "one"},
         validator=max_len(limits.RECORD_BYTES),
-        repr=_size,
+        repr=False,
     )
 
 
@@ -122,7 +149,7 @@ class Attach:
     """Prove to be a member, here and now. Answer: `Attached`."""
 
     rid: int
-    record: bytes = _part(limits.ATTACH_BYTES)
+    record: bytes = part(limits.ATTACH_BYTES)
 
 
 @frozen
@@ -161,8 +188,8 @@ class Post:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
-    cell: bytes = _part(limits.EVENT_BYTES)
+    record: bytes = part(limits.RECORD_BYTES)
+    cell: bytes = part(limits.EVENT_BYTES)
 
 
 @frozen
@@ -171,8 +198,8 @@ class Control:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.CONTROL_BYTES)
-    boxes: tuple[bytes, ...] = _parts(limits.ROOM_MEMBERS)
+    record: bytes = part(limits.CONTROL_BYTES)
+    boxes: tuple[bytes, ...] = parts(limits.ROOM_MEMBERS)
 
 
 @frozen
@@ -193,6 +220,10 @@ class Lookup:
     invite_id: InviteId
     proof: Hash32
     start: int = 0
+    hub: RelayId | None = None
+    """The relay that orders the room, where that is another one: ask there, and answer here."""
+    hub_url: str = field(default="", validator=max_len(limits.URL_TEXT))
+    """Where the invite says that it is reached."""
 
 
 @frozen
@@ -200,7 +231,9 @@ class Join:
     """Ask in by JOIN_REQ; the same request again asks how far it has come. Answer: `JoinStatus`."""
 
     rid: int
-    record: bytes = _part(limits.JOIN_REQUEST_BYTES)
+    hub: RelayId | None = field(default=None, kw_only=True)
+    hub_url: str = field(default="", kw_only=True, validator=max_len(limits.URL_TEXT))
+    record: bytes = part(limits.JOIN_REQUEST_BYTES)
 
 
 @frozen
@@ -209,7 +242,7 @@ class JoinAnswer:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = part(limits.RECORD_BYTES)
 
 
 @frozen
@@ -218,7 +251,9 @@ class JoinConfirm:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    hub: RelayId | None = field(default=None, kw_only=True)
+    hub_url: str = field(default="", kw_only=True, validator=max_len(limits.URL_TEXT))
+    record: bytes = part(limits.RECORD_BYTES)
 
 
 @frozen
@@ -227,7 +262,7 @@ class KeyRequest:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.KEY_REQUEST_BYTES)
+    record: bytes = part(limits.KEY_REQUEST_BYTES)
 
 
 @frozen
@@ -236,8 +271,8 @@ class KeyAnswer:
 
     rid: int
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
-    box: bytes = _part(limits.BOX_BYTES)
+    record: bytes = part(limits.RECORD_BYTES)
+    box: bytes = part(limits.BOX_BYTES)
 
 
 @frozen
@@ -246,7 +281,7 @@ class Signal:
 
     room: RoomId
     epoch: int
-    cell: bytes = _part(limits.SIGNAL_BYTES)
+    cell: bytes = part(limits.SIGNAL_BYTES)
 
 
 @frozen
@@ -258,7 +293,7 @@ class BlobPut:
     blob: BlobId
     index: int
     count: int = field(validator=ge(1))
-    chunk: bytes = _part(limits.SEALED_CHUNK_BYTES)
+    chunk: bytes = part(limits.SEALED_CHUNK_BYTES)
 
 
 @frozen
@@ -283,6 +318,17 @@ class BlobDrop:
     room: RoomId
     blob: BlobId
     uploader: MemberId
+
+
+@frozen
+class Peer:
+    """A relay introduces itself by its PEER record: the link is one of relays from the answer on.
+
+    Answer: `Peered`.
+    """
+
+    rid: int
+    record: bytes = part(limits.ATTACH_BYTES)
 
 
 # -- relay to client -----------------------------------------------------------------------------
@@ -343,6 +389,34 @@ class Ack:
 
 
 @frozen
+class Queued:
+    """Your relay keeps the event for the room's own relay, which has not taken it yet.
+
+    It is in the log once it is delivered; if it can not be taken, `Returned` says so.
+    """
+
+    rid: int
+    event_id: EventId
+    sid: Sid
+
+
+@frozen
+class Returned:
+    """An event that was queued for the room's own relay came back, and is kept here no more.
+
+    The fields are those of the `Failure` that it was refused with: `last` is its `event_id`.
+    """
+
+    room: RoomId
+    sid: Sid
+    event_id: EventId
+    code: str
+    text: str
+    seq: int | None = None
+    last: EventId | None = None
+
+
+@frozen
 class Attached:
     """You are `mid` in the room on this link; its log ends at `seq`; `cursor` is your last one.
 
@@ -385,8 +459,8 @@ class Delivery:
 
     room: RoomId
     seq: int
-    record: bytes = _part(limits.CONTROL_BYTES)
-    cell: bytes = _optional_part(limits.EVENT_BYTES)
+    record: bytes = part(limits.CONTROL_BYTES)
+    cell: bytes = optional_part(limits.EVENT_BYTES)
 
 
 @frozen
@@ -395,7 +469,7 @@ class Box:
 
     room: RoomId
     seq: int
-    box: bytes = _part(limits.BOX_BYTES)
+    box: bytes = part(limits.BOX_BYTES)
 
 
 @frozen
@@ -404,7 +478,7 @@ class FeedKey:
 
     room: RoomId
     number: int
-    key: bytes = _part(32)
+    key: bytes = part(32)
 
 
 @frozen
@@ -422,10 +496,11 @@ class Bulk:
 
 @frozen
 class Head:
-    """The hub's signed LOG_HEAD."""
+    """The hub's signed LOG_HEAD. `key` is the hub's where that is another relay than this one."""
 
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    key: PublicKey | None = field(default=None, kw_only=True)
+    record: bytes = part(limits.RECORD_BYTES)
 
 
 @frozen
@@ -436,7 +511,7 @@ class ChainPage:
     room: RoomId
     seqs: tuple[int, ...] = field(validator=max_len(limits.PAGE_RECORDS))
     more: bool
-    records: tuple[bytes, ...] = _parts(limits.PAGE_RECORDS)
+    records: tuple[bytes, ...] = parts(limits.PAGE_RECORDS)
 
 
 class JoinState:
@@ -456,7 +531,7 @@ class JoinStatus:
     room: RoomId
     invite_id: InviteId
     state: str
-    record: bytes = _optional_part(limits.RECORD_BYTES)
+    record: bytes = optional_part(limits.RECORD_BYTES)
 
 
 @frozen
@@ -464,7 +539,7 @@ class JoinAsked:
     """To admitters: a pending JOIN_REQ."""
 
     room: RoomId
-    record: bytes = _part(limits.JOIN_REQUEST_BYTES)
+    record: bytes = part(limits.JOIN_REQUEST_BYTES)
 
 
 @frozen
@@ -472,7 +547,7 @@ class JoinConfirmed:
     """To admitters: the JOIN_CONFIRM of a request that was answered."""
 
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
+    record: bytes = part(limits.RECORD_BYTES)
 
 
 @frozen
@@ -480,7 +555,7 @@ class KeyAsked:
     """To owners: a pending KEY_REQ."""
 
     room: RoomId
-    record: bytes = _part(limits.KEY_REQUEST_BYTES)
+    record: bytes = part(limits.KEY_REQUEST_BYTES)
 
 
 @frozen
@@ -488,8 +563,8 @@ class KeyAnswered:
     """To the member who asked: an owner's answer and its box."""
 
     room: RoomId
-    record: bytes = _part(limits.RECORD_BYTES)
-    box: bytes = _part(limits.BOX_BYTES)
+    record: bytes = part(limits.RECORD_BYTES)
+    box: bytes = part(limits.BOX_BYTES)
 
 
 @frozen
@@ -499,7 +574,7 @@ class Signalled:
     room: RoomId
     mid: MemberId
     epoch: int
-    cell: bytes = _part(limits.SIGNAL_BYTES)
+    cell: bytes = part(limits.SIGNAL_BYTES)
 
 
 @frozen
@@ -508,7 +583,7 @@ class Removed:
 
     room: RoomId
     code: str
-    record: bytes = _optional_part(limits.CONTROL_BYTES)
+    record: bytes = optional_part(limits.CONTROL_BYTES)
 
 
 @frozen
@@ -517,7 +592,28 @@ class Blob:
 
     rid: int
     count: int
-    chunk: bytes = _part(limits.SEALED_CHUNK_BYTES)
+    chunk: bytes = part(limits.SEALED_CHUNK_BYTES)
+
+
+@frozen
+class Evidence:
+    """What was signed and can not all be true of this room: it is frozen. `code` says what it is.
+
+    `key` is the room's own relay's, which signed these records, or forwarded them.
+    """
+
+    room: RoomId
+    code: str
+    key: PublicKey | None = field(default=None, kw_only=True)
+    records: tuple[bytes, ...] = parts(limits.EVIDENCE_RECORDS)
+
+
+@frozen
+class Peered:
+    """The answer to `Peer`: this relay's own PEER record."""
+
+    rid: int
+    record: bytes = part(limits.ATTACH_BYTES)
 
 
 ClientFrame = (
@@ -540,6 +636,7 @@ ClientFrame = (
     | BlobPut
     | BlobGet
     | BlobDrop
+    | Peer
 )
 RelayFrame = (
     Welcome
@@ -563,8 +660,31 @@ RelayFrame = (
     | Signalled
     | Removed
     | Blob
+    | Queued
+    | Returned
+    | Evidence
+    | Peered
 )
-Frame = ClientFrame | RelayFrame
+PeerFrame = (
+    Follow
+    | Unfollowed
+    | PeerBox
+    | LaneOpen
+    | LaneAsk
+    | LaneTell
+    | LaneClose
+    | LaneLost
+    | Refill
+    | Ping
+    | Pong
+    | Cursor
+    | Synced
+    | Failure
+    | Done
+    | Delivery
+    | Head
+)
+Frame = ClientFrame | RelayFrame | PeerFrame
 
 CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
     "hello": Hello,
@@ -586,6 +706,7 @@ CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
     "blob_put": BlobPut,
     "blob_get": BlobGet,
     "blob_drop": BlobDrop,
+    "peer": Peer,
 }
 RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "welcome": Welcome,
@@ -609,8 +730,33 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "signalled": Signalled,
     "removed": Removed,
     "blob": Blob,
+    "queued": Queued,
+    "returned": Returned,
+    "evidence": Evidence,
+    "peered": Peered,
 }
-_NAMES: Final = {cls: name for name, cls in [*CLIENT_FRAMES.items(), *RELAY_FRAMES.items()]}
+PEER_FRAMES: Final[dict[str, type[PeerFrame]]] = {
+    "follow": Follow,
+    "unfollowed": Unfollowed,
+    "peer_box": PeerBox,
+    "lane_open": LaneOpen,
+    "lane_ask": LaneAsk,
+    "lane_tell": LaneTell,
+    "lane_close": LaneClose,
+    "lane_lost": LaneLost,
+    "refill": Refill,
+    "ping": Ping,
+    "pong": Pong,
+    "cursor": Cursor,
+    "synced": Synced,
+    "failure": Failure,
+    "done": Done,
+    "delivery": Delivery,
+    "head": Head,
+}
+_NAMES: Final = {
+    cls: name for types in (CLIENT_FRAMES, RELAY_FRAMES, PEER_FRAMES) for name, cls in types.items()
+}
 _U32: Final = 4
 
 
@@ -640,6 +786,12 @@ def decode_client_frame(raw: bytes) -> ClientFrame:
 def decode_relay_frame(raw: bytes) -> RelayFrame:
     """The frame a relay sent; raises `Malformed`."""
     frame: RelayFrame = _decode(raw, RELAY_FRAMES, limits.HEADS_BYTES)
+    return frame
+
+
+def decode_peer_frame(raw: bytes) -> PeerFrame:
+    """The frame another relay sent; raises `Malformed`."""
+    frame: PeerFrame = _decode(raw, PEER_FRAMES, limits.HEADS_BYTES)
     return frame
 
 

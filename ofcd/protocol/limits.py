@@ -69,6 +69,14 @@ CAPS: Final = 8
 """Capabilities of one member: more than there are."""
 SHORT_TEXT: Final = 128
 """Characters of a name of software or of a reason."""
+URL_TEXT: Final = 512
+"""Characters of a relay's address."""
+DOMAIN_TEXT: Final = 253
+"""Characters of a relay's name, a domain."""
+RELAY_URLS: Final = 4
+"""Addresses in one relay's descriptor."""
+EVIDENCE_RECORDS: Final = 8
+"""Records in one piece of evidence: two contradict each other."""
 VERSIONS: Final = 8
 """Protocol versions one HELLO may offer."""
 PAGE_RECORDS: Final = 500

@@ -36,6 +36,7 @@ __all__ = [
     "Attach",
     "Cap",
     "Control",
+    "Descriptor",
     "Event",
     "EventKind",
     "Genesis",
@@ -52,6 +53,7 @@ __all__ = [
     "KeyRequest",
     "Leave",
     "LogHead",
+    "Peer",
     "Policy",
     "Record",
     "RekeyBoxed",
@@ -140,6 +142,8 @@ class Policy:
     """Messages after which, unrotated, the hub refuses posts; 0 for never."""
     beat_minutes: int = field(default=10, validator=le(7 * 24 * 60))
     """Minutes of silence after which a member confirms the end of the log; 0 for never."""
+    local_only: bool = False
+    """All members are at home at the hub: no other relay ever gets a copy of the room."""
 
 
 @frozen
@@ -376,6 +380,35 @@ class LogHead:
     ts: int
 
 
+@frozen
+class Peer:
+    """PEER: a relay introduces itself to another one, on this very link. Signed by its R."""
+
+    v: int
+    relay_id: RelayId
+    peer_id: RelayId
+    """Whom it takes the other end for: who is somebody else hangs up."""
+    challenge: Hash32
+    """That of the dialled relay's Welcome; both ends sign the same."""
+    ts: int
+    url: str = field(default="", validator=max_len(limits.URL_TEXT))
+    """Where this relay is reached, if anywhere."""
+
+
+@frozen
+class Descriptor:
+    """RELAY: what `/.well-known/ofc/relay.json` says of a relay. Signed by its R."""
+
+    v: int
+    relay_id: RelayId
+    key: PublicKey
+    name: str = field(validator=max_len(limits.DOMAIN_TEXT))
+    urls: tuple[str, ...] = field(validator=[min_len(1), max_len(limits.RELAY_URLS)])
+    valid_until: int
+    counter: int
+    """Never goes back: an older descriptor is not taken for a newer one."""
+
+
 Control = (
     Genesis
     | InviteOpen
@@ -399,6 +432,8 @@ Record = (
     | KeyRequest
     | KeyAnswer
     | LogHead
+    | Peer
+    | Descriptor
 )
 
 RECORD_TYPES: Final[dict[str, type[Record]]] = {
@@ -420,6 +455,8 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "key_req": KeyRequest,
     "key_ans": KeyAnswer,
     "log_head": LogHead,
+    "peer": Peer,
+    "relay": Descriptor,
 }
 """The names that stand in `OFC1:<type>`; reserved for later: update_e, recover, hub_move, home."""
 

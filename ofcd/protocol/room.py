@@ -238,6 +238,7 @@ class RoomState:
         if record.epoch != self.epoch:
             raise Refused(Code.EPOCH_STALE)
         _require(self._history_floor(invite, record) <= record.history_from <= seq)
+        _require(record.home == self.relay_id or not self.policy.local_only)
         newcomer = Member(
             mid=mid,
             sign_key=record.sign_key,

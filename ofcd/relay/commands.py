@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from attrs import evolve
+
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import RoomId, room_id_of
 from ofcd.protocol.room import Member
-from ofcd.relay import attach, blobs, control, joining, keys, posting, sync
+from ofcd.relay import attach, blobs, control, following, joining, keys, posting, sync
 from ofcd.relay.effects import LinkId
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
@@ -131,6 +133,35 @@ COMMANDS: Final[dict[type[frames.ClientFrame], Command]] = {
 }
 """Every frame a client may send on an open link; HELLO came before the link was open."""
 
+_AWAY: Final[dict[type[frames.ClientFrame], Command]] = {
+    frames.Post: evolve(
+        COMMANDS[frames.Post], check=following.check_queue, run=following.run_queue
+    ),
+    **{
+        kind: evolve(COMMANDS[kind], check=following.check_forward, run=following.run_forward)
+        for kind in (
+            frames.Control,
+            frames.JoinAnswer,
+            frames.KeyRequest,
+            frames.KeyAnswer,
+            frames.Signal,
+            frames.BlobPut,
+            frames.BlobDrop,
+        )
+    },
+}
+"""The same for a room that another relay orders: where it is not here, the copy answers."""
+_FOREIGN: Final[dict[type[frames.ClientFrame], Command]] = {
+    kind: evolve(
+        COMMANDS[kind],
+        check=following.check_foreign,
+        run=following.run_foreign,
+        needs_room=False,
+    )
+    for kind in (frames.Lookup, frames.Join, frames.JoinConfirm)
+}
+"""For a stranger who joins a room that another relay orders."""
+
 _GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})
 
 
@@ -142,7 +173,7 @@ def read(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> As
 
     Before a room is read from the store for the frame: what is refused must not cost more.
     """
-    command = COMMANDS.get(type(frame))
+    command = _named(core, frame)
     if command is None:
         raise Refused(Code.OUT_OF_ORDER)
     if getattr(frame, "rid", 1) < 1:
@@ -154,7 +185,22 @@ def read(core: Core, link_id: LinkId, frame: frames.ClientFrame, now: int) -> As
     for rate in BY_LINK.intersection(command.rates):
         core.rates.take(rate, link_id, now)
     signed = None if command.attached else _read_record(command, frame)
-    return Asked(frame, _room_of(frame, signed), signed)
+    return Asked(frame, _room_of(frame, signed) if command.needs_room else None, signed)
+
+
+def _named(core: Core, frame: frames.ClientFrame) -> Command | None:
+    """The command for a frame, before its room is looked at."""
+    hub = getattr(frame, "hub", None)
+    if hub is not None and hub != core.relay_id:
+        return _FOREIGN.get(type(frame))
+    return COMMANDS.get(type(frame))
+
+
+def _command_for(core: Core, frame: frames.ClientFrame) -> Command:
+    """The command for a frame that was read, and whose room is loaded."""
+    room = core.rooms.get(getattr(frame, "room", None) or RoomId(b""))
+    away = None if room is None or room.hub == core.relay_id else _AWAY.get(type(frame))
+    return away or _named(core, frame) or COMMANDS[type(frame)]
 
 
 def _room_of(frame: frames.ClientFrame, signed: SignedRecord | None) -> RoomId | None:
@@ -167,7 +213,7 @@ def _room_of(frame: frames.ClientFrame, signed: SignedRecord | None) -> RoomId |
 
 def examine(core: Core, link_id: LinkId, asked: Asked, now: int) -> Examined:
     """The cheap checks that need the room; raises `ProtocolError`."""
-    command = COMMANDS[type(asked.frame)]
+    command = _command_for(core, asked.frame)
     try:
         return _examine(core, command, _link(core, link_id), asked, now)
     except Refused as error:
@@ -226,7 +272,7 @@ def _read_record(command: Command, frame: Any) -> SignedRecord | None:
 def _enter_room(request: Request[Any, Any], command: Command) -> None:
     """Find the room; the record is this room's and the attached member's; its role allows this."""
     frame, signed = request.frame, request.signed_record
-    if isinstance(frame, frames.Create | frames.Detach):
+    if isinstance(frame, frames.Create | frames.Detach) or not command.needs_room:
         return
     record: Any = signed.record if signed else None
     named = getattr(frame, "room", None)
@@ -252,7 +298,7 @@ def reopen(
     Raises `ProtocolError`. The rates were counted, and what depends on the bytes alone checked,
     when the frame was examined.
     """
-    command = COMMANDS[type(examined.frame)]
+    command = _command_for(core, examined.frame)
     link = _link(core, link_id)
     request: Request[Any, Any] = Request(core, link, examined.frame, now, final=True)
     request.signed_record = examined.signed

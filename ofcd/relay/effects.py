@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code
-from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RoomId, Sid
+from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RelayId, RoomId, Sid
 from ofcd.relay.facts import ChainRecord, Fact, LogEntry
 
 __all__ = [
@@ -25,12 +25,14 @@ __all__ = [
     "FindEvent",
     "FindSid",
     "FindUpload",
+    "Forward",
     "LinkId",
     "Push",
     "ReadBlob",
     "ReadChain",
     "Redacted",
     "Reply",
+    "Stir",
     "Subscribe",
     "Unsubscribe",
 ]
@@ -233,6 +235,31 @@ class ReadBlob:
         return _failure(self.rid, Code.NOT_FOUND, "this part of the attachment is not here")
 
 
+@frozen
+class Forward:
+    """Ask the room's hub, and give the link its answer: the frame as it came.
+
+    As `mid`, who is at home here; or, where that is None, as a stranger who joins.
+    """
+
+    link: LinkId
+    hub: RelayId
+    hub_url: str
+    room: RoomId
+    mid: MemberId | None
+    frame: frames.ClientFrame
+    joiner: MemberId | None = None
+    """Who would be the member, where this is a request to join."""
+
+
+@frozen
+class Stir:
+    """Something waits for this room's hub: send it."""
+
+    hub: RelayId
+    room: RoomId
+
+
 Effect = (
     Reply
     | Push
@@ -247,6 +274,8 @@ Effect = (
     | FindUpload
     | ReadChain
     | ReadBlob
+    | Forward
+    | Stir
 )
 
 

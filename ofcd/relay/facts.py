@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid
+from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RelayId, RoomId, Sid
 
 __all__ = [
     "RECENT_ENTRIES",
@@ -19,9 +19,12 @@ __all__ = [
     "BlobStored",
     "BoxStored",
     "CellRedacted",
+    "ChainCopied",
     "ChainRecord",
     "CursorMoved",
+    "EvidenceKept",
     "Fact",
+    "HeadKept",
     "JoinDropped",
     "JoinRow",
     "JoinStage",
@@ -31,7 +34,12 @@ __all__ = [
     "KeyRequestStored",
     "LogAppended",
     "LogEntry",
+    "OutboxDropped",
+    "OutboxRow",
+    "OutboxStored",
+    "ReplicaFounded",
     "RoomFounded",
+    "RoomFrozen",
     "RoomSnapshot",
     "SenderState",
 ]
@@ -44,6 +52,97 @@ class RoomFounded:
     room: RoomId
     creator: MemberId
     ts: int
+    floor: int = 0
+    """For a copy that begins later: the first entry that is all here."""
+    floor_log: bytes = b""
+    """The running hash before it."""
+
+
+@frozen
+class ReplicaFounded:
+    """The room is a copy of what the relay `hub` orders."""
+
+    room: RoomId
+    hub: RelayId
+
+
+@frozen
+class ChainCopied:
+    """A control record of the time before a copy's floor; where it stands is the hub's word."""
+
+    room: RoomId
+    seq: int
+    event_id: EventId
+    mid: MemberId
+    record: bytes = field(repr=False)
+    ts: int = 0
+
+
+@frozen
+class HeadKept:
+    """The hub's latest signed LOG_HEAD that fits the copy."""
+
+    room: RoomId
+    seq: int
+    head: bytes = field(repr=False)
+
+
+@frozen
+class RoomFrozen:
+    """The hub was caught lying: `code` says how. "" takes it back."""
+
+    room: RoomId
+    code: str
+
+
+@frozen
+class EvidenceKept:
+    """What was signed and can not all be true."""
+
+    room: RoomId
+    ts: int
+    code: str
+    records: tuple[bytes, ...] = field(repr=False)
+
+
+@frozen
+class OutboxRow:
+    """An event of a local member that waits for the room's hub; unique by (room, mid, sid)."""
+
+    room: RoomId
+    mid: MemberId
+    sid: Sid
+    counter: int
+    event_id: EventId
+    ts: int
+    record: bytes = field(repr=False)
+    cell: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.record) + len(self.cell)
+
+
+@frozen
+class OutboxStored:
+    """Insert or replace what waits for the hub."""
+
+    row: OutboxRow
+
+    @property
+    def room(self) -> RoomId:
+        """The room it is about."""
+        return self.row.room
+
+
+@frozen
+class OutboxDropped:
+    """It is in the log, or came back."""
+
+    room: RoomId
+    mid: MemberId
+    sid: Sid
 
 
 @frozen
@@ -212,6 +311,13 @@ Fact = (
     | BlobStored
     | BlobDropped
     | CellRedacted
+    | ReplicaFounded
+    | ChainCopied
+    | HeadKept
+    | RoomFrozen
+    | EvidenceKept
+    | OutboxStored
+    | OutboxDropped
 )
 
 
@@ -259,6 +365,14 @@ class RoomSnapshot:
     key_requests: tuple[KeyRequestRow, ...]
     blob_bytes: Mapping[MemberId, int]
     """Bytes of attachment chunks stored, by member."""
+    floor: int = 0
+    """The first entry from which on nothing was removed, or left out."""
+    outbox: tuple[OutboxRow, ...] = ()
+    """What waits for the hub, oldest first."""
+    head: bytes = field(default=b"", repr=False)
+    """The hub's latest LOG_HEAD, for a copy."""
+    frozen: str = ""
+    """Why nothing can be said in this copy; "" for nothing."""
 
 
 RECENT_ENTRIES = 1024

@@ -79,7 +79,14 @@ def check_lookup(request: Request[frames.Lookup, None]) -> Signatures:
     bearer = _bearer(request.room_log, frame.invite_id, frame.proof, request.now)
     if bearer.invite is None:
         raise Refused(Code.INVITE_USED)
+    _require_open(request, bearer.room)
     return ()
+
+
+def _require_open(request: Ask | Request[frames.Lookup, None], room: RoomLog) -> None:
+    """Who is at home elsewhere may not join a room that never leaves its relay."""
+    if request.link.peer is not None and room.state.policy.local_only:
+        raise Refused(Code.NOT_FEDERATED)
 
 
 def run_lookup(request: Request[frames.Lookup, None]) -> None:
@@ -122,7 +129,8 @@ def _is_expired(join: Join, request: Ask | Answer | Confirm) -> bool:
 
 def _check_new(request: Ask, room: RoomLog, invite: Invite) -> None:
     record = request.record
-    if record.home != request.core.relay_id:
+    _require_open(request, room)
+    if record.home != (request.link.peer or request.core.relay_id):
         raise Refused(Code.WRONG_RELAY)
     if record.sign_key == record.enc_key:
         raise Malformed(Code.BAD_KEY, "one key can not both sign and decrypt")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import define, field
 
-from ofcd.protocol.ids import Hash32, InviteId, MemberId, PublicKey, RoomId
+from ofcd.protocol.ids import Hash32, InviteId, MemberId, PublicKey, RelayId, RoomId
 from ofcd.relay.effects import LinkId
 
 __all__ = ["JoinKey", "Link", "Links"]
@@ -29,6 +29,8 @@ class Link:
     transport_key: PublicKey
     challenge: Hash32
     """What this link's ATTACH records must answer."""
+    peer: RelayId | None = None
+    """For a lane: the relay whose member or guest is at its end."""
     rooms: dict[RoomId, MemberId] = field(factory=dict)
     joins: OrderedDict[JoinKey, None] = field(factory=OrderedDict)
     """The join requests it sent: their answers are pushed to it."""

@@ -71,6 +71,15 @@ class RelayPolicy:
     uploads_per_room: int = 256
     """Attachments whose owner is remembered; the one unseen for longest goes first."""
 
+    # federation
+    federated: bool = False
+    """Whether rooms of other relays may be reached through this one."""
+    outbox_events_per_room: int = 5000
+    outbox_bytes_per_room: int = 8 * limits.MIB
+    """What waits for the hub of one room."""
+    outbox_days: int = 7
+    """After so many days it goes back to its sender."""
+
     # memory
     rooms_in_memory: int = 1000
     """Rooms kept although nobody is attached to them."""

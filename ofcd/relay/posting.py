@@ -11,31 +11,42 @@ from ofcd.relay.facts import CellRedacted, LogEntry
 from ofcd.relay.refusal import Refusal, failure_of
 from ofcd.relay.request import Request, Signatures
 
-__all__ = ["check_post", "check_signal", "run_post", "run_signal"]
+__all__ = [
+    "ack",
+    "check_post",
+    "check_shape",
+    "check_signal",
+    "find_sid",
+    "perhaps_old",
+    "repeated",
+    "run_post",
+    "run_signal",
+]
 
 Post = Request[frames.Post, Event]
 
 
 def check_post(request: Post) -> Signatures:
     """The checks of an event, in the order of protocol.md §2.3; a repeat skips the later ones."""
-    _check_shape(request)
-    if _repeated(request) is None and not _perhaps_old(request):
+    check_shape(request)
+    if repeated(request) is None and not perhaps_old(request):
         _check_next(request)
     return request.signed_by(request.member.sign_key)
 
 
 def run_post(request: Post) -> None:
     """Append the event; a repeat gets the Ack it got the first time."""
-    entry = _repeated(request)
+    entry = repeated(request)
     if entry is not None:
-        request.reply(_ack(request, entry))
-    elif _perhaps_old(request):
-        request.effects.append(_find_sid(request))
+        request.reply(ack(request, entry))
+    elif perhaps_old(request):
+        request.effects.append(find_sid(request))
     else:
         _append(request)
 
 
-def _check_shape(request: Post) -> None:
+def check_shape(request: Post) -> None:
+    """What the header says of itself adds up."""
     event, frame = request.record, request.frame
     if (event.target is not None) != (event.kind is EventKind.REDACT):
         raise Malformed(Code.BAD_RECORD, "a redaction, and nothing else, names its target")
@@ -43,7 +54,7 @@ def _check_shape(request: Post) -> None:
         raise Malformed(Code.BAD_RECORD, "the event has no sealed part")
 
 
-def _repeated(request: Post) -> LogEntry | None:
+def repeated(request: Post) -> LogEntry | None:
     """The entry of the same event, if memory holds it; raises if its sid is another event's."""
     event = request.record
     entry = request.room.by_sid.get((event.mid, event.sid))
@@ -52,13 +63,14 @@ def _repeated(request: Post) -> LogEntry | None:
     return entry
 
 
-def _perhaps_old(request: Post) -> bool:
+def perhaps_old(request: Post) -> bool:
     """Whether this may be a repeat of an event that is older than memory."""
     room, event = request.room, request.record
     return event.counter <= room.sender(event.mid).counter and not room.all_in_memory
 
 
-def _find_sid(request: Post) -> FindSid:
+def find_sid(request: Post) -> FindSid:
+    """Look for it among what is older than memory."""
     event = request.record
     gap = Refusal(Code.COUNTER_GAP, event_id=request.room.sender(event.mid).last)
     return FindSid(
@@ -114,7 +126,7 @@ def _append(request: Post) -> None:
     event, frame, room = request.record, request.frame, request.room
     fact = room.append(request.signed, event.mid, request.now, cell=frame.cell)
     request.facts.append(fact)
-    request.reply(_ack(request, room.recent[fact.seq]))
+    request.reply(ack(request, room.recent[fact.seq]))
     if event.target is not None:
         request.facts.append(
             CellRedacted(room.room, event.target, event.mid, request.member.is_owner)
@@ -126,7 +138,8 @@ def _append(request: Post) -> None:
     request.effects.append(Appended(room.room, fact.seq, delivery))
 
 
-def _ack(request: Post, entry: LogEntry) -> frames.Ack:
+def ack(request: Post, entry: LogEntry) -> frames.Ack:
+    """The answer for an event that is in the log."""
     return frames.Ack(request.rid, entry.event_id, entry.seq, entry.log, entry.sid)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
-from ofcd.relay import blobs, joining, keys, upkeep
+from ofcd.protocol.records import LogHead
+from ofcd.relay import blobs, following, joining, keys, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
-from ofcd.relay.effects import Close, Decision, FindUpload, LinkId, Reply
-from ofcd.relay.facts import RoomSnapshot
+from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
+from ofcd.relay.facts import Fact, RoomSnapshot
+from ofcd.relay.following import HubLied, Verified
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
-from ofcd.relay.refusal import failure_of
+from ofcd.relay.refusal import Refusal, failure_of
 from ofcd.relay.request import Asked, Core, Examined
 from ofcd.relay.room_log import RoomLog
 
@@ -51,10 +53,18 @@ class Relay:
     # -- links -----------------------------------------------------------------------------------
 
     def open_link(
-        self, link: LinkId, transport_key: PublicKey, challenge: Hash32, now: int
+        self,
+        link: LinkId,
+        transport_key: PublicKey,
+        challenge: Hash32,
+        now: int,
+        peer: RelayId | None = None,
     ) -> None:
-        """A link is open: its session proved `transport_key`, its Welcome told `challenge`."""
-        self._core.links.open(Link(link, transport_key, challenge))
+        """A link is open: its session proved `transport_key`, its Welcome told `challenge`.
+
+        `peer`: it is a lane of that relay's, at whose end are its members and guests.
+        """
+        self._core.links.open(Link(link, transport_key, challenge, peer))
 
     def close_link(self, link: LinkId) -> None:
         """A link is gone, and with it its feeds; what it has under way is not decided any more."""
@@ -140,6 +150,92 @@ class Relay:
     ) -> frames.Done | frames.Failure:
         """The answer to a chunk, now that the store says whose attachment of how many it is."""
         return blobs.settle(self._core.rooms.get(put.room), put, owner)
+
+    # -- other relays ----------------------------------------------------------------------------
+
+    def room(self, room: RoomId) -> RoomLog | None:
+        """The room, if it is in memory: to be read, not changed."""
+        return self._core.rooms.get(room)
+
+    def hub_of(self, room: RoomId) -> RelayId | None:
+        """The relay that orders the room, where that is another one; None where it is this one."""
+        log = self._core.rooms.get(room)
+        return None if log is None or log.hub == self._core.relay_id else log.hub
+
+    def enter_lane(self, link: LinkId, room: RoomId, mid: MemberId) -> Decision:
+        """A peer says that this lane is of `mid`: its control record says where it is at home."""
+        log, held = self._core.rooms.get(room), self._core.links.get(link)
+        member = None if log is None else log.state.members.get(mid)
+        if log is None or held is None or member is None or member.home != held.peer:
+            raise Refused(Code.NOT_FOUND)
+        self._core.links.attach(held, room, mid)
+        return Decision(effects=(Backlog(link, room, mid),))
+
+    def links_of(self, room: RoomId, mid: MemberId) -> list[LinkId]:
+        """The links that are in the room as `mid`, who is a member now."""
+        return [link for link, who in self.links_in(room) if who == mid]
+
+    def links_in(self, room: RoomId) -> list[tuple[LinkId, MemberId]]:
+        """The links that are in the room, and as which current members."""
+        log = self._core.rooms.get(room)
+        members = {} if log is None else log.state.members
+        return [(k, mid) for k, mid in self._core.links.attached(room).items() if mid in members]
+
+    def homed(self, room: RoomId, peer: RelayId) -> frozenset[MemberId]:
+        """The current members who are at home at this relay."""
+        log = self._core.rooms.get(room)
+        members = () if log is None else log.state.members.values()
+        return frozenset(member.mid for member in members if member.home == peer)
+
+    def check_follow(self, room: RoomId, peer: RelayId, start: int, log: Hash32 | None) -> RoomLog:
+        """The room, if this peer may follow it from there. Raises `ProtocolError`."""
+        held = self._core.rooms.get(room)
+        if held is None or held.hub != self._core.relay_id or not self.homed(room, peer):
+            raise Refused(Code.NOT_FOUND)
+        if held.state.policy.local_only:
+            raise Refused(Code.NOT_FEDERATED)
+        if start > held.seq + 1:
+            raise Refusal(Code.HUB_BEHIND, seq=held.seq)
+        ours = held.log_before(start)
+        if None not in (log, ours) and log != ours:
+            raise Refusal(Code.FORK, seq=held.seq)
+        return held
+
+    def replicate(self, room: RoomId, entries: Sequence[Verified], now: int) -> Decision:
+        """Entries of the hub, verified against this very copy, go to its end."""
+        held = self._core.rooms[room]
+        if entries and entries[0].entry.seq != held.seq + 1:
+            raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
+        return following.replicate(self._core, held, entries, now)
+
+    def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
+        """See `following.accept_head`. Raises `HubLied`."""
+        return following.accept_head(self._core.rooms[room], head, envelope)
+
+    def freeze(self, room: RoomId, lied: HubLied, key: PublicKey | None, now: int) -> Decision:
+        """See `following.freeze`."""
+        return following.freeze(self._core, self._core.rooms[room], lied, key, now)
+
+    def found_copy(self, copy: RoomLog, facts: Sequence[Fact]) -> Decision:
+        """A copy of another relay's room begins."""
+        core = self._core
+        if copy.room in core.rooms:
+            return Decision()
+        if core.room_count >= core.policy.rooms_per_relay:
+            raise Refused(Code.QUOTA, "this relay takes no more rooms")
+        core.rooms[copy.room] = copy
+        core.absent.pop(copy.room, None)
+        core.room_count += 1
+        return Decision(tuple(facts))
+
+    def return_events(
+        self, room: RoomId, mid: MemberId, counter: int, failure: frames.Failure
+    ) -> Decision:
+        """See `following.return_events`."""
+        held = self._core.rooms.get(room)
+        if held is None:
+            return Decision()
+        return following.return_events(self._core, held, mid, counter, failure)
 
     # -- requests --------------------------------------------------------------------------------
 

@@ -216,6 +216,8 @@ class Command:
     rates: tuple[Rate, ...] = (Rate.REQUEST,)
     guess: bool = False
     """A failure may be a guess at rooms or invites, and counts as one."""
+    needs_room: bool = True
+    """It is about a room of this relay."""
     size: Callable[[frames.ClientFrame, RelayPolicy], bool] | None = None
     """Whether the frame is small enough."""
 

@@ -10,7 +10,17 @@ from attrs import define, field, frozen
 from ofcd.errors import OfcError
 from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid, log_hash
+from ofcd.protocol.ids import (
+    BlobId,
+    EventId,
+    Hash32,
+    InviteId,
+    MemberId,
+    RelayId,
+    RoomId,
+    Sid,
+    log_hash,
+)
 from ofcd.protocol.records import (
     Admit,
     Event,
@@ -29,6 +39,7 @@ from ofcd.relay.facts import (
     KeyRequestRow,
     LogAppended,
     LogEntry,
+    OutboxRow,
     RoomSnapshot,
     SenderState,
 )
@@ -134,6 +145,15 @@ class RoomLog:
     joins: dict[tuple[InviteId, Hash32], Join] = field(factory=dict)
     key_asks: dict[MemberId, KeyAsk] = field(factory=dict)
     blob_bytes: dict[MemberId, int] = field(factory=dict)
+    outbox: dict[tuple[MemberId, Sid], OutboxRow] = field(factory=dict)
+    """Of a copy: what waits for the hub, oldest first."""
+    outbox_bytes: int = field(default=0, eq=False)
+    floor: int = field(default=0, eq=False)
+    """Of a copy: where it begins."""
+    head: bytes = field(default=b"", repr=False)
+    """Of a copy: the hub's latest LOG_HEAD that fits it."""
+    frozen: str = ""
+    """Why nothing is taken in this room: the code of what the hub was caught at."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
     by_event: dict[EventId, LogEntry] = field(factory=dict, eq=False, repr=False)
     uploads: OrderedDict[BlobId, Upload] = field(factory=OrderedDict, eq=False, repr=False)
@@ -168,6 +188,10 @@ class RoomLog:
         room.senders = dict(snapshot.senders)
         room.cursors = dict(snapshot.cursors)
         room.blob_bytes = dict(snapshot.blob_bytes)
+        for row in snapshot.outbox:
+            room.put_waiting(row)
+        room.floor = snapshot.floor
+        room.head, room.frozen = snapshot.head, snapshot.frozen
         return room
 
     @classmethod
@@ -192,6 +216,11 @@ class RoomLog:
     def room(self) -> RoomId:
         """The room's id."""
         return self.state.room
+
+    @property
+    def hub(self) -> RelayId:
+        """The relay that orders this room."""
+        return self.state.relay_id
 
     @property
     def all_in_memory(self) -> bool:
@@ -280,6 +309,19 @@ class RoomLog:
         left = self.blob_bytes.pop(mid, 0) - size
         if left > 0:
             self.blob_bytes[mid] = left
+
+    def put_waiting(self, row: OutboxRow) -> None:
+        """Something waits for the hub, in place of what did under this sid."""
+        self.drop_waiting(row.mid, row.sid)
+        self.outbox[row.mid, row.sid] = row
+        self.outbox_bytes += row.size
+
+    def drop_waiting(self, mid: MemberId, sid: Sid) -> bool:
+        """It waits no more; whether it did."""
+        row = self.outbox.pop((mid, sid), None)
+        if row is not None:
+            self.outbox_bytes -= row.size
+        return row is not None
 
     def put_join(self, row: JoinRow) -> Join:
         """Insert or replace a join."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ofcd.protocol.ids import RoomId
-from ofcd.relay.effects import Decision
-from ofcd.relay.facts import JoinDropped, RoomSnapshot
+from ofcd.relay import following
+from ofcd.relay.effects import Decision, Effect
+from ofcd.relay.facts import Fact, JoinDropped, RoomSnapshot
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, expired
 
@@ -40,11 +41,19 @@ def forget(core: Core, room: RoomId) -> None:
 
 def tick(core: Core, now: int) -> Decision:
     """Expire joins; let go of attachments without a member and of rooms without a link."""
-    facts = [fact for room in core.rooms.values() for fact in _expire_joins(core, room, now)]
+    facts: list[Fact] = []
+    for room in core.rooms.values():
+        facts += _expire_joins(core, room, now)
+    effects: list[Effect] = []
+    for room in core.rooms.values():
+        if room.outbox:
+            expired_events = following.expire_outbox(core, room, now)
+            facts += expired_events.facts
+            effects += expired_events.effects
     for room in _settled(core, now):
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
-    return Decision(tuple(facts))
+    return Decision(tuple(facts), tuple(effects))
 
 
 def _expire_joins(core: Core, room: RoomLog, now: int) -> list[JoinDropped]:
@@ -67,6 +76,10 @@ def _settled(core: Core, now: int) -> list[RoomLog]:
 
 def _unload(core: Core, now: int) -> None:
     """Keep some rooms that nobody is attached to, the last used ones."""
-    unused = [room for room in _settled(core, now) if not core.links.attached(room.room)]
+    unused = [
+        room
+        for room in _settled(core, now)
+        if not core.links.attached(room.room) and not room.outbox
+    ]
     for room in unused[: max(0, len(unused) - core.policy.rooms_in_memory)]:
         del core.rooms[room.room]

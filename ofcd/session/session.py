@@ -20,9 +20,11 @@ from ofcd.protocol.frames import (
     ClientFrame,
     Frame,
     Hello,
+    PeerFrame,
     RelayFrame,
     Welcome,
     decode_client_frame,
+    decode_peer_frame,
     decode_relay_frame,
     encode_frame,
 )
@@ -35,6 +37,8 @@ __all__ = ["ClientSession", "Received", "RelaySession", "SessionState"]
 
 _FRAME_OVERHEAD: Final = 128
 """What a frame counts beside its head: a message of many tiny ones costs as much to take."""
+_PEER_HEADS_BYTES: Final = 1024 * 1024
+"""As HEADS_BYTES, for relays: two thousand deliveries."""
 _U32: Final = 4
 
 Incoming = TypeVar("Incoming", ClientFrame, RelayFrame)
@@ -70,6 +74,18 @@ class _Session:
     def is_worn(self) -> bool:
         """The link has carried so many messages that it should be opened anew (E10)."""
         return self._channel.is_worn
+
+    def receive_peer(self, message: bytes) -> tuple[PeerFrame, ...]:
+        """Take a message on a link of two relays, once both have introduced themselves.
+
+        Raises `ChannelError` or `ProtocolError`; the link is then to be closed.
+        """
+        raw_frames, trailer = self._channel.unwrap(message)
+        if trailer:
+            raise Malformed(Code.BAD_FRAME, "a relay's message to another has no trailer")
+        if sum(map(_cost, raw_frames)) > _PEER_HEADS_BYTES:
+            raise Malformed(Code.TOO_LARGE, "a message has too many frames, or too much JSON")
+        return tuple(map(decode_peer_frame, raw_frames))
 
     def send(self, frames: Iterable[Frame | bytes], trailer: Sequence[bytes] = ()) -> bytes:
         """One message that carries all these frames; those already encoded go as they are."""

@@ -12,20 +12,28 @@ from typing import Any, Final
 
 from attrs import define
 
+from ofcd.protocol.codec import join_parts
 from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
 from ofcd.relay.facts import (
     BlobDropped,
     BlobStored,
     BoxStored,
     CellRedacted,
+    ChainCopied,
     CursorMoved,
+    EvidenceKept,
     Fact,
+    HeadKept,
     JoinDropped,
     JoinStored,
     KeyRequestDropped,
     KeyRequestStored,
     LogAppended,
+    OutboxDropped,
+    OutboxStored,
+    ReplicaFounded,
     RoomFounded,
+    RoomFrozen,
 )
 from ofcd.store.errors import Contradiction
 from ofcd.store.statements import Prepared, Row, Statements
@@ -76,6 +84,7 @@ class Batch:
         self._statements = statements
         self._number_of = number_of
         self._log, self._boxes, self._joins, self._asked, self._blobs = (_Lane() for _ in range(5))
+        self._outbox, self._copies = _Lane(), _Lane()
         self._growth: dict[int, _Growth] = {}
         self._senders: dict[tuple[int, MemberId], tuple[int, EventId]] = {}
         self._cursors: dict[tuple[int, MemberId], tuple[int, int]] = {}
@@ -93,6 +102,13 @@ class Batch:
             KeyRequestDropped: self._key_answered,
             BlobStored: self._attached,
             BlobDropped: self._dropped,
+            ReplicaFounded: self._copied,
+            ChainCopied: self._chained,
+            HeadKept: self._headed,
+            RoomFrozen: self._froze,
+            EvidenceKept: self._proved,
+            OutboxStored: self._waiting,
+            OutboxDropped: self._sent,
         }
         for fact in facts:
             add[type(fact)](fact)
@@ -113,7 +129,15 @@ class Batch:
             (made.sender, [(*key, *value) for key, value in self._senders.items()]),
             (made.cursor, [(*key, *value) for key, value in self._cursors.items()]),
         ]
-        lanes = (self._log, self._boxes, self._joins, self._asked, self._blobs)
+        lanes = (
+            self._copies,
+            self._log,
+            self._boxes,
+            self._joins,
+            self._asked,
+            self._blobs,
+            self._outbox,
+        )
         return [run for lane in lanes for run in lane.runs] + [run for run in latest if run[1]]
 
     def _founded(self, fact: RoomFounded) -> None:
@@ -209,6 +233,62 @@ class Batch:
         self._blobs.add(
             made.chunk, (room, fact.blob, fact.index, fact.count, fact.mid, size, fact.chunk)
         )
+
+    def _copied(self, fact: ReplicaFounded) -> None:
+        row = (self._number_of(fact.room), fact.hub, -1, b"", "")
+        self._copies.add(self._statements.replica, row)
+
+    def _chained(self, fact: ChainCopied) -> None:
+        room, nothing = self._number_of(fact.room), b""
+        self.weight += len(fact.record)
+        self._log.add(
+            self._statements.append,
+            (
+                room,
+                fact.seq,
+                fact.event_id,
+                nothing,
+                fact.mid,
+                1,
+                None,
+                None,
+                fact.ts,
+                fact.record,
+                nothing,
+            ),
+        )
+
+    def _headed(self, fact: HeadKept) -> None:
+        row = (self._number_of(fact.room), fact.seq, fact.head)
+        self._copies.add(self._statements.head, row)
+
+    def _froze(self, fact: RoomFrozen) -> None:
+        self._copies.add(self._statements.frozen, (self._number_of(fact.room), fact.code))
+
+    def _proved(self, fact: EvidenceKept) -> None:
+        row = (self._number_of(fact.room), fact.ts, fact.code, join_parts(fact.records))
+        self._copies.add(self._statements.evidence, row)
+
+    def _waiting(self, fact: OutboxStored) -> None:
+        row = fact.row
+        self.weight += row.size
+        self._outbox.add(
+            self._statements.waiting,
+            (
+                self._number_of(row.room),
+                row.mid,
+                row.sid,
+                row.counter,
+                row.event_id,
+                row.ts,
+                row.record,
+                row.cell,
+            ),
+        )
+
+    def _sent(self, fact: OutboxDropped) -> None:
+        row = (self._number_of(fact.room), fact.mid, fact.sid)
+        self._outbox.add(self._statements.waiting_drop, row)
 
     def _dropped(self, fact: BlobDropped) -> None:
         row = (self._number_of(fact.room), fact.blob, fact.mid)

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
 
-from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RoomId, Sid
+from ofcd.protocol.codec import split_parts
+from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RelayId, RoomId, Sid
 from ofcd.relay.facts import (
     RECENT_ENTRIES,
     ChainRecord,
@@ -18,6 +19,7 @@ from ofcd.relay.facts import (
     JoinStage,
     KeyRequestRow,
     LogEntry,
+    OutboxRow,
     RoomSnapshot,
     SenderState,
 )
@@ -25,7 +27,17 @@ from ofcd.store import tables as t
 from ofcd.store.engine import reader_engine
 from ofcd.store.errors import Closed
 from ofcd.store.faults import translated
-from ofcd.store.types import BlobChunk, BlobInfo, ChainPage, LogPage, LogRow, RoomSummary
+from ofcd.store.types import (
+    BlobChunk,
+    BlobInfo,
+    ChainPage,
+    Evidence,
+    LogPage,
+    LogRow,
+    PeerRow,
+    Replica,
+    RoomSummary,
+)
 
 __all__ = ["AnyRow", "Reader"]
 
@@ -83,6 +95,40 @@ _KEY_REQUESTS: Final = (
     select(t.key_requests)
     .where(t.key_requests.c.room == _ROOM)
     .order_by(t.key_requests.c.ts, t.key_requests.c.mid)
+)
+_REPLICA: Final = select(t.replicas).where(t.replicas.c.room == _ROOM)
+_OUTBOX: Final = (
+    select(t.outbox)
+    .where(t.outbox.c.room == _ROOM)
+    .order_by(t.outbox.c.ts, t.outbox.c.mid, t.outbox.c.counter)
+)
+_REPLICAS: Final = select(_rooms.room, t.replicas.c.hub, _rooms.seq, t.replicas.c.frozen).join(
+    t.replicas, t.replicas.c.room == _rooms.id
+)
+_WAITING: Final = (
+    select(
+        _rooms.room,
+        func.count(),
+        func.coalesce(func.sum(func.length(t.outbox.c.cell)), 0),
+        func.min(t.outbox.c.ts),
+    )
+    .join(t.outbox, t.outbox.c.room == _rooms.id)
+    .group_by(_rooms.room)
+)
+_PEERS: Final = select(t.peers).order_by(t.peers.c.ts)
+_EVIDENCE: Final = (
+    select(_rooms.room, t.evidence.c.ts, t.evidence.c.code, t.evidence.c.records)
+    .join(t.evidence, t.evidence.c.room == _rooms.id)
+    .order_by(t.evidence.c.id)
+)
+_BOXES: Final = (
+    select(t.boxes.c.seq, t.boxes.c.mid, t.boxes.c.box)
+    .where(
+        t.boxes.c.room == _ROOM,
+        t.boxes.c.seq >= bindparam("b_start"),
+        t.boxes.c.seq < bindparam("b_stop"),
+    )
+    .order_by(t.boxes.c.seq)
 )
 _CHUNKS: Final = sa.and_(
     t.blob_chunks.c.room == t.blobs.c.room, t.blob_chunks.c.blob == t.blobs.c.blob
@@ -179,6 +225,45 @@ class Reader:
             following = max(following, found.floor)
         return LogPage(tuple(taken), found.floor, following, more)
 
+    def read_boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
+        """See `Store.read_boxes`."""
+        with self.snapshot() as connection:
+            found = _find(connection, room)
+            if found is None:
+                return []
+            rows = connection.execute(
+                _BOXES, {"b_room": found.id, "b_start": start, "b_stop": stop}
+            )
+            return [(seq, MemberId(mid), box) for seq, mid, box in rows]
+
+    def replicas(self) -> list[Replica]:
+        """See `Store.replicas`."""
+        with self.snapshot() as connection:
+            waiting = {room: rest for room, *rest in connection.execute(_WAITING)}
+            return [
+                Replica(
+                    RoomId(room),
+                    RelayId(hub),
+                    seq,
+                    frozen,
+                    *(waiting.get(room) or (0, 0, 0)),
+                )
+                for room, hub, seq, frozen in connection.execute(_REPLICAS)
+            ]
+
+    def peers(self) -> list[PeerRow]:
+        """See `Store.peers`."""
+        with self.snapshot() as connection:
+            return [PeerRow(*row) for row in connection.execute(_PEERS)]
+
+    def evidence(self) -> list[Evidence]:
+        """See `Store.evidence`."""
+        with self.snapshot() as connection:
+            return [
+                Evidence(RoomId(room), ts, code, tuple(split_parts(raw, max_parts=64)))
+                for room, ts, code, raw in connection.execute(_EVIDENCE)
+            ]
+
     def read_chain(self, room: RoomId, start: int, limit: int, *, max_bytes: int) -> ChainPage:
         """See `Store.read_chain`."""
         with self.snapshot() as connection:
@@ -260,12 +345,17 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         found_rows: Iterable[AnyRow] = connection.execute(query, {"b_room": found.id, **more})
         return found_rows
 
+    replica = connection.execute(_REPLICA, {"b_room": found.id}).first()
     return RoomSnapshot(
         room=room,
         chain=tuple(ChainRecord(*row) for row in rows(_CHAIN, b_start=0)),
         seq=found.seq,
         log=Hash32(found.log),
-        recent=tuple(LogEntry(*row) for row in rows(_RECENT, b_after=found.seq - RECENT_ENTRIES)),
+        recent=tuple(
+            LogEntry(*row)
+            for row in rows(_RECENT, b_after=found.seq - RECENT_ENTRIES)
+            if row.log  # else it is of the time before a copy
+        ),
         senders={
             MemberId(mid): SenderState(counter, EventId(last))
             for _, mid, counter, last in rows(_SENDERS)
@@ -277,6 +367,22 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             for row in rows(_KEY_REQUESTS)
         ),
         blob_bytes={MemberId(mid): int(size) for mid, size in rows(_BLOB_BYTES)},
+        floor=found.floor if replica is not None else 0,
+        outbox=tuple(
+            OutboxRow(
+                room,
+                MemberId(row.mid),
+                Sid(row.sid),
+                row.counter,
+                EventId(row.event_id),
+                row.ts,
+                row.record,
+                row.cell,
+            )
+            for row in (rows(_OUTBOX) if replica is not None else ())
+        ),
+        head=b"" if replica is None else replica.head,
+        frozen="" if replica is None else replica.frozen,
     )
 
 

@@ -76,10 +76,21 @@ class Statements:
         self.blob = make(_insert(t.blobs, dialect).on_conflict_do_nothing(), *t.blobs.c.keys())
         self.chunk = make(_chunk(dialect), *CHUNK)
         self.blob_drop = make(_blob_drop(), *BLOB_DROP)
+        self.peer = put(t.peers)
+        self.replica = make(_insert(t.replicas, dialect), *t.replicas.c.keys())
+        self.head = make(_head(), *HEAD)
+        self.frozen = make(_frozen(), *FROZEN)
+        self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
+        self.waiting = put(t.outbox)
+        self.waiting_drop = make(_delete(t.outbox, "sid"), *WAITING_DROP)
         self.chunks_drop = make(_chunks_drop(), *BLOB_DROP)
 
 
 GROW: Final = ("b_room", "b_before", "b_seq", "b_log", "b_ts", "b_events", "b_bytes")
+HEAD: Final = ("b_room", "b_seq", "b_head")
+FROZEN: Final = ("b_room", "b_code")
+EVIDENCE: Final = ("room", "ts", "code", "records")
+WAITING_DROP: Final = ("b_room", "b_mid", "b_sid")
 REDACT: Final = ("b_room", "b_target", "b_by", "b_any")
 JOIN_DROP: Final = ("b_room", "b_invite_id", "b_request_hash")
 BLOB_DROP: Final = ("b_room", "b_blob", "b_mid")
@@ -111,6 +122,23 @@ def _grow() -> sa.Executable:
             events=rooms.events + bindparam("b_events"),
             bytes=rooms.bytes + bindparam("b_bytes"),
         )
+    )
+
+
+def _head() -> sa.Executable:
+    replicas = t.replicas.c
+    return (
+        sa.update(t.replicas)
+        .where(replicas.room == bindparam("b_room"), replicas.head_seq < bindparam("b_seq"))
+        .values(head_seq=bindparam("b_seq"), head=bindparam("b_head"))
+    )
+
+
+def _frozen() -> sa.Executable:
+    return (
+        sa.update(t.replicas)
+        .where(t.replicas.c.room == bindparam("b_room"))
+        .values(frozen=bindparam("b_code"))
     )
 
 

@@ -24,7 +24,10 @@ from ofcd.store.types import (
     ChainPage,
     CheckReport,
     Durability,
+    Evidence,
     LogPage,
+    PeerRow,
+    Replica,
     Retention,
     RetentionReport,
     RoomSummary,
@@ -128,6 +131,26 @@ class Store:
         return self._reader.read_log(
             room, start, mid=mid, max_events=max_events, max_bytes=max_bytes
         )
+
+    def read_boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
+        """The key boxes of entries `start` to before `stop`: seq, addressee, box; in order."""
+        return self._reader.read_boxes(room, start, stop)
+
+    def replicas(self) -> list[Replica]:
+        """The copies of other relays' rooms."""
+        return self._reader.replicas()
+
+    def peers(self) -> list[PeerRow]:
+        """The other relays that were heard of, the first ones first."""
+        return self._reader.peers()
+
+    def put_peer(self, row: PeerRow) -> None:
+        """Insert or replace what is known of another relay."""
+        self._writer.put_peer(row)
+
+    def evidence(self) -> list[Evidence]:
+        """All that was kept of relays caught lying."""
+        return self._reader.evidence()
 
     def log_before(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash after entry `seq - 1`; before GENESIS it is the room's id.

@@ -17,15 +17,19 @@ __all__ = [
     "blobs",
     "boxes",
     "cursors",
+    "evidence",
     "joins",
     "key_requests",
     "log",
     "metadata",
+    "outbox",
+    "peers",
+    "replicas",
     "rooms",
     "senders",
 ]
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -169,4 +173,55 @@ blob_chunks: Final = sa.Table(
     _int("size"),
     _bytes("chunk"),
     sa.ForeignKeyConstraint(["room", "blob"], ["blobs.room", "blobs.blob"]),
+)
+
+peers: Final = sa.Table(
+    "peers",
+    metadata,
+    _bytes("relay_id", primary_key=True),
+    _bytes("key"),  # empty until a link has proven it
+    sa.Column("url", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("pinned", sa.String(16), nullable=False),  # what vouches for it
+    _int("counter"),  # of its latest descriptor
+    _int("ts"),
+    _int("contact"),  # when a link to it was last open; 0 for never
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    _int("quarantined"),  # until then; 0 for not
+    _int("links"),  # how often a link was opened
+)
+
+replicas: Final = sa.Table(
+    "replicas",
+    metadata,
+    _room(),
+    _bytes("hub"),
+    _int("head_seq"),
+    _bytes("head"),
+    sa.Column("frozen", sa.String(32), nullable=False),
+    sa.Index("ix_replicas_hub", "hub"),
+)
+
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    _room(),
+    _bytes("mid", primary_key=True),
+    _bytes("sid", primary_key=True),
+    _int("counter"),
+    _bytes("event_id"),
+    _int("ts"),
+    _bytes("record"),
+    _bytes("cell"),
+)
+
+evidence: Final = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("room", _Number, sa.ForeignKey("rooms.id"), nullable=False),
+    _int("ts"),
+    sa.Column("code", sa.String(32), nullable=False),
+    _bytes("records"),
 )

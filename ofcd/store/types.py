@@ -8,7 +8,7 @@ from enum import StrEnum
 from attrs import field, frozen
 from attrs.validators import ge
 
-from ofcd.protocol.ids import BlobId, MemberId, RoomId
+from ofcd.protocol.ids import BlobId, MemberId, RelayId, RoomId
 from ofcd.relay.facts import ChainRecord
 
 __all__ = [
@@ -17,8 +17,11 @@ __all__ = [
     "ChainPage",
     "CheckReport",
     "Durability",
+    "Evidence",
     "LogPage",
     "LogRow",
+    "PeerRow",
+    "Replica",
     "Retention",
     "RetentionReport",
     "RoomSummary",
@@ -106,6 +109,59 @@ class RoomSummary:
     """Their records and cells."""
     last_ts: int
     """When its log last grew."""
+
+
+@frozen
+class PeerRow:
+    """Another relay, as it is known here. Times are milliseconds since 1970; 0 for never."""
+
+    relay_id: RelayId
+    key: bytes = field(default=b"", repr=False)
+    """Its R, once a link has proven it."""
+    url: str = ""
+    """Where it was last said to be reached; "" for nowhere."""
+    name: str = ""
+    pinned: str = ""
+    """What vouches for the id: `config`, `invite`, `domain` or `link` (it dialled)."""
+    counter: int = 0
+    """Of its latest descriptor."""
+    ts: int = 0
+    """When it was first heard of."""
+    contact: int = 0
+    """When a link to it was last open."""
+    state: str = "idle"
+    """idle, up, waiting or quarantined."""
+    detail: str = ""
+    """Why there is no link, or why it is quarantined, in words."""
+    quarantined: int = 0
+    """Nothing is taken from it until then."""
+    links: int = 0
+    """How many links there were."""
+
+
+@frozen
+class Replica:
+    """A copy of a room that another relay orders, and what waits here for it."""
+
+    room: RoomId
+    hub: RelayId
+    seq: int
+    frozen: str
+    waiting: int = 0
+    """Events of local members that the hub has not taken."""
+    waiting_bytes: int = 0
+    oldest: int = 0
+    """When the oldest of them came."""
+
+
+@frozen
+class Evidence:
+    """What was signed and can not all be true."""
+
+    room: RoomId
+    ts: int
+    code: str
+    records: tuple[bytes, ...] = field(repr=False)
 
 
 @frozen

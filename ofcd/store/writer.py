@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
+from attrs import astuple
 
 from ofcd.protocol.ids import RoomId
 from ofcd.relay.facts import Fact, RoomFounded
@@ -24,7 +25,7 @@ from ofcd.store.engine import writer_engine
 from ofcd.store.errors import Closed, Contradiction
 from ofcd.store.faults import translated
 from ofcd.store.statements import Statements
-from ofcd.store.types import Durability
+from ofcd.store.types import Durability, PeerRow
 
 __all__ = ["Writer"]
 
@@ -74,6 +75,11 @@ class Writer:
         """The writer's connection in a transaction: committed at the end, or rolled back."""
         with self._mutex, translated(self._path), self._begun() as connection:
             yield connection
+
+    def put_peer(self, row: PeerRow) -> None:
+        """See `Store.put_peer`."""
+        with self.transaction() as connection:
+            self._statements.peer.run(connection, [astuple(row)])
 
     def grew(self, weight: int) -> None:
         """A transaction put about so many bytes into the write-ahead log."""
@@ -180,10 +186,12 @@ class _Numbers:
             "creator": fact.creator,
             "ts": fact.ts,
             "last_ts": fact.ts,
-            "seq": -1,
-            "log": b"",
-            "floor_log": b"",
-            **dict.fromkeys(("events", "bytes", "floor", "swept"), 0),
+            "seq": fact.floor - 1,
+            "log": fact.floor_log,
+            "floor": fact.floor,
+            "floor_log": fact.floor_log,
+            "swept": fact.floor,
+            **dict.fromkeys(("events", "bytes"), 0),
         }
         key: Any = self._connection.execute(_FOUND_ROOM, row).inserted_primary_key
         self.new[fact.room] = key.id

@@ -11,6 +11,6 @@ clients with their vaults. Under trio's `autojump_clock` hours pass at once.
 
 from __future__ import annotations
 
-from ofcd.testing.world import World, open_world
+from ofcd.testing.world import World, open_net, open_world
 
-__all__ = ["World", "open_world"]
+__all__ = ["World", "open_net", "open_world"]

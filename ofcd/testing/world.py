@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from ofcd.client import Client, open_client
 from ofcd.client.vault import Vault
-from ofcd.config import Limits, Settings
+from ofcd.config import Federation, Limits, Settings
 from ofcd.config import Relay as RelaySettings
 from ofcd.daemon.run import Daemon, open_daemon
 from ofcd.daemon.workers import Workers
@@ -24,7 +24,7 @@ from ofcd.testing.crashes import Countdown
 from ofcd.testing.line import Line
 from ofcd.wire import MessageStream, Unreachable, client_stream
 
-__all__ = ["World", "open_world"]
+__all__ = ["World", "open_net", "open_world"]
 
 T = TypeVar("T")
 URL: Final = "ws://relay.test:5103"
@@ -45,10 +45,21 @@ class Inline(Workers):
 class World:
     """One relay, its clients, and the network between them, which can be cut."""
 
-    url = URL
+    url: str = URL
 
-    def __init__(self, folder: Path, settings: Settings, nursery: trio.Nursery) -> None:
-        """Use `open_world`."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        nursery: trio.Nursery,
+        url: str = URL,
+        net: dict[str, World] | None = None,
+    ) -> None:
+        """Use `open_world`; `net` holds, by URL, the relays that can be dialled from here."""
+        self.url = url
+        self.net = {url: self} if net is None else net
+        self.to_relays: defaultdict[str, Line] = defaultdict(Line)
+        """The relay's own way to others, by URL."""
         self.folder = folder
         self.settings = settings
         self.daemon: Daemon | None = None
@@ -79,7 +90,9 @@ class World:
         self._stop_relay = trio.CancelScope()
         try:
             with self._stop_relay:
-                async with open_daemon(self.settings, now=self.now, workers=Inline()) as daemon:
+                async with open_daemon(
+                    self.settings, now=self.now, workers=Inline(), dial_peer=self._dial_peer
+                ) as daemon:
                     self.daemon = daemon
                     task_status.started()
                     await trio.sleep_forever()
@@ -95,7 +108,7 @@ class World:
 
     def kill_relay(self, seconds: float = 1.0) -> None:
         """The relay is dead, in the midst of whatever it did; it is started again later."""
-        for line in self.lines.values():
+        for line in (*self.lines.values(), *self.to_relays.values()):
             line.cut()
         self.cut_links()
         self._stop_relay.cancel()
@@ -124,15 +137,19 @@ class World:
         """Open a link to the world's relay, as `ofcd.wire.dial` does to a real one."""
         return self._dial(Line(), url)
 
+    def _dial_peer(self, url: str) -> AbstractAsyncContextManager[MessageStream]:
+        return self._dial(self.to_relays[url], url)
+
     @asynccontextmanager
     async def _dial(self, line: Line, url: str) -> AsyncIterator[MessageStream]:
-        if url != URL or self.daemon is None or not self.reachable or not line.up:
+        there = self.net.get(url)
+        if there is None or there.daemon is None or not there.reachable or not line.up:
             raise Unreachable(f"{url}: nothing answers there")
         ours, inner = trio.testing.memory_stream_pair()
         theirs = line.attach(inner)
         scope = trio.CancelScope()
-        self._links.add(scope)
-        self._nursery.start_soon(self._carry, self.daemon, theirs, scope)
+        there._links.add(scope)
+        there._nursery.start_soon(there._carry, there.daemon, theirs, scope)
         try:
             async with client_stream(ours) as stream:
                 yield stream
@@ -234,6 +251,40 @@ class _Running:
 
 def _open_vault(path: Path) -> Vault:
     return Vault.open(path, _VAULT_KEY) if path.exists() else Vault.create(path, _VAULT_KEY)
+
+
+@asynccontextmanager
+async def open_net(
+    folder: Path, *names: str, change: Callable[[str, Settings], Settings] | None = None
+) -> AsyncIterator[list[World]]:
+    """Relays that talk to each other, each with clients of its own: one world for each name.
+
+    `change` adjusts the settings of the relay called so.
+    """
+    net: dict[str, World] = {}
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            url = f"ws://{name}.test:5103"
+            home = folder / name
+            home.mkdir()
+            settings = Settings(
+                relay=RelaySettings(name=name, public_url=url, data_dir=str(home / "relay")),
+                limits=Limits(handshakes_per_minute_per_ip=1_000_000),
+                federation=Federation(mode="open"),
+            )
+            if change is not None:
+                settings = change(name, settings)
+            net[url] = World(home, settings, nursery, url, net)
+        worlds = list(net.values())
+        for world in worlds:
+            await world.start_relay()
+        try:
+            yield worlds
+        finally:
+            with trio.CancelScope(shield=True):
+                for world in worlds:
+                    await world.close()
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -25,19 +25,22 @@ so 3 M + 128 KiB + what its writers hold by default. Before a peer has proven wh
 at most `refusals` of them.
 """
 
-from ofcd.wire.client import client_stream, dial
+from ofcd.wire.client import Allowed, client_stream, dial
 from ofcd.wire.door import Door
 from ofcd.wire.errors import (
     BadAddress,
     Closed,
     DialError,
     DialTimeout,
+    Forbidden,
+    NoPage,
     NotARelay,
     RelayBusy,
     TlsFailed,
     Unreachable,
     WireError,
 )
+from ofcd.wire.fetch import fetch_page
 from ofcd.wire.limits import DialTimeouts, LinkLimits, ServeLimits
 from ofcd.wire.pages import HttpRequest, HttpResponse
 from ofcd.wire.proxies import TrustedProxies
@@ -47,18 +50,21 @@ from ofcd.wire.upgrade import SUBPROTOCOL
 
 __all__ = [
     "SUBPROTOCOL",
+    "Allowed",
     "BadAddress",
     "Closed",
     "DialError",
     "DialTimeout",
     "DialTimeouts",
     "Door",
+    "Forbidden",
     "Handler",
     "HttpRequest",
     "HttpResponse",
     "LinkLimits",
     "MessageStream",
     "Mishap",
+    "NoPage",
     "NotARelay",
     "Pages",
     "RelayBusy",
@@ -70,6 +76,7 @@ __all__ = [
     "WireError",
     "client_stream",
     "dial",
+    "fetch_page",
     "open_listeners",
     "serve",
     "serve_stream",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import trio
@@ -18,6 +19,7 @@ from ofcd.wire.errors import (
     BadAddress,
     DialError,
     DialTimeout,
+    Forbidden,
     NotARelay,
     RelayBusy,
     TlsFailed,
@@ -28,8 +30,10 @@ from ofcd.wire.link import open_link
 from ofcd.wire.stream import MessageStream, RemoteAddress, remote_of
 from ofcd.wire.upgrade import SUBPROTOCOL
 
-__all__ = ["client_stream", "dial"]
+__all__ = ["Allowed", "client_stream", "connect", "dial"]
 
+Allowed = Callable[[IPv4Address | IPv6Address], bool]
+"""Whether an IP address may be dialled."""
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 _READ = 4096
 _ANSWER_BYTES = 16 * 1024
@@ -57,15 +61,17 @@ async def dial(
     timeouts: DialTimeouts | None = None,
     limits: LinkLimits | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    allowed: Allowed | None = None,
 ) -> AsyncIterator[MessageStream]:
     """Open a link to the relay at `url` (ws:// or wss://, path /ofc unless given).
 
-    TLS is verified against the system's authorities unless `ssl_context` says otherwise. The link
-    closes when the block ends. Raises a DialError, before the block begins.
+    TLS is verified against the system's authorities unless `ssl_context` says otherwise. `allowed`
+    says of each IP address whether it may be dialled: for an address that a stranger gave. The
+    link closes when the block ends. Raises a DialError, before the block begins.
     """
     timeouts = timeouts or DialTimeouts()
     address = _parse(url)
-    socket = await _connect(address, timeouts.connect)
+    socket = await connect(address.host, address.port, timeouts.connect, allowed)
     try:
         with _within(timeouts.handshake, address.authority):
             stream: trio.abc.Stream = socket
@@ -136,15 +142,34 @@ def _within(seconds: float, authority: str) -> Iterator[None]:
         ) from None
 
 
-async def _connect(address: _Address, seconds: float) -> trio.SocketStream:
+async def connect(
+    host: str, port: int, seconds: float, allowed: Allowed | None = None
+) -> trio.SocketStream:
+    """A TCP connection; only to addresses that are `allowed`, whatever the name resolves to."""
+    authority = f"{host}:{port}"
     try:
-        with _within(seconds, address.authority):
-            return await trio.open_tcp_stream(address.host, address.port)
+        with _within(seconds, authority):
+            if allowed is not None:
+                host = await _allowed_address(host, port, allowed)
+            return await trio.open_tcp_stream(host, port)
     except OSError as error:
         raise Unreachable(
-            f"no connection to {address.authority} ({error.strerror or error}): check the "
+            f"no connection to {authority} ({error.strerror or error}): check the "
             "address, and whether the relay runs and a firewall lets you through"
         ) from error
+
+
+async def _allowed_address(host: str, port: int, allowed: Allowed) -> str:
+    """One address of the host that may be dialled. The name is not asked again."""
+    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    addresses = [str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found]
+    # One that is forbidden among them is enough: nobody honest mixes the two.
+    if not addresses or not all(allowed(ip_address(one)) for one in addresses):
+        raise Forbidden(
+            f"{host} is at an address that this relay does not dial: a private network, or this "
+            "machine; name it in federation.allow_private if it is meant"
+        )
+    return addresses[0]
 
 
 async def _start_tls(

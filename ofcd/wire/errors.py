@@ -4,6 +4,8 @@ WireError              the transport failed
 ├── Closed             the link is closed: by the peer, by us, or by the network
 └── DialError          no link could be opened
     ├── BadAddress     the URL is not one of a relay
+    ├── Forbidden      its host is at an address that may not be dialled
+    ├── NoPage         a page could not be had: not there, too large, elsewhere
     ├── Unreachable    no TCP connection, or it broke during the handshake
     ├── TlsFailed      the TLS handshake failed
     ├── NotARelay      something answered, but it does not speak ofc.1
@@ -20,6 +22,8 @@ __all__ = [
     "Closed",
     "DialError",
     "DialTimeout",
+    "Forbidden",
+    "NoPage",
     "NotARelay",
     "RelayBusy",
     "TlsFailed",
@@ -62,6 +66,18 @@ class BadAddress(DialError):
     """The URL is not one of a relay."""
 
     code = "bad_address"
+
+
+class Forbidden(DialError):
+    """The host is at an address that may not be dialled."""
+
+    code = "forbidden_address"
+
+
+class NoPage(DialError):
+    """There is no such page, it is too large, or it is said to be elsewhere."""
+
+    code = "no_page"
 
 
 class Unreachable(DialError):

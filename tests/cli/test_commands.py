@@ -372,7 +372,7 @@ def test_a_crash_ends_with_1_and_a_traceback_without_values(
 
     marker = os.urandom(8).hex()
 
-    async def crash(hub: Hub) -> None:
+    async def crash(hub: Hub, task_status: object) -> None:
         secret = marker
         raise RuntimeError(secret)
 

@@ -26,9 +26,9 @@ from ofcd.client import (
     Rotated,
     TooSlow,
 )
-from ofcd.client.backoff import Backoff
 from ofcd.client.joins import JoinMachine
 from ofcd.client.turn import Turn
+from ofcd.protocol.backoff import Backoff
 from ofcd.testing import open_world
 from tests.client.test_client import first, forget_keys
 from tests.client.world import URL, Town, until

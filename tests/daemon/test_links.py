@@ -15,6 +15,7 @@ from ofcd import config
 from ofcd.channel import Channel
 from ofcd.config import Settings
 from ofcd.config.fields import Size
+from ofcd.daemon.connection import Connection
 from ofcd.daemon.hub import Hub
 from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code
@@ -313,7 +314,9 @@ async def test_a_link_that_only_reads_wears_out_too(
             await founder.come(link)
         await reader.send(frames.Sync(reader.rid(), founder.room, 0))
         await reader.expect(frames.Synced)
-        read_only = next(iter(hub(world)._links.values())).session._channel
+        served = next(iter(hub(world)._links.values()))
+        assert isinstance(served, Connection)
+        read_only = served.session._channel
         worn = property(lambda self: self is read_only and self._sent >= 8)
         monkeypatch.setattr(Channel, "is_worn", worn)
         for _ in range(10):

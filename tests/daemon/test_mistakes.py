@@ -10,6 +10,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from ofcd.daemon.connection import Connection
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.hub import Hub
 from ofcd.daemon.lookups import Lookups
@@ -107,7 +108,9 @@ async def test_a_mistake_in_sending_ends_that_link_alone(
             await founder.come(link)
             await link.send(frames.Sync(link.rid(), founder.room, 0))
             await link.expect(frames.Delivery)
-        broken = list(hub(world)._links.values())[1].session
+        served = list(hub(world)._links.values())[1]
+        assert isinstance(served, Connection)
+        broken = served.session
         send = RelaySession.send
 
         def bad(self: RelaySession, sent: list[Any], *more: Any) -> bytes:

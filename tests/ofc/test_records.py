@@ -75,7 +75,12 @@ VALUES: dict[str, Any] = {
     "outcome": "same",
     "same": True,
 }
-UNSEEN = {events.SignalReceived, events.MessageAccepted, events.JoinStateChanged}
+UNSEEN = {
+    events.SignalReceived,
+    events.MessageAccepted,
+    events.MessageHeld,
+    events.JoinStateChanged,
+}
 """Told to the program, shown in other ways."""
 
 

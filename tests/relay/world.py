@@ -46,6 +46,7 @@ from ofcd.relay import (
     RelayPolicy,
     Reply,
     RoomLog,
+    Stir,
     Subscribe,
     Unsubscribe,
 )
@@ -146,7 +147,7 @@ class World:
         answers = [
             e
             for e in effects
-            if not isinstance(e, Push | Appended | Redacted | Backlog | Unsubscribe | Close)
+            if not isinstance(e, Push | Appended | Redacted | Backlog | Unsubscribe | Close | Stir)
         ]
         assert len(answers) == (1 if getattr(frame, "rid", 0) else 0), effects
         assert all(answer.link == link for answer in answers)
@@ -207,6 +208,8 @@ class World:
                 case Backlog():
                     waiting = self.relay.backlog(effect.link, effect.room, effect.mid, self.now)
                     self.inbox[effect.link] += waiting
+                case Stir():
+                    pass  # for the way to other relays
                 case _:
                     self.inbox[effect.link].append(self._frame_of(effect))
                     if isinstance(effect, Subscribe):

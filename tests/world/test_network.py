@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from ofcd.client import Alarm, AlarmKind, ClientError, Content, Offline, Redaction, Room
+from ofcd.daemon.connection import Connection
 from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_world
 from tests.world.scene import again, agree, join, people, quick, settle, texts, told, until
@@ -289,7 +290,7 @@ def offline(world: World, name: str) -> None:
 def link_bytes(world: World) -> int:
     """What waits in the relay's memory for all its links."""
     assert world.daemon is not None
-    links = world.daemon.hub._links.values()
+    links = [one for one in world.daemon.hub._links.values() if isinstance(one, Connection)]
     return sum(link._outbox_bytes + sum(map(len, link._page)) for link in links)
 
 

@@ -252,14 +252,15 @@ def _join_localise(options: JoinOptions) -> JoinOptions:
 async def join(context: Context, options: JoinOptions) -> None:
     """Ask in, and wait to be admitted."""
     code = _code(options.link)
-    context.relay_url = code.relay_url
+    via = options.relay or ""
+    context.relay_url = via or code.relay_url
     name = context.my_name(options.name)
     held = Held()
     room: Room | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_tell_of_join, context, code)
         with held:
-            room = await _joined(context, code, name)
+            room = await _joined(context, code, name, via)
         nursery.cancel_scope.cancel()
     held.release()
     if room is None:
@@ -283,10 +284,10 @@ def _code(link: str) -> InviteCode:
         raise BadInvite(str(error)) from None
 
 
-async def _joined(context: Context, code: InviteCode, name: str) -> Room:
+async def _joined(context: Context, code: InviteCode, name: str, via: str) -> Room:
     """The room; it is this client's already where an earlier try has got in meanwhile."""
     try:
-        return await context.client.join(code, name=name)
+        return await context.client.join(code, name=name, via=via)
     except NotAllowed as error:
         if error.code != Code.ALREADY_MEMBER:
             raise

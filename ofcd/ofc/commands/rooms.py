@@ -12,6 +12,7 @@ from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import UsageError
 from ofcd.ofc.text import one_line
+from ofcd.protocol.records import Policy
 
 __all__ = ["CREATE", "LEAVE", "ROOMS"]
 
@@ -23,12 +24,18 @@ class CreateOptions(Options):
     room_name: str
     name: str | None = None
     token: str = ""
+    local_only: bool = False
 
 
 def _create_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("room_name", metavar="NAME", help="what the room is called")
     parser.add_argument("--name", help="what you are called (remembered)")
     parser.add_argument("--token", default="", help="what the relay may ask of who makes rooms")
+    parser.add_argument(
+        "--local-only",
+        action="store_true",
+        help="nobody may join through another relay: no copy of the room leaves this one",
+    )
 
 
 async def create(context: Context, options: CreateOptions) -> None:
@@ -37,7 +44,11 @@ async def create(context: Context, options: CreateOptions) -> None:
         raise UsageError("that name shows nothing: choose another for the room")
     url, my_name = context.relay(options.relay), context.my_name(options.name)
     room = await context.client.create_room(
-        url, options.room_name, my_name=my_name, token=options.token
+        url,
+        options.room_name,
+        my_name=my_name,
+        token=options.token,
+        policy=Policy(local_only=options.local_only),
     )
     context.remember_relay(url)
     await context.flush(room)

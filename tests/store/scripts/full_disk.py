@@ -1,4 +1,4 @@
-"""Fill a disk of 1.5 MiB, for test_failures: runs in a mount namespace of its own, on a tmpfs.
+"""Fill a disk of 2 MiB, for test_failures: runs in a mount namespace of its own, on a tmpfs.
 
 Argument: a directory to mount it on. Prints "ok" at the end; anything else is a failure.
 """
@@ -16,7 +16,7 @@ from tests.store.support import ANA, Room, entry, loaded, url
 
 
 def main(directory: Path) -> None:
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", str(directory)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2048k", "tmpfs", str(directory)]
     subprocess.run(mount, check=True)
     path, room = directory / "data" / "full.db", Room()
     ballast = directory / "ballast"

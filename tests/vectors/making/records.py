@@ -7,12 +7,13 @@ from typing import Any
 
 from ofcd.compliance.p256 import uncompressed_twin
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import b64encode, event_id_of
+from ofcd.protocol.ids import RelayId, b64encode, event_id_of
 from ofcd.protocol.records import (
     RECORD_TYPES,
     Admit,
     Attach,
     Cap,
+    Descriptor,
     Event,
     EventKind,
     Genesis,
@@ -29,6 +30,7 @@ from ofcd.protocol.records import (
     KeyRequest,
     Leave,
     LogHead,
+    Peer,
     Policy,
     Record,
     RekeyBoxed,
@@ -122,6 +124,7 @@ def samples(keys: Keys) -> list[Record]:
                 join_rekey=True,
                 stall_after=900,
                 beat_minutes=0,
+                local_only=True,
             ),
             HASH,
             NOW,
@@ -173,6 +176,8 @@ def samples(keys: Keys) -> list[Record]:
         KeyRequest(1, ROOM, MID, 3, HASH, NOW),
         KeyAnswer(1, ROOM, MID, OTHER_MID, 3, HASH, HASH),
         LogHead(1, ROOM, 0, 41, HASH, NOW),
+        Peer(1, RELAY, RelayId(HASH), HASH, NOW, "wss://relay.example"),
+        Descriptor(1, RELAY, sign_key, "relay.example", ("wss://relay.example",), NOW + 1, 7),
     ]
     assert {type(record) for record in made} == set(RECORD_TYPES.values())
     return made

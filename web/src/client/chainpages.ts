@@ -2,6 +2,7 @@
 
 import type { Standing } from "../e2e/chain.ts";
 import { type InviteCode, proofOf } from "../e2e/invites.ts";
+import { NO_HUB } from "../protocol/frames.ts";
 import { type Link, LinkLost, type Request } from "../wire/link.ts";
 
 async function pages(link: Link, make: (start: number) => Request): Promise<Standing[]> {
@@ -28,4 +29,5 @@ export const chainOfInvite = (link: Link, code: InviteCode): Promise<Standing[]>
     invite_id: code.inviteId,
     proof: proofOf(code),
     start,
+    ...NO_HUB,
   }));

@@ -12,7 +12,7 @@ import { checkAdmitted, checkResponse, JoinRejected, makeRequest } from "../e2e/
 import { resumedLog } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, hex } from "../protocol/bytes.ts";
-import type { RelayFrame } from "../protocol/frames.ts";
+import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import { generateKeyPair, type KeyPair } from "../themis/index.ts";
 import { Link, LinkLost, RelayRefused, type Request, type SocketLike } from "../wire/link.ts";
 import { chainOfInvite, chainOfRoom } from "./chainpages.ts";
@@ -263,7 +263,7 @@ export class Client {
     if (join === undefined) return;
     const record = join.pending.joining.request.envelope;
     await this.orFailed(id, async () => {
-      const status = await link.ask({ type: "join", record });
+      const status = await link.ask({ type: "join", record, ...NO_HUB });
       if (status.type === "join_status") await this.statusCame(link, id, status);
     });
   }
@@ -306,6 +306,7 @@ export class Client {
       type: "join_confirm",
       room: joining.code.room,
       record: joined.confirm.envelope,
+      ...NO_HUB,
     };
     const status = await link.ask(request);
     if (status.type === "join_status" && status.state === "admitted") await this.admitted(link, id);

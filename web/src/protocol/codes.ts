@@ -41,6 +41,9 @@ export const CODES = [
   "try_again",
   "storage_failed",
   "shutting_down",
+  "hub_away",
+  "expired",
+  "not_federated",
   "internal",
 ] as const;
 
@@ -59,6 +62,7 @@ export const RETRYABLE: ReadonlySet<string> = new Set<Code>([
   "storage_failed",
   "shutting_down",
   "stalled",
+  "hub_away",
 ]);
 
 /** The bytes are not a well-formed frame, record or key. Anything else thrown by a decoder is a bug. */

@@ -52,6 +52,11 @@ const box = part(limits.BOX_BYTES);
 const chunk = part(limits.SEALED_CHUNK_BYTES);
 const signal = part(limits.SIGNAL_BYTES);
 const shortText = is.text(limits.SHORT_TEXT);
+/** The relay that orders the room, and its address, where that is another one than the link's. */
+const hub = { hub: is.optional(is.b32), hub_url: is.optional(is.text(limits.URL_TEXT), "") };
+
+/** For rooms of the link's own relay. */
+export const NO_HUB = { hub: undefined, hub_url: "" } as const;
 
 const relayLimits = is.object({
   event_bytes: is.int(),
@@ -80,16 +85,18 @@ export const clientFrames = {
     invite_id: is.b16,
     proof: is.b32,
     start: is.optional(is.int(), 0),
+    ...hub,
   }),
-  join: frame({ rid }, { record: joinRequest }),
+  join: frame({ rid, ...hub }, { record: joinRequest }),
   join_answer: frame({ rid, room }, { record }),
-  join_confirm: frame({ rid, room }, { record }),
+  join_confirm: frame({ rid, room, ...hub }, { record }),
   key_request: frame({ rid, room }, { record: keyRequest }),
   key_answer: frame({ rid, room }, { record, box }),
   signal: frame({ room, epoch: is.int() }, { cell: signal }),
   blob_put: frame({ rid, room, blob: is.b16, index: is.int(), count: is.int(1) }, { chunk }),
   blob_get: frame({ rid, room, blob: is.b16, index: is.int() }),
   blob_drop: frame({ rid, room, blob: is.b16, uploader: is.b32 }),
+  peer: frame({ rid }, { record: part(limits.ATTACH_BYTES) }),
 } satisfies Record<string, Layout>;
 
 export const relayFrames = {
@@ -125,7 +132,7 @@ export const relayFrames = {
   box: frame({ room, seq: is.int() }, { box }),
   feed_key: frame({ room, number: is.int() }, { key: part(32) }),
   bulk: frame({ room, number: is.int(), hash: is.b32 }),
-  head: frame({ room }, { record }),
+  head: frame({ room, key: is.optional(is.key) }, { record }),
   chain_page: frame(
     { rid, room, seqs: is.list(is.int(), limits.PAGE_RECORDS), more: is.bool },
     { records: rest(limits.PAGE_RECORDS) },
@@ -139,6 +146,21 @@ export const relayFrames = {
   signalled: frame({ room, mid: is.b32, epoch: is.int() }, { cell: signal }),
   removed: frame({ room, code: is.text() }, { record: control }),
   blob: frame({ rid, count: is.int() }, { chunk }),
+  queued: frame({ rid, event_id: is.b32, sid: is.b16 }),
+  returned: frame({
+    room,
+    sid: is.b16,
+    event_id: is.b32,
+    code: is.text(),
+    text: is.text(),
+    seq: is.optional(is.int()),
+    last: is.optional(is.b32),
+  }),
+  evidence: frame(
+    { room, code: is.text(), key: is.optional(is.key) },
+    { records: rest(limits.EVIDENCE_RECORDS) },
+  ),
+  peered: frame({ rid }, { record: part(limits.ATTACH_BYTES) }),
 } satisfies Record<string, Layout>;
 
 type Tagged<Table extends Record<string, Layout>> = {

@@ -37,6 +37,7 @@ export const policy = is.object({
   max_members: is.optional(is.int(1, limits.ROOM_MEMBERS), limits.ROOM_MEMBERS),
   stall_after: is.optional(is.int(0, 1_000_000), 0),
   beat_minutes: is.optional(is.int(0, 7 * 24 * 60), 10),
+  local_only: is.optional(is.bool, false),
 });
 
 /** What every control record but GENESIS begins with. */
@@ -161,6 +162,23 @@ export const records = {
     box_hash: is.b32,
   },
   log_head: { v, room: is.b32, term: is.int(), seq: is.int(), log: is.b32, ts },
+  peer: {
+    v,
+    relay_id: is.b32,
+    peer_id: is.b32,
+    challenge: is.b32,
+    ts,
+    url: is.optional(is.text(limits.URL_TEXT), ""),
+  },
+  relay: {
+    v,
+    relay_id: is.b32,
+    key: is.key,
+    name: is.text(limits.DOMAIN_TEXT),
+    urls: is.list(is.text(), limits.RELAY_URLS, 1),
+    valid_until: is.int(),
+    counter: is.int(),
+  },
 } satisfies Record<string, is.Fields>;
 
 type Tagged<Table extends Record<string, is.Fields>> = {

@@ -238,6 +238,7 @@ function admit(state: RoomState, record: RecordOf<"admit">, by: Member, seq: num
   if (record.epoch !== state.epoch) throw new Refused("epoch_stale");
   const floor = historyFloor(state, invite, record);
   require(floor <= record.history_from && record.history_from <= seq);
+  require(!state.policy.local_only || equal(record.home, state.relayId));
   const newcomer: Member = {
     mid,
     signKey: record.sign_key,

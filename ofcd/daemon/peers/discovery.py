@@ -1,0 +1,101 @@
+"""A relay's own page, `/.well-known/ofc/relay.json`: who it is, and where it is reached.
+
+The page is one signed DESCRIPTOR. DNS and TLS only find it: what makes it believed is the key that
+signed it, which hashes to the relay id; and where no id is known, that it was the first one seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from ofcd.config import Networks
+from ofcd.daemon.identity import Identity
+from ofcd.protocol import limits
+from ofcd.protocol.codec import dump_json, parse_json
+from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.protocol.ids import RelayId, b64decode, b64encode, relay_id_of
+from ofcd.protocol.records import Descriptor
+from ofcd.protocol.versions import VERSION
+from ofcd.themis.signed import open_signed, peek, sign_record
+from ofcd.wire import fetch_page
+
+__all__ = [
+    "PAGE",
+    "allowed_by",
+    "find_relay",
+    "read_descriptor",
+    "write_descriptor",
+]
+
+PAGE: Final = "/.well-known/ofc/relay.json"
+_PAGE_BYTES: Final = 16 * limits.KIB
+_SECONDS: Final = 10.0
+_DAY_MS: Final = 24 * 3600 * 1000
+_VALID_DAYS: Final = 30
+_RENEWED_DAYS: Final = 10
+
+
+def allowed_by(private: Networks) -> Callable[[IPv4Address | IPv6Address], bool]:
+    """Whether an address may be dialled: a public one, or one in these networks."""
+
+    def allowed(address: IPv4Address | IPv6Address) -> bool:
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        real = mapped or address
+        if any(real in network for network in private if network.version == real.version):
+            return True
+        return real.is_global and not real.is_multicast
+
+    return allowed
+
+
+def write_descriptor(identity: Identity, name: str, url: str, now: int) -> bytes:
+    """The page for `now`. It is valid for 30 days, and written anew every 10 at least."""
+    period = now // (_RENEWED_DAYS * _DAY_MS)
+    record = Descriptor(
+        v=VERSION,
+        relay_id=identity.relay_id,
+        key=identity.public,
+        name=name,
+        urls=(url,),
+        valid_until=period * _RENEWED_DAYS * _DAY_MS + _VALID_DAYS * _DAY_MS,
+        counter=period,
+    )
+    signed = sign_record(identity.keys.private, record)
+    return dump_json({"v": VERSION, "record": b64encode(signed.envelope)})
+
+
+def read_descriptor(raw: bytes, now: int, pin: RelayId | None, counter: int = 0) -> Descriptor:
+    """The descriptor in a page, verified. Raises `ProtocolError`.
+
+    `pin` is the relay that it must be of; `counter` that of the last one taken.
+    """
+    envelope = parse_json(raw, max_bytes=_PAGE_BYTES).get("record")
+    if not isinstance(envelope, str):
+        raise Malformed(Code.BAD_RECORD, "the page holds no record")
+    signed = peek(b64decode(envelope))
+    record = signed.record
+    if not isinstance(record, Descriptor):
+        raise Malformed(Code.BAD_RECORD, "the page holds another kind of record")
+    if relay_id_of(record.key) != record.relay_id or pin not in (None, record.relay_id):
+        raise Refused(Code.WRONG_RELAY, "the page is of another relay")
+    open_signed(record.key, signed.envelope)
+    if not now < record.valid_until <= now + (_VALID_DAYS + 1) * _DAY_MS:
+        raise Refused(Code.EXPIRED, "the page is not valid now: it is too old, or a clock is wrong")
+    if record.counter < counter:
+        raise Refused(Code.EXPIRED, "the page is older than the one that was read before")
+    return record
+
+
+async def find_relay(
+    name: str, networks: Networks, now: int, pin: RelayId | None, counter: int = 0
+) -> Descriptor:
+    """The descriptor of the relay called `name`. Raises `DialError` or `ProtocolError`."""
+    raw = await fetch_page(
+        f"https://{name}{PAGE}",
+        max_bytes=_PAGE_BYTES,
+        seconds=_SECONDS,
+        allowed=allowed_by(networks),
+    )
+    return read_descriptor(raw, now, pin, counter)

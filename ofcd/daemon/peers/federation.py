@@ -1,0 +1,561 @@
+"""Which relays are talked to, and that there is a link to each that is needed.
+
+    off        nobody
+    allowlist  those in the settings
+    open       all but those denied, and those in quarantine
+
+A link is dialled for as long as anything is to be had: rooms to follow, something a local client
+asks, a peer of the settings. Its retry depends on nothing else; a link that the other side opens
+serves as well, and ends the wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import define, evolve, field
+
+from ofcd.channel import ChannelError
+from ofcd.config import Settings, parse_peer
+from ofcd.daemon.connection import failure_of, rid_of
+from ofcd.daemon.feed import Feed
+from ofcd.daemon.identity import Identity
+from ofcd.daemon.log import get_log
+from ofcd.daemon.peers.discovery import find_relay
+from ofcd.daemon.peers.following import Following
+from ofcd.daemon.peers.link import PeerLink
+from ofcd.daemon.peers.refilling import refill_room, take_refill
+from ofcd.daemon.workers import Workers
+from ofcd.protocol.backoff import Backoff
+from ofcd.protocol.codes import Code, ProtocolError, Refused
+from ofcd.protocol.frames import Failure, Peer, Peered, Refill, Welcome
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId, relay_id_of
+from ofcd.protocol.records import Peer as PeerRecord
+from ofcd.protocol.versions import VERSION
+from ofcd.relay import Forward, LinkId, Relay
+from ofcd.session import ClientSession, RelaySession, SessionState
+from ofcd.store import PeerRow, Store, StoreError
+from ofcd.themis.errors import ThemisError
+from ofcd.themis.signed import open_signed, peek, sign_record
+from ofcd.wire import MessageStream, RelayBusy, WireError
+
+if TYPE_CHECKING:
+    from ofcd.daemon.hub import Hub
+    from ofcd.daemon.linkend import LinkEnd
+
+__all__ = ["Dial", "Federation"]
+
+Dial = Callable[[str], AbstractAsyncContextManager[MessageStream]]
+"""Opens a link to the relay at a URL; raises a `WireError`."""
+
+_HANDSHAKE_SECONDS: Final = 20
+_LINK_WAIT_SECONDS: Final = 10
+"""How long a local client's request waits for a link to its room's relay."""
+_FIRST_WAIT: Final = 1_000
+_LONGEST_WAIT: Final = 600_000
+_STEADY_MS: Final = 10_000
+_MINUTE_MS: Final = 60_000
+_ERRORS: Final = (WireError, ChannelError, ProtocolError, ThemisError)
+_PEERS: Final = 10_000
+"""Relays remembered."""
+_NOTE_SECONDS: Final = 10
+
+
+@define(eq=False)
+class _Peer:
+    """One other relay."""
+
+    row: PeerRow
+    following: Following
+    backoff: Backoff
+    configured: bool = False
+    link: PeerLink | None = None
+    up: trio.Event = field(factory=trio.Event)
+    wake: trio.Event = field(factory=trio.Event)
+    asked: int = 0
+    """Local requests that wait for a link."""
+    keeping: bool = False
+    opened: int = 0
+    noted: PeerRow | None = None
+
+
+class Federation:
+    """This relay's dealings with all others."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        hub: Hub,
+        relay: Relay,
+        store: Store,
+        *,
+        dial: Dial,
+        url: Callable[[], str],
+        workers: Workers,
+        random: Callable[[], float],
+    ) -> None:
+        """`url` tells where this relay is reached."""
+        self._settings = settings.federation
+        self._identity = identity
+        self._hub = hub
+        self._relay = relay
+        self._store = store
+        self._dial = dial
+        self._url = url
+        self._workers = workers
+        self._random = random
+        self._peers: dict[RelayId, _Peer] = {}
+        self._searched: dict[str, RelayId] = {}
+        self._log = get_log()
+        self._stirred = trio.Event()
+        deny = settings.federation.deny
+        self._denied = {RelayId(bytes.fromhex(one)) for one in deny if len(one) == 64}
+        self._denied_names = set(deny)
+        hub.metrics.watch_peers(self._counts)
+
+    @property
+    def rooms_per_peer(self) -> int:
+        """Rooms that one other relay may follow."""
+        return self._settings.rooms_per_peer
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Load who is known, and keep the links that are needed, until cancelled."""
+        for row in self._store.peers():
+            # What was caught before a restart is not forgiven by it.
+            state = "quarantined" if row.quarantined > self._hub.milliseconds() else "idle"
+            self._peers[row.relay_id] = self._known(evolve(row, state=state))
+        for text in self._settings.peers:
+            name, known, url = parse_peer(text) or ("", "", "")
+            if known:
+                self._configure(RelayId(bytes.fromhex(known)), name, url)
+        for replica in self._store.replicas():
+            peer = self._peer(replica.hub)
+            peer.following.adopt(replica.room)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for peer in list(self._peers.values()):
+                self._keep(peer)
+            for text in self._settings.peers:
+                name, known, url = parse_peer(text) or ("", "", "")
+                if not known:
+                    nursery.start_soon(self._search, name)
+            while True:
+                with trio.move_on_after(_NOTE_SECONDS):
+                    await self._stirred.wait()
+                self._stirred = trio.Event()
+                await self._note()
+
+    def _configure(self, relay_id: RelayId, name: str, url: str) -> _Peer:
+        peer = self._peer(relay_id)
+        peer.configured = True
+        peer.row = evolve(peer.row, name=name, url=url or peer.row.url, pinned="config")
+        return peer
+
+    async def _search(self, name: str) -> None:
+        """A peer of the settings without a fingerprint: its page is believed the first time."""
+        backoff = self._backoff()
+        known = next((p for p in self._peers.values() if p.row.name == name and p.row.pinned), None)
+        while True:
+            try:
+                pin = None if known is None else known.row.relay_id
+                counter = 0 if known is None else known.row.counter
+                found = await find_relay(
+                    name, self._settings.allow_private, self._hub.milliseconds(), pin, counter
+                )
+            except (WireError, ProtocolError) as error:
+                self._log.warning("a relay's page could not be read", name=name, why=str(error))
+                await trio.sleep(backoff.failed() / 1000)
+                continue
+            peer = self._configure(found.relay_id, name, found.urls[0])
+            peer.row = evolve(peer.row, pinned="domain", counter=found.counter)
+            self._keep(peer)
+            return
+
+    def _known(self, row: PeerRow) -> _Peer:
+        following = Following(
+            row.relay_id,
+            self._hub,
+            self._relay,
+            self._workers,
+            self._identity.relay_id,
+            self._settings.blob_cache_bytes,
+        )
+        following.key = PublicKey(row.key) if row.key else None
+        following.refill = partial(refill_room, self._store, self._workers)
+        return _Peer(row, following, self._backoff())
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._random, first=_FIRST_WAIT, longest=_LONGEST_WAIT)
+
+    def _peer(self, relay_id: RelayId) -> _Peer:
+        peer = self._peers.get(relay_id)
+        if peer is None:
+            if len(self._peers) >= _PEERS:
+                raise Refused(Code.QUOTA, "this relay knows as many others as it may")
+            peer = self._peers[relay_id] = self._known(
+                PeerRow(relay_id, ts=self._hub.milliseconds())
+            )
+        return peer
+
+    def following(self, relay_id: RelayId) -> Following:
+        """What this relay wants of another."""
+        return self._peer(relay_id).following
+
+    # -- who may -----------------------------------------------------------------------------------
+
+    def _require_welcome(self, relay_id: RelayId) -> None:
+        """Raises `Refused` for a relay that is not talked to."""
+        peer = self._peers.get(relay_id)
+        named = peer is not None and peer.row.name in self._denied_names
+        if self._settings.mode == "off" or relay_id in self._denied or named:
+            raise Refused(Code.NOT_FEDERATED)
+        if self._settings.mode == "allowlist" and (peer is None or not peer.configured):
+            raise Refused(Code.NOT_FEDERATED, "this relay talks only to those it has listed")
+        if peer is not None and peer.row.quarantined > self._hub.milliseconds():
+            raise Refused(Code.RATE_LIMITED, "this relay takes nothing from you for now")
+
+    def quarantine(self, relay_id: RelayId, reason: str) -> None:
+        """Nothing is taken from this relay for a time: it did what no honest one does."""
+        peer = self._peer(relay_id)
+        until = self._hub.milliseconds() + self._settings.quarantine_minutes * _MINUTE_MS
+        peer.row = evolve(peer.row, state="quarantined", detail=reason, quarantined=until)
+        self._log.warning("a relay is in quarantine", relay=relay_id.hex()[:16], why=reason)
+        self._hub.metrics.quarantines.inc()
+        self._stirred.set()
+        if peer.link is not None:
+            peer.link.end(Failure(0, Code.RATE_LIMITED.value, reason[:200]))
+
+    def told_off(self, link: PeerLink, failure: Failure) -> None:
+        """The other relay ends the link, and says why."""
+        peer = self._peer(link.peer)
+        if peer.row.state != "quarantined":
+            peer.row = evolve(peer.row, detail=f"it hung up: {failure.text}"[:300])
+
+    def key_of(self, relay: RelayId) -> PublicKey | None:
+        """The relay's key, once it has proven it."""
+        peer = self._peers.get(relay)
+        return None if peer is None else peer.following.key
+
+    # -- what the hub asks (Across) ----------------------------------------------------------------
+
+    def forward(self, connection: LinkEnd, effect: Forward) -> None:
+        """Ask another relay on behalf of this link, and answer it."""
+        self._nursery.start_soon(self._forward, connection, effect)
+
+    async def _forward(self, connection: LinkEnd, effect: Forward) -> None:
+        try:
+            peer = self._pinned(effect)
+            self._require_welcome(effect.hub)
+        except Refused as error:
+            self._answer(connection, effect, error.kind, str(error))
+            return
+        if peer.link is None:
+            peer.asked += 1
+            self._keep(peer)
+            peer.wake.set()
+            with trio.move_on_after(_LINK_WAIT_SECONDS):
+                await peer.up.wait()
+            peer.asked -= 1
+        if not peer.following.forward(connection, effect):
+            self._answer(connection, effect, Code.HUB_AWAY, peer.row.detail)
+
+    def _pinned(self, effect: Forward) -> _Peer:
+        """The relay that an invite names: what is known of it already stays."""
+        if self._settings.mode == "off":
+            raise Refused(Code.NOT_FEDERATED)
+        if self._settings.mode == "allowlist" and effect.hub not in self._peers:
+            raise Refused(Code.NOT_FEDERATED, "your relay talks only to those it has listed")
+        peer = self._peer(effect.hub)
+        if effect.hub_url and not peer.row.url:
+            pinned = peer.row.pinned or "invite"
+            peer.row = evolve(peer.row, url=effect.hub_url, pinned=pinned)
+            self._stirred.set()
+        return peer
+
+    def _answer(self, connection: LinkEnd, effect: Forward, code: Code, detail: str) -> None:
+        rid = rid_of(effect.frame)
+        if not rid:
+            return
+        failure = failure_of(code, rid)
+        if detail:
+            failure = evolve(failure, text=f"{failure.text} ({detail})"[:300])
+        self._hub.answer(connection, failure)
+        connection.pump()
+
+    def stir(self, hub: RelayId, room: RoomId) -> None:
+        """Something waits for the room's hub."""
+        peer = self._peer(hub)
+        peer.following.stir(room)
+        self._keep(peer)
+
+    def came(self, hub: RelayId, room: RoomId, mid: MemberId) -> None:
+        """A local member of another relay's room is here."""
+        peer = self._peer(hub)
+        peer.following.came(room, mid)
+        self._keep(peer)
+
+    def left(self, link: LinkId) -> None:
+        """A local link is gone."""
+        for peer in self._peers.values():
+            peer.following.left(link)
+
+    def members_changed(self, room: RoomId, seq: int, feed: Feed) -> None:
+        """With entry `seq` someone came or went: see which relays may still follow the room."""
+        for subscription in feed.subscriptions:
+            link = subscription.link
+            if isinstance(link, PeerLink) and not link.homed(room):
+                held = link.may_follow(room)
+                if held is not None and held.last is None:
+                    held.last = seq
+
+    async def accept(
+        self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
+    ) -> None:
+        """Another relay has dialled: talk to it, until it is gone."""
+        try:
+            peer_id = await self._check(frame.record, session.peer, challenge)
+            self._require_welcome(peer_id)
+            peer = self._peer(peer_id)
+        except ProtocolError as error:
+            with trio.move_on_after(self._hub.limits.goodbye_seconds):
+                failure = Failure(frame.rid, error.code, str(error))
+                await stream.send(session.send([failure]))
+                await stream.close(1008, str(error)[:100])
+            return
+        record = peek(frame.record).record
+        if isinstance(record, PeerRecord) and record.url and not peer.row.url:
+            peer.row = evolve(peer.row, url=record.url, pinned=peer.row.pinned or "link")
+        own = await self._introduction(peer_id, challenge)
+        await stream.send(session.send([Peered(frame.rid, own)]))
+        await self._talk(peer, stream, session, challenge, dialled=False)
+
+    # -- links -------------------------------------------------------------------------------------
+
+    async def _introduction(self, peer_id: RelayId, challenge: Hash32) -> bytes:
+        url = self._url()
+        record = PeerRecord(
+            v=VERSION,
+            relay_id=self._identity.relay_id,
+            peer_id=peer_id,
+            challenge=challenge,
+            ts=self._hub.milliseconds(),
+            url=url,
+        )
+        private = self._identity.keys.private
+        return (await self._workers.run(partial(sign_record, private, record))).envelope
+
+    async def _check(self, envelope: bytes, key: PublicKey, challenge: Hash32) -> RelayId:
+        """Whom a PEER record is of: proven on this link, and meant for this relay."""
+        record = (await self._workers.run(partial(open_signed, key, envelope))).record
+        if not isinstance(record, PeerRecord):
+            raise Refused(Code.BAD_RECORD)
+        if record.challenge != challenge:
+            raise Refused(Code.STALE_CHALLENGE)
+        own = self._identity.relay_id
+        if record.peer_id != own or record.relay_id != relay_id_of(key) or record.relay_id == own:
+            raise Refused(Code.WRONG_RELAY)
+        return record.relay_id
+
+    def _keep(self, peer: _Peer) -> None:
+        """Have a link dialled for as long as there is need of one."""
+        if not peer.keeping and self._settings.mode != "off":
+            peer.keeping = True
+            self._nursery.start_soon(self._dial_on, peer)
+
+    def _needs_link(self, peer: _Peer) -> bool:
+        wanted = peer.asked or peer.following.wants_link or peer.configured
+        return bool(wanted and peer.row.url)
+
+    async def _dial_on(self, peer: _Peer) -> None:
+        try:
+            while self._needs_link(peer):
+                if peer.link is not None:
+                    await peer.link.gone.wait()
+                    continue
+                peer.wake = trio.Event()
+                wish = 0
+                try:
+                    self._require_welcome(peer.row.relay_id)
+                    await self._dial_once(peer)
+                except RelayBusy as busy:
+                    wish = int(busy.retry_after * 1000)
+                    self._waits(peer, str(busy))
+                except _ERRORS as error:
+                    self._waits(peer, str(error))
+                except trio.TooSlowError:
+                    self._waits(peer, "it did not answer the handshake in time")
+                await self._pause(peer, wish)
+        finally:
+            peer.keeping = False
+
+    async def _pause(self, peer: _Peer, wish: int) -> None:
+        wait = peer.backoff.failed(wish)
+        least = min(wait, _FIRST_WAIT)  # who asks may shorten a wait, but not abolish it
+        await trio.sleep(least / 1000)
+        with trio.move_on_after((wait - least) / 1000):
+            await peer.wake.wait()
+
+    def _waits(self, peer: _Peer, why: str) -> None:
+        if peer.row.state != "quarantined":
+            peer.row = evolve(peer.row, state="waiting", detail=why[:300])
+        elif peer.row.quarantined <= self._hub.milliseconds():
+            peer.row = evolve(peer.row, state="waiting", quarantined=0)
+        self._stirred.set()
+
+    async def _dial_once(self, peer: _Peer) -> None:
+        async with self._dial(peer.row.url) as stream:
+            session = ClientSession(self._identity.keys, peer.row.relay_id, "ofcd")
+            with trio.fail_after(_HANDSHAKE_SECONDS):
+                welcome = await self._shake_hands(stream, session)
+                own = await self._introduction(peer.row.relay_id, welcome.challenge)
+                await stream.send(session.send([Peer(1, own)]))
+                await self._await_answer(stream, session, welcome.challenge)
+            await self._talk(peer, stream, session, welcome.challenge, dialled=True)
+
+    async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
+        await stream.send(session.connect())
+        while session.state is not SessionState.OPEN:
+            for reply in session.receive(await stream.receive()).replies:
+                await stream.send(reply)
+        if session.welcome is None:
+            raise Refused(Code.OUT_OF_ORDER)
+        return session.welcome
+
+    async def _await_answer(
+        self, stream: MessageStream, session: ClientSession, challenge: Hash32
+    ) -> None:
+        received = session.receive(await stream.receive()).frames
+        answer = received[0] if received else None
+        if isinstance(answer, Failure):
+            raise Refused(Code.NOT_FEDERATED, f"it refuses this relay: {answer.text}")
+        if not isinstance(answer, Peered) or len(received) > 1:
+            raise Refused(Code.OUT_OF_ORDER, "it does not talk to other relays")
+        await self._check(answer.record, session.peer, challenge)
+
+    async def _talk(
+        self,
+        peer: _Peer,
+        stream: MessageStream,
+        session: RelaySession | ClientSession,
+        challenge: Hash32,
+        *,
+        dialled: bool,
+    ) -> None:
+        link = PeerLink(
+            self._hub.new_link(),
+            challenge,
+            stream,
+            session,
+            self._hub,
+            self,
+            peer.row.relay_id,
+            dialled=dialled,
+            frames_per_second=self._settings.frames_per_second_per_peer,
+        )
+        if not self._take_over(peer, link):
+            await stream.close(1000, "there is a link already")
+            return
+        await link.run()
+
+    def _take_over(self, peer: _Peer, link: PeerLink) -> bool:
+        """Whether this link is the one that stays.
+
+        Of two it is the one that the relay with the lower id dialled; of one dialler's, the newer.
+        """
+        before = peer.link
+        if before is not None and before.dialled != link.dialled:
+            lower_is_us = self._identity.relay_id < peer.row.relay_id
+            if link.dialled != lower_is_us:
+                return False
+        if before is not None:
+            before.end(failure_of(Code.TRY_AGAIN))
+        peer.link = link
+        return True
+
+    async def link_opened(self, link: PeerLink) -> None:
+        """A link is ready."""
+        peer = self._peer(link.peer)
+        self._hub.register(link)
+        peer.opened = self._hub.milliseconds()
+        peer.row = evolve(
+            peer.row,
+            key=link.session.peer,
+            state="up",
+            detail="",
+            quarantined=0,
+            contact=peer.opened,
+            links=peer.row.links + 1,
+        )
+        peer.wake.set()
+        peer.up.set()
+        await peer.following.link_up(link, link.session.peer)
+        self._stirred.set()
+
+    def link_closed(self, link: PeerLink) -> None:
+        """A link is gone."""
+        self._hub.unregister(link)
+        link.gone.set()
+        peer = self._peer(link.peer)
+        if peer.link is not link:
+            return  # it was replaced
+        peer.link = None
+        peer.up = trio.Event()
+        peer.following.link_down()
+        now = self._hub.milliseconds()
+        if now - peer.opened >= _STEADY_MS:
+            peer.backoff.succeeded()
+        if peer.row.state == "up":
+            peer.row = evolve(peer.row, state="waiting", contact=now)
+        self._stirred.set()
+        self._keep(peer)
+
+    # -- refilling ---------------------------------------------------------------------------------
+
+    async def refilled(self, link: PeerLink, frame: Refill) -> None:
+        """A follower has what this relay lost of a room of its own."""
+        try:
+            await take_refill(self._hub, self._relay, self._workers, self._identity, frame)
+        except ProtocolError as error:
+            link.answer(self._hub.failure(frame.rid, error))
+            return
+        link.done(frame.rid)
+
+    # -- for the operator --------------------------------------------------------------------------
+
+    async def _note(self) -> None:
+        """Keep what is known of each relay, where it has changed."""
+        for peer in list(self._peers.values()):
+            link = peer.link
+            if link is not None and peer.row.state == "up":
+                lag = sum(link.followed.values())
+                detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
+                peer.row = evolve(peer.row, detail=detail if link.followed else "")
+            if peer.noted != peer.row:
+                peer.noted = row = peer.row
+                try:
+                    await self._hub.with_writer(partial(self._store.put_peer, row))
+                except StoreError as error:
+                    self._log.error("what is known of a relay was not kept", error=str(error))
+
+    def _counts(self) -> dict[str, float]:
+        """For the metrics."""
+        links = [peer.link for peer in self._peers.values() if peer.link is not None]
+        now = self._hub.milliseconds()
+        waiting = [
+            self._relay.room(room) for peer in self._peers.values() for room in peer.following.rooms
+        ]
+        return {
+            "links": len(links),
+            "quarantined": sum(p.row.quarantined > now for p in self._peers.values()),
+            "followed": sum(len(link.followed) for link in links),
+            "lag": sum(sum(link.followed.values()) for link in links),
+            "copies": sum(len(peer.following.rooms) for peer in self._peers.values()),
+            "outbox": sum(len(room.outbox) for room in waiting if room is not None),
+        }
