@@ -247,7 +247,7 @@ class Context(Powers):
         answer. Raises what `Room.send` does.
         """
         made = Text(content, TextFormat.LITE) if isinstance(content, str) else content
-        sid = self.effects.next_sid()
+        sid = self.effects.next_sid_at_once()
         return await self.room.send_body(made, sid=sid, hops=self.effects.hops)
 
     @asynccontextmanager

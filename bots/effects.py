@@ -19,6 +19,9 @@ __all__ = ["APOLOGY", "Effects", "Pending", "check_text", "sid_of"]
 
 APOLOGY: Final = 2**32
 """An ordinal that no handler reaches."""
+_AT_ONCE: Final = 2**31
+"""Ordinals of what is said at once begin here: a rerun that says something else, or leaves it out,
+must not give its id to a reply, which would then be taken for said."""
 _TEXT_BYTES: Final = 40 * 1024
 
 
@@ -56,6 +59,7 @@ class Effects:
     """How many bots the answers have passed through, this one included."""
     pending: list[Pending] = field(factory=list)
     _next: int = 0
+    _next_at_once: int = _AT_ONCE
 
     @property
     def count(self) -> int:
@@ -66,6 +70,12 @@ class Effects:
         """The id of the next thing this handler does."""
         sid = sid_of(self.bot_id, self.event_id, self.handler, self._next)
         self._next += 1
+        return sid
+
+    def next_sid_at_once(self) -> Sid:
+        """The id of the next thing this handler does before it has ended."""
+        sid = sid_of(self.bot_id, self.event_id, self.handler, self._next_at_once)
+        self._next_at_once += 1
         return sid
 
     def say(self, room: RoomId, content: Content) -> Sid:

@@ -257,9 +257,7 @@ async def _all(services: Services, handlers: list[Handler]) -> None:
 
 
 def _keep(services: Services, draft: Draft, ctx: Context) -> None:
-    client = services.client
     ops = () if services.store is None else ctx.tables.ops
     with services.transaction(ops) as tx:
         draft.write(tx)
-        for one in ctx.effects.pending:
-            client.room(one.room).queue(tx, one.content, sid=one.sid, hops=one.hops)
+        services.say(tx, ctx.effects.pending)

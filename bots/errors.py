@@ -9,12 +9,18 @@ BotError                   the SDK can not do what was asked
 ├── InboundFailed          what came from outside could not be handled
 ├── HandlerTimeout         a handler took longer than it may
 ├── ProcessDied            a handler was under way whenever the process ended badly
+├── Unsayable              one message can not be said where it is meant to be
 └── Conflict               two handlers changed the same record at once: one runs again
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ofcd.errors import OfcError
+
+if TYPE_CHECKING:
+    from bots.effects import Pending
 
 __all__ = [
     "BotError",
@@ -27,6 +33,7 @@ __all__ = [
     "ProcessDied",
     "SetupError",
     "TextTooLong",
+    "Unsayable",
 ]
 
 
@@ -76,6 +83,18 @@ class Conflict(BotError):
     """What a handler read was changed by another one meanwhile; it is run again."""
 
     code = "conflict"
+
+
+class Unsayable(BotError):
+    """One message can not be said: readonly, gone from the room, or no text that can be sent."""
+
+    code = "unsayable"
+
+    def __init__(self, pending: Pending, why: OfcError) -> None:
+        """`why` is what the client core says."""
+        super().__init__(str(why))
+        self.pending = pending
+        self.why = why
 
 
 class NotServed(BotError):

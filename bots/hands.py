@@ -74,6 +74,9 @@ class Hands:
 
     async def _do(self, kept: Kept) -> None:
         try:
+            # An act asked of a room that is away waits in the client, too: asked again and again,
+            # it would be done as often once the room is back.
+            await self._room.wait_live()
             await _perform(kept.act, self._room, kept.sid)
         except (ClientClosed, VaultError):
             raise

@@ -11,6 +11,10 @@ What is brought is handled like a message, and who brought it learns when that i
 The outside id stands for the event's id: in the ids of what the handler sends, and in a record of
 the vault, written by the commit that does the rest. Brought again, before a crash or after it, the
 same id has no second effect for 30 days.
+
+These records are not pinned each by the vault (its index would be written anew with every one, and
+there may be a hundred thousand). So who can write to the file could make the bot forget an id, and
+then has to bring it again, signed as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from attrs import define, field, frozen
 from bots.errors import BotError, NotServed
 from bots.handlers import Handler
 from bots.records import Writes
+from ofcd.client.vault import ARCHIVE
 from ofcd.protocol.ids import EventId, RoomId, tagged_hash
 
 if TYPE_CHECKING:
@@ -35,8 +40,8 @@ __all__ = ["KEPT_MS", "Delivery", "Inbound", "Inbox", "forget_old", "is_known", 
 
 KEPT_MS: Final = 30 * 24 * 3_600_000
 """How long an outside id is remembered."""
-_KNOWN: Final = "app/bot/inbound"
-_BY_AGE: Final = "app/bot/inbound/age"
+_KNOWN: Final = ARCHIVE + "app/bot/inbound"
+_BY_AGE: Final = ARCHIVE + "app/bot/inbound/age"
 _FORGET: Final = 16
 """Old ids forgotten with each new one: more than come, so that they do not pile up."""
 _ID_BYTES: Final = 1024

@@ -59,9 +59,9 @@ async def supervise(orders: Orders, metrics: Metrics, stop: trio.Event) -> None:
     while not stop.is_set():
         started = trio.current_time()
         code = await _live(orders, metrics, stop, log)
-        orders = evolve(orders, careful=code < 0)
         if stop.is_set():
             break
+        orders = evolve(orders, careful=True)  # nobody told it to end: a bad end, whatever its code
         if trio.current_time() - started >= STEADY_SECONDS:
             backoff.succeeded()
         pause = backoff.failed() / 1000

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from bots.dispatch import Call
-from bots.errors import Conflict, InboundFailed, NotServed
+from bots.errors import Conflict, InboundFailed, NotServed, Unsayable
 from bots.events import Tick
 from bots.inbound import Delivery, forget_old, is_known, keep_known
 from bots.jobs import Run, keep_rest, next_runs
@@ -218,7 +218,7 @@ class Lane:
     async def commit(self, outcome: Outcome, seq: int | None, *, or_raise: bool = False) -> bool:
         """One transaction; False where another handler got in between: all of it once more.
 
-        What can not be said in a room stays unsaid, and the rest is written all the same; with
+        A message that can not be said stays unsaid, and the rest is written all the same; with
         `or_raise` nothing is, and the `OfcError` that says why is raised.
         """
         services = self.services
@@ -226,34 +226,31 @@ class Lane:
         if count:
             pause = services.limits.reserve(OUTBOUND, services.now(), cost=count)
             await trio.sleep(pause / 1000)
-        try:
-            self._write(outcome, seq)
-        except Conflict:
-            return False
-        except (VaultError, ClientClosed):
-            raise
-        except RoomFrozen:
-            self.scope.cancel()  # the cursor stays: a person has to look first
-            if or_raise:
-                raise
-            return True
-        except OfcError as error:
-            if or_raise:
-                raise
-            # Read only, gone from the room, or no text that can be sent: it stays unsaid.
-            services.log.error("could not be said", code=error.code)
-            outcome.pending.clear()
-            self._write(outcome, seq)
+        while True:
+            try:
+                self._write(outcome, seq)
+            except Conflict:
+                return False
+            except Unsayable as one:
+                if isinstance(one.why, RoomFrozen) and one.pending.room == self.room_id:
+                    self.scope.cancel()  # the cursor stays: a person has to look first
+                    if or_raise:
+                        raise one.why from None
+                    return True
+                if or_raise:
+                    raise one.why from None
+                services.log.error("could not be said", code=one.why.code)
+                outcome.pending.remove(one.pending)
+            else:
+                break
         self._jobs_changed.set()
         self.committed()
         return True
 
     def _write(self, outcome: Outcome, seq: int | None) -> None:
-        client = self.services.client
         with self.services.transaction(outcome.ops) as tx:
             outcome.draft.write(tx)
-            for one in outcome.pending:
-                client.room(one.room).queue(tx, one.content, sid=one.sid, hops=one.hops)
+            self.services.say(tx, outcome.pending)
             self.services.keep_limits(tx)
             if seq is not None:
                 self.keep_position(tx, seq)

@@ -59,7 +59,7 @@ class Powers:
             caps=caps,
             expires_in=expires_in,
             history=history,
-            invite_id=InviteId(self.effects.next_sid()),
+            invite_id=InviteId(self.effects.next_sid_at_once()),
         )
 
     def close_invite(self, invite_id: InviteId) -> None:

@@ -21,7 +21,7 @@ from bots.limits import Bucket, Rate
 from bots.log import traceback_of
 from bots.memory import Memory
 from bots.middleware import Next, wrap
-from bots.records import DEAD, Draft
+from bots.records import BOT, DEAD, Draft
 from bots.services import Services
 from ofcd.client import ClientClosed, Room, Text, VaultError
 from ofcd.protocol.ids import EventId, MemberId, RoomId, tagged_hash
@@ -35,6 +35,9 @@ _PAUSE_SECONDS: Final = (0.5, 2.0, 5.0)
 """Between one try and the next."""
 _APOLOGIES: Final = Rate(5, 60_000)
 _DEAD_LETTERS: Final = 1_000
+"""Kept; the oldest makes room for a new one."""
+_LETTERS: Final = b"letters"
+"""In `BOT`: how many there have been."""
 
 
 @frozen
@@ -98,7 +101,7 @@ async def run_call(services: Services, subject: Subject, call: Call, outcome: Ou
 
 async def _try(
     services: Services, subject: Subject, call: Call, outcome: Outcome
-) -> Exception | None:
+) -> BaseException | None:
     handler = call.handler
     draft = Draft(outcome.draft)
     ctx = make_context(services, subject, call, draft, outcome.ops)
@@ -114,7 +117,7 @@ async def _try(
             services.metrics.seconds.labels(*labels).observe(trio.current_time() - started)
     except (ClientClosed, VaultError, Conflict):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a handler is not asked whether the bot ends
         services.metrics.handled.labels(*labels, "failed").inc()
         return error
     if scope.cancelled_caught:
@@ -173,15 +176,18 @@ def _core(services: Services, call: Call) -> Next:
 
 
 def bury(
-    services: Services, subject: Subject, handler: Handler, error: Exception, outcome: Outcome
+    services: Services, subject: Subject, handler: Handler, error: BaseException, outcome: Outcome
 ) -> None:
     """Keep what could not be handled as a dead letter, and say so."""
     letter = tagged_hash("bot", services.bot_id, subject.event_id, handler.name.encode(), b"dead")
     number = letter[:4].hex()
     seq = subject.event.seq if subject.event is not None else None
     where = subject.room_id.hex() if subject.room_id is not None else ""
+    draft = outcome.draft
+    count = int.from_bytes(draft.get(BOT, _LETTERS) or b"", "big")
     record = {
         "id": number,
+        "number": count,
         "room": where,
         "seq": seq,
         "handler": handler.name,
@@ -189,9 +195,9 @@ def bury(
         "traceback": traceback_of(error),
         "at": services.now(),
     }
-    key = services.now().to_bytes(8, "big") + letter[:8]
     outcome.given_up = True
-    outcome.draft.put(DEAD, key, json.dumps(record).encode())
+    draft.put(DEAD, (count % _DEAD_LETTERS).to_bytes(4, "big"), json.dumps(record).encode())
+    draft.put(BOT, _LETTERS, (count + 1).to_bytes(8, "big"))
     services.metrics.dead_letters.labels(services.bot.name, handler.name).inc()
     services.log.error("handler given up", handler=handler.name, id=number, seq=seq, exc_info=error)
     _apologise(services, subject, handler, number, outcome)
@@ -225,4 +231,5 @@ def _apologise(
 
 def dead_letters(services: Services) -> list[Mapping[str, object]]:
     """What was given up, oldest first."""
-    return [json.loads(raw) for _, raw in services.client.vault.items(DEAD)]
+    letters = [json.loads(raw) for _, raw in services.client.vault.items(DEAD)]
+    return sorted(letters, key=lambda letter: int(letter["number"]))

@@ -12,6 +12,8 @@ import trio
 from attrs import define, field
 
 from bots.bot import Bot
+from bots.effects import Pending
+from bots.errors import Unsayable
 from bots.handlers import Handler
 from bots.inject import Resources
 from bots.limits import Bucket, Limits, Rate
@@ -19,7 +21,8 @@ from bots.log import Log
 from bots.metrics import Metrics
 from bots.records import BOT, Writes
 from bots.table import Table
-from ofcd.client import Client, Transaction, Vault
+from ofcd.client import Client, ClientClosed, Transaction, Vault, VaultError
+from ofcd.errors import OfcError
 from ofcd.protocol.ids import EventId
 
 if TYPE_CHECKING:
@@ -78,6 +81,17 @@ class Services:
         begin = self.client.transaction
         with begin() if self.store is None else self.store.transaction(ops) as tx:
             yield tx
+
+    def say(self, tx: Transaction, pending: Sequence[Pending]) -> None:
+        """Queue messages, to be sent once `tx` is committed. Raises `Unsayable` for the first."""
+        for one in pending:
+            try:
+                room = self.client.room(one.room)
+                room.queue(tx, one.content, sid=one.sid, hops=one.hops)
+            except (VaultError, ClientClosed):
+                raise
+            except OfcError as error:
+                raise Unsayable(one, error) from None
 
     def keep_limits(self, records: Writes) -> None:
         """Write what changed of the limits."""

@@ -29,6 +29,7 @@ from bots import (
 )
 from bots.durations import show_duration
 from bots.shelf.keeper_rules import AllRules, Rules, read_rules
+from bots.shelf.patience import key_of, waits
 from ofcd.client import MemberInfo
 from ofcd.client import Message as LogMessage
 from ofcd.protocol.ids import EventId, MemberId, Sid
@@ -140,7 +141,11 @@ async def greet(ctx: Context, tick: Tick, rules: AllRules) -> None:
 async def evict(ctx: Context, rules: AllRules, who: Named, reason: Rest = "") -> None:
     """Remove a member; who is no owner starts a vote about it."""
     if ctx.sender.is_owner:
-        await evict_now(ctx, who, str(reason or ""), f"as {called(ctx.sender)} says")
+        # As root the keeper could put out any of them; who asks it could not.
+        if who.is_owner:
+            await ctx.reply("I remove no owner: only root does that.", markdown=False)
+        else:
+            await evict_now(ctx, who, str(reason or ""), f"as {called(ctx.sender)} says")
         return
     kept = rules_of(rules, ctx.room)
     refusal = why_no_vote(ctx, kept, who)
@@ -212,14 +217,14 @@ async def count(ctx: Context, key: Key[Vote], message: LogMessage, rules: Rules)
 
 @bot.timer(name="vote-over")
 async def vote_over(ctx: Context, tick: Tick, rules: AllRules) -> None:
-    """A question has had its time."""
-    key = VOTES.sub(tick.payload)
-    if key not in ctx.memory.room:
+    """A question has had its time, and all that was answered within it is counted."""
+    key = VOTES.sub(key_of(tick))
+    if key not in ctx.memory.room or waits(ctx, vote_over, tick):
         return
     vote = ctx.memory.room[key]
     if vote.about == "evict":
-        sent = await ctx.room.wait_sent(Sid(bytes.fromhex(tick.payload)))
-        message = ctx.room.message(sent.event_id)
+        sent = ctx.room.sent(Sid(bytes.fromhex(key_of(tick))))
+        message = ctx.room.message(sent.event_id) if sent else None
         if message and await count(ctx, key, message, rules_of(rules, ctx.room)) is None:
             return
         await ctx.send(f"The vote is over: {vote.name} stays.", markdown=False)
@@ -244,9 +249,8 @@ async def answered(ctx: Context, reaction: Reaction, who: Member, rules: AllRule
     elif vote.about == "admit" and who.is_owner:
         del ctx.memory.room[key]
         await decided_by_owner(ctx, vote, yes)
-    elif vote.about == "handover" and who.mid.hex() == vote.asked_by and who.is_owner:
-        del ctx.memory.room[key]
-        await hand_over(ctx, vote, yes)
+    elif vote.about == "handover":
+        await confirmed(ctx, key, message, yes)
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -288,29 +292,56 @@ def was_used(room: Room) -> bool:
 
 @bot.command("keeper handover", allow=owners)
 async def handover(ctx: Context, to: Named) -> None:
-    """Hand the room over to a member, who becomes root in my place; asks before it does."""
+    """Hand the room over to a member, who becomes root in my place: whose bot I am has that say."""
     if not ctx.room.is_root:
         await ctx.reply("I am not root here: only root can hand the room over.", markdown=False)
         return
     if to.is_automatic:
         await ctx.reply("I hand over to people only.", markdown=False)
         return
+    heirs = who_hands_over(ctx)
+    if ctx.sender.mid not in {one.mid for one in heirs}:
+        names = " and ".join(map(called, heirs))
+        await ctx.reply(f"That is for {names or 'nobody who is here'} to say.", markdown=False)
+        return
+    names, all_of = ", ".join(map(called, heirs)), " all of you" if len(heirs) > 1 else ""
     asked = await ctx.send(
         f"{called(to)} ({to.mid.hex()[:8]}) would be root here, above all owners. "
-        f"{called(ctx.sender)}, confirm with {YES} within 10 minutes.",
+        f"{names}, confirm{all_of} with {YES} within 10 minutes.",
         markdown=False,
-        mentions=[ctx.sender.mid],
+        mentions=[one.mid for one in heirs],
     )
     vote = Vote("handover", to.mid.hex(), called(to), ctx.sender.mid.hex())
     ctx.memory.room[VOTES.sub(asked.hex())] = vote
     ctx.once(vote_over, ctx.now + CONFIRM, asked.hex())
 
 
-async def hand_over(ctx: Context, vote: Vote, yes: bool) -> None:
-    """The owner who wanted it has answered."""
-    if not yes:
-        await ctx.send("Then I stay root.", markdown=False)
+def who_hands_over(ctx: Context) -> list[MemberInfo]:
+    """Who has to agree that the keeper gives root away: whose bot it is, who made it root.
+
+    If that one is no owner here any more: all owners, lest the room is without a person for ever.
+    """
+    owners_here = [one for one in people(ctx.room) if is_owner(one)]
+    return [one for one in owners_here if one.mid == ctx.owner] or owners_here
+
+
+async def confirmed(ctx: Context, key: Key[Vote], message: LogMessage, yes: bool) -> None:
+    """One of those whom a handover was asked of has answered: one no ends it, all have to agree."""
+    vote = ctx.memory.room[key]
+    heirs = {one.mid for one in who_hands_over(ctx)}
+    if ctx.sender.mid not in heirs:
         return
+    agree = {mid for emoji, mids in message.reactions if emoji.startswith(YES) for mid in mids}
+    if not yes:
+        del ctx.memory.room[key]
+        await ctx.send("Then I stay root.", markdown=False)
+    elif heirs <= agree:
+        del ctx.memory.room[key]
+        await hand_over(ctx, vote)
+
+
+async def hand_over(ctx: Context, vote: Vote) -> None:
+    """It is agreed that a member becomes root."""
     try:
         ctx.hand_over(MemberId(bytes.fromhex(vote.subject)))
     except NoRight as lacking:

@@ -6,7 +6,7 @@ addresses only. `listen` serves small requests over h11. Needs `pip install ofcd
 
 from __future__ import annotations
 
-from bots.web.client import Fetched, Network, Web, checked_url, retry_after
+from bots.web.client import Fetched, Network, Web, check_private, checked_url, place_of, retry_after
 from bots.web.errands import Errands
 from bots.web.errors import BadUrl, Forbidden, TooBig, Unanswered, WebError
 from bots.web.guard import Guard
@@ -26,8 +26,10 @@ __all__ = [
     "Unanswered",
     "Web",
     "WebError",
+    "check_private",
     "checked_url",
     "listen",
+    "place_of",
     "retry_after",
     "serve_stream",
 ]

@@ -26,7 +26,7 @@ from bots.web.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Fetched", "Network", "Web", "checked_url", "retry_after"]
+__all__ = ["Fetched", "Network", "Web", "check_private", "checked_url", "place_of", "retry_after"]
 
 DAY: Final = 24 * 3_600_000
 MIB: Final = 1024 * 1024
@@ -187,6 +187,22 @@ def checked_url(text: str) -> httpx.URL:
     return url.copy_with(fragment=None)
 
 
+def check_private(text: str, *, allow_http: bool) -> None:
+    """Check a URL that a room's words are sent to. Raises `BadUrl`; http only where it is allowed.
+
+    Over http whoever is on the way reads and changes them, and reads the key that goes along.
+    """
+    if checked_url(text).scheme != "https" and not allow_http:
+        raise BadUrl("write https://, or allow_http = true beside it if nobody is on the way")
+
+
+def place_of(text: str) -> str:
+    """What a room is told of where its words go: the host, its port, and if anyone can listen."""
+    url = httpx.URL(text)
+    place = url.host if url.port is None else f"{url.host}:{url.port}"
+    return place if url.scheme == "https" else f"{place} (unencrypted)"
+
+
 def retry_after(headers: Mapping[str, str], now: int) -> int:
     """Milliseconds that a server asks to be left alone, up to a day (RFC 9110 §10.2.3)."""
     text = headers.get("retry-after", "")
@@ -304,6 +320,21 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         await trio.sleep(seconds)
 
 
+class _Body:
+    """What is sent. No generator, as trio complains of one that a cancellation leaves half-read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class _Stream(httpx.AsyncByteStream):
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -332,7 +363,7 @@ class _Transport(httpx.AsyncBaseTransport):
                 scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
             ),
             headers=request.headers.raw,
-            content=request.stream,
+            content=_Body(request.content),
             extensions=request.extensions,
         )
         response = await self._pool.handle_async_request(sent)

@@ -2,6 +2,9 @@
 
 Who may name a URL may otherwise look into the network that the bot runs in: its router, its cloud's
 metadata service, the services of its own machine.
+
+Of IPv6 only what the registry gives out for the public is permitted (RFC 4291 §2.4, 2000::/3), so
+that forms given up long ago (site-local fec0::/10, IPv4-compatible ::/96) need no line of their own.
 """
 
 from __future__ import annotations
@@ -20,8 +23,23 @@ from typing import Final
 __all__ = ["Guard"]
 
 Address = IPv4Address | IPv6Address
-_NAT64: Final = ip_network("64:ff9b::/96")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in its last 32 bits."""
+_PUBLIC6: Final = IPv6Network("2000::/3")
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)
+"""RFC 5214 §6.1: after one of these, the last 32 bits of an IPv6 address are an IPv4 one."""
+_CLOSED: Final = tuple(
+    map(
+        ip_network,
+        [
+            "168.63.129.16",  # Azure's metadata and DNS: a public number, answered by the host
+            "192.88.99.0/24",  # 6to4 relays, given up (RFC 7526)
+            "2001::/32",  # Teredo: an IPv4 address, hidden
+            "3fff::/20",  # documentation (RFC 9637), which Python does not know yet
+        ],
+    )
+)
+"""Not public, though Python's registry says so, or does not know."""
 
 
 class Guard:
@@ -37,20 +55,31 @@ class Guard:
             ip = ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        seen = _embedded(ip)
-        if any(one in network for one in (ip, seen) for network in self._allowed):
+        ends = _ends(ip)
+        if any(one in network for one in ends for network in self._allowed):
             return True
-        return _is_public(seen)
+        return all(map(_is_public, ends))
 
 
 def _is_public(ip: Address) -> bool:
+    if any(ip in network for network in _CLOSED):
+        return False
+    if isinstance(ip, IPv6Address) and ip not in _PUBLIC6:
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def _embedded(ip: Address) -> Address:
-    """The IPv4 address that a connection to an IPv6 one may end at; else the address itself."""
+def _ends(ip: Address) -> tuple[Address, ...]:
+    """Where a connection to an address may end: there, or at the IPv4 address that it holds.
+
+    ISATAP addresses are ordinary ones as well, by their prefix; the others are nothing else.
+    """
     if isinstance(ip, IPv4Address):
-        return ip
+        return (ip,)
+    last = IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or ip
+        return (last,)
+    held = ip.ipv4_mapped or ip.sixtofour
+    if held is not None:
+        return (held,)
+    return (ip, last) if int(ip) >> 32 & 0xFFFFFFFF in _ISATAP else (ip,)

@@ -322,10 +322,13 @@ class Room(RoomTrust):
         role: Role,
         caps: Collection[Cap] = (),
     ) -> None:
-        """Give a member this role and exactly these capabilities."""
+        """Give a member this role and exactly these capabilities; nothing, if they have them."""
         core = self._client._core(self.id)
 
-        def make(turn: Turn) -> Made:
+        def make(turn: Turn) -> Made | None:
+            now = core.state.members.get(member)
+            if now is not None and (now.role, now.caps) == (role, frozenset(caps)):
+                return None
             return Made(
                 make_grant(
                     core.state,

@@ -175,6 +175,79 @@ async def test_a_poison_message_is_given_up_and_others_go_on(
     assert "confidential" not in str(letter) + apology.text
 
 
+async def test_what_was_said_at_once_takes_no_reply_with_it(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Run again, a handler that says nothing at once this time is still heard."""
+    bot = Bot("hasty")
+    runs: list[int] = []
+
+    @bot.command()
+    async def work(ctx: Context) -> None:
+        """Fail at first, after a word."""
+        runs.append(len(runs))
+        if len(runs) == 1:
+            await ctx.at_once("working")
+            raise ValueError
+        await ctx.reply("no")
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await alice.say("!work")
+    await room.quiet()
+    assert room.texts_from(bot) == ["working", "no"]
+
+
+async def test_a_handler_that_wants_to_exit_does_not_end_the_bot(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """`sys.exit` in a handler is a failure of that handler."""
+    bot = Bot("leaver")
+
+    @bot.command(tries=1)
+    async def leave(ctx: Context) -> None:
+        """Exit."""
+        raise SystemExit(1)
+
+    @bot.command()
+    async def fine(ctx: Context) -> None:
+        """Work."""
+        await ctx.reply("fine")
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await alice.say("!leave")
+    assert "went wrong" in (await room.next_from(bot)).text
+    await alice.say("!fine")
+    assert (await room.next_from(bot)).text == "fine"
+
+
+async def test_dead_letters_are_bounded(
+    world: BotWorld, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest are kept, in order, and survive a restart; the oldest make room."""
+    monkeypatch.setattr("bots.runs._DEAD_LETTERS", 3)
+    bot = Bot("brittle")
+
+    @bot.command(tries=1)
+    async def crack(ctx: Context, number: int) -> None:
+        """Break."""
+        raise ValueError
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    for number in range(3):
+        await alice.say(f"!crack {number}")
+    await room.quiet()
+    await world.crash_and_restart(bot)
+    last = [await alice.say(f"!crack {number}") for number in range(3, 5)]
+    await room.quiet()
+    letters = world.dead_letters(bot)
+    assert [letter["number"] for letter in letters] == [2, 3, 4]
+    positions = [one.seq for one in room.room.messages(since=0) if one.event_id in last]
+    assert [letter["seq"] for letter in letters[1:]] == positions
+
+
 async def test_a_handler_that_hangs_is_cancelled_and_holds_up_no_other_room(
     world: BotWorld, autojump_clock: MockClock
 ) -> None:

@@ -65,6 +65,16 @@ def test_an_id_is_forgotten_after_thirty_days(tmp_path: Path) -> None:
         assert [is_known(Draft(vault), event_id) for event_id in ids] == [False, True, True]
 
 
+def test_ids_make_no_commit_larger(tmp_path: Path) -> None:
+    """However many are remembered, none is in an index that each commit would write anew."""
+    with Vault.create(tmp_path / "v", bytes(32)) as vault:
+        with vault.transaction() as tx:
+            for number in range(500):
+                keep_known(tx, EventId(number.to_bytes(32, "big")), number)
+        assert is_known(Draft(vault), EventId((499).to_bytes(32, "big")))
+        assert max(map(len, vault._pins.tables.values()), default=0) < 10
+
+
 async def test_a_handler_that_fails_is_not_called_done(
     world: BotWorld, autojump_clock: MockClock
 ) -> None:

@@ -16,7 +16,7 @@ from bots.events import Member
 from bots.shelf.keeper import bot
 from bots.shelf.keeper_rules import Rules, read_rules
 from bots.testing import BotWorld, Person, TestRoom
-from ofcd.client import InviteCode, JoinFailed, Room
+from ofcd.client import InviteCode, JoinFailed, Message, Room
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.records import Role
 
@@ -171,8 +171,7 @@ async def test_an_owner_has_somebody_removed(world: BotWorld, autojump_clock: Mo
     await room.founder.say("!keeper evict cy")
     assert await texts_after(room, 0) == [
         "I remove bo, as alice says.",
-        "I can not remove cy: I may only remove those below me here: an owner can give me the "
-        "right (ofc grant).",
+        "I remove no owner: only root does that.",
     ]
     assert "cy" in inside(room)
 
@@ -214,6 +213,25 @@ async def test_a_vote_ends_with_its_time(world: BotWorld, autojump_clock: MockCl
         await one.react(question.event_id, "👍")
     await room.quiet()
     assert "cy" in inside(room)
+
+
+async def test_what_was_answered_in_time_counts_though_the_keeper_was_away(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """The end of a vote waits for what was said meanwhile: by members, and by owners of guests."""
+    people = await town(world, "bo", "cy", "dan")
+    room = await kept_room(world, *people, vote_time="2h")
+    await here(people[0], room).send("!keeper evict cy")
+    question = await room.next_from(bot)
+    await world.crash(bot)
+    for one in (room.room, here(people[2], room)):
+        await one.react(question.event_id, "👍")
+    await world.pass_time(3 * HOUR)
+    world.inner.lines[bot.name].delay = lambda: 0.5  # so that its timers are due before the log
+    await world.start(bot)
+    await room.quiet(60)
+    assert room.texts_from(bot)[-1] == "I remove cy, by 3 votes of 3."
+    assert "cy" not in inside(room)
 
 
 async def test_owners_bots_and_few_members_are_not_voted_on(
@@ -331,6 +349,73 @@ async def test_the_room_is_handed_to_the_keeper_and_on(
     await here(bo, room).accept_handover()
     await room.quiet()
     assert room.room.member(room.mid_of(bo)).role is Role.ROOT
+
+
+async def test_a_co_owner_gets_no_more_out_of_a_keeper_that_is_root(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Neither another co-owner's removal nor the room: that is for whose bot it is."""
+    bo, cy = await town(world, "bo", "cy")
+    room = await kept_room(world, bo, cy)
+    for one in (bo, cy):
+        await room.room.grant(room.mid_of(one), Role.CO_OWNER)
+    await room.room.hand_over(room.mid_of(bot))
+    await room.quiet()
+    assert room.room.member(room.mid_of(bot)).role is Role.ROOT
+    said = room.count_from(bot)
+    await here(bo, room).send("!keeper evict cy")
+    await here(bo, room).send("!keeper handover bo")
+    assert await texts_after(room, said) == [
+        "I remove no owner: only root does that.",
+        "That is for alice to say.",
+    ]
+    assert inside(room) == {"alice", "keeper", "bo", "cy"}
+    # A question that alice has raised is not for others to answer, either way.
+    await room.founder.say("!keeper handover cy")
+    await room.quiet()
+    question = room.from_(bot)[-1]
+    assert question.text.startswith("cy (")
+    for emoji in ("👍", "👎"):
+        await here(bo, room).react(question.event_id, emoji)
+    await room.quiet()
+    assert room.texts_from(bot)[-1] == question.text
+
+
+async def test_a_room_whose_keepers_owner_is_gone_is_handed_over_by_all_owners(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Not by one of them alone; and one no is enough."""
+    bo, cy = await town(world, "bo", "cy")
+    room = await kept_room(world, bo, cy)
+    for one in (bo, cy):
+        await room.room.grant(room.mid_of(one), Role.CO_OWNER)
+    await room.room.hand_over(room.mid_of(bot))
+    await room.quiet()
+    theirs = here(bo, room)
+    await room.room.leave()
+    await world.pass_time(10)
+
+    def words() -> list[Message]:
+        return [one for one in theirs.messages(since=0) if one.name == bot.name]
+
+    await theirs.send("!keeper handover bo")
+    await world.pass_time(30)
+    question = words()[-1]
+    assert "confirm all of you" in question.text
+    await theirs.react(question.event_id, "👍")
+    await world.pass_time(30)
+    assert words()[-1] == question or words()[-1].text == question.text
+    await here(cy, room).react(question.event_id, "👎")
+    await world.pass_time(30)
+    assert words()[-1].text == "Then I stay root."
+
+    await theirs.send("!keeper handover bo")
+    await world.pass_time(30)
+    question = words()[-1]
+    await here(cy, room).react(question.event_id, "👍")
+    await theirs.react(question.event_id, "👍")
+    await world.pass_time(30)
+    assert words()[-1].text.startswith("I ask bo to become root")
 
 
 async def test_an_unconfirmed_handover_lapses(world: BotWorld, autojump_clock: MockClock) -> None:

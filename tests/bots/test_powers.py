@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from bots import Bot, Context, HandoverOffer, Member, Named, NoRight
-from bots.acts import Evict, keep_act
+from bots.acts import Evict, Grant, keep_act
 from bots.effects import Effects
 from bots.testing import BotWorld, TestRoom
-from ofcd.client import RoomStatus
+from ofcd.client import RoleChanged, RoomStatus
 from ofcd.protocol.ids import InviteId, MemberId
 from ofcd.protocol.records import Cap, History, Role
 
@@ -289,3 +289,86 @@ async def test_a_bot_that_may_only_read_says_so_and_goes_on(
     events = [log["event"] for log in logs]
     assert "readonly in a room: nothing can be said there" in events
     assert events.count("could not be said") == 1
+
+
+async def test_an_outage_of_twenty_minutes_grants_once(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """An act that waits for the relay is asked of the client once it is back, and only once."""
+    bot = warden()
+    room = await guarded(world, bot)
+    bo = await world.member("bo")
+    await room.add(bo)
+    await room.room.hand_over(room.mid_of(bot))  # only root gives roles
+    await room.quiet()
+    theirs = world.client_of(bot).room(room.room.id)
+    engine = world._bots[bot.name].parts()[1]
+    services = engine.services
+    world.inner.reachable = False
+    world.inner.cut_links()
+    with services.client.transaction() as tx:
+        effects = Effects(services.bot_id, bytes(32), "promote")
+        act = Grant(room.mid_of(bo), Role.MEMBER, (Cap.ADMIT,))
+        keep_act(tx, room.room.id, effects, services.now(), act)
+    engine.workers[room.room.id].committed()
+    await world.pass_time(1_200)
+    world.inner.reachable = True
+    for client in (world.client_of(bot), room.founder.client):
+        client.retry_now()
+    await room.quiet(60)
+    changes = [
+        event.seq
+        async for event in theirs.events_since(0, follow=False)
+        if isinstance(event, RoleChanged) and event.member == room.mid_of(bo)
+    ]
+    assert len(changes) == 1
+    assert Cap.ADMIT in room.room.member(room.mid_of(bo)).caps
+
+
+async def test_a_grant_that_holds_already_is_no_record(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """The client core looks at the room when its turn comes, whoever asks and however often."""
+    alice, bo = await world.member("alice"), await world.member("bo")
+    room = await world.room(alice, bo)
+    mid = room.mid_of(bo)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(room.room.grant, mid, Role.MEMBER, (Cap.ADMIT,))
+    await room.quiet()
+    changes = [
+        event
+        async for event in room.room.events_since(0, follow=False)
+        if isinstance(event, RoleChanged)
+    ]
+    assert len(changes) == 1
+
+
+async def test_one_message_that_can_not_be_said_drops_no_other(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Said into three rooms, one of which is readonly: the other two hear it, and it is logged."""
+    bot = Bot("herald")
+
+    @bot.command()
+    async def tell(ctx: Context) -> None:
+        """Say it everywhere."""
+        for number, other in enumerate(rooms):
+            await ctx.send(f"news {number}", room=other.room.id)
+        await ctx.reply("told")
+
+    alice = await world.member("alice")
+    rooms = [await world.room(alice, bot, name=f"room {n}") for n in range(3)]
+    await rooms[1].room.grant(rooms[1].mid_of(bot), Role.READONLY, (Cap.BOT,))
+    await rooms[1].quiet()
+    with capture_logs() as logs:
+        await rooms[0].room.send("!tell")
+        await rooms[0].quiet()
+        await rooms[2].quiet()
+    assert rooms[0].texts_from(bot) == ["news 0", "told"]
+    assert rooms[1].texts_from(bot) == []
+    assert rooms[2].texts_from(bot) == ["news 2"]
+    assert [log["event"] for log in logs].count("could not be said") == 1
+    await rooms[0].room.send("!tell")
+    await rooms[0].quiet()
+    assert rooms[0].count_from(bot) == 4, "its lane goes on"

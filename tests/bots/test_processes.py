@@ -25,6 +25,8 @@ from tests.cli.support import relay
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(120)]
 
 SICK = """
+import os
+
 import trio
 from bots import Bot, Context
 
@@ -42,6 +44,12 @@ async def spin(ctx: Context) -> None:
 async def hoard(ctx: Context) -> None:
     "Ask for too much memory."
     ctx.bot.options["hoard"] = bytearray(2 * 1024**3)
+
+
+@bot.command()
+async def quit(ctx: Context) -> None:
+    "Take the whole process along."
+    os._exit(3)
 
 
 @bot.on_stop
@@ -174,6 +182,23 @@ async def test_one_that_spins_is_ended_given_up_and_the_rest_is_answered(
             assert [line["again_in"] for line in ended] == sorted(
                 line["again_in"] for line in ended
             )
+            assert await running.stop() == 0
+
+
+async def test_one_that_exits_by_itself_is_given_up_too(url: str, tmp_path: Path) -> None:
+    """Whatever its exit code says: nobody told it to end, and it did while this was handled."""
+    async with person(url, tmp_path) as room:
+        settings = bot_settings(
+            "sick", _sick(tmp_path), await bot_link(room), 'isolation = "process"'
+        )
+        with ofc_bot(tmp_path, settings) as running:
+            await running.logged("joined a room")
+            await room.send("!quit")
+            assert "went wrong" in await answer(room, "Sorry")
+            await room.send("!well")
+            assert await answer(room, "well")
+            ended = running.lines("its process ended")
+            assert [line["why"].partition(":")[0] for line in ended] == ["exit code 3"] * 3
             assert await running.stop() == 0
 
 

@@ -296,6 +296,27 @@ def test_nobody_is_made_root_unasked(world: World) -> None:
             apply_verified(view.state, signed.envelope, 99)
 
 
+def test_an_acceptance_from_before_a_handover_makes_nobody_root(world: World) -> None:
+    """Root once more, root uses the heir's old word again: no client takes it, whatever the relay
+    does."""
+    root, ana, _ = world.people
+    old = accept_handover(ana.view.state, ana.mine, NOW).envelope
+    for giver, taker in ((root, ana), (ana, root)):
+        accept = accept_handover(taker.view.state, taker.mine, NOW).envelope
+        view = giver.view
+        world.control(
+            make_handover(view.state, giver.mine, view.seen, NOW, to=taker.mid, accept=accept)
+        )
+        world.rotate_boxed(taker)
+    view = root.view
+    handover = Handover(
+        **header_fields(view.state, root.mine, view.seen, NOW), to=ana.mid, accept=old
+    )
+    signed = sign_record(root.mine.sign.private, handover)
+    with pytest.raises(Refused, match="too old"):
+        apply_verified(view.state, signed.envelope, 99)
+
+
 def test_makers_refuse_what_the_room_does_not_allow(world: World) -> None:
     """A record the room's state forbids is refused at its maker, before anything is sent."""
     root, ana, bo = world.people

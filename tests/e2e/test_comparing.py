@@ -145,6 +145,30 @@ def steps_of_a_run() -> dict[int, Compare]:
     return steps
 
 
+@pytest.mark.parametrize(("number", "answer"), [(1, None), (2, None), (3, None), (4, b"more")])
+def test_a_run_ends_with_its_last_step_and_no_other(number: int, answer: bytes | None) -> None:
+    """Themis stops earlier, or goes on: no result is believed."""
+    ana, bo = Side(ANA, BO).comparison(begins=True), Side(BO, ANA).comparison(begins=False)
+    here, there, step = bo, ana, ana.begin()
+    while step.step < number:
+        reply = here.take(step)
+        assert reply is not None
+        here, there, step = there, here, reply
+    here._core = Ended(answer)  # type: ignore[assignment]
+    with pytest.raises(ComparisonBroken, match="ended"):
+        here.take(step)
+
+
+@define
+class Ended:
+    """A comparator that answers this, whatever it is given."""
+
+    answer: bytes | None
+
+    def proceed(self, data: bytes) -> bytes | None:
+        return self.answer
+
+
 def test_a_step_that_is_noise_breaks_the_run() -> None:
     """And no later step brings it back."""
     for noise in (b"", b"x", bytes(95)):

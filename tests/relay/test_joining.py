@@ -361,6 +361,28 @@ def test_another_admitter_does_not_replace_an_answer() -> None:
     ana.do(ana.admit(cy, join, confirm))
 
 
+def test_an_admitter_who_lost_the_right_answers_no_more() -> None:
+    """Listed in an invite that another may still answer: neither told of it nor heard."""
+    world = World()
+    ana = found_room(world)
+    co = admit_to(ana, "co", records.Role.CO_OWNER)
+    boxes = ((co.mid, b"tbox"),)
+    ana.do(ana.invite(INVITE, admitters=(ana.mid, co.mid), token_boxes=boxes))
+    ana.do(ana.grant(co.mid, records.Role.MEMBER))
+    cy = Person(world, "cy", ana.room)
+    join = cy.join(INVITE)
+    world.expect(frames.JoinStatus, cy.link, join)
+    assert world.code(co.link, co.answer(join)) == Code.FORBIDDEN
+    world.close_link(co.link)
+    co.link = world.open_link("co")
+    co.come()
+    assert world.received(co.link, frames.JoinAsked) == []
+    answer = ana.answer(join)
+    world.expect(frames.Done, ana.link, answer)
+    world.expect(frames.JoinStatus, cy.link, cy.confirm(join, answer))
+    assert world.received(co.link, frames.JoinConfirmed) == []
+
+
 def test_a_confirmation_needs_its_answer(scene: Scene) -> None:
     """Not before it, not for another one, not by another key."""
     world, ana, cy = scene.world, scene.ana, scene.cy

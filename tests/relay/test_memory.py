@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from ofcd.protocol import frames
-from ofcd.protocol.codes import Code, Malformed
+from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import RoomId
 from ofcd.relay import BadSnapshot, RelayPolicy, RoomLog, Subscribe
 from ofcd.relay.facts import JoinRow, JoinStage
@@ -51,6 +51,24 @@ def test_nothing_is_loaded_for_who_is_not_attached(world: World) -> None:
     ):
         with pytest.raises(Malformed):
             world.relay.read(link, junk, world.now)
+
+
+def test_a_link_that_is_gone_asks_nothing(world: World) -> None:
+    """What it sent before it went is refused, and breaks nothing."""
+    ana = found_room(world)
+    asked = world.relay.read(ana.link, ana.post(), world.now)
+    world.close_link(ana.link)
+    with pytest.raises(Refused) as refused:
+        world.relay.examine(ana.link, asked, world.now)
+    assert refused.value.code == Code.OUT_OF_ORDER
+
+
+def test_what_is_in_memory_is_known(world: World) -> None:
+    """The daemon loads a room whose backlog is to be told only where it is not here."""
+    ana = found_room(world)
+    assert world.relay.is_loaded(ana.room)
+    world.relay.forget([ana.room])
+    assert not world.relay.is_loaded(ana.room)
 
 
 def test_a_room_not_loaded_is_tried_again(world: World) -> None:

@@ -30,13 +30,14 @@ from bots import (
 from bots.log import get_log
 from bots.options import read_options
 from bots.shelf.assistant.endpoint import Endpoint, Turn
-from bots.shelf.assistant.settings import AssistantSettings, key_of
+from bots.shelf.assistant.settings import AssistantSettings, api_key
 from bots.shelf.assistant.talk import Ended, Talks, shown
+from bots.shelf.patience import key_of
 from bots.shelf.words import one_line
 from bots.web import Errands, Guard, Web
 from ofcd.client import Message as LogMessage
-from ofcd.client import Text
-from ofcd.protocol.ids import EventId
+from ofcd.client import Sent
+from ofcd.protocol.ids import EventId, Sid
 
 __all__ = ["AssistantSettings", "Used", "bot", "one_more"]
 
@@ -47,13 +48,17 @@ LOOK_BACK: Final = 500
 """Messages of the room among which a thread is looked for."""
 GRACE: Final = 60_000
 """Milliseconds past its time limit after which an answer that was lost is said to be."""
+STEP: Final = 250
+"""Milliseconds until the line of an answer may have been taken by the relay, …"""
+LONGEST: Final = 30_000
+"""… looked for less and less often, up to this."""
 
 bot = Bot("assistant")
 
 
 @frozen
 class Line:
-    """An answer that has begun."""
+    """An answer that is to come, or under way; kept under its line's sid."""
 
     question: str
     """The id of its event, as hex."""
@@ -97,7 +102,7 @@ async def errands(bot: Bot) -> AsyncIterator[Errands]:
 @bot.resource
 def talks(settings: AssistantSettings, web: Web, inbox: Inbox, errands: Errands) -> Talks:
     """What asks and shows."""
-    return Talks(Endpoint(settings, web, key_of(settings.key_file)), inbox, errands, ended)
+    return Talks(Endpoint(settings, web, api_key(settings.key_file)), inbox, errands, ended)
 
 
 # -- consent ---------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ async def turn_off(ctx: Context, talks: Talks) -> None:
     """Let nothing leave this room any more; answers under way are broken off."""
     del ctx.memory.room[ON]
     for name, _ in ctx.memory.room.under(LINES):
-        talks.stop(EventId(bytes.fromhex(name)), one_line(ctx.sender.name, 40))
+        talks.stop(name, one_line(ctx.sender.name, 40))
     await ctx.reply("Off: nothing leaves this room any more.")
 
 
@@ -165,10 +170,10 @@ async def ask(ctx: Context, settings: AssistantSettings, question: Rest) -> None
         await ctx.reply(refusal)
         return
     message = ctx.message
-    line = Text("…", reply_to=message.id, thread=message.thread or message.id)
-    sent = await ctx.at_once(line)
-    name = sent.event_id.hex()
-    ctx.once(begin, ctx.now + 1, name)
+    # With the rest of what is decided here, so that no line is left without anyone who ends it.
+    line = await ctx.answer(message, "…", thread=message.thread or message.id)
+    name = line.hex()
+    ctx.once(begin, ctx.now + STEP, name)
     timer = ctx.once(lost, ctx.now + settings.timeout.ms + GRACE, name)
     ctx.memory.room[LINES.sub(name)] = Line(message.id.hex(), ctx.sender.mid.hex(), timer)
 
@@ -196,14 +201,23 @@ def one_more(used: Used, now: int) -> Used:
 
 @bot.timer(overdue="run-once-if<1m")
 async def begin(ctx: Context, tick: Tick, talks: Talks, settings: AssistantSettings) -> None:
-    """Begin to answer, once the question is dealt with, if the room still agrees."""
-    line = ctx.memory.room[LINES.sub(tick.payload)]
-    if not _is_on(ctx, settings):
-        await _end(ctx, tick.payload, Ended(problem="I was turned off"))
-    elif line.question:
+    """Begin to answer, once the line for it is in the room, if the room still agrees."""
+    name, tries = key_of(tick), int(tick.payload.partition(" ")[2] or 1)
+    line, sent = ctx.memory.room[LINES.sub(name)], _sent(ctx, name)
+    if not line.question:
+        return
+    if sent is None:
+        pause = min(STEP * (tries + 1), LONGEST)
+        ctx.once(begin, ctx.now + pause, f"{name} {tries + 1}")
+    elif not _is_on(ctx, settings):
+        await _end(ctx, name, Ended(problem="I was turned off"))
+    else:
         question = EventId(bytes.fromhex(line.question))
-        turns = list(_turns(ctx, question, settings))
-        talks.start(ctx.room, EventId(bytes.fromhex(tick.payload)), turns)
+        talks.start(ctx.room, name, sent.event_id, list(_turns(ctx, question, settings)))
+
+
+def _sent(ctx: Context, name: str) -> Sent | None:
+    return ctx.room.sent(Sid(bytes.fromhex(name)))
 
 
 def _turns(ctx: Context, question: EventId, settings: AssistantSettings) -> Iterator[Turn]:
@@ -241,9 +255,11 @@ def _turn(ctx: Context, message: LogMessage) -> Turn:
 @bot.on(Reaction, emoji=STOP, to_own=True)
 async def stop(ctx: Context, event: Reaction, who: Member, talks: Talks) -> None:
     """The asker, or an owner, has had enough."""
-    line = ctx.memory.room[LINES.sub(event.target.hex())]
+    message = ctx.room.message(event.target)
+    name = message.sid.hex() if message else ""
+    line = ctx.memory.room[LINES.sub(name)]
     if line.question and (who.is_owner or who.mid.hex() == line.asker):
-        talks.stop(event.target, one_line(who.name, 40))
+        talks.stop(name, one_line(who.name, 40))
 
 
 @bot.inbound()
@@ -255,20 +271,26 @@ async def ended(ctx: Context, inbound: Inbound) -> None:
 
 @bot.timer()
 async def lost(ctx: Context, tick: Tick) -> None:
-    """An answer was under way when the bot died."""
-    await _end(ctx, tick.payload, Ended(problem="I was stopped in between: ask again"))
+    """An answer was under way when the bot died, or its line waited too long for the relay."""
+    name = tick.payload
+    waiting = any(one.sid.hex() == name for one in ctx.room.outbox())
+    if waiting and _sent(ctx, name) is None:
+        ctx.once(lost, ctx.now + GRACE, name)  # it will be sent, and then has to be ended
+    else:
+        await _end(ctx, name, Ended(problem="I was stopped in between: ask again"))
 
 
 async def _end(ctx: Context, name: str, how: Ended) -> None:
     key = LINES.sub(name)
     if key not in ctx.memory.room:
         return
-    line = ctx.memory.room[key]
+    line, sent = ctx.memory.room[key], _sent(ctx, name)
     del ctx.memory.room[key]
     ctx.cancel(lost, line.timer)
     text = shown(how.text)
     note = f"({how.problem}.)" if how.problem else ""
-    await ctx.edit(EventId(bytes.fromhex(name)), f"{text}\n{note}".strip())
+    if sent is not None:
+        await ctx.edit(sent.event_id, f"{text}\n{note}".strip())
     if not text:
         _give_back(ctx, bytes.fromhex(line.asker))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import httpx
 from attrs import field, frozen
 from attrs.validators import ge
 
 from bots import SetupError
 from bots.options import Duration
+from bots.web import BadUrl, check_private, place_of
 
-__all__ = ["ANY", "AssistantSettings", "key_of"]
+__all__ = ["ANY", "AssistantSettings", "api_key"]
 
 ANY: Final = "*"
 
@@ -45,11 +45,20 @@ class AssistantSettings:
     """For the next piece of it."""
     allow_networks: list[str] = field(factory=list)
     """Where the endpoint is, if that is not public: ["127.0.0.1"]."""
+    allow_http: bool = False
+    """Whether `url` may be http://, as on this machine."""
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            if self.url:
+                check_private(self.url, allow_http=self.allow_http)
+        except BadUrl as error:
+            raise ValueError(f"url: {error}") from None
 
     @property
     def host(self) -> str:
         """Who will read what is asked."""
-        return httpx.URL(self.url).host if self.url else ""
+        return place_of(self.url) if self.url else ""
 
     def permits_room(self, room: bytes) -> bool:
         """Whether it may be turned on there."""
@@ -64,7 +73,7 @@ def _listed(ids: list[str], one: bytes) -> bool:
     return ANY in ids or one.hex() in {listed.lower() for listed in ids}
 
 
-def key_of(file: str) -> str:
+def api_key(file: str) -> str:
     """The key in a file; "" for no file. Raises `SetupError`."""
     if not file:
         return ""

@@ -60,27 +60,29 @@ class Talks:
     """The inbound handler that gets `Ended`, as JSON."""
     _talks: dict[str, _Talk] = field(factory=dict)
 
-    def start(self, room: Room, line: EventId, turns: Sequence[Turn]) -> None:
-        """Begin an answer that is shown in that line."""
-        name, talk = line.hex(), _Talk()
-        if self.errands.start(name, partial(self._run, room, line, turns, talk)):
+    def start(self, room: Room, name: str, line: EventId, turns: Sequence[Turn]) -> None:
+        """Begin an answer, known by that name, that is shown in that line."""
+        talk = _Talk()
+        if self.errands.start(name, partial(self._run, room, name, line, turns, talk)):
             self._talks[name] = talk  # it may have to wait for its turn, and be stopped there
 
-    def stop(self, line: EventId, who: str) -> None:
+    def stop(self, name: str, who: str) -> None:
         """Break an answer off."""
-        talk = self._talks.get(line.hex())
+        talk = self._talks.get(name)
         if talk is not None:
             talk.stopped_by = who
             talk.scope.cancel()
 
-    async def _run(self, room: Room, line: EventId, turns: Sequence[Turn], talk: _Talk) -> None:
+    async def _run(
+        self, room: Room, name: str, line: EventId, turns: Sequence[Turn], talk: _Talk
+    ) -> None:
         try:
             problem = await self._read(room, line, turns, talk)
         finally:
-            del self._talks[line.hex()]
-        ended = json.dumps({"line": line.hex(), "text": talk.text, "problem": problem})
+            del self._talks[name]
+        ended = json.dumps({"line": name, "text": talk.text, "problem": problem})
         with suppress(NotServed, InboundFailed):  # the line's own timer says that it broke off
-            await self.inbox.deliver(self._ended, line.hex(), ended, room=room.id)
+            await self.inbox.deliver(self._ended, name, ended, room=room.id)
 
     async def _read(self, room: Room, line: EventId, turns: Sequence[Turn], talk: _Talk) -> str:
         """Read and show an answer; why it is not whole."""

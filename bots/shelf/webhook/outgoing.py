@@ -195,8 +195,12 @@ async def push(ctx: Context, tick: Tick, sender: Sender) -> None:
     letter = ctx.memory.room[key]
     if key not in ctx.memory.room or letter.dead:
         return
-    if not _is_on(ctx, letter.rule, sender.settings) or letter.tries > len(DELAYS):
-        await _give_up(ctx, key, letter)
+    if not _is_on(ctx, letter.rule, sender.settings):
+        why = "is not what this room has agreed to any more, so a message was not sent"
+        await _give_up(ctx, key, letter, why)
+        return
+    if letter.tries > len(DELAYS):
+        await _give_up(ctx, key, letter, _not_taken(letter))
         return
     if ctx.now < letter.not_before:
         timer = ctx.once(push, letter.not_before, tick.payload)
@@ -223,18 +227,22 @@ async def posted(ctx: Context, inbound: Inbound) -> None:
         del ctx.memory.room[key]
     elif outcome["status"] == _GONE or letter.tries > len(DELAYS):
         ctx.cancel(push, letter.timer)
-        await _give_up(ctx, key, letter)
+        await _give_up(ctx, key, letter, _not_taken(letter))
     else:
         ctx.log.info("a letter was not taken", rule=letter.rule, **outcome)
         ctx.memory.room[key] = evolve(letter, not_before=ctx.now + outcome["wait"])
 
 
-async def _give_up(ctx: Context, key: Key[Letter], letter: Letter) -> None:
+def _not_taken(letter: Letter) -> str:
+    return f"took a message in none of {letter.tries} tries"
+
+
+async def _give_up(ctx: Context, key: Key[Letter], letter: Letter, why: str) -> None:
     ctx.memory.room[key] = evolve(letter, dead=True)
     await ctx.react("⚠️", target=EventId(bytes.fromhex(letter.message)))
     await ctx.send(
-        f"{letter.rule} took a message in none of {letter.tries} tries; I keep it. An owner can "
-        f"say !out retry {letter.rule}, or !out drop {letter.rule}.",
+        f"{letter.rule} {why}; I keep it. An owner can say {ctx.prefix}out retry {letter.rule}, "
+        f"or {ctx.prefix}out drop {letter.rule}.",
         markdown=False,
     )
 
@@ -270,8 +278,11 @@ async def out_off(ctx: Context, name: str, sender: Sender) -> None:
 
 
 @group.command("out retry", allow=owners)
-async def out_retry(ctx: Context, name: str) -> None:
+async def out_retry(ctx: Context, name: str, settings: WebhookSettings) -> None:
     """Send again what was given up."""
+    if not _is_on(ctx, name, settings):
+        await ctx.reply("Nothing of that name is on in this room.")
+        return
     dead = [(letter_id, letter) for letter_id, letter in _letters(ctx, name) if letter.dead]
     for letter_id, letter in dead:
         timer = ctx.once(push, ctx.now + 1, letter_id)

@@ -7,13 +7,13 @@ from pathlib import Path
 from string import Template
 from typing import Final, Literal
 
-import httpx
 from attrs import field, frozen
 
 from bots import SetupError
 from bots.limits import Rate
 from bots.options import Duration
 from bots.shelf.webhook.signing import read_secret
+from bots.web import BadUrl, check_private, place_of
 from ofcd.errors import OfcError
 
 __all__ = ["Hook", "Rule", "WebhookSettings", "secret_of"]
@@ -41,11 +41,13 @@ class Rule:
     secret_file: str
     pattern: str = ""
     """Messages in which this regular expression is found go out; "": only those of `!send`."""
+    allow_http: bool = False
+    """Whether `url` may be http://, as on this machine."""
 
     @property
     def host(self) -> str:
         """Who will read what goes out."""
-        return httpx.URL(self.url).host
+        return place_of(self.url)
 
     @property
     def terms(self) -> str:
@@ -77,6 +79,7 @@ class WebhookSettings:
             _check_rate(name, hook.rate)
         for name, rule in self.out.items():
             _check_pattern(name, rule.pattern)
+            _check_url(name, rule)
 
 
 def _check_rate(name: str, rate: str) -> None:
@@ -91,6 +94,13 @@ def _check_pattern(name: str, pattern: str) -> None:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"out.{name}.pattern: {error}") from None
+
+
+def _check_url(name: str, rule: Rule) -> None:
+    try:
+        check_private(rule.url, allow_http=rule.allow_http)
+    except BadUrl as error:
+        raise ValueError(f"out.{name}.url: {error}") from None
 
 
 def secret_of(file: str) -> bytes:

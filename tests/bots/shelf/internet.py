@@ -119,7 +119,7 @@ class Internet(httpcore.AsyncNetworkBackend):
                 self.asked.append(asked)
                 host = asked.headers["host"].partition(":")[0]
                 await _write(stream, http, self.sites[host](asked))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             return  # who asked hung up
 
 

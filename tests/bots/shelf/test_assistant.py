@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bots import SetupError
+from bots.options import read_options
 from bots.shelf import assistant as shelf
 from bots.shelf.assistant import Used, one_more
 from bots.shelf.assistant.endpoint import Endpoint, Refused, Turn
@@ -25,6 +28,7 @@ from tests.bots.shelf.internet import Asked, Internet, Reply
 
 bot = shelf.bot
 URL = "http://llm.example/v1/chat/completions"
+STRIDE = int(os.environ.get("BOTS_CRASH_STRIDE", "13"))
 SSE = {"content-type": "text/event-stream"}
 
 
@@ -67,7 +71,9 @@ def model(nursery: trio.Nursery, tmp_path: Path) -> Iterator[Model]:
     made, net = Model(), Internet(nursery)
     net.site("llm.example", made)
     (tmp_path / "key").write_text("sk-secret\n")
-    bot.options.update(url=URL, model="m1", rooms=["*"], key_file=str(tmp_path / "key"))
+    bot.options.update(
+        url=URL, allow_http=True, model="m1", rooms=["*"], key_file=str(tmp_path / "key")
+    )
     bot.override(Web, Web(network=net, timeout=30))
     yield made
     bot.options.clear()
@@ -139,6 +145,60 @@ async def test_only_members_on_the_list_may_ask(
     alice, room = await turned_on(world)
     assert "not among those" in await asked(room, bot, alice, "!ask tea?")
     assert model.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://other.example/v1/chat/completions",
+        "http://llm.example:8080/v1/chat/completions",
+        "https://llm.example/v1/chat/completions",
+    ],
+)
+async def test_another_endpoint_is_not_agreed_to(
+    url: str, world: BotWorld, autojump_clock: MockClock, model: Model
+) -> None:
+    """The settings name another host: neither new questions go there, nor one that waited."""
+    alice, room = await turned_on(world)
+    model.reply = streamed(*["tea "] * 60, pause=1)
+    await alice.say("!ask go on?")
+    await world.pass_time(0.1)  # its line is said, and nothing is asked yet
+    await world.crash(bot)
+    assert model.asked == []
+    bot.options.update(url=url)
+    await world.start(bot)
+    await world.pass_time(30)
+    assert room.from_(bot)[-1].text == "(I was turned off.)"
+    assert "I am off" in await asked(room, bot, alice, "!ask tea?")
+    assert model.asked == []
+    place = url.split("/")[2] + (" (unencrypted)" if url.startswith("http:") else "")
+    assert f"sent to {place}, outside" in await asked(room, bot, alice, "!assistant on")
+
+
+async def test_off_breaks_off_what_is_under_way(
+    world: BotWorld, autojump_clock: MockClock, model: Model
+) -> None:
+    """An answer that streams ends where it is; a question that waits is not asked."""
+    alice, room = await turned_on(world)
+    model.reply = streamed(*["tea "] * 60, pause=1)
+    said = await alice.say("!ask go on?")
+    await world.pass_time(6)
+    waiting = await alice.say("!ask and on?")
+    await alice.say("!assistant off")
+    await world.pass_time(100)
+    lines = {one.reply_to: one.text for one in room.from_(bot) if one.reply_to}
+    assert lines[said].startswith("tea")
+    assert lines[said].endswith("(stopped by alice.)")
+    assert lines[waiting] == "(I was turned off.)"
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize("url", ["http://llm.example/v1", "ftp://llm.example/", "llm"])
+def test_an_endpoint_is_https_unless_the_operator_says_so(url: str) -> None:
+    """Words and key would be read on the way: refused by name before the bot starts."""
+    with pytest.raises(SetupError, match=r"url: .*bot\.options"):
+        read_options({"url": url}, AssistantSettings)
+    assert read_options({"url": "https://a.example/v1"}, AssistantSettings).host == "a.example"
 
 
 # -- asking ----------------------------------------------------------------------------------------
@@ -243,6 +303,32 @@ async def test_an_answer_lost_in_a_crash_is_said_to_be(
     assert (await answer(room, alice, "!ask tea?")).text == "Tea."
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_line_is_left_without_an_end(
+    world: BotWorld, autojump_clock: MockClock, model: Model
+) -> None:
+    """Wherever the bot dies, and is away until the question is too old: no "…" stays."""
+    alice, room = await turned_on(world)
+    rounds = 0
+    while True:
+        rounds += 1
+        await world.stop(bot)
+        await alice.say(f"!ask tea {rounds}?")
+        await world.start(bot, die_after=rounds * STRIDE)
+        died = await world.died(bot, within=20)
+        if died:
+            await world.crash(bot)
+            await world.pass_time(1_000)
+            await world.start(bot)
+        await world.pass_time(300)
+        open_ones = [one.text for one in room.from_(bot) if one.text.endswith("…")]
+        assert open_ones == [], f"after {rounds * STRIDE} steps"
+        if not died:
+            break
+    assert rounds > 5
+
+
 # -- every kind of endpoint ------------------------------------------------------------------------
 
 BAD = [
@@ -316,7 +402,7 @@ async def ports(nursery: trio.Nursery) -> AsyncIterator[dict[str, int]]:
 
 async def ask_for_real(port: int, guard: Guard) -> list[str]:
     """The pieces of an answer."""
-    settings = AssistantSettings(url=f"http://127.0.0.1:{port}/v1", model="m")
+    settings = AssistantSettings(f"http://127.0.0.1:{port}/v1", model="m", allow_http=True)
     pieces: list[str] = []
     with trio.fail_after(2):
         endpoint = Endpoint(settings, Web(guard), "")

@@ -75,7 +75,14 @@ def door(tmp_path: Path) -> Iterator[Door]:
             "hub": {"secret_file": file, "scheme": "github", "template": "$action"},
             "note": {"secret_file": file, "rate": "2/1m"},
         },
-        out={"tickets": {"url": "http://t.example/in", "secret_file": file, "pattern": "(?i)bug"}},
+        out={
+            "tickets": {
+                "url": "http://t.example/in",
+                "allow_http": True,
+                "secret_file": file,
+                "pattern": "(?i)bug",
+            }
+        },
     )
     made = Door()
     bot.override(incoming.Listener, made)
@@ -174,7 +181,9 @@ def test_any_json_has_bounded_fields(value: Any) -> None:
         ({"hooks": {"a": {"secret_file": "x", "template": "$"}}}, "$$"),
         ({"hooks": {"a": {"secret_file": "x", "rate": "often"}}}, "rate"),
         ({"hooks": {"a": {"secret_file": "x", "scheme": "none"}}}, "scheme"),
-        ({"out": {"a": {"url": "http://x/", "secret_file": "x", "pattern": "("}}}, "pattern"),
+        ({"out": {"a": {"url": "https://x/", "secret_file": "x", "pattern": "("}}}, "pattern"),
+        ({"out": {"a": {"url": "http://x/", "secret_file": "x"}}}, "out.a.url: write https"),
+        ({"out": {"a": {"url": "ftp://x/", "secret_file": "x"}}}, "out.a.url"),
         ({"prot": 1}, "prot"),
     ],
 )
@@ -238,6 +247,7 @@ async def test_githubs_deliveries_are_known_by_their_body(
         (401, {"late": -302}),
         (401, {"webhook_signature": ""}),
         (401, {"webhook_id": ""}),
+        (401, {"message_id": "m.1"}),  # signed, and yet: "m.1" + "." + time could be split anew
         (422, {"body": b"no json"}),
         (422, {"body": b"{}"}),
         (409, {"path": "/hook/note", "body": b'{"text": "x"}'}),
@@ -404,3 +414,68 @@ async def test_nothing_goes_to_private_addresses_nor_in_circles(
     assert (await door.post(world, body_of("bug"))).status == 200
     await room.quiet()
     assert len(tickets.taken) == 1
+
+
+# -- consent ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "http://other.example/in"},
+        {"url": "http://t.example:8080/in"},
+        {"url": "https://t.example/in"},
+        {"pattern": "."},
+    ],
+)
+async def test_a_room_that_agreed_to_something_else_sends_nothing(
+    change: dict[str, str],
+    world: BotWorld,
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    door: Door,
+) -> None:
+    """Another place or pattern in the settings: what waits is held, and owners are asked anew."""
+    tickets = Tickets(Reply(500), Reply(200))
+    alice, room = await sending(world, nursery, tickets)
+    await alice.say("bug one")
+    await world.pass_time(3)
+    assert len(tickets.taken) == 1
+    await world.stop(bot)
+    rule = {**bot.options["out"]["tickets"], **change}
+    bot.options["out"] = {"tickets": rule}
+    net = Internet(nursery)
+    for host in ("t.example", "other.example"):
+        net.site(host, tickets)
+    bot.override(Web, Web(network=net))
+    await world.start(bot)
+    await alice.say("bug two")
+    await world.pass_time(HOUR)
+    assert "not what this room has agreed to any more" in room.texts_from(bot)[-1]
+    assert "on in this room" in await asked(room, bot, alice, "!out retry tickets")
+    assert (len(tickets.taken), net.connected) == (1, [])
+    assert "LEAVE this room" in await asked(room, bot, alice, "!out on tickets")
+    if "https" not in rule["url"]:
+        assert "(unencrypted)" in room.texts_from(bot)[-1]
+        await alice.say("!out retry tickets")
+        await world.pass_time(60)
+        assert [json.loads(one.body)["data"]["text"] for one in tickets.taken][1:] == ["bug one"]
+
+
+async def test_off_breaks_off_what_is_being_posted(
+    world: BotWorld, autojump_clock: MockClock, nursery: trio.Nursery, door: Door
+) -> None:
+    """The other side is slow: it gets no second try, and nothing that waited in the room."""
+    tickets = Tickets(Reply(500, [b"slow"], pause=10))
+    alice, room = await sending(world, nursery, tickets)
+    await alice.say("bug one")
+    await world.pass_time(3)
+    assert len(tickets.taken) == 1
+    await alice.say("bug two")
+    await asked(room, bot, alice, "!out off tickets")
+    sent = len(tickets.taken)
+    await world.crash_and_restart(bot)
+    await world.pass_time(24 * HOUR)
+    assert len(tickets.taken) == sent
+    await asked(room, bot, alice, "!out on tickets")
+    assert await asked(room, bot, alice, "!out retry tickets") == "0 are sent again."

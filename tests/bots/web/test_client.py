@@ -21,6 +21,9 @@ URL = "http://a.example/x"
         "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
         "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::", "2001:db8::1",
         "2001:0:4136:e378:8000:63bf:80ff:fffe", "no address", "",
+        "fec0::1", "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "192.88.99.1",
+        "2002:c058:6301::", "2606:2800:220:1:0:5efe:10.0.0.1", "2606:2800:220:1:200:5efe:7f00:1",
+        "::93.184.216.34", "64:ff9b:1::a00:1", "3fff::1", "5f00::1", "100::1", "4000::1",
     ],
 )  # fmt: skip
 def test_what_is_not_public_is_refused(address: str) -> None:
@@ -28,7 +31,7 @@ def test_what_is_not_public_is_refused(address: str) -> None:
     assert not Guard().permits(address)
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822"])
+@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822", "2606:2800:220:1:0:5efe:5db8:d822"])
 def test_what_is_public_is_permitted(address: str) -> None:
     """Ordinary addresses, and IPv4 ones behind NAT64."""
     assert Guard().permits(address)
@@ -36,10 +39,9 @@ def test_what_is_public_is_permitted(address: str) -> None:
 
 def test_an_operator_may_make_exceptions() -> None:
     """An allowed network is open, and its neighbours are not."""
-    guard = Guard(["10.1.0.0/16", "127.0.0.1"])
-    assert [guard.permits(one) for one in ("10.1.9.9", "127.0.0.1", "::ffff:10.1.0.1")] == [
-        True
-    ] * 3
+    guard = Guard(["10.1.0.0/16", "127.0.0.1", "fec0::/10"])
+    allowed = ("10.1.9.9", "127.0.0.1", "::ffff:10.1.0.1", "fec0::7")
+    assert all(map(guard.permits, allowed))
     assert not any(guard.permits(one) for one in ("10.2.0.1", "127.0.0.2"))
 
 

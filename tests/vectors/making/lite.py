@@ -7,9 +7,11 @@ from typing import Any, Final
 import attrs
 
 from ofcd.e2e import lite
+from ofcd.protocol.ids import MemberId
 from tests.vectors.making.common import MID, OTHER_MID, Keys
 
-_MENTIONED: Final = ((MID, "Ana"), (OTHER_MID, "Ana Maria"))
+_NAMELESS: Final = MemberId(bytes(32))
+_MENTIONED: Final = ((MID, "Ana"), (OTHER_MID, "Ana Maria"), (_NAMELESS, ""))
 _NAMES: Final = {
     lite.Text: "text",
     lite.Code: "code",
@@ -90,11 +92,11 @@ TEXTS: Final = {
         "https://a.example, see http://b.example/x_y_z. (https://c.example/(d)) mailto:e@f.example",
         '**https://a.example** <https://b.example> "https://c.example" https://d.example/?!',
         "xhttps://a.example 看https://b.example https://c.examplé https:// http://-",
-        "mailto:x mailto:x@ mailto:@x a@b.example",
+        "mailto:x mailto:x@ mailto:@x a@b.example mailto:a@-b mailto:a@.b [a](mailto:a@-b)",
         f"{_LONG} a",
     ],
     "mentions": [
-        "@Ana, @Ana Maria! (@Ana) @Anabel x@Ana @Bo **@Ana**",
+        "@Ana, @Ana Maria! (@Ana) @Anabel x@Ana @Bo **@Ana** @ @",
         r"\@Ana `@Ana` [@Ana](https://a.example)",
     ],
     "quotes": [
