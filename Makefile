@@ -115,7 +115,7 @@ laws: $(READY) ## check the laws of imports (import-linter)
 lock: $(BIN)/python ## pin all dependencies anew (newer ones: ARGS=--upgrade)
 	@$(BIN)/python -c 'import piptools' 2>/dev/null || $(BIN)/python -m pip install -qq pip-tools
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
-	$(COMPILE) $(ARGS) --extra web --extra dev --constraint requirements.txt \
+	$(COMPILE) $(ARGS) --extra web --extra bridges --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
 	@! grep -nE '://|^-|file:/|[[:space:]]/' requirements.txt requirements-dev.txt \
 		|| { echo "a lock names an index, an option or a path: remove it from pip's settings"; exit 1; }

@@ -18,9 +18,10 @@ from bots.isolation import Orders, supervise
 from bots.loading import changed_at, load_bot, reload_bot, source_of
 from bots.log import configure, get_log
 from bots.metrics import Metrics
-from bots.settings import BotSettings, MetricsSettings, Settings, key_of, load_settings
+from bots.settings import BotSettings, MetricsSettings, Settings, load_settings
 from bots.table import build
 from ofcd.client import Client, ClientError, Vault, open_client, parse_link
+from ofcd.client.keyfile import open_keyed_vault
 from ofcd.errors import ConfigError, OfcError
 
 __all__ = ["Job", "first_of", "job_of", "run_all", "run_bot", "run_jobs", "run_one"]
@@ -170,10 +171,7 @@ async def _life(
 
 def open_vault(settings: BotSettings) -> Vault:
     """The bot's vault; made with its key at the first start."""
-    path, key_file = Path(settings.vault), Path(settings.key_file)
-    if path.exists():
-        return Vault.open(path, key_of(key_file, make=False))
-    return Vault.create(path, key_of(key_file, make=True))
+    return open_keyed_vault(Path(settings.vault), Path(settings.key_file))
 
 
 def _apply(bot: Bot, settings: BotSettings) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 from attrs.validators import ge
-from cattrs import BaseValidationError, Converter, transform_error
-from cattrs.v import format_exception
 
+from ofcd.config.strict import read_toml, structure
 from ofcd.errors import ConfigError
 
-__all__ = ["BotSettings", "LogSettings", "MetricsSettings", "Settings", "key_of", "load_settings"]
-
-_KEY_BYTES: Final = 32
+__all__ = ["BotSettings", "LogSettings", "MetricsSettings", "Settings", "load_settings"]
 
 
 @frozen
@@ -74,24 +68,6 @@ class Settings:
     metrics: MetricsSettings = field(factory=MetricsSettings)
 
 
-_converter: Final = Converter(forbid_extra_keys=True)
-
-
-def _is(value: Any, *kinds: type) -> Any:
-    if type(value) not in kinds:  # a bool is an int to isinstance
-        raise ValueError(f"is not a {kinds[0].__name__}")
-    return value
-
-
-_converter.register_structure_hook(str, lambda value, _: _is(value, str))
-_converter.register_structure_hook(int, lambda value, _: _is(value, int))
-_converter.register_structure_hook(float, lambda value, _: float(_is(value, float, int)))
-
-
-def _sentence(error: BaseException, kind: type | None) -> str:
-    return str(error) if isinstance(error, ValueError) else format_exception(error, kind)
-
-
 def load_settings(path: Path | None) -> Settings:
     """The settings in a file; those of an empty one without. Paths in it start at its folder.
 
@@ -99,17 +75,7 @@ def load_settings(path: Path | None) -> Settings:
     """
     if path is None:
         return Settings()
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} can not be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    try:
-        settings = _converter.structure(read, Settings)
-    except BaseValidationError as error:
-        slips = transform_error(error, path="bot.toml", format_exception=_sentence)
-        raise ConfigError(f"{path}: {'; '.join(slips)}") from None
+    settings = structure(read_toml(path), Settings, path, "bot.toml")
     if not settings.bot:
         raise ConfigError(f"{path} has no [[bot]]: write one")
     return evolve(settings, bot=[_placed(one, path.parent) for one in settings.bot])
@@ -117,20 +83,3 @@ def load_settings(path: Path | None) -> Settings:
 
 def _placed(one: BotSettings, folder: Path) -> BotSettings:
     return evolve(one, vault=str(folder / one.vault), key_file=str(folder / one.key_file))
-
-
-def key_of(path: Path, *, make: bool) -> bytes:
-    """The 32 bytes in a key file, as hex; made if there is none and `make`."""
-    if make and not path.exists():
-        text = secrets.token_hex(_KEY_BYTES)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text + "\n")
-    try:
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except FileNotFoundError:
-        raise ConfigError(f"the vault's key file {path} is missing: put it back") from None
-    except (OSError, ValueError):
-        raise ConfigError(f"the key file {path} can not be read as hex") from None
-    if len(key) != _KEY_BYTES:
-        raise ConfigError(f"the key file {path} does not hold {_KEY_BYTES} bytes as hex")
-    return key

@@ -178,8 +178,23 @@ class Room(RoomTrust):
         `progress(done, total)` counts chunks. Raises as `send` does (`patience` is for each chunk),
         `BadAttachment` for a file too large or changing, `OSError` for one that can not be read.
         """
-        ref = await files.upload(self, Path(path), name, mime, caption, progress)
+        ref = await self.upload(path, name=name, mime=mime, caption=caption, progress=progress)
         return await self.send_body(ref)
+
+    async def upload(
+        self,
+        path: Path | str,
+        *,
+        name: str | None = None,
+        mime: str = "application/octet-stream",
+        caption: str = "",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> bodies.FileRef:
+        """The first half of `send_file`: the file is at the relay, and no message tells of it yet.
+
+        What comes back can be queued in a transaction of yours. Raises as `send_file` does.
+        """
+        return await files.upload(self, Path(path), name, mime, caption, progress)
 
     async def fetch_file(
         self,

@@ -1,0 +1,341 @@
+"""The bridge at work: rooms on one side, networks on the other, the journal between (trio)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from attrs import evolve
+
+from bridge.core.commands import Commands
+from bridge.core.consent import Consent, consent_of
+from bridge.core.errors import BridgeError
+from bridge.core.guard import EchoMemory
+from bridge.core.inbound import Inbound
+from bridge.core.journal import Entry, Journal
+from bridge.core.metrics import Metrics
+from bridge.core.model import LocalAuthor, Receipt, Remote, State, Verdict
+from bridge.core.names import outside_name, shown_names
+from bridge.core.network import LocalMember, Network
+from bridge.core.outbound import Outbound
+from bridge.core.places import PlaceQueue
+from bridge.core.reader import RoomReader
+from bridge.core.sender import PlaceSender
+from bridge.core.settings import Portal, Settings
+from bridge.core.sids import own_sid
+from ofcd.client import (
+    Client,
+    Content,
+    MessageFailed,
+    Room,
+    RoomStatus,
+    Text,
+    Transaction,
+)
+from ofcd.client.applog import Log, get_log
+from ofcd.errors import OfcError
+from ofcd.protocol.ids import EventId, MemberId, RoomId
+from ofcd.protocol.rates import TokenBuckets
+from ofcd.protocol.records import Cap, Role
+
+__all__ = ["Engine", "HostOf"]
+
+_LOOK_SECONDS: Final = 1.0
+_KEEP_HOUSE_SECONDS: Final = 1.0
+_PRUNE_SECONDS: Final = 3600.0
+_ID_DIGITS: Final = 8
+_NOTICE_EVERY_MS: Final = 60_000
+_NOTICE_KEYS: Final = 1000
+_ADMINS: Final = (Role.ROOT, Role.CO_OWNER)
+
+
+class Engine:
+    """All portals of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        networks: Mapping[str, Network[Any, Any]],
+        metrics: Metrics | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.networks = networks
+        self.metrics = metrics or Metrics()
+        self.log = log or get_log("bridge")
+        self.journal = Journal()
+        self.started = client.now()
+        self.places: dict[tuple[str, str], PlaceQueue] = {}
+        self.echoes: dict[RoomId, EchoMemory] = {}
+        self.inbound = Inbound(self)
+        self.outbound = Outbound(self)
+        self.commands = Commands(self)
+        self._readers: set[RoomId] = set()
+        self._notices = TokenBuckets(
+            burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
+        )
+        self._complained: set[str] = set()
+        for portal in settings.portals:
+            self.places.setdefault(
+                (portal.network, portal.place), PlaceQueue(portal.network, portal.place)
+            )
+        self._load()
+
+    def _load(self) -> None:
+        """What an earlier life left: what it was sending may have arrived."""
+        with self.client.transaction() as tx:
+            for entry in list(self.journal.queue(tx)):
+                queue = self.places.get((entry.network, entry.place))
+                if queue is None:
+                    self.outbound.finish(tx, entry, State.DROPPED, "no portal names it any more")
+                    continue
+                if entry.state is State.SENDING:
+                    entry = evolve(entry, state=State.QUEUED, again=True)
+                    self.journal.keep(tx, entry)
+                queue.put(entry)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for name, network in self.networks.items():
+                network.host = HostOf(self, name)
+                nursery.start_soon(network.run)
+            for place, queue in self.places.items():
+                sender = PlaceSender(self, self.networks[place[0]], queue)
+                nursery.start_soon(sender.run)
+            nursery.start_soon(self._look_for_rooms, nursery)
+            nursery.start_soon(self._keep_house)
+            nursery.start_soon(self._watch)
+
+    async def _look_for_rooms(self, nursery: trio.Nursery) -> None:
+        while True:
+            for room in self.client.rooms:
+                if room.id not in self._readers and self.portals_of(room):
+                    self._readers.add(room.id)
+                    nursery.start_soon(self._read, room)
+            self._complain_of_names()
+            await trio.sleep(_LOOK_SECONDS)
+
+    async def _read(self, room: Room) -> None:
+        try:
+            await RoomReader(self, room).run()
+        finally:
+            self._readers.discard(room.id)
+
+    async def _keep_house(self) -> None:
+        pruned = -_PRUNE_SECONDS
+        while True:
+            await trio.sleep(_KEEP_HOUSE_SECONDS)
+            for queue in self.places.values():
+                self.outbound.expire(queue)
+            self.inbound.tell_skipped()
+            for name in self.networks:
+                mine = [q for (network, _), q in self.places.items() if network == name]
+                self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
+                self.metrics.connected.labels(name).set(sum(q.is_ready for q in mine))
+            if trio.current_time() - pruned >= _PRUNE_SECONDS:
+                pruned = trio.current_time()
+                with self.client.transaction() as tx:
+                    self.journal.prune(tx, self.client.now())
+
+    async def _watch(self) -> None:
+        """What the relay refuses for good is not lost silently either."""
+        with self.client.events() as events:
+            async for event in events:
+                if isinstance(event, MessageFailed):
+                    self.log.error("the relay refused a message for good", code=event.code)
+                    self.client.room(event.room).discard(event.sid)
+
+    def _complain_of_names(self) -> None:
+        """A portal's room that is not there, or a name that several rooms have: once each."""
+        for portal in self.settings.portals:
+            count = len(self._rooms_of(portal))
+            if count > 1 and portal.room not in self._complained:
+                self._complained.add(portal.room)
+                self.log.error(
+                    "two rooms are called what a [[portal]] names: write the id's first 8 digits"
+                )
+
+    # -- rooms and portals -----------------------------------------------------------------------
+
+    def _rooms_of(self, portal: Portal) -> list[Room]:
+        wanted = portal.room
+        by_id = [
+            room
+            for room in self.client.rooms
+            if len(wanted) >= _ID_DIGITS and room.id.hex().startswith(wanted.lower())
+        ]
+        found = by_id or [room for room in self.client.rooms if room.name == wanted]
+        return [room for room in found if room.status is RoomStatus.ACTIVE]
+
+    def room_of(self, portal: Portal) -> Room | None:
+        """The one room that a portal means."""
+        found = self._rooms_of(portal)
+        return found[0] if len(found) == 1 else None
+
+    def portals_of(self, room: Room) -> list[Portal]:
+        """The portals of a room."""
+        return [one for one in self.settings.portals if self.room_of(one) == room]
+
+    def portals_at(self, network: str, place: str) -> Iterator[tuple[Portal, Room]]:
+        """The portals of a place, with their rooms, as far as those are joined."""
+        for portal in self.settings.portals:
+            if (portal.network, portal.place) == (network, place):
+                room = self.room_of(portal)
+                if room is not None:
+                    yield portal, room
+
+    def is_open(self, room: Room) -> bool:
+        """Whether anything may cross: the room can be used, and has granted `bridge` (G4)."""
+        return room.status is RoomStatus.ACTIVE and Cap.BRIDGE in room.caps_of(room.me)
+
+    def is_admin(self, room: Room, mid: MemberId) -> bool:
+        """Whether a member is root or co-owner."""
+        return any(one.mid == mid and one.role in _ADMINS for one in room.members())
+
+    def echo_memory(self, room: RoomId) -> EchoMemory:
+        """What was said in a room just now."""
+        return self.echoes.setdefault(room, EchoMemory())
+
+    def is_ignored(self, portal: Portal, remote: Remote) -> bool:
+        """Whether a portal takes nothing from this author."""
+        who = (remote.author.id.casefold(), remote.author.name.casefold())
+        patterns = [one.casefold() for one in portal.ignore]
+        return any(fnmatchcase(one, pattern) for one in who for pattern in patterns)
+
+    def author(self, room: Room, mid: MemberId) -> LocalAuthor:
+        """A member as shown outside."""
+        names = shown_names((one.mid, one.name) for one in room.members())
+        return LocalAuthor(mid, names.get(mid) or outside_name(room.name_of(mid)))
+
+    # -- saying something as the bridge ----------------------------------------------------------
+
+    def say(self, tx: Transaction, room: Room, content: Content, what: str, about: bytes) -> None:
+        """Queue something of the bridge's own; `what` and `about` make its id: said once."""
+        sid = own_sid(what, room.id, about)
+        try:
+            room.queue(tx, content, sid=sid, hops=1)
+        except OfcError as error:
+            self.log.warning("a notice could not be said", what=what, code=error.code)
+
+    def notice(self, network: str, place: str, text: str, *, key: str = "") -> None:
+        """Tell a place's rooms something; with a `key` at most once a minute."""
+        now = self.client.now()
+        if key and self._notices.take((network, place, key), now):
+            return
+        with self.client.transaction() as tx:
+            for _, room in self.portals_at(network, place):
+                if self.is_open(room):
+                    about = f"{network}/{place}/{key}/{now}/{text}".encode()
+                    self.say(tx, room, Text(text), "notice", about)
+
+    def is_told(self, key: str) -> bool:
+        """Whether this was told within the last minute; if not, it is now."""
+        return self._notices.take(("told", key), self.client.now()) > 0
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """Whether nothing is being sent."""
+        return not any(
+            entry.state is State.SENDING
+            for queue in self.places.values()
+            for entry in queue.entries.values()
+        )
+
+
+class HostOf:
+    """`network.Host` for one network."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self.vault = engine.client.vault
+        self.log = get_log("bridge", network=name)
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self._engine.client.now()
+
+    async def take(self, remote: Remote) -> Verdict:
+        """See `Host`."""
+        return await self._engine.inbound.take(self._name, remote)
+
+    def settle(self, place: str, event_id: EventId, receipt: Receipt) -> None:
+        """See `Host`."""
+        self._engine.outbound.settle_late(self._name, place, event_id, receipt)
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """See `Host`."""
+        return self._engine.client.transaction()
+
+    def table(self, name: str, *, large: bool = False) -> str:
+        """See `Host`."""
+        return f"{'archive' if large else 'app'}/bridge/net/{self._name}/{name}"
+
+    def rooms(self, place: str) -> list[RoomId]:
+        """See `Host`."""
+        return [room.id for _, room in self._engine.portals_at(self._name, place)]
+
+    def room_name(self, room: RoomId) -> str:
+        """See `Host`."""
+        return self._engine.client.room(room).name
+
+    def members(self, place: str) -> list[LocalMember]:
+        """See `Host`."""
+        found: dict[MemberId, LocalMember] = {}
+        for _, room in self._engine.portals_at(self._name, place):
+            people = room.members()
+            names = shown_names((one.mid, one.name) for one in people)
+            for one in people:
+                if Cap.BRIDGE not in one.caps:
+                    author = LocalAuthor(one.mid, names[one.mid])
+                    found[one.mid] = LocalMember(author, Cap.BOT in one.caps, one.role in _ADMINS)
+        return list(found.values())
+
+    def consent(self, room: RoomId, mid: MemberId) -> Consent:
+        """See `Host`."""
+        return consent_of(self.vault, room, mid)
+
+    def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:
+        """See `Host`."""
+        return self._engine.outbound.remote_ids(self.vault, self._name, place, event_id)
+
+    def event_of(self, place: str, remote_id: str) -> EventId | None:
+        """See `Host`."""
+        for _, room in self._engine.portals_at(self._name, place):
+            found = self._engine.inbound.event_of(self._name, place, remote_id, room)
+            if found is not None:
+                return found
+        return None
+
+    def queued(self, place: str) -> list[Entry]:
+        """See `Host`."""
+        return list(self._engine.places[self._name, place].entries.values())
+
+    def ready(self, place: str, on: bool, why: str = "") -> None:
+        """See `Host`."""
+        queue = self._engine.places.get((self._name, place))
+        if queue is None:
+            raise BridgeError(f"no portal names {place}")
+        queue.set_ready(on, why)
+
+    async def fetch_file(self, room: RoomId, seq: int, target: Path, limit: int) -> Path:
+        """See `Host`."""
+        return await self._engine.client.room(room).fetch_file(seq, target, limit=limit)
+
+    def notice(self, place: str, text: str, *, key: str = "") -> None:
+        """See `Host`."""
+        self._engine.notice(self._name, place, text, key=key)
+
+    def operator(self, text: str, **facts: Any) -> None:
+        """See `Host`."""
+        self.log.error(text, **facts)

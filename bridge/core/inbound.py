@@ -1,0 +1,356 @@
+"""From something outside to a room's message, once (G1, G3, G5)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from bridge.core.formatting import one_line, plain_document, plain_text, to_lite
+from bridge.core.guard import is_echo_by_path
+from bridge.core.journal import Came, sid_of
+from bridge.core.model import (
+    Remote,
+    RemoteEdit,
+    RemoteFile,
+    RemoteMessage,
+    RemoteNote,
+    RemoteReaction,
+    RemoteRedaction,
+    RemoteTopic,
+    Verdict,
+)
+from bridge.core.names import remote_name
+from bridge.core.settings import Portal
+from ofcd.client import (
+    BadAttachment,
+    Content,
+    Edit,
+    FileRef,
+    NotAllowed,
+    Offline,
+    Redaction,
+    RelayRefused,
+    Room,
+    RoomInfo,
+    Text,
+    TextFormat,
+    Transaction,
+    Via,
+    lite,
+)
+from ofcd.errors import OfcError
+from ofcd.protocol.ids import EventId
+from ofcd.protocol.rates import TokenBuckets
+
+if TYPE_CHECKING:
+    from bridge.core.engine import Engine
+
+__all__ = ["Inbound"]
+
+_TEXT_BYTES: Final = 40 * 1024
+_NAME: Final = 256
+_TELL_EVERY_MS: Final = 10_000
+
+
+class Inbound:
+    """Takes what networks bring."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._rates: dict[tuple[str, str, str], TokenBuckets] = {}
+        self._skipped: Counter[tuple[str, str, str]] = Counter()
+        self._told = 0
+
+    async def take(self, network: str, remote: Remote) -> Verdict:
+        """See `Host.take`."""
+        ref = await self._upload(network, remote)
+        verdict = self._take(network, remote, ref)
+        self._engine.metrics.taken.labels(network, verdict.value).inc()
+        if verdict is Verdict.ECHO:
+            self._ring(network, remote)
+        await trio.lowlevel.checkpoint()
+        return verdict
+
+    def _take(self, network: str, remote: Remote, refs: dict[bytes, FileRef | str]) -> Verdict:
+        engine, journal = self._engine, self._engine.journal
+        portals = [
+            (portal, room)
+            for portal, room in engine.portals_at(network, remote.place)
+            if portal.takes and engine.is_open(room)
+        ]
+        if not portals:
+            return Verdict.CLOSED
+        with engine.client.transaction() as tx:
+            if journal.came(tx, network, remote.place, remote.id) is not None:
+                return Verdict.DUPLICATE
+            if journal.went(tx, network, remote.place, remote.id) is not None:
+                return Verdict.ECHO
+            verdicts: list[Verdict] = []
+            rooms = []
+            for portal, room in portals:
+                verdict = self._say(tx, network, portal, room, remote, refs.get(room.id))
+                verdicts.append(verdict)
+                if verdict is Verdict.TAKEN:
+                    rooms.append(room.id)
+            if rooms:
+                came = Came(
+                    ts=remote.ts or engine.client.now(),
+                    rooms=tuple(rooms),
+                    author=remote.author.id,
+                    path=remote.path,
+                )
+                now = engine.client.now()
+                journal.keep_came(tx, network, remote.place, remote.id, came, now)
+                return Verdict.TAKEN
+        return verdicts[0]
+
+    def _say(
+        self,
+        tx: Transaction,
+        network: str,
+        portal: Portal,
+        room: Room,
+        remote: Remote,
+        ref: FileRef | str | None,
+    ) -> Verdict:
+        engine = self._engine
+        now = engine.client.now()
+        if engine.is_ignored(portal, remote) or not _is_wanted(portal, remote):
+            return Verdict.IGNORED
+        identity = f"{network}/{remote.author.id}"
+        if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, identity, remote):
+            return Verdict.ECHO
+        if len(room.outbox()) >= portal.in_backlog:
+            return self._skip(network, portal, Verdict.FULL)
+        if not remote.late and self._rate(portal).take("", now):
+            return self._skip(network, portal, Verdict.LIMITED)
+        content = self._content(tx, network, room, remote, ref)
+        if content is None:
+            return Verdict.INVALID
+        sid = sid_of(network, remote.place, remote.id)
+        via = Via(
+            one_line(network)[:_NAME],
+            remote.author.id[:_NAME],
+            remote_name(remote.author.name, remote.author.id)[:_NAME],
+        )
+        try:
+            room.queue(tx, content, sid=sid, hops=len(remote.path), via=via)
+        except OfcError as error:
+            engine.log.warning("something from outside was not taken", code=error.code)
+            return Verdict.INVALID
+        return Verdict.TAKEN
+
+    def _rate(self, portal: Portal) -> TokenBuckets:
+        key = (portal.room, portal.network, portal.place)
+        if key not in self._rates:
+            self._rates[key] = TokenBuckets(
+                burst=portal.in_burst, per_second=portal.in_per_second, max_keys=1
+            )
+        return self._rates[key]
+
+    def _is_brought_back(self, room: Room, identity: str, remote: Remote) -> bool:
+        if not isinstance(remote, RemoteMessage) or remote.file is not None:
+            return False
+        text = plain_text(remote.document)
+        memory = self._engine.echo_memory(room.id)
+        return memory.is_echo(self._engine.client.now(), remote.author.name, identity, text)
+
+    # -- content ---------------------------------------------------------------------------------
+
+    def _content(
+        self, tx: Transaction, network: str, room: Room, remote: Remote, ref: FileRef | str | None
+    ) -> Content | None:
+        match remote:
+            case RemoteMessage():
+                return self._message(tx, network, room, remote, ref)
+            case RemoteEdit():
+                target = self._own(tx, network, room, remote, remote.target)
+                text, form = to_lite(remote.document)
+                if target is not None:
+                    return Edit(target, _cut(text), form)
+                return Text(_cut(f"[edit] {text}"), form)
+            case RemoteRedaction():
+                target = self._own(tx, network, room, remote, remote.target)
+                return None if target is None else Redaction(target, "taken back there")
+            case RemoteReaction():
+                return self._reaction(network, room, remote)
+            case RemoteNote():
+                text = one_line(remote.text)
+                return Text(f"*{lite.escape(text)}*", TextFormat.LITE) if text else None
+            case RemoteTopic():
+                return self._topic(room, remote)
+        return None
+
+    def _message(
+        self,
+        tx: Transaction,
+        network: str,
+        room: Room,
+        remote: RemoteMessage,
+        ref: FileRef | str | None,
+    ) -> Content | None:
+        document = remote.document
+        if isinstance(ref, FileRef):
+            return ref
+        if isinstance(ref, str):
+            document = (*document, *plain_document(ref))
+        if remote.action:
+            document = _as_action(document)
+        if remote.late and remote.ts is not None:
+            at = datetime.fromtimestamp(remote.ts / 1000, UTC)
+            document = _begun_with(document, f"[{at:%H:%M} UTC] ")
+        text, form = to_lite(document)
+        if not text.strip():
+            return None
+        reply_to = remote.event
+        if reply_to is None and remote.reply_to:
+            reply_to = self.event_of(network, remote.place, remote.reply_to, room)
+        if reply_to is not None and room.message(reply_to) is None:
+            reply_to = None
+        return Text(_cut(text), form, reply_to, None, remote.mentions)
+
+    def _reaction(self, network: str, room: Room, remote: RemoteReaction) -> Content | None:
+        """As words: a reaction in the bridge's own name could not be told from somebody else's."""
+        target = self.event_of(network, remote.place, remote.target, room)
+        emoji = one_line(remote.emoji)[:32]
+        if target is None or not emoji or remote.withdrawn:
+            return None
+        return Text(emoji, reply_to=target)
+
+    def _topic(self, room: Room, remote: RemoteTopic) -> Content | None:
+        topic = one_line(remote.topic)[:1000]
+        if topic == room.topic:
+            return None
+        if room.is_owner:
+            return RoomInfo(room.name, topic)
+        return Text(f"*set the topic to:* {lite.escape(topic)}", TextFormat.LITE)
+
+    def event_of(self, network: str, place: str, remote_id: str, room: Room) -> EventId | None:
+        """The room's event of something outside, whichever way it went."""
+        sent = room.sent(sid_of(network, place, remote_id))
+        if sent is not None:
+            return sent.event_id
+        went = self._engine.journal.went(self._engine.client.vault, network, place, remote_id)
+        return went if went is not None and room.message(went) is not None else None
+
+    def _own(
+        self, tx: Transaction, network: str, room: Room, remote: Remote, target: str
+    ) -> EventId | None:
+        """The event of something that the same author said before."""
+        came = self._engine.journal.came(tx, network, remote.place, target)
+        if came is None or came.author != remote.author.id:
+            return None
+        sent = room.sent(sid_of(network, remote.place, target))
+        return None if sent is None else sent.event_id
+
+    # -- files -----------------------------------------------------------------------------------
+
+    async def _upload(self, network: str, remote: Remote) -> dict[bytes, FileRef | str]:
+        """A file that came along, stored at the relay for each room; or why it can not be."""
+        if not isinstance(remote, RemoteMessage) or remote.file is None:
+            return {}
+        made: dict[bytes, FileRef | str] = {}
+        known = self._engine.journal.came(
+            self._engine.client.vault, network, remote.place, remote.id
+        )
+        caption = plain_text(remote.document)[:1000]
+        for portal, room in self._engine.portals_at(network, remote.place):
+            if known is None and portal.takes and self._engine.is_open(room):
+                made[room.id] = await self._upload_to(room, remote.file, caption)
+        return made
+
+    async def _upload_to(self, room: Room, file: RemoteFile, caption: str) -> FileRef | str:
+        name = one_line(file.name)[:200] or "file"
+        try:
+            async with _in_memory(file.content) as path:
+                return await room.upload(path, name=name, mime=file.media_type, caption=caption)
+        except (BadAttachment, NotAllowed, RelayRefused, Offline) as error:
+            return f"[file {name}, {len(file.content)} bytes, was not taken: {error}]"
+
+    # -- what was left out -----------------------------------------------------------------------
+
+    def _skip(self, network: str, portal: Portal, verdict: Verdict) -> Verdict:
+        self._skipped[network, portal.place, verdict.value] += 1
+        return verdict
+
+    def tell_skipped(self) -> None:
+        """Say how many were left out, now and then."""
+        now = self._engine.client.now()
+        if not self._skipped or now - self._told < _TELL_EVERY_MS:
+            return
+        for (network, place, why), count in list(self._skipped.items()):
+            rooms = [room for _, room in self._engine.portals_at(network, place)]
+            if any(not room.is_live or len(room.outbox()) > 1 for room in rooms):
+                continue  # later, when it can be heard
+            del self._skipped[network, place, why]
+            self._told = now
+            where = self._engine.networks[network].describe(place)
+            cause = "too many at once" if why == Verdict.LIMITED else "the relay was away too long"
+            lines = "message was" if count == 1 else "messages were"
+            self._engine.notice(network, place, f"{count} {lines} left out from {where}: {cause}")
+
+    def _ring(self, network: str, remote: Remote) -> None:
+        """Report an echo, where it was not simply our own line."""
+        self._engine.metrics.rings.labels(network).inc()
+        who = remote_name(remote.author.name, remote.author.id)
+        self._engine.log.warning("an echo was stopped", network=network)
+        self._engine.notice(
+            network,
+            remote.place,
+            f"{who} brings back what this room has said ({remote.place} on {network}): is it "
+            "bridged twice? Such lines are left out.",
+            key="echo",
+        )
+
+
+def _is_wanted(portal: Portal, remote: Remote) -> bool:
+    match remote:
+        case RemoteNote():
+            return portal.presence
+        case RemoteTopic():
+            return portal.topic
+        case RemoteMessage(notice=True):
+            return portal.notices
+        case _:
+            return True
+
+
+def _cut(text: str) -> str:
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= _TEXT_BYTES else raw[:_TEXT_BYTES].decode("utf-8", "ignore") + " […]"
+
+
+def _as_action(document: lite.Document) -> lite.Document:
+    return tuple(
+        lite.Paragraph(tuple((lite.Italic(line),) for line in block.lines))
+        if isinstance(block, lite.Paragraph)
+        else block
+        for block in document
+    )
+
+
+def _begun_with(document: lite.Document, mark: str) -> lite.Document:
+    match document:
+        case (lite.Paragraph(lines=(first, *rest)), *others):
+            return (lite.Paragraph(((lite.Text(mark), *first), *rest)), *others)
+        case _:
+            return (lite.Paragraph(((lite.Text(mark),),)), *document)
+
+
+@asynccontextmanager
+async def _in_memory(content: bytes) -> AsyncIterator[Path]:
+    """A file that is nowhere on a disk: nothing is written in clear."""
+    number = os.memfd_create("bridge")
+    try:
+        with os.fdopen(os.dup(number), "wb") as file:
+            file.write(content)
+        yield Path(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)

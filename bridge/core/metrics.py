@@ -1,0 +1,50 @@
+"""What a process of bridges counts, for Prometheus. No label names a room, a place or a person."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.taken = Counter(
+            "bridge_taken", "What came in, by verdict", ["network", "verdict"], registry=registry
+        )
+        self.went = Counter(
+            "bridge_went",
+            "What went out, by its final state",
+            ["network", "state"],
+            registry=registry,
+        )
+        self.doubtful = Counter(
+            "bridge_doubtful",
+            "Said again because a link died inside a send that the network does not prove",
+            ["network"],
+            registry=registry,
+        )
+        self.queued = Gauge("bridge_queued", "What waits to go out", ["network"], registry=registry)
+        self.connected = Gauge(
+            "bridge_ready_places",
+            "Places that can be spoken to now",
+            ["network"],
+            registry=registry,
+        )
+        self.rings = Counter(
+            "bridge_echoes", "Echoes stopped by the loop guard", ["network"], registry=registry
+        )
+        self.seconds = Histogram(
+            "bridge_delivery_seconds",
+            "From being due to the network's proof",
+            ["network"],
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300),
+            registry=registry,
+        )
+
+    def render(self) -> bytes:
+        """The page."""
+        return generate_latest(self.registry)

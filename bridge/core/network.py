@@ -1,0 +1,224 @@
+"""The one interface that every network implements, and what the core does for it.
+
+    class Pigeons(Network[PigeonSettings, PigeonPlace]):
+        kind = "pigeons"
+
+        async def run(self):                       # connect, keep connected; cancelled to stop
+            async for letter in loft():
+                verdict = await self.host.take(RemoteMessage(place="roof", id=letter.ring, ...))
+                # returns once committed: only now tell the outside that we have it
+
+        async def deliver(self, batch):            # one place, in order
+            return [Receipt(one.number, State.CONFIRMED, (ring,)) for one in batch]
+
+The core owns order, journal, retries, expiry, consent, loop guard, limits, identities and the
+conversion of replies, edits and files; a network only maps. A network keeps its own facts in its
+own tables of the vault (`Host.table`), in transactions of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from attrs import frozen
+
+from bridge.core.journal import Entry
+from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, Verdict
+from ofcd.client import Transaction, Vault
+from ofcd.client.applog import Log
+from ofcd.protocol.ids import EventId, MemberId, RoomId
+
+__all__ = ["Finding", "Host", "LocalMember", "Network", "NetworkSettings", "PlaceInfo"]
+
+
+class NetworkSettings(Protocol):
+    """What every network's settings have."""
+
+    @property
+    def name(self) -> str:
+        """The network's name: badge of its people, and what a [[portal]] refers to."""
+        ...
+
+
+S = TypeVar("S", bound=NetworkSettings)
+P = TypeVar("P")
+
+
+@frozen
+class Finding:
+    """One line of `ofc-bridge check`."""
+
+    good: bool
+    text: str
+    """What is well, or what is wrong and what to do."""
+
+
+@frozen
+class LocalMember:
+    """A member of a room that a place is joined to."""
+
+    author: LocalAuthor
+    is_bot: bool
+    is_admin: bool
+    """Root or owner."""
+
+
+@frozen
+class PlaceInfo(Generic[P]):
+    """A place of this network that some portal names, and what the portals say of it."""
+
+    place: str
+    options: P
+    """The portal's own section for this network; of several portals, the first's."""
+    sends: bool
+    """Rooms are copied to it."""
+    takes: bool
+    """It is copied to rooms."""
+
+
+class Host(Protocol):
+    """What the core does for one network."""
+
+    vault: Vault
+    log: Log
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+    async def take(self, remote: Remote) -> Verdict:
+        """Say it in the rooms that are joined to its place; returns once it is on disk.
+
+        Said once, however often the same id is taken, also across a crash.
+        """
+        ...
+
+    def settle(self, place: str, event_id: EventId, receipt: Receipt) -> None:
+        """What became of something after `deliver` has returned: a proof, or a bounce."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction on the vault for the network's own tables. Do not await inside."""
+        ...
+
+    def table(self, name: str, *, large: bool = False) -> str:
+        """The name of a table of this network's own.
+
+        `large`: for thousands of records and more; not protected against a record of it being put
+        back to an earlier state.
+        """
+        ...
+
+    def rooms(self, place: str) -> list[RoomId]:
+        """The rooms that are joined to a place now, by whatever direction."""
+        ...
+
+    def room_name(self, room: RoomId) -> str:
+        """What a room is called."""
+        ...
+
+    def members(self, place: str) -> list[LocalMember]:
+        """The members of those rooms, bridges left out, each once; those who are withheld too."""
+        ...
+
+    def consent(self, room: RoomId, mid: MemberId) -> str:
+        """What a member lets the bridge copy: `full`, `nick-only` or `withheld`."""
+        ...
+
+    def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:
+        """What a room's event is called at a place; () where it is not there."""
+        ...
+
+    def event_of(self, place: str, remote_id: str) -> EventId | None:
+        """The room's event of something outside, whichever way it went; None: not known."""
+        ...
+
+    def queued(self, place: str) -> list[Entry]:
+        """What waits to be said at a place, in order."""
+        ...
+
+    def ready(self, place: str, on: bool, why: str = "") -> None:
+        """Whether `deliver` makes sense for a place now; `why` not is shown by `!bridge status`."""
+        ...
+
+    async def fetch_file(self, room: RoomId, seq: int, target: Path, limit: int) -> Path:
+        """Fetch and check the attachment of a message, in clear, at `target`.
+
+        Raises `BadAttachment`, `ClientError`, `OSError`.
+        """
+        ...
+
+    def notice(self, place: str, text: str, *, key: str = "") -> None:
+        """Tell the rooms of a place something as the bridge itself.
+
+        With a `key`, at most once a minute for the same key.
+        """
+        ...
+
+    def operator(self, text: str, **facts: Any) -> None:
+        """Tell who runs the bridge (its log, and its metrics). No message text, no secret."""
+        ...
+
+
+class Network(ABC, Generic[S, P]):
+    """One network outside. Made from its settings; belongs to one trio run."""
+
+    kind: ClassVar[str]
+    """What its sections are called in bridge.toml: `[[irc]]`, and `[portal.irc]`."""
+    Settings: ClassVar[type[Any]]
+    """Frozen attrs: one `[[kind]]`. Raises ValueError for contradictions. Paths in attributes named
+    `*_file` and `*_dir` start at the folder of bridge.toml."""
+    PlaceSettings: ClassVar[type[Any]]
+    """Frozen attrs with defaults for all: a portal's `[portal.kind]`."""
+    holds_edits: ClassVar[bool] = True
+    """Whether messages wait for the portal's `hold` so that quick edits merge."""
+    max_age: ClassVar[int] = 600
+    """Seconds that a message may wait for the network, where the portal does not say."""
+
+    def __init__(self, settings: S, places: Sequence[PlaceInfo[P]]) -> None:
+        """`settings` are checked; `places` are those that portals name."""
+        self.settings = settings
+        self.places = {one.place: one for one in places}
+        self.host: Host
+        """Set before `run`."""
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.settings.name
+
+    def same_place(self, place: str) -> str:
+        """A place's name in the one form in which it is compared; raises ValueError for none."""
+        return place
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Connect and stay connected, with back-off, until cancelled; never raises for the network.
+
+        Calls `host.ready(place, True)` when a place can be spoken to.
+        """
+
+    @abstractmethod
+    async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
+        """Say these, all of one place, in this order; a receipt for each.
+
+        Called while the place is ready, for one place at most once at a time; the journal has noted
+        that they are being sent. Returns within minutes. If it raises or is cancelled, each is
+        handed over again with `again`.
+        """
+
+    @abstractmethod
+    async def check(self, report: Callable[[Finding], None]) -> None:
+        """`ofc-bridge check`: connect as configured, look at each place, and report; no Host."""
+
+    def describe(self, place: str) -> str:
+        """A place in a sentence: "#books on libera (irc.libera.chat)"."""
+        return f"{place} on {self.name}"
+
+    async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
+        """`!bridge <word> …` by an admin of a room, if this network knows it: the answer."""
+        return None

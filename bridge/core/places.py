@@ -1,0 +1,67 @@
+"""What waits to be said at one place, in memory as in the journal, and whether it can be said."""
+
+from __future__ import annotations
+
+from math import inf
+
+import trio
+from attrs import define, field
+
+from bridge.core.journal import Entry
+from bridge.core.model import State
+
+__all__ = ["PlaceQueue"]
+
+
+@define(eq=False)
+class PlaceQueue:
+    """One place's queue."""
+
+    network: str
+    place: str
+    entries: dict[int, Entry] = field(factory=dict)
+    """By number, in order; those being sent too."""
+    is_ready: bool = False
+    why: str = "not connected yet"
+    ready_since: float = inf
+    changed: trio.Event = field(factory=trio.Event)
+    skipped: int = 0
+    """Messages given up since the place was told of such."""
+
+    def put(self, entry: Entry) -> None:
+        """It was added, or changed."""
+        self.entries[entry.number] = entry
+        self.stir()
+
+    def drop(self, number: int) -> None:
+        """It is done with."""
+        self.entries.pop(number, None)
+
+    def stir(self) -> None:
+        """Something changed: whoever waits looks again."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def set_ready(self, on: bool, why: str) -> None:
+        """Whether it can be spoken to."""
+        if on != self.is_ready:
+            self.ready_since = trio.current_time() if on else inf
+        self.is_ready, self.why = on, "" if on else why
+        self.stir()
+
+    def due(self, now: int, count: int) -> list[Entry]:
+        """The first that are due, in order: nothing overtakes what stands before it."""
+        found: list[Entry] = []
+        for entry in self.entries.values():
+            if entry.due > now or len(found) == count:
+                break
+            found.append(entry)
+        return found
+
+    def next_due(self) -> int | None:
+        """When the first is due."""
+        return next((entry.due for entry in self.entries.values()), None)
+
+    def waiting(self) -> list[Entry]:
+        """What is not being sent right now."""
+        return [entry for entry in self.entries.values() if entry.state is State.QUEUED]

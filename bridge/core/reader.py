@@ -1,0 +1,83 @@
+"""One room's log, read in order: each event becomes entries of the journal, or an answer (trio).
+
+An event's entries and the room's cursor are one transaction, so each event goes out to each place
+once, wherever the process dies.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from bridge.core.sids import own_sid
+from ofcd.client import ClientClosed, ClientError, LoggedEvent, MessageReceived, Room, Text
+
+if TYPE_CHECKING:
+    from bridge.core.engine import Engine
+
+__all__ = ["APP", "RoomReader"]
+
+APP: Final = "bridge"
+"""The name of the bridge's cursor."""
+_KEY_GIVE_UP: Final = 24 * 3_600_000
+"""Milliseconds after which what can not be read is passed over."""
+_AGAIN_SECONDS: Final = 5.0
+
+
+class RoomReader:
+    """Serves one room."""
+
+    def __init__(self, engine: Engine, room: Room) -> None:
+        self._engine = engine
+        self._room = room
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        with suppress(ClientClosed):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._introduce)
+                await self._read()
+
+    async def _read(self) -> None:
+        room = self._room
+        cursor = room.cursor(APP)
+        if cursor < 0:
+            # A bridge begins with its own admission: what was said before is not for it (G4).
+            cursor = next((one.joined_seq for one in room.members() if one.is_me), 0) - 1
+        async for event in room.events_since(cursor, give_up_after=_KEY_GIVE_UP):
+            self._handle(event)
+
+    def _handle(self, event: LoggedEvent) -> None:
+        engine, room = self._engine, self._room
+        command = None
+        if isinstance(event, MessageReceived):
+            command = engine.commands.words_of(room, event.message)
+        with engine.client.transaction() as tx:
+            if command is None:
+                engine.outbound.event(tx, room, event)
+            room.set_cursor(tx, event.seq, APP)
+            if command is not None and isinstance(event, MessageReceived):
+                engine.commands.run(tx, room, event.message, command)
+
+    async def _introduce(self) -> None:
+        """Be listed to all as what it is, and say so once for each change of it (G4)."""
+        while True:
+            with suppress(ClientError):
+                await self._say_what_this_is()
+                return
+            await trio.sleep(_AGAIN_SECONDS)
+
+    async def _say_what_this_is(self) -> None:
+        engine, room = self._engine, self._room
+        await room.wait_live()
+        text, name = engine.commands.introduction(room)
+        key = f"introduced/{room.id.hex()}"
+        if engine.journal.fact(engine.client.vault, key) == text:
+            return
+        if room.my_name != name:
+            await room.set_name(name)
+        with engine.client.transaction() as tx:
+            room.queue(tx, Text(text), sid=own_sid("introduction", room.id, text.encode()), hops=1)
+            engine.journal.keep_fact(tx, key, text)

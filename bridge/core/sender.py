@@ -1,0 +1,109 @@
+"""What says the journal's entries at one place, in order, at the pace that is allowed (trio)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from bridge.core.journal import Entry
+from bridge.core.model import Outgoing, Receipt, State
+from bridge.core.network import Network
+from bridge.core.places import PlaceQueue
+from ofcd.client.applog import traceback_of
+from ofcd.protocol.rates import TokenBuckets
+
+if TYPE_CHECKING:
+    from bridge.core.engine import Engine
+
+__all__ = ["PlaceSender"]
+
+BATCH: Final = 8
+"""Entries handed over together."""
+_PAUSE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 5.0
+
+
+class PlaceSender:
+    """Serves one place."""
+
+    def __init__(self, engine: Engine, network: Network[Any, Any], queue: PlaceQueue) -> None:
+        self._engine = engine
+        self._network = network
+        self._queue = queue
+        here = (queue.network, queue.place)
+        portals = [p for p in engine.settings.portals if (p.network, p.place) == here]
+        self._rate = TokenBuckets(
+            burst=max(one.out_burst for one in portals),
+            per_second=max(one.out_per_second for one in portals),
+            max_keys=1,
+        )
+
+    async def run(self) -> None:
+        """Say what is due until cancelled."""
+        while True:
+            changed = self._queue.changed
+            batch = await self._next_batch() if self._queue.is_ready else []
+            if batch:
+                await self._send(batch)
+                continue
+            with trio.move_on_after(self._look_again()):
+                await changed.wait()
+
+    def _look_again(self) -> float:
+        due = self._queue.next_due()
+        if due is None or not self._queue.is_ready:
+            return _LOOK_SECONDS
+        return min(_LOOK_SECONDS, max(0.0, (due - self._engine.client.now()) / 1000) + 0.001)
+
+    async def _next_batch(self) -> list[Entry]:
+        engine, queue = self._engine, self._queue
+        engine.outbound.expire(queue)
+        with engine.client.transaction() as tx:
+            engine.outbound.tell_skipped(tx, queue)
+        due = queue.due(engine.client.now(), BATCH)
+        batch: list[Entry] = []
+        for entry in due:
+            wait = self._rate.take("", engine.client.now())
+            if wait and not batch:
+                await trio.sleep(wait / 1000)
+                self._rate.take("", engine.client.now())
+            elif wait:
+                break
+            batch.append(entry)
+        # What waited for its turn may have been taken back meanwhile.
+        return [queue.entries[one.number] for one in batch if one.number in queue.entries]
+
+    async def _send(self, batch: Sequence[Entry]) -> None:
+        engine = self._engine
+        with engine.client.transaction() as tx:
+            started = [engine.outbound.start(tx, entry) for entry in batch]
+        outgoing = [engine.outbound.outgoing(engine.client.vault, one) for one in started]
+        receipts = await self._deliver(outgoing)
+        left = False
+        with engine.client.transaction() as tx:
+            for entry in started:
+                receipt = receipts.get(entry.number, _unknown(entry))
+                engine.outbound.receipt(tx, entry, receipt)
+                left = left or receipt.state is State.QUEUED
+        if left:
+            changed = self._queue.changed
+            with trio.move_on_after(_PAUSE_SECONDS):
+                await changed.wait()
+
+    async def _deliver(self, batch: Sequence[Outgoing]) -> dict[int, Receipt]:
+        try:
+            receipts = await self._network.deliver(batch)
+        except Exception as error:  # a network's mistake must not end the others
+            self._engine.log.error(
+                "a network failed to deliver", network=self._network.name, trace=traceback_of(error)
+            )
+            await trio.sleep(_PAUSE_SECONDS)
+            return {}
+        return {receipt.number: receipt for receipt in receipts}
+
+
+def _unknown(entry: Entry) -> Receipt:
+    """The network does not say what became of it: it may be there."""
+    return Receipt(entry.number, State.QUEUED, doubtful=True)
