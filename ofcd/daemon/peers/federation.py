@@ -82,6 +82,17 @@ class _Peer:
     opened: int = 0
     noted: PeerRow | None = None
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether nobody but strangers has said where it is: neither settings, nor a link."""
+        return self.row.pinned in ("", "invite") and not self.row.links
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it can be forgotten: named by a stranger, never reached, and wanted by nobody."""
+        wanted = self.asked or self.following.wants_link or self.link is not None
+        return self.is_unproven and not wanted and not self.row.quarantined
+
 
 class Federation:
     """This relay's dealings with all others."""
@@ -198,11 +209,18 @@ class Federation:
         peer = self._peers.get(relay_id)
         if peer is None:
             if len(self._peers) >= _PEERS:
-                raise Refused(Code.QUOTA, "this relay knows as many others as it may")
+                self._forget_one()
             peer = self._peers[relay_id] = self._known(
                 PeerRow(relay_id, ts=self._hub.milliseconds())
             )
         return peer
+
+    def _forget_one(self) -> None:
+        """Make room: strangers may not fill the table with relays that there are not."""
+        spare = next((relay_id for relay_id, peer in self._peers.items() if peer.is_spare), None)
+        if spare is None:
+            raise Refused(Code.QUOTA, "this relay knows as many others as it may")
+        del self._peers[spare]
 
     def following(self, relay_id: RelayId) -> Following:
         """What this relay wants of another."""
@@ -273,9 +291,9 @@ class Federation:
         if self._settings.mode == "allowlist" and effect.hub not in self._peers:
             raise Refused(Code.NOT_FEDERATED, "your relay talks only to those it has listed")
         peer = self._peer(effect.hub)
-        if effect.hub_url and not peer.row.url:
-            pinned = peer.row.pinned or "invite"
-            peer.row = evolve(peer.row, url=effect.hub_url, pinned=pinned)
+        if effect.hub_url and peer.is_unproven:
+            # A stranger may have named a wrong one before: the last word is tried, until one holds.
+            peer.row = evolve(peer.row, url=effect.hub_url, pinned="invite")
             self._stirred.set()
         return peer
 
@@ -330,8 +348,8 @@ class Federation:
                 await stream.close(1008, str(error)[:100])
             return
         record = peek(frame.record).record
-        if isinstance(record, PeerRecord) and record.url and not peer.row.url:
-            peer.row = evolve(peer.row, url=record.url, pinned=peer.row.pinned or "link")
+        if isinstance(record, PeerRecord) and record.url and peer.is_unproven:
+            peer.row = evolve(peer.row, url=record.url, pinned="link")
         own = await self._introduction(peer_id, challenge)
         await stream.send(session.send([Peered(frame.rid, own)]))
         await self._talk(peer, stream, session, challenge, dialled=False)
@@ -537,7 +555,7 @@ class Federation:
                 lag = sum(link.followed.values())
                 detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
                 peer.row = evolve(peer.row, detail=detail if link.followed else "")
-            if peer.noted != peer.row:
+            if peer.noted != peer.row and not (peer.is_unproven and not peer.row.quarantined):
                 peer.noted = row = peer.row
                 try:
                     await self._hub.with_writer(partial(self._store.put_peer, row))
