@@ -21,7 +21,18 @@ from bots.powers import Powers
 from bots.records import JOBS, Draft
 from bots.rooms import RoomSettings, settings_of
 from bots.schedule import Once, Schedule, Timer
-from ofcd.client import Content, Edit, Reaction, Redaction, Room, Sent, SignalKind, Text, TextFormat
+from ofcd.client import (
+    Content,
+    Edit,
+    Reaction,
+    Redaction,
+    Room,
+    RoomStatus,
+    Sent,
+    SignalKind,
+    Text,
+    TextFormat,
+)
 from ofcd.client.files import upload
 from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid, tagged_hash
 
@@ -78,6 +89,7 @@ class Context(Powers):
     lag: int = 0
     """For a timer: log entries of its room that the bot has received, and not handled yet."""
     _room: Room | None = None
+    _rooms: Callable[[], list[Room]] = field(default=list, repr=False)
     _tables: Tables | None = field(default=None, repr=False)
 
     # -- where and who ---------------------------------------------------------------------------
@@ -91,6 +103,11 @@ class Context(Powers):
         if self._room is None:
             raise BotError("this timer belongs to no room")
         return self._room
+
+    @property
+    def rooms(self) -> list[Room]:
+        """All rooms that the bot is in, for `send(room=…)`: a timer of no room has them, too."""
+        return [room for room in self._rooms() if room.status is RoomStatus.ACTIVE]
 
     @property
     def message(self) -> Message:
@@ -202,14 +219,18 @@ class Context(Powers):
 
     async def send_file(
         self,
-        path: Path | str,
+        path: Path | str | bytes,
         *,
         name: str | None = None,
         mime: str = "application/octet-stream",
         caption: str = "",
     ) -> Sid:
-        """Seal a file and store it now; tell the room of it when the handler has ended."""
-        ref = await upload(self.room, Path(path), name, mime, caption, None)
+        """Seal a file and store it now; tell the room of it when the handler has ended.
+
+        `path` is where it stands, or what is in it, as bytes: those touch no disk, and want a name.
+        """
+        source = path if isinstance(path, bytes) else Path(path)
+        ref = await upload(self.room, source, name, mime, caption, None)
         return await self._say(ref)
 
     # -- later -----------------------------------------------------------------------------------

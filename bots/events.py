@@ -118,9 +118,11 @@ class Message(Event):
         """Take this message back: the bot's own, or anyone's if the bot is an owner."""
         return await self._context.redact(self.id, reason)
 
-    async def send_file(self, path: Path | str, *, caption: str = "") -> Sid:
-        """Send a file to this message's room."""
-        return await self._context.send_file(path, caption=caption)
+    async def send_file(
+        self, path: Path | str | bytes, *, name: str | None = None, caption: str = ""
+    ) -> Sid:
+        """Send a file to this message's room; see `Context.send_file`."""
+        return await self._context.send_file(path, name=name, caption=caption)
 
     def typing(self) -> None:
         """Show that an answer is being made."""
@@ -146,6 +148,10 @@ class File(Message):
     async def fetch(self, target: Path | str, *, limit: int = 16 * 1024 * 1024) -> Path:
         """Fetch it, check all of it, and put it at `target` (a directory: under a safe name)."""
         return await self._context.room.fetch_file(self.seq, target, limit=limit)
+
+    async def read(self, *, limit: int = 1024 * 1024) -> bytes:
+        """Fetch it and check all of it, and leave it in memory: nothing of it is on a disk."""
+        return await self._context.room.read_file(self.seq, limit=limit)
 
 
 @frozen(kw_only=True)

@@ -154,6 +154,7 @@ def make_context(
         owner=subject.owner,
         lag=subject.lag,
         room=subject.room,
+        rooms=lambda: services.client.rooms,
         tables=services.tables(ops),
     )
     if isinstance(event, Message):

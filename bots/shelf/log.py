@@ -8,12 +8,8 @@ member out. The bot knows what was said since it came in; bots and bridges are n
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
@@ -122,13 +118,12 @@ async def around(ctx: Context, tables: Tables, number: str) -> None:
 async def export(ctx: Context, tables: Tables) -> None:
     """Send all lines as a file, one JSON object each."""
     lines = Archive(tables, ctx.room.id).all()
-    with _nameless("".join(map(_as_json, lines)).encode()) as path:
-        await ctx.send_file(
-            path,
-            name="log.jsonl",
-            mime="application/jsonl",
-            caption=f"{len(lines)} lines",
-        )
+    await ctx.send_file(
+        "".join(map(_as_json, lines)).encode(),
+        name="log.jsonl",
+        mime="application/jsonl",
+        caption=f"{len(lines)} lines",
+    )
 
 
 @bot.command("log forget-me")
@@ -161,14 +156,3 @@ def _as_text(ctx: Context, line: Line) -> str:
 def _as_json(line: Line) -> str:
     record = {"seq": line.seq, "ts": line.ts, "name": line.name, "text": line.text}
     return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def _nameless(content: bytes) -> Iterator[Path]:
-    """A file without a name, in memory where the system has that: nothing is left lying about."""
-    make = getattr(os, "memfd_create", None)
-    with tempfile.TemporaryFile() if make is None else os.fdopen(make("log"), "w+b") as file:
-        file.write(content)
-        file.flush()
-        file.seek(0)
-        yield Path(f"/dev/fd/{file.fileno()}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,10 +21,12 @@ from ofcd.protocol.limits import CHUNK_BYTES
 if TYPE_CHECKING:
     from ofcd.client.rooms import Room
 
-__all__ = ["DEFAULT_LIMIT", "download", "upload"]
+__all__ = ["DEFAULT_LIMIT", "READ_LIMIT", "download", "read", "upload"]
 
 DEFAULT_LIMIT: Final = FILE_BYTES
 """Bytes: the largest file that can be sent at all."""
+READ_LIMIT: Final = 1024 * 1024
+"""Bytes of a file that is read into memory, unless its reader says otherwise."""
 _AGAIN_SECONDS: Final = 1.0
 
 Progress = Callable[[int, int], None]
@@ -32,24 +35,23 @@ F = TypeVar("F", Done, Blob)
 
 async def upload(
     room: Room,
-    path: Path,
+    source: Path | bytes,
     name: str | None,
     mime: str,
     caption: str,
     progress: Progress | None,
 ) -> FileRef:
-    """Seal a file and store it at the relay; what the message is to say of it.
+    """Seal a file, or bytes, and store it at the relay; what the message is to say of it.
 
     Raises `NotAllowed` (forbidden) where this member may send none.
     """
     if not room.may_attach:
         raise refusal(Code.FORBIDDEN.value)
-    async with await trio.open_file(path, "rb") as file:
-        size = (await trio.Path(path).stat()).st_size
+    async with _opened(source) as (next_chunk, size):
         try:
             sealer = FileSealer(room.id, size)
             for done in range(sealer.count):
-                sealed = sealer.seal(await file.read(CHUNK_BYTES))
+                sealed = sealer.seal(await next_chunk())
 
                 def put(rid: int, s: SealedChunk = sealed) -> ClientFrame:
                     return BlobPut(rid, room.id, sealer.blob_id, s.index, s.count, s.data)
@@ -57,9 +59,33 @@ async def upload(
                 await _ask(room, put, Done)
                 if progress is not None:
                     progress(done + 1, sealer.count)
-            return sealer.finish(name if name is not None else path.name, mime, caption)
+            known = source.name if isinstance(source, Path) else "file"
+            return sealer.finish(known if name is None else name, mime, caption)
         except FileRejected as error:
             raise BadAttachment(str(error)) from None
+
+
+@asynccontextmanager
+async def _opened(
+    source: Path | bytes,
+) -> AsyncIterator[tuple[Callable[[], Awaitable[bytes]], int]]:
+    """What gives its next chunk, and how many bytes there are."""
+    if isinstance(source, bytes):
+        chunks = iter(range(0, len(source), CHUNK_BYTES))
+
+        async def from_memory() -> bytes:
+            await trio.lowlevel.checkpoint()
+            at = next(chunks, len(source))
+            return source[at : at + CHUNK_BYTES]
+
+        yield from_memory, len(source)
+        return
+    async with await trio.open_file(source, "rb") as file:
+
+        async def from_disk() -> bytes:
+            return await file.read(CHUNK_BYTES)
+
+        yield from_disk, (await trio.Path(source).stat()).st_size
 
 
 async def download(
@@ -74,25 +100,47 @@ async def download(
         target = await _free_name(target / safe_file_name(ref.name))
     part = trio.Path(target.with_name(target.name + ".part"))
     try:
-        opener = FileOpener(room.id, ref, limit)
         async with await trio.open_file(part, "wb") as file:
-            for index in range(opener.count):
-
-                def get(rid: int, i: int = index) -> ClientFrame:
-                    return BlobGet(rid, room.id, ref.blob_id, i)
-
-                blob = await _ask(room, get, Blob)
-                await file.write(opener.open(blob.chunk))
-                if progress is not None:
-                    progress(index + 1, opener.count)
-        opener.finish()
+            await _fetch(room, ref, limit, file.write, progress)
         await part.rename(target)
-    except FileRejected as error:
-        raise BadAttachment(str(error)) from None
     finally:
         with trio.CancelScope(shield=True):
             await part.unlink(missing_ok=True)
     return target
+
+
+async def read(room: Room, ref: FileRef, limit: int) -> bytes:
+    """Fetch and check a file that is to be on no disk."""
+    parts: list[bytes] = []
+
+    async def keep(part: bytes) -> None:
+        parts.append(part)
+
+    await _fetch(room, ref, limit, keep, None)
+    return b"".join(parts)
+
+
+async def _fetch(
+    room: Room,
+    ref: FileRef,
+    limit: int,
+    write: Callable[[bytes], Awaitable[object]],
+    progress: Progress | None,
+) -> None:
+    try:
+        opener = FileOpener(room.id, ref, limit)
+        for index in range(opener.count):
+
+            def get(rid: int, i: int = index) -> ClientFrame:
+                return BlobGet(rid, room.id, ref.blob_id, i)
+
+            blob = await _ask(room, get, Blob)
+            await write(opener.open(blob.chunk))
+            if progress is not None:
+                progress(index + 1, opener.count)
+        opener.finish()
+    except FileRejected as error:
+        raise BadAttachment(str(error)) from None
 
 
 async def _free_name(wanted: Path) -> Path:

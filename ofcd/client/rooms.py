@@ -166,14 +166,14 @@ class Room(RoomTrust):
 
     async def send_file(
         self,
-        path: Path | str,
+        path: Path | str | bytes,
         *,
         name: str | None = None,
         mime: str = "application/octet-stream",
         caption: str = "",
         progress: Callable[[int, int], None] | None = None,
     ) -> Sent:
-        """Send a file: sealed chunk by chunk, then told of in a message.
+        """Send a file, or bytes under a `name`: sealed chunk by chunk, then told of in a message.
 
         `progress(done, total)` counts chunks. Raises as `send` does (`patience` is for each chunk),
         `BadAttachment` for a file too large or changing, `OSError` for one that can not be read.
@@ -183,7 +183,7 @@ class Room(RoomTrust):
 
     async def upload(
         self,
-        path: Path | str,
+        path: Path | str | bytes,
         *,
         name: str | None = None,
         mime: str = "application/octet-stream",
@@ -194,7 +194,8 @@ class Room(RoomTrust):
 
         What comes back can be queued in a transaction of yours. Raises as `send_file` does.
         """
-        return await files.upload(self, Path(path), name, mime, caption, progress)
+        source = path if isinstance(path, bytes) else Path(path)
+        return await files.upload(self, source, name, mime, caption, progress)
 
     async def fetch_file(
         self,
@@ -211,6 +212,13 @@ class Room(RoomTrust):
         """
         ref = self.attachment(message)
         return await files.download(self, ref, Path(target), limit, progress)
+
+    async def read_file(self, message: Message | int, *, limit: int = files.READ_LIMIT) -> bytes:
+        """The attachment of a message (or its seq), checked, and put on no disk.
+
+        Raises `BadAttachment`, also for one of over `limit` bytes.
+        """
+        return await files.read(self, self.attachment(message), limit)
 
     # -- members and keys ------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from bots import Bot, Context, Group, Message, TextTooLong
+from bots import Bot, Context, File, Group, Message, TextTooLong
 from bots.records import Draft
 from bots.testing import BotWorld
 from ofcd.protocol.ids import RoomId
@@ -60,6 +60,29 @@ async def test_files_edits_and_redactions(
     assert gone.redacted_by == room.mid_of(bot)
 
 
+async def test_bytes_go_out_and_come_in_without_a_disk(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """No thread and no file: so virtual time needs no care."""
+    bot = Bot("mirror")
+
+    @bot.on(File)
+    async def back(ctx: Context, file: File) -> None:
+        content = await file.read(limit=300_000)
+        await file.send_file(content[::-1], name="back.bin", caption="backwards")
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    content = bytes(range(256)) * 1_100  # two chunks
+    await alice.send_file(content, name="there.bin")
+    sent = await room.next_from(bot)
+    assert sent.file is not None
+    assert (sent.file.name, sent.text) == ("back.bin", "backwards")
+    assert await alice.here.read_file(sent) == content[::-1]
+    await alice.send_file(bytes(300_001), name="large.bin")
+    assert "went wrong" in (await room.next_from(bot)).text
+
+
 async def test_an_answer_in_a_thread_stays_there_and_another_room_can_be_told(
     world: BotWorld, autojump_clock: MockClock
 ) -> None:
@@ -70,7 +93,7 @@ async def test_an_answer_in_a_thread_stays_there_and_another_room_can_be_told(
     async def tell(ctx: Context, message: Message) -> None:
         """Tell all rooms."""
         await message.reply("in a thread", thread=message.id)
-        for room in ctx.room._client.rooms:
+        for room in ctx.rooms:
             if room != ctx.room:
                 await ctx.send("news", room=room)
 

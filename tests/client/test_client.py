@@ -291,6 +291,20 @@ async def test_files_arrive_whole(town: Town, tmp_path: Path, autojump_clock: Mo
     assert len(list(folder.iterdir())) == 2
 
 
+async def test_files_go_through_memory_alone(town: Town, autojump_clock: MockClock) -> None:
+    """Bytes in, bytes out, of any number of chunks; too many are refused."""
+    mine, theirs = await town.pair()
+    sizes = (0, 1, 256 * 1024, 256 * 1024 + 1, 600_000)
+    for size in sizes:
+        await mine.send_file(bytes(range(250)) * (size // 250) + b"x" * (size % 250), name="f")
+    await texts(theirs, len(sizes))
+    for size, message in zip(sizes, theirs.messages(), strict=True):
+        got = await theirs.read_file(message)
+        assert got == bytes(range(250)) * (size // 250) + b"x" * (size % 250)
+    with pytest.raises(BadAttachment):
+        await theirs.read_file(theirs.messages()[-1], limit=599_999)
+
+
 # -- members and roles ---------------------------------------------------------------------------
 
 

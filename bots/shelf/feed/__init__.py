@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final, Literal
@@ -20,16 +21,19 @@ from cattrs.preconf.json import make_converter
 from bots import (
     Bot,
     Context,
+    File,
     Inbound,
     InboundFailed,
     Inbox,
     Key,
+    Message,
     NotServed,
     Tick,
     per_room,
 )
 from bots.log import get_log
 from bots.options import Duration, read_options
+from bots.shelf.feed.opml import NoOpml, read_opml
 from bots.shelf.feed.parsing import Item, Parsed, parse
 from bots.shelf.feed.state import FEEDS, Feed, failed, news, taken, wait_after
 from bots.shelf.words import quoted
@@ -44,6 +48,7 @@ from bots.web import (
     checked_url,
     retry_after,
 )
+from ofcd.client import BadAttachment
 from ofcd.protocol.ids import RoomId
 
 __all__ = ["FeedSettings", "bot"]
@@ -51,6 +56,8 @@ __all__ = ["FeedSettings", "bot"]
 MINUTE: Final = 60_000
 PARSE_SECONDS: Final = 20.0
 PARSERS: Final = 2
+OPML_BYTES: Final = 256 * 1024
+"""Of a list to be taken over: parsed in place, in some milliseconds."""
 _GONE: Final = 410
 _converter: Final = make_converter()
 
@@ -230,6 +237,51 @@ def _refusal(ctx: Context, settings: FeedSettings, url: str) -> str:
 
 def _may(ctx: Context, settings: FeedSettings) -> bool:
     return settings.who == "anyone" or ctx.sender.is_owner
+
+
+@bot.command("feed import", cooldown=per_room(3, "10m"), timeout=60, tries=1)
+async def import_answered(ctx: Context, message: Message, settings: FeedSettings) -> None:
+    """Take over the feeds of an OPML file: say this as an answer to it, or as its caption."""
+    answered = ctx.room.message(message.reply_to) if message.reply_to else None
+    if answered is None or answered.file is None:
+        await ctx.reply("Send me an OPML file, and say this as its caption or as an answer to it.")
+        return
+    await _import(ctx, settings, answered.seq)
+
+
+@bot.on(File, timeout=60, tries=1)
+async def import_sent(ctx: Context, file: File, settings: FeedSettings) -> None:
+    """A file whose caption says that it is meant for the bot."""
+    if file.text.split() == f"{ctx.prefix}feed import".split():
+        await _import(ctx, settings, file.seq)
+
+
+async def _import(ctx: Context, settings: FeedSettings, seq: int) -> None:
+    if not _may(ctx, settings):
+        await ctx.reply("Only owners add and remove feeds here.")
+        return
+    try:
+        outlines = read_opml(await ctx.room.read_file(seq, limit=OPML_BYTES))
+    except NoOpml as error:
+        await ctx.reply(f"I can not take that: {error}.")
+        return
+    except BadAttachment:
+        await ctx.reply(f"I can not take that: it is over {OPML_BYTES // 1024} KiB, or damaged.")
+        return
+    refused: Counter[str] = Counter()
+    for outline in outlines:
+        why = _refusal(ctx, settings, outline.url)
+        if why:
+            refused[why.rstrip(".").removeprefix("I can not take that: ")] += 1
+            continue
+        feed = Feed(str(checked_url(outline.url)), outline.title, quiet=True)
+        feed_id = _id_of(outline.url)
+        # One after the other, and each is told of only once it has something new.
+        timer = ctx.once(poll, ctx.now + (len(outlines) - refused.total()) * 1_000, feed_id)
+        ctx.memory.room[KNOWN.sub(feed_id)] = evolve(feed, timer=timer)
+    lines = [f"{count} left out: {why}." for why, count in refused.items()]
+    taken = f"Took over {len(outlines) - refused.total()} of {len(outlines)} feeds."
+    await ctx.reply("\n".join([taken, *lines]), markdown=False)
 
 
 @bot.command("feed list")

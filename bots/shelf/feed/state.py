@@ -41,12 +41,14 @@ class Feed:
     polls: int = 0
     stopped: str = ""
     """Why it is left alone, if it is."""
+    quiet: bool = False
+    """The first time, not even its newest item is told."""
 
 
 def taken(feed: Feed, answer: Fetched, parsed: Parsed | None) -> tuple[Feed, list[Item]]:
     """The feed after an answer that says something (None: that nothing has changed), and its news.
 
-    The first time that is the newest item alone.
+    The first time that is the newest item alone, or for a quiet feed none.
     """
     known = evolve(
         feed,
@@ -62,7 +64,8 @@ def taken(feed: Feed, answer: Fetched, parsed: Parsed | None) -> tuple[Feed, lis
     fresh = [item for item in parsed.items if item.key not in before]
     older = [key for key in feed.seen if key not in set(now)]
     known = evolve(known, title=parsed.title, seen=[*now, *older][:SEEN])
-    return known, fresh if feed.seen else fresh[:1]
+    first = [] if feed.quiet else fresh[:1]
+    return known, fresh if feed.seen else first
 
 
 def failed(feed: Feed, why: str) -> Feed:

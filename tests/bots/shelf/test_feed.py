@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from bots import SetupError
 from bots.options import read_options
 from bots.shelf import feed as shelf
 from bots.shelf.feed import FeedSettings, Parser
+from bots.shelf.feed.opml import NoOpml, read_opml
 from bots.shelf.feed.parsing import ITEMS, Item, NoFeed, Parsed, parse
 from bots.shelf.feed.state import (
     FEEDS,
@@ -378,3 +380,102 @@ async def test_who_may_add_and_how_many(
         await world.pass_time(10)
         assert "Added" in await asked(room, bot, alice, f"!feed add {URL}{number}")
     assert "at most" in await asked(room, bot, alice, f"!feed add {URL}x")
+
+
+# -- lists of feeds --------------------------------------------------------------------------------
+
+OPML = b"""<?xml version="1.0" encoding="utf-8"?>
+<opml version="2.0"><head><title>mine</title></head><body>
+<outline text="Folder"><outline type="rss" text="News" title="The &lt;News&gt;" xmlUrl="%s"/>
+<outline type="rss" text="again" xmlUrl="%s"/></outline>
+<outline text="a page" htmlUrl="https://page.example/"/>
+<outline text="bad" xmlUrl="javascript:alert(1)"/>
+<outline text="other" xmlUrl="http://other.example/atom"/>
+</body></opml>""" % (URL.encode(), URL.encode())
+
+
+def test_a_list_of_feeds_is_read_out_of_its_folders() -> None:
+    """Each feed once, in order, by its title; pages are no feeds."""
+    found = [(one.url, one.title) for one in read_opml(OPML)]
+    assert found == [
+        (URL, "The <News>"),
+        ("javascript:alert(1)", "bad"),
+        ("http://other.example/atom", "other"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no xml",
+        b"<rss/>",
+        b"<opml>",
+        b'<?xml version="1.0"?><!DOCTYPE o [<!ENTITY a "b">]><opml><body/></opml>',
+        b'<?xml version="1.0" encoding="nope"?><opml/>',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_what_is_no_list_of_feeds(data: bytes) -> None:
+    """Said to be none, never a crash; entities are not even declared."""
+    with pytest.raises(NoOpml):
+        read_opml(data)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_list_or_none(data: bytes) -> None:
+    """Nothing else is raised, and what is found is bounded."""
+    with suppress(NoOpml):
+        assert len(read_opml(OPML[:60] + data)) <= 200
+
+
+@pytest.mark.parametrize("how", ["caption", "answer"])
+async def test_a_list_is_taken_over(
+    how: str,
+    world: BotWorld,
+    autojump_clock: MockClock,
+    site: News,
+    net: Internet,
+) -> None:
+    """Its feeds are read, quietly at first; what can not be taken is counted, with the reason."""
+    other = News()
+    net.site("other.example", other)
+    alice, room = await added(world)
+    if how == "caption":
+        await alice.send_file(OPML, "!feed import", name="mine.opml")
+    else:
+        sent = await alice.send_file(OPML, name="mine.opml")
+        await alice.here.send("!feed import", reply_to=sent)
+    await room.quiet()
+    assert room.texts_from(bot)[-1].splitlines() == [
+        "Took over 1 of 3 feeds.",
+        "1 left out: That feed is here already.",
+        "1 left out: that is no URL of the web: write https://example.org/feed.",
+    ]
+    await world.pass_time(60)
+    said = room.count_from(bot)
+    assert len(other.asked) == 1
+    other.titles += ["two"]
+    await world.pass_time(20 * 60)
+    assert room.count_from(bot) == said + 1
+    assert "two" in room.texts_from(bot)[-1]
+    assert "other.example" in await asked(room, bot, alice, "!feed list")
+
+
+async def test_only_those_who_may_add_feeds_import_them(
+    world: BotWorld, autojump_clock: MockClock, site: News, net: Internet
+) -> None:
+    """A member is refused, an answer to no file is explained, and no OPML is said to be none."""
+    alice, room = await added(world)
+    bo = await world.member("bo")
+    await room.add(bo)
+    await bo.send_file(OPML, "!feed import")
+    await room.quiet()
+    assert room.texts_from(bot)[-1] == "Only owners add and remove feeds here."
+    assert "Send me an OPML file" in await asked(room, bot, alice, "!feed import")
+    await alice.send_file(b"<rss/>", "!feed import")
+    await room.quiet()
+    assert room.texts_from(bot)[-1] == "I can not take that: that file is no OPML."
+    await alice.send_file(OPML + b" " * 300_000, "!feed import")
+    await room.quiet()
+    assert "over 256 KiB" in room.texts_from(bot)[-1]

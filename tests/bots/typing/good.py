@@ -170,6 +170,8 @@ async def deploy(
     await ctx.redact(reason="x")
     await ctx.answer(ctx.missed[0], "x", thread=ctx.message.id)
     await ctx.send_file(Path("x"), caption="y")
+    for room in ctx.rooms:
+        await ctx.send("hello", room=room)
     await ctx.send("hello", room=ctx.room, mentions=[who.mid])
 
 
@@ -218,6 +220,8 @@ async def edited(event: Edit) -> None: ...
 @bot.on(File)
 async def filed(event: File) -> None:
     assert_type(await event.fetch("x"), Path)
+    assert_type(await event.read(), bytes)
+    await event.send_file(b"x", name="x")
 
 
 @bot.on(Join)
