@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -48,6 +48,11 @@ class Person:
     async def say(self, text: str, *, mentions: Collection[MemberId] = ()) -> EventId:
         """Say something; returns once it is in the room's log."""
         return (await self.here.send(text, mentions=mentions)).event_id
+
+    def post(self, text: str) -> None:
+        """Say something without waiting for it to arrive: for what crosses on the way."""
+        with self.client.transaction() as tx:
+            self.here.queue(tx, text)
 
     async def react(self, target: EventId, emoji: str) -> EventId:
         """Put a reaction on a message."""
@@ -199,6 +204,54 @@ class BotWorld:
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, virtually."""
         await trio.sleep(seconds)
+
+    # -- a network that is not what it should be ---------------------------------------------------
+
+    @contextmanager
+    def cut_off(self, *whom: Person | Bot) -> Iterator[None]:
+        """A partition: in this block nothing gets from these to the relay, or back.
+
+        What they say meanwhile waits with them. Afterwards they look for the relay at once.
+        """
+        lines = [self.inner.lines[one.name] for one in whom]
+        for line in lines:
+            line.up = False
+            line.cut()
+        try:
+            yield
+        finally:
+            for line in lines:
+                line.up = True
+            for one in whom:
+                self._retry(one)
+
+    @contextmanager
+    def delayed(self, who: Person | Bot, seconds: float | Callable[[], float]) -> Iterator[None]:
+        """In this block each piece of data on its line takes so long: others overtake it.
+
+        `seconds` may be a function, for another delay each time.
+        """
+        line = self.inner.lines[who.name]
+        line.delay = seconds if callable(seconds) else lambda: seconds
+        try:
+            yield
+        finally:
+            line.delay = None
+
+    def cut_after(self, who: Person | Bot, count: int) -> None:
+        """Break its link, once, after `count` more bytes, in the midst of whatever that is.
+
+        What was under way is sent again on the next link, and may have arrived already.
+        """
+        self.inner.lines[who.name].cut_after(count)
+
+    def _retry(self, who: Person | Bot) -> None:
+        if isinstance(who, Person):
+            who.client.retry_now()
+            return
+        running = self._bots.get(who.name)
+        if running is not None and running.client is not None:
+            running.client.retry_now()
 
     # -- bots that live and die ------------------------------------------------------------------
 
