@@ -33,7 +33,6 @@ from ofcd.client import (
     Text,
     TextFormat,
 )
-from ofcd.client.files import upload
 from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid, tagged_hash
 
 if TYPE_CHECKING:
@@ -229,8 +228,7 @@ class Context(Powers):
 
         `path` is where it stands, or what is in it, as bytes: those touch no disk, and want a name.
         """
-        source = path if isinstance(path, bytes) else Path(path)
-        ref = await upload(self.room, source, name, mime, caption, None)
+        ref = await self.room.upload(path, name=name, mime=mime, caption=caption)
         return await self._say(ref)
 
     # -- later -----------------------------------------------------------------------------------

@@ -110,7 +110,6 @@ class Engine:
                         if isinstance(event, RoomStateChanged):
                             self._status_changed(event)
                         self.look_for_rooms()
-                        self._measure()
             except TooSlow:
                 self.services.log.warning("live events came too fast; looking anew")
             except ClientClosed:
@@ -122,9 +121,10 @@ class Engine:
             if room.id not in self.workers and room.status is RoomStatus.ACTIVE:
                 self.serve(room)
 
-    def _measure(self) -> None:
-        lag = sum(worker.lag for worker in self.workers.values())
-        self.services.metrics.lag.labels(self.services.bot.name).set(lag)
+    @property
+    def lag(self) -> int:
+        """Log entries not handled yet, all rooms together."""
+        return sum(worker.lag for worker in self.workers.values())
 
     def _status_changed(self, event: RoomStateChanged) -> None:
         room = self.services.client.room(event.room)
@@ -224,9 +224,12 @@ async def open_engine(
             if services.store is not None:
                 nursery.start_soon(services.store.keep_small)
             engine.start()
+            gauge = services.metrics.lag.labels(bot.name)
+            gauge.set_function(lambda: engine.lag)  # as it is when somebody asks
             try:
                 yield engine
             finally:
+                gauge.set_function(lambda: 0)
                 await engine.leave(grace)
                 nursery.cancel_scope.cancel()
 

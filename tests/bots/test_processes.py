@@ -260,8 +260,8 @@ async def test_code_that_does_not_load_is_tried_again_with_longer_pauses(tmp_pat
 def test_a_child_that_reports_nonsense_does_not_break_the_page() -> None:
     """What is no metric is passed over; what it reported before stays."""
     metrics, child = Metrics(), Metrics()
-    metrics.lag.labels("one").set(1)
-    child.lag.labels("two").set(2)
+    metrics.lag.labels("one").set_function(lambda: 1)
+    child.lag.labels("two").set_function(lambda: 2)
     metrics.malformed.labels("one").inc()
     child.malformed.labels("two").inc()
     metrics.put_child("child", child.render().decode())
