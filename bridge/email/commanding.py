@@ -1,0 +1,153 @@
+"""`!bridge mail ...`, for the owners of a room: who gets mail, who may write, what goes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from bridge.core.network import Host
+from bridge.email.incoming import Incoming
+from bridge.email.parsing import parse
+from bridge.email.store import Store, Subscriber
+from bridge.email.submitting import Submitter, masked
+from ofcd.protocol.ids import RoomId
+
+if TYPE_CHECKING:
+    from bridge.email.network import EmailNetwork
+
+__all__ = ["Commands"]
+
+_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
+_SHOWN: Final = 20
+
+
+class Commands:
+    """Reads and answers them. Doing one twice is the same as doing it once."""
+
+    def __init__(
+        self,
+        network: EmailNetwork,
+        host: Host,
+        store: Store,
+        submitter: Submitter,
+        incoming: Incoming,
+    ) -> None:
+        self._network = network
+        self._host = host
+        self._store = store
+        self._submitter = submitter
+        self._incoming = incoming
+
+    async def run(self, room: RoomId, words: Sequence[str]) -> str | None:
+        """The answer; None: it is not for this network."""
+        if not words or words[0].lower() != self._network.name.lower():
+            return None
+        places = [place for place in self._network.places if room in self._host.rooms(place)]
+        if not places:
+            return None
+        place = places[0]
+        match [word.lower() for word in words[1:]]:
+            case ["add", address]:
+                return self._add(place, address)
+            case ["remove", address]:
+                return self._remove(place, address)
+            case ["token", address]:
+                return self._renew(place, address)
+            case ["full", ("on" | "off") as switch]:
+                return self._full(room, place, switch == "on")
+            case ["held"]:
+                return self._held(place)
+            case [("let" | "drop") as verb, number] if number.isdecimal():
+                return await self._release(place, int(number), let=verb == "let")
+            case ["status"] | []:
+                return self._status(room, place)
+        name = self._network.name
+        return (
+            f"!bridge {name} status | add ADDRESS | remove ADDRESS | token ADDRESS | full on | "
+            "full off | held | let N | drop N"
+        )
+
+    def _add(self, place: str, address: str) -> str:
+        if not _ADDRESS.fullmatch(address) or address.endswith("@" + self._network.settings.domain):
+            return "That is no address that mail can go to."
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is None:
+                one = Subscriber(address=address, token=self._network.new_token())
+            self._store.keep_subscriber(tx, place, evolve(one, on=True, suspended="", soft=0))
+        return f"{masked(address)} gets mail from now on."
+
+    def _remove(self, place: str, address: str) -> str:
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is None:
+                return "Nobody with that address gets mail."
+            self._store.keep_subscriber(tx, place, evolve(one, on=False))
+        return f"{masked(address)} gets no more mail."
+
+    def _renew(self, place: str, address: str) -> str:
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is None:
+                return "Nobody with that address gets mail."
+            new = evolve(one, token=self._network.new_token())
+            self._store.keep_subscriber(tx, place, new)
+        return (
+            f"{masked(address)} has a new secret address to answer to; it comes with the next "
+            "mail. The old one no longer works."
+        )
+
+    def _full(self, room: RoomId, place: str, on: bool) -> str:
+        with self._host.transaction() as tx:
+            self._store.keep_fact(tx, f"full/{room.hex()}", on)
+        self._network.postman.stir()
+        where = self._network.describe(place)
+        if on:
+            return (
+                f"From now on what is said here goes out to {where}, in full. Mail is not "
+                "end-to-end encrypted: servers on its way can read it."
+            )
+        return f"From now on {where} only says that something was said here, and not what."
+
+    def _held(self, place: str) -> str:
+        held = list(self._store.held(self._host.vault, place))
+        if not held:
+            return "No mail waits."
+        lines = [f"{n}: from {one.sender[:100]}: {one.why}" for n, one in held[:_SHOWN]]
+        name = self._network.name
+        return "\n".join([*lines, f"!bridge {name} let N brings one in, drop N throws it away"])
+
+    async def _release(self, place: str, number: int, *, let: bool) -> str:
+        found = dict(self._store.held(self._host.vault, place)).get(number)
+        if found is None:
+            return "No such mail waits."
+        if let:
+            mail = parse(found.raw)
+            if len(mail.senders) != 1:
+                return "It does not name one sender: it can not be said who wrote it."
+            code, text = await self._incoming.say(place, mail, found.raw, proven=False)
+            if code != 250:
+                return f"It can not be brought in now: {text}"
+        with self._host.transaction() as tx:
+            self._store.release(tx, place, number)
+        return "It is in the room." if let else "It is gone."
+
+    def _status(self, room: RoomId, place: str) -> str:
+        people = self._store.subscribers(self._host.vault, place)
+        on = [one for one in people if one.on and not one.suspended]
+        suspended = [one for one in people if one.on and one.suspended]
+        waiting = sum(1 for _ in self._store.posted(self._host.vault))
+        why = self._submitter.why
+        lines = [
+            f"{self._network.describe(place)}: {len(on)} get mail, "
+            + ("in full" if self._network.is_full(room) else "without content"),
+            f"{waiting} mails wait for the server" + (f" ({why})" if why and waiting else ""),
+        ]
+        lines += [f"{masked(one.address)}: no more mail, {one.suspended}" for one in suspended]
+        counts = self._incoming.counts
+        if counts:
+            lines.append(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
+        return "\n".join(lines)

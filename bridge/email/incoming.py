@@ -1,0 +1,335 @@
+"""What a mail to an address of ours means, and bringing it into the room (trio).
+
+The order: whose address, a report, somebody who wants no more, a program, who may speak (M3), too
+much at once (M4), and only then its words. A reply is given once everything is on disk.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import evolve, field, frozen
+
+from bridge.core.model import Author, RemoteFile, RemoteMessage, Verdict
+from bridge.core.network import Host
+from bridge.email import limits
+from bridge.email.addressing import Own, Purpose, own_address
+from bridge.email.automatic import Origin, origin, path_of
+from bridge.email.body import room_text
+from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_server
+from bridge.email.parsing import Attachment, Mail, parse
+from bridge.email.quotes import strip
+from bridge.email.reports import bounces
+from bridge.email.schedule import PER_HOUR, may_pass
+from bridge.email.settings import EmailPlace, EmailSettings
+from bridge.email.store import Held, Store, Subscriber
+from bridge.email.submitting import Submitter, masked
+from ofcd.client import lite
+from ofcd.client.applog import traceback_of
+
+if TYPE_CHECKING:
+    from bridge.email.network import EmailNetwork
+
+__all__ = ["Incoming", "Reply"]
+
+Reply = tuple[int, str]
+TAKEN: Final[Reply] = (250, "2.0.0 Taken")
+LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
+NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
+NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
+TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
+_DNS_SECONDS: Final = 20.0
+_HELD_BYTES: Final = 5 * limits.MIB
+_WINDOWS: Final = 10_000
+_READERS: Final = 2
+"""Mails that are parsed at once: each may take all of a core for a while."""
+
+
+@frozen
+class _Admission:
+    allowed: bool
+    proof: Proof
+    why: str
+    subscriber: Subscriber | None = field(default=None, repr=False)
+
+
+class Incoming:
+    """Takes mails for all places of one network."""
+
+    def __init__(
+        self,
+        network: EmailNetwork,
+        host: Host,
+        store: Store,
+        submitter: Submitter,
+        txt: Txt | None = None,
+    ) -> None:
+        self._network = network
+        self._host = host
+        self._store = store
+        self._submitter = submitter
+        self._txt = txt
+        self._settings: EmailSettings = network.settings
+        self._readers = trio.CapacityLimiter(_READERS)
+        self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self.counts: dict[str, int] = {}
+        """How many mails were what, for the status."""
+
+    def own(self, address: str) -> Own | None:
+        """What an address means; None where mail to it is not taken."""
+        settings = self._settings
+        own = own_address(address, domain=settings.domain, bounce=settings.bounce)
+        if own is None or own.purpose is Purpose.BOUNCE:
+            return own
+        place = self._network.places.get(own.local)
+        return own if place is not None and (place.takes or own.purpose is Purpose.OFF) else None
+
+    def knows(self, address: str) -> bool:
+        """Whether mail to an address is taken at all."""
+        return self.own(address) is not None
+
+    async def take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
+        """One mail for one recipient. `sender`: of the envelope, None where it is not known.
+
+        A mistake of ours costs this mail, which comes again, and not the bridge.
+        """
+        try:
+            return await self._take(raw, sender, recipient)
+        except Exception as error:  # whatever it is: one mail must not end what serves all others
+            self._host.operator("a mail could not be handled", trace=traceback_of(error))
+            self._count("not handled")
+            return LATER
+
+    async def _take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
+        own = self.own(recipient)
+        if own is None:
+            return NO_ADDRESS
+        mail = await self._in_thread(partial(parse, raw))
+        if own.purpose is Purpose.BOUNCE:
+            self._report(own.token, mail)
+            return TAKEN
+        if own.purpose is Purpose.OFF:
+            self.unsubscribe(own.token)
+            return TAKEN
+        written_by = origin(mail, envelope_sender=sender, own_domain=self._settings.domain)
+        if written_by is not Origin.PERSON:
+            self._count(written_by.value)
+            self._host.log.info("a mail by a program was dropped", kind=written_by.value)
+            return TAKEN
+        admission = await self._admit(own, mail, raw)
+        if not admission.allowed or admission.proof is Proof.NONE:
+            return self._not_admitted(own.local, mail, raw, admission)
+        if not self._may_pass(own.local, mail):
+            self._too_many(own.local, mail)
+            return self._hold(own.local, mail, raw, "too many mails in an hour")
+        reply = await self.say(own.local, mail, raw)
+        if reply == TAKEN:
+            self._passed(own.local, mail)
+        return reply
+
+    async def _in_thread(self, work: Callable[[], Mail]) -> Mail:
+        """Parsing, away from everything that waits for the loop; bounded by `limits`."""
+        return await trio.to_thread.run_sync(work, limiter=self._readers)
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # -- reports, leaving ------------------------------------------------------------------------
+
+    def _report(self, token: str, mail: Mail) -> None:
+        sent = self._store.sent(self._host.vault, token)
+        if sent is None:
+            self._count("unknown report")
+            return
+        for bounce in bounces(mail):
+            # Which mail it is about the token says; the report's own word is its reason alone.
+            self._count(f"report {bounce.failure.value}")
+            why = f"its server reports {bounce.status}"
+            self._submitter.failed(sent.place, sent.to, bounce.failure, why, sent.events)
+            break
+
+    def unsubscribe(self, token: str) -> bool:
+        """Whoever has this token gets no more mail; False: nobody has."""
+        found = self._store.by_token(self._host.vault, token)
+        if found is None:
+            return False
+        place, one = found
+        if one.on:
+            with self._host.transaction() as tx:
+                self._store.keep_subscriber(tx, place, evolve(one, on=False))
+                for key, _ in self._store.items(tx, place, one.address):
+                    self._store.replace_item(tx, key, None)
+            self._host.notice(place, f"{masked(one.address)} wants no more mail from this room.")
+        return True
+
+    # -- who may speak ---------------------------------------------------------------------------
+
+    async def _admit(self, own: Own, mail: Mail, raw: bytes) -> _Admission:
+        if len(mail.senders) != 1:
+            return _Admission(False, Proof.NONE, "it does not name one sender")
+        sender = mail.senders[0].key
+        found = self._store.by_token(self._host.vault, own.token)
+        options: EmailPlace = self._network.places[own.local].options
+        mine = found is not None and found[0] == own.local and found[1].address == sender
+        if own.token and not mine:
+            return _Admission(False, Proof.NONE, "the address it was sent to is not the sender's")
+        allowed = mine or admits(options.allow, sender)
+        proof = proof_by_server(mail, self._settings.authserv_id)
+        if proof is Proof.NONE and self._settings.dkim:
+            proof = await self._own_proof(raw, mail)
+        why = "its sender is not on the list" if not allowed else "nothing shows who sent it"
+        return _Admission(allowed, proof, why, found[1] if mine and found else None)
+
+    async def _own_proof(self, raw: bytes, mail: Mail) -> Proof:
+        if "dkim-signature" not in mail.headers:
+            return Proof.NONE
+        work = partial(proof_by_dkim, raw, mail, self._txt)
+        with trio.move_on_after(_DNS_SECONDS):
+            return await trio.to_thread.run_sync(
+                work, abandon_on_cancel=True, limiter=self._readers
+            )
+        return Proof.NONE
+
+    def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
+        self._count("not admitted")
+        if admission.allowed:
+            return self._hold(place, mail, raw, admission.why)
+        if admission.proof is not Proof.NONE:
+            return NOT_ALLOWED  # it is from who it says: they, and nobody else, learn of it
+        # To answer a forged sender would be to write to somebody who did nothing.
+        return self._hold(place, mail, raw, admission.why)
+
+    def _hold(self, place: str, mail: Mail, raw: bytes, why: str) -> Reply:
+        if len(raw) > _HELD_BYTES:
+            self._count("too large to hold")
+            return (552, "5.3.4 Too large for a mail that nobody vouches for")
+        sender = mail.senders[0].key if len(mail.senders) == 1 else "somebody"
+        held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id, raw=raw)
+        with self._host.transaction() as tx:
+            number = self._store.hold(tx, place, held)
+        if number is None:
+            return TOO_MANY
+        self._count("held")
+        name = self._settings.name
+        self._host.notice(
+            place,
+            f"A mail waits for an owner's word: {why}. See !bridge {name} held",
+            key="held",
+        )
+        return TAKEN
+
+    # -- too much --------------------------------------------------------------------------------
+
+    def _may_pass(self, place: str, mail: Mail) -> bool:
+        """At most so many an hour from one correspondent, and in one thread (M4)."""
+        now = self._host.now()
+        return all(may_pass(self._windows.get(key, ()), now)[0] for key in _limited(place, mail))
+
+    def _passed(self, place: str, mail: Mail) -> None:
+        """Counted once it is in the room: a mail that has to be brought again is one."""
+        now = self._host.now()
+        for key in _limited(place, mail):
+            self._windows[key] = may_pass(self._windows.get(key, ()), now)[1]
+            self._windows.move_to_end(key)
+        while len(self._windows) > _WINDOWS:
+            self._windows.popitem(last=False)
+
+    def _too_many(self, place: str, mail: Mail) -> None:
+        who = masked(mail.senders[0].key)
+        self._host.notice(
+            place,
+            f"Over {PER_HOUR} mails in an hour from {who}, or in one thread: the others wait for "
+            "an owner's word.",
+            key=f"many/{mail.senders[0].key}",
+        )
+        self._host.operator("too many mails from one correspondent", count=PER_HOUR)
+
+    # -- into the room ---------------------------------------------------------------------------
+
+    async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool = True) -> Reply:
+        """Bring a mail that may speak into the rooms of a place: words, then files, then itself.
+
+        Not `proven`: an owner let it in, and nothing shows who wrote it: it is said under another
+        id than that of the address it claims.
+        """
+        sender = mail.senders[0]
+        name = sender.name or sender.address.partition("@")[0]
+        author = Author(sender.key, name, sender.key)
+        if not proven:
+            author = Author(f"unverified:{sender.key}", f"{name[:20]} (unverified)")
+        reply_to = self._answered(place, mail)
+        newest = strip(mail.lines)
+        text, cut = room_text(newest.lines)
+        if mail.subject and not reply_to:
+            text = f"**{lite.escape(mail.subject)}**\n\n{text}".rstrip()
+        files = list(mail.attachments)
+        if newest.stripped or cut or mail.defects:
+            files.append(Attachment("original.eml", "message/rfc822", raw))
+        if cut or mail.defects:
+            why = "; ".join([*mail.defects, *(["its text is cut here"] if cut else [])])
+            text = f"{text}\n\n*Not all of this mail is shown: {lite.escape(why)}.*".lstrip()
+        if not text and not files:
+            text = "*An empty mail.*"
+        words = RemoteMessage(
+            place=place,
+            id=mail.id,
+            author=author,
+            path=path_of(mail),
+            document=lite.parse(text),
+            reply_to=reply_to,
+        )
+        verdict = await self._host.take(words) if text else Verdict.TAKEN
+        for number, one in enumerate(files):
+            if verdict not in (Verdict.TAKEN, Verdict.DUPLICATE):
+                break
+            verdict = await self._take_file(words, number, one, with_words=bool(text))
+        if verdict in (Verdict.TAKEN, Verdict.DUPLICATE):
+            if proven:
+                self._submitter.delivered(place, sender.key)
+            self._network.tell_others(place, mail, author, lite.parse(text), reply_to)
+        self._count(verdict.value)
+        return _reply(verdict)
+
+    async def _take_file(
+        self, words: RemoteMessage, number: int, one: Attachment, *, with_words: bool
+    ) -> Verdict:
+        return await self._host.take(
+            evolve(
+                words,
+                id=f"{words.id}#{number}",
+                document=(),
+                reply_to=words.id if with_words else words.reply_to,
+                file=RemoteFile(one.name, one.media_type, one.content),
+            )
+        )
+
+    def _answered(self, place: str, mail: Mail) -> str:
+        """The id of what it answers, if that is here: In-Reply-To, then References from the right.
+
+        Never by subject; an id that is not known at this place begins a new thread (M2).
+        """
+        for one in (*mail.in_reply_to, *reversed(mail.references)):
+            known = self._store.alias(self._host.vault, one) or one
+            if self._host.event_of(place, known) is not None:
+                return known
+        return ""
+
+
+def _limited(place: str, mail: Mail) -> tuple[str, str]:
+    """What a mail counts for: its correspondent, and its thread."""
+    thread = (*mail.references, *mail.in_reply_to, mail.id)[0]
+    return f"from/{place}/{mail.senders[0].key}", f"thread/{place}/{thread}"
+
+
+def _reply(verdict: Verdict) -> Reply:
+    match verdict:
+        case Verdict.FULL | Verdict.LIMITED | Verdict.CLOSED:
+            return LATER
+        case Verdict.INVALID:
+            return (554, "5.6.0 This mail can not be shown in a room")
+        case _:
+            return TAKEN

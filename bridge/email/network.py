@@ -1,0 +1,409 @@
+"""The email network: places are addresses of one domain, subscribers get what rooms say (trio)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import ClassVar, Final
+
+import trio
+from attrs import evolve
+
+from bridge.core.errors import NetworkError
+from bridge.core.model import Author, Kind, Outgoing, Receipt, State
+from bridge.core.names import remote_name
+from bridge.core.network import Finding, Host, Network
+from bridge.email.addressing import TOKEN_BYTES, token_text
+from bridge.email.commanding import Commands
+from bridge.email.fetching import Mailbox, watch
+from bridge.email.imap import ImapError
+from bridge.email.incoming import Incoming
+from bridge.email.links import connect
+from bridge.email.listening import LINKS, serve_link
+from bridge.email.parsing import Mail, parse
+from bridge.email.postman import Postman
+from bridge.email.rendering import as_html, as_plain
+from bridge.email.settings import EmailPlace, EmailSettings
+from bridge.email.store import Store, Subscriber, Waiting
+from bridge.email.submitting import Submitter, test_link
+from bridge.email.unsubscribing import serve_page
+from ofcd.client import lite
+from ofcd.protocol.ids import RoomId
+
+__all__ = ["EmailNetwork"]
+
+_PLACE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
+_BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+_PRUNE_SECONDS: Final = 600.0
+_SUBJECT: Final = 80
+
+
+class EmailNetwork(Network[EmailSettings, EmailPlace]):
+    """One domain."""
+
+    kind: ClassVar[str] = "email"
+    Settings = EmailSettings
+    PlaceSettings = EmailPlace
+    holds_edits: ClassVar[bool] = False
+    max_age: ClassVar[int] = 24 * 3600
+
+    def same_place(self, place: str) -> str:
+        """The local part alone, in small letters."""
+        local, _, domain = place.lower().partition("@")
+        if domain not in ("", self.settings.domain):
+            raise ValueError(f"is not at {self.settings.domain}")
+        if not _PLACE.fullmatch(local) or local == self.settings.bounce:
+            raise ValueError("has to be letters and digits before the @, and not the bounce's")
+        return local
+
+    def describe(self, place: str) -> str:
+        """As people write to it."""
+        return f"{place}@{self.settings.domain} by mail"
+
+    # -- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._prepare()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.submitter.run)
+            nursery.start_soon(self.postman.run)
+            nursery.start_soon(self._keep_house)
+            if self.settings.lmtp.port:
+                nursery.start_soon(self._listen)
+            if self.settings.imap.host:
+                nursery.start_soon(self._read_mailbox)
+            if self.settings.unsubscribe.port:
+                nursery.start_soon(self._serve_page)
+            for place in self.places:
+                self.host.ready(place, True)
+
+    def _prepare(self) -> None:
+        host: Host = self.host
+        self.store = Store(host)
+        password = _secret(self.settings.smtp.password_file)
+        self.submitter = Submitter(host, self.store, self.settings, password)
+        self.postman = Postman(self, host, self.store, self.submitter)
+        self.incoming = Incoming(self, host, self.store, self.submitter)
+        self.commands = Commands(self, host, self.store, self.submitter, self.incoming)
+        for place, info in self.places.items():
+            for address in info.options.subscribers:
+                with host.transaction() as tx:
+                    if self.store.subscriber(tx, place, address) is None:
+                        one = Subscriber(address=address, token=self.new_token())
+                        self.store.keep_subscriber(tx, place, one)
+
+    def new_token(self) -> str:
+        """A token that nobody can guess."""
+        return token_text(secrets.token_bytes(TOKEN_BYTES))
+
+    def new_id(self) -> str:
+        """A Message-ID that nobody can guess, and that says nothing of what it is about."""
+        return f"{self.new_token()}@{self.settings.domain}"
+
+    async def _keep_house(self) -> None:
+        while True:
+            with self.host.transaction() as tx:
+                more = self.store.prune(tx, self.host.now())
+            await trio.sleep(1.0 if more else _PRUNE_SECONDS)
+
+    async def _listen(self) -> None:
+        lmtp = self.settings.lmtp
+        handler = partial(
+            serve_link,
+            name=self.settings.domain,
+            knows=self.incoming.knows,
+            max_bytes=self.settings.max_mail_bytes,
+            take=self.incoming.take,
+        )
+        await self._serve(lmtp.address, lmtp.port, handler)
+
+    async def _serve_page(self) -> None:
+        page = self.settings.unsubscribe
+        handler = partial(serve_page, unsubscribe=self.incoming.unsubscribe)
+        await self._serve(page.address, page.port, handler)
+
+    async def _serve(self, address: str, port: int, handler: Callable[..., object]) -> None:
+        failures = 0
+        limiter = trio.CapacityLimiter(LINKS)
+
+        async def serve(stream: trio.SocketStream) -> None:
+            async with limiter:
+                await handler(stream)  # type: ignore[misc]
+
+        while True:
+            try:
+                await trio.serve_tcp(serve, port, host=address)
+            except OSError as error:
+                self.host.operator(f"can not listen at {address}:{port}", why=str(error))
+            await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
+            failures += 1
+
+    async def _read_mailbox(self) -> None:
+        imap = self.settings.imap
+        password = _secret(imap.password_file)
+        failures = 0
+
+        def up() -> None:
+            nonlocal failures
+            failures = 0
+            self.host.log.info("the mailbox is read")
+
+        while True:
+            try:
+                await watch(
+                    imap,
+                    password,
+                    max_bytes=self.settings.max_mail_bytes,
+                    cursor=self._cursor,
+                    keep=self._keep_cursor,
+                    take=self._take_from_mailbox,
+                    too_large=self._too_large,
+                    up=up,
+                )
+            except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+                why = str(error) or type(error).__name__
+                self.host.operator("the mailbox can not be read", why=why)
+            await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
+            failures += 1
+
+    def _cursor(self) -> tuple[int, int]:
+        validity, last = self.store.fact(self.host.vault, "imap") or (0, 0)
+        return int(validity), int(last)
+
+    def _keep_cursor(self, cursor: tuple[int, int]) -> None:
+        with self.host.transaction() as tx:
+            self.store.keep_fact(tx, "imap", list(cursor))
+
+    async def _take_from_mailbox(self, raw: bytes) -> bool:
+        """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""
+        mail = await trio.to_thread.run_sync(parse, raw)
+        sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
+        codes = [(await self.incoming.take(raw, sender, one))[0] for one in self._recipients(mail)]
+        return all(code < 400 or code >= 500 for code in codes)
+
+    def _recipients(self, mail: Mail) -> list[str]:
+        """Which of our addresses a mail in the mailbox is for."""
+        named = [
+            value.strip("<> ")
+            for name in ("delivered-to", "x-original-to", "envelope-to")
+            for value in mail.headers.all(name)
+        ]
+        named += [one.address for one in mail.recipients]
+        known = [one.lower() for one in named if self.incoming.knows(one)]
+        places: dict[str, str] = {}
+        for one in known:
+            own = self.incoming.own(one)
+            if own is not None and (own.local not in places or own.token):
+                places[own.local] = one
+        return list(places.values())
+
+    async def _too_large(self, uid: int, size: int) -> None:
+        self.host.operator("a mail was too large to be read", uid=uid, size=size)
+        for place in self.places:
+            self.host.notice(
+                place, f"A mail of {size} bytes was too large to be read.", key=f"size/{uid}"
+            )
+
+    # -- from rooms ------------------------------------------------------------------------------
+
+    def is_full(self, room: RoomId) -> bool:
+        """Whether an owner let content go out by mail (M7)."""
+        return bool(self.store.fact(self.host.vault, f"full/{room.hex()}"))
+
+    async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
+        """Each is on disk for each subscriber when this returns; mails are made of it when due."""
+        receipts = [self._deliver(one) for one in batch]
+        self.postman.stir()
+        await trio.lowlevel.checkpoint()
+        return receipts
+
+    def _deliver(self, one: Outgoing) -> Receipt:
+        if one.kind is Kind.REDACTION:
+            return self._take_back(one)
+        if one.kind is Kind.EDIT and self._change(one):
+            return Receipt(one.number, State.SENT, one.remote_ids)
+        if one.kind not in (Kind.MESSAGE, Kind.EDIT, Kind.NOTE):
+            return Receipt(one.number, State.DROPPED, reason="mail has no such thing")
+        people = [s for s in self._people(one.place) if s.on and not s.suspended]
+        if not people:
+            return Receipt(one.number, State.DROPPED, reason="nobody gets this room's mail")
+        now = self.host.now()
+        with self.host.transaction() as tx:
+            what = f"event/{one.event_id.hex()}"
+            message_id = self.store.message_id(tx, one.place, what, self.new_id(), now)
+            before = one.reply_to.remote_ids if one.reply_to is not None else one.remote_ids
+            references = self.store.references(tx, before[0]) if before else ()
+            item = self._waiting(one, message_id, references, now)
+            for person in people:
+                self.store.put_item(tx, one.place, person.address, item)
+        return Receipt(one.number, State.SENT, (message_id,))
+
+    def _people(self, place: str) -> list[Subscriber]:
+        return self.store.subscribers(self.host.vault, place)
+
+    def _waiting(
+        self, one: Outgoing, message_id: str, references: tuple[str, ...], now: int
+    ) -> Waiting:
+        plain, html = as_plain(one.document), as_html(one.document)
+        subject = _first_words(one.document)
+        if one.author is not None and one.author.nick_only:
+            plain = html = subject = "(said something that is not copied)"
+        if one.kind is Kind.EDIT:
+            plain, html = f"[edit]\n{plain}", f"<p>[edit]</p>{html}"
+        file = one.file
+        if file is not None:
+            words = f"[file: {_shown(file.name)}, {file.size} bytes]"
+            plain, html = f"{plain}\n{words}".strip(), f"{html}<p>{escape(words)}</p>"
+            subject = subject or words
+        author = "" if one.author is None else one.author.name
+        return Waiting(
+            key=f"{one.kind.value}/{one.event_id.hex()}",
+            number=one.number,
+            room=one.room,
+            event=one.target or one.event_id,
+            message_id=message_id,
+            author=author,
+            ts=one.ts,
+            due_from=now,
+            plain=plain,
+            html=html,
+            subject=subject,
+            references=references,
+            path=one.path,
+            late=one.late,
+            file=None if file is None else (file.name, file.media_type, file.size, file.seq),
+        )
+
+    def _take_back(self, one: Outgoing) -> Receipt:
+        """What waits is taken out; what is a mail already can not be taken back."""
+        found = False
+        with self.host.transaction() as tx:
+            for person in self._people(one.place):
+                for key, item in self.store.items(tx, one.place, person.address):
+                    if item.event == one.target:
+                        self.store.replace_item(tx, key, None)
+                        found = True
+        if found:
+            return Receipt(one.number, State.CONFIRMED)
+        return Receipt(one.number, State.DROPPED, reason="a mail can not be taken back")
+
+    def _change(self, one: Outgoing) -> bool:
+        """An edit of what still waits, for everybody: it goes out as it reads now."""
+        changed = []
+        with self.host.transaction() as tx:
+            for person in self._people(one.place):
+                for key, item in self.store.items(tx, one.place, person.address):
+                    if item.event == one.target and item.key.startswith("message/"):
+                        plain, html = as_plain(one.document), as_html(one.document)
+                        new = evolve(
+                            item, plain=plain, html=html, subject=_first_words(one.document)
+                        )
+                        self.store.replace_item(tx, key, new)
+                        changed.append(person.address)
+        return bool(changed)
+
+    # -- from mail to the others who get mail ----------------------------------------------------
+
+    def tell_others(
+        self,
+        place: str,
+        mail: Mail,
+        author: Author,
+        document: lite.Document,
+        reply_to: str,
+    ) -> None:
+        """What came by mail goes to the other subscribers too: the core tells only other places."""
+        rooms = self.host.rooms(place)
+        others = [
+            one
+            for one in self._people(place)
+            if one.on and not one.suspended and one.address != author.id
+        ]
+        if not rooms or not others or not self.places[place].sends:
+            return
+        now = self.host.now()
+        with self.host.transaction() as tx:
+            what = f"mail/{mail.id}"
+            message_id = self.store.message_id(tx, place, what, self.new_id(), now)
+            self.store.keep_alias(tx, message_id, mail.id, now)
+            references = (*self.store.references(tx, reply_to),) if reply_to else ()
+            item = Waiting(
+                key=what,
+                number=-1,
+                room=rooms[0],
+                event=None,
+                message_id=message_id,
+                author=f"{_shown(author.name)} ({self.settings.name})",
+                ts=now,
+                due_from=now,
+                plain=as_plain(document),
+                html=as_html(document),
+                subject=mail.subject[:_SUBJECT],
+                references=references,
+            )
+            for person in others:
+                self.store.put_item(tx, place, person.address, item)
+        self.postman.stir()
+
+    # -- commands, checks ------------------------------------------------------------------------
+
+    async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
+        """`!bridge <name of the network> ...`."""
+        return await self.commands.run(room, words)
+
+    async def check(self, report: Callable[[Finding], None]) -> None:
+        """Log in everywhere, send nothing."""
+        settings = self.settings
+        await _checked(report, self._check_smtp)
+        if settings.imap.host:
+            await _checked(report, self._check_imap)
+        if not settings.authserv_id and not settings.dkim:
+            report(Finding(False, "nothing can show who sent a mail: set authserv_id, or dkim"))
+        for place, info in self.places.items():
+            count = len(info.options.subscribers)
+            report(Finding(True, f"{place}@{settings.domain}: {count} subscribers in the file"))
+
+    async def _check_smtp(self, report: Callable[[Finding], None]) -> None:
+        password = _secret(self.settings.smtp.password_file)
+        await test_link(self.settings, password, lambda text: report(Finding(True, text)))
+
+    async def _check_imap(self, report: Callable[[Finding], None]) -> None:
+        imap = self.settings.imap
+        try:
+            async with await connect(imap.server) as stream:
+                mailbox = Mailbox(stream, imap, self.settings.max_mail_bytes)
+                await mailbox.open(_secret(imap.password_file))
+        except (ImapError, OSError, trio.TooSlowError) as error:
+            why = str(error) or type(error).__name__
+            raise NetworkError(f"{imap.host}:{imap.port} can not be read: {why}") from None
+        report(Finding(True, f"{imap.mailbox} at {imap.host}:{imap.port} can be read"))
+
+
+async def _checked(report: Callable[[Finding], None], work: Callable[..., object]) -> None:
+    try:
+        await work(report)  # type: ignore[misc]
+    except NetworkError as error:
+        report(Finding(False, str(error)))
+
+
+def _secret(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8").strip() if path else ""
+
+
+def _has_path(mail: Mail) -> bool:
+    return "return-path" in mail.headers
+
+
+def _first_words(document: lite.Document) -> str:
+    line = next((one for one in as_plain(document).split("\n") if one.strip(" >")), "")
+    words = " ".join(line.split())
+    return words if len(words) <= _SUBJECT else words[: _SUBJECT - 1].rstrip() + "…"
+
+
+def _shown(name: str) -> str:
+    return remote_name(name, "somebody")

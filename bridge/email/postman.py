@@ -1,0 +1,230 @@
+"""What waits for somebody becomes mail: when it is due, in a thread, not too often (trio)."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import evolve
+
+from bridge.core.network import Host
+from bridge.email.addressing import TOKEN_BYTES, token_text
+from bridge.email.composing import Item, Letter, compose
+from bridge.email.parsing import Attachment
+from bridge.email.photos import without_metadata
+from bridge.email.schedule import HOUR_MS, PER_HOUR, Delivery, Pace, flush_at, may_pass
+from bridge.email.settings import EmailPlace
+from bridge.email.store import Posted, Store, Subscriber, Waiting
+from bridge.email.submitting import Submitter, masked
+from ofcd.client import ClientError
+from ofcd.protocol.ids import RoomId
+
+if TYPE_CHECKING:
+    from bridge.email.network import EmailNetwork
+
+__all__ = ["Postman"]
+
+_IDLE_SECONDS: Final = 5.0
+_FILES: Final = 20
+_WINDOWS: Final = 10_000
+_HAS_MEMORY: Final = Path("/dev/shm").is_dir()  # noqa: S108 - so that no disk holds it in clear
+_MAIL_ITEMS: Final = 200
+"""Messages in one digest; the rest follow in the next."""
+
+
+class Postman:
+    """Composes for all places of one network."""
+
+    def __init__(
+        self, network: EmailNetwork, host: Host, store: Store, submitter: Submitter
+    ) -> None:
+        self._network = network
+        self._host = host
+        self._store = store
+        self._submitter = submitter
+        self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self.changed = trio.Event()
+
+    def stir(self) -> None:
+        """Something waits now."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            changed = self.changed
+            wait = await self._round()
+            with trio.move_on_after(wait):
+                await changed.wait()
+
+    async def _round(self) -> float:
+        """All that is due is posted; seconds until something may be due next."""
+        wait = _IDLE_SECONDS
+        for place in self._network.places:
+            for one in self._store.subscribers(self._host.vault, place):
+                due = await self._serve(place, one)
+                if due is not None:
+                    wait = min(wait, max(0.001, (due - self._host.now()) / 1000))
+        return wait
+
+    async def _serve(self, place: str, one: Subscriber) -> int | None:
+        """Post what is due for somebody; when more will be, None: nothing waits."""
+        while items := self._store.items(self._host.vault, place, one.address, _MAIL_ITEMS):
+            if not one.on or one.suspended:
+                self._forget(items)
+                return None
+            room = items[0][1].room
+            mine = [item for item in items if item[1].room == room]
+            full = self._network.is_full(room)
+            pace = self._network.places[place].options.pace(full=full)
+            now = self._host.now()
+            due = _due(pace, mine, one, now, full=full)
+            free = self._free_at(place, one.address, now)
+            if max(due, free) > now:
+                return max(due, free)
+            crowded = len(mine) > PER_HOUR
+            batch = mine if pace.delivery is Delivery.DIGEST or crowded or not full else mine[:1]
+            await self._post(place, one, room, batch, full=full)
+            one = self._store.subscriber(self._host.vault, place, one.address) or one
+        return None
+
+    def _forget(self, items: Sequence[tuple[bytes, Waiting]]) -> None:
+        with self._host.transaction() as tx:
+            for key, _ in items:
+                self._store.replace_item(tx, key, None)
+
+    def _free_at(self, place: str, address: str, now: int) -> int:
+        """When somebody may get another mail: at most so many an hour (M4); then together."""
+        good, times = may_pass(self._windows.get(f"{place}/{address}", ()), now)
+        if good:
+            return now
+        self._host.notice(
+            place,
+            f"Over {PER_HOUR} mails in an hour to {masked(address)}: what is said meanwhile comes "
+            "together.",
+            key=f"crowded/{address}",
+        )
+        return times[0] + HOUR_MS
+
+    def _note_sent(self, place: str, address: str, now: int) -> None:
+        key = f"{place}/{address}"
+        self._windows[key] = may_pass(self._windows.get(key, ()), now)[1]
+        self._windows.move_to_end(key)
+        if len(self._windows) > _WINDOWS:
+            self._windows.popitem(last=False)
+
+    async def _post(
+        self,
+        place: str,
+        one: Subscriber,
+        room: RoomId,
+        batch: Sequence[tuple[bytes, Waiting]],
+        *,
+        full: bool,
+    ) -> None:
+        options: EmailPlace = self._network.places[place].options
+        files = await self._files(room, batch, options.attachment_bytes) if full else ()
+        now = self._host.now()
+        waiting = [item for _, item in batch]
+        single = len(waiting) == 1
+        last = waiting[-1]
+        message_id = last.message_id if single and full else self._network.new_id()
+        letter = self._letter(place, one, room, waiting, message_id, files, full=full)
+        bounce = token_text(secrets.token_bytes(TOKEN_BYTES))
+        events = tuple((w.event, w.number) for w in waiting if w.event is not None)
+        posted = Posted(
+            place=place, to=one.address, bounce=bounce, born=now, due=now, events=events
+        )
+        with self._host.transaction() as tx:
+            # What was taken back, or changed, while files were fetched is looked at anew.
+            if any(tx.get(self._store.item_table, key) is None for key, _ in batch):
+                return
+            self._store.post(tx, posted, compose(letter))
+            self._store.keep_references(tx, message_id, letter.references, now)
+            if message_id != last.message_id:
+                known = self._store.alias(tx, last.message_id) or last.message_id
+                self._store.keep_alias(tx, message_id, known, now)
+            for key, _ in batch:
+                self._store.replace_item(tx, key, None)
+            if not full:
+                self._store.keep_subscriber(tx, place, evolve(one, last_notice=now))
+        self._note_sent(place, one.address, now)
+        self._submitter.stir()
+
+    def _letter(
+        self,
+        place: str,
+        one: Subscriber,
+        room: RoomId,
+        waiting: Sequence[Waiting],
+        message_id: str,
+        files: tuple[Attachment, ...],
+        *,
+        full: bool,
+    ) -> Letter:
+        settings = self._network.settings
+        single = full and len(waiting) == 1
+        items = tuple(
+            Item(author=w.author, ts=w.ts, plain=w.plain, html=w.html, late=w.late) for w in waiting
+        )
+        url = settings.unsubscribe.url
+        return Letter(
+            place=place,
+            domain=settings.domain,
+            room=self._host.room_name(room),
+            to=one.address,
+            message_id=message_id,
+            date=self._host.now(),
+            items=items if full else (),
+            count=len(waiting),
+            sender=waiting[0].author if single else "",
+            subject=waiting[0].subject if single else "",
+            reply_token=one.token,
+            references=waiting[0].references if single else (),
+            path=waiting[-1].path,
+            unsubscribe_url=f"{url.rstrip('/')}/{one.token}" if url else "",
+            attachments=files,
+        )
+
+    async def _files(
+        self, room: RoomId, batch: Sequence[tuple[bytes, Waiting]], limit: int
+    ) -> tuple[Attachment, ...]:
+        """The files that go along, in all no more than one mail's limit."""
+        found: list[Attachment] = []
+        left = limit
+        for _, waiting in batch:
+            if waiting.file is None or waiting.file[2] > left or len(found) == _FILES:
+                continue
+            name, media_type, size, seq = waiting.file
+            content = await self._fetch(room, seq, size)
+            if content is not None:
+                found.append(Attachment(name, media_type, without_metadata(content)))
+                left -= size
+        return tuple(found)
+
+    async def _fetch(self, room: RoomId, seq: int, size: int) -> bytes | None:
+        memory = "/dev/shm" if _HAS_MEMORY else None  # noqa: S108 - as above
+        with tempfile.TemporaryDirectory(dir=memory) as folder:
+            try:
+                path = await self._host.fetch_file(room, seq, Path(folder) / "file", size)
+                return await trio.Path(path).read_bytes()
+            except (ClientError, OSError):
+                return None
+
+
+def _due(
+    pace: Pace, mine: Sequence[tuple[bytes, Waiting]], one: Subscriber, now: int, *, full: bool
+) -> int:
+    first = mine[0][1].due_from
+    if full:
+        return flush_at(pace, first, len(mine), now)
+    # The first notice comes at once (after the hold); further ones wait their time from that one.
+    calm = evolve(pace, delivery=Delivery.EACH)
+    due = flush_at(calm, first, len(mine), now)
+    return max(due, one.last_notice + int(pace.every * 1000))

@@ -1,0 +1,274 @@
+"""Mails handed to the server (trio): one link at a time, again by RFC 5321, reports acted upon."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+from attrs import evolve
+
+from bridge.core.errors import NetworkError
+from bridge.core.model import Receipt, State
+from bridge.core.network import Host
+from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
+from bridge.email.reports import Failure, failure_of
+from bridge.email.schedule import retry_at
+from bridge.email.settings import EmailSettings
+from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
+from bridge.email.store import Posted, Store
+
+__all__ = ["Link", "Submitter", "masked"]
+
+SOFT_LIMIT: Final = 5
+"""Mails in a row that were not delivered: then the address gets none any more (M5)."""
+_LINK_MAILS: Final = 100
+_BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+_IDLE_SECONDS: Final = 5.0
+
+
+class Link:
+    """One link to the server, made ready for mails."""
+
+    def __init__(self, stream: trio.abc.Stream, client: SmtpClient) -> None:
+        self._stream = stream
+        self.client = client
+
+    @classmethod
+    async def open(cls, settings: EmailSettings, password: str) -> Link:
+        """Connect, secure, log in; raises `SmtpError`, `OSError`, `trio.TooSlowError`."""
+        smtp = settings.smtp
+        server = smtp.server
+        client = SmtpClient(settings.domain, tls=server.tls, user=smtp.user, password=password)
+        link = cls(await connect(server), client)
+        try:
+            while not client.ready:
+                await link._exchange()
+                if client.wants_tls:
+                    link._stream = await secure(link._stream, server)
+                    client.secured()
+        except BaseException:
+            await trio.aclose_forcefully(link._stream)
+            raise
+        return link
+
+    async def _exchange(self) -> None:
+        with trio.fail_after(REPLY_SECONDS):
+            if raw := self.client.to_send():
+                await self._stream.send_all(raw)
+            received = await receive_some(self._stream)
+        if not received:
+            raise SmtpError("the server closed the link")
+        self.client.receive(received)
+
+    async def send(self, letter: Letter) -> Outcome:
+        """Hand over one mail."""
+        self.client.start(letter)
+        while self.client.outcome is None or not self.client.ready:
+            await self._exchange()
+        return self.client.outcome
+
+    async def close(self) -> None:
+        """Say goodbye, if that is quick."""
+        with (
+            trio.move_on_after(2.0) as scope,
+            suppress(OSError, SmtpError, trio.BrokenResourceError),
+        ):
+            scope.shield = True
+            self.client.quit()
+            await self._stream.send_all(self.client.to_send())
+        await trio.aclose_forcefully(self._stream)
+
+
+class Submitter:
+    """Sends what is posted, until cancelled."""
+
+    def __init__(self, host: Host, store: Store, settings: EmailSettings, password: str) -> None:
+        self._host = host
+        self._store = store
+        self._settings = settings
+        self._password = password
+        self._failures = 0
+        self.why = "not connected yet"
+        """Why no mail goes out; "" while it does."""
+        self.changed = trio.Event()
+
+    def stir(self) -> None:
+        """Something was posted."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def run(self) -> None:
+        """Send what is due; after a crash, what was begun is sent again, and counted."""
+        self._recover()
+        while True:
+            changed = self.changed
+            batch = self._due()
+            if not batch:
+                with trio.move_on_after(self._until_due()):
+                    await changed.wait()
+                continue
+            try:
+                await self._send(batch)
+                self._failures, self.why = 0, ""
+            except (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+                self.why = str(error) or type(error).__name__
+                pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
+                if self._failures == 0:
+                    self._host.operator("the mail server takes no mail", why=self.why)
+                self._failures += 1
+                self._give_up_old()
+                await trio.sleep(pause * (0.75 + 0.5 * random.random()))  # noqa: S311 - jitter
+
+    def _recover(self) -> None:
+        with self._host.transaction() as tx:
+            begun = [(n, one) for n, one in self._store.posted(tx) if one.sending]
+            for number, one in begun:
+                self._store.keep_posted(tx, number, evolve(one, sending=False))
+        if begun:
+            self._host.operator("mails may have gone out twice, under one id", count=len(begun))
+
+    def _due(self) -> list[tuple[int, Posted]]:
+        """What is due, in order; nobody's mail overtakes an earlier one of theirs."""
+        now = self._host.now()
+        found: list[tuple[int, Posted]] = []
+        behind: set[str] = set()
+        for number, one in self._store.posted(self._host.vault):
+            if one.due <= now and one.to not in behind:
+                found.append((number, one))
+                if len(found) == _LINK_MAILS:
+                    break
+            else:
+                behind.add(one.to)
+        return found
+
+    def _until_due(self) -> float:
+        first: dict[str, int] = {}
+        for _, one in self._store.posted(self._host.vault):
+            first.setdefault(one.to, one.due)
+        if not first:
+            return _IDLE_SECONDS
+        wait = (min(first.values()) - self._host.now()) / 1000
+        return min(_IDLE_SECONDS, max(0.001, wait))
+
+    async def _send(self, batch: list[tuple[int, Posted]]) -> None:
+        link = await Link.open(self._settings, self._password)
+        try:
+            for number, one in batch:
+                content = self._store.raw(self._host.vault, number)
+                with self._host.transaction() as tx:
+                    self._store.keep_posted(tx, number, evolve(one, sending=True))
+                sender = f"{self._settings.bounce}+{one.bounce}@{self._settings.domain}"
+                outcome = await self._one(link, number, one, Letter(sender, one.to, content))
+                self._settle(number, one, outcome)
+        finally:
+            await link.close()
+
+    async def _one(self, link: Link, number: int, one: Posted, letter: Letter) -> Outcome:
+        try:
+            return await link.send(letter)
+        except (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError):
+            # Before the mail's end was sent the server can not have taken it.
+            if link.client.committed:
+                self._host.operator("a link ended inside a mail: it may arrive twice", count=1)
+            with self._host.transaction() as tx:
+                self._store.keep_posted(tx, number, evolve(one, sending=False))
+            raise
+
+    def _settle(self, number: int, one: Posted, outcome: Outcome) -> None:
+        now = self._host.now()
+        if outcome.for_now and not outcome.accepted and not self._is_old(one, now):
+            attempts = one.attempts + 1
+            due = retry_at(attempts, now, random.random())  # noqa: S311 - jitter
+            with self._host.transaction() as tx:
+                later = evolve(one, attempts=attempts, due=due, sending=False)
+                self._store.keep_posted(tx, number, later)
+            return
+        with self._host.transaction() as tx:
+            self._store.keep_posted(tx, number, None)
+        if not outcome.accepted:
+            hard = outcome.at_recipient and outcome.code in (550, 551, 553)
+            status = "5.1.1" if hard and outcome.status == "5.0.0" else outcome.status
+            failure = failure_of("failed", status) if outcome.at_recipient else Failure.SOFT
+            self.failed(one.place, one.to, failure, outcome.text, one.events)
+
+    def _is_old(self, one: Posted, now: int) -> bool:
+        return now - one.born > self._settings.give_up_hours * 3_600_000
+
+    def _give_up_old(self) -> None:
+        """What waited too long is not sent any more, and its originals say so (G2)."""
+        now = self._host.now()
+        old = [(n, p) for n, p in self._store.posted(self._host.vault) if self._is_old(p, now)]
+        for number, one in old:
+            with self._host.transaction() as tx:
+                self._store.keep_posted(tx, number, None)
+            self._fail_events(one.place, one.to, "the mail server could not be reached", one.events)
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def failed(
+        self,
+        place: str,
+        address: str,
+        failure: Failure,
+        why: str,
+        events: tuple[tuple[bytes, int], ...],
+    ) -> None:
+        """A mail was not delivered: its originals say so; the address may get no more."""
+        if failure is Failure.DELAYED:
+            return
+        reason = ""
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is not None and one.on and not one.suspended:
+                soft = one.soft + 1
+                if failure is Failure.HARD:
+                    reason = "there is no such mailbox"
+                elif soft >= SOFT_LIMIT:
+                    reason = f"{soft} mails in a row were not delivered"
+                self._store.keep_subscriber(tx, place, evolve(one, soft=soft, suspended=reason))
+        if reason:
+            self._host.notice(
+                place,
+                f"{masked(address)} gets no more mail: {reason}. "
+                f"!bridge {self._settings.name} add ADDRESS begins anew.",
+                key=f"suspended/{address}",
+            )
+            self._host.operator("an address is suspended", reason=reason)
+        self._fail_events(place, address, why, events)
+
+    def delivered(self, place: str, address: str) -> None:
+        """Somebody answers: what was not delivered before no longer counts."""
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is not None and one.soft:
+                self._store.keep_subscriber(tx, place, evolve(one, soft=0))
+
+    def _fail_events(
+        self, place: str, address: str, why: str, events: tuple[tuple[bytes, int], ...]
+    ) -> None:
+        for event, number in events:
+            reason = f"not delivered to {masked(address)}: {why}"
+            receipt = Receipt(number, State.FAILED, reason=reason)
+            self._host.settle(place, event, receipt)  # type: ignore[arg-type]
+
+
+def masked(address: str) -> str:
+    """An address as a whole room may see it."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
+async def test_link(settings: EmailSettings, password: str, report: Callable[[str], None]) -> None:
+    """Log in and say what there is; raises `NetworkError`."""
+    try:
+        link = await Link.open(settings, password)
+    except (SmtpError, OSError, trio.TooSlowError) as error:
+        smtp = settings.smtp
+        raise NetworkError(
+            f"{smtp.host}:{smtp.port} takes no mail: {str(error) or type(error).__name__}"
+        ) from None
+    report(f"{settings.smtp.host}:{settings.smtp.port} takes mail")
+    await link.close()

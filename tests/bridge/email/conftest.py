@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ofcd.testing import World, open_world
+from tests.bridge.email.servers import MailServers, free_port, mail_servers
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServers]:
+    """Both servers, for all tests of a module: each uses people and addresses of its own."""
+    bridge = f"lmtp:inet:127.0.0.1:{free_port()}"
+    other = f"lmtp:inet:127.0.0.1:{free_port()}"
+    root = tmp_path_factory.mktemp("mail") / "servers"
+    with mail_servers(root, bridge=bridge, other=other) as made:
+        yield made
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with open_world(tmp_path / "world") as made:
+        yield made

@@ -1,0 +1,321 @@
+"""Real Postfix and Dovecot, in a folder of the test, on free ports of the loopback; nothing leaves.
+
+Postfix takes mail of everybody on `smtp`, of who logs in over TLS on `submission`; mail for
+bridge.test goes to the bridge (or to Dovecot), mail for people.test into Dovecot's mailboxes.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import pwd
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trustme
+from attrs import define, field
+
+__all__ = ["MailServers", "free_port", "mail_servers", "needs_servers"]
+
+PASSWORD: Final = "correct-horse"
+_SECONDS: Final = 60.0
+_BINARIES: Final = ("/usr/sbin/postfix", "/usr/sbin/dovecot")
+
+needs_servers = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(os.path.exists, _BINARIES)),
+    reason="needs root, postfix, dovecot-imapd and dovecot-lmtpd (apt-get install them)",
+)
+
+_MASTER: Final = """
+postlog unix-dgram n - n - 1 postlogd
+127.0.0.1:{smtp} inet n - n - - smtpd
+127.0.0.1:{submission} inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path=inet:127.0.0.1:{auth}
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+  -o smtpd_recipient_restrictions=
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+"""
+
+_MAIN: Final = """
+compatibility_level = 3.6
+queue_directory = {root}/spool
+data_directory = {root}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {root}/postfix.log
+maillog_file_prefixes = {root}
+myhostname = mx.test
+mydomain = test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+recipient_delimiter = +
+mynetworks = 127.0.0.0/8
+default_transport = error:5.4.4 nothing leaves this machine
+relay_transport = error:5.4.4 nothing leaves this machine
+virtual_mailbox_domains = bridge.test, other.test, people.test
+virtual_mailbox_maps = regexp:{root}/mailboxes
+transport_maps = inline:{{ bridge.test={bridge}, other.test={other}, people.test={people} }}
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_recipient_restrictions = reject_unauth_destination, check_sender_access regexp:{root}/proofs
+smtpd_tls_cert_file = {root}/cert.pem
+smtpd_tls_key_file = {root}/key.pem
+smtpd_client_connection_rate_limit = 0
+smtpd_error_sleep_time = 0
+in_flow_delay = 0
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+queue_run_delay = 1s
+lmtp_connect_timeout = 5s
+lmtp_destination_concurrency_limit = 4
+message_size_limit = 31457280
+destination_concurrency_feedback_debug = no
+default_destination_concurrency_failed_cohort_limit = 0
+"""
+
+_DOVECOT: Final = """
+base_dir = {root}/dovecot-run
+state_dir = {root}/dovecot-run
+log_path = {root}/dovecot.log
+protocols = imap lmtp
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{root}/cert.pem
+ssl_key = <{root}/key.pem
+disable_plaintext_auth = no
+mail_location = maildir:{root}/mail/%n
+mail_fsync = never
+first_valid_uid = 1
+auth_username_format = %Ln
+lda_mailbox_autocreate = yes
+recipient_delimiter = +
+default_process_limit = 20
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={root}/mail/%n allow_all_users=yes
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {lmtp}
+  }}
+}}
+service auth {{
+  inet_listener {{
+    port = {auth}
+  }}
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox Done {{
+    auto = create
+  }}
+}}
+"""
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@define
+class MailServers:
+    """Both, running."""
+
+    root: Path
+    ports: dict[str, int]
+    domains: dict[str, str]
+    """Where mail for each domain goes, as Postfix's transports."""
+    _dovecot: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def ca_file(self) -> Path:
+        return self.root / "ca.pem"
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._start_dovecot()
+        self.start_postfix()
+
+    def _start_dovecot(self) -> None:
+        config = self.root / "dovecot.conf"
+        self._dovecot = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)])
+        self._wait_for("imap", "lmtp", "auth")
+
+    def start_postfix(self) -> None:
+        subprocess.run(
+            ["/usr/sbin/postfix", "-c", str(self.root / "conf"), "start"],
+            check=True,
+            capture_output=True,
+        )
+        self._wait_for("smtp", "submission")
+
+    def kill_postfix(self) -> None:
+        """`kill -9` of all of it."""
+        for pid in self._postfix_processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + _SECONDS
+        while self._postfix_processes() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _postfix_processes(self) -> list[int]:
+        """Those that work in this test's queue, and no others."""
+        found = []
+        for one in Path("/proc").iterdir():
+            if one.name.isdecimal():
+                with suppress(OSError):
+                    if os.readlink(one / "cwd") == str(self.root / "spool"):
+                        found.append(int(one.name))
+        return found
+
+    def _wait_for(self, *names: str) -> None:
+        for name in names:
+            until = time.monotonic() + _SECONDS
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", self.ports[name]), 1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > until:
+                        raise RuntimeError(f"{name} does not listen: {self.logs()}") from None
+                    time.sleep(0.05)
+
+    def stop(self) -> None:
+        subprocess.run(
+            ["/usr/sbin/postfix", "-c", str(self.root / "conf"), "stop"],
+            check=False,
+            capture_output=True,
+        )
+        self.kill_postfix()
+        if self._dovecot is not None:
+            self._dovecot.terminate()
+            self._dovecot.wait(_SECONDS)
+
+    def logs(self) -> str:
+        texts = []
+        for name in ("postfix.log", "dovecot.log"):
+            with suppress(OSError):
+                texts.append((self.root / name).read_text()[-3000:])
+        return "\n".join(texts)
+
+    # -- people ----------------------------------------------------------------------------------
+
+    def send(self, raw: bytes, sender: str, *recipients: str) -> None:
+        """Somebody hands a mail to Postfix."""
+        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=_SECONDS) as smtp:
+            smtp.sendmail(sender, list(recipients), raw)
+
+    def mailbox(self, user: str, folder: str = "INBOX") -> list[Message[Any, Any]]:
+        """What somebody has, in the order in which it came."""
+        with imaplib.IMAP4("127.0.0.1", self.ports["imap"], timeout=_SECONDS) as imap:
+            imap.login(user, PASSWORD)
+            imap.select(folder, readonly=True)
+            numbers = imap.search(None, "ALL")[1][0].split()
+            raws = [imap.fetch(number, "(BODY.PEEK[])")[1][0][1] for number in numbers]
+        return [message_from_bytes(raw, policy=default) for raw in raws]
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
+
+
+@contextmanager
+def mail_servers(root: Path, **domains: str) -> Iterator[MailServers]:
+    """Both servers. `bridge=` and `other=`: where mail for bridge.test and other.test goes;
+    without them into Dovecot's mailboxes too."""
+    root.mkdir(parents=True, exist_ok=True)
+    for parent in (root, *root.parents):
+        with suppress(PermissionError):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    names = ("smtp", "submission", "auth", "imap", "imaps", "lmtp")
+    ports = {name: free_port() for name in names}
+    dovecot = f"lmtp:inet:127.0.0.1:{ports['lmtp']}"
+    where = {"bridge": dovecot, "other": dovecot, "people": dovecot, **domains}
+    _write(root, ports, where)
+    servers = MailServers(root, ports, where)
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.stop()
+
+
+def _write(root: Path, ports: dict[str, int], where: dict[str, str]) -> None:
+    mail = pwd.getpwnam("mail")
+    postfix = pwd.getpwnam("postfix")
+    for name in ("conf", "spool", "data", "mail", "dovecot-run"):
+        (root / name).mkdir()
+    os.chown(root / "data", postfix.pw_uid, -1)
+    os.chown(root / "mail", mail.pw_uid, mail.pw_gid)
+    ca = trustme.CA()
+    cert = ca.issue_cert("localhost", "127.0.0.1")
+    ca.cert_pem.write_to_path(root / "ca.pem")
+    cert.private_key_pem.write_to_path(root / "key.pem")
+    for number, blob in enumerate(cert.cert_chain_pems):
+        blob.write_to_path(root / "cert.pem", append=number > 0)
+    shutil.copy("/etc/postfix/dynamicmaps.cf", root / "conf")
+    (root / "conf/main.cf").write_text(_MAIN.format(root=root, **where))
+    (root / "conf/master.cf").write_text(_MASTER.format(**ports))
+    (root / "mailboxes").write_text(
+        "/@(bridge|other)\\.test$/ ok\n/^(ana|bo|cleo|away|bridge)(\\+.*)?@people\\.test$/ ok\n"
+    )
+    # What a milter does on a real server: say of mail from people.test that DMARC passed.
+    (root / "proofs").write_text(
+        "/@people\\.test$/ PREPEND Authentication-Results: mx.test;"
+        " dmarc=pass header.from=people.test\n"
+    )
+    (root / "dovecot.conf").write_text(
+        _DOVECOT.format(
+            root=root, password=PASSWORD, user=mail.pw_uid, group=mail.pw_gid, **ports
+        )
+    )
