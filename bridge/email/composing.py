@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
@@ -20,6 +21,8 @@ from ofcd.client import display_name, visible_text
 __all__ = ["Item", "Letter", "compose"]
 
 _SUBJECT: Final = 120
+_NAME: Final = 100
+_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,100}")
 _REFERENCES: Final = 20
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 """Every server takes seven bits; what comes out is what was signed, sent again, and counted."""
@@ -118,10 +121,12 @@ def _add_body(message: EmailMessage, letter: Letter) -> None:
     message.set_content(plain, charset="utf-8", cte="quoted-printable")
     message.add_alternative(html, subtype="html", charset="utf-8", cte="quoted-printable")
     for one in letter.attachments:
-        main, _, sub = one.media_type.partition("/")
-        if main in ("", "multipart", "message") or not (main + sub).isascii() or not sub:
-            main, sub = "application", "octet-stream"
-        message.add_attachment(one.content, maintype=main, subtype=sub, filename=one.name)
+        kind = one.media_type.lower()
+        if not _TYPE.fullmatch(kind) or kind.startswith(("multipart/", "message/")):
+            kind = "application/octet-stream"
+        main, _, sub = kind.partition("/")
+        name = display_name(one.name, limit=_NAME) or "file"
+        message.add_attachment(one.content, maintype=main, subtype=sub, filename=name)
 
 
 def _texts(letter: Letter) -> tuple[str, str]:

@@ -334,7 +334,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             references = (*self.store.references(tx, reply_to),) if reply_to else ()
             item = Waiting(
                 key=what,
-                number=-1,
+                number=0,
                 room=rooms[0],
                 event=None,
                 message_id=message_id,

@@ -34,6 +34,7 @@ from ofcd.client import display_name
 
 __all__ = ["Attachment", "Mail", "parse"]
 
+
 class _Raw(Compat32):
     """Header fields as they came: the eight-bit ones too, which Compat32 would blot out."""
 

@@ -58,7 +58,7 @@ def bounces(mail: Mail) -> tuple[Bounce, ...]:
 
 
 def _recipient(group: bytes, about: tuple[str, ...]) -> Bounce | None:
-    fields = parse_headers(group)
+    fields = parse_headers(group.strip())
     action = fields.get("action").lower().strip()
     if action not in ("failed", "delayed"):
         return None

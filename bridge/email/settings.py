@@ -172,7 +172,7 @@ class EmailPlace:
         if found:
             a, b, c, d = map(int, found.groups())
             quiet = (time(a, b), time(c, d))
-        if not full and self.notice_every:
+        if not full:
             return Pace(Delivery.DIGEST, self.hold, self.notice_every, 10**6, quiet, self.zone)
         delivery = Delivery(self.delivery)
         return Pace(delivery, self.hold, self.every, self.count, quiet, self.zone)

@@ -60,7 +60,7 @@ class Waiting:
     key: str
     """Of what it stems from: the same thing is not put twice."""
     number: int
-    """The journal's number of it; -1: it came by mail."""
+    """The journal's number of it; it means nothing where `event` is None: that came by mail."""
     room: RoomId
     event: EventId | None
     message_id: str

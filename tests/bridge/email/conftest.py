@@ -10,12 +10,11 @@ from tests.bridge.email.servers import MailServers, free_port, mail_servers
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServers]:
+def servers() -> Iterator[MailServers]:
     """Both servers, for all tests of a module: each uses people and addresses of its own."""
     bridge = f"lmtp:inet:127.0.0.1:{free_port()}"
     other = f"lmtp:inet:127.0.0.1:{free_port()}"
-    root = tmp_path_factory.mktemp("mail") / "servers"
-    with mail_servers(root, bridge=bridge, other=other) as made:
+    with mail_servers(bridge=bridge, other=other) as made:
         yield made
 
 
