@@ -1,0 +1,610 @@
+"""The network between a room in memory and a mail server in memory, on a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, evolve, field
+from trio.testing import MockClock
+
+from bridge.core.outbound import FAILED_MARK
+from bridge.email import fetching, submitting
+from bridge.email.fetching import IDLE_SECONDS, watch
+from bridge.email.imap import ImapError
+from bridge.email.lmtp import LmtpServer
+from bridge.email.network import EmailNetwork
+from bridge.email.parsing import Mail, parse
+from bridge.email.settings import EmailPlace, EmailSettings, Imap, Lmtp, Server, Smtp
+from bridge.email.unsubscribing import serve_page
+from ofcd.testing import open_world
+from tests.bridge.email.corpus import mail
+from tests.bridge.email.scene import Scene, open_scene
+
+PROOF = b"Authentication-Results: mx.example; dmarc=pass header.from=example.org\r\n"
+SETTINGS = EmailSettings(
+    domain="bridge.example",
+    authserv_id="mx.example",
+    smtp=Smtp(tls="none"),
+    lmtp=Lmtp(port=1),
+    dkim=False,
+)
+
+
+@define
+class Post:
+    """A mail server: takes what it is given, refuses and dies as it is told."""
+
+    mails: list[tuple[str, Mail, bytes]] = field(factory=list)
+    replies: dict[str, tuple[int, str]] = field(factory=dict)
+    down: bool = False
+    die_after_data: int = 0
+    """How many times it takes a mail and dies before it says so."""
+
+    async def connect(self, server: Server) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        if self.down:
+            raise OSError("no route to host")
+        ours, theirs = trio.testing.memory_stream_pair()
+        trio.lowlevel.spawn_system_task(self._serve, theirs)
+        return ours
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        server = LmtpServer("mx", lambda _: True)
+        async with stream:
+            while not server.closing:
+                await stream.send_all(server.to_send())
+                raw = await stream.receive_some(65536)
+                if not raw:
+                    return
+                for arrived in server.receive(bytes(raw)):
+                    [to] = arrived.recipients
+                    code, text = self.replies.get(to, (250, "2.0.0 ok"))
+                    if code == 250:
+                        self.mails.append((to, parse(arrived.content), arrived.content))
+                    if self.die_after_data:
+                        self.die_after_data -= 1
+                        return
+                    server.answer(0, code, text)
+
+    def words(self, to: str = "bo@example.org") -> list[str]:
+        """What somebody was mailed, without the foot."""
+        found = []
+        for who, one, _ in self.mails:
+            if who == to:
+                text = "\n".join(line.plain for line in one.lines)
+                found.append(text.partition("\n--")[0].strip())
+        return found
+
+
+@pytest.fixture
+def post(monkeypatch: pytest.MonkeyPatch) -> Post:
+    made = Post()
+    monkeypatch.setattr(submitting, "connect", made.connect)
+
+    async def inline(work: Callable[..., Any], *args: Any, **_more: Any) -> Any:
+        """A thread's wait would let the clock jump."""
+        await trio.lowlevel.checkpoint()
+        return work(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+
+    async def deaf(_network: EmailNetwork) -> None:
+        """No port is opened: the tests hand in what LMTP would."""
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(EmailNetwork, "_listen", deaf)
+    return made
+
+
+@asynccontextmanager
+async def scene_of(
+    tmp_path: Path, settings: EmailSettings = SETTINGS, **place: Any
+) -> AsyncIterator[Scene]:
+    values = {"subscribers": ("bo@example.org",), "hold": 0.0, "notice_every": 0.0, **place}
+    async with open_world(tmp_path / "world") as world:
+        async with open_scene(world, settings, EmailPlace(**values)) as scene:
+            yield scene
+
+
+def secret(scene: Scene, who: str = "bo@example.org") -> str:
+    one = scene.network.store.subscriber(scene.bridge.vault, "books", who)
+    assert one is not None
+    return f"books+{one.token}@bridge.example"
+
+
+async def bring(scene: Scene, raw: bytes, to: str = "", sender: str = "bo@example.org") -> int:
+    """What LMTP brings; the code of the answer."""
+    return (await scene.network.incoming.take(PROOF + raw, sender, to or secret(scene)))[0]
+
+
+def by_bo(text: str, number: int | str = 1, **fields: str | None) -> bytes:
+    return mail(
+        f"{text}\n", From="Bo <bo@example.org>", Message_ID=f"<{number}@example.org>", **fields
+    )
+
+
+# -- out (M7, G2) ----------------------------------------------------------------------------------
+
+
+async def test_an_edit_within_the_hold_goes_out_as_if_written_so(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, hold=60.0) as scene:
+        await scene.do("full", "on")
+        sent = await scene.room.send("helo")
+        await trio.sleep(30)
+        await scene.room.edit(sent.event_id, "hello")
+        await trio.sleep(25)
+        assert post.words() == []
+        await trio.sleep(20)
+        assert post.words() == ["hello"]
+        await scene.room.edit(sent.event_id, "hello!")
+        await trio.sleep(120)
+        assert post.words()[1:] == ["[edit]\nhello!"]
+
+
+async def test_what_is_taken_back_within_the_hold_does_not_go_out(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, hold=60.0) as scene:
+        await scene.do("full", "on")
+        sent = await scene.room.send("oops")
+        await trio.sleep(10)
+        await scene.room.redact(sent.event_id)
+        await trio.sleep(200)
+        assert post.words() == []
+
+
+async def test_a_digest_holds_what_was_said_in_order(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, delivery="digest", every=600.0, count=50) as scene:
+        await scene.do("full", "on")
+        for text in ("one", "two", "three"):
+            await scene.room.send(text)
+        await trio.sleep(500)
+        assert post.words() == []
+        await trio.sleep(200)
+        [words] = post.words()
+        said = [line for line in words.split("\n") if line and not line.startswith("Ana,")]
+        assert said == ["one", "two", "three"]
+        # An answer to a digest answers the last of it.
+        raw = by_bo("and me", In_Reply_To=f"<{post.mails[0][1].message_id}>")
+        assert await bring(scene, raw) == 250
+        await trio.sleep(5)
+        said_by_bo = next(m for m in scene.messages() if m.via is not None)
+        last = next(m for m in scene.messages() if m.text == "three")
+        assert said_by_bo.reply_to == last.event_id
+
+
+async def test_a_full_digest_does_not_wait(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, delivery="digest", every=6000.0, count=3) as scene:
+        await scene.do("full", "on")
+        for text in ("one", "two", "three"):
+            await scene.room.send(text)
+        await trio.sleep(10)
+        assert len(post.words()) == 1
+
+
+async def test_notices_are_gathered(tmp_path: Path, post: Post, autojump_clock: MockClock) -> None:
+    """The first at once, then one a quarter of an hour, however much is said."""
+    async with scene_of(tmp_path, notice_every=900.0) as scene:
+        for n in range(10):
+            await scene.room.send(f"secret {n}")
+            await trio.sleep(60)
+        await trio.sleep(900)
+        assert [one.subject for _, one, _ in post.mails] == [
+            "New message in Book club",
+            "9 new messages in Book club",
+        ]
+        assert not any(b"secret" in raw for _, _, raw in post.mails)
+
+
+async def test_a_flood_becomes_one_mail_and_the_room_is_told(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M4's backstop on the way out: 20 mails an hour, then together; nothing is lost (G2)."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        for n in range(30):
+            await scene.room.send(f"word {n}")
+            await trio.sleep(1)
+        await trio.sleep(60)
+        assert len(post.mails) == 20
+        await trio.sleep(3700)
+        assert len(post.mails) == 21
+        assert all(f"word {n}" in "\n".join(post.words()).split("\n") for n in range(30))
+        assert any("Over 20 mails in an hour to b…@example.org" in one for one in scene.notices())
+
+
+async def test_who_is_copied_by_name_only_is(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """G4: consent reaches mail too, and a message that says so stays in the room."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        await scene.room.send("// only here")
+        await scene.room.send("!bridge me nick-only")
+        await scene.room.send("marker")
+        await trio.sleep(30)
+        assert post.words() == ["(said something that is not copied)"]
+        assert not any(b"marker" in raw or b"only here" in raw for _, _, raw in post.mails)
+
+
+# -- the way to the server (G2, M5) ----------------------------------------------------------------
+
+
+async def test_a_mail_waits_for_the_server_and_then_the_original_says_that_it_failed(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, evolve(SETTINGS, give_up_hours=1.0)) as scene:
+        await scene.do("full", "on")
+        post.down = True
+        first = await scene.room.send("waits a while")
+        await trio.sleep(1800)
+        post.down = False
+        await trio.sleep(400)
+        assert post.words() == ["waits a while"]
+        post.down = True
+        lost = await scene.room.send("waits too long")
+        await trio.sleep(4200)
+        post.down = False
+        await trio.sleep(400)
+        assert post.words() == ["waits a while"]
+        marks = {m.event_id: [r for r, _ in m.reactions] for m in scene.messages()}
+        assert marks[lost.event_id] == [FAILED_MARK]
+        assert marks[first.event_id] == []
+
+
+async def test_a_refusal_for_now_is_tried_again(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path, subscribers=("bo@example.org", "cleo@example.org")) as scene:
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (451, "4.7.1 greylisted")
+        await scene.room.send("one")
+        await scene.room.send("two")
+        await trio.sleep(20)
+        assert post.words("cleo@example.org") == ["one", "two"], "nobody waits for somebody else"
+        assert post.words() == []
+        post.replies.clear()
+        await trio.sleep(400)
+        assert post.words() == ["one", "two"], "nothing overtakes"
+
+
+async def test_a_link_that_dies_inside_a_mail_doubles_it_under_one_id(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one window that SMTP leaves: counted, said to the operator, and one Message-ID (G1)."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        post.die_after_data = 1
+        await scene.room.send("once")
+        await trio.sleep(60)
+        assert post.words() == ["once", "once"]
+        assert len({one.message_id for _, one, _ in post.mails}) == 1
+        assert "may arrive twice" in capsys.readouterr().out
+
+
+async def test_five_soft_failures_suspend_and_an_answer_forgives(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (552, "5.2.2 mailbox full")
+        for n in range(4):
+            await scene.room.send(f"full {n}")
+            await trio.sleep(10)
+        assert await bring(scene, by_bo("made room")) == 250
+        for n in range(4):
+            await scene.room.send(f"full again {n}")
+            await trio.sleep(10)
+        assert not any("gets no more mail" in one for one in scene.notices())
+        last = await scene.room.send("the fifth")
+        await trio.sleep(10)
+        assert any("gets no more mail: 5 mails in a row" in one for one in scene.notices())
+        marked = next(m for m in scene.messages() if m.event_id == last.event_id)
+        assert [r for r, _ in marked.reactions] == [FAILED_MARK]
+        post.replies.clear()
+        assert "gets mail from now on" in await scene.do("add", "bo@example.org")
+        await scene.room.send("back")
+        await trio.sleep(10)
+        assert post.words() == ["back"]
+
+
+# -- in (M1 to M4, M6) -----------------------------------------------------------------------------
+
+
+async def test_a_mail_comes_once_by_its_id_or_by_its_words(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        same = by_bo("hello", 7)
+        without = mail("no id\n", From="bo@example.org", Message_ID=None)
+        for raw in (same, same, without, without, by_bo("hello", 8)):
+            assert await bring(scene, raw) == 250
+        await trio.sleep(5)
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == ["hello", "no id", "hello"]
+
+
+async def test_threads_go_by_id_and_never_by_subject(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        one = await scene.room.send("one")
+        two = await scene.room.send("two")
+        await trio.sleep(10)
+        ids = [m.message_id for _, m, _ in post.mails]
+        await bring(scene, by_bo("a", 1, In_Reply_To=f"<{ids[0]}>", References=f"<{ids[1]}>"))
+        await bring(scene, by_bo("b", 2, References=f"<{ids[0]}> <{ids[1]}> <unknown@x>"))
+        await bring(
+            scene,
+            by_bo("c", 3, Subject="Re: [Book club] one", In_Reply_To="<forged@bridge.example>"),
+        )
+        await trio.sleep(5)
+        said = [m for m in scene.messages() if m.via is not None]
+        assert [m.reply_to for m in said] == [one.event_id, two.event_id, None]
+
+
+async def test_twenty_mails_an_hour_then_an_owner_decides(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        for n in range(23):
+            assert await bring(scene, by_bo(f"mail {n}", n)) == 250
+            await trio.sleep(5)
+        assert len(scene.texts()) == 20
+        assert any("Over 20 mails in an hour from b…@example.org" in one for one in scene.notices())
+        held = await scene.do("held")
+        assert held.count("too many mails in an hour") == 3
+        await trio.sleep(3700)
+        assert await bring(scene, by_bo("later", 99)) == 250
+        await trio.sleep(5)
+        assert len(scene.texts()) == 21
+
+
+async def test_a_new_token_makes_the_old_one_worthless(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        old = secret(scene)
+        await scene.do("token", "bo@example.org")
+        assert secret(scene) != old
+        assert await bring(scene, by_bo("by the old", 1), old) == 250
+        assert await bring(scene, by_bo("by the new", 2)) == 250
+        await trio.sleep(5)
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == ["by the new"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xfe\x00" * 1000,
+        "".join("--b\n\npart\n" for _ in range(10_000)).encode() + b"--b--\n",
+        b"<script>" * 10_000,
+        b"",
+        b"\n" * 100_000,
+        b"x" * 200_000,
+        "\u202egnp.exe".encode(),
+    ],
+    ids=["bytes", "parts", "script", "empty", "lines", "long", "bidi"],
+)
+async def test_no_mail_ends_the_bridge(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, body: bytes
+) -> None:
+    """M6: each is taken (with what could be read and the whole of it beside), and so is the next."""
+    async with scene_of(tmp_path) as scene:
+        for kind in ("text/plain", "text/html", "multipart/mixed; boundary=b", "message/rfc822"):
+            raw = mail(
+                body, From="bo@example.org", Content_Type=kind, Message_ID=f"<{len(kind)}@x>"
+            )
+            assert await bring(scene, raw) == 250, (kind, scene.network.incoming.counts)
+        assert await bring(scene, by_bo("still here")) == 250
+        await trio.sleep(10)
+        assert "still here" in scene.texts()[-1]
+
+
+async def test_nothing_is_taken_while_no_room_takes_it(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """The server keeps it and comes again: 451, not 250."""
+    async with scene_of(tmp_path) as scene:
+        me = next(one for one in scene.room.members() if one.mid == scene.bridge.rooms[0].me)
+        await scene.room.grant(me.mid, me.role, frozenset())
+        await trio.sleep(5)
+        assert await bring(scene, by_bo("early")) == 451
+        assert await bring(scene, by_bo("x"), "books+aaaa@bridge.example") == 550
+        assert await bring(scene, by_bo("x"), "films@bridge.example") == 550
+
+
+# -- one click (RFC 8058) --------------------------------------------------------------------------
+
+
+async def test_one_click_unsubscribes_by_post_alone() -> None:
+    """Programs that open every link of a mail do not."""
+    seen: list[str] = []
+
+    def unsubscribe(token: str) -> bool:
+        seen.append(token)
+        return True
+
+    async def ask(raw: bytes) -> bytes:
+        ours, theirs = trio.testing.memory_stream_pair()
+        answer = b""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_page, theirs, unsubscribe)
+            await ours.send_all(raw)
+            await ours.send_eof()
+            while chunk := await ours.receive_some(4096):
+                answer += chunk
+        return answer
+
+    token = "a" * 24
+    head = f"/u/{token} HTTP/1.1\r\nHost: x\r\n".encode()
+    assert b"200" in (await ask(b"GET " + head + b"\r\n")).split(b"\r\n")[0]
+    assert seen == []
+    body = b"List-Unsubscribe=One-Click"
+    posted = b"POST " + head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    assert b"200" in (await ask(posted)).split(b"\r\n")[0]
+    assert seen == [token]
+    assert b"404" in (await ask(b"POST /u/../x HTTP/1.1\r\nHost: x\r\n\r\n")).split(b"\r\n")[0]
+    assert await ask(b"\x00\x01 nonsense\r\n\r\n") == b""
+    assert await ask(b"POST " + head + b"Content-Length: 99999\r\n\r\n" + b"x" * 9999) == b""
+
+
+# -- IMAP, against a server that follows a script --------------------------------------------------
+
+
+@define
+class Mailbox:
+    """As much of an IMAP server as a test needs; real Dovecot is in test_with_servers."""
+
+    validity: int = 7
+    mails: dict[int, bytes] = field(factory=dict)
+    idles: list[float] = field(factory=list)
+    seen: list[int] = field(factory=list)
+    arrived: trio.Event = field(factory=trio.Event)
+
+    async def connect(self, _server: Server) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        ours, theirs = trio.testing.memory_stream_pair()
+        trio.lowlevel.spawn_system_task(self._serve, theirs)
+        return ours
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        try:
+            await self._talk(stream)
+        except* trio.BrokenResourceError:
+            pass
+
+    async def _talk(self, stream: trio.abc.Stream) -> None:
+        buffer = bytearray()
+        await stream.send_all(b"* OK ready\r\n")
+        while True:
+            while b"\r\n" not in buffer:
+                try:
+                    raw = await stream.receive_some(4096)
+                except trio.BrokenResourceError:
+                    return
+                if not raw:
+                    return
+                buffer += raw
+            line, _, rest = bytes(buffer).partition(b"\r\n")
+            buffer[:] = rest
+            tag, _, command = line.partition(b" ")
+            if command == b"IDLE":
+                await stream.send_all(b"+ idling\r\n")
+                self.idles.append(trio.current_time())
+                async with trio.open_nursery() as nursery:
+
+                    async def tell(scope: trio.CancelScope = nursery.cancel_scope) -> None:
+                        await self.arrived.wait()
+                        self.arrived = trio.Event()
+                        await stream.send_all(b"* 9 EXISTS\r\n")
+
+                    nursery.start_soon(tell)
+                    while b"DONE\r\n" not in buffer:
+                        raw = await stream.receive_some(4096)
+                        buffer += raw or b"DONE\r\n"
+                    nursery.cancel_scope.cancel()
+                buffer[:] = bytes(buffer).partition(b"DONE\r\n")[2]
+                await stream.send_all(tag + b" OK done\r\n")
+                continue
+            await stream.send_all(self._answer(command) + tag + b" OK done\r\n")
+
+    def _answer(self, command: bytes) -> bytes:
+        words = command.split()
+        if command == b"CAPABILITY":
+            return b"* CAPABILITY IMAP4rev1 IDLE\r\n"
+        if words[0] == b"SELECT":
+            return b"* OK [UIDVALIDITY %d] ok\r\n" % self.validity
+        if words[:2] == [b"UID", b"STORE"]:
+            self.seen.append(int(words[2]))
+            return b""
+        if words[:2] == [b"UID", b"FETCH"] and b"RFC822.SIZE" in command:
+            first = int(words[2].partition(b":")[0])
+            shown = {u: m for u, m in self.mails.items() if u >= first} or dict(
+                list(self.mails.items())[-1:]
+            )
+            return b"".join(
+                b"* %d FETCH (UID %d RFC822.SIZE %d)\r\n" % (u, u, len(m)) for u, m in shown.items()
+            )
+        if words[:2] == [b"UID", b"FETCH"]:
+            uid = int(words[2])
+            raw = self.mails[uid]
+            return b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(raw), raw)
+        return b""
+
+
+async def test_idle_is_begun_anew_before_servers_end_it_and_marks_come_last(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    box = Mailbox(mails={1: b"one", 2: b"x" * 2000, 3: b"three"})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    taken: list[bytes] = []
+    kept: list[tuple[int, int]] = [(7, 0)]
+    large: list[int] = []
+    refuse = {b"three"}
+
+    async def take(raw: bytes) -> bool:
+        await trio.lowlevel.checkpoint()
+        assert len(box.seen) == len(taken) + len(large), "marked only once it is taken"
+        if raw in refuse:
+            return False
+        taken.append(raw)
+        return True
+
+    async def too_large(uid: int, _size: int) -> None:
+        await trio.lowlevel.checkpoint()
+        large.append(uid)
+
+    run = partial(
+        watch, Imap(host="x", tls="none"), "", max_bytes=1000, cursor=lambda: kept[-1],
+        keep=kept.append, take=take, too_large=too_large, up=lambda: None,
+    )  # fmt: skip
+    with pytest.raises(ImapError):
+        await run()
+    assert (taken, large, box.seen) == ([b"one"], [2], [1, 2])
+    refuse.clear()
+    with trio.move_on_after(3 * 3600):
+        await run()
+    assert taken == [b"one", b"three"]
+    waits = [b - a for a, b in zip(box.idles, box.idles[1:], strict=False)]
+    assert len(waits) >= 5
+    assert max(waits) < 29 * 60
+    assert IDLE_SECONDS < 29 * 60
+    # Another UIDVALIDITY: every id is new, all of it is offered again.
+    box.validity = 8
+    with trio.move_on_after(60):
+        await run()
+    assert taken == [b"one", b"three", b"one", b"three"]
+    assert kept[-1] == (8, 3)
+
+
+async def test_a_mailbox_that_hangs_is_left(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def connect(_server: Server) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return trio.testing.memory_stream_pair()[0]
+
+    monkeypatch.setattr(fetching, "connect", connect)
+
+    async def never(*_: object) -> bool:
+        raise AssertionError
+
+    with pytest.raises(trio.TooSlowError):
+        await watch(
+            Imap(host="x", tls="none"), "", max_bytes=1000, cursor=lambda: (0, 0),
+            keep=lambda _: None, take=never, too_large=never, up=lambda: None,  # type: ignore[arg-type]
+        )  # fmt: skip
