@@ -31,6 +31,7 @@ __all__ = ["Postman"]
 
 _IDLE_SECONDS: Final = 5.0
 _FILES: Final = 20
+_LATE_MS: Final = 60_000
 _WINDOWS: Final = 10_000
 _HAS_MEMORY: Final = Path("/dev/shm").is_dir()  # noqa: S108 - so that no disk holds it in clear
 _MAIL_ITEMS: Final = 200
@@ -88,8 +89,9 @@ class Postman:
             free = self._free_at(place, one.address, now)
             if max(due, free) > now:
                 return max(due, free)
-            crowded = len(mine) > PER_HOUR
-            batch = mine if pace.delivery is Delivery.DIGEST or crowded or not full else mine[:1]
+            # What was held back (too much at once, quiet hours) comes together.
+            late = now - mine[0][1].due_from > int(pace.hold * 1000) + _LATE_MS
+            batch = mine if pace.delivery is Delivery.DIGEST or late or not full else mine[:1]
             await self._post(place, one, room, batch, full=full)
             one = self._store.subscriber(self._host.vault, place, one.address) or one
         return None

@@ -1,5 +1,7 @@
 """Awkward mail, made here: how people's programs introduce what they answer, and worse."""
 
+# ruff: noqa: RUF001 - letters of many scripts are what this is about
+
 from __future__ import annotations
 
 from base64 import b64encode
@@ -10,7 +12,7 @@ __all__ = ["ATTRIBUTIONS", "OUTLOOK", "mail", "part"]
 ATTRIBUTIONS: Final = {
     "en Gmail": "On Wed, Nov 18, 2026 at 13:37, Ana Ruiz <ana@example.org> wrote:",
     "en Apple": "On 18 Nov 2026, at 13:37, Ana Ruiz <ana@example.org> wrote:",
-    "en wrapped": "On Wed, Nov 18, 2026 at 13:37, Ana Maria Ruiz de la\nTorre <ana@example.org> wrote:",
+    "en wrapped": "On Wed, Nov 18, 2026 at 13:37, Ana Maria\nde la Torre <ana@example.org> wrote:",
     "en Thunderbird": "On 18/11/2026 13:37, Ana Ruiz wrote:",
     "de Thunderbird": "Am 18.11.26 um 13:37 schrieb Ana Ruiz:",
     "de Gmail": "Am Mi., 18. Nov. 2026 um 13:37 Uhr schrieb Ana Ruiz <ana@example.org>:",

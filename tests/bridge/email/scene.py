@@ -126,7 +126,7 @@ async def running(
 async def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `found` returns, once that is something."""
     with trio.fail_after(seconds):
-        while not (value := found()):
+        while not (value := found()):  # noqa: ASYNC110 - a process outside tells no Event
             await trio.sleep(0.05)
         return value
 
@@ -139,7 +139,7 @@ async def mailed(
         servers.mailbox, user
     )
     with trio.fail_after(seconds):
-        while len(found := await look()) < count:
+        while len(found := await look()) < count:  # noqa: ASYNC110 - as above
             await trio.sleep(0.1)
     return found
 

@@ -266,11 +266,15 @@ class MailServers:
             if imap.select(folder, readonly=True)[0] != "OK":
                 return []
             numbers = imap.search(None, "ALL")[1][0].split()
-            raws = [imap.fetch(number, "(BODY.PEEK[])")[1][0][1] for number in numbers]
+            raws = [_raw(imap.fetch(number, "(BODY.PEEK[])")[1]) for number in numbers]
         return [message_from_bytes(raw, policy=default) for raw in raws]
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca_file))
+
+
+def _raw(fetched: Any) -> bytes:
+    return bytes(fetched[0][1])
 
 
 @contextmanager

@@ -62,7 +62,7 @@ from tests.bridge.email.corpus import mail
 def test_programs_are_told_from_people(
     fields: dict[str, str], sender: str | None, found: Origin
 ) -> None:
-    read = parse(mail(**fields))  # type: ignore[arg-type]
+    read = parse(mail(**fields))
     assert origin(read, envelope_sender=sender, own_domain="bridge.example") is found
 
 

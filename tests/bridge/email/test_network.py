@@ -108,9 +108,11 @@ async def scene_of(
     tmp_path: Path, settings: EmailSettings = SETTINGS, **place: Any
 ) -> AsyncIterator[Scene]:
     values = {"subscribers": ("bo@example.org",), "hold": 0.0, "notice_every": 0.0, **place}
-    async with open_world(tmp_path / "world") as world:
-        async with open_scene(world, settings, EmailPlace(**values)) as scene:
-            yield scene
+    async with (
+        open_world(tmp_path / "world") as world,
+        open_scene(world, settings, EmailPlace(**values)) as scene,
+    ):
+        yield scene
 
 
 def secret(scene: Scene, who: str = "bo@example.org") -> str:
@@ -402,7 +404,7 @@ async def test_a_new_token_makes_the_old_one_worthless(
 async def test_no_mail_ends_the_bridge(
     tmp_path: Path, post: Post, autojump_clock: MockClock, body: bytes
 ) -> None:
-    """M6: each is taken (with what could be read and the whole of it beside), and so is the next."""
+    """M6: each is taken (what could be read, and all of it beside), and so is the next."""
     async with scene_of(tmp_path) as scene:
         for kind in ("text/plain", "text/html", "multipart/mixed; boundary=b", "message/rfc822"):
             raw = mail(

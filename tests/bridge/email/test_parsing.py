@@ -1,5 +1,7 @@
 """A mail is read, whatever it is: words, files and defects, never an error, never for long (M6)."""
 
+# ruff: noqa: RUF001 - letters of many scripts are what this is about
+
 from __future__ import annotations
 
 import io
