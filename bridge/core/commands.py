@@ -9,6 +9,7 @@ from bridge.core.model import State
 from bridge.core.settings import Portal
 from bridge.core.sids import own_sid
 from ofcd.client import Message, Room, Text, Transaction, display_name
+from ofcd.client.applog import traceback_of
 from ofcd.errors import OfcError
 from ofcd.protocol.records import Cap
 
@@ -19,10 +20,12 @@ __all__ = ["Commands"]
 
 _WORD: Final = "!bridge"
 _SHOWN: Final = 10
+_NOT_YOURS: Final = "That is for the owners of this room."
 _HELP: Final = (
     "!bridge me full | nick-only | withheld: what this bridge may copy of yours\n"
     f"{PRIVATE_MARK} at the beginning of a message: it stays in this room\n"
     "For admins: !bridge status, queue, cancel, resend (as a reply to what failed)"
+    ", and !bridge NETWORK for what a network can do here"
 )
 
 
@@ -66,9 +69,37 @@ class Commands:
             return None
         return words[1:]
 
-    def run(self, tx: Transaction, room: Room, message: Message, words: list[str]) -> None:
-        """Do it and answer, in the transaction that moves the cursor past it."""
-        answer = self._answer(tx, room, message, words)
+    async def of_networks(self, room: Room, message: Message, words: list[str]) -> str | None:
+        """What the room's network of that name answers; None where the words name none.
+
+        It may be asked again after a crash: what it does has to be the same if done twice.
+        """
+        engine = self._engine
+        names = {one.network.casefold(): one.network for one in engine.portals_of(room)}
+        if not words or words[0].casefold() not in names:
+            return None
+        if not engine.is_admin(room, message.mid):
+            return _NOT_YOURS
+        network = engine.networks[names[words[0].casefold()]]
+        try:
+            return await network.command(room.id, words)
+        except Exception as error:  # a network's mistake must not end the others
+            engine.log.error(
+                "a network failed at a command", network=network.name, trace=traceback_of(error)
+            )
+            return "That did not work; the bridge's log says why."
+
+    def run(
+        self,
+        tx: Transaction,
+        room: Room,
+        message: Message,
+        words: list[str],
+        answer: str | None = None,
+    ) -> None:
+        """Do it (unless a network did) and answer, in the transaction that moves the cursor."""
+        if answer is None:
+            answer = self._answer(tx, room, message, words)
         sid = own_sid("answer", room.id, message.event_id)
         try:
             room.queue(tx, Text(answer, reply_to=message.event_id), sid=sid, hops=1)
@@ -82,7 +113,7 @@ class Commands:
         if word not in ("status", "queue", "cancel", "resend"):
             return _HELP
         if not self._engine.is_admin(room, message.mid):
-            return "That is for the owners of this room."
+            return _NOT_YOURS
         if word == "status":
             return self._status(room)
         if word == "queue":

@@ -220,5 +220,8 @@ class Network(ABC, Generic[S, P]):
         return f"{place} on {self.name}"
 
     async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
-        """`!bridge <word> …` by an admin of a room, if this network knows it: the answer."""
+        """`!bridge <name> …` by an admin of a room: the answer; None: nothing that is known here.
+
+        `words` begin with the network's name. After a crash it may be called again.
+        """
         return None

@@ -47,19 +47,22 @@ class RoomReader:
             # A bridge begins with its own admission: what was said before is not for it (G4).
             cursor = next((one.joined_seq for one in room.members() if one.is_me), 0) - 1
         async for event in room.events_since(cursor, give_up_after=_KEY_GIVE_UP):
-            self._handle(event)
+            await self._handle(event)
 
-    def _handle(self, event: LoggedEvent) -> None:
+    async def _handle(self, event: LoggedEvent) -> None:
         engine, room = self._engine, self._room
-        command = None
+        command, answer = None, None
         if isinstance(event, MessageReceived):
             command = engine.commands.words_of(room, event.message)
+            if command is not None:
+                # Before the cursor moves: a network does again what a crash may have undone.
+                answer = await engine.commands.of_networks(room, event.message, command)
         with engine.client.transaction() as tx:
             if command is None:
                 engine.outbound.event(tx, room, event)
             room.set_cursor(tx, event.seq, APP)
             if command is not None and isinstance(event, MessageReceived):
-                engine.commands.run(tx, room, event.message, command)
+                engine.commands.run(tx, room, event.message, command, answer)
 
     async def _introduce(self) -> None:
         """Be listed to all as what it is, and say so once for each change of it (G4)."""
