@@ -229,7 +229,13 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             return Receipt(one.number, State.SENT, one.remote_ids)
         if one.kind not in (Kind.MESSAGE, Kind.EDIT, Kind.NOTE):
             return Receipt(one.number, State.DROPPED, reason="mail has no such thing")
-        people = [s for s in self._people(one.place) if s.on and not s.suspended]
+        failed = f"failed/{one.event_id.hex()}"
+        again = self.store.fact(self.host.vault, failed)
+        people = [
+            person
+            for person in self._people(one.place)
+            if person.on and not person.suspended and (not again or person.address in again)
+        ]
         if not people:
             return Receipt(one.number, State.DROPPED, reason="nobody gets this room's mail")
         now = self.host.now()
@@ -241,6 +247,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             item = self._waiting(one, message_id, references, now)
             for person in people:
                 self.store.put_item(tx, one.place, person.address, item)
+            if again:
+                self.store.forget_fact(tx, failed)
         return Receipt(one.number, State.SENT, (message_id,))
 
     def _people(self, place: str) -> list[Subscriber]:
@@ -262,7 +270,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             subject = subject or words
         author = "" if one.author is None else one.author.name
         return Waiting(
-            key=f"{one.kind.value}/{one.event_id.hex()}",
+            key=f"{one.kind.value}/{one.event_id.hex()}/{one.number}",
             number=one.number,
             room=one.room,
             event=one.target or one.event_id,

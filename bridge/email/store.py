@@ -291,6 +291,10 @@ class Store:
         """Keep a small fact."""
         tx.put(self._state, name.encode(), json.dumps(value).encode())
 
+    def forget_fact(self, tx: Records, name: str) -> None:
+        """Forget a small fact."""
+        tx.delete(self._state, name.encode())
+
     def next(self, tx: Records, name: str) -> int:
         """The next number of a kind."""
         number = int(self.fact(tx, f"next/{name}") or 0)

@@ -250,6 +250,11 @@ class Submitter:
         self, place: str, address: str, why: str, events: tuple[tuple[bytes, int], ...]
     ) -> None:
         for event, number in events:
+            with self._host.transaction() as tx:
+                # `!bridge resend` sends it again to these, and not to who has it.
+                key = f"failed/{event.hex()}"
+                known = self._store.fact(tx, key) or []
+                self._store.keep_fact(tx, key, sorted({*known, address}))
             reason = f"not delivered to {masked(address)}: {why}"
             receipt = Receipt(number, State.FAILED, reason=reason)
             self._host.settle(place, event, receipt)  # type: ignore[arg-type]

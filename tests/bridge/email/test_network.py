@@ -610,3 +610,49 @@ async def test_a_mailbox_that_hangs_is_left(
             Imap(host="x", tls="none"), "", max_bytes=1000, cursor=lambda: (0, 0),
             keep=lambda _: None, take=never, too_large=never, up=lambda: None,  # type: ignore[arg-type]
         )  # fmt: skip
+
+
+# -- commands in the room --------------------------------------------------------------------------
+
+
+async def test_owners_command_in_the_room_and_nobody_else(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M7: content goes out once an owner says so, where everybody sees it."""
+    async with scene_of(tmp_path, subscribers=()) as scene:
+        guest = await scene.world.client("guest")
+        theirs = await guest.join(await scene.room.invite(), name="Guest")
+        await theirs.send("!bridge mail full on")
+        await scene.room.send("!bridge mail add Bo@example.org")
+        await trio.sleep(5)
+        await scene.room.send("no content yet")
+        await trio.sleep(5)
+        await scene.room.send("!bridge mail full on")
+        await trio.sleep(5)
+        await theirs.send("now with content")
+        await trio.sleep(5)
+        assert [m.subject for _, m, _ in post.mails] == [
+            "New message in Book club",
+            "[Book club] now with content",
+        ]
+        said = [one for one in scene.notices() if not one.startswith("!bridge")]
+        assert "That is for the owners of this room." in said
+        assert "b…@example.org gets mail from now on." in said
+        assert any("in full. Mail is not end-to-end encrypted" in one for one in said)
+
+
+async def test_what_failed_is_sent_again_to_who_has_it_not(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """`!bridge resend`, under the first mail's id (G2)."""
+    async with scene_of(tmp_path, subscribers=("bo@example.org", "cleo@example.org")) as scene:
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (554, "5.7.1 looks like spam")
+        sent = await scene.room.send("honestly")
+        await trio.sleep(10)
+        assert (post.words(), post.words("cleo@example.org")) == ([], ["honestly"])
+        post.replies.clear()
+        await scene.room.send("!bridge resend", reply_to=sent.event_id)
+        await trio.sleep(10)
+        assert (post.words(), post.words("cleo@example.org")) == (["honestly"], ["honestly"])
+        assert len({m.message_id for _, m, _ in post.mails}) == 1
