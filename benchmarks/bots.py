@@ -68,7 +68,9 @@ def _prepared(command: list[str], folder: Path, link: str) -> list[str]:
     if command is BARE_BOT:
         return [*command, str(folder / "bot.vault"), link]
     config = folder / "bot.toml"
-    config.write_text(f'[[bot]]\njoin = ["{link}"]\n[log]\nlevel = "error"\n')
+    # What it could do, not what it is held to.
+    settings = f'[[bot]]\njoin = ["{link}"]\noutbound = "100000/1s"\n[log]\nlevel = "error"\n'
+    config.write_text(settings)
     return [*command, "--config", str(config)]
 
 

@@ -36,7 +36,7 @@ from bots.handlers import (
     skip_older_than,
 )
 from bots.inject import Factory, factory_of
-from bots.limits import Limit
+from bots.limits import Limit, Rate
 from bots.middleware import Middleware
 from bots.schedule import At, Cron, Every, Overdue, Schedule
 from bots.tables.spec import Migration, TablesSpec
@@ -343,6 +343,8 @@ class Bot(Group):
     tables_spec: TablesSpec | None = field(default=None, init=False)
     tables_limit: int = field(default=64, init=False)
     """How large its tables may be, in MiB; `tables_limit` of its settings."""
+    outbound: Rate = field(default=Rate(60, 6_000), init=False)
+    """What it may send in all; `outbound` of its settings."""
 
     def tables(self, metadata: MetaData, migrations: Sequence[Migration] = ()) -> None:
         """Give the bot tables of its own: handlers get at them as `ctx.tables`, or `Tables`.

@@ -110,6 +110,7 @@ class Engine:
                         if isinstance(event, RoomStateChanged):
                             self._status_changed(event)
                         self.look_for_rooms()
+                        self.measure()
             except TooSlow:
                 self.services.log.warning("live events came too fast; looking anew")
             except ClientClosed:
@@ -121,10 +122,13 @@ class Engine:
             if room.id not in self.workers and room.status is RoomStatus.ACTIVE:
                 self.serve(room)
 
-    @property
-    def lag(self) -> int:
-        """Log entries not handled yet, all rooms together."""
-        return sum(worker.lag for worker in self.workers.values())
+    def measure(self) -> None:
+        """Put how many log entries are not handled yet, all rooms together, into the metrics.
+
+        Whenever that changes, and not when somebody asks: they do so from another thread.
+        """
+        lag = sum(worker.lag for worker in self.workers.values())
+        self.services.metrics.lag.labels(self.services.bot.name).set(lag)
 
     def _status_changed(self, event: RoomStateChanged) -> None:
         room = self.services.client.room(event.room)
@@ -224,13 +228,12 @@ async def open_engine(
             if services.store is not None:
                 nursery.start_soon(services.store.keep_small)
             engine.start()
-            gauge = services.metrics.lag.labels(bot.name)
-            gauge.set_function(lambda: engine.lag)  # as it is when somebody asks
+            services.measure = engine.measure
             try:
                 yield engine
             finally:
-                gauge.set_function(lambda: 0)
                 await engine.leave(grace)
+                services.metrics.lag.labels(bot.name).set(0)
                 nursery.cancel_scope.cancel()
 
 

@@ -22,7 +22,7 @@ from bots.jobs import Run, keep_rest, next_runs
 from bots.poison import is_poison
 from bots.records import Draft, Writes
 from bots.runs import Outcome, Subject, run_call
-from bots.services import OUTBOUND, Services
+from bots.services import Services
 from ofcd.client import ClientClosed, JoinAsked, LoggedEvent, Room, RoomFrozen, VaultError
 from ofcd.errors import OfcError
 from ofcd.protocol.ids import EventId, MemberId, RoomId
@@ -81,6 +81,7 @@ class Lane:
                     nursery.start_soon(task)
                 async for item in self._receive:
                     await self.handle(item)
+                    self.services.measure()
                     if self.services.stopping.is_set():
                         break
                 await self.settled()
@@ -224,7 +225,7 @@ class Lane:
         services = self.services
         count = len(outcome.pending)
         if count:
-            pause = services.limits.reserve(OUTBOUND, services.now(), cost=count)
+            pause = services.limits.reserve(services.outbound, services.now(), cost=count)
             await trio.sleep(pause / 1000)
         while True:
             try:

@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 from bots.bot import Bot
 from bots.engine import open_engine
 from bots.isolation import Orders, supervise
+from bots.limits import Rate
 from bots.loading import changed_at, load_bot, reload_bot, source_of
 from bots.log import configure, get_log
 from bots.metrics import Metrics
@@ -177,6 +178,7 @@ def open_vault(settings: BotSettings) -> Vault:
 def _apply(bot: Bot, settings: BotSettings) -> None:
     bot.options.update(settings.options)
     bot.tables_limit = settings.tables_limit
+    bot.outbound = Rate.parse(settings.outbound)
     bot.prefix = settings.prefix or bot.prefix
     bot.timezone = settings.timezone or bot.timezone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ from bots.effects import Pending
 from bots.errors import Unsayable
 from bots.handlers import Handler
 from bots.inject import Resources
-from bots.limits import Bucket, Limits, Rate
+from bots.limits import Bucket, Limits
 from bots.log import Log
 from bots.metrics import Metrics
 from bots.records import BOT, Writes
@@ -34,8 +34,6 @@ __all__ = ["Services", "bot_id_of", "load_limits"]
 
 LIMITS: Final = "app/bot/limits"
 _ID: Final = b"id"
-OUTBOUND: Final = Bucket("outbound", Rate(60, 6_000))
-"""What a bot may send in all, 10 a second: half of what a relay allows a member by default."""
 
 
 @define(eq=False)
@@ -59,6 +57,13 @@ class Services:
     """What was noted."""
     store: TableStore | None = None
     """The bot's own tables, if it has any."""
+    measure: Callable[[], None] = lambda: None
+    """Something was handled: look at the figures."""
+
+    @property
+    def outbound(self) -> Bucket:
+        """What the bot may send in all."""
+        return Bucket("outbound", self.bot.outbound)
 
     def now(self) -> int:
         """Milliseconds since 1970."""

@@ -8,10 +8,18 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 from attrs.validators import ge
 
+from bots.limits import Rate
 from ofcd.config.strict import read_toml, structure
-from ofcd.errors import ConfigError
+from ofcd.errors import ConfigError, OfcError
 
 __all__ = ["BotSettings", "LogSettings", "MetricsSettings", "Settings", "load_settings"]
+
+
+def _is_rate(_: object, __: object, text: str) -> None:
+    try:
+        Rate.parse(text)
+    except OfcError as error:
+        raise ValueError(f"outbound: {error}") from None
 
 
 @frozen
@@ -33,6 +41,9 @@ class BotSettings:
     """Seconds that a stop leaves to what is under way."""
     tables_limit: int = field(default=64, validator=ge(1))
     """How large its own tables may be, in MiB."""
+    outbound: str = field(default="60/6s", validator=_is_rate)
+    """What it may send in all: 60 at once, and then 10 a second, half of what a relay allows a
+    member by default."""
     isolation: Literal["none", "process"] = "none"
     """`process`: it runs in a process of its own, which is started again when it dies."""
     memory_limit: int = field(default=0, validator=ge(0))

@@ -57,6 +57,7 @@ def test_a_new_project_passes_its_own_test(
         ("[log]\nlevel = 'loud'", "level"),
         ("bot = []", "no [[bot]]"),
         ("[[bot", "is not TOML"),
+        ("[[bot]]\noutbound = 'often'", "outbound"),
     ],
 )
 def test_wrong_settings_name_the_key(tmp_path: Path, text: str, said: str) -> None:

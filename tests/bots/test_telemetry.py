@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 from bots import Bot, Context, Key, Message, Tick
 from bots.cli import _parser
+from bots.limits import Rate
 from bots.log import configure
 from bots.testing import BotWorld
 from tests.cli.support import ROOT
@@ -145,6 +146,30 @@ async def test_figures_are_true(world: BotWorld, autojump_clock: MockClock) -> N
     await world.stop(bot)
     await alice.say("while it is away")
     assert figures(world, "bot_cursor_lag_entries", bot) == 0
+
+
+async def test_what_it_sends_is_held_to_its_settings(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Two at once and then one a second, over all rooms: nothing is lost, it is only later."""
+    bot = Bot("chatty")
+    bot.outbound = Rate(2, 2_000)
+
+    @bot.command()
+    async def talk(ctx: Context) -> None:
+        """Say something."""
+        await ctx.reply("something")
+
+    alice = await world.member("alice")
+    rooms = [await world.room(alice, bot, name=f"room {n}") for n in range(2)]
+    await rooms[0].quiet()
+    began = world.inner.now()
+    for room in rooms * 5:
+        await room.room.send("!talk")
+    await world.pass_time(60)
+    said = [one.ts - began for room in rooms for one in room.from_(bot)]
+    assert len(said) == 10
+    assert max(said) >= 7_000
 
 
 def test_the_unit_for_systemd_starts_what_there_is() -> None:
