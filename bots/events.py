@@ -170,6 +170,8 @@ class Reaction(Event):
     withdrawn: bool = False
     to_own: bool = False
     """On a message of the bot's."""
+    target_sid: Sid | None = None
+    """What `ctx.send` or `ctx.reply` returned for that message of the bot's."""
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field, frozen
@@ -50,7 +51,10 @@ class Key(Generic[T]):
 
 @define
 class Store:
-    """One scope's records. What is written here is committed with the handler's replies."""
+    """One scope's records. What is written here is committed with the handler's replies.
+
+    `store[key]` gives a copy: change it and assign it back.
+    """
 
     _records: Writes = field(repr=False)
     _table: str
@@ -58,7 +62,8 @@ class Store:
 
     def __getitem__(self, key: Key[T]) -> T:
         raw = self._records.get(self._table, self._id(key.name))
-        return key.default if raw is None else _load(key, raw)
+        # A copy of the default, too: what a handler does to it must not be there for all rooms.
+        return deepcopy(key.default) if raw is None else _load(key, raw)
 
     def __setitem__(self, key: Key[T], value: T) -> None:
         raw = json.dumps(_converter.unstructure(value), separators=(",", ":")).encode()

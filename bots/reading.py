@@ -21,7 +21,7 @@ from bots.events import (
     Rotation,
 )
 from ofcd import client
-from ofcd.protocol.ids import EventId, MemberId, RoomId
+from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid
 
 __all__ = ["View", "member_of", "read"]
 
@@ -38,8 +38,8 @@ class View(Protocol):
         """Who that is now; without a role where they are no member any more."""
         ...
 
-    def is_own(self, target: EventId) -> bool:
-        """Whether a message is the bot's own."""
+    def own_sid(self, target: EventId) -> Sid | None:
+        """The sid of a message of the bot's own; None for others'."""
         ...
 
 
@@ -126,17 +126,19 @@ def _(event: client.MessageEdited, view: View) -> Event:
 def _is_to_me(message: client.Message, view: View) -> bool:
     if view.me in message.mentions:
         return True
-    return any(target and view.is_own(target) for target in (message.reply_to, message.thread))
+    return any(target and view.own_sid(target) for target in (message.reply_to, message.thread))
 
 
 @read.register
 def _(event: client.MessageReacted, view: View) -> Event:
+    own = view.own_sid(event.target)
     return Reaction(
         **_common(event, view),
         target=event.target,
         emoji=event.reaction,
         withdrawn=event.withdrawn,
-        to_own=view.is_own(event.target),
+        to_own=own is not None,
+        target_sid=own,
     )
 
 

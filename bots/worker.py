@@ -38,7 +38,7 @@ from ofcd.client import (
     TooSlow,
 )
 from ofcd.client.feed import LoggedEvents
-from ofcd.protocol.ids import EventId, MemberId
+from ofcd.protocol.ids import EventId, MemberId, Sid
 from ofcd.protocol.records import Cap, Role
 
 __all__ = ["APP", "Worker"]
@@ -89,10 +89,10 @@ class Worker(Lane):
         """Who that is now."""
         return member_of(self.room, mid)
 
-    def is_own(self, target: EventId) -> bool:
-        """Whether a message is the bot's own."""
+    def own_sid(self, target: EventId) -> Sid | None:
+        """The sid of a message of the bot's own; None for others'."""
         message = self.room.message(target)
-        return message is not None and message.mine
+        return message.sid if message is not None and message.mine else None
 
     # -- running ---------------------------------------------------------------------------------
 

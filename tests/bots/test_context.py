@@ -9,7 +9,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from bots import Bot, Context, File, Group, Message, TextTooLong
+from bots import Bot, Context, File, Group, Key, Message, Reaction, TextTooLong
 from bots.records import Draft
 from bots.testing import BotWorld
 from ofcd.protocol.ids import RoomId
@@ -223,3 +223,58 @@ def test_a_draft_reads_its_own_writes_and_leaves_its_base_alone() -> None:
     assert outer.get("t", b"a") == b"1"
     inner.delete("t", b"a")
     assert list(inner.items("t")) == []
+
+
+async def test_a_default_is_no_ones_to_change(world: BotWorld, autojump_clock: MockClock) -> None:
+    """A list that was changed and not assigned back is in no room, this one or another."""
+    bot = Bot("lister")
+    names = Key("names", list[str], [])
+
+    @bot.command()
+    async def add(ctx: Context, name: str, *, keep: bool = False) -> None:
+        """Add a name, and perhaps keep the list."""
+        found = ctx.memory.room[names]
+        found.append(name)
+        if keep:
+            ctx.memory.room[names] = found
+        await ctx.reply(" ".join(found))
+
+    alice = await world.member("alice")
+    one, other = [await world.room(alice, bot, name=name) for name in ("one", "other")]
+    for room, text in ((one, "!add a"), (one, "!add b --keep"), (one, "!add c"), (other, "!add d")):
+        await room.room.send(text)
+        await room.quiet()
+    assert one.texts_from(bot) == ["a", "b", "b c"]
+    assert other.texts_from(bot) == ["d"]
+
+
+async def test_a_reaction_says_which_of_the_bots_messages_it_is_on(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """By what `ctx.send` returned for it: so a handler finds what it kept under that."""
+    bot = Bot("asker")
+    asked = Key("asked", str, "")
+
+    @bot.command()
+    async def ask(ctx: Context, what: str) -> None:
+        """Ask something."""
+        sid = await ctx.send(f"{what}?")
+        ctx.memory.room[asked.sub(sid.hex())] = what
+
+    @bot.on(Reaction)
+    async def answered(ctx: Context, reaction: Reaction) -> None:
+        sid = reaction.target_sid
+        about = ctx.memory.room[asked.sub(sid.hex())] if sid else "nothing of mine"
+        await ctx.send(f"{reaction.emoji} {about}")
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    said = await alice.say("!ask tea")
+    await alice.say("!ask cake")
+    await room.quiet()
+    tea, cake = room.from_(bot)
+    await world.crash_and_restart(bot)
+    for target in (cake.event_id, tea.event_id, said):
+        await alice.react(target, "👍")
+    await room.quiet()
+    assert room.texts_from(bot)[2:] == ["👍 cake", "👍 tea", "👍 nothing of mine"]

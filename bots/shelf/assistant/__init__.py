@@ -255,8 +255,7 @@ def _turn(ctx: Context, message: LogMessage) -> Turn:
 @bot.on(Reaction, emoji=STOP, to_own=True)
 async def stop(ctx: Context, event: Reaction, who: Member, talks: Talks) -> None:
     """The asker, or an owner, has had enough."""
-    message = ctx.room.message(event.target)
-    name = message.sid.hex() if message else ""
+    name = event.target_sid.hex() if event.target_sid else ""
     line = ctx.memory.room[LINES.sub(name)]
     if line.question and (who.is_owner or who.mid.hex() == line.asker):
         talks.stop(name, one_line(who.name, 40))
