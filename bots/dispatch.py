@@ -54,7 +54,7 @@ class Plan:
     kept: tuple[Handler, ...] = ()
     """Handlers that want late events all at once."""
     dropped: str = ""
-    """Why nothing is done: `own`, `hops`, `automatic`, `scope`; "" where nothing is asked for."""
+    """Why nothing is done: `own`, `hops`, `automatic`, `scope`, `age`; "" for nothing."""
 
     @property
     def is_empty(self) -> bool:
@@ -113,7 +113,7 @@ def dispatch(
             calls.append(Call(handler))
         elif handler.options.missed.summarise and isinstance(event, Message):
             kept.append(handler)
-    return Plan(tuple(calls), kept=tuple(kept))
+    return Plan(tuple(calls), kept=tuple(kept), dropped="" if calls or kept else "age")
 
 
 def _drop(event: Event) -> str:

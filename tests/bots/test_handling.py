@@ -14,6 +14,7 @@ from bots import (
     Bot,
     Context,
     Edit,
+    Event,
     File,
     Join,
     Key,
@@ -25,9 +26,14 @@ from bots import (
     Reaction,
     SetupError,
     owners,
+    skip_older_than,
 )
 from bots.table import build
 from bots.testing import BotWorld
+from ofcd.client import FileRef
+from ofcd.protocol.ids import BlobId, Hash32
+from ofcd.protocol.records import Cap
+from ofcd.protocol.room import Member as StateMember
 
 NOTED = Key("noted", int, 0)
 
@@ -275,6 +281,57 @@ async def test_a_handler_that_hangs_is_cancelled_and_holds_up_no_other_room(
     assert "error" in (await one.next_from(bot)).text
     assert 19 < trio.current_time() - started < 25
     assert (await one.next_from(bot)).text == "here"
+
+
+async def test_malformed_events_are_skipped_and_counted(
+    world: BotWorld, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member's client seals what fails a check: the next one is handled, and nobody is told."""
+    bot = Bot("steady")
+    heard: list[str] = []
+
+    @bot.on(Event)
+    async def hear(ctx: Context, event: Event) -> None:
+        heard.append(getattr(event, "text", type(event).__name__))
+
+    alice, mallory = await world.member("alice"), await world.member("mallory")
+    room = await world.room(alice)
+    await room.add(mallory, caps=(Cap.NO_FILES,))
+    await room.add(bot)
+    await room.quiet()
+    heard.clear()
+    with monkeypatch.context() as hostile:
+        hostile.setattr(StateMember, "may_attach", True)  # a client that does not care
+        ref = FileRef(BlobId(bytes(16)), bytes(32), 5, Hash32(bytes(32)), (Hash32(bytes(32)),))
+        await mallory.here.send_body(ref)
+        await alice.say("good")
+        await room.quiet(30)
+    assert heard == ["good"]
+    assert b'bot_malformed_total{bot="steady"} 1.0' in world.metrics.render()
+    assert room.texts_from(bot) == []
+
+
+async def test_what_a_handler_skips_for_its_age_is_counted(
+    world: BotWorld, autojump_clock: MockClock
+) -> None:
+    """Never silently (B2): by `skip_older_than` on what is no command, too."""
+    bot = Bot("late")
+    heard: list[str] = []
+
+    @bot.on(Message, missed=skip_older_than("10m"))
+    async def hear(ctx: Context, message: Message) -> None:
+        heard.append(message.text)
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await world.stop(bot)
+    await alice.say("old")
+    await world.pass_time(1_200)
+    await alice.say("new")
+    await world.start(bot)
+    await room.quiet(30)
+    assert heard == ["new"]
+    assert b'bot_dropped_total{bot="late",reason="age"} 1.0' in world.metrics.render()
 
 
 async def test_old_commands_are_not_run_but_named(
