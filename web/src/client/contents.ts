@@ -17,11 +17,14 @@ export function contentFrom(saved: unknown): Content {
 }
 
 /** Plain words. */
-export const text = (words: string, options: { replyTo?: Uint8Array } = {}): Content => ({
+export const text = (
+  words: string,
+  options: { replyTo?: Uint8Array; mentions?: readonly Uint8Array[] } = {},
+): Content => ({
   type: "text",
   text: words,
   format: "markdown-lite",
   reply_to: options.replyTo,
   thread: undefined,
-  mentions: [],
+  mentions: options.mentions ?? [],
 });

@@ -1,9 +1,11 @@
 /** What a room's history shows: one entry for each event of the log, as it reads now. */
 
+import type { FileRef } from "../e2e/attachments.ts";
 import type { Content } from "../e2e/bodies.ts";
 import { displayName } from "../e2e/names.ts";
 import type { Taken, Trouble } from "../e2e/view.ts";
-import { b64encode, hex } from "../protocol/bytes.ts";
+import { b64decode, b64encode, fromHex, hex } from "../protocol/bytes.ts";
+import { memberIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 
 /** An entry of a room's history. Ids are hex. */
@@ -26,6 +28,8 @@ export interface Entry {
   readonly file: FileInfo | undefined;
   /** For bridges: the network that somebody is said to speak from. */
   readonly via: string;
+  /** Whom it names, in hex; entries of an earlier version lack it. */
+  readonly mentions?: readonly string[];
 }
 
 export type EntryKind = "text" | "file" | "redacted" | "unreadable" | "change" | "unknown";
@@ -40,6 +44,15 @@ export interface FileInfo {
   readonly name: string;
   readonly mime: string;
 }
+
+/** A file's secrets, as they are needed to fetch it. */
+export const refOf = (file: FileInfo): FileRef => ({
+  blob_id: fromHex(file.blobId),
+  key: b64decode(file.key),
+  size: file.size,
+  sha256: fromHex(file.sha256),
+  chunks: file.chunks.map(fromHex),
+});
 
 /** What a delivery does to the history: a new entry, or a change of an earlier one. */
 export type Effect =
@@ -104,6 +117,7 @@ function said(seq: number, eventId: string, { opened }: Taken): Effect {
           text: content.text,
           isMarkdown: content.format === "markdown-lite",
           replyTo: content.reply_to === undefined ? "" : hex(content.reply_to),
+          mentions: content.mentions.map(hex),
         },
       };
     case "file":
@@ -141,7 +155,15 @@ function changed(seq: number, eventId: string, record: ControlRecord): Effect {
   if (record.type === "rekey_boxed" && record.removed.length === 0) return NONE;
   const mid = hex(record.mid);
   const entry = { ...blank, seq, eventId, mid, name: "", ts: record.ts, kind: "change" as const };
-  return { type: "add", entry: { ...entry, text: record.type } };
+  return { type: "add", entry: { ...entry, text: record.type, mentions: concerned(record) } };
+}
+
+/** Whom a change of the room is about, in hex. */
+function concerned(record: ControlRecord): string[] {
+  if (record.type === "admit") return [hex(memberIdOf(record.sign_key))];
+  if (record.type === "rekey_boxed") return record.removed.map(hex);
+  if (record.type === "grant") return [hex(record.member)];
+  return record.type === "handover" ? [hex(record.to)] : [];
 }
 
 /** An entry as it reads after `content` of `by`; itself, if that may not change it. */
@@ -149,7 +171,8 @@ export function applyChange(entry: Entry, by: string, content: Content, byOwner:
   if (content.type === "reaction") return withReaction(entry, by, content);
   if (content.type === "edit" && by === entry.mid && entry.kind === "text") {
     const isMarkdown = content.format === "markdown-lite";
-    return { ...entry, text: content.text, isMarkdown, edited: true };
+    const mentions = content.mentions.map(hex);
+    return { ...entry, text: content.text, isMarkdown, mentions, edited: true };
   }
   if (content.type === "redact" && (by === entry.mid || byOwner)) {
     return { ...entry, ...blank, kind: "redacted", text: displayName(content.reason) };

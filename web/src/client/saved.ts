@@ -152,6 +152,9 @@ export const savedRoom = codec({
   status: is.word("active", "removed", "frozen"),
   /** Why it is frozen, or how it was left: a sentence for its person. */
   reason: is.text(),
+  /** A founder's GENESIS, until the relay has taken it. */
+  genesis: is.optional(is.bytes()),
+  createToken: is.optional(is.text(), ""),
 });
 export type SavedRoom = ReturnType<typeof savedRoom.read>;
 
@@ -206,6 +209,12 @@ export const savedJoin: Codec<PendingJoin> = {
     };
   },
 };
+
+/** What must be there in a vault that is whole. */
+export function records(raw: Uint8Array | undefined): Uint8Array {
+  if (raw === undefined) throw new RangeError("the vault holds a room without its records");
+  return raw;
+}
 
 /** JSON of one's own, for records that nobody else reads. */
 export const json = {

@@ -1,7 +1,14 @@
 /** Invites: a one-time token, carried by a link (docs/protocol.md, Joining). */
 
 import { b64decode, b64encode, concat, equal, utf8 } from "../protocol/bytes.ts";
-import { inviteProof, taggedHash } from "../protocol/ids.ts";
+import { inviteCommitment, inviteProof, taggedHash } from "../protocol/ids.ts";
+import * as limits from "../protocol/limits.ts";
+import type { RecordOf, Role } from "../protocol/records.ts";
+import { isOwner, memberOf, type RoomState } from "../protocol/room.ts";
+import { generateKey, randomBytes, type Signed } from "../themis/index.ts";
+import { BoxRejected, openBox, sealBox } from "./boxes.ts";
+import { headerFields, type Making, signControl } from "./controls.ts";
+import type { MemberKeys } from "./keys.ts";
 
 export const SCHEME = "ofc1:";
 const ADDRESS_BYTES = 200;
@@ -54,6 +61,75 @@ export function inviteLink(code: InviteCode, page = pageOf(code.relayUrl)): stri
 function pageOf(relayUrl: string): string {
   const page = relayUrl.replace(/^ws/, "http");
   return /^https?:\/\/[^/]+$/.test(page) ? `${page}/` : page;
+}
+
+/**
+ * A new invite, good until `expires`: INVITE_OPEN to send, and the code to hand over once the relay
+ * has taken it. I and every owner may answer it, eight at most; a bot's, I alone.
+ */
+export function makeInvite(
+  making: Making,
+  relayUrl: string,
+  {
+    expires,
+    role = "member",
+    caps = [],
+    inviteId: invite_id = randomBytes(16),
+    token = generateKey(),
+  }: {
+    expires: number;
+    role?: Exclude<Role, "root">;
+    caps?: readonly string[];
+    /** Of an invite that is made again: its link stays the same. */
+    inviteId?: Uint8Array;
+    token?: Uint8Array;
+  },
+): { signed: Signed<RecordOf<"invite_open">>; code: InviteCode } {
+  const { state, mine } = making;
+  const admitters = caps.includes("bot") ? [mine.mid] : admittersOf(state, mine.mid);
+  const others = admitters.filter((mid) => !equal(mid, mine.mid));
+  const signed = signControl(making, {
+    type: "invite_open",
+    ...headerFields(making),
+    invite_id,
+    commit: inviteCommitment(state.room, invite_id, inviteProof(token)),
+    expires,
+    admitters,
+    role,
+    caps: [...caps].sort(),
+    history: "rotation",
+    token_boxes: others.map((mid) => {
+      const boxed = sealBox("inv", mine, memberOf(state, mid), state.room, { invite_id, token });
+      return [mid, boxed] as const;
+    }),
+  });
+  const { relayId, room } = state;
+  return {
+    signed,
+    code: { relayUrl, relayId, room, inviteId: invite_id, token, inviter: mine.mid },
+  };
+}
+
+function admittersOf(state: RoomState, mine: Uint8Array): Uint8Array[] {
+  const owners = [...state.members.values()].filter((one) => isOwner(one) && !equal(one.mid, mine));
+  return [mine, ...owners.map(({ mid }) => mid)].slice(0, limits.ADMITTERS);
+}
+
+/** The token of an invite that I may answer too; throws `BoxRejected`. */
+export function openTokenBox(
+  state: RoomState,
+  mine: MemberKeys,
+  record: RecordOf<"invite_open">,
+): Uint8Array {
+  const boxed = record.token_boxes.find(([mid]) => equal(mid, mine.mid))?.[1];
+  if (boxed === undefined) throw new BoxRejected("the invite holds no box for this member");
+  const inviter = memberOf(state, record.mid);
+  const { invite_id, token } = openBox("inv", mine, inviter, record.room, boxed);
+  const commit = inviteCommitment(record.room, record.invite_id, inviteProof(token));
+  if (!equal(invite_id, record.invite_id) || !equal(commit, record.commit)) {
+    throw new BoxRejected("the box does not hold this invite's token");
+  }
+  return token;
 }
 
 /** The invite in a link or in its bare form; throws `LinkInvalid`, saying what is wrong. */

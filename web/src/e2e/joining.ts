@@ -45,7 +45,12 @@ export type JoinFault =
   | "bad_key"
   | "bad_chain"
   | "bad_cell"
-  | "wrong_transcript";
+  | "wrong_transcript"
+  | "bad_proof"
+  | "bad_box"
+  | "already_member"
+  | "invite_used"
+  | "epoch_moved";
 
 const SENTENCES: Record<JoinFault, string> = {
   malformed: "the join message is not well-formed",
@@ -58,6 +63,11 @@ const SENTENCES: Record<JoinFault, string> = {
   bad_chain: "the room's control log does not bear out what the join message says",
   bad_cell: "the sealed part of the join message does not open or is not well-formed",
   wrong_transcript: "the join message answers another message",
+  bad_proof: "the joiner does not show that it holds the invite's link",
+  bad_box: "the joiner's sealed part does not open or does not fit",
+  already_member: "whoever asks is, or was, in the room under these keys",
+  invite_used: "two people used the same invite link: make a new one for each",
+  epoch_moved: "the room key was renewed meanwhile",
 };
 
 export class JoinRejected extends Error {
@@ -78,7 +88,7 @@ export interface Joining {
 }
 
 /** The sealed part of JOIN_RESP. */
-const welcomeFields = {
+export const welcomeFields = {
   key: is.bytes(32),
   epoch: is.int(),
   key_commitment: is.b32,
@@ -89,6 +99,9 @@ const welcomeFields = {
   room_name: is.optional(is.text(), ""),
 } satisfies is.Fields;
 export type JoinWelcome = is.Infer<typeof welcomeFields>;
+
+/** The sealed part of JOIN_CONFIRM. */
+export const transcriptFields = { request_hash: is.b32, response_hash: is.b32 } satisfies is.Fields;
 
 /** What JOIN_RESP brought, checked; I am a member once ADMIT is in the control log. */
 export interface Joined {
@@ -270,7 +283,7 @@ function makeConfirm(
   welcome: JoinWelcome,
 ): Signed<RecordOf<"join_conf">> {
   const hashes = { request_hash: hashOf(request), response_hash: hashOf(response) };
-  const transcript = is.writeFields({ request_hash: is.b32, response_hash: is.b32 }, hashes);
+  const transcript = is.writeFields(transcriptFields, hashes);
   const context = confirmContext(code.room, keys.mid, welcome.epoch);
   return signRecord(keys.sign.private, {
     type: "join_conf",

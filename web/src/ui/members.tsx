@@ -3,7 +3,8 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-import type { Room, RoomMember } from "../client/room.ts";
+import type { Room } from "../client/room.ts";
+import type { RoomMember } from "../client/roomview.ts";
 import { roomSafetyNumber, safetyNumber, shortCode } from "../e2e/trust.ts";
 import { hex } from "../protocol/bytes.ts";
 import { memberOf } from "../protocol/room.ts";

@@ -4,7 +4,8 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
-import type { Room, Waiting } from "../client/room.ts";
+import type { Waiting } from "../client/outbox.ts";
+import type { Room } from "../client/room.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
 import { clock, excerptOf, fullTime, sizeName } from "./format.ts";
@@ -210,6 +211,9 @@ interface ChangeProps {
 export function Change({ entry, people }: ChangeProps): JSX.Element {
   const strings = useStrings();
   const who = authorOf(entry, people);
-  const known = (strings.changes as Record<string, (who: string) => string>)[entry.text];
-  return <li class="change">{known?.(who) || strings.somethingChanged(who)}</li>;
+  const whom = (entry.mentions ?? []).map((mid) => people(mid)).join(", ");
+  const known = (strings.changes as Record<string, (who: string, whom: string) => string>)[
+    entry.text
+  ];
+  return <li class="change">{known?.(who, whom) || strings.somethingChanged(who)}</li>;
 }

@@ -19,6 +19,11 @@ export class LinkLost extends Error {
   override readonly name = "LinkLost";
 }
 
+/** For what goes on with the next link. */
+export function unlessLost(error: unknown): void {
+  if (!(error instanceof LinkLost)) throw error;
+}
+
 /** The relay refused a request; `code` is stable, the message a sentence for people. */
 export class RelayRefused extends Error {
   override readonly name = "RelayRefused";

@@ -5,18 +5,21 @@
  */
 
 import "fake-indexeddb/auto";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
 
 import { Client } from "../../src/client/client.ts";
 import { text } from "../../src/client/contents.ts";
-import type { Entry } from "../../src/client/entries.ts";
+import { type Entry, type FileInfo, refOf } from "../../src/client/entries.ts";
 import type { Room } from "../../src/client/room.ts";
+import type { RoomMember } from "../../src/client/roomview.ts";
 import { Vault } from "../../src/client/vault.ts";
+import { hex } from "../../src/protocol/bytes.ts";
 import { type SocketLike, SUBPROTOCOL } from "../../src/wire/link.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -62,20 +65,25 @@ afterAll(() => {
 const OFC = ["-m", "ofcd.ofc.cli", "--json", "--vault"];
 const environment = { ...process.env, OFC_PASSPHRASE: "so geheim" };
 
-/** Ana, who uses `ofc`; what she prints, a line each. */
-function ana(...words: string[]): Record<string, string>[] {
-  const vault = join(folder, "ana.vault");
-  const printed = execFileSync(PYTHON, [...OFC, vault, ...words], {
+const run = promisify(execFile);
+type Said = Record<string, string>;
+
+/** Somebody who uses `ofc`; what it prints, a line each. */
+async function ofc(who: string, ...words: string[]): Promise<Said[]> {
+  const vault = join(folder, `${who}.vault`);
+  const { stdout } = await run(PYTHON, [...OFC, vault, ...words], {
     cwd: ROOT,
     env: environment,
-    encoding: "utf-8",
-    timeout: PATIENCE_MS,
+    timeout: 2 * PATIENCE_MS,
   });
-  return printed
+  return stdout
     .trim()
     .split("\n")
+    .filter((line) => line !== "")
     .map((line) => JSON.parse(line));
 }
+
+const ana = (...words: string[]) => ofc("ana", ...words);
 
 const makeSocket = (to: string) => new WebSocket(to, SUBPROTOCOL) as unknown as SocketLike;
 
@@ -93,8 +101,8 @@ function until(client: Client, holds: () => boolean | Promise<boolean>): Promise
   });
 }
 
-async function openClient(create: boolean): Promise<Client> {
-  const vault = await (create ? Vault.create : Vault.open)("webber", "passphrase");
+async function openClient(create: boolean, name = "webber"): Promise<Client> {
+  const vault = await (create ? Vault.create : Vault.open)(name, "passphrase");
   const client = new Client(vault, { makeSocket });
   client.start();
   return client;
@@ -111,8 +119,8 @@ const arrived = (client: Client, room: Room) => until(client, () => room.waiting
 test.runIf(existsSync(PYTHON))(
   "joins, talks both ways, follows a rotation, and goes on after a reload and a restart",
   async () => {
-    ana("create", "Club", "--relay", url, "--name", "Ana");
-    const [invite] = ana("invite", "Club");
+    await ana("create", "Club", "--relay", url, "--name", "Ana");
+    const [invite] = await ana("invite", "Club");
     const serving = spawn(PYTHON, [...OFC, join(folder, "ana.vault"), "serve"], {
       cwd: ROOT,
       env: environment,
@@ -125,13 +133,13 @@ test.runIf(existsSync(PYTHON))(
       expect(room.name).toBe("Club");
       await room.send(text("hello from a browser"));
       await arrived(client, room);
-      ana("send", "Club", "hello back");
+      await ana("send", "Club", "hello back");
       await saw(client, room, "hello back");
-      ana("rotate", "Club");
+      await ana("rotate", "Club");
       await until(client, () => room.epoch === 1);
 
       client.close();
-      ana("send", "Club", "while the tab was closed");
+      await ana("send", "Club", "while the tab was closed");
       client = await openClient(false);
       room = client.room(id) as Room;
       await room.send(text("still here"));
@@ -141,7 +149,7 @@ test.runIf(existsSync(PYTHON))(
       const said = ["hello from a browser", "hello back", "while the tab was closed", "still here"];
       expect(texts(await room.history())).toEqual(said);
       expect(room.members().map((member) => member.name)).toEqual(["Ana", "Webber"]);
-      const read = ana("read", "Club").filter((line) => line["text"]);
+      const read = (await ana("read", "Club")).filter((line) => line["text"]);
       expect(read.map((line) => [line["name"], line["text"]])).toEqual([
         ["Webber", "hello from a browser"],
         ["Ana", "hello back"],
@@ -152,7 +160,7 @@ test.runIf(existsSync(PYTHON))(
       await restartRelay();
       await room.send(text("after the restart"));
       await arrived(client, room);
-      ana("evict", "Club", "Webber");
+      await ana("evict", "Club", "Webber");
       await until(client, () => room.saved.status === "removed");
       expect(room.mayPost).toBe(false);
     } finally {
@@ -161,4 +169,87 @@ test.runIf(existsSync(PYTHON))(
     }
   },
   PATIENCE_MS * 2,
+);
+
+const DAY_MS = 24 * 3_600_000;
+
+test.runIf(existsSync(PYTHON))(
+  "founds a room, lets a Python member in, renews its key at 100, sends files, evicts, hands over",
+  async () => {
+    let client = await openClient(true, "founder");
+    const processes: ChildProcess[] = [];
+    const serve = (who: string) => {
+      const args = [...OFC, join(folder, `${who}.vault`), "serve"];
+      processes.push(spawn(PYTHON, args, { cwd: ROOT, env: environment }));
+    };
+    try {
+      const id = await client.create({ url, name: "Garden", myName: "Webber" });
+      let room = client.room(id) as Room;
+      await until(client, () => room.isLive);
+      const expires = Date.now() + DAY_MS;
+      const link = await room.invite({ expires });
+      expect(room.invites().map((one) => one.link)).toEqual([link]);
+      await ofc("bo", "join", link, "--name", "Bo", "--timeout", "60");
+      expect(room.invites()).toEqual([]);
+      await until(client, () => room.members().some(({ name }) => name === "Bo"));
+
+      await room.send(text("welcome"));
+      await ofc("bo", "send", "Garden", "thank you");
+      await saw(client, room, "thank you");
+      await arrived(client, room);
+      const heard = (await room.history()).find((entry) => entry.text === "welcome");
+      await until(client, () => room.heardSeq >= (heard?.seq ?? Infinity));
+
+      serve("bo");
+      for (let number = 1; number <= 100; number += 1) await room.send(text(`number ${number}`));
+      await until(client, () => room.epoch >= 1);
+      await arrived(client, room);
+      const { epoch } = room;
+      await room.rotate();
+      expect(room.epoch).toBe(epoch + 1);
+
+      const bytes = new Uint8Array(600_000).map((_, at) => at % 251);
+      await room.sendFile(new File([bytes], "../plan.bin"), { caption: "the plan" });
+      await until(client, async () => (await room.history()).some(({ kind }) => kind === "file"));
+      await ofc("bo", "read", "Garden", "--save", folder);
+      expect(Buffer.compare(readFileSync(join(folder, "plan.bin")), Buffer.from(bytes))).toBe(0);
+      writeFileSync(join(folder, "note.txt"), "sealed for you");
+      await ofc("bo", "send", "Garden", "--file", join(folder, "note.txt"));
+      const of = async () => (await room.history()).find((one) => one.file?.name === "note.txt");
+      await until(client, async () => (await of()) !== undefined);
+      const pieces = await room.fetchFile(refOf((await of())?.file as FileInfo));
+      expect(await new Blob(pieces).text()).toBe("sealed for you");
+
+      client.close();
+      client = await openClient(false, "founder");
+      room = client.room(id) as Room;
+      await until(client, () => room.isLive);
+      const second = await room.invite({ expires });
+      await ofc("cy", "join", second, "--name", "Cy", "--timeout", "60");
+      const midOf = (name: string) =>
+        hex((room.members().find((one) => one.name === name) as RoomMember).mid);
+      await until(client, () => room.members().some(({ name }) => name === "Cy"));
+      await room.evict(midOf("Cy"));
+      await room.send(text("without Cy"));
+      await arrived(client, room);
+      await expect(ofc("cy", "read", "Garden")).rejects.toThrow("not in it");
+      const kept = JSON.stringify(await ofc("cy", "read", "Garden", "--local"));
+      expect(kept).toContain("the plan");
+      expect(kept).not.toContain("without Cy");
+      expect(JSON.stringify(await ofc("bo", "read", "Garden"))).toContain("without Cy");
+
+      await room.grant(midOf("Bo"), "co-owner");
+      expect(room.state.members.get(midOf("Bo"))?.role).toBe("co-owner");
+      await room.offerHandover(midOf("Bo"));
+      await ofc("bo", "hand-over", "Garden", "--accept");
+      await until(client, () => hex(room.state.root) === midOf("Bo"));
+      await until(client, () => !room.state.boxedDue);
+      await room.leave();
+      expect(room.saved.status).toBe("removed");
+    } finally {
+      client.close();
+      for (const one of processes) one.kill();
+    }
+  },
+  PATIENCE_MS * 4,
 );

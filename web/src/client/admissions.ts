@@ -1,0 +1,266 @@
+/**
+ * Letting people in: the admitter's half of a join, without being asked (ofcd/client/admitting.py).
+ *
+ * Whoever proves the invite's token is answered at once by the inviter, or after a moment by another
+ * admitter. What was answered is kept before it is sent, so the same request gets the same bytes.
+ */
+
+import {
+  ABANDONED_MS,
+  type Answered,
+  answerRequest,
+  checkConfirm,
+  makeAdmit,
+} from "../e2e/admitting.ts";
+import { BoxRejected } from "../e2e/boxes.ts";
+import { makeInviteClose } from "../e2e/controls.ts";
+import { KeyMissing } from "../e2e/epochs.ts";
+import { openTokenBox } from "../e2e/invites.ts";
+import { JoinRejected } from "../e2e/joining.ts";
+import { type Made, makeBoxedRekey, makeRekey } from "../e2e/rekeying.ts";
+import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
+import { Malformed } from "../protocol/codes.ts";
+import { sha256 } from "../protocol/ids.ts";
+import type { ControlRecord } from "../protocol/records.ts";
+import { type Invite, isRefusal } from "../protocol/room.ts";
+import { peek } from "../themis/index.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
+import type { ControlDesk } from "./controldesk.ts";
+import { type Draft, type RoomCore, unlessOver } from "./core.ts";
+import { json } from "./saved.ts";
+import type { Turn } from "./vault.ts";
+
+const OTHERS_WAIT_MS = 3_000;
+const OTHERS_SPREAD_MS = 4_000;
+const LATER_MS = 30_000;
+const NOBODY_CLOSED_MS = 24 * 3_600_000;
+
+export class AdmissionDesk {
+  private readonly answering = new Set<string>();
+  private readonly confirms = new Map<string, Uint8Array>();
+  /** What went wrong with a join that an owner should hear of. */
+  alarm = "";
+
+  constructor(
+    private readonly core: RoomCore,
+    private readonly controls: ControlDesk,
+    private readonly names: () => ReadonlyMap<string, string>,
+  ) {}
+
+  /** The relay tells again, on the next link, what waits. */
+  linkLost(): void {
+    this.answering.clear();
+    this.confirms.clear();
+  }
+
+  /** The relay shows a pending JOIN_REQ. */
+  asked(envelope: Uint8Array): void {
+    const key = hex(sha256(envelope));
+    if (this.answering.has(key)) return;
+    this.answering.add(key);
+    void this.answer(envelope).catch(unlessOver);
+  }
+
+  /** The relay shows a JOIN_CONFIRM: admit, if it is the one for the answer from here. */
+  confirmed(envelope: Uint8Array): void {
+    const record = peekedRecord(envelope);
+    if (record?.type !== "join_conf") return;
+    const id = hex(record.invite_id);
+    if (this.kept(id) === undefined) return;
+    this.confirms.set(id, envelope);
+    const name = `admit ${id}`;
+    if (!this.controls.has(name)) {
+      void this.controls.run(name, () => this.admit(id)).catch(unlessRefused);
+    }
+  }
+
+  /** A control record was applied, in this turn: invites come and go. */
+  taken({ turn, view }: Draft, record: ControlRecord): void {
+    const { tokens, admits, links } = this.core.tables;
+    if (record.type === "invite_open") this.opened(turn, record);
+    else if (record.type === "admit" || record.type === "invite_close") {
+      const id = hex(record.invite_id);
+      turn.delete(tokens, id);
+      turn.delete(links, id);
+      // Whoever was answered under a closed invite holds a key of a room it is not in: see `review`.
+      if (record.type === "admit" || !this.core.isOwner) turn.delete(admits, id);
+    } else if (record.type === "rekey_boxed") {
+      for (const [id] of turn.items(admits)) {
+        if (!view.state.invites.has(id)) turn.delete(admits, id);
+      }
+    }
+  }
+
+  /** What is over: expired invites are closed, who never came in is shut out. */
+  review(): void {
+    if (!this.core.isLive) return;
+    const { invites } = this.core.view.state;
+    const now = Date.now();
+    for (const [id, invite] of invites) if (this.isToClose(id, invite, now)) this.close(id);
+    const isOut = this.core.vault.items(this.core.tables.admits).some(([id]) => !invites.has(id));
+    if (isOut && this.core.isOwner && !this.controls.has("shut out")) {
+      void this.controls.run("shut out", () => this.shutOut()).catch(unlessRefused);
+    }
+  }
+
+  /** Cancel an invite. */
+  closeInvite(id: string): Promise<void> {
+    return this.controls.run(`close ${id}`, () => {
+      if (!this.core.view.state.invites.has(id)) return undefined;
+      const answered = this.kept(id) !== undefined;
+      return made(makeInviteClose(this.controls.making, fromHex(id), answered));
+    });
+  }
+
+  keepToken(turn: Turn, id: string, token: Uint8Array): void {
+    turn.put(this.core.tables.tokens, id, token);
+  }
+
+  private close(id: string): void {
+    if (!this.controls.has(`close ${id}`)) void this.closeInvite(id).catch(unlessRefused);
+  }
+
+  private isToClose(id: string, invite: Invite, now: number): boolean {
+    const kept = this.kept(id);
+    if (kept !== undefined && now - kept.answeredAt >= ABANDONED_MS) return true;
+    if (hex(invite.inviter) === this.core.me) return invite.expires <= now;
+    if (!this.core.isOwner) return false;
+    const isGone = !this.core.view.state.members.has(hex(invite.inviter));
+    return invite.expires + (isGone ? 0 : NOBODY_CLOSED_MS) <= now;
+  }
+
+  private opened(turn: Turn, record: Extract<ControlRecord, { type: "invite_open" }>): void {
+    const { state, mine } = this.core.view;
+    if (!record.token_boxes.some(([mid]) => equal(mid, mine.mid))) return;
+    try {
+      this.keepToken(turn, hex(record.invite_id), openTokenBox(state, mine, record));
+    } catch (error) {
+      if (!(error instanceof BoxRejected) && !isRefusal(error)) throw error; // others can answer it
+    }
+  }
+
+  private async answer(envelope: Uint8Array): Promise<void> {
+    const request = peekedRecord(envelope);
+    if (request?.type !== "join_req") return;
+    const id = hex(request.invite_id);
+    const invite = this.core.view.state.invites.get(id);
+    if (invite === undefined) return;
+    if (hex(invite.inviter) !== this.core.me) {
+      await this.core.pause(OTHERS_WAIT_MS + OTHERS_SPREAD_MS * Math.random());
+    }
+    await this.core.whenLive();
+    await this.renewFirst();
+    for (;;) {
+      const link = await this.core.whenLive();
+      const answered = await this.prepare(id, envelope);
+      if (answered === undefined) return;
+      try {
+        const { room } = this.core.view.state;
+        await link.ask({ type: "join_answer", room, record: answered.response });
+        return;
+      } catch (error) {
+        if (error instanceof LinkLost) return;
+        if (!(error instanceof RelayRefused)) throw error;
+        if (error.code === "invite_used" || error.code === "invite_unknown") {
+          // Another admitter was faster: this answer was never handed over, and no key is out.
+          await this.core.change(({ turn }) => turn.delete(this.core.tables.admits, id));
+          return;
+        }
+        if (error.failure.retry_after === undefined && error.code !== "try_again") return;
+        await this.core.pause(Math.max(LATER_MS, error.failure.retry_after ?? 0));
+      }
+    }
+  }
+
+  /** Where the room's policy says so, a newcomer gets a key without a past. */
+  private async renewFirst(): Promise<void> {
+    const { state, log, keys } = this.core.view;
+    if (!state.policy.join_rekey || !this.core.isOwner || log.seq <= state.epochSeq) return;
+    const { epoch } = state;
+    await this.controls.run("rekey", () =>
+      this.core.view.state.epoch === epoch ? makeRekey(this.controls.making, keys) : undefined,
+    );
+  }
+
+  /** The answer, kept; undefined if none is to be given. */
+  private async prepare(id: string, envelope: Uint8Array): Promise<Answered | undefined> {
+    const token = this.core.vault.get(this.core.tables.tokens, id);
+    if (token === undefined) return undefined; // an invite that this client has no part in
+    let answered: Answered | undefined;
+    await this.core.change(({ turn }) => {
+      try {
+        const telling = { names: this.names(), roomName: this.core.saved.name };
+        const { making } = this.controls;
+        const { keys } = this.core.view;
+        answered = answerRequest(making, keys, envelope, token, telling, this.kept(id));
+        turn.put(this.core.tables.admits, id, json.write(packed(answered)));
+      } catch (error) {
+        if (error instanceof JoinRejected) this.alarm = error.message;
+        else if (!(error instanceof KeyMissing)) throw error;
+      }
+    });
+    return answered;
+  }
+
+  private admit(id: string): Made | undefined {
+    const [kept, envelope] = [this.kept(id), this.confirms.get(id)];
+    const { state, keys } = this.core.view;
+    if (kept === undefined || envelope === undefined || !state.invites.has(id)) return undefined;
+    try {
+      const confirm = checkConfirm(state, keys, kept, envelope);
+      return made(makeAdmit(this.controls.making, kept, confirm));
+    } catch (error) {
+      if (!(error instanceof JoinRejected)) throw error;
+      if (error.fault === "epoch_moved") void this.answer(kept.request).catch(unlessOver);
+      else this.alarm = error.message;
+      return undefined;
+    }
+  }
+
+  private shutOut(): Made | undefined {
+    const { invites } = this.core.view.state;
+    const isOut = this.core.vault.items(this.core.tables.admits).some(([id]) => !invites.has(id));
+    return isOut ? makeBoxedRekey(this.controls.making, [], "abandoned join") : undefined;
+  }
+
+  private kept(id: string): Answered | undefined {
+    const raw = this.core.vault.get(this.core.tables.admits, id);
+    return raw === undefined ? undefined : unpacked(json.read(raw));
+  }
+}
+
+const made = (signed: Made["signed"]): Made => ({ signed, boxes: [] });
+
+interface Packed {
+  readonly request: string;
+  readonly response: string;
+  readonly epoch: number;
+  readonly answeredAt: number;
+}
+
+const packed = (answered: Answered): Packed => ({
+  ...answered,
+  request: b64encode(answered.request),
+  response: b64encode(answered.response),
+});
+
+const unpacked = (raw: Packed): Answered => ({
+  ...raw,
+  request: b64decode(raw.request),
+  response: b64decode(raw.response),
+});
+
+function peekedRecord(envelope: Uint8Array) {
+  try {
+    return peek(envelope).record;
+  } catch (error) {
+    if (error instanceof Malformed) return undefined;
+    throw error;
+  }
+}
+
+/** For what a client does by itself: a refusal only means that another did it, or may not be. */
+export function unlessRefused(error: unknown): void {
+  if (isRefusal(error) || error instanceof RelayRefused) return;
+  unlessOver(error);
+}

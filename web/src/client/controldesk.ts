@@ -1,0 +1,104 @@
+/**
+ * Changes to the room itself: control records, made, sent, and made again after a lost race.
+ *
+ * One is under way at a time. Each is made for the control head of the moment; refused with
+ * `conflict`, it is made anew (or found needless) once the record that won has come. After a lost
+ * link the record may have been taken after all: the log tells.
+ */
+
+import type { Making } from "../e2e/controls.ts";
+import { seenOf } from "../e2e/log.ts";
+import type { Made } from "../e2e/rekeying.ts";
+import { equal } from "../protocol/bytes.ts";
+import { eventId } from "../themis/index.ts";
+import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import type { RoomCore } from "./core.ts";
+
+const STALE_MS = 15_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 60_000;
+const AGAIN = new Set(["conflict", "epoch_stale", "seen_stale", "boxed_required"]);
+const LATER = new Set([
+  "rate_limited",
+  "try_again",
+  "storage_failed",
+  "shutting_down",
+  "stalled",
+  "internal",
+  "not_attached",
+]);
+
+type Outcome = "taken" | "stale" | "lost" | { readonly wait: number };
+
+export class ControlDesk {
+  private queue: Promise<unknown> = Promise.resolve();
+  private readonly pending = new Set<string>();
+
+  constructor(private readonly core: RoomCore) {}
+
+  /** Whether a change of this name is pending. */
+  has(name: string): boolean {
+    return this.pending.has(name);
+  }
+
+  /** What every maker of a control record needs, as it is now. */
+  get making(): Making {
+    const { state, mine, log } = this.core.view;
+    return { state, mine, seen: seenOf(log), now: Date.now() };
+  }
+
+  /**
+   * Do this after what is pending; settled once it is in the log and applied. `make` may be called
+   * several times; undefined: nothing is left to do. Rejects with what `make` throws (`Refused`),
+   * with `RelayRefused`, or with `RoomOver`.
+   */
+  run(name: string, make: () => Made | undefined): Promise<void> {
+    this.pending.add(name);
+    const done = this.queue
+      .then(() => this.carryOut(make))
+      .finally(() => this.pending.delete(name));
+    this.queue = done.catch(() => undefined);
+    return done;
+  }
+
+  private async carryOut(make: () => Made | undefined): Promise<void> {
+    let made: Made | undefined;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      const link = await this.core.whenLive();
+      if (made !== undefined && this.isTaken(made)) return;
+      const { ctl } = this.core.view.state;
+      made = make();
+      if (made === undefined) return;
+      const outcome = await this.send(link, made);
+      if (outcome === "taken") return;
+      if (outcome === "stale") {
+        await this.core.until(() => !equal(this.core.view.state.ctl, ctl), STALE_MS);
+      } else if (outcome === "lost") {
+        await this.core.until(() => this.core.link !== link, STALE_MS);
+      } else await this.core.pause(Math.max(pause, outcome.wait));
+    }
+  }
+
+  private isTaken({ signed }: Made): boolean {
+    const id = eventId(signed);
+    return this.core.view.state.heads.some((head) => equal(head, id));
+  }
+
+  private async send(link: Link, { signed, boxes }: Made): Promise<Outcome> {
+    const { room } = this.core.view.state;
+    try {
+      const ack = await link.ask({ type: "control", room, record: signed.envelope, boxes });
+      // Who has left is delivered nothing more.
+      if (ack.type !== "ack" || signed.record.type === "leave") return "taken";
+      const there = () => this.core.view.log.seq >= ack.seq;
+      await this.core.until(() => there() || this.core.link !== link);
+      return there() ? "taken" : "lost";
+    } catch (error) {
+      if (error instanceof LinkLost) return "lost";
+      if (!(error instanceof RelayRefused)) throw error;
+      if (AGAIN.has(error.code)) return "stale";
+      if (LATER.has(error.code)) return { wait: error.failure.retry_after ?? 0 };
+      throw error;
+    }
+  }
+}

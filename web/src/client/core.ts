@@ -1,0 +1,179 @@
+/** One room in the vault and on a link: what all of its parts work on. */
+
+import type { View } from "../e2e/view.ts";
+import { hex } from "../protocol/bytes.ts";
+import { isOwner, type Member } from "../protocol/room.ts";
+import type { Link } from "../wire/link.ts";
+import { records, type SavedRoom, savedRoom } from "./saved.ts";
+import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
+import { Turn, type Vault } from "./vault.ts";
+
+/** The client was locked, or the room can not be used any more. */
+export class RoomOver extends Error {
+  override readonly name = "RoomOver";
+}
+
+/** What one turn makes of the room; it takes effect when all of it is in the vault. */
+export interface Draft {
+  readonly turn: Turn;
+  view: View;
+  saved: SavedRoom;
+  marks: Marks;
+}
+
+export class RoomCore {
+  readonly tables: Tables;
+  saved: SavedRoom;
+  view: View;
+  marks: Marks;
+  link: Link | undefined;
+  private live = false;
+  private over = false;
+  private queue: Promise<void> = Promise.resolve();
+  private readonly watchers = new Set<() => void>();
+  private readonly timers = new Set<() => void>();
+
+  /** `onChanged` is called after every change that a person could see. */
+  constructor(
+    readonly vault: Vault,
+    readonly id: string,
+    private readonly onChanged: () => void,
+  ) {
+    this.tables = new Tables(id);
+    this.saved = savedRoom.read(records(vault.get(this.tables.rooms, id)));
+    this.view = loadView(vault, id);
+    this.marks = loadMarks(vault, id, this.view);
+  }
+
+  get me(): string {
+    return hex(this.view.mine.mid);
+  }
+
+  get myself(): Member | undefined {
+    return this.view.state.members.get(this.me);
+  }
+
+  get isOwner(): boolean {
+    return this.myself !== undefined && isOwner(this.myself);
+  }
+
+  /** Attached and caught up. */
+  get isLive(): boolean {
+    return this.live && this.saved.status === "active";
+  }
+
+  set isLive(live: boolean) {
+    this.live = live;
+    this.changed();
+  }
+
+  get isActive(): boolean {
+    return this.saved.status === "active" && !this.over;
+  }
+
+  /** Nothing goes on here any more: the vault is about to be locked. */
+  close(): void {
+    this.over = true;
+    this.live = false;
+    for (const stop of [...this.timers]) stop();
+    this.changed();
+  }
+
+  changed(): void {
+    for (const watcher of [...this.watchers]) watcher();
+    if (!this.over) this.onChanged();
+  }
+
+  /** Once it holds, true; false after `limit` milliseconds. Rejects with `RoomOver`. */
+  until(holds: () => boolean, limit?: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (!this.isActive) settle(() => reject(new RoomOver("the room can not be used any more")));
+        else if (holds()) settle(() => resolve(true));
+      };
+      const timer =
+        limit === undefined ? undefined : setTimeout(() => settle(() => resolve(false)), limit);
+      const settle = (then: () => void) => {
+        clearTimeout(timer);
+        this.watchers.delete(look);
+        then();
+      };
+      this.watchers.add(look);
+      look();
+    });
+  }
+
+  /** The link, as soon as the room is attached and caught up. Rejects with `RoomOver`. */
+  async whenLive(): Promise<Link> {
+    await this.until(() => this.isLive && this.link !== undefined);
+    return this.link as Link;
+  }
+
+  /** Act after so many milliseconds, unless the room is closed by then. */
+  later(act: () => void, delay: number): void {
+    const stop = () => {
+      clearTimeout(timer);
+      this.timers.delete(stop);
+    };
+    const timer = setTimeout(() => {
+      stop();
+      act();
+    }, delay);
+    this.timers.add(stop);
+  }
+
+  /** So many milliseconds; rejects with `RoomOver` if the room ends meanwhile. */
+  pause(delay: number): Promise<boolean> {
+    return this.until(() => false, delay);
+  }
+
+  /** One thing after the other: the vault has one writer, and entries come in order. */
+  enqueue(act: () => Promise<void>): Promise<void> {
+    const done = this.queue.then(() => (this.over ? undefined : act()));
+    this.queue = done.catch(() => undefined);
+    return done;
+  }
+
+  change(act: (draft: Draft) => void): Promise<void> {
+    return this.enqueue(() => this.commit(act));
+  }
+
+  /** From inside of `enqueue`: all of a turn, or nothing of it. */
+  async commit(act: (draft: Draft) => void | Promise<void>): Promise<void> {
+    const draft: Draft = {
+      turn: new Turn(this.vault),
+      view: this.view,
+      saved: this.saved,
+      marks: this.marks,
+    };
+    await act(draft);
+    const { turn, view, saved, marks } = draft;
+    if (view !== this.view) saveView(turn, this.id, view, this.view);
+    if (saved !== this.saved) turn.put(this.tables.rooms, this.id, savedRoom.write(saved));
+    if (marks !== this.marks) saveMarks(turn, this.id, marks);
+    if (this.over) return;
+    await this.vault.commit(turn);
+    this.view = view;
+    this.saved = saved;
+    this.marks = marks;
+    if (saved.status !== "active") this.live = false;
+    this.changed();
+  }
+
+  freeze(reason: string): Promise<void> {
+    return this.commit((draft) => amend(draft, { status: "frozen", reason }));
+  }
+}
+
+export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
+  draft.saved = { ...draft.saved, ...changes };
+}
+
+export function mark(draft: Draft, changes: Partial<Marks>): void {
+  draft.marks = { ...draft.marks, ...changes };
+}
+
+/** For what goes on by itself: that the room ended meanwhile is no failure. */
+export function unlessOver(error: unknown): void {
+  if (!(error instanceof RoomOver)) throw error;
+}

@@ -1,0 +1,155 @@
+/**
+ * What a member owes a room without being asked: owners renew its key and give it to who lacks it
+ * (ofcd/client/duties.py, ofcd/client/keydesk.py).
+ *
+ * Every owner's client sees the same duty at the same moment. So that they do not all act at once,
+ * root goes first and co-owners follow one after another, each only if it is still due.
+ */
+
+import { KeyMissing, KeyRejected } from "../e2e/epochs.ts";
+import {
+  makeBoxedRekey,
+  makeKeyAnswer,
+  makeKeyRequest,
+  makeRekey,
+  openKeyAnswer,
+  rekeyDue,
+} from "../e2e/rekeying.ts";
+import { hex } from "../protocol/bytes.ts";
+import { isRefusal } from "../protocol/room.ts";
+import type { Signed } from "../themis/index.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { unlessRefused } from "./admissions.ts";
+import type { ControlDesk } from "./controldesk.ts";
+import type { RoomCore } from "./core.ts";
+
+const RANK_STEP_MS = 20_000;
+const RANK_SPREAD_MS = 10_000;
+const ASK_AGAIN_MS = 600_000;
+const OWNER_PATIENCE_MS = 60_000;
+
+export class Duties {
+  /** The epoch for which a renewal is planned. */
+  private planned = -1;
+  private request: Signed | undefined;
+  private askedAt = 0;
+  private missingSince = 0;
+
+  constructor(
+    private readonly core: RoomCore,
+    private readonly controls: ControlDesk,
+  ) {}
+
+  linkLost(): void {
+    this.request = undefined;
+    this.planned = -1;
+  }
+
+  /** Do what is due; to be called after whatever came, and now and then. */
+  check(): void {
+    if (!this.core.isLive) return;
+    this.renew();
+    this.askForKey();
+  }
+
+  private get isDue(): boolean {
+    const { core } = this;
+    const { said, since } = core.marks;
+    const head = core.view.log.seq;
+    return core.isOwner && rekeyDue(core.view.state, { head, said, since, now: Date.now() });
+  }
+
+  private renew(): void {
+    const { epoch } = this.core.view.state;
+    if (!this.isDue || this.planned === epoch || this.controls.has("rekey")) return;
+    this.planned = epoch;
+    const go = () => {
+      const make = () => (this.isDue ? this.makeRekey() : undefined);
+      void this.controls
+        .run("rekey", make)
+        .catch(unlessRefused)
+        .finally(() => {
+          this.planned = -1;
+        });
+    };
+    const rank = this.rank();
+    if (rank === 0) go();
+    else this.core.later(go, rank * RANK_STEP_MS + RANK_SPREAD_MS * Math.random());
+  }
+
+  makeRekey() {
+    return makeRekey(this.controls.making, this.core.view.keys);
+  }
+
+  /** 0 for root; co-owners from 1 on, in an order that all of them compute alike. */
+  private rank(): number {
+    const { state } = this.core.view;
+    if (hex(state.root) === this.core.me) return 0;
+    const others = [...state.members].filter(([, { role }]) => role === "co-owner");
+    return (
+      1 +
+      Math.max(
+        0,
+        others
+          .map(([mid]) => mid)
+          .sort()
+          .indexOf(this.core.me),
+      )
+    );
+  }
+
+  // -- keys that did not come --------------------------------------------------------------------
+
+  private askForKey(): void {
+    const { state, keys, mine } = this.core.view;
+    const now = Date.now();
+    if (keys.keys.has(state.epoch)) {
+      this.missingSince = 0;
+      return;
+    }
+    this.missingSince ||= now;
+    const isPatient = now - this.missingSince < OWNER_PATIENCE_MS;
+    if (this.core.isOwner && !isPatient && !this.controls.has("rekey")) {
+      const make = () => makeBoxedRekey(this.controls.making, [], "key lost");
+      void this.controls.run("rekey", make).catch(unlessRefused);
+    }
+    if (this.request !== undefined && now - this.askedAt < ASK_AGAIN_MS) return;
+    this.request = makeKeyRequest(state, mine, now);
+    this.askedAt = now;
+    const { envelope } = this.request;
+    this.tell({ type: "key_request", room: state.room, record: envelope });
+  }
+
+  /** A member asks for the current key: give it, if it is one and this is an owner. */
+  asked(envelope: Uint8Array): void {
+    const { state, mine, keys } = this.core.view;
+    try {
+      const { record, box } = makeKeyAnswer(state, mine, keys, envelope);
+      this.tell({ type: "key_answer", room: state.room, record, box });
+    } catch (error) {
+      if (!isRefusal(error) && !(error instanceof KeyMissing)) throw error;
+    }
+  }
+
+  /** An owner's answer: adopt the key, if the control log commits to it. */
+  answered(envelope: Uint8Array, box: Uint8Array): Promise<void> {
+    return this.core.change((draft) => {
+      const { state, mine, keys } = draft.view;
+      if (this.request === undefined || keys.keys.has(state.epoch)) return;
+      try {
+        const found = openKeyAnswer(state, mine, keys, this.request, envelope, box);
+        draft.view = { ...draft.view, keys: found };
+        this.request = undefined;
+      } catch (error) {
+        if (!(error instanceof KeyRejected)) throw error;
+      }
+    });
+  }
+
+  /** What is refused, or lost with the link, is asked again in time. */
+  private tell(request: Parameters<NonNullable<RoomCore["link"]>["ask"]>[0]): void {
+    void this.core.link?.ask(request).catch((error: unknown) => {
+      if (!(error instanceof LinkLost || error instanceof RelayRefused)) throw error;
+    });
+  }
+}

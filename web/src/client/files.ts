@@ -1,0 +1,79 @@
+/** Attachments: from a file to sealed chunks at the relay, and back (ofcd/client/files.py). */
+
+import { type FileContent, FileOpener, type FileRef, FileSealer } from "../e2e/attachments.ts";
+import { CHUNK_BYTES } from "../protocol/limits.ts";
+import type { Link, Request } from "../wire/link.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
+import type { RoomCore } from "./core.ts";
+
+const AGAIN_MS = 1_000;
+const LATER = new Set(["rate_limited", "try_again", "storage_failed", "not_attached", "internal"]);
+
+export type Progress = (done: number, count: number) => void;
+
+/** What is read of a file: the browser's `File` is one. */
+export type FileLike = Pick<Blob, "size" | "slice" | "type"> & { readonly name?: string };
+
+export interface Sending {
+  readonly name?: string;
+  readonly caption?: string;
+  readonly onProgress?: Progress;
+  /** Stops it, between two pieces. */
+  readonly signal?: AbortSignal;
+}
+
+/** Seal a file and store it at the relay; what the message is to say of it. */
+export async function upload(
+  core: RoomCore,
+  file: FileLike,
+  { name = file.name ?? "", caption = "", onProgress, signal }: Sending,
+): Promise<FileContent> {
+  const { room } = core.view.state;
+  const sealer = new FileSealer(room, file.size);
+  for (let index = 0; index < sealer.count; index += 1) {
+    signal?.throwIfAborted();
+    const piece = file.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
+    const chunk = sealer.seal(new Uint8Array(await piece.arrayBuffer()));
+    const { blobId: blob, count } = sealer;
+    await patiently(core, { type: "blob_put", room, blob, index, count, chunk });
+    onProgress?.(index + 1, count);
+  }
+  return sealer.finish(name, file.type, caption);
+}
+
+/** Fetch a file and check it; throws `FileRejected` if it is not what its sender described. */
+export async function download(
+  core: RoomCore,
+  ref: FileRef,
+  { onProgress, signal }: Pick<Sending, "onProgress" | "signal"> = {},
+): Promise<Uint8Array<ArrayBuffer>[]> {
+  const { room } = core.view.state;
+  const opener = new FileOpener(room, ref);
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  for (let index = 0; index < opener.count; index += 1) {
+    signal?.throwIfAborted();
+    const answer = await patiently(core, { type: "blob_get", room, blob: ref.blob_id, index });
+    if (answer.type !== "blob") throw new LinkLost("the relay answered something else");
+    chunks.push(opener.open(answer.chunk) as Uint8Array<ArrayBuffer>);
+    onProgress?.(index + 1, opener.count);
+  }
+  opener.finish();
+  return chunks;
+}
+
+/** The answer to a request that may be repeated harmlessly; through reconnects and waits. */
+async function patiently(core: RoomCore, request: Request): ReturnType<Link["ask"]> {
+  for (;;) {
+    const link = await core.whenLive();
+    try {
+      return await link.ask(request);
+    } catch (error) {
+      if (error instanceof LinkLost) {
+        await core.until(() => core.link !== link, AGAIN_MS);
+        continue;
+      }
+      if (!(error instanceof RelayRefused) || !LATER.has(error.code)) throw error;
+      await core.pause(Math.max(AGAIN_MS, error.failure.retry_after ?? 0));
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/** What a person sees of a room: read from the vault, and from what the room knows. */
+
+import { hex } from "../protocol/bytes.ts";
+import type { Role } from "../protocol/records.ts";
+import { type Member, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
+import type { RoomCore } from "./core.ts";
+import type { Entry } from "./entries.ts";
+import { Outbox, type Waiting } from "./outbox.ts";
+import { json, type SavedRoom } from "./saved.ts";
+import { padded } from "./tables.ts";
+
+const PAGE = 50;
+
+export interface RoomMember extends Member {
+  readonly name: string;
+  readonly isMe: boolean;
+}
+
+/** An open invite of one's own. */
+export interface OpenInvite {
+  readonly id: string;
+  readonly link: string;
+  /** Milliseconds since 1970. */
+  readonly expires: number;
+  readonly role: Role;
+}
+
+export class RoomView {
+  protected readonly outbox: Outbox;
+  /** Until when whom is said to be typing, by member. */
+  protected readonly typing = new Map<string, number>();
+  /** Why the relay does not let this member in just now; "" if it does. */
+  refusal = "";
+
+  constructor(protected readonly core: RoomCore) {
+    this.outbox = new Outbox(core);
+  }
+
+  get id(): string {
+    return this.core.id;
+  }
+
+  get saved(): SavedRoom {
+    return this.core.saved;
+  }
+
+  get name(): string {
+    return this.saved.name;
+  }
+
+  get isLive(): boolean {
+    return this.core.isLive;
+  }
+
+  /** What the control log says now: members, roles, epoch. */
+  get state(): RoomState {
+    return this.core.view.state;
+  }
+
+  /** The number of the newest entry of the log: history has changed only if this has. */
+  get lastSeq(): number {
+    return this.core.view.log.seq;
+  }
+
+  /** The last entry that another member is proven to have received. */
+  get heardSeq(): number {
+    return this.core.marks.heard;
+  }
+
+  get epoch(): number {
+    return this.state.epoch;
+  }
+
+  get me(): string {
+    return this.core.me;
+  }
+
+  get isOwner(): boolean {
+    return this.core.isOwner;
+  }
+
+  get mayPost(): boolean {
+    const { myself, isActive } = this.core;
+    return myself !== undefined && mayPost(myself) && isActive;
+  }
+
+  get mayAttach(): boolean {
+    return this.mayPost && mayAttach(this.core.myself as Member);
+  }
+
+  get url(): string {
+    return this.saved.url;
+  }
+
+  get relayId(): Uint8Array {
+    return this.saved.relayId;
+  }
+
+  /** Who offers the room to this member, in hex; "" nobody. */
+  get offeredBy(): string {
+    return this.core.marks.offeredBy === hex(this.state.root) ? this.core.marks.offeredBy : "";
+  }
+
+  members(): RoomMember[] {
+    return [...this.state.members.values()].map((member) => ({
+      ...member,
+      name: this.nameOf(hex(member.mid)),
+      isMe: hex(member.mid) === this.me,
+    }));
+  }
+
+  /** What a member last called themselves, safe to show; "" if they never said. */
+  nameOf(mid: string): string {
+    const raw = this.core.vault.get(this.core.tables.names, mid);
+    return raw === undefined ? "" : json.read<string>(raw);
+  }
+
+  /** Who is said to be typing, in hex. It is a hint: no signature stands behind it. */
+  typists(now = Date.now()): string[] {
+    return [...this.typing].filter(([, until]) => until > now).map(([mid]) => mid);
+  }
+
+  /** The newest entries, or those before `before`; oldest first. */
+  async history(before?: number, limit = PAGE): Promise<Entry[]> {
+    const range = before === undefined ? { limit } : { before: padded(before), limit };
+    const found = await this.core.vault.archived(this.core.tables.archive, range);
+    return found.map(([, raw]) => json.read<Entry>(raw));
+  }
+
+  /** What was said here and is not yet at the relay. */
+  waiting(): Waiting[] {
+    return this.outbox.items();
+  }
+
+  /** The safety number that was compared with a member; "" if none was. */
+  verifiedAs(mid: string): string {
+    const raw = this.core.vault.get(this.core.tables.verified, mid);
+    return raw === undefined ? "" : json.read<string>(raw);
+  }
+
+  /** One's own open invites. */
+  invites(): OpenInvite[] {
+    return [...this.state.invites].flatMap(([id, { expires, role }]) => {
+      const raw = this.core.vault.get(this.core.tables.links, id);
+      return raw === undefined ? [] : [{ id, link: json.read<string>(raw), expires, role }];
+    });
+  }
+
+  protected names(): ReadonlyMap<string, string> {
+    const said = this.core.vault
+      .items(this.core.tables.names)
+      .map(([mid, raw]) => [mid, json.read<string>(raw)] as const);
+    return new Map([[this.me, this.saved.myName], ...said]);
+  }
+}

@@ -1,0 +1,122 @@
+/** Where a room's records stand in the vault. */
+
+import type { Seen } from "../e2e/log.ts";
+import type { View } from "../e2e/view.ts";
+import { hex } from "../protocol/bytes.ts";
+import {
+  json,
+  records,
+  type SavedRoom,
+  savedEpochKeys,
+  savedLog,
+  savedMemberKeys,
+  savedRoom,
+  savedSenders,
+  savedState,
+} from "./saved.ts";
+import { ARCHIVE, type Reader, type Turn } from "./vault.ts";
+
+export const ROOMS = "rooms";
+export const CHECKPOINT = "checkpoint";
+const MARKS = "marks";
+const SEQ_DIGITS = 12;
+
+/** A number as an id that sorts. */
+export const padded = (seq: number): string => String(seq).padStart(SEQ_DIGITS, "0");
+
+/** The names of one room's tables. */
+export class Tables {
+  readonly rooms = ROOMS;
+  readonly state: string;
+  readonly names: string;
+  readonly outbox: string;
+  readonly archive: string;
+  /** Seq by event id. */
+  readonly index: string;
+  /** Tokens of the invites that may be answered here, by invite id. */
+  readonly tokens: string;
+  /** What was answered to whom asked in, by invite id. */
+  readonly admits: string;
+  /** Links of one's own open invites, by invite id. */
+  readonly links: string;
+  /** The safety numbers that were compared, by member. */
+  readonly verified: string;
+
+  constructor(room: string) {
+    this.state = `room/${room}`;
+    this.names = `names/${room}`;
+    this.outbox = `outbox/${room}`;
+    this.archive = `${ARCHIVE}${room}`;
+    this.index = `index/${room}`;
+    this.tokens = `tokens/${room}`;
+    this.admits = `admits/${room}`;
+    this.links = `links/${room}`;
+    this.verified = `verified/${room}`;
+  }
+}
+
+/** What is remembered of the log beside its state. */
+export interface Marks {
+  /** When the current epoch began, in milliseconds since 1970 by this clock. */
+  readonly since: number;
+  /** The last entry that is no beat. */
+  readonly said: number;
+  /** The last entry that another member is proven to have seen. */
+  readonly heard: number;
+  /** Whether the others were told what one wants to be called. */
+  readonly announced: boolean;
+  /** To whom the room was offered, in hex; "" to nobody. */
+  readonly offeredTo: string;
+  /** Who offered the room to this member, in hex; "" nobody. */
+  readonly offeredBy: string;
+}
+
+export function loadMarks(vault: Reader, room: string, view: View): Marks {
+  const raw = vault.get(`room/${room}`, MARKS);
+  const blank: Marks = {
+    since: Date.now(),
+    said: view.log.seq,
+    heard: -1,
+    announced: false,
+    offeredTo: "",
+    offeredBy: "",
+  };
+  return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
+}
+
+export const saveMarks = (turn: Turn, room: string, marks: Marks): void =>
+  turn.put(`room/${room}`, MARKS, json.write(marks));
+
+export function loadView(vault: Reader, room: string): View {
+  const part = (name: string) => records(vault.get(`room/${room}`, name));
+  return {
+    mine: savedMemberKeys.read(part("mine")),
+    state: savedState.read(part("state")),
+    keys: savedEpochKeys.read(part("keys")),
+    log: savedLog.read(part("log")),
+    senders: savedSenders.read(part("senders")),
+  };
+}
+
+/** Puts what has changed of a view since `before`; everything, if there was none. */
+export function saveView(turn: Turn, room: string, view: View, before?: View): void {
+  const table = `room/${room}`;
+  if (before === undefined) turn.put(table, "mine", savedMemberKeys.write(view.mine));
+  if (view.state !== before?.state) turn.put(table, "state", savedState.write(view.state));
+  if (view.keys !== before?.keys) turn.put(table, "keys", savedEpochKeys.write(view.keys));
+  if (view.log !== before?.log) turn.put(table, "log", savedLog.write(view.log));
+  if (view.senders !== before?.senders) {
+    turn.put(table, "senders", savedSenders.write(view.senders));
+  }
+}
+
+/** A new room; `checkpoint` is what its admitter said that L is at one seq. */
+export function saveNewRoom(turn: Turn, saved: SavedRoom, view: View, checkpoint?: Seen): void {
+  const id = hex(saved.room);
+  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) {
+    const told = { seq: checkpoint.seq, log: hex(checkpoint.log) };
+    turn.put(`room/${id}`, CHECKPOINT, json.write(told));
+  }
+  turn.put(ROOMS, id, savedRoom.write(saved));
+  saveView(turn, id, view);
+}
