@@ -75,7 +75,7 @@ PAGE := web/dist/index.html
 
 web-build: $(PAGE) ## build the browser client into web/dist, which ofcd serves
 
-$(PAGE): $(WEB) web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
+$(PAGE): $(WEB) web/index.html web/check.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
 	@if [ -d web/node_modules ]; then npm --prefix web run --silent build >/dev/null; \
 	else echo "npm is not installed: the browser client is not built"; fi
 
@@ -139,7 +139,7 @@ vectors: setup ## write tests/vectors anew from the code
 reference: setup ## write docs/bots-reference.md anew from the docstrings
 	@$(BIN)/python tools/make_reference.py
 
-wheel: setup ## build a wheel that holds the embedded core, into dist/
+wheel: setup web-build ## build a wheel that holds the embedded core and the page, into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean: ## remove caches and built files, but neither .venv nor data

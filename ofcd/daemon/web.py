@@ -16,8 +16,9 @@ from ofcd.wire import HttpRequest, HttpResponse
 
 __all__ = ["BUILT", "WebPages", "load_web"]
 
-BUILT: Final = Path(__file__).parents[2] / "web" / "dist"
-"""Where a checkout has the built client."""
+_PACKAGED: Final = Path(__file__).parents[1] / "_web"
+BUILT: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "web" / "dist"
+"""Where a wheel has the built client; else, where a checkout has it."""
 
 _TOTAL_BYTES: Final = 32 * 1024 * 1024
 """More than this is not the client: it all stays in memory."""

@@ -150,3 +150,13 @@ def test_the_wheel_holds_what_a_bots_author_needs(installed: Shell) -> None:
     for name in ("bots/py.typed", "bots/ofc-bot@.service", "bots/testing/plugin.py"):
         assert (site / name).is_file(), name
     assert (site / "ofcd/themis/core/libthemis.wasm").stat().st_size > 1_000_000
+
+
+def test_the_wheel_holds_the_browser_page(installed: Shell) -> None:
+    """Where it was built: its start page, and no source of it."""
+    site = next((installed.bin.parent / "lib").glob("python*/site-packages"))
+    if not (ROOT / "web/dist/index.html").is_file():
+        pytest.skip("the page is not built: make web-build")
+    for name in ("index.html", "index.html.gz", "check.html", "SHA256SUMS.txt"):
+        assert (site / "ofcd/_web" / name).is_file(), name
+    assert not list((site / "ofcd/_web").rglob("*.ts"))

@@ -93,6 +93,16 @@ export class Client {
     this.relays.retryNow();
   }
 
+  /** The device may have slept: are the links still what they seem? */
+  wake(): void {
+    this.relays.retryNow();
+    const urls = new Set<string>();
+    for (const room of this.rooms.values()) {
+      if (!urls.has(room.url) && room.isLive) room.probe();
+      urls.add(room.url);
+    }
+  }
+
   /** A setting of this browser's person; "" where it was never made. */
   setting(name: string): string {
     const raw = this.vault.get(SETTINGS, name);
@@ -148,12 +158,12 @@ export class Client {
     return this.joins.cancel(id);
   }
 
-  /** Lock: close links and vault. */
-  close(): void {
+  /** Lock: close links and vault; settled once what was under way is written. */
+  close(): Promise<void> {
     this.closed = true;
     for (const room of this.rooms.values()) room.close();
     this.relays.close();
-    this.vault.close();
+    return this.vault.close();
   }
 
   private async opened(relay: Relay, link: Link): Promise<void> {

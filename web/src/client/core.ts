@@ -28,6 +28,7 @@ export class RoomCore {
   marks: Marks;
   link: Link | undefined;
   private live = false;
+  /** The vault is locked: nothing can be read or written any more. */
   private over = false;
   private queue: Promise<void> = Promise.resolve();
   private readonly watchers = new Set<() => void>();
@@ -65,6 +66,10 @@ export class RoomCore {
   set isLive(live: boolean) {
     this.live = live;
     this.changed();
+  }
+
+  get isOver(): boolean {
+    return this.over;
   }
 
   get isActive(): boolean {

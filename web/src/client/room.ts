@@ -21,7 +21,7 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { isOwner, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
-import { type Link, RelayRefused } from "../wire/link.ts";
+import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { ControlDesk } from "./controldesk.ts";
@@ -35,6 +35,7 @@ import type { Vault } from "./vault.ts";
 
 const REVIEW_MS = 60_000;
 const TYPING_MS = 6_000;
+const PROBE_MS = 5_000;
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -206,6 +207,15 @@ export class Room extends RoomView {
       if (!(error instanceof RelayRefused)) throw error;
       await this.refused(error);
     }
+  }
+
+  /** Is anybody still there? A link that died while the device slept shows it only when asked. */
+  probe(): void {
+    const { room, seq } = this.state;
+    const request = { type: "chain_get", room, start: seq + 1 } as const;
+    void this.core.link?.ask(request, PROBE_MS).catch((error: unknown) => {
+      if (!(error instanceof RelayRefused)) unlessLost(error);
+    });
   }
 
   detach(): void {

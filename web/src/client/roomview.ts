@@ -2,7 +2,7 @@
 
 import { hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
-import { type Member, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
+import { type Member, mayAdmit, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
 import type { RoomCore } from "./core.ts";
 import type { Entry } from "./entries.ts";
 import { Outbox, type Waiting } from "./outbox.ts";
@@ -10,6 +10,10 @@ import { json, type SavedRoom } from "./saved.ts";
 import { padded } from "./tables.ts";
 
 const PAGE = 50;
+const SEARCH_PAGE = 200;
+
+/** Without case, width and accents. */
+const folded = (text: string) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 export interface RoomMember extends Member {
   readonly name: string;
@@ -88,6 +92,11 @@ export class RoomView {
     return this.mayPost && mayAttach(this.core.myself as Member);
   }
 
+  get mayInvite(): boolean {
+    const { myself, isActive } = this.core;
+    return myself !== undefined && mayAdmit(myself) && isActive;
+  }
+
   get url(): string {
     return this.saved.url;
   }
@@ -122,9 +131,59 @@ export class RoomView {
 
   /** The newest entries, or those before `before`; oldest first. */
   async history(before?: number, limit = PAGE): Promise<Entry[]> {
+    if (this.core.isOver) return [];
     const range = before === undefined ? { limit } : { before: padded(before), limit };
     const found = await this.core.vault.archived(this.core.tables.archive, range);
     return found.map(([, raw]) => json.read<Entry>(raw));
+  }
+
+  /** The newest messages in which all of these words stand, newest first. */
+  async search(
+    words: string,
+    { most, signal }: { readonly most: number; readonly signal?: AbortSignal },
+  ): Promise<Entry[]> {
+    const wanted = folded(words).split(/\s+/u).filter(Boolean);
+    const found: Entry[] = [];
+    for await (const entry of this.backwards()) {
+      if (found.length >= most || signal?.aborted) break;
+      const text = folded(`${entry.text} ${entry.file?.name ?? ""}`);
+      const isSaid = entry.kind === "text" || entry.kind === "file";
+      if (isSaid && wanted.every((word) => text.includes(word))) found.push(entry);
+    }
+    return found;
+  }
+
+  /** How many of the newest entries there are from `seq` on. */
+  async countFrom(seq: number): Promise<number> {
+    let count = 0;
+    for await (const entry of this.backwards()) {
+      if (entry.seq < seq) break;
+      count += 1;
+    }
+    return count;
+  }
+
+  /** All that is kept of what was said, in clear, a JSON object a line; oldest first. */
+  async exported(): Promise<string> {
+    const lines: string[] = [];
+    for await (const entry of this.backwards()) {
+      const { seq, ts, mid, kind, text, edited, replyTo, reactions, file } = entry;
+      const name = this.nameOf(mid) || entry.name;
+      const attached = file && { name: file.name, type: file.mime, size: file.size };
+      const said = { seq, ts, member: mid, name, kind, text, edited, replyTo, reactions };
+      lines.push(JSON.stringify({ ...said, ...(attached && { file: attached }) }));
+    }
+    return lines.reverse().join("\n");
+  }
+
+  /** Entry by entry, newest first; read page by page, so that the page stays quick. */
+  private async *backwards(): AsyncGenerator<Entry> {
+    for (let before: number | undefined; ; ) {
+      const page = await this.history(before, SEARCH_PAGE);
+      yield* page.toReversed();
+      before = page[0]?.seq;
+      if (page.length < SEARCH_PAGE) return;
+    }
   }
 
   /** What was said here and is not yet at the relay. */

@@ -110,6 +110,7 @@ export class Vault implements Reader {
   private versions: Versions = new Map();
   private commits = 0;
   private queue: Promise<void> = Promise.resolve();
+  private closed = false;
 
   private constructor(
     private readonly database: Database,
@@ -165,9 +166,11 @@ export class Vault implements Reader {
     });
   }
 
-  /** Lock: drop what is held open in memory. */
-  close(): void {
+  /** Lock: drop what is held open in memory; settled once what was under way is written. */
+  async close(): Promise<void> {
+    this.closed = true;
     this.tables.clear();
+    await this.queue;
     this.dek.fill(0);
     this.database.close();
   }
@@ -202,6 +205,7 @@ export class Vault implements Reader {
 
   /** Write all of a turn, durably, or nothing of it; turns are written in the order of the calls. */
   commit(turn: Turn): Promise<void> {
+    if (this.closed) return Promise.reject(new VaultError("the vault is locked"));
     const done = this.queue.then(() => this.write(turn));
     this.queue = done.catch(() => undefined);
     return done;

@@ -13,11 +13,14 @@ import { Home } from "./home.tsx";
 import { useTrouble } from "./hooks.ts";
 import { takeInvitation } from "./invitation.ts";
 import { type Strings, useStrings } from "./strings.ts";
+import { whenWanted } from "./tabs.ts";
 
 export const VAULT = "ofc";
+/** Of the encryption core's file; put here by the build (vite.config.ts). */
+declare const CORE_INTEGRITY: string;
 
 type Stage =
-  | { readonly at: "loading" | "create" | "unlock" | "forget" }
+  | { readonly at: "loading" | "create" | "unlock" | "forget" | "taken" }
   | { readonly at: "unusable"; readonly why: "insecure" | "coreMissing" }
   | { readonly at: "open"; readonly client: Client; readonly letGo: () => void };
 
@@ -64,6 +67,7 @@ interface ViewProps {
 
 function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
   const strings = useStrings();
+  useHandingOver(stage, onStage);
   const restart = () => void nextStage().then(onStage);
   switch (stage.at) {
     case "open":
@@ -92,11 +96,39 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
           onForget={() => onStage({ at: "forget" })}
         />
       );
+    case "taken":
+      return <Taken onHere={restart} />;
     case "forget":
       return <Forget vault={VAULT} onDone={restart} onCancel={restart} />;
     default:
       return <Notice text={noticeOf(stage, strings)} />;
   }
+}
+
+/** Another tab may have the vault at any time: this one then says so. */
+function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
+  useEffect(() => {
+    if (stage.at !== "open") return undefined;
+    return whenWanted(() => {
+      closeAll(stage);
+      onStage({ at: "taken" });
+    });
+  }, [stage, onStage]);
+}
+
+function Taken({ onHere }: { onHere: () => void }): JSX.Element {
+  const { tabs } = useStrings();
+  return (
+    <main class="card">
+      <h1>{tabs.taken}</h1>
+      <p role="status">{tabs.takenWhy}</p>
+      <div class="row">
+        <button type="button" class="main" onClick={onHere}>
+          {tabs.here}
+        </button>
+      </div>
+    </main>
+  );
 }
 
 const Notice = ({ text }: { text: string }): JSX.Element => (
@@ -111,11 +143,23 @@ const noticeOf = (stage: Stage, strings: Strings): string =>
 async function begin(): Promise<Stage> {
   if (!isSecureContext) return { at: "unusable", why: "insecure" };
   try {
-    await initialize(new URL(wasmUrl, document.baseURI).href);
+    await loadCore();
   } catch {
     return { at: "unusable", why: "coreMissing" };
   }
   return nextStage();
+}
+
+/** The encryption core, if it has the checksum that it had when this page was built. */
+async function loadCore(): Promise<void> {
+  const { fetch } = globalThis;
+  // Its loader fetches by itself, and knows of no checksum.
+  globalThis.fetch = (input, init) => fetch(input, { ...init, integrity: CORE_INTEGRITY });
+  try {
+    await initialize(new URL(wasmUrl, document.baseURI).href);
+  } finally {
+    globalThis.fetch = fetch;
+  }
 }
 
 const nextStage = async (): Promise<Stage> => ({
@@ -128,8 +172,7 @@ function started(vault: Vault): Client {
   return client;
 }
 
-/** Keys leave the memory, and another tab may open the vault. */
+/** Keys leave the memory; once all is written, another tab may open the vault. */
 function closeAll({ client, letGo }: Extract<Stage, { at: "open" }>): void {
-  client.close();
-  letGo();
+  void client.close().finally(letGo);
 }

@@ -11,10 +11,14 @@ import type { Content } from "../e2e/bodies.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { Composer, type Draft } from "./composer.tsx";
 import { useHistory } from "./hooks.ts";
+import { Icon } from "./icons.tsx";
+import { Invite } from "./invite.tsx";
 import { Members } from "./members.tsx";
-import { peopleOf } from "./people.ts";
+import { mentionedIn, type People, peopleOf } from "./people.ts";
+import { Search } from "./search.tsx";
 import { useStrings } from "./strings.ts";
 import { Timeline } from "./timeline.tsx";
+import { Uploads, useDropping, useUploads } from "./uploads.tsx";
 
 const PAGE = 50;
 
@@ -24,69 +28,142 @@ interface ChatProps {
   readonly onBack: () => void;
 }
 
+type Beside = "members" | "invite" | "search";
+
 export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const strings = useStrings();
   const [limit, setLimit] = useState(PAGE);
-  const [hasMembers, showMembers] = useState(false);
+  const [beside, setBeside] = useState<Beside>();
   const [draft, setDraft] = useState<Draft>({});
+  const [shown, setShown] = useState("");
   const entries = useHistory(room, limit);
   const people = peopleOf(room, strings);
-  const last = entries?.at(-1);
-  useEffect(() => {
-    if (last !== undefined) void room.markRead(last.seq);
-  }, [room, last?.seq]);
-
+  const uploads = useUploads(room);
+  const dropping = useDropping(room.mayAttach ? uploads.add : undefined);
+  useReading(room, entries?.at(-1));
   const send = (words: string) => {
     setDraft({});
-    void room.send(contentOf(words, draft));
+    void room.send(contentOf(words, draft, mentionedIn(words, room, people)));
   };
-
+  const show = async (entry: Entry) => {
+    setLimit(Math.max(limit, (await room.countFrom(entry.seq)) + 1));
+    setShown(entry.eventId);
+    if (innerWidth < 1120) setBeside(undefined); // where a panel covers the messages
+  };
   return (
-    <div class={hasMembers ? "chat with-members" : "chat"}>
-      <main>
-        <header class="bar">
-          <button type="button" class="only-phone" onClick={onBack}>
-            {strings.back}
-          </button>
-          <h1>
-            <bdi>{room.name}</bdi>
-          </h1>
-          <button
-            type="button"
-            aria-expanded={hasMembers}
-            onClick={() => showMembers((shown) => !shown)}
-          >
-            {strings.membersCount(room.state.members.size)}
-          </button>
-        </header>
+    <div class={beside ? "chat with-panel" : "chat"}>
+      <main {...dropping.handlers}>
+        <Bar room={room} beside={beside} onBeside={setBeside} onBack={onBack} />
         <Standing client={client} room={room} />
         <Timeline
           room={room}
           people={people}
           entries={entries}
           hasEarlier={(entries?.length ?? 0) >= limit}
+          shown={shown}
           onEarlier={() => setLimit((now) => now + PAGE)}
           onDraft={setDraft}
         />
+        <Typing room={room} people={people} />
+        <Uploads uploads={uploads} />
         {room.mayPost && (
-          <Composer draft={draft} people={people} onSend={send} onCancel={() => setDraft({})} />
+          <Composer
+            room={room}
+            draft={draft}
+            people={people}
+            onSend={send}
+            onFiles={room.mayAttach ? uploads.add : undefined}
+            onCancel={() => setDraft({})}
+          />
         )}
+        {dropping.isOver && <p class="drop">{strings.files.drop}</p>}
       </main>
-      {hasMembers && <Members room={room} onClose={() => showMembers(false)} />}
+      {beside === "members" && <Members room={room} onClose={() => setBeside(undefined)} />}
+      {beside === "invite" && <Invite room={room} onClose={() => setBeside(undefined)} />}
+      {beside === "search" && (
+        <Search room={room} onClose={() => setBeside(undefined)} onShow={show} />
+      )}
     </div>
   );
 }
 
+/** What is on the screen is read, as soon as somebody looks at it. */
+function useReading(room: Room, last: Entry | undefined): void {
+  useEffect(() => {
+    const read = () => {
+      if (last !== undefined && document.visibilityState === "visible")
+        void room.markRead(last.seq);
+    };
+    read();
+    document.addEventListener("visibilitychange", read);
+    return () => document.removeEventListener("visibilitychange", read);
+  }, [room, last?.seq]);
+}
+
+interface BarProps {
+  readonly room: Room;
+  readonly beside: Beside | undefined;
+  readonly onBeside: (beside: Beside | undefined) => void;
+  readonly onBack: () => void;
+}
+
+function Bar({ room, beside, onBeside, onBack }: BarProps): JSX.Element {
+  const strings = useStrings();
+  const count = room.state.members.size;
+  const toggles = (which: Beside, label: string) => ({
+    "aria-label": label,
+    "aria-expanded": beside === which,
+    onClick: () => onBeside(beside === which ? undefined : which),
+  });
+  return (
+    <header class="bar">
+      <button type="button" class="only-phone sign" aria-label={strings.back} onClick={onBack}>
+        <Icon sign="back" />
+      </button>
+      <h1>
+        <bdi>{room.name || room.id.slice(0, 8)}</bdi>
+      </h1>
+      <button type="button" class="sign" {...toggles("search", strings.search.open)}>
+        <Icon sign="search" />
+        <span class="only-wide">{strings.search.open}</span>
+      </button>
+      {room.mayInvite && (
+        <button type="button" class="sign" {...toggles("invite", strings.invites.open)}>
+          <Icon sign="invite" />
+          <span class="only-wide">{strings.invites.open}</span>
+        </button>
+      )}
+      <button type="button" class="sign" {...toggles("members", strings.membersCount(count))}>
+        <Icon sign="people" />
+        <span class="only-wide">{strings.membersCount(count)}</span>
+        <span class="only-phone">{count}</span>
+      </button>
+    </header>
+  );
+}
+
 /** What a draft becomes: new words, an answer, or an earlier message in new words. */
-function contentOf(words: string, { reply, edit }: Draft): Content {
+function contentOf(words: string, { reply, edit }: Draft, named: readonly string[]): Content {
+  const mentions = named.map(fromHex);
   if (edit !== undefined) {
     const target = fromHex(edit.eventId);
-    return { type: "edit", target, text: words, format: "markdown-lite", mentions: [] };
+    return { type: "edit", target, text: words, format: "markdown-lite", mentions };
   }
-  return text(words, reply && { replyTo: replyTarget(reply) });
+  return text(words, { mentions, ...(reply && { replyTo: replyTarget(reply) }) });
 }
 
 const replyTarget = (entry: Entry) => fromHex(entry.eventId);
+
+const TYPISTS = 3;
+
+function Typing({ room, people }: { room: Room; people: People }): JSX.Element {
+  const strings = useStrings();
+  const typists = room.typists();
+  const names = typists.slice(0, TYPISTS).map((mid) => people(mid));
+  return (
+    <p class="typing">{names.length > 0 && strings.typing(names.join(", "), typists.length)}</p>
+  );
+}
 
 /** One line above the messages, when something keeps them from coming or going. */
 function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
@@ -94,6 +171,8 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   const { status, reason } = room.saved;
   if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(reason)} />;
   if (status === "removed") return <Banner kind="note" text={strings.removed} />;
+  if (room.alarm) return <Banner kind="alarm" text={strings.joinAlarm(room.alarm)} />;
+  if (room.refusal) return <Banner kind="note" text={strings.refusedNow(room.refusal)} />;
   const state = client.stateOf(room.url);
   if (state === "offline") {
     return (

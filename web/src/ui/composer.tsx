@@ -4,10 +4,17 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
+import type { Room } from "../client/room.ts";
+import { hex } from "../protocol/bytes.ts";
 import { excerptOf, sizeName, TEXT_BYTES, textBytes } from "./format.ts";
+import { Icon } from "./icons.tsx";
 import { Problem } from "./parts.tsx";
 import { authorOf, type People } from "./people.ts";
 import { useStrings } from "./strings.ts";
+
+/** The others are told at most so often that one types. */
+const TYPING_MS = 3_000;
+const SUGGESTIONS = 5;
 
 /** What the next words are about, if they are not simply said. */
 export interface Draft {
@@ -16,20 +23,23 @@ export interface Draft {
 }
 
 interface ComposerProps {
+  readonly room: Room;
   readonly draft: Draft;
   readonly people: People;
   readonly onSend: (words: string) => void;
+  readonly onFiles: ((files: readonly File[]) => void) | undefined;
   readonly onCancel: () => void;
 }
 
-export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JSX.Element {
+export function Composer(props: ComposerProps): JSX.Element {
+  const { room, draft, people, onSend, onFiles, onCancel } = props;
   const strings = useStrings();
   const [words, setWords] = useState("");
   const input = useRef<HTMLTextAreaElement>(null);
+  const told = useRef(0);
   const size = textBytes(words);
   const isTooLong = size > TEXT_BYTES;
   const hasDraft = draft.reply !== undefined || draft.edit !== undefined;
-
   // Before the next frame: later it would overwrite what a quick hand has typed by then.
   useLayoutEffect(() => {
     if (draft.edit !== undefined) setWords(draft.edit.text);
@@ -37,10 +47,17 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
   }, [draft, hasDraft]);
   useLayoutEffect(() => grow(input.current), [words]);
 
+  const write = (now: string) => {
+    setWords(now);
+    if (now === "" || Date.now() - told.current < TYPING_MS) return;
+    told.current = Date.now();
+    room.signal("typing");
+  };
   const send = () => {
     if (words.trim() === "" || isTooLong) return;
     onSend(words);
     setWords("");
+    told.current = 0;
     input.current?.focus();
   };
   const cancel = () => {
@@ -54,6 +71,16 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
     event.preventDefault();
     send();
   };
+  const pasted = (event: ClipboardEvent) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0 || onFiles === undefined) return;
+    event.preventDefault();
+    onFiles(files);
+  };
+  const mention = (name: string) => {
+    write(words.replace(/@[^@\s]*$/u, `@${name} `));
+    input.current?.focus();
+  };
 
   return (
     <form
@@ -64,6 +91,8 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
       }}
     >
       {hasDraft && <About draft={draft} people={people} onCancel={cancel} />}
+      <Suggestions words={words} room={room} people={people} onChoose={mention} />
+      {onFiles && <Attach onFiles={onFiles} />}
       <textarea
         ref={input}
         rows={1}
@@ -71,8 +100,9 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
         aria-label={strings.write}
         placeholder={strings.write}
         value={words}
-        onInput={(event) => setWords(event.currentTarget.value)}
+        onInput={(event) => write(event.currentTarget.value)}
         onKeyDown={pressed}
+        onPaste={pasted}
       />
       <button type="submit" class="main" disabled={words.trim() === "" || isTooLong}>
         {draft.edit ? strings.save : strings.send}
@@ -82,7 +112,69 @@ export function Composer({ draft, people, onSend, onCancel }: ComposerProps): JS
   );
 }
 
-function About({ draft, people, onCancel }: Omit<ComposerProps, "onSend">): JSX.Element {
+function Attach({ onFiles }: { onFiles: (files: readonly File[]) => void }): JSX.Element {
+  const strings = useStrings();
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <button
+        type="button"
+        class="attach"
+        aria-label={strings.files.attach}
+        title={strings.files.attach}
+        onClick={() => input.current?.click()}
+      >
+        <Icon sign="attach" />
+      </button>
+      <input
+        ref={input}
+        type="file"
+        multiple
+        hidden
+        onChange={({ currentTarget }) => {
+          onFiles([...(currentTarget.files ?? [])]);
+          currentTarget.value = ""; // the same file may be chosen again
+        }}
+      />
+    </>
+  );
+}
+
+interface SuggestionsProps extends Pick<ComposerProps, "room" | "people"> {
+  readonly words: string;
+  readonly onChoose: (name: string) => void;
+}
+
+/** After an @, the members whose names begin so. */
+function Suggestions({ words, room, people, onChoose }: SuggestionsProps): JSX.Element | null {
+  const strings = useStrings();
+  const begun = /(?:^|\s)@([^@\s]*)$/u.exec(words)?.[1]?.toLowerCase();
+  if (begun === undefined) return null;
+  const names = room
+    .members()
+    .filter(({ isMe }) => !isMe)
+    .map(({ mid }) => people(hex(mid)))
+    .filter((name) => name.toLowerCase().startsWith(begun))
+    .slice(0, SUGGESTIONS);
+  if (names.length === 0) return null;
+  return (
+    <ul class="suggestions" aria-label={strings.mentionList}>
+      {names.map((name) => (
+        <li key={name}>
+          <button type="button" onClick={() => onChoose(name)}>
+            @<bdi>{name}</bdi>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function About({
+  draft,
+  people,
+  onCancel,
+}: Pick<ComposerProps, "draft" | "people" | "onCancel">): JSX.Element {
   const strings = useStrings();
   const { reply } = draft;
   return (

@@ -47,3 +47,20 @@ export function sizeName(bytes: number): string {
   const shown = new Intl.NumberFormat(language(), { maximumFractionDigits: 1 }).format(value);
   return `${shown} ${unit}`;
 }
+
+export const shortTime = (ts: number): string =>
+  new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" }).format(ts);
+
+export const percentName = (part: number): string =>
+  new Intl.NumberFormat(language(), { style: "percent" }).format(part);
+
+/** Let the person save what is here, under this name. */
+export function saveAs(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  // Later: some browsers read it only after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

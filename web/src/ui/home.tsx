@@ -5,9 +5,12 @@ import { useEffect, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { Chat } from "./chat.tsx";
+import { Create } from "./create.tsx";
 import { useBack, useClient, useWaking } from "./hooks.ts";
 import { Join } from "./join.tsx";
+import { useNotices } from "./notices.ts";
 import { Rooms } from "./rooms.tsx";
+import { Settings } from "./settings.tsx";
 import { useStrings } from "./strings.ts";
 import { Waiting } from "./waiting.tsx";
 
@@ -19,15 +22,18 @@ interface HomeProps {
   readonly onForget: () => void;
 }
 
-/** "" (the list of rooms), "join", or a room's id in hex. */
+/** "" (the list of rooms), one of these, or a room's id in hex. */
 type Place = string;
 const JOIN: Place = "join";
+const CREATE: Place = "create";
+const SETTINGS: Place = "settings";
 
 export function Home(props: HomeProps): JSX.Element {
   const { client } = props;
   const [place, setPlace] = useState<Place>("");
   useClient(client);
   useWaking(client);
+  useNotices(client);
   useBack(() => setPlace(placeOf(history.state)));
   const go = (to: Place) => {
     // Going back in the browser comes back to the list, and no address says where one was.
@@ -44,8 +50,9 @@ export function Home(props: HomeProps): JSX.Element {
         place={place}
         onChoose={go}
         onJoin={() => go(JOIN)}
+        onCreate={() => go(CREATE)}
+        onSettings={() => go(SETTINGS)}
         onLock={props.onLock}
-        onForget={props.onForget}
       />
       <Inside {...props} place={place} onGo={go} />
     </div>
@@ -60,9 +67,16 @@ interface InsideProps extends HomeProps {
   readonly onGo: (to: Place) => void;
 }
 
-function Inside({ client, place, invitation, onInvited, onGo }: InsideProps): JSX.Element {
+function Inside(props: InsideProps): JSX.Element {
+  const { client, place, invitation, onInvited, onGo } = props;
   const strings = useStrings();
   const back = () => onGo("");
+  if (place === CREATE) return <Create client={client} onMade={onGo} onBack={back} />;
+  if (place === SETTINGS) {
+    return (
+      <Settings client={client} onBack={back} onLock={props.onLock} onForget={props.onForget} />
+    );
+  }
   if (place === JOIN) {
     const joined = (room: string) => {
       onInvited("");

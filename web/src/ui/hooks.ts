@@ -67,11 +67,11 @@ export function useEscape(close: () => void): void {
   }, []);
 }
 
-/** The network is back, or the tab is looked at again: try the relays at once. */
+/** The network is back, or the tab is looked at again: see to the links at once. */
 export function useWaking(client: Client): void {
   useEffect(() => {
     const wake = () => {
-      if (document.visibilityState === "visible") client.retryNow();
+      if (document.visibilityState === "visible") client.wake();
     };
     addEventListener("online", wake);
     document.addEventListener("visibilitychange", wake);

@@ -3,19 +3,36 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 
-import { type Block, type Document, type Inline, type Line, parse } from "../e2e/lite/index.ts";
+import {
+  type Block,
+  type Document,
+  type Inline,
+  type Line,
+  type Mentioned,
+  parse,
+} from "../e2e/lite/index.ts";
 import { useStrings } from "./strings.ts";
 
 /** Longer texts are cut until their reader asks for all: a page must stay quick to draw. */
 const FOLDED_CHARACTERS = 4000;
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 
-export function Lite({ text, isMarkdown }: { text: string; isMarkdown: boolean }): JSX.Element {
+interface LiteProps {
+  readonly text: string;
+  readonly isMarkdown: boolean;
+  readonly mentioned?: readonly Mentioned[];
+}
+
+export function Lite({ text, isMarkdown, mentioned = [] }: LiteProps): JSX.Element {
   const strings = useStrings();
   const [unfolded, setUnfolded] = useState(false);
   const isFolded = text.length > FOLDED_CHARACTERS && !unfolded;
   const shown = isFolded ? `${text.slice(0, FOLDED_CHARACTERS)}…` : text;
-  const document = useMemo(() => (isMarkdown ? parse(shown) : undefined), [shown, isMarkdown]);
+  const names = mentioned.map(({ name }) => name).join("\n");
+  const document = useMemo(
+    () => (isMarkdown ? parse(shown, mentioned) : undefined),
+    [shown, isMarkdown, names],
+  );
   return (
     <div class="lite" dir="auto">
       {document ? blocks(document) : <p class="plain">{shown}</p>}

@@ -1,15 +1,17 @@
 /** Who is in a room, in which role, and the numbers by which people know that it is so. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
 
 import type { Room } from "../client/room.ts";
 import type { RoomMember } from "../client/roomview.ts";
 import { roomSafetyNumber, safetyNumber, shortCode } from "../e2e/trust.ts";
 import { hex } from "../protocol/bytes.ts";
-import { memberOf } from "../protocol/room.ts";
-import { useEscape } from "./hooks.ts";
+import type { Role } from "../protocol/records.ts";
+import { mayAssign, mayEvict, memberOf } from "../protocol/room.ts";
+import { Panel, Sure, useDoing } from "./panel.tsx";
+import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
+import { QrCode } from "./qr.tsx";
 import { useStrings } from "./strings.ts";
 
 interface MembersProps {
@@ -20,28 +22,72 @@ interface MembersProps {
 export function Members({ room, onClose }: MembersProps): JSX.Element {
   const strings = useStrings();
   const people = peopleOf(room, strings);
-  const first = useRef<HTMLButtonElement>(null);
-  useEffect(() => first.current?.focus(), []);
-  useEscape(onClose);
   return (
-    <aside class="members" aria-label={strings.members}>
-      <header>
-        <h2>{strings.members}</h2>
-        <button ref={first} type="button" onClick={onClose}>
-          {strings.close}
-        </button>
-      </header>
+    <Panel title={strings.members} onClose={onClose}>
+      {room.offeredBy && <Offer room={room} name={people(room.offeredBy)} />}
       <ul>
         {room.members().map((member) => (
           <MemberRow key={hex(member.mid)} room={room} member={member} people={people} />
         ))}
       </ul>
+      <Whole room={room} />
+    </Panel>
+  );
+}
+
+function Offer({ room, name }: { room: Room; name: string }): JSX.Element {
+  const { membership } = useStrings();
+  const { problem, isBusy, run } = useDoing();
+  return (
+    <div class="part">
+      <p>{membership.offered(name)}</p>
+      <button
+        type="button"
+        class="main"
+        disabled={isBusy}
+        onClick={() => run(() => room.acceptHandover())}
+      >
+        {membership.accept}
+      </button>
+      <Problem text={problem} />
+    </div>
+  );
+}
+
+/** What concerns the room as a whole: its key, its number, and leaving it. */
+function Whole({ room }: { room: Room }): JSX.Element {
+  const strings = useStrings();
+  const { membership } = strings;
+  const { problem, isBusy, run } = useDoing();
+  const isRoot = hex(room.state.root) === room.me;
+  return (
+    <div class="part">
+      <p class="hint">{membership.key(room.epoch + 1)}</p>
       <details>
         <summary>{strings.roomNumber}</summary>
         <p class="digits">{roomSafetyNumber(room.state)}</p>
         <p class="hint">{strings.roomNumberWhy}</p>
       </details>
-    </aside>
+      {room.saved.status === "active" && (
+        <p class="row">
+          {room.isOwner && (
+            <button type="button" disabled={isBusy} onClick={() => run(() => room.rotate())}>
+              {isBusy ? strings.working : membership.rotate}
+            </button>
+          )}
+          {(!isRoot || room.state.members.size === 1) && (
+            <Sure
+              label={membership.leave}
+              question={membership.leaveSure}
+              isBusy={isBusy}
+              onYes={() => run(() => room.leave())}
+            />
+          )}
+        </p>
+      )}
+      {isRoot && room.state.members.size > 1 && <p class="hint">{membership.rootStays}</p>}
+      <Problem text={problem} />
+    </div>
   );
 }
 
@@ -53,14 +99,18 @@ interface MemberRowProps {
 
 function MemberRow({ room, member, people }: MemberRowProps): JSX.Element {
   const strings = useStrings();
-  const name = people(hex(member.mid));
+  const mid = hex(member.mid);
+  const name = people(mid);
+  const sponsor = room.state.sponsors.get(mid);
   return (
-    <li>
+    <li class="part">
       <p>
         <bdi class="name">{name}</bdi> {member.isMe && <span class="mark">{strings.you}</span>}{" "}
         <span class="mark">{strings.roles[member.role]}</span> <Kind member={member} />
+        {sponsor && <span class="mark">{strings.membership.sponsor(people(hex(sponsor)))}</span>}
       </p>
       {!member.isMe && <Compare room={room} member={member} name={name} />}
+      {!member.isMe && <Powers room={room} member={member} name={name} />}
     </li>
   );
 }
@@ -76,19 +126,88 @@ export function Kind({ member }: { member: Pick<RoomMember, "caps"> | undefined 
   );
 }
 
-function Compare({ room, member, name }: Omit<MemberRowProps, "people"> & { name: string }) {
+type NamedProps = Omit<MemberRowProps, "people"> & { readonly name: string };
+
+function Compare({ room, member, name }: NamedProps): JSX.Element | null {
   const strings = useStrings();
+  const { membership } = strings;
   const me = room.state.members.get(room.me);
   if (me === undefined) return null;
-  const other = memberOf(room.state, member.mid);
+  const mid = hex(member.mid);
+  const number = safetyNumber(room.state, me, memberOf(room.state, member.mid));
+  const known = room.verifiedAs(mid);
+  const isSame = known === number;
   return (
     <details>
-      <summary>{strings.safetyNumber}</summary>
+      <summary>
+        {strings.safetyNumber} {isSame && <span class="mark kind">✓ {membership.verified}</span>}
+      </summary>
+      {known !== "" && !isSame && <p class="problem">{membership.changed}</p>}
       <p>{strings.compare(name)}</p>
       <p>{strings.shortCode}</p>
-      <p class="digits">{shortCode(room.state, me, other)}</p>
+      <p class="digits">{shortCode(room.state, me, memberOf(room.state, member.mid))}</p>
       <p>{strings.safetyNumber}</p>
-      <p class="digits">{safetyNumber(room.state, me, other)}</p>
+      <p class="digits">{number}</p>
+      <QrCode text={number} label={strings.safetyNumber} />
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={isSame}
+          onChange={(event) => room.setVerified(mid, event.currentTarget.checked ? number : "")}
+        />{" "}
+        {membership.verify}
+      </label>
+    </details>
+  );
+}
+
+const ROLES = ["co-owner", "member", "readonly"] as const satisfies readonly Role[];
+
+/** What an owner may do with a member. */
+function Powers({ room, member, name }: NamedProps): JSX.Element | null {
+  const { membership } = useStrings();
+  const { problem, isBusy, run } = useDoing();
+  const me = room.state.members.get(room.me);
+  if (me === undefined || !room.mayPost) return null;
+  const mid = hex(member.mid);
+  const isRoot = me.role === "root";
+  if (!mayEvict(me, member)) return null;
+  const labels = {
+    "co-owner": membership.makeOwner,
+    member: membership.makeMember,
+    readonly: membership.makeReader,
+  };
+  const roles = ROLES.filter((role) => role !== member.role && mayAssign(me, role, member.caps));
+  return (
+    <details>
+      <summary aria-label={`${membership.actions}: ${name}`}>⋯</summary>
+      <div class="row">
+        {roles.map((role) => (
+          <button
+            key={role}
+            type="button"
+            disabled={isBusy}
+            onClick={() => run(() => room.grant(mid, role))}
+          >
+            {labels[role]}
+          </button>
+        ))}
+        {isRoot && member.role !== "readonly" && !member.caps.has("bot") && (
+          <Sure
+            label={membership.handOver}
+            question={membership.handOverSure(name)}
+            isBusy={isBusy}
+            onYes={() => run(() => room.offerHandover(mid))}
+          />
+        )}
+        <Sure
+          label={membership.evict}
+          question={membership.evictSure(name)}
+          isBusy={isBusy}
+          onYes={() => run(() => room.evict(mid))}
+        />
+      </div>
+      <Problem text={problem} />
     </details>
   );
 }

@@ -8,7 +8,8 @@ import type { Waiting } from "../client/outbox.ts";
 import type { Room } from "../client/room.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
-import { clock, excerptOf, fullTime, sizeName } from "./format.ts";
+import { FileView } from "./files.tsx";
+import { clock, excerptOf, fullTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People } from "./people.ts";
@@ -20,20 +21,23 @@ const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"] as const;
 type MessageProps = LineProps & { readonly isNext: boolean };
 
 export function Message(props: MessageProps): JSX.Element {
-  const { entry, room, isNext, replied, people } = props;
+  const { entry, room, isNext, isShown, replied, people } = props;
   const strings = useStrings();
   const isMine = entry.mid === room.me;
+  const isForMe = entry.mentions?.includes(room.me) ?? false;
+  const classes = [isMine && "mine", isNext && "next", isForMe && "for-me", isShown && "shown"];
   return (
-    <li class={`message${isMine ? " mine" : ""}${isNext ? " next" : ""}`}>
+    <li class={["message", ...classes.filter(Boolean)].join(" ")} data-event={entry.eventId}>
       {!isNext && <Heading entry={entry} room={room} people={people} />}
       <div class="bubble">
         {entry.replyTo && <Quote replied={replied} people={people} />}
-        <Words entry={entry} />
+        <Words entry={entry} room={room} people={people} />
         <p class="stamp">
           {entry.edited && <span>{strings.edited} · </span>}
           <time dateTime={new Date(entry.ts).toISOString()} title={fullTime(entry.ts)}>
             {clock(entry.ts)}
           </time>
+          {isMine && <Mark isDelivered={entry.seq <= room.heardSeq} />}
         </p>
         {room.mayPost && isChangeable(entry) && <Actions {...props} />}
       </div>
@@ -42,9 +46,20 @@ export function Message(props: MessageProps): JSX.Element {
   );
 }
 
+/** How far one's own message has come. Another member's word stands for the second mark. */
+function Mark({ isDelivered }: { isDelivered: boolean }): JSX.Element {
+  const { marks } = useStrings();
+  const label = isDelivered ? marks.delivered : marks.sent;
+  return (
+    <span class="ticks" role="img" aria-label={label} title={label}>
+      {isDelivered ? "✓✓" : "✓"}
+    </span>
+  );
+}
+
 const isChangeable = ({ kind }: Entry) => kind === "text" || kind === "file";
 
-function Heading({ entry, room, people }: ChangeProps & { room: Room }) {
+function Heading({ entry, room, people }: Pick<LineProps, "entry" | "room" | "people">) {
   const strings = useStrings();
   return (
     <p class="heading">
@@ -55,18 +70,19 @@ function Heading({ entry, room, people }: ChangeProps & { room: Room }) {
   );
 }
 
-function Words({ entry }: { entry: Entry }): JSX.Element {
+function Words({ entry, room, people }: Pick<LineProps, "entry" | "room" | "people">) {
   const strings = useStrings();
   switch (entry.kind) {
     case "text":
-      return <Lite text={entry.text} isMarkdown={entry.isMarkdown} />;
-    case "file":
       return (
-        <div class="lite">
-          <p>{strings.file(entry.file?.name ?? "", sizeName(entry.file?.size ?? 0))}</p>
-          {entry.text && <p class="plain">{entry.text}</p>}
-        </div>
+        <Lite
+          text={entry.text}
+          isMarkdown={entry.isMarkdown}
+          mentioned={(entry.mentions ?? []).map((member) => ({ member, name: people(member) }))}
+        />
       );
+    case "file":
+      return <FileView entry={entry} room={room} />;
     case "redacted":
       return <p class="gone">{entry.text ? strings.redactedWhy(entry.text) : strings.redacted}</p>;
     case "unreadable":
@@ -87,7 +103,7 @@ function Quote({ replied, people }: { replied: Entry | undefined; people: People
   );
 }
 
-function Reactions({ entry, room, people }: Omit<LineProps, "replied" | "onDraft">) {
+function Reactions({ entry, room, people }: Pick<LineProps, "entry" | "room" | "people">) {
   const strings = useStrings();
   const all = Object.entries(entry.reactions);
   if (all.length === 0) return null;
@@ -177,7 +193,8 @@ function Actions({ entry, room, onDraft }: MessageProps): JSX.Element {
 /** What is in the outbox: on its way, or refused. */
 export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Element {
   const strings = useStrings();
-  const words = "text" in item.content ? item.content.text : "";
+  const { content } = item;
+  const words = "text" in content ? content.text : content.type === "file" ? content.name : "";
   const retry = async () => {
     await room.discard(item.id);
     await room.send(item.content);
@@ -202,16 +219,14 @@ export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Elem
   );
 }
 
-interface ChangeProps {
-  readonly entry: Entry;
-  readonly people: People;
-}
+type ChangeProps = Pick<LineProps, "entry" | "room" | "people">;
 
 /** A change of the room itself, between the messages. */
-export function Change({ entry, people }: ChangeProps): JSX.Element {
+export function Change({ entry, room, people }: ChangeProps): JSX.Element {
   const strings = useStrings();
-  const who = authorOf(entry, people);
-  const whom = (entry.mentions ?? []).map((mid) => people(mid)).join(", ");
+  const nameOf = (mid: string) => (mid === room.me ? strings.toYou : people(mid));
+  const who = entry.mid === room.me ? strings.you : authorOf(entry, people);
+  const whom = (entry.mentions ?? []).map(nameOf).join(", ");
   const known = (strings.changes as Record<string, (who: string, whom: string) => string>)[
     entry.text
   ];

@@ -17,8 +17,9 @@ interface RoomsProps {
   readonly place: string;
   readonly onChoose: (room: string) => void;
   readonly onJoin: () => void;
+  readonly onCreate: () => void;
+  readonly onSettings: () => void;
   readonly onLock: () => void;
-  readonly onForget: () => void;
 }
 
 export function Rooms(props: RoomsProps): JSX.Element {
@@ -29,8 +30,11 @@ export function Rooms(props: RoomsProps): JSX.Element {
     <nav class="rooms" aria-label={strings.rooms}>
       <header>
         <h1>{strings.rooms}</h1>
-        <button type="button" class="main small" onClick={props.onJoin}>
+        <button type="button" onClick={props.onJoin}>
           {strings.join}
+        </button>
+        <button type="button" class="main" onClick={props.onCreate}>
+          {strings.making.open}
         </button>
       </header>
       {rooms.length + joins.length === 0 && <p class="hint">{strings.noRooms}</p>}
@@ -46,12 +50,9 @@ export function Rooms(props: RoomsProps): JSX.Element {
         <button type="button" onClick={props.onLock}>
           {strings.lockNow}
         </button>
-        <button type="button" class="quiet" onClick={props.onForget}>
-          {strings.forget}
+        <button type="button" class="quiet" onClick={props.onSettings}>
+          {strings.settings.open}
         </button>
-        <a class="quiet" href="./about" target="_blank" rel="noopener">
-          {strings.about}
-        </a>
       </footer>
     </nav>
   );
@@ -77,12 +78,13 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
         aria-current={room.id === place}
         onClick={() => onChoose(room.id)}
       >
-        <span class="name">{room.name}</span>
+        <bdi class="name">{room.name || room.id.slice(0, 8)}</bdi>
         {last && <time>{clock(last.ts)}</time>}
         <span class="preview">
           {last &&
             `${last.mid === room.me ? strings.you : authorOf(last, people)}: ${excerptOf(last)}`}
         </span>
+        {room.saved.url !== ownRelay() && <span class="where">{hostOf(room.url)}</span>}
         {unread > 0 && (
           <span class="count">
             <span aria-hidden="true">{count}</span>
@@ -112,6 +114,9 @@ function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.
     </li>
   );
 }
+
+const ownRelay = () => location.origin.replace(/^http/, "ws");
+const hostOf = (url: string) => new URL(url).host;
 
 const isWords = ({ kind }: Entry) => kind === "text" || kind === "file";
 

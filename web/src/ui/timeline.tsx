@@ -23,18 +23,22 @@ export interface TimelineProps {
   /** Oldest first; undefined until they have been read. */
   readonly entries: readonly Entry[] | undefined;
   readonly hasEarlier: boolean;
+  /** The event that was asked for, in hex; it is scrolled to. */
+  readonly shown: string;
   readonly onEarlier: () => void;
   readonly onDraft: (draft: Draft) => void;
 }
 
 export function Timeline(props: TimelineProps): JSX.Element {
   const strings = useStrings();
-  const { room, entries = [], people, hasEarlier, onEarlier, onDraft } = props;
+  const { room, entries = [], people, hasEarlier, shown, onEarlier, onDraft } = props;
   const waiting = room.waiting().filter(({ content, failed }) => {
-    return content.type === "text" || failed !== "";
+    return content.type === "text" || content.type === "file" || failed !== "";
   });
   const box = useRef<HTMLElement>(null);
   useScrolling(box, entries, waiting.length, hasEarlier ? onEarlier : undefined);
+  useShowing(box, shown, entries);
+  const firstUnread = useFirstUnread(room, entries);
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll it */}
@@ -54,6 +58,8 @@ export function Timeline(props: TimelineProps): JSX.Element {
               before={entries[index - 1]}
               room={room}
               people={people}
+              isShown={entry.eventId === shown}
+              isFirstUnread={entry.seq === firstUnread}
               replied={entries.find(({ eventId }) => eventId === entry.replyTo)}
               onDraft={onDraft}
             />
@@ -72,6 +78,8 @@ export interface LineProps {
   readonly entry: Entry;
   readonly room: Room;
   readonly people: People;
+  readonly isShown: boolean;
+  readonly isFirstUnread: boolean;
   /** The message that it answers, if it is at hand. */
   readonly replied: Entry | undefined;
   readonly onDraft: (draft: Draft) => void;
@@ -88,8 +96,13 @@ function Line({ before, ...props }: LineProps & { before: Entry | undefined }): 
           <span>{dayName(entry.ts, Date.now(), strings)}</span>
         </li>
       )}
+      {props.isFirstUnread && (
+        <li class="day unread">
+          <span>{strings.newMessages}</span>
+        </li>
+      )}
       {entry.kind === "change" ? (
-        <Change entry={entry} people={props.people} />
+        <Change {...props} />
       ) : (
         <Message {...props} isNext={!isNewDay && isNext(entry, before)} />
       )}
@@ -142,6 +155,34 @@ function useScrolling(
       resized.disconnect();
     };
   }, [box]);
+}
+
+/** Scrolls to the event that was asked for, once it is there. */
+function useShowing(
+  box: RefObject<HTMLElement | null>,
+  shown: string,
+  entries: readonly Entry[],
+): void {
+  const done = useRef("");
+  useLayoutEffect(() => {
+    if (shown === "" || done.current === shown) return;
+    const found = box.current?.querySelector(`[data-event="${shown}"]`);
+    if (!found) return;
+    done.current = shown;
+    found.scrollIntoView({ block: "center" });
+  }, [box, shown, entries]);
+}
+
+/** The seq of the first message of others that was new when the room was opened; -1 if none was. */
+function useFirstUnread(room: Room, entries: readonly Entry[]): number {
+  const first = useRef<number>(undefined);
+  if (first.current === undefined && entries.length > 0) {
+    const { readUpTo } = room.saved;
+    const isNew = ({ seq, mid, kind }: Entry) =>
+      seq > readUpTo && mid !== room.me && (kind === "text" || kind === "file");
+    first.current = entries.find(isNew)?.seq ?? -1;
+  }
+  return first.current ?? -1;
 }
 
 interface SpokenProps extends Pick<LineProps, "room" | "people"> {

@@ -132,8 +132,11 @@ export class Link {
     return this.session.relayId;
   }
 
-  /** The answer to a request; rejects with `RelayRefused` or `LinkLost`. */
-  ask(request: Request): Promise<Answer> {
+  /**
+   * The answer to a request; rejects with `RelayRefused` or `LinkLost`. A link on which it does not
+   * come within `limit` milliseconds has ended.
+   */
+  ask(request: Request, limit = ANSWER_MS): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) {
         reject(this.ended);
@@ -141,7 +144,7 @@ export class Link {
       }
       this.rid += 1;
       const rid = this.rid;
-      const timer = setTimeout(() => this.end("the relay no longer answers"), ANSWER_MS);
+      const timer = setTimeout(() => this.end("the relay no longer answers"), limit);
       this.waiting.set(rid, { resolve, reject, timer });
       this.transmit(this.session.send([{ ...request, rid } as ClientFrame]));
     });

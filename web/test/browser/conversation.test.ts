@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
-import { Guest, PASSPHRASE } from "./guest.ts";
+import { Guest } from "./guest.ts";
 import { complaintsOf, missing, PATIENCE_MS, Relay, requestsOf } from "./world.ts";
 
 const TEST_MS = 4 * PATIENCE_MS;
@@ -76,7 +76,9 @@ test("someone invited joins with one link, talks both ways, and after a reload r
   expect(complaints).toEqual([]);
 });
 
-test("one may react, answer, edit and delete", { timeout: TEST_MS }, async () => {
+test("one may react, answer, edit and delete; what is typed at once after Edit is what is sent", {
+  timeout: TEST_MS,
+}, async () => {
   const guest = await guestOf("Changes");
   const { page } = guest;
   const complaints = complaintsOf(page);
@@ -99,11 +101,7 @@ test("one may react, answer, edit and delete", { timeout: TEST_MS }, async () =>
   await guest.act("without one", "Delete");
   await page.getByText("This message was deleted.").waitFor();
   expect(await guest.said("without one").count()).toBe(0);
-  expect(complaints).toEqual([]);
-});
 
-test("what is typed at once after Edit is what is sent", { timeout: TEST_MS }, async () => {
-  const guest = await guestOf("Haste");
   await guest.say("as it was");
   // Faster than any hand, and than any test by way of the debugger: before the next frame.
   const left = await guest.page.evaluate(async () => {
@@ -117,27 +115,6 @@ test("what is typed at once after Edit is what is sent", { timeout: TEST_MS }, a
     return input.value;
   });
   expect(left).toBe("as it shall be");
-});
-
-test("another tab is turned away; forgetting forgets", { timeout: TEST_MS }, async () => {
-  const guest = await guestOf("Tabs");
-  const { page } = guest;
-  const complaints = complaintsOf(page);
-  const second = await guest.browser.newPage();
-  await second.goto(relay.page);
-  await second.getByLabel("Passphrase").fill(PASSPHRASE);
-  await second.getByRole("button", { name: "Unlock" }).click();
-  await second.getByText("It is open in another tab").waitFor();
-  await second.close();
-
-  await page.bringToFront();
-  await page.getByRole("button", { name: "Lock now" }).click();
-  await page.getByRole("button", { name: "Unlock" }).waitFor();
-  await page.getByRole("button", { name: "Forget everything" }).click();
-  expect(await page.getByRole("button", { name: "Forget now" }).isDisabled()).toBe(true);
-  await page.getByLabel("Type forget to go on").fill("forget");
-  await page.getByRole("button", { name: "Forget now" }).click();
-  await page.getByText("Choose a passphrase").waitFor();
   expect(complaints).toEqual([]);
 });
 
@@ -165,4 +142,16 @@ test("what is written while the relay is away is kept and sent; scrolling up bri
   await relay.back();
   await guest.sees("into the dark");
   await page.locator(".pending").waitFor({ state: "detached" });
+
+  // A link that died while the device slept is noticed when the page is looked at again.
+  relay.freeze();
+  try {
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await page.locator(".banner").waitFor();
+    await guest.write("good morning");
+  } finally {
+    relay.thaw();
+  }
+  await guest.sees("good morning");
+  await page.locator(".banner").waitFor({ state: "detached" });
 });

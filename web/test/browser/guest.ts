@@ -19,6 +19,48 @@ export class Guest {
     return new Guest(browser, browser.pages()[0] ?? (await browser.newPage()), name);
   }
 
+  /** The same person in another tab. */
+  at(page: Page): Guest {
+    return new Guest(this.browser, page, this.name);
+  }
+
+  /** Make a room of one's own. */
+  async found(room: string): Promise<void> {
+    await this.page.getByRole("button", { name: "New room" }).click();
+    await this.page.getByLabel("Name of the room").fill(room);
+    await this.page.getByLabel("Your name").fill(this.name);
+    await this.page.getByRole("button", { name: "Make it" }).click();
+    await this.inside(room);
+  }
+
+  /** A new invite link of the room that is open. */
+  async invite(as = "member"): Promise<string> {
+    const { page } = this;
+    const panel = page.getByRole("complementary", { name: "Invite somebody" });
+    if (!(await panel.isVisible())) await page.getByRole("button", { name: "Invite" }).click();
+    const before = await panel.getByLabel("Invite link").count();
+    await panel.getByLabel("They may").selectOption(as);
+    await panel.getByRole("button", { name: "Make a link" }).click();
+    await panel.getByLabel("Invite link").nth(before).waitFor();
+    return panel.getByLabel("Invite link").first().inputValue();
+  }
+
+  async members(): Promise<void> {
+    await this.page.getByRole("button", { name: /^\d+ members?$/ }).click();
+  }
+
+  async closePanel(): Promise<void> {
+    await this.page.locator(".panel").getByRole("button", { name: "Close" }).click();
+  }
+
+  /** What an owner may do with a member, and the answer if it is asked once more. */
+  async power(name: string, ...labels: string[]): Promise<void> {
+    const menu = this.page.getByLabel(`What to do with this member: ${name}`, { exact: true });
+    const row = this.page.locator(".panel li").filter({ has: menu });
+    if (!(await row.getByRole("button", { name: labels[0] ?? "" }).isVisible())) await menu.click();
+    for (const label of labels) await row.getByRole("button", { name: label }).click();
+  }
+
   async createVault(): Promise<void> {
     const { page } = this;
     await page.getByText("Nobody can recover it").waitFor();

@@ -53,16 +53,41 @@ async function walk(
   await page.locator(".message summary").last().click();
   await at("4-menu");
   await page.locator(".message summary").last().click();
-  await page.locator(".bar button[aria-expanded]").click();
-  await page.locator(".members summary").first().click();
+  await page.locator(".bar button[aria-expanded]").last().click();
+  await page.locator(".panel summary").first().click();
   await at("5-members");
-  await page.locator(".members header button").click();
-  const back = page.locator(".bar .only-phone");
+  await page.locator(".panel header button").click();
+  await page.locator(".bar button[aria-expanded]").first().click();
+  await page.locator(".panel input").fill("key");
+  await page.locator(".panel .hit").first().waitFor();
+  await at("6-search");
+  await page.locator(".panel header button").click();
+  const back = page.locator(".bar button.only-phone");
   if (await back.isVisible()) await back.click();
-  await at("6-rooms");
+  await at("7-rooms");
+  await own(page, at);
   await page.locator(".rooms footer button").first().click();
   await page.locator("input").waitFor();
-  await at("7-unlock");
+  await at("10-unlock");
+}
+
+/** A room of one's own, and whom one may bring in. */
+async function own(page: Page, at: (view: string) => Promise<void>): Promise<void> {
+  await page.locator(".rooms footer button").nth(1).click();
+  await page.locator(".card select").waitFor();
+  await at("8-settings");
+  await page.locator(".card .row").last().locator("button").first().click();
+  await page.locator(".rooms header button.main").click();
+  await page.locator(".card input").first().fill("Garden plans");
+  await page.locator(".card .main").click();
+  await page.locator(".composer").waitFor();
+  await page.locator(".bar button[aria-expanded]").nth(1).click();
+  await page.locator(".panel .main").click();
+  await page.locator(".panel .qr").waitFor();
+  await at("9-invite");
+  await page.locator(".panel header button").click();
+  const back = page.locator(".bar button.only-phone");
+  if (await back.isVisible()) await back.click();
 }
 
 async function talk(relay: Relay, page: Page, look: string): Promise<void> {

@@ -41,6 +41,7 @@ export type Said = Readonly<Record<string, string>>;
 export class Relay {
   private process: ChildProcess | undefined;
   private serving: ChildProcess | undefined;
+  private bot: ChildProcess | undefined;
 
   private constructor(
     readonly folder: string,
@@ -69,14 +70,28 @@ export class Relay {
     await ended;
   }
 
+  /** It stands still: what is sent to it is taken, and nobody answers. */
+  freeze(): void {
+    this.process?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.process?.kill("SIGCONT");
+  }
+
   /** The address of the page. */
   get page(): string {
     return `${this.url.replace(/^ws/, "http")}/`;
   }
 
   /** Ana, who uses `ofc`; what she prints, a line each. */
-  async ana(...words: string[]): Promise<Said[]> {
-    const { stdout } = await run(PYTHON, [...this.ofc, ...words], {
+  ana(...words: string[]): Promise<Said[]> {
+    return this.ofc("ana", ...words);
+  }
+
+  /** Anybody who uses `ofc`. */
+  async ofc(who: string, ...words: string[]): Promise<Said[]> {
+    const { stdout } = await run(PYTHON, [...this.vaultOf(who), ...words], {
       cwd: ROOT,
       env: environment,
       timeout: PATIENCE_MS,
@@ -97,17 +112,34 @@ export class Relay {
   /** Ana stays online, so that she lets in whom she invited. */
   anaServes(): void {
     if (this.serving?.exitCode === null) return;
-    this.serving = spawn(PYTHON, [...this.ofc, "serve"], { cwd: ROOT, env: environment });
+    const args = [...this.vaultOf("ana"), "serve"];
+    this.serving = spawn(PYTHON, args, { cwd: ROOT, env: environment });
+  }
+
+  /** A bot that says again what it is told, let in by this link. */
+  echoes(link: string): void {
+    const config = join(this.folder, "bot.toml");
+    const bot = [
+      "[[bot]]",
+      'code = "plugin:echo"',
+      'vault = "echo.vault"',
+      'key_file = "echo.key"',
+      `join = [${JSON.stringify(link)}]`,
+    ].join("\n");
+    writeFileSync(config, bot);
+    const args = ["-m", "bots.cli", "run", "--config", config];
+    this.bot = spawn(PYTHON, args, { cwd: this.folder, env: { ...environment, PYTHONPATH: ROOT } });
   }
 
   stop(): void {
     this.serving?.kill();
+    this.bot?.kill();
     this.process?.kill();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  private get ofc(): string[] {
-    return ["-m", "ofcd.ofc.cli", "--json", "--vault", join(this.folder, "ana.vault")];
+  private vaultOf(who: string): string[] {
+    return ["-m", "ofcd.ofc.cli", "--json", "--vault", join(this.folder, `${who}.vault`)];
   }
 }
 

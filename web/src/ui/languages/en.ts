@@ -55,6 +55,8 @@ export const en = {
   pending: "waiting to be let in",
   unread: (count: string) => `${count} unread`,
   you: "You",
+  /** Whom something was done to. */
+  toYou: "you",
 
   online: "connected",
   connecting: "Connecting…",
@@ -159,7 +161,12 @@ export const en = {
     title: "Invite somebody",
     why: "One link lets one person in, once. Whoever has it can join: send it over a way you trust.",
     role: "They may",
-    roles: { member: "read and write", readonly: "only read", "co-owner": "own the room with me" },
+    roles: {
+      member: "read and write",
+      readonly: "only read",
+      bot: "read and write, as a bot",
+      "co-owner": "own the room with me",
+    },
     good: "Good for",
     hours: (count: number) => (count === 1 ? "1 hour" : `${count} hours`),
     days: (count: number) => (count === 1 ? "1 day" : `${count} days`),
@@ -175,6 +182,7 @@ export const en = {
     shareText: (room: string) => `Join me in ${room}`,
   },
   membership: {
+    actions: "What to do with this member",
     verify: "I have compared it: it is the same",
     verified: "compared",
     changed: "The keys are not those that you compared. Compare again.",

@@ -53,6 +53,7 @@ export const es: Strings = {
   pending: "a la espera de entrar",
   unread: (count) => `${count} sin leer`,
   you: "Tú",
+  toYou: "ti",
 
   online: "conectado",
   connecting: "Conectando…",
@@ -157,7 +158,12 @@ export const es: Strings = {
     title: "Invitar a alguien",
     why: "Un enlace deja entrar a una persona, una vez. Quien lo tenga puede entrar: envíalo por una vía de confianza.",
     role: "Podrá",
-    roles: { member: "leer y escribir", readonly: "solo leer", "co-owner": "ser dueño conmigo" },
+    roles: {
+      member: "leer y escribir",
+      readonly: "solo leer",
+      bot: "leer y escribir, como bot",
+      "co-owner": "ser dueño conmigo",
+    },
     good: "Vale",
     hours: (count) => (count === 1 ? "1 hora" : `${count} horas`),
     days: (count) => (count === 1 ? "1 día" : `${count} días`),
@@ -173,6 +179,7 @@ export const es: Strings = {
     shareText: (room) => `Entra conmigo en ${room}`,
   },
   membership: {
+    actions: "Qué hacer con este miembro",
     verify: "Lo he comparado: es igual",
     verified: "comparado",
     changed: "Las claves no son las que comparaste. Compáralas otra vez.",

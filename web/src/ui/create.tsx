@@ -1,0 +1,101 @@
+/** Make a room of one's own, at this page's relay or another. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import type { Client } from "../client/client.ts";
+import { LinkLost } from "../wire/link.ts";
+import { Field, Problem } from "./parts.tsx";
+import { type Strings, useStrings } from "./strings.ts";
+
+interface CreateProps {
+  readonly client: Client;
+  readonly onMade: (room: string) => void;
+  readonly onBack: () => void;
+}
+
+/** The relay that serves this page. */
+const ownRelay = () => location.origin.replace(/^http/, "ws");
+
+export function Create({ client, onMade, onBack }: CreateProps): JSX.Element {
+  const strings = useStrings();
+  const [name, setName] = useState("");
+  const [myName, setMyName] = useState(client.allRooms().at(-1)?.saved.myName ?? "");
+  const [url, setUrl] = useState(ownRelay());
+  const [token, setToken] = useState("");
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
+
+  const go = async (event: Event) => {
+    event.preventDefault();
+    const unfit = unfitness({ name, myName, url }, strings);
+    setProblem(unfit);
+    if (unfit !== "" || isBusy) return;
+    setBusy(true);
+    try {
+      onMade(await client.create({ url: url.trim(), name, myName, token: token.trim() }));
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error;
+      setProblem(strings.relayAway);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <main class="pane">
+      <div class="card">
+        <h1>{strings.making.title}</h1>
+        <p>{strings.making.why}</p>
+        <form onSubmit={go}>
+          <Field label={strings.making.name} value={name} onValue={setName} isFirst />
+          <Field
+            label={strings.yourName}
+            value={myName}
+            onValue={setMyName}
+            autocomplete="nickname"
+          />
+          <details>
+            <summary>{strings.making.elsewhere}</summary>
+            <Field
+              label={strings.making.relay}
+              hint={strings.making.relayHint}
+              value={url}
+              onValue={setUrl}
+            />
+            <Field label={strings.making.token} value={token} onValue={setToken} />
+          </details>
+          <Problem text={problem} />
+          <div class="row">
+            <button type="submit" class="main" disabled={isBusy}>
+              {isBusy ? strings.working : strings.making.go}
+            </button>
+            <button type="button" onClick={onBack}>
+              {strings.back}
+            </button>
+          </div>
+        </form>
+      </div>
+    </main>
+  );
+}
+
+interface Wanted {
+  readonly name: string;
+  readonly myName: string;
+  readonly url: string;
+}
+
+function unfitness({ name, myName, url }: Wanted, strings: Strings): string {
+  if (name.trim() === "") return strings.making.nameMissing;
+  if (myName.trim() === "") return strings.nameMissing;
+  return isRelay(url.trim()) ? "" : strings.making.badRelay;
+}
+
+function isRelay(url: string): boolean {
+  try {
+    return /^wss?:$/.test(new URL(url).protocol);
+  } catch {
+    return false;
+  }
+}

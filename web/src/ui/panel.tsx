@@ -1,0 +1,97 @@
+/** What stands beside a room: its members, an invite, a search. */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { RoomOver } from "../client/core.ts";
+import { isRefusal } from "../protocol/room.ts";
+import { RelayRefused } from "../wire/link.ts";
+import { useEscape } from "./hooks.ts";
+import { useStrings } from "./strings.ts";
+
+interface PanelProps {
+  readonly title: string;
+  readonly onClose: () => void;
+  readonly children: ComponentChildren;
+}
+
+export function Panel({ title, onClose, children }: PanelProps): JSX.Element {
+  const strings = useStrings();
+  const close = useRef<HTMLButtonElement>(null);
+  useEffect(() => close.current?.focus(), []);
+  useEscape(onClose);
+  return (
+    <aside class="panel" aria-label={title}>
+      <header>
+        <h2>{title}</h2>
+        <button ref={close} type="button" onClick={onClose}>
+          {strings.close}
+        </button>
+      </header>
+      {children}
+    </aside>
+  );
+}
+
+/** Do something that the room may refuse; what went wrong, and whether it is under way. */
+export function useDoing(): {
+  readonly problem: string;
+  readonly isBusy: boolean;
+  readonly run: (act: () => Promise<unknown>) => Promise<void>;
+} {
+  const strings = useStrings();
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const run = async (act: () => Promise<unknown>) => {
+    if (isBusy) return;
+    setBusy(true);
+    setProblem("");
+    try {
+      await act();
+    } catch (error) {
+      if (error instanceof RoomOver) return;
+      if (!isRefusal(error) && !(error instanceof RelayRefused)) throw error;
+      setProblem(strings.membership.failed((error as Error).message));
+    } finally {
+      setBusy(false);
+    }
+  };
+  return { problem, isBusy, run };
+}
+
+interface SureProps {
+  readonly label: string;
+  readonly question: string;
+  readonly isBusy?: boolean;
+  readonly onYes: () => void;
+}
+
+/** A button that asks once more before it does what can not be undone. */
+export function Sure({ label, question, isBusy = false, onYes }: SureProps): JSX.Element {
+  const strings = useStrings();
+  const [asks, setAsks] = useState(false);
+  if (!asks) {
+    return (
+      <button type="button" disabled={isBusy} onClick={() => setAsks(true)}>
+        {label}
+      </button>
+    );
+  }
+  const answer = (act?: () => void) => () => {
+    setAsks(false);
+    act?.();
+  };
+  return (
+    <div class="sure" role="alert">
+      <p>{question}</p>
+      <p class="row">
+        <button type="button" class="danger" onClick={answer(onYes)}>
+          {strings.membership.sure}
+        </button>
+        <button type="button" onClick={answer()}>
+          {strings.cancel}
+        </button>
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,161 @@
+/** A member who means harm, against the page of another; and a relay that serves other code. */
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+
+import { Guest } from "./guest.ts";
+import { complaintsOf, missing, PATIENCE_MS, Relay, requestsOf } from "./world.ts";
+
+const TEST_MS = 5 * PATIENCE_MS;
+/** Milliseconds that the page may stand still, whatever comes in; on a slow machine. */
+const LONGEST_STANDSTILL = 3_000;
+const test = vitest.skipIf(missing() !== "");
+
+let relay: Relay;
+
+beforeAll(async () => {
+  if (missing() !== "") return;
+  relay = await Relay.start();
+  await relay.ana("create", "Market", "--relay", relay.url, "--name", "Ana");
+  relay.anaServes();
+}, TEST_MS);
+
+afterAll(() => relay?.stop());
+
+const MARKUP = [
+  "<script>document.title='owned'</script>",
+  "<img src=x onerror=\"document.title='owned'\">",
+  "[a](javascript:document.title='owned')",
+  "![tracker](https://tracker.example/pixel.png)",
+  "<svg onload=\"document.title='owned'\">",
+  "[b](data:text/html,<script>1</script>) <https://tracker.example/auto>",
+];
+
+test("markup is words, no address is loaded, and a huge message does not freeze the page", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const complaints = complaintsOf(page);
+  const asked = requestsOf(page);
+  await guest.joinBy(await relay.invite("Market"));
+  await guest.inside("Market");
+  await relay.ana("send", "Market", "--markdown", MARKUP.join("\n"));
+  await page.locator(".message").getByText("document.title='owned'").last().waitFor();
+  await page.evaluate(() => {
+    const stalls: number[] = [];
+    Object.assign(window, { stalls });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) stalls.push(entry.duration);
+    }).observe({ type: "longtask", buffered: false });
+  });
+  const huge = ["*_~[(`>".repeat(6_000), `${"> ".repeat(9)}deep `.repeat(2_000)];
+  for (const one of huge) await relay.ana("send", "Market", "--markdown", one);
+  await relay.ana("send", "Market", "the end");
+  await guest.sees("the end");
+  await page.getByRole("button", { name: "Show all of it" }).last().click();
+  await guest.say("still alive");
+
+  const stalls = await page.evaluate(() => (window as unknown as { stalls: number[] }).stalls);
+  expect(Math.max(0, ...stalls)).toBeLessThan(LONGEST_STANDSTILL);
+  expect(await page.title()).toBe("ofc");
+  expect(await page.locator(".lite img, .lite script, .lite svg, .lite iframe").count()).toBe(0);
+  const hrefs = await page
+    .locator(".lite a")
+    .evaluateAll((all) => all.map((one) => one.getAttribute("href") ?? ""));
+  expect(hrefs.filter((href) => !/^(https?:|mailto:)/.test(href))).toEqual([]);
+  expect(asked.filter((url) => !url.startsWith(relay.page))).toEqual([]);
+  expect(complaints).toEqual([]);
+});
+
+test("whoever takes another's name, in letters that look alike or turned around, is told apart", {
+  timeout: TEST_MS,
+}, async () => {
+  await relay.ana("create", "Names", "--relay", relay.url, "--name", "Ana");
+  const names = ["Аnа", "ANA", "A\u200bna", "\u202eanA"]; // Cyrillic, case, hidden, reversed
+  await Promise.all(
+    names.map(async (name, at) => {
+      const link = await relay.invite("Names");
+      await relay.ofc(`m${at}`, "join", link, "--name", name, "--timeout", "60");
+    }),
+  );
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  await guest.joinBy(await relay.invite("Names"));
+  await guest.inside("Names");
+  await guest.members();
+  const shown = await guest.page.locator(".panel .name").allTextContents();
+  const alike = shown.filter((name) => name !== "Bo");
+  expect(alike).toHaveLength(5);
+  for (const name of alike) expect(name).toMatch(/ \([0-9a-f]{4}\)$/);
+  expect(new Set(alike).size).toBe(5);
+  expect(shown.join("")).not.toMatch(/[\u200b\u202e]/);
+});
+
+test("an encryption core that was changed on its way is not run", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  await page.route(/\.wasm$/, async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.body();
+    body[body.length - 1] = (body.at(-1) as number) ^ 1;
+    await route.fulfill({ response: answer, body });
+  });
+  await page.goto(relay.page);
+  await page.getByText("The encryption core could not be loaded").waitFor();
+});
+
+test("the page's headers keep everything else out, and it says how to check it", {
+  timeout: TEST_MS,
+}, async () => {
+  const answer = await fetch(relay.page);
+  const policy = answer.headers.get("content-security-policy") ?? "";
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("require-trusted-types-for 'script'");
+  expect(policy).not.toMatch(/'unsafe-inline'|'unsafe-eval'|https?:/);
+  expect(answer.headers.get("cross-origin-opener-policy")).toBe("same-origin");
+  expect(answer.headers.get("cross-origin-resource-policy")).toBe("same-origin");
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  const complaints = complaintsOf(guest.page);
+  await guest.page.goto(`${relay.page}check.html`);
+  await guest.page.getByRole("heading", { name: "Check what you were served" }).waitFor();
+  const told = await guest.page.locator("#fetch").textContent();
+  const command = told?.replaceAll("https://RELAY/", relay.page) ?? "";
+  const checked = await promisify(execFile)("bash", ["-ec", command], { cwd: relay.folder });
+  const lines = checked.stdout.trim().split("\n");
+  expect(lines.filter((line) => !line.endsWith(": OK"))).toEqual([]);
+  expect(lines.length).toBeGreaterThanOrEqual(6);
+  expect(complaints).toEqual([]);
+});
+
+test("the first load is small and quick", { timeout: TEST_MS }, async () => {
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const session = await guest.browser.newCDPSession(page);
+  await session.send("Network.enable");
+  const sizes = new Map<string, number>();
+  const urls = new Map<string, string>();
+  session.on("Network.responseReceived", ({ requestId, response }) =>
+    urls.set(requestId, response.url),
+  );
+  session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) =>
+    sizes.set(urls.get(requestId) ?? "", encodedDataLength),
+  );
+  await page.goto(relay.page);
+  await page.getByLabel("Passphrase", { exact: true }).fill("x");
+  const took = await page.evaluate(() => performance.now());
+  const besides = [...sizes].filter(([url]) => !url.endsWith(".wasm"));
+  const bytes = besides.reduce((sum, [, size]) => sum + size, 0);
+  console.info(`first load: ${Math.round(bytes / 1024)} KiB, usable after ${Math.round(took)} ms`);
+  expect(bytes).toBeGreaterThan(0);
+  expect(bytes).toBeLessThan(1_000_000);
+  // Under 2 s on an idle machine; here others may be working beside it.
+  expect(took).toBeLessThan(20_000);
+});

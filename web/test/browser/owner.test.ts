@@ -1,0 +1,174 @@
+/** Someone who never opens a terminal founds a room; a Python member and a bot are the others. */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+
+import { Guest, PASSPHRASE } from "./guest.ts";
+import { complaintsOf, missing, PATIENCE_MS, Relay } from "./world.ts";
+
+const TEST_MS = 5 * PATIENCE_MS;
+const test = vitest.skipIf(missing() !== "");
+
+let relay: Relay;
+
+beforeAll(async () => {
+  if (missing() === "") relay = await Relay.start();
+}, TEST_MS);
+
+afterAll(() => relay?.stop());
+
+/** A small picture: a PNG of one pixel. */
+const PICTURE = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+test("a room is made, people and a bot are let in, files pass, the key is renewed, one is evicted", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const complaints = complaintsOf(page);
+
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found("Garden");
+  const first = await guest.invite();
+  await relay.ofc("bo", "join", first, "--name", "Bo", "--timeout", "60");
+  await page.getByText("You let Bo in").waitFor();
+  relay.echoes(await guest.invite("bot"));
+  await page.getByRole("button", { name: "3 members" }).waitFor();
+  await guest.closePanel();
+
+  await guest.say("hello @Bo");
+  await relay.ofc("bo", "send", "Garden", "hello Webber");
+  await guest.sees("hello Webber");
+  await guest.write("!echo and again");
+  await page.locator(".message:not(.mine) .lite").getByText("and again", { exact: true }).waitFor();
+  await page.locator(".message:not(.mine) .mark.kind").first().waitFor();
+  await page.getByLabel("delivered: another member has it").first().waitFor();
+
+  writeFileSync(join(relay.folder, "dot.png"), PICTURE);
+  await page.locator('input[type="file"]').setInputFiles({
+    name: "notes.txt",
+    mimeType: "text/plain",
+    buffer: Buffer.alloc(700_000, "seeds and tools\n"),
+  });
+  await page.locator(".filename").getByText("notes.txt").waitFor();
+  await relay.ofc("bo", "read", "Garden", "--save", relay.folder);
+  expect(readFileSync(join(relay.folder, "notes.txt")).length).toBe(700_000);
+  await relay.ofc("bo", "send", "Garden", "--file", join(relay.folder, "dot.png"));
+  await page.getByRole("button", { name: "Picture dot.png: show it large" }).waitFor();
+  const width = () => page.locator("canvas").evaluate((one) => (one as HTMLCanvasElement).width);
+  await expect.poll(width, { timeout: PATIENCE_MS }).toBe(1);
+  const [saved] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download" }).last().click(),
+  ]);
+  expect(saved.suggestedFilename()).toBe("dot.png");
+  expect(readFileSync(await saved.path()).equals(PICTURE)).toBe(true);
+
+  await guest.members();
+  await page.getByText("Room key number 1").waitFor();
+  await page.getByRole("button", { name: "Renew the key now" }).click();
+  await page.getByText("Room key number 2").waitFor();
+  await page.getByText("Safety number", { exact: true }).first().click();
+  await page.getByLabel("I have compared it: it is the same").first().check();
+  await page.getByText("✓ compared").waitFor();
+  await guest.power("Bo", "Make co-owner");
+  await page.locator(".panel .mark").getByText("co-owner", { exact: true }).waitFor();
+  await guest.power("Bo", "Remove", "Yes");
+  await page.getByText("You removed Bo; the room has a new key").waitFor();
+  await guest.closePanel();
+  await guest.say("without Bo");
+  await expect(relay.ofc("bo", "read", "Garden")).rejects.toThrow("not in it");
+  const kept = JSON.stringify(await relay.ofc("bo", "read", "Garden", "--local"));
+  expect(kept).toContain("hello @Bo");
+  expect(kept).not.toContain("without Bo");
+  expect(complaints).toEqual([]);
+});
+
+test("after 100 messages the key is renewed by itself; the other reads on; all can be searched and saved", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found("Busy");
+  await relay.ofc("cy", "join", await guest.invite(), "--name", "Cy", "--timeout", "60");
+  await guest.closePanel();
+  for (let number = 1; number <= 100; number += 1) await guest.write(`number ${number}`);
+  await guest.sees("number 100");
+  await guest.members();
+  await page.getByText("Room key number 2").waitFor();
+  await guest.closePanel();
+  await guest.say("after the rotation");
+  const read = await relay.ofc("cy", "read", "Busy", "--limit", "1");
+  expect(read.map(({ text }) => text)).toEqual(["after the rotation"]);
+
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByLabel("Words to look for").fill("NUMBER 17");
+  await page.getByText("1 message found").waitFor();
+  await page.locator(".hit").click();
+  await page.locator(".shown").getByText("number 17").waitFor();
+  await guest.closePanel();
+
+  await page.getByRole("button", { name: "Settings" }).click();
+  const [saved] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Save the messages as a file" }).click(),
+  ]);
+  const lines = readFileSync(await saved.path(), "utf-8").split("\n");
+  const texts = lines.map((line) => JSON.parse(line).text);
+  expect(texts).toContain("number 1");
+  expect(texts.at(-1)).toBe("after the rotation");
+});
+
+test("a second tab takes the vault over, and the first says so and can take it back", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const complaints = complaintsOf(page);
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found("Tabs");
+  await guest.say("from the first tab");
+
+  const second = guest.at(await guest.browser.newPage());
+  await second.page.goto(relay.page);
+  await second.unlock();
+  await second.page.getByRole("button", { name: /Tabs/ }).click();
+  await second.sees("from the first tab");
+  await second.say("from the second tab");
+  await page.getByText("They were opened in another one").waitFor();
+
+  await page.bringToFront();
+  await page.getByRole("button", { name: "Use it here" }).click();
+  await guest.unlock();
+  await page.getByRole("button", { name: /Tabs/ }).click();
+  await guest.sees("from the second tab");
+  await guest.say("and back");
+  await second.page.getByText("They were opened in another one").waitFor();
+  expect(complaints).toEqual([]);
+
+  await page.getByRole("button", { name: "Lock now" }).click();
+  await page.getByRole("button", { name: "Unlock" }).waitFor();
+  await page.getByRole("button", { name: "Forget everything" }).click();
+  expect(await page.getByRole("button", { name: "Forget now" }).isDisabled()).toBe(true);
+  await page.getByLabel("Type forget to go on").fill("forget");
+  await page.getByRole("button", { name: "Forget now" }).click();
+  await page.getByText("Choose a passphrase").waitFor();
+  const left = await page.evaluate(async () => ({
+    databases: (await indexedDB.databases()).map(({ name }) => name),
+    stored: localStorage.length + sessionStorage.length,
+  }));
+  expect(left.stored).toBe(0);
+  await page.getByLabel("Passphrase", { exact: true }).fill(PASSPHRASE);
+  expect(complaints).toEqual([]);
+});
