@@ -78,7 +78,10 @@ class Channel:
         Raises `ChannelError` for a forged message; `Refused` (out_of_order) for one replayed,
         reordered or after a gap; `Malformed` if the frames do not add up.
         """
-        wrapped, *trailer = split_parts(message, max_parts=limits.TRAILER_PARTS + 1) or [b""]
+        try:
+            wrapped, *trailer = split_parts(message, max_parts=limits.TRAILER_PARTS + 1) or [b""]
+        except ProtocolError:  # nobody vouches for this much: the network may have changed it
+            raise ChannelError("a message was cut or changed on its way") from None
         try:
             payload = self._session.unwrap(wrapped)
         except SessionError as error:

@@ -8,13 +8,13 @@ as a client would (`verify_entries`), in a worker thread, before it stands in th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from ofcd.errors import OfcError
 from ofcd.protocol import frames
-from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
+from ofcd.protocol.codes import SENTENCES, Code, Malformed, ProtocolError, Refused
 from ofcd.protocol.ids import (
     Hash32,
     MemberId,
@@ -513,6 +513,10 @@ def _author(stored: ChainRecord) -> MemberId:
 # -- what comes back -----------------------------------------------------------------------------
 
 
+_BEHIND: Final = frames.Failure(0, Code.COUNTER_GAP.value, SENTENCES[Code.COUNTER_GAP])
+"""Of an event behind a refused one: what was wrong with that one says nothing of this one."""
+
+
 def return_events(
     core: Core, room: RoomLog, mid: MemberId, counter: int, failure: frames.Failure
 ) -> Decision:
@@ -526,14 +530,9 @@ def return_events(
     for row in rows:
         room.drop_waiting(row.mid, row.sid)
         facts.append(OutboxDropped(room.room, row.mid, row.sid))
+        why = failure if row.counter == counter else _BEHIND
         told = frames.Returned(
-            room.room,
-            row.sid,
-            row.event_id,
-            failure.code,
-            failure.text,
-            failure.seq,
-            failure.event_id,
+            room.room, row.sid, row.event_id, why.code, why.text, why.seq, why.event_id
         )
         effects += [Push(link, told) for link in core.links.of_member(room.room, mid)]
     return Decision(tuple(facts), tuple(effects))

@@ -603,6 +603,7 @@ class Following:
         copy = self.rooms.get(room)
         if copy is not None:
             copy.following = False
+        await self._hub.room(room)  # the decision in which it was caught has dropped it
         await self._hub.do(lambda: self._relay.freeze(room, lied, self.key, now), room)
         self._hub.deliver_soon()
         if not lied.is_proof and self._link is not None:

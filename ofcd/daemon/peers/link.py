@@ -154,7 +154,8 @@ class PeerLink(Connection):
                 await self._take_peer(received)
             self.end(failure_of(Code.TRY_AGAIN))
         except ProtocolError as error:
-            self.offend(str(error))
+            if error.kind is not Code.OUT_OF_ORDER:  # which the network between does as well
+                self.offend(str(error))
             self.end(Failure(0, error.code, str(error)))
         except (ChannelError, ThemisError) as error:
             self._last_words = True
