@@ -90,15 +90,22 @@ async def run_check(target: Target, one: Check, seconds: float = _SECONDS) -> Re
         with trio.fail_after(seconds):
             async with open_lab(target) as lab:
                 await one.work(lab)
-    except Skipped as skipped:
-        outcome, reason = Outcome.SKIP, str(skipped)
-    except DialError:
-        raise
-    except (OfcError, trio.BrokenResourceError) as error:
-        outcome, reason = Outcome.FAIL, str(error)
     except trio.TooSlowError:
         outcome, reason = Outcome.FAIL, f"it did not come to an end within {seconds:g} s"
+    except (OfcError, trio.BrokenResourceError, ExceptionGroup) as error:
+        ended = _single(error)
+        outcome = Outcome.SKIP if isinstance(ended, Skipped) else Outcome.FAIL
+        reason = str(ended)
     return Result(one, outcome, reason, trio.current_time() - began)
+
+
+def _single(error: Exception) -> Exception:
+    """What ended a check, out of the nurseries it was raised in. Raises what is no result."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, DialError) or not isinstance(error, OfcError | trio.BrokenResourceError):
+        raise error
+    return error
 
 
 def unkept(results: Iterable[Result]) -> list[Result]:

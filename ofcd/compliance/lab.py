@@ -13,7 +13,7 @@ import trio
 from attrs import field, frozen
 
 from ofcd.compliance.errors import NotKept, Skipped
-from ofcd.compliance.peer import Peer, closing, greet, shake_hands
+from ofcd.compliance.peer import Peer, greet, hang_up, shake_hands
 from ofcd.compliance.people import Person
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
@@ -87,8 +87,13 @@ class Lab:
                 await trio.sleep(busy.retry_after)
                 continue
             peer = await shake_hands(stream, self.target.relay_id, keys)
-            return await self._stack.enter_async_context(closing(peer))
+            self.closes(peer)
+            return peer
         raise Skipped("the relay takes no more links from here, and named no time that helps")
+
+    def closes(self, peer: Peer) -> None:
+        """Close this link when the check ends."""
+        self._stack.push_async_callback(hang_up, peer)
 
     async def link(self, keys: KeyPair | None = None) -> Peer:
         """An open link."""

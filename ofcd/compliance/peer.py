@@ -6,9 +6,8 @@ messages, the trailer, the bytes of a frame.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -19,6 +18,7 @@ from ofcd.protocol.frames import (
     ClientFrame,
     Failure,
     Hello,
+    PeerFrame,
     RelayFrame,
     Welcome,
     decode_relay_frame,
@@ -34,7 +34,7 @@ from ofcd.themis import KeyPair, SecureSession, generate_keypair
 from ofcd.themis.errors import ThemisError
 from ofcd.wire import Closed, MessageStream
 
-__all__ = ["PATIENCE", "Peer", "shake_hands"]
+__all__ = ["PATIENCE", "Peer", "greet", "hang_up", "shake_hands"]
 
 T = TypeVar("T")
 PATIENCE: Final = 30.0
@@ -64,6 +64,10 @@ class Peer:
         self._rid = 0
         self._bulk = BulkReader()
 
+    def decode(self, encoded: Sequence[bytes], trailer: Sequence[bytes]) -> list[Any]:
+        """The frames of one message. Raises `Malformed`."""
+        return self._bulk.unfold(map(decode_relay_frame, encoded), trailer)
+
     @property
     def relay_id(self) -> RelayId:
         """The relay at the other end, proven."""
@@ -90,7 +94,7 @@ class Peer:
 
     def wrap(
         self,
-        *frames: ClientFrame | bytes,
+        *frames: ClientFrame | PeerFrame | bytes,
         fseq: int | None = None,
         trailer: Sequence[bytes] = (),
     ) -> bytes:
@@ -103,7 +107,7 @@ class Peer:
         payload = self._sent.to_bytes(_COUNTER_BYTES, "big") + join_frames(encoded)
         return join_parts([self.session.wrap(payload), *trailer])
 
-    async def send(self, *frames: ClientFrame | bytes) -> None:
+    async def send(self, *frames: ClientFrame | PeerFrame | bytes) -> None:
         """Send frames in one message. Raises `LinkEnded`."""
         await self.send_message(self.wrap(*frames))
 
@@ -138,8 +142,7 @@ class Peer:
             self._received += 1
             if int.from_bytes(payload[:_COUNTER_BYTES], "big") != self._received:
                 raise NotKept("the relay's own messages are not numbered one by one")
-            frames = map(decode_relay_frame, split_frames(payload[_COUNTER_BYTES:]))
-            self.inbox += self._bulk.unfold(frames, trailer)
+            self.inbox += self.decode(split_frames(payload[_COUNTER_BYTES:]), trailer)
         except (ProtocolError, ThemisError) as error:
             raise NotKept(f"the relay sent what is not OFC/1: {error}") from None
 
@@ -268,11 +271,7 @@ async def greet(peer: Peer, versions: tuple[int, ...] = VERSIONS) -> Peer:
     return peer
 
 
-@asynccontextmanager
-async def closing(peer: Peer) -> AsyncIterator[Peer]:
-    """`peer`, closed when the block ends."""
-    try:
-        yield peer
-    finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(5):
-            await peer.stream.close()
+async def hang_up(peer: Peer) -> None:
+    """Close the link; takes a bounded time, cancelled or not."""
+    with trio.CancelScope(shield=True), trio.move_on_after(5):
+        await peer.stream.close()

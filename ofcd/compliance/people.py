@@ -101,10 +101,15 @@ class Room:
 
     def take(self, signed: SignedRecord, cell: bytes, ack: frames.Ack) -> Entry:
         """What was acknowledged is the next entry, and nothing else. Raises `NotKept`."""
+        entry = self.append(signed, cell)
+        if (ack.event_id, ack.seq, ack.log) != (entry.event_id, entry.seq, entry.log):
+            raise NotKept("an ack names another id, seq or running hash than the log has")
+        return entry
+
+    def append(self, signed: SignedRecord, cell: bytes = b"") -> Entry:
+        """The next entry. Raises `NotKept` for a control record that the rules refuse."""
         seq = len(self.log)
         log = log_hash(self.head.log, seq, signed.event_id)
-        if (ack.event_id, ack.seq, ack.log) != (signed.event_id, seq, log):
-            raise NotKept("an ack names another id, seq or running hash than the log has")
         entry = Entry(seq, signed.event_id, log, signed.envelope, cell)
         record = signed.record
         if isinstance(record, records.Event):
@@ -137,8 +142,12 @@ class Joining:
 class Person:
     """One person in one room, at one link."""
 
-    def __init__(self, peer: Peer, room: Room | None = None) -> None:
+    def __init__(
+        self, peer: Peer, room: Room | None = None, *, home: RelayId | None = None
+    ) -> None:
+        """`home`: the relay this person uses, where that is not the one at the link's end."""
         self.peer = peer
+        self._home = home
         self.sign: KeyPair = generate_keypair()
         self.enc: KeyPair = generate_keypair()
         self._room = room
@@ -151,7 +160,7 @@ class Person:
     @property
     def relay_id(self) -> RelayId:
         """The relay this person uses."""
-        return self.peer.relay_id
+        return self._home or self.peer.relay_id
 
     @property
     def room(self) -> Room:

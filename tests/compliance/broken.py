@@ -497,7 +497,7 @@ def takes_every_event(patch: pytest.MonkeyPatch) -> None:
 
 @broken("events.again", "events.twins")
 def repeats_are_new(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(posting, "_repeated", nothing)
+    patch.setattr(posting, "repeated", nothing)
 
 
 @broken("events.sid")
@@ -505,7 +505,7 @@ def one_sid_many_messages(patch: pytest.MonkeyPatch) -> None:
     def repeated(request: Any) -> Any:
         return request.room.by_sid.get((request.record.mid, request.record.sid))
 
-    patch.setattr(posting, "_repeated", repeated)
+    patch.setattr(posting, "repeated", repeated)
 
 
 @broken("events.order")
@@ -535,7 +535,7 @@ def any_size(patch: pytest.MonkeyPatch) -> None:
 
 @broken("events.empty")
 def any_shape(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(posting, "_check_shape", nothing)
+    patch.setattr(posting, "check_shape", nothing)
 
 
 @broken("events.readonly", "history.signals", "blobs.bounds")

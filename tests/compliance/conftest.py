@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from ofcd.compliance import CHECKS, Check, Result, Target, run_check
-from ofcd.config import Settings
+from ofcd.config import Federation, Settings
 from ofcd.protocol.ids import RelayId
 from ofcd.testing import World, open_world
 
@@ -27,7 +27,7 @@ def open_to_all(settings: Settings, *, fast: bool = False) -> Settings:
         events_per_second_per_member=5000 if fast else settings.limits.events_per_second_per_member,
         events_per_second_per_room=5000 if fast else settings.limits.events_per_second_per_room,
     )
-    return evolve(settings, limits=limits)
+    return evolve(settings, limits=limits, federation=Federation(mode="open"))
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def target_in(
     """A relay in memory, whose clock is trio's."""
     async with open_world(folder, partial(open_to_all, fast=fast)) as world:
         yield Target(
-            World.url, partial(world.dial, World.url), partial(connect, world), relay_id=pin
+            world.url, partial(world.dial, world.url), partial(connect, world), relay_id=pin
         )
 
 

@@ -26,7 +26,8 @@ control_per_minute_per_member = 10000
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     """A relay with its usual rates for messages, and none that keeps one address out."""
-    relay = Relay(tmp_path_factory.mktemp("relay"), limits=LIMITS)
+    federation = '[federation]\nmode = "open"\n'
+    relay = Relay(tmp_path_factory.mktemp("relay"), limits=LIMITS, more=federation)
     relay.start()
     yield relay
     relay.kill()

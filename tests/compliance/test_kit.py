@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.compliance.broken_peers  # noqa: F401 - more of RELAYS
 from ofcd.compliance import CHECKS, Outcome
 from ofcd.protocol.ids import RelayId
 from tests.compliance.broken import RELAYS, Broken

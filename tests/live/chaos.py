@@ -17,7 +17,7 @@ from attrs import define, field
 
 from tests.live.wiretap import Wiretap
 
-__all__ = ["Faults", "Road", "open_road", "open_wiretap", "weathers"]
+__all__ = ["Faults", "Road", "open_road", "open_roads", "open_wiretap", "weathers"]
 
 _PIECE: Final = 16 * 1024
 _OUT_OF_ORDER: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -186,20 +186,23 @@ class Road:
 
 @asynccontextmanager
 async def open_road(
-    name: str,
-    seed: int,
-    *,
-    host: str = "127.0.0.1",
-    target: tuple[str, int] | None = None,
-    tap: Wiretap | None = None,
+    name: str, seed: int, *, host: str = "127.0.0.1", target: tuple[str, int] | None = None
 ) -> AsyncIterator[Road]:
     """A road, whole at first."""
-    road = Road(name, seed, host, tap=tap)
+    road = Road(name, seed, host)
     if target is not None:
         road.leads_to(*target)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(road.run)
+    async with open_roads(road):
         yield road
+
+
+@asynccontextmanager
+async def open_roads(*roads: Road) -> AsyncIterator[None]:
+    """All of these roads, for as long as the block lasts."""
+    async with trio.open_nursery() as nursery:
+        for road in roads:
+            await nursery.start(road.run)
+        yield
         nursery.cancel_scope.cancel()
 
 
@@ -224,5 +227,7 @@ def weathers(seed: int) -> Iterator[Faults]:
 async def open_wiretap(relay_port: int) -> AsyncIterator[Wiretap]:
     """A good road before a relay on this machine, that keeps everything."""
     tap = Wiretap()
-    async with open_road("wiretap", 0, target=("127.0.0.1", relay_port), tap=tap):
+    road = Road("wiretap", 0, tap=tap)
+    road.leads_to("127.0.0.1", relay_port)
+    async with open_roads(road):
         yield tap

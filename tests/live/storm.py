@@ -7,7 +7,9 @@ import os
 import random
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -15,12 +17,16 @@ from attrs import define, field
 
 from ofcd.client import Client, Offline, Room
 from ofcd.client.connection import Dial
+from ofcd.protocol.ids import RoomId, Sid
 from ofcd.wire import MessageStream, dial
 from tests.live.chaos import Road, weathers
 from tests.live.places import Place
 from tests.live.support import Relay, settle, texts, until
 
-__all__ = ["Member", "Storm", "clocked", "dial_by", "digest", "storm_seconds"]
+__all__ = ["WORD", "Member", "Storm", "clocked", "dial_by", "digest", "storm_seconds"]
+
+WORD: Final = "marker-storm walrus"
+"""Stands in everything that is said: no relay may ever see it."""
 
 
 def clocked(place: Place, skew: str = "") -> tuple[str, ...]:
@@ -58,17 +64,33 @@ class Member:
     client: Client
     room: Room
     said: list[str] = field(factory=list)
+    sids: dict[str, Sid] = field(factory=dict)
+    pause: tuple[float, float] = (0.1, 0.5)
+    """Seconds between two things it says, from and to."""
+
+    def __str__(self) -> str:
+        waiting = [(queued.stage.value, queued.counter) for queued in self.room.outbox()]
+        here = set(self.texts)
+        missing = [
+            (n, self.room.sent(self.sids[t])) for n, t in enumerate(self.said) if t not in here
+        ]
+        return (
+            f"{self.name}: {self.room.status.value} {self.room.status_code} head {self.room.head}, "
+            f"missing {missing} of its own, waiting {waiting[:5]}, "
+            f"online {[relay.online for relay in self.client.relays]}"
+        )
 
     async def talk(self, chance: random.Random) -> None:
         """Say one thing after the other, until cancelled; each waits in the vault if it must."""
         number = 0
         while True:
-            text = f"{self.name} says {number}"
+            text = f"{self.name} says {number} {WORD}"
             with self.client.transaction() as tx:
-                self.room.queue(tx, text)
+                self.sids[text] = Sid(os.urandom(16))
+                self.room.queue(tx, text, sid=self.sids[text])
             self.said.append(text)
             number += 1
-            await trio.sleep(chance.uniform(0.1, 0.5))
+            await trio.sleep(chance.uniform(*self.pause))
 
     async def keep_trying(self) -> None:
         """Tests do not wait for back-off."""
@@ -76,6 +98,11 @@ class Member:
             if not all(relay.online for relay in self.client.relays):
                 self.client.retry_now()
             await trio.sleep(0.1)
+
+    @property
+    def texts(self) -> list[str]:
+        """What of the room was said in the storm."""
+        return [text for text in texts(self.room) if text.endswith(WORD)]
 
     async def rotate(self, chance: random.Random) -> None:
         """Renew the key now and then."""
@@ -173,23 +200,36 @@ class Storm:
         async with trio.open_nursery() as nursery:
             for member in self.members:
                 nursery.start_soon(member.keep_trying)
-            await settle(*(member.room for member in self.members), seconds=seconds)
-            await until(self._all_heard, seconds)
+            try:
+                for there in self.rooms():
+                    await settle(*(member.room for member in there), seconds=seconds)
+                    await until(partial(_all_heard, there), seconds)
+            except trio.TooSlowError:
+                raise AssertionError("\n".join(map(str, self.members))) from None
             nursery.cancel_scope.cancel()
 
-    def _all_heard(self) -> bool:
-        said = {text for member in self.members for text in member.said}
-        return all(said <= set(texts(member.room)) for member in self.members)
+    def rooms(self) -> list[list[Member]]:
+        """The members of each room."""
+        by_room: dict[RoomId, list[Member]] = {}
+        for member in self.members:
+            by_room.setdefault(member.room.id, []).append(member)
+        return list(by_room.values())
 
     def check(self) -> None:
-        """Every member has the same events, in the same order, everything said, once."""
-        digests = {member.name: digest(member.room) for member in self.members}
-        assert len(set(digests.values())) == 1, digests
-        said = Counter(text for member in self.members for text in member.said)
-        for member in self.members:
-            assert Counter(texts(member.room)) == said, f"{member.name} lost or doubled something"
-            kept = [text for text in texts(member.room) if text.startswith(f"{member.name} says")]
-            assert kept == member.said, f"{member.name}'s own words are out of order"
+        """In each room all have the same events, in the same order, everything said, once."""
+        for there in self.rooms():
+            digests = {member.name: digest(member.room) for member in there}
+            assert len(set(digests.values())) == 1, digests
+            said = Counter(text for member in there for text in member.said)
+            for member in there:
+                assert Counter(member.texts) == said, f"{member.name} lost or doubled something"
+                own = [text for text in member.texts if text.startswith(f"{member.name} says")]
+                assert own == member.said, f"{member.name}'s own words are out of order"
+
+
+def _all_heard(there: list[Member]) -> bool:
+    said = {text for member in there for text in member.said}
+    return all(said <= set(member.texts) for member in there)
 
 
 def digest(room: Room) -> str:

@@ -65,7 +65,7 @@ def texts_of(room: Room) -> list[str]:
 
 async def forward(world: World, room: Room, keys: MemberKeys, said: list[LogRow]) -> None:
     """Put what a member signed elsewhere into this world's log of the room."""
-    async with world.dial(World.url) as stream:
+    async with world.dial(world.url) as stream:
         peer = await greet(await shake_hands(stream))
         attach = records.Attach(
             v=1,

@@ -11,12 +11,15 @@ from ofcd.compliance.checks import (
     control,
     events,
     floods,
+    followers,
     founding,
     framing,
     handshake,
     history,
+    hubs,
     joining,
     keys,
+    peering,
     sessions,
 )
 
@@ -37,6 +40,9 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         keys,
         blobs,
         floods,
+        peering,
+        followers,
+        hubs,
     )
     for one in module.check.checks
 )

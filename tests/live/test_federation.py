@@ -1,0 +1,183 @@
+"""Three relays, a room of each with members on all: bad roads, kill -9, wrong clocks; no word seen.
+
+`make soak` makes it last (`OFCD_SOAK` seconds); `OFCD_SEED` repeats one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import frozen
+
+from ofcd.client import Client
+from tests.live.chaos import Road, open_roads
+from tests.live.markers import MARKERS, holds, secrets_of, talk
+from tests.live.places import Place, places
+from tests.live.storm import WORD, Member, Storm, clocked, dial_by, storm_seconds
+from tests.live.support import QUICK, ROOT, Relay, client, seed, until
+from tests.live.wiretap import Wiretap
+
+SECONDS = storm_seconds(10)
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(400 + 3 * SECONDS)]
+
+NAMES = ("ash", "elm", "oak")
+CLOCKS = {"ash": "", "elm": "+2h", "oak": "-3h"}
+"""The relays' clocks."""
+SKEWS = {"ash": 0.0, "elm": -2 * 3600.0, "oak": 4 * 3600.0}
+"""Seconds by which the clocks of who is at home there are ahead."""
+
+
+@frozen(eq=False)
+class Woods:
+    """Three relays, each in its place, and a road from each to each."""
+
+    relays: dict[str, Relay]
+    storm: Storm
+    tap: Wiretap
+    ways: dict[tuple[str, str], Road]
+    """From a relay to a relay."""
+    clients: dict[str, Client]
+    """Who is at home at each relay."""
+
+
+@asynccontextmanager
+async def open_woods(folder: Path, number: int) -> AsyncIterator[Woods]:
+    """The relays run, and know each other by the roads between them."""
+    tap = Wiretap()
+    async with AsyncExitStack() as stack:
+        there = stack.enter_context(places(3))
+        by_name = dict(zip(NAMES, there, strict=True))
+        ways = {
+            (here, to): Road(f"{here} to {to}", number, by_name[here].gate, tap=tap)
+            for here in NAMES
+            for to in NAMES
+            if here != to
+        }
+        doors = {name: Road(f"door of {name}", number, tap=tap) for name in NAMES}
+        await stack.enter_async_context(open_roads(*ways.values(), *doors.values()))
+        relays = make_relays(folder, by_name, ways)
+        for name, relay in relays.items():
+            await trio.to_thread.run_sync(relay.start)
+            stack.callback(relay.kill)
+            for road in (doors[name], *(ways[here, name] for here in NAMES if here != name)):
+                road.leads_to(relay.host, relay.port)
+        storm = Storm(number, list(relays.values()), [*ways.values(), *doors.values()], there)
+        clients = {
+            name: await stack.enter_async_context(
+                client(
+                    folder / f"{name}.vault",
+                    dial=dial_by({relays[name].url: doors[name]}),
+                    skew=SKEWS[name],
+                )
+            )
+            for name in NAMES
+        }
+        yield Woods(relays, storm, tap, ways, clients)
+
+
+def make_relays(
+    folder: Path, there: dict[str, Place], ways: dict[tuple[str, str], Road]
+) -> dict[str, Relay]:
+    """Each lists the other two, by fingerprint and by the road to them."""
+    made: dict[str, Relay] = {}
+    ids: dict[str, str] = {}
+    for name in NAMES:
+        (folder / name).mkdir()
+        relay = Relay(folder / name, host=there[name].host)
+        relay.command()
+        shown = subprocess.run(
+            [sys.executable, "-m", "ofcd", "--config", str(relay.config), "keys", "--json"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+        )
+        ids[name] = json.loads(shown.stdout)["relay_id"]
+    for name in NAMES:
+        peers = [f"{to}!{ids[to]} {ways[name, to].url}" for to in NAMES if to != name]
+        federation = (
+            f'[federation]\nmode = "allowlist"\npeers = {json.dumps(peers)}\n'
+            'allow_private = ["127.0.0.0/8", "10.64.0.0/10"]\n'
+        )
+        made[name] = Relay(
+            folder / name,
+            limits=QUICK,
+            log="debug",
+            more=federation,
+            host=there[name].host,
+            wrap=clocked(there[name], CLOCKS[name]),
+        )
+    return made
+
+
+async def settle_in(woods: Woods) -> None:
+    """A room at each relay, with a member at home at each of the three."""
+    for hub in NAMES:
+        room = await woods.clients[hub].create_room(
+            woods.relays[hub].url, MARKERS["room's name"] + hub, my_name=f"{WORD} {hub}"
+        )
+        woods.storm.members.append(Member(f"{hub}@{hub}", woods.clients[hub], room))
+        for home in NAMES:
+            if home == hub:
+                continue
+            joined = await woods.clients[home].join(
+                await room.invite(), name=f"{WORD} {home}", via=woods.relays[home].url
+            )
+            woods.storm.members.append(Member(f"{home}@{hub}", woods.clients[home], joined))
+    for member in woods.storm.members:
+        member.pause = (0.3, 1.2)
+
+
+async def test_a_storm_over_three_relays(tmp_path: Path) -> None:
+    """In the end all members of each room have the same log, and no relay has seen a word of it."""
+    async with open_woods(tmp_path, seed()) as woods:
+        await settle_in(woods)
+        ash, elm = (m.room for m in woods.storm.members[:2])
+        await talk(tmp_path, ash, elm)
+        await woods.storm.rage(SECONDS)
+        await woods.storm.calm()
+        woods.storm.check()
+        relays = woods.relays.values()
+        assert sum(relay.starts for relay in relays) > len(NAMES), "no relay was ever killed"
+        for a, b in combinations(NAMES, 2):  # one link for two relays, dialled by either
+            assert woods.ways[a, b].carried + woods.ways[b, a].carried > 10_000, (a, b)
+        assert min(len(member.said) for member in woods.storm.members) > 3
+        secrets = {"what was said": WORD.encode()}
+        secrets |= {name: text.encode() for name, text in MARKERS.items()}
+        for member in woods.storm.members:
+            secrets |= secrets_of(member.room, member.name)
+        await until(lambda: all(relay.get("/healthz")[0] == 200 for relay in relays))
+        held = dict(look(tmp_path, woods))
+        found = [
+            f"{name} in {where}"
+            for where, whole in held.items()
+            for name, secret in secrets.items()
+            if holds(whole, secret)
+        ]
+        assert found == []
+        rooms = {member.room.id for member in woods.storm.members}
+        for name in NAMES:  # the control: the search finds what is no secret, at each of them
+            database = held[f"{name}/data/ofcd.db"] + held.get(f"{name}/data/ofcd.db-wal", b"")
+            assert all(holds(database, room) for room in rooms), f"{name} has no copy of a room"
+        assert b"UEC2" in held["wire"]
+        assert len(held["wire"]) > 1_000_000
+
+
+def look(folder: Path, woods: Woods) -> Iterator[tuple[str, bytes]]:
+    """Every place where a stranger could look: its name, and its bytes."""
+    for name, relay in woods.relays.items():
+        for path in sorted((folder / name).rglob("*")):
+            if path.is_file() and path.name != "relay.key":
+                yield str(path.relative_to(folder)), path.read_bytes()
+        yield f"{name}: metrics", relay.get("/metrics")[1]
+        yield f"{name}: front page", relay.get("/")[1]
+    yield "wire", woods.tap.everything()
