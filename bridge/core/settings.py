@@ -223,12 +223,12 @@ def _portal(
 
 
 def _placed(made: Any, folder: Path) -> Any:
-    """Paths start at the folder of the settings."""
-    paths = {
-        one.name: str(folder / Path(value).expanduser())
-        for one in attrs.fields(type(made))
-        if one.name.endswith(("_file", "_dir", "vault"))
-        and isinstance(value := getattr(made, one.name), str)
-        and value
-    }
-    return evolve(made, **paths)
+    """Paths start at the folder of the settings; those of sections within too."""
+    placed: dict[str, Any] = {}
+    for one in attrs.fields(type(made)):
+        value = getattr(made, one.name)
+        if attrs.has(type(value)):
+            placed[one.name] = _placed(value, folder)
+        elif one.name.endswith(("_file", "_dir", "vault")) and isinstance(value, str) and value:
+            placed[one.name] = str(folder / Path(value).expanduser())
+    return evolve(made, **placed)

@@ -24,7 +24,7 @@ from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_se
 from bridge.email.parsing import Attachment, Mail, parse
 from bridge.email.quotes import strip
 from bridge.email.reports import bounces
-from bridge.email.schedule import PER_HOUR, may_pass
+from bridge.email.schedule import may_pass
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Held, Store, Subscriber
 from bridge.email.submitting import Submitter, masked
@@ -227,13 +227,16 @@ class Incoming:
     def _may_pass(self, place: str, mail: Mail) -> bool:
         """At most so many an hour from one correspondent, and in one thread (M4)."""
         now = self._host.now()
-        return all(may_pass(self._windows.get(key, ()), now)[0] for key in _limited(place, mail))
+        limit = self._settings.per_hour
+        known = [self._windows.get(key, ()) for key in _limited(place, mail)]
+        return all(may_pass(times, now, limit)[0] for times in known)
 
     def _passed(self, place: str, mail: Mail) -> None:
         """Counted once it is in the room: a mail that has to be brought again is one."""
         now = self._host.now()
         for key in _limited(place, mail):
-            self._windows[key] = may_pass(self._windows.get(key, ()), now)[1]
+            times = self._windows.get(key, ())
+            self._windows[key] = may_pass(times, now, self._settings.per_hour)[1]
             self._windows.move_to_end(key)
         while len(self._windows) > _WINDOWS:
             self._windows.popitem(last=False)
@@ -242,11 +245,11 @@ class Incoming:
         who = masked(mail.senders[0].key)
         self._host.notice(
             place,
-            f"Over {PER_HOUR} mails in an hour from {who}, or in one thread: the others wait for "
-            "an owner's word.",
+            f"Over {self._settings.per_hour} mails in an hour from {who}, or in one thread: the "
+            "others wait for an owner's word.",
             key=f"many/{mail.senders[0].key}",
         )
-        self._host.operator("too many mails from one correspondent", count=PER_HOUR)
+        self._host.operator("too many mails from one correspondent", count=self._settings.per_hour)
 
     # -- into the room ---------------------------------------------------------------------------
 

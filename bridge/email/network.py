@@ -32,6 +32,7 @@ from bridge.email.store import Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter, test_link
 from bridge.email.unsubscribing import serve_page
 from ofcd.client import lite
+from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RoomId
 
 __all__ = ["EmailNetwork"]
@@ -400,7 +401,12 @@ async def _checked(report: Callable[[Finding], None], work: Callable[..., object
 
 
 def _secret(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8").strip() if path else ""
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the password in {path} can not be read: {error}") from None
 
 
 def _has_path(mail: Mail) -> bool:

@@ -17,7 +17,7 @@ from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.composing import Item, Letter, compose
 from bridge.email.parsing import Attachment
 from bridge.email.photos import without_metadata
-from bridge.email.schedule import HOUR_MS, PER_HOUR, Delivery, Pace, flush_at, may_pass
+from bridge.email.schedule import HOUR_MS, Delivery, Pace, flush_at, may_pass
 from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter, masked
@@ -103,12 +103,13 @@ class Postman:
 
     def _free_at(self, place: str, address: str, now: int) -> int:
         """When somebody may get another mail: at most so many an hour (M4); then together."""
-        good, times = may_pass(self._windows.get(f"{place}/{address}", ()), now)
+        limit = self._network.settings.per_hour
+        good, times = may_pass(self._windows.get(f"{place}/{address}", ()), now, limit)
         if good:
             return now
         self._host.notice(
             place,
-            f"Over {PER_HOUR} mails in an hour to {masked(address)}: what is said meanwhile comes "
+            f"Over {limit} mails in an hour to {masked(address)}: what is said meanwhile comes "
             "together.",
             key=f"crowded/{address}",
         )
@@ -116,7 +117,8 @@ class Postman:
 
     def _note_sent(self, place: str, address: str, now: int) -> None:
         key = f"{place}/{address}"
-        self._windows[key] = may_pass(self._windows.get(key, ()), now)[1]
+        limit = self._network.settings.per_hour
+        self._windows[key] = may_pass(self._windows.get(key, ()), now, limit)[1]
         self._windows.move_to_end(key)
         if len(self._windows) > _WINDOWS:
             self._windows.popitem(last=False)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
-from bridge.email.schedule import Delivery, Pace
+from bridge.email.schedule import PER_HOUR, Delivery, Pace
 from bridge.email.smtp import Tls
 
 __all__ = ["EmailPlace", "EmailSettings", "Imap", "Lmtp", "Server", "Smtp", "Unsubscribe"]
@@ -111,6 +111,9 @@ class EmailSettings:
     """Check signatures ourselves where that server says nothing."""
     give_up_hours: float = field(default=24.0, validator=ge(0.01))
     """How long a mail is tried again."""
+    per_hour: int = field(default=PER_HOUR, validator=ge(1))
+    """Mails to (and from) one correspondent an hour, and in one thread: what is more comes
+    together, or waits for an owner's word. What stops a loop that nothing else has stopped."""
     max_mail_bytes: int = field(default=25 * 1024 * 1024, validator=and_(ge(1024), le(2**26)))
     smtp: Smtp = field(factory=Smtp)
     lmtp: Lmtp = field(factory=Lmtp)

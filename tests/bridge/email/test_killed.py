@@ -1,0 +1,236 @@
+"""A relay, a bridge and mail servers as processes, killed at random: every mail arrives once.
+
+OFCD_SOAK_SECONDS=600 makes the ten minutes of it; the suite's own run is short.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+from attrs import define, field
+
+from ofcd.client import Client, Room
+from ofcd.protocol.records import Cap
+from tests.bridge.email.scene import body_of, mailed
+from tests.bridge.email.servers import PASSWORD, MailServers, needs_servers
+from tests.live.support import ROOT, Relay, client, keep_trying, until
+
+pytestmark = [needs_servers, pytest.mark.live, pytest.mark.slow]
+
+SECONDS: Final = float(os.environ.get("OFCD_SOAK_SECONDS", "20"))
+MARKER: Final = "quicksilver"
+"""Stands in every word that is said: it must not be found at the relay."""
+
+SETTINGS: Final = """
+[bridge]
+join = ["{link}"]
+[log]
+level = "warning"
+[[email]]
+domain = "bridge.test"
+authserv_id = "mx.test"
+per_hour = 1000000
+[email.smtp]
+host = "localhost"
+port = {submission}
+user = "bridge"
+password_file = "password"
+ca_file = "{ca}"
+[email.lmtp]
+port = {lmtp}
+[[portal]]
+room = "Book club"
+network = "mail"
+place = "books"
+in_per_second = 1000.0
+out_per_second = 1000.0
+[portal.email]
+subscribers = ["{person}"]
+hold = 0.0
+notice_every = 0.0
+"""
+
+
+@define
+class Bridge:
+    """`ofc-bridge` as a process."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    starts: int = 0
+
+    def start(self) -> None:
+        with (self.folder / "bridge.log").open("ab") as log:
+            config = str(self.folder / "bridge.toml")
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bridge.cli", "run", "--config", config],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        self.starts += 1
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> int:
+        if self.process is None:
+            return 0
+        self.process.send_signal(how)
+        code = self.process.wait(30)
+        self.process = None
+        return code
+
+    def log(self) -> str:
+        return (self.folder / "bridge.log").read_text()
+
+
+async def start_all(
+    folder: Path, relay: Relay, servers: MailServers, ana: Client, person: str
+) -> tuple[Room, Bridge]:
+    room = await ana.create_room(relay.url, "Book club", my_name="Ana")
+    link = (await room.invite(caps={Cap.BRIDGE})).link()
+    (folder / "password").write_text(PASSWORD)
+    (folder / "bridge.toml").write_text(
+        SETTINGS.format(
+            link=link,
+            submission=servers.ports["submission"],
+            ca=servers.ca_file,
+            lmtp=servers.domains["bridge"].rpartition(":")[2],
+            person=person,
+        )
+    )
+    bridge = Bridge(folder)
+    bridge.start()
+    await until(lambda: any("I copy this room" in m.text for m in room.messages()), 60)
+    await room.send("!bridge mail full on")
+    await until(lambda: any("goes out" in m.text for m in room.messages()), 60)
+    return room, bridge
+
+
+async def kill_at_random(
+    relay: Relay, bridge: Bridge, servers: MailServers, chance: random.Random
+) -> Counter[str]:
+    """For SECONDS; everything runs again at the end."""
+    killed: Counter[str] = Counter()
+    until_ = trio.current_time() + SECONDS
+    while trio.current_time() < until_:
+        await trio.sleep(chance.uniform(0.5, 3.0))
+        victim = chance.choice(("bridge", "bridge", "relay", "servers"))
+        killed[victim] += 1
+        match victim:
+            case "bridge":
+                bridge.kill()
+                bridge.start()
+            case "relay":
+                relay.kill()
+                await trio.to_thread.run_sync(relay.start)
+            case _:
+                await trio.to_thread.run_sync(servers.kill_postfix)
+                await trio.to_thread.run_sync(servers.start_postfix)
+    return killed
+
+
+async def write_mails(servers: MailServers, to: str, person: str, wanted: list[str]) -> None:
+    """A person who writes again where the server took nothing, as programs do."""
+    number = 0
+    while True:
+        text = f"{MARKER} in {number}"
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = person, to, "x"
+        message["Message-ID"] = f"<{number}.{person}>"
+        message.set_content(text)
+        send = partial(servers.send, message.as_bytes(), person, to)
+        while True:
+            try:
+                await trio.to_thread.run_sync(send)
+                break
+            except OSError:
+                await trio.sleep(0.2)
+        wanted.append(text)
+        number += 1
+        await trio.sleep(0.3)
+
+
+async def write_messages(ana: Client, room: Room, wanted: list[str]) -> None:
+    number = 0
+    while True:
+        text = f"{MARKER} out {number}"
+        with ana.transaction() as tx:
+            room.queue(tx, text)
+        wanted.append(text)
+        number += 1
+        await trio.sleep(0.3)
+
+
+@pytest.mark.timeout(SECONDS + 240)
+async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: MailServers) -> None:
+    """G1, G2, M1, and no word of it at the relay."""
+    person = "pia@people.test"
+    relay = Relay(tmp_path)
+    relay.start()
+    said: list[str] = []
+    mailed_in: list[str] = []
+    try:
+        async with client(tmp_path / "ana.vault") as ana, trio.open_nursery() as nursery:
+            room, bridge = await start_all(tmp_path, relay, servers, ana, person)
+            nursery.start_soon(keep_trying, ana)
+            await room.send(f"{MARKER} first")
+            [first] = await mailed(servers, "pia", seconds=60)
+            to = str(first["Reply-To"])
+            async with trio.open_nursery() as writers:
+                writers.start_soon(write_mails, servers, to, person, mailed_in)
+                writers.start_soon(write_messages, ana, room, said)
+                killed = await kill_at_random(relay, bridge, servers, random.Random(5))
+                writers.cancel_scope.cancel()
+            assert min(killed[one] for one in ("bridge", "relay", "servers")) > 0, killed
+            await until(lambda: len(words_in(room)) >= len(mailed_in), 120)
+            mails = await mailed(servers, "pia", len(said) + 1, seconds=120)
+            await trio.sleep(3)  # what would come a second time had the time to
+            # What waits in Postfix comes when it is tried again: mail keeps no order.
+            assert sorted(words_in(room)) == sorted(mailed_in), "all, and once"
+            mails = await mailed(servers, "pia")
+            ids = Counter(str(one["Message-ID"]) for one in mails)
+            bodies = dict.fromkeys(body_of(one) for one in mails)
+            assert sorted(bodies) == sorted([f"{MARKER} first", *said])
+            assert len(ids) == len(said) + 1, "one id for each, however often it was sent"
+            # SMTP can not tell a mail that was taken from one that was not: those are counted.
+            doubled = sum(ids.values()) - len(ids)
+            counted = sum(int(n) for n in re.findall(r"twice.*?count=(\d+)", bridge.log()))
+            assert doubled <= counted
+            assert bridge.stop() == 0
+            nursery.cancel_scope.cancel()
+    finally:
+        relay.stop()
+    assert_secret(tmp_path)
+
+
+def assert_secret(folder: Path) -> None:
+    """No word of it stands in the relay's files, nor in a log, nor in the bridge's vault."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "ana.vault":
+            assert MARKER.encode() not in path.read_bytes(), path
+
+
+def words_in(room: Room) -> list[str]:
+    """What came by mail, in the room's order."""
+    return [
+        m.text.rpartition("\n")[2]
+        for m in room.messages(since=0, limit=100_000)
+        if m.via is not None
+    ]
