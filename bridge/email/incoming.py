@@ -6,6 +6,7 @@ much at once (M4), and only then its words. A reply is given once everything is 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -42,6 +43,7 @@ LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
 NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
 NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
+_SECRET: Final = re.compile(r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.off)?", re.IGNORECASE)
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
 _WINDOWS: Final = 10_000
@@ -267,6 +269,8 @@ class Incoming:
         reply_to = self._answered(place, mail)
         newest = strip(mail.lines)
         text, cut = room_text(newest.lines)
+        # Out of quotes of our own foot: a secret address is for one person, not for the room.
+        text = _SECRET.sub(r"\1+…", text)
         if mail.subject and not reply_to:
             text = f"**{lite.escape(mail.subject)}**\n\n{text}".rstrip()
         files = list(mail.attachments)

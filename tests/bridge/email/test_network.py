@@ -656,3 +656,16 @@ async def test_what_failed_is_sent_again_to_who_has_it_not(
         await trio.sleep(10)
         assert (post.words(), post.words("cleo@example.org")) == (["honestly"], ["honestly"])
         assert len({m.message_id for _, m, _ in post.mails}) == 1
+
+
+async def test_a_quoted_foot_gives_no_secret_address_away(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        address = secret(scene)
+        off = address.replace("@", ".off@")
+        quoted = f"Fine.\n\nAna wrote on 2026-11-18:\n> {address}\n\nThat?\n\n> {off}\n\nYes."
+        assert await bring(scene, by_bo(quoted)) == 250
+        await trio.sleep(5)
+        assert address.partition("@")[0] not in scene.texts()[0]
+        assert "books+…" in scene.texts()[0]
