@@ -7,6 +7,7 @@ and breaks one rule at a time. Any relay at any address can be tried; docs/compl
     errors     a broken promise, or why it can not be tried here
     peer       one link, in the hands of someone who may do anything on it
     people     members, and every frame they may send, right or wrong
+    relays     the kit as a relay: a follower, and the hub of a room, that may lie
     lab        a check's links and people at one relay
     check      what a check is, and running it
     checks     the checks, a module for each group

@@ -169,6 +169,10 @@ class Person:
             raise NotKept("there is no room yet")
         return self._room
 
+    def comes_to(self, room: Room) -> None:
+        """From now on this is the room that this person's frames are about."""
+        self._room = room
+
     def now(self) -> int:
         """The relay's clock when the link was opened: good enough for every `ts`."""
         return self.peer.greeting.ts

@@ -54,7 +54,7 @@ async def scene(lab: Lab) -> Scene:
     confirm = guest.join_confirm(ana.room, request, answer)
     await end.took_in(strangers, guest.confirm_with(ana.room, confirm), frames.JoinStatus)
     await ana.do(ana.admit(request, confirm))
-    guest._room = ana.room
+    guest.comes_to(ana.room)
     return Scene(ana, end, guest, await end.lane(ana.room.id, guest.mid))
 
 

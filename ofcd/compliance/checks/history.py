@@ -76,7 +76,7 @@ async def from_join(lab: Lab) -> None:
     await ana.refused(early, Code.FORBIDDEN, what="an ADMIT with more history than the invite has")
     start = ana.room.head.seq + 1
     await ana.do(ana.admit(joining.request, joining.confirm, history_from=start))
-    joiner._room = ana.room
+    joiner.comes_to(ana.room)
     synced = await joiner.come(0)
     require(synced.start == start, f"its history begins at {synced.start}, not {start}")
 

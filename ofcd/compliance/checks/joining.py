@@ -99,7 +99,7 @@ async def lookup(lab: Lab) -> None:
     require(tuple(page.records) == tuple(e.record for e in control), "not as it was signed")
     require(page.more is False, "there is more of a log that was shown whole")
     unread = stranger.sync
-    stranger._room = owner.room
+    stranger.comes_to(owner.room)
     await stranger.peer.refused(unread(), Code.NOT_ATTACHED, Code.NOT_FOUND)
 
 
@@ -114,7 +114,7 @@ async def admitted(lab: Lab) -> None:
     require(status.state == frames.JoinState.PENDING, f"a new request is {status.state}")
     asked = await owner.peer.next(frames.JoinAsked)
     require(asked.record == request.envelope, "the admitter was shown another request")
-    joiner._room = owner.room
+    joiner.comes_to(owner.room)
     await joiner.peer.refused(joiner.attach(), Code.NOT_FOUND, what="an early ATTACH")
     answer = owner.join_answer(request)
     await owner.peer.expect(frames.Done, owner.answer_with(answer))
@@ -345,7 +345,7 @@ async def replayed_admit(lab: Lab) -> None:
     joining = await joiner.ask_in(owner, invite)
     admit = owner.admit(joining.request, joining.confirm)
     await owner.do(admit)
-    joiner._room = owner.room
+    joiner.comes_to(owner.room)
     await owner.do(*owner.boxed(joiner.mid))
     answer = await owner.peer.ask(owner.carry(admit))
     old = isinstance(answer, frames.Ack) and answer.seq < owner.room.head.seq
