@@ -130,6 +130,7 @@ bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 soak: setup ## storms that last: relays killed, roads cut, clocks wrong (STORM=600 seconds each)
 	@OFCD_SOAK=$(STORM) $(BIN)/python -m pytest -p no:randomly -s tests/live/test_storm.py \
 		tests/live/test_federation.py $(ARGS)
+	@FEDERATION_EVENTS=10000 $(BIN)/python -m pytest -q tests/federation/test_lost.py -k test_28
 
 mutation: setup ## remove each verify step in turn: some test must go red
 	@$(BIN)/python tools/mutation_check.py $(ARGS)

@@ -222,9 +222,8 @@ class Hub:
 
     def close_lane(self, lane: LinkEnd) -> None:
         """The lane is done with."""
-        self._links.pop(lane.link, None)
-        self._stirred.discard(lane)
         self._relay.close_link(lane.link)
+        self.unregister(lane)
 
     async def enter_lane(self, lane: LinkEnd, room: RoomId, mid: MemberId) -> None:
         """A lane is of `mid`, if the room says so. Raises `ProtocolError`, `StoreError`."""
@@ -265,6 +264,8 @@ class Hub:
         """It is gone."""
         self._links.pop(link.link, None)
         self._stirred.discard(link)
+        if not self._links:
+            self._empty.set()
 
     def homed(self, room: RoomId, peer: RelayId) -> frozenset[MemberId]:
         """The room's members who are at home at this relay."""

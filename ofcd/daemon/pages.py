@@ -11,7 +11,9 @@ from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.web import WebPages
 from ofcd.wire import HttpRequest, HttpResponse
 
-__all__ = ["make_pages"]
+__all__ = ["DESCRIPTOR_PAGE", "make_pages"]
+
+DESCRIPTOR_PAGE = "/.well-known/ofc/relay.json"
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _INDEX = """<!doctype html>
@@ -44,8 +46,11 @@ def make_pages(
     url: Callable[[], str],
     healthy: Callable[[], str | None],
     web: WebPages | None = None,
+    descriptor: Callable[[], bytes] | None = None,
 ) -> Callable[[HttpRequest], HttpResponse]:
     """The pages of one relay.
+
+    `descriptor` makes its page for other relays, where it talks to any.
 
     `healthy` returns None, or one sentence that says what is wrong. `web` is the browser client,
     where it was built: it is at `/` then, and what this relay is stands at `/about` alone.
@@ -68,7 +73,12 @@ def make_pages(
     def counted(_: HttpRequest) -> HttpResponse:
         return HttpResponse(200, metrics.render(), _PROMETHEUS)
 
-    table = {"/": index, "/about": index, "/healthz": health}
+    def described(_: HttpRequest) -> HttpResponse:
+        if descriptor is None:
+            return HttpResponse.sentence(404, "this relay talks to no others")
+        return HttpResponse(200, descriptor(), "application/json")
+
+    table = {"/": index, "/about": index, "/healthz": health, DESCRIPTOR_PAGE: described}
     if settings.metrics.enabled:
         table[settings.metrics.path] = counted
 

@@ -27,7 +27,7 @@ from ofcd.daemon.log import get_log
 from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.pages import make_pages
 from ofcd.daemon.peers import Federation
-from ofcd.daemon.peers.discovery import allowed_by
+from ofcd.daemon.peers.discovery import allowed_by, write_descriptor
 from ofcd.daemon.peers.federation import Dial
 from ofcd.daemon.web import WebPages, load_web
 from ofcd.daemon.workers import Workers
@@ -60,6 +60,10 @@ _SWITCH_SECONDS: Final = 0.0005
 5 ms each trip to a thread costs about that much while the relay is busy."""
 
 
+_DESCRIPTOR_MS: Final = 3_600_000
+"""A page for other relays is signed once an hour, not once a request."""
+
+
 def milliseconds() -> int:
     """The time, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -79,6 +83,7 @@ class Daemon:
     url: str = ""
     """Where clients reach it, once it listens."""
     federation: Federation | None = None
+    _described: tuple[int, bytes] | None = None
     upkeep_troubles: dict[str, str] = field(factory=dict)
     """By job of the housekeeping, why its latest run failed."""
 
@@ -137,7 +142,17 @@ class Daemon:
             lambda: self.url,
             lambda: self.trouble,
             web,
+            None if self.federation is None else self._descriptor,
         )
+
+    def _descriptor(self) -> bytes:
+        """This relay's page for others; written anew with each period, whose counter it bears."""
+        now = self.now()
+        if self._described is None or self._described[0] < now - _DESCRIPTOR_MS:
+            name = self.settings.relay.name
+            url = self.url or self.settings.public_url
+            self._described = now, write_descriptor(self.identity, name, url, now)
+        return self._described[1]
 
     def _welcome(self, challenge: Hash32, version: int) -> Welcome:
         return Welcome(

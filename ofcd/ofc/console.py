@@ -27,6 +27,8 @@ class Shape(StrEnum):
     INVITE = "invite"
     JOINED = "joined"
     SENT = "sent"
+    HELD = "held"
+    """Kept by one's own relay, for the room's, which can not be reached now."""
     CHANGED = "changed"
     """Something was done; its field `did` says what, for people."""
     VERIFY = "verify"

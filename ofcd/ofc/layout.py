@@ -222,6 +222,8 @@ def lines_of(shape: Shape, fields: Fields) -> list[Line]:
             return _joined(fields)
         case Shape.SENT:
             return [Line.of(f"sent as #{fields['seq']}", DIM)]
+        case Shape.HELD:
+            return [Line.of("kept at your relay until the room's own relay is back", DIM)]
         case Shape.VERIFY:
             return _verify(fields)
         case Shape.MARK:

@@ -104,13 +104,15 @@ class LaneLost:
 class Refill:
     """Follower: entries that the hub has lost, from `start` on: records and cells by turns.
 
-    `head` is a LOG_HEAD that the hub itself signed, of an entry it no longer has. Answer: `Done`.
+    `head` is a LOG_HEAD that the hub itself signed, of an entry it no longer has; `ids` are the
+    event ids of all entries from `start` on that the follower has, 32 bytes each. Answer: `Done`.
     """
 
     rid: int
     room: RoomId
     start: int
     head: bytes = part(limits.RECORD_BYTES)
+    ids: bytes = part(limits.FRAME_BYTES // 2)
     entries: tuple[bytes, ...] = parts(limits.FRAME_PARTS)
 
 

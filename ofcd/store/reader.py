@@ -225,6 +225,16 @@ class Reader:
             following = max(following, found.floor)
         return LogPage(tuple(taken), found.floor, following, more)
 
+    def event_ids(self, room: RoomId, start: int, limit: int) -> list[EventId]:
+        """See `Store.event_ids`."""
+        with self.snapshot() as connection:
+            found = _find(connection, room)
+            if found is None:
+                return []
+            query = _RECENT.limit(limit)
+            rows = connection.execute(query, {"b_room": found.id, "b_after": start - 1})
+            return [EventId(row.event_id) for row in rows]
+
     def read_boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
         """See `Store.read_boxes`."""
         with self.snapshot() as connection:

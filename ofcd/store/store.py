@@ -132,6 +132,10 @@ class Store:
             room, start, mid=mid, max_events=max_events, max_bytes=max_bytes
         )
 
+    def event_ids(self, room: RoomId, start: int, limit: int) -> list[EventId]:
+        """The ids of the entries from `start` on, in order, at most `limit`."""
+        return self._reader.event_ids(room, start, limit)
+
     def read_boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
         """The key boxes of entries `start` to before `stop`: seq, addressee, box; in order."""
         return self._reader.read_boxes(room, start, stop)

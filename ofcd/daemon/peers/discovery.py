@@ -12,6 +12,7 @@ from typing import Final
 
 from ofcd.config import Networks
 from ofcd.daemon.identity import Identity
+from ofcd.daemon.pages import DESCRIPTOR_PAGE
 from ofcd.protocol import limits
 from ofcd.protocol.codec import dump_json, parse_json
 from ofcd.protocol.codes import Code, Malformed, Refused
@@ -22,14 +23,12 @@ from ofcd.themis.signed import open_signed, peek, sign_record
 from ofcd.wire import fetch_page
 
 __all__ = [
-    "PAGE",
     "allowed_by",
     "find_relay",
     "read_descriptor",
     "write_descriptor",
 ]
 
-PAGE: Final = "/.well-known/ofc/relay.json"
 _PAGE_BYTES: Final = 16 * limits.KIB
 _SECONDS: Final = 10.0
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -93,7 +92,7 @@ async def find_relay(
 ) -> Descriptor:
     """The descriptor of the relay called `name`. Raises `DialError` or `ProtocolError`."""
     raw = await fetch_page(
-        f"https://{name}{PAGE}",
+        f"https://{name}{DESCRIPTOR_PAGE}",
         max_bytes=_PAGE_BYTES,
         seconds=_SECONDS,
         allowed=allowed_by(networks),

@@ -579,6 +579,9 @@ class Following:
             if self._link is not None:
                 self._link.tell(Cursor(room, verified[-1].entry.seq))
             copy.grown.set()
+        if lied is not None and lied.kind is Code.TRY_AGAIN:
+            await self._gap(copy, log)
+            return
         if lied is not None:
             await self._caught(room, lied)
             return

@@ -141,8 +141,11 @@ class Lane:
         await self._peer.hand_over(LaneTell(self.number, encode_frame(frame)))
 
     def end(self, failure: frames.Failure) -> None:
-        """Too many wrong signatures, or guesses: the relay should not have passed them on."""
-        self._peer.offend(failure.text)
+        """The relay stops; or so much was wrong in this lane that no honest one passes it on."""
+        if failure.code == Code.RATE_LIMITED:
+            self._peer.offend(failure.text)
+        else:
+            self._peer.end(failure)
 
     def fail(self, mistake: Exception) -> None:
         """A mistake of ours: the whole link is opened anew."""

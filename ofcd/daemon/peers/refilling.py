@@ -1,8 +1,9 @@
 """Giving a hub back what it lost: a follower's copy of the end of a room (`hub_behind`).
 
 A hub that was restored from an old backup stands behind its followers. It takes entries back only
-where its own signature shows that it had them: a LOG_HEAD beyond its end. Each entry is verified as
-it was the first time, and the running hash has to come out as that LOG_HEAD says.
+where its own signature shows that it had them: a LOG_HEAD beyond its end, to which the ids of
+what it lost have to add up. Each entry is verified as it was the first time. What came after the
+LOG_HEAD, a second's worth at most, is taken on its members' signatures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ofcd.daemon.peers.following import HubLink
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.frames import Refill
-from ofcd.protocol.ids import MemberId
+from ofcd.protocol.ids import EventId, MemberId, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.relay import Entry, HubLied, Relay, RoomLog, verify_entries
 from ofcd.store import Store
@@ -26,7 +27,12 @@ __all__ = ["refill_room", "take_refill"]
 
 _NOBODY: Final = MemberId(bytes(32))
 _EVENTS: Final = 256
-_BYTES: Final = 512 * 1024
+_BYTES: Final = 256 * 1024
+_IDS: Final = 16_000
+"""Entries that a hub may have lost, at most: half a frame of ids."""
+_ID_BYTES: Final = 32
+_UNSIGNED: Final = 256
+"""Entries after the last LOG_HEAD: one is signed each second."""
 
 
 async def refill_room(
@@ -43,10 +49,11 @@ async def refill_room(
             max_bytes=_BYTES,
         )
     )
+    ids = await workers.run(partial(store.event_ids, copy.room, head + 1, _IDS))
     parts: list[bytes] = []
     for row in page.rows:
         parts += [row.record, row.cell]
-    link.tell(Refill(rid, copy.room, head + 1, copy.head, tuple(parts)))
+    link.tell(Refill(rid, copy.room, head + 1, copy.head, b"".join(ids), tuple(parts)))
     link.pump()
 
 
@@ -57,11 +64,12 @@ async def take_refill(
     room = await hub.room(frame.room)
     if room is None or room.hub != identity.relay_id:
         raise Refused(Code.NOT_FOUND)
-    if len(frame.entries) % 2 or frame.start > room.seq + 1:
+    if len(frame.entries) % 2:
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
     head = (await workers.run(partial(open_signed, identity.public, frame.head))).record
     if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
         raise Refused(Code.FORBIDDEN, "no LOG_HEAD of this relay says that it has lost anything")
+    ids = _proven(room, head, frame)
     pairs = list(zip(frame.entries[::2], frame.entries[1::2], strict=True))
     entries = [
         Entry(seq, record, cell)
@@ -72,8 +80,25 @@ async def take_refill(
         verified = await workers.run(partial(verify_entries, room, entries))
     except HubLied as lied:
         raise Refused(Code.FORBIDDEN, f"this was never in the log: {lied}") from None
-    at_head = next((one for one in verified if one.entry.seq == head.seq), None)
-    if at_head is not None and at_head.log != head.log:
-        raise Refused(Code.FORK, "this is not the log that this relay signed")
+    if any(ids.get(one.entry.seq) != one.signed.event_id for one in verified):
+        raise Refused(Code.FORBIDDEN, "these are not the entries that were lost")
     await hub.do(lambda: relay.replicate(frame.room, verified, hub.milliseconds()), frame.room)
     hub.deliver_soon()
+
+
+def _proven(room: RoomLog, head: LogHead, frame: Refill) -> dict[int, EventId]:
+    """The ids of what was lost, by seq; the hub's own signature says that they are."""
+    count, rest = divmod(len(frame.ids), _ID_BYTES)
+    last = frame.start + count - 1
+    if rest or frame.start != room.seq + 1 or not head.seq <= last <= head.seq + _UNSIGNED:
+        raise Malformed(Code.BAD_FRAME, "the ids are not those of what was lost")
+    ids = {
+        frame.start + n: EventId(frame.ids[n * _ID_BYTES : (n + 1) * _ID_BYTES])
+        for n in range(count)
+    }
+    log = room.log
+    for seq in range(frame.start, head.seq + 1):
+        log = log_hash(log, seq, ids[seq])
+    if log != head.log:
+        raise Refused(Code.FORK, "this is not the log that this relay signed")
+    return ids

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any, Final
 
 import trio
@@ -14,12 +15,14 @@ from attrs import evolve, frozen
 from ofcd.client import (
     BadAttachment,
     LoggedEvent,
+    MessageHeld,
     NotAllowed,
     Offline,
     RelayRefused,
     Room,
     RoomStateChanged,
     RoomStatus,
+    Sent,
     TooSlow,
 )
 from ofcd.ofc.chat import Chat
@@ -29,13 +32,17 @@ from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import CommandError, UsageError
 from ofcd.ofc.files import fetch_file, send_file
+from ofcd.ofc.held import Held
 from ofcd.ofc.history import events_after, last_events
+from ofcd.protocol.ids import EventId, Sid
 from ofcd.protocol.limits import EVENT_BYTES
 
 __all__ = ["CHAT", "READ", "SEND", "TAIL"]
 
 _KEY_WAIT: Final = 10_000
 """Milliseconds that a message may hold the ones behind it back until its key comes."""
+_HELD_SECONDS: Final = 5
+"""How long a message that one's own relay keeps is waited for: the room's relay may be slow."""
 _FINAL: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
 
 
@@ -93,8 +100,38 @@ async def send(context: Context, options: SendOptions) -> None:
         target = None
         if options.reply_to is not None:
             target = context.message(room, options.reply_to).event_id
-        sent = await room.send(options.words, reply_to=target, markdown=options.markdown)
+        found = await _send_text(context, room, options, target)
+        if found is None:
+            await context.say(Shape.HELD, room=room.id.hex())
+            return
+        sent = found
     await context.say(Shape.SENT, event_id=sent.event_id.hex(), seq=sent.seq, room=room.id.hex())
+
+
+async def _send_text(
+    context: Context, room: Room, options: SendOptions, target: EventId | None
+) -> Sent | None:
+    """Where the message stands in the log; None if it waits at this person's own relay."""
+    sid, found, held = Sid(token_bytes(16)), list[Sent](), Held()
+    async with trio.open_nursery() as nursery:
+        with context.client.events() as events:
+
+            async def kept() -> None:
+                async for event in events:
+                    if isinstance(event, MessageHeld) and event.sid == sid:
+                        await trio.sleep(_HELD_SECONDS)
+                        nursery.cancel_scope.cancel()
+
+            nursery.start_soon(kept)
+            with held:
+                found.append(
+                    await room.send(
+                        options.words, reply_to=target, markdown=options.markdown, sid=sid
+                    )
+                )
+            nursery.cancel_scope.cancel()
+    held.release()
+    return found[0] if found else None
 
 
 SEND: Final = Command(
@@ -111,7 +148,8 @@ SEND: Final = Command(
     arguments=_send_arguments,
     localise=_send_localise,
     if_late="The message is kept and goes out with the next `ofc` command that reaches the relay.",
-    details="Done when the relay has it on disk. --timeout is the time without any progress.",
+    details="Done when the room's relay has it on disk, or, while that is away, "
+    "your own. --timeout is the time without any progress.",
 )
 
 

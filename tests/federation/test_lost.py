@@ -1,0 +1,191 @@
+"""Test 19 and 28 of the design: a hub put back to an old backup, and a follower far behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import RoomStatus
+from ofcd.protocol import frames
+from ofcd.protocol.ids import Hash32
+from ofcd.protocol.records import LogHead
+from ofcd.testing import World, open_net
+from ofcd.themis.signed import peek, sign_record
+from tests.federation.double import Double, dialling, federated, identity, local, quickly, shared
+from tests.federation.test_hostile import copy_head, log_of
+from tests.federation.test_outage import say
+from tests.world.scene import agree, settle, stored, texts, until
+
+
+def backup(world: World, to: Path) -> None:
+    stored(world).backup(to)
+
+
+async def put_back(world: World, backup_file: Path) -> None:
+    await world.stop_relay()
+    restore(Path(world.settings.data_dir), backup_file)
+
+
+def restore(data: Path, backup_file: Path) -> None:
+    for old in data.glob("ofcd.db*"):
+        old.unlink()
+    shutil.copy(backup_file, data / "ofcd.db")
+    (data / "ofcd.db").chmod(0o600)
+
+
+async def test_19_a_hub_put_back_to_an_old_backup_is_filled_up_by_its_follower(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """No number is given twice; what was lost is there again, byte for byte; all go on."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        await ana.send("in the backup")
+        await settle([ana, bo])
+        backup(hub, tmp_path / "old.db")
+        for number in range(5):
+            await ana.send(f"lost {number}")
+            await bo.send(f"lost too {number}")
+        await settle([ana, bo])
+        before = log_of(hub, ana.id)
+        await put_back(hub, tmp_path / "old.db")
+        await hub.start_relay()
+        await until(lambda: log_of(hub, ana.id) == before)
+        # Who knew more than the hub did has frozen the room, and thaws it on the next link.
+        await hub.stop_client("ana")
+        [ana] = (await hub.client("ana")).rooms
+        await until(lambda: ana.status is RoomStatus.ACTIVE)
+        await ana.send("and on")
+        await bo.send("and on too")
+        await settle([ana, bo])
+        agree([ana, bo])
+        assert texts(bo)[-2:] == ["and on", "and on too"]
+        assert log_of(hub, ana.id)[: len(before)] == before
+
+
+async def test_19_a_refill_must_be_what_the_hub_itself_had_signed(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """No LOG_HEAD, somebody else's, entries that do not come out as it says: nothing is taken."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        backup(hub, tmp_path / "old.db")
+        await ana.send("one")
+        await bo.send("two")
+        await settle([ana, bo])
+        lost = log_of(hub, ana.id)
+        seq, log = copy_head(hub, ana.id)
+        keys = identity(home).keys
+        hubs = identity(hub).keys
+        await hub.stop_client("ana")
+        await home.stop_relay()
+        await put_back(hub, tmp_path / "old.db")
+        await hub.start_relay()
+        start, _ = copy_head(hub, ana.id)
+        gone = [row for row in lost if row.seq > start]
+        entries = tuple(p for row in gone for p in (row.record, row.cell))
+        ids = b"".join(peek(row.record).event_id for row in gone)
+
+        def head(private: bytes, at: int, L: Hash32) -> bytes:
+            return sign_record(private, LogHead(1, ana.id, 0, at, L, hub.now())).envelope
+
+        async with dialling(hub, keys) as double:
+            genuine = head(hubs.private, seq, log)
+            for envelope, named, parts in (
+                (head(keys.private, seq, log), ids, entries),
+                (head(hubs.private, start, log), ids, entries),
+                (head(hubs.private, seq, Hash32(bytes(32))), ids, entries),
+                (genuine, ids, entries[2:]),
+                (genuine, ids, entries[:-1]),
+                (genuine, ids[32:], entries[2:]),
+                (genuine, ids[32:] + ids[:32], entries[2:] + entries[:2]),
+                (genuine, ids + bytes(32 * 257), entries),
+            ):
+                answer = await refill(double, start + 1, envelope, named, parts, ana.id)
+                assert isinstance(answer, frames.Failure)
+                assert copy_head(hub, ana.id)[0] == start
+            answer = await refill(double, start + 1, genuine, ids, entries, ana.id)
+            assert isinstance(answer, frames.Done)
+        assert log_of(hub, ana.id) == lost
+
+
+async def refill(
+    double: Double, start: int, head: bytes, ids: bytes, entries: tuple[bytes, ...], room: object
+) -> frames.PeerFrame:
+    rid = double.rid()
+    await double.send(frames.Refill(rid, room, start, head, ids, entries))  # type: ignore[arg-type]
+    while True:
+        for frame in double.seen:
+            if isinstance(frame, frames.Failure | frames.Done) and frame.rid == rid:
+                double.seen.remove(frame)
+                return frame
+        double.seen += double.session.receive_peer(await double.stream.receive())
+
+
+EVENTS = int(os.environ.get("FEDERATION_EVENTS", "300"))
+"""10,000 in `make soak`."""
+
+
+@pytest.mark.timeout(max(240, EVENTS // 4))
+async def test_28_a_follower_an_hour_away_resumes_with_no_new_traffic(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Restarts on each side, links that break again and again: byte-equal logs, nothing twice."""
+    chance, events = random.Random(28), EVENTS
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        cai = await local(hub, ana, "cai")
+        dan = await federated(hub, home, "dan", ana)
+        await settle([ana, bo, cai, dan])
+        line = home.to_relays[hub.url]
+        line.up = False
+        home.cut_links()
+        hub.cut_links()
+        words: list[str] = []
+        for number in range(events // 2):
+            words += [f"a{number}", f"c{number}"]
+            await say(ana, words[-2])
+            await say(cai, words[-1])
+            if number % (events // 6) == events // 12:
+                await hub.restart_relay()
+                await home.restart_relay()
+        words.append("queued meanwhile")
+        await say(bo, words[-1])
+        await trio.sleep(3600)
+        line.up = True
+
+        async def break_it() -> None:
+            while True:
+                line.cut_after(chance.randrange(2_000, 120_000))
+                await trio.sleep(chance.random() * 20)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(break_it)
+            await until(lambda: log_equal(hub, home, ana), seconds=4 * 3600)
+            nursery.cancel_scope.cancel()
+        line.cut_after(None)
+        await settle([ana, bo, cai, dan])
+        agree([ana, bo, cai, dan], words)
+        assert log_equal(hub, home, ana)
+        head = stored(home).replicas()[0]
+        assert (head.waiting, head.frozen) == (0, "")
+        kept = stored(home).load_room(ana.id)
+        assert kept is not None
+        record = peek(kept.head).record
+        assert isinstance(record, LogHead)
+
+
+def log_equal(hub: World, home: World, room: object) -> bool:
+    """The copy is the hub's log, byte by byte, from where it begins."""
+    room_id = room.id  # type: ignore[attr-defined]
+    if hub.daemon is None or home.daemon is None:
+        return False
+    if copy_head(hub, room_id) != copy_head(home, room_id):
+        return False
+    ours, theirs = log_of(home, room_id), log_of(hub, room_id)
+    floor = stored(home).floor(room_id)
+    return [row for row in ours if row.seq >= floor] == [r for r in theirs if r.seq >= floor]
