@@ -39,6 +39,7 @@ from ofcd.daemon.verify import Verifier
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import SENTENCES, Code, ProtocolError
 from ofcd.protocol.frames import (
+    BlobGet,
     ClientFrame,
     Detach,
     Failure,
@@ -614,6 +615,8 @@ class Hub:
                 self._mark_foreign(feed)
                 connection.await_feed(feed)
                 connection.do(lambda: self.jobs.subscribe(connection, effect, feed))
+            case ReadBlob() if self._relay.hub_of(effect.room) is not None:
+                connection.do(lambda: self._read_cached(connection, effect))
             case Forward():
                 if self.federation is None:
                     failure = failure_of(Code.NOT_FEDERATED, rid_of(effect.frame))
@@ -623,6 +626,22 @@ class Hub:
                     self.federation.forward(connection, effect)
             case FindUpload() | FindSid() | FindEvent() | ReadChain() | ReadBlob():
                 connection.do(lambda: self.jobs.look_up(connection, effect))
+
+    async def _read_cached(self, connection: LinkEnd, effect: ReadBlob) -> None:
+        """A part of an attachment in another relay's room: from here, else from there."""
+        hub = self._relay.hub_of(effect.room)
+        mid = self._relay.member_on(connection.link, effect.room)
+        try:
+            cached = await self.lookups.has_blob(effect)
+        except StoreError:
+            cached = True  # the lookup fails in the same way, and answers
+        if cached or hub is None or mid is None or self.federation is None:
+            await self.jobs.look_up(connection, effect)
+            return
+        get = BlobGet(effect.rid, effect.room, effect.blob, effect.index)
+        self.federation.forward(
+            connection, Forward(connection.link, hub, "", effect.room, mid, get)
+        )
 
     def _mark_foreign(self, feed: Feed) -> None:
         """The heads of another relay's room are not ours to sign: the kept one is passed on."""

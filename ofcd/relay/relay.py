@@ -175,6 +175,10 @@ class Relay:
         """The links that are in the room as `mid`, who is a member now."""
         return [link for link, who in self.links_in(room) if who == mid]
 
+    def member_on(self, link: LinkId, room: RoomId) -> MemberId | None:
+        """As which current member the link is in the room."""
+        return dict(self.links_in(room)).get(link)
+
     def links_in(self, room: RoomId) -> list[tuple[LinkId, MemberId]]:
         """The links that are in the room, and as which current members."""
         log = self._core.rooms.get(room)

@@ -1,0 +1,132 @@
+"""What members do in a room that is shared by three relays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import MemberInfo, NotAllowed, RelayRefused, Room, RoomStatus, SignalReceived
+from ofcd.protocol.records import Role
+from ofcd.testing import World, open_net
+from tests.federation.double import federated, quickly, shared
+from tests.federation.test_hostile import copy_head
+from tests.world.scene import agree, database, settle, stored, texts, told, until
+
+
+async def three(hub: World, left: World, right: World) -> tuple[Room, Room, Room]:
+    ana, bo = await shared(hub, left)
+    cai = await federated(hub, right, "cai", ana)
+    await settle([ana, bo, cai])
+    return ana, bo, cai
+
+
+async def test_members_of_three_relays_talk_rotate_evict_and_leave(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """By owners at home elsewhere too; all agree, and none of the three relays has seen a word."""
+    async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
+        ana, bo, cai = await three(*worlds)
+        marker = "xyzzy plugh"
+        await bo.send(f"{marker} one")
+        await ana.grant(bo.me, Role.CO_OWNER)
+        await settle([ana, bo, cai])
+        await bo.rotate()
+        await cai.send(f"{marker} two")
+        await settle([ana, bo, cai])
+        dan = await federated(worlds[0], worlds[2], "dan", bo)  # invited and admitted from afar
+        await settle([ana, bo, cai, dan])
+        await dan.send("here")
+        await settle([ana, bo, cai, dan])
+        await bo.evict(cai.me)
+        await until(lambda: cai.status is RoomStatus.EVICTED)
+        await settle([ana, bo, dan])
+        await bo.send("without Cai")
+        await settle([ana, bo, dan])
+        assert "without Cai" not in texts(cai)
+        await dan.leave()
+        await settle([ana, bo])
+        await until(lambda: ana.head == bo.head)
+        assert [len(room.members()) for room in (ana, bo)] == [2, 2]
+        # The last member at `right` is gone: it gets nothing more.
+        head = copy_head(worlds[2], ana.id)[0]
+        await ana.send("only two of us")
+        await settle([ana, bo])
+        agree([ana, bo])
+        assert copy_head(worlds[2], ana.id)[0] == head < ana.head
+        for world in worlds:
+            assert marker.encode() not in database(world)
+
+
+async def test_attachments_cross_relays_and_are_cached(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Sent from one follower, read through another twice: the second time without the hub."""
+    async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
+        ana, bo, cai = await three(*worlds)
+        content = bytes(range(256)) * 3000
+        source = tmp_path / "photo.png"
+        source.write_bytes(content)
+        await bo.send_file(source)
+        await settle([ana, bo, cai])
+        [message] = [m for m in cai.messages(since=0, limit=100) if m.file is not None]
+        assert await cai.read_file(message) == content
+        await worlds[0].stop_relay()
+        assert await cai.read_file(message) == content
+
+
+async def test_signals_go_to_all_relays_and_are_stored_by_none(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Typing at one follower is seen at the hub and at the other, once."""
+    async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
+        ana, bo, cai = await three(*worlds)
+        dan = await federated(worlds[0], worlds[2], "dan", ana)
+        await settle([ana, bo, cai, dan])
+        heard = [room._client.events() for room in (ana, cai, dan)]
+        heads = [copy_head(world, ana.id) for world in worlds]
+        bo.typing()
+        await trio.sleep(2)
+        for stream in heard:
+            seen = [event for event in told(stream) if isinstance(event, SignalReceived)]
+            assert [event.mid for event in seen] == [bo.me]
+        assert [copy_head(world, ana.id) for world in worlds] == heads
+
+
+async def test_one_copy_goes_to_a_relay_however_many_members_it_has(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The bytes on the link do not grow with the members behind it."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        line = home.to_relays[hub.url]
+
+        async def cost(rooms: list[Room]) -> int:
+            await trio.sleep(60)
+            before = line.carried
+            for number in range(20):
+                await ana.send(f"{number} {'x' * 200}")
+            await settle(rooms)
+            return line.carried - before
+
+        one = await cost([ana, bo])
+        others = [await federated(hub, home, name, ana) for name in ("cai", "dan", "eva", "fin")]
+        await settle([ana, bo, *others])
+        five = await cost([ana, bo, *others])
+        assert five < 1.3 * one
+
+
+async def test_a_member_may_not_do_from_afar_what_it_may_not_do_at_home(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The same refusals as at the hub."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        with pytest.raises((NotAllowed, RelayRefused)):
+            await bo.evict(ana.me)
+        with pytest.raises((NotAllowed, RelayRefused)):
+            await bo.rotate()
+        shown: list[MemberInfo] = ana.members()
+        assert len(shown) == 2
+        assert stored(home).replicas()[0].frozen == ""
