@@ -17,7 +17,7 @@ from ofcd.compliance.relays import RelayEnd, open_relay
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import encode_frame
-from ofcd.protocol.ids import Hash32, InviteId, RelayId, RoomId
+from ofcd.protocol.ids import Hash32, InviteId, RelayId, RoomId, event_id_of
 from ofcd.themis import generate_keypair, sign
 from ofcd.themis.signed import SignedRecord
 
@@ -244,6 +244,7 @@ async def refill(lab: Lab) -> None:
             ana.room.id,
             ana.room.head.seq + 1,
             forged_head,
+            event_id_of(event.payload),
             (sign(key.private, event.payload), b"cell"),
         )
     )
