@@ -3,7 +3,7 @@
 import { makeGenesis } from "../e2e/genesis.ts";
 import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
-import { hex } from "../protocol/bytes.ts";
+import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { type Link, unlessLost } from "../wire/link.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
@@ -106,12 +106,12 @@ export class Client {
   /** A setting of this browser's person; "" where it was never made. */
   setting(name: string): string {
     const raw = this.vault.get(SETTINGS, name);
-    return raw === undefined ? "" : new TextDecoder().decode(raw);
+    return raw === undefined ? "" : fromUtf8(raw);
   }
 
   async set(name: string, value: string): Promise<void> {
     const turn = new Turn(this.vault);
-    turn.put(SETTINGS, name, new TextEncoder().encode(value));
+    turn.put(SETTINGS, name, utf8(value));
     await this.vault.commit(turn);
     this.changed();
   }

@@ -144,11 +144,23 @@ export class Vault implements Reader {
 
   /** An existing vault; throws `WrongPassphrase`, `VaultDamaged`. */
   static async open(name: string, passphrase: string): Promise<Vault> {
+    return Vault.openWith(name, await Vault.keyOf(name, passphrase));
+  }
+
+  /** The key that a vault's passphrase opens; throws `WrongPassphrase`. Others may be using it. */
+  static async keyOf(name: string, passphrase: string): Promise<Uint8Array> {
+    const database = await open(name);
+    const wrapped = await database.get("meta", KEY);
+    database.close();
+    if (wrapped === undefined) throw new VaultError("there is no vault in this browser yet");
+    return unwrapped(wrapped, passphrase);
+  }
+
+  /** A vault by its key, which it keeps; throws `VaultDamaged`. Only one may have it open. */
+  static async openWith(name: string, key: Uint8Array): Promise<Vault> {
     const database = await open(name);
     try {
-      const wrapped = await database.get("meta", KEY);
-      if (wrapped === undefined) throw new VaultError("there is no vault in this browser yet");
-      const vault = new Vault(database, unwrapped(wrapped, passphrase));
+      const vault = new Vault(database, key);
       await vault.load();
       return vault;
     } catch (error) {

@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { LinkLost } from "../wire/link.ts";
+import { ownRelay } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
 import { type Strings, useStrings } from "./strings.ts";
 
@@ -13,9 +14,6 @@ interface CreateProps {
   readonly onMade: (room: string) => void;
   readonly onBack: () => void;
 }
-
-/** The relay that serves this page. */
-const ownRelay = () => location.origin.replace(/^http/, "ws");
 
 export function Create({ client, onMade, onBack }: CreateProps): JSX.Element {
   const strings = useStrings();

@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { RoomOver } from "../client/core.ts";
 import { type Entry, refOf } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
-import { FileRejected } from "../e2e/attachments.ts";
+import { FileRejected, safeFileName } from "../e2e/attachments.ts";
 import { MIB } from "../protocol/limits.ts";
 import { RelayRefused } from "../wire/link.ts";
 import { percentName, saveAs, sizeName } from "./format.ts";
@@ -54,7 +54,7 @@ export function FileView({ entry, room }: FileProps): JSX.Element | null {
   };
   const get = async () => {
     const blob = picture ?? (await fetched());
-    if (blob !== undefined) saveAs(blob, file.name || "file");
+    if (blob !== undefined) saveAs(blob, safeFileName(file.name));
   };
   const show = async () => setPicture(await fetched());
 

@@ -64,3 +64,6 @@ export function saveAs(blob: Blob, name: string): void {
   // Later: some browsers read it only after the click.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
+
+/** The address of the relay that serves this page. */
+export const ownRelay = (): string => location.origin.replace(/^http/, "ws");

@@ -98,13 +98,17 @@ async function tryOpen(
   strings: Strings,
   onOpen: GateProps["onOpen"],
 ): Promise<string> {
-  const letGo = await holdVault();
-  if (letGo === undefined) return strings.elsewhere;
+  let letGo: (() => void) | undefined;
   try {
-    onOpen(await (isNew ? Vault.create : Vault.open)(VAULT, passphrase), letGo);
+    // Before another tab is asked to let go: who does not know it takes nothing over.
+    const key = isNew ? undefined : await Vault.keyOf(VAULT, passphrase);
+    letGo = await holdVault();
+    if (letGo === undefined) return strings.elsewhere;
+    const vault = key ? await Vault.openWith(VAULT, key) : await Vault.create(VAULT, passphrase);
+    onOpen(vault, letGo);
     return "";
   } catch (error) {
-    letGo();
+    letGo?.();
     if (error instanceof WrongPassphrase) return strings.wrongPassphrase;
     if (error instanceof VaultDamaged) return strings.vaultDamaged;
     if (error instanceof VaultError) return error.message;

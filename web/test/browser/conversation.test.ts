@@ -69,6 +69,8 @@ test("someone invited joins with one link, talks both ways, and after a reload r
   await guest.sees("hello from the page");
   await relay.ana("send", "Club", "welcome again");
   await guest.sees("welcome again");
+  // A screen reader says it.
+  await page.locator("p[aria-live]").getByText("Ana: welcome again", { exact: true }).waitFor();
 
   const foreign = asked.filter((url) => !url.startsWith(relay.page));
   expect(foreign).toEqual([]);
@@ -116,6 +118,25 @@ test("one may react, answer, edit and delete; what is typed at once after Edit i
   });
   expect(left).toBe("as it shall be");
   expect(complaints).toEqual([]);
+});
+
+test("of two at the page, each sees the other type, and whom a message names", {
+  timeout: TEST_MS,
+}, async () => {
+  const bo = await guestOf("Pair");
+  const cy = await arrive("Cy");
+  await cy.joinBy(await relay.invite("Pair"));
+  await cy.inside("Pair");
+  await bo.page.getByText("Ana let Cy in").waitFor();
+  await cy.page.getByLabel("Write a message").pressSequentially("hel");
+  await bo.page.getByText("Cy is writing…").waitFor();
+  await cy.write("hello @B");
+  await cy.page.getByLabel("Write a message").pressSequentially("for @B");
+  await cy.page.getByRole("list", { name: "Members to mention" }).getByText("@Bo").click();
+  await cy.page.keyboard.press("Enter");
+  await bo.page.locator(".for-me .mention").getByText("@Bo").waitFor();
+  expect(await bo.page.locator(".for-me").count()).toBe(1);
+  await bo.page.getByText("Cy is writing…").waitFor({ state: "hidden" });
 });
 
 test("what is written while the relay is away is kept and sent; scrolling up brings what was earlier", {

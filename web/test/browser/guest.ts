@@ -4,6 +4,8 @@ import type { BrowserContext, Locator, Page } from "playwright-core";
 
 import { DESKTOP, type Look, openBrowser, type Relay } from "./world.ts";
 
+/** More than there are places for the focus in any view of a test. */
+const STEPS = 60;
 export const PASSPHRASE = "correct horse battery";
 
 export class Guest {
@@ -24,11 +26,15 @@ export class Guest {
     return new Guest(this.browser, page, this.name);
   }
 
-  /** Make a room of one's own. */
-  async found(room: string): Promise<void> {
+  /** Make a room of one's own, at the page's relay or another. */
+  async found(room: string, url = ""): Promise<void> {
     await this.page.getByRole("button", { name: "New room" }).click();
     await this.page.getByLabel("Name of the room").fill(room);
     await this.page.getByLabel("Your name").fill(this.name);
+    if (url !== "") {
+      await this.page.getByText("At another relay").click();
+      await this.page.getByLabel("Address of the relay").fill(url);
+    }
     await this.page.getByRole("button", { name: "Make it" }).click();
     await this.inside(room);
   }
@@ -115,6 +121,19 @@ export class Guest {
     const message = this.page.locator(".message:not(.pending)").filter({ has: here });
     await message.getByLabel("What to do with this message").click();
     await message.getByRole("button", { name: entry, exact: true }).click();
+  }
+
+  /** Press Tab until what is called so has the focus. */
+  async tabTo(name: string, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
+    for (let step = 0; step < STEPS; step += 1) {
+      await this.page.keyboard.press(key);
+      const found = await this.page.evaluate(() => {
+        const { activeElement } = document;
+        return activeElement?.ariaLabel ?? activeElement?.textContent ?? "";
+      });
+      if (found.trim() === name) return;
+    }
+    throw new Error(`the keyboard does not come to ${name}`);
   }
 
   leave(): Promise<void> {

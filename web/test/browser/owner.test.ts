@@ -142,6 +142,9 @@ test("a second tab takes the vault over, and the first says so and can take it b
 
   const second = guest.at(await guest.browser.newPage());
   await second.page.goto(relay.page);
+  await second.unlock("not the passphrase");
+  await second.page.getByText("This is not the passphrase").waitFor();
+  await guest.say("still in the first tab");
   await second.unlock();
   await second.page.getByRole("button", { name: /Tabs/ }).click();
   await second.sees("from the first tab");
@@ -171,4 +174,64 @@ test("a second tab takes the vault over, and the first says so and can take it b
   expect(left.stored).toBe(0);
   await page.getByLabel("Passphrase", { exact: true }).fill(PASSPHRASE);
   expect(complaints).toEqual([]);
+});
+
+test("rooms at two relays stand side by side; one may be away", { timeout: TEST_MS }, async () => {
+  const other = await Relay.start();
+  onTestFinished(() => other.stop());
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found("Here");
+  await guest.say("at this relay");
+  await guest.found("There", other.url);
+  await guest.say("at the other");
+  await other.away();
+  await page.getByText("No connection to the relay").waitFor();
+  await page.getByRole("button", { name: /^Here/ }).click();
+  await guest.say("still here");
+  expect(await guest.said("at the other").count()).toBe(0);
+});
+
+test("the keyboard is enough, and nothing moves for who wants no motion", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const { keyboard } = page;
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.goto(relay.page);
+  await page.getByText("Nobody can recover it").waitFor();
+  await keyboard.type(PASSPHRASE);
+  await keyboard.press("Tab");
+  await keyboard.type(PASSPHRASE);
+  await keyboard.press("Enter");
+  await page.getByText("No rooms yet").waitFor();
+  await guest.tabTo("New room");
+  await keyboard.press("Enter");
+  await page.getByLabel("Name of the room").waitFor();
+  await keyboard.type("Keys");
+  await keyboard.press("Tab");
+  await keyboard.type("Webber");
+  await keyboard.press("Enter");
+  await guest.inside("Keys");
+  await guest.tabTo("Write a message");
+  await keyboard.type("typed");
+  await keyboard.press("Enter");
+  await guest.sees("typed");
+  await guest.tabTo("What to do with this message", "Shift+Tab");
+  await keyboard.press("Enter");
+  await page.locator(".menu").waitFor();
+  expect(await page.evaluate(() => document.getAnimations().length)).toBe(0);
+  await guest.tabTo("Delete");
+  await keyboard.press("Enter");
+  await page.getByText("This message was deleted.").waitFor();
+  await guest.tabTo("1 member", "Shift+Tab");
+  await keyboard.press("Enter");
+  await page.getByText("Room key number 1").waitFor();
+  await keyboard.press("Escape");
+  await page.locator(".panel").waitFor({ state: "detached" });
 });

@@ -138,7 +138,7 @@ test.runIf(existsSync(PYTHON))(
       await ana("rotate", "Club");
       await until(client, () => room.epoch === 1);
 
-      client.close();
+      await client.close();
       await ana("send", "Club", "while the tab was closed");
       client = await openClient(false);
       room = client.room(id) as Room;
@@ -164,7 +164,7 @@ test.runIf(existsSync(PYTHON))(
       await until(client, () => room.saved.status === "removed");
       expect(room.mayPost).toBe(false);
     } finally {
-      client.close();
+      await client.close();
       serving.kill();
     }
   },
@@ -220,7 +220,7 @@ test.runIf(existsSync(PYTHON))(
       const pieces = await room.fetchFile(refOf((await of())?.file as FileInfo));
       expect(await new Blob(pieces).text()).toBe("sealed for you");
 
-      client.close();
+      await client.close();
       client = await openClient(false, "founder");
       room = client.room(id) as Room;
       await until(client, () => room.isLive);
@@ -247,7 +247,7 @@ test.runIf(existsSync(PYTHON))(
       await room.leave();
       expect(room.saved.status).toBe("removed");
     } finally {
-      client.close();
+      await client.close();
       for (const one of processes) one.kill();
     }
   },

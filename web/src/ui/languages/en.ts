@@ -219,14 +219,12 @@ export const en = {
     picture: (name: string) => `Picture ${name}`,
     broken: (reason: string) => `This file can not be shown: ${reason}`,
     noPicture: "This is no picture that can be shown.",
-    offline: "Files are sent while there is a connection.",
   },
   typing: (names: string, count: number) =>
     count === 1 ? `${names} is writing…` : `${names} are writing…`,
   marks: { sent: "sent: the relay has it", delivered: "delivered: another member has it" },
   mentionList: "Members to mention",
   newMessages: "New messages",
-  toEnd: "To the newest message",
   search: {
     open: "Search",
     title: "Search in this room",
@@ -251,7 +249,6 @@ export const en = {
     taken: "Open in another tab",
     takenWhy: "Your keys are used in one tab at a time. They were opened in another one.",
     here: "Use it here",
-    busy: "Another tab does not let go. Close it, and try again.",
   },
   refusedNow: (reason: string) => `The relay does not let you into this room just now: ${reason}`,
   joinAlarm: (reason: string) => `Somebody tried to join and was refused: ${reason}`,

@@ -215,14 +215,12 @@ export const es: Strings = {
     picture: (name) => `Imagen ${name}`,
     broken: (reason) => `Este archivo no se puede mostrar: ${reason}`,
     noPicture: "No es una imagen que se pueda mostrar.",
-    offline: "Los archivos se envían mientras hay conexión.",
   },
   typing: (names, count) =>
     count === 1 ? `${names} está escribiendo…` : `${names} están escribiendo…`,
   marks: { sent: "enviado: lo tiene el servidor", delivered: "entregado: lo tiene otro miembro" },
   mentionList: "Miembros que mencionar",
   newMessages: "Mensajes nuevos",
-  toEnd: "Al último mensaje",
   search: {
     open: "Buscar",
     title: "Buscar en esta sala",
@@ -248,7 +246,6 @@ export const es: Strings = {
     taken: "Abierto en otra pestaña",
     takenWhy: "Tus claves se usan en una pestaña cada vez. Se han abierto en otra.",
     here: "Usarlo aquí",
-    busy: "Otra pestaña no lo suelta. Ciérrala y prueba de nuevo.",
   },
   refusedNow: (reason) => `El servidor no te deja entrar ahora en esta sala: ${reason}`,
   joinAlarm: (reason) => `Alguien intentó entrar y fue rechazado: ${reason}`,
