@@ -69,7 +69,7 @@ class Outbound:
                     self._edit(tx, room, portal, event)
                 case MessageRedacted():
                     self._redaction(tx, room, portal, event)
-                case MessageReacted() if event.mid != room.me:
+                case MessageReacted() if portal.reactions and event.mid != room.me:
                     self._reaction(tx, room, portal, event)
                 case MemberJoined() | MemberLeft() if portal.presence:
                     self._presence(tx, room, portal, event)
@@ -139,7 +139,11 @@ class Outbound:
             return
         entry = self._entry(room, portal, Kind.MESSAGE, message)
         hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
-        file = message.file
+        file = message.file if portal.files else None
+        if message.file is not None and file is None and not message.text:
+            passed = Passed(state=State.DROPPED, reason="a file, and files are not told there")
+            self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
+            return
         entry = evolve(
             self._said_by(tx, room, message, entry),
             due=entry.due + int(hold * 1000),
@@ -153,6 +157,8 @@ class Outbound:
     def _why_not(self, tx: Transaction, room: Room, message: Message) -> str:
         if message.unreadable or message.redacted_by is not None:
             return "taken back or unreadable"
+        if message.via is None and Cap.BRIDGE in room.caps_of(message.mid):
+            return "another bridge's own word"
         if is_private(message.text):
             return "its author says that it stays in the room"
         if consent_of(tx, room.id, message.mid) is Consent.WITHHELD and message.via is None:

@@ -81,7 +81,7 @@ class Portal:
     redactions: bool = True
     """Take back outside what was taken back here, where the network can."""
     reactions: bool = False
-    """Tell reactions outside, where the network can not carry them as such."""
+    """Tell reactions outside."""
     files: bool = True
     """Tell of files outside: name and size, and a link where the network makes one."""
     presence: bool = False

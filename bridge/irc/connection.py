@@ -1,0 +1,290 @@
+"""One connection to a server: TLS, lines both ways, the pace of what is said, proofs (trio)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from bridge.core.errors import NetworkError
+from bridge.irc.login import Login
+from bridge.irc.settings import IrcSettings
+from bridge.irc.wire import Framer, Line, encode, fold
+
+__all__ = ["Connection", "Fence", "Lost", "open_stream"]
+
+_CONNECT_SECONDS: Final = 30.0
+_LOGIN_SECONDS: Final = 60.0
+_READ_BYTES: Final = 65536
+_REFUSALS: Final = frozenset(
+    {"401", "403", "404", "407", "408", "411", "412", "413", "414", "415", "442", "482", "531"}
+)
+"""Errors that answer a message, a notice or a topic."""
+
+
+class Lost(NetworkError):
+    """The connection is gone."""
+
+    code = "bridge_lost"
+
+
+@define(eq=False)
+class Fence:
+    """Behind what was said, a PING: its answer proves that the server has taken all before it."""
+
+    token: str
+    place: str
+    done: trio.Event = field(factory=trio.Event)
+    proven: bool = False
+    began: bool = False
+    """Something of it was said."""
+    errors: list[str] = field(factory=list)
+    """What the server said against what stands between the fence before and this one."""
+    ids: list[str] = field(factory=list)
+    """msgids of the own lines that came back (echo-message)."""
+
+
+async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.abc.Stream:
+    """Connect; raises `Lost` with a sentence that says why not."""
+    try:
+        with trio.fail_after(_CONNECT_SECONDS):
+            stream: trio.abc.Stream = await trio.open_tcp_stream(settings.server, port)
+            if not tls:
+                return stream
+            context = ssl.create_default_context(cafile=settings.ca_file or None)
+            if settings.client_cert_file:
+                context.load_cert_chain(settings.client_cert_file)
+            secured = trio.SSLStream(
+                stream, context, server_hostname=settings.server, https_compatible=True
+            )
+            await secured.do_handshake()
+            return secured
+    except trio.TooSlowError:
+        raise Lost(f"{settings.server}:{port} does not answer") from None
+    except trio.BrokenResourceError as error:
+        raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
+    except (OSError, ssl.SSLError) as error:
+        raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
+
+
+def _why(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason}"
+    if isinstance(error, OSError):
+        return error.strerror or "it can not be reached"
+    return "the connection broke"
+
+
+class Connection:
+    """A registered connection. `run` reads until it is lost; `take` is given each line."""
+
+    def __init__(self, settings: IrcSettings, stream: trio.abc.Stream, login: Login) -> None:
+        self._settings = settings
+        self._stream = stream
+        self.login = login
+        self.isupport: dict[str, str] = {}
+        self.user = ""
+        self.host = ""
+        self.lost = False
+        self._framer = Framer()
+        self._sending = trio.Lock()
+        self._pace = trio.Lock()
+        self._tokens = float(settings.burst)
+        self._since = trio.current_time()
+        self._fences: dict[str, Fence] = {}
+        self._number = 0
+        self._heard = trio.current_time()
+
+    @property
+    def nick(self) -> str:
+        """The bridge's nick now."""
+        return self.login.nick
+
+    @property
+    def caps(self) -> set[str]:
+        """What is agreed with the server."""
+        return self.login.caps
+
+    def fold(self, name: str) -> str:
+        """A name as this server compares it."""
+        return fold(name, self.isupport.get("CASEMAPPING", "rfc1459"))
+
+    def is_me(self, nick: str) -> bool:
+        """Whether that is the bridge itself."""
+        return self.fold(nick) == self.fold(self.nick)
+
+    # -- saying ----------------------------------------------------------------------------------
+
+    async def send(self, command: str, *params: str, tags: Mapping[str, str] | None = None) -> None:
+        """Say something at once, however much was said; raises `Lost`."""
+        data = encode(command, params, tags)
+        async with self._sending:
+            if self.lost:
+                raise Lost("the connection is gone")
+            try:
+                with trio.fail_after(self._settings.ping_seconds * 2):
+                    await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                self.lost = True
+                raise Lost("the connection broke") from None
+
+    async def paced(self, size: int = 0) -> None:
+        """Wait for the turn of a line; turns are given in the order in which they are asked for."""
+        per_line = self._settings.line_seconds
+        cost = 1.0 + size / 512  # servers count long lines dearer
+        async with self._pace:
+            now = trio.current_time()
+            burst = float(self._settings.burst)
+            self._tokens = min(burst, self._tokens + (now - self._since) / per_line)
+            self._since = now
+            if self._tokens < cost:
+                await trio.sleep((cost - self._tokens) * per_line)
+                self._tokens = cost
+                self._since = trio.current_time()
+            self._tokens -= cost
+
+    def open_fence(self, place: str) -> Fence:
+        """Begin something whose delivery is to be proven."""
+        self._number += 1
+        fence = Fence(f"ofc{self._number}", self.fold(place))
+        self._fences[fence.token] = fence
+        return fence
+
+    async def close_fence(self, fence: Fence) -> None:
+        """All of it is said."""
+        await self.send("PING", fence.token)
+
+    # -- hearing ---------------------------------------------------------------------------------
+
+    async def register(self) -> None:
+        """Log in; raises `NetworkError`, `Lost`."""
+        with trio.move_on_after(_LOGIN_SECONDS):
+            await self._flush_login()
+            while not self.login.done:
+                for line in await self._next():
+                    await self._register(line)
+            return
+        raise Lost("the server does not finish the login")
+
+    async def _register(self, line: Line) -> None:
+        if line.command == "PING":
+            await self.send("PONG", line[0])
+        elif line.command == "ERROR":
+            raise NetworkError(f"the server refuses the bridge: {line[0]}")
+        self._learn(line)
+        self.login.take(line)
+        await self._flush_login()
+
+    async def _flush_login(self) -> None:
+        out, self.login.out = self.login.out, []
+        for command, *params in out:
+            await self.send(command, *params)
+
+    async def run(self, take: Callable[[Line], Awaitable[None]]) -> str:
+        """Read until it is lost; returns why."""
+        why = "the server is silent"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_alive, nursery.cancel_scope)
+            try:
+                why = await self._read(take)
+            finally:
+                self.close()
+            nursery.cancel_scope.cancel()
+        return why
+
+    async def _read(self, take: Callable[[Line], Awaitable[None]]) -> str:
+        try:
+            while True:
+                for line in await self._next():
+                    if line.command == "ERROR":
+                        return line[0] or "the server closed the connection"
+                    await self._own(line)
+                    await take(line)
+        except Lost as lost:
+            return str(lost)
+
+    async def _next(self) -> list[Line]:
+        try:
+            data = await self._stream.receive_some(_READ_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        if not data:
+            raise Lost("the server closed the connection")
+        self._heard = trio.current_time()
+        return self._framer.feed(bytes(data))
+
+    async def _keep_alive(self, scope: trio.CancelScope) -> None:
+        """Ask a silent server; give one up that does not answer."""
+        while True:
+            silent = trio.current_time() - self._heard
+            if silent > 2 * self._settings.ping_seconds:
+                scope.cancel()
+                return
+            if silent >= self._settings.ping_seconds:
+                with suppress(Lost):
+                    await self.send("PING", "alive")
+            await trio.sleep(self._settings.ping_seconds / 4)
+
+    async def _own(self, line: Line) -> None:
+        """What concerns the connection itself."""
+        self._learn(line)
+        match line.command:
+            case "PING":
+                await self.send("PONG", *line.params)
+            case "PONG":
+                fence = self._fences.pop(line.params[-1] if line.params else "", None)
+                if fence is not None:
+                    fence.proven = True
+                    fence.done.set()
+            case "CAP":
+                self.login.take(line)
+                await self._flush_login()
+            case "NICK" if self.is_me(line.nick):
+                self.login.nick = line[0]
+            case "FAIL":
+                self._failed(line.params[-1], None)
+            case command if command in _REFUSALS:
+                self._failed(line.params[-1], line[1])
+
+    def _failed(self, text: str, place: str | None) -> None:
+        """Something that was said is refused: the oldest of that place that is open."""
+        for fence in self._fences.values():
+            if place is None or fence.place == self.fold(place):
+                fence.errors.append(text)
+                return
+
+    def _learn(self, line: Line) -> None:
+        match line.command:
+            case "005":
+                for one in line.params[1:-1]:
+                    name, _, value = one.partition("=")
+                    self.isupport[name] = value
+            case "JOIN" if self.is_me(line.nick):
+                self.user, self.host = line.user, line.host
+            case "CHGHOST" if self.is_me(line.nick):
+                self.user, self.host = line[0], line[1]
+            case "396":
+                self.host = line[1].rpartition("@")[2]
+
+    def close(self) -> None:
+        """Nothing more comes, nothing more goes."""
+        self.lost = True
+        for fence in self._fences.values():
+            fence.done.set()
+        self._fences.clear()
+
+    async def aclose(self) -> None:
+        """End it, politely if there is time."""
+        self.close()
+        with trio.move_on_after(0.5):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stream.send_all(encode("QUIT", ["bye"]))
+            await self._stream.aclose()
+            return
+        await trio.aclose_forcefully(self._stream)

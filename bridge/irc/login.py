@@ -1,0 +1,257 @@
+"""From an open connection to a registered one: CAP 302, SASL, NICK (sans-IO; I4).
+
+SASL: EXTERNAL where there is a client certificate, else SCRAM-SHA-256, else PLAIN, of what the
+server offers. Where the settings require it, nothing else is said before it has succeeded.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Final
+
+from attrs import define, field
+from scramp import ScramClient, ScramException
+
+from bridge.core.errors import NetworkError
+from bridge.irc.wire import Line
+
+__all__ = ["WANTED", "Credentials", "Login"]
+
+WANTED: Final = frozenset(
+    {
+        "account-notify",
+        "account-tag",
+        "away-notify",
+        "batch",
+        "cap-notify",
+        "chghost",
+        "draft/chathistory",
+        "draft/event-playback",
+        "echo-message",
+        "extended-join",
+        "labeled-response",
+        "message-tags",
+        "multi-prefix",
+        "sasl",
+        "server-time",
+        "setname",
+        "userhost-in-names",
+    }
+)
+_CHUNK: Final = 400
+_NICK_TRIES: Final = 8
+_SCRAM: Final = "SCRAM-SHA-256"
+_MESSAGE = tuple[str, ...]
+
+
+@define
+class Credentials:
+    """Who the bridge is at a server."""
+
+    nick: str
+    username: str
+    realname: str
+    server_password: str = field(default="", repr=False)
+    account: str = ""
+    password: str = field(default="", repr=False)
+    has_certificate: bool = False
+    sasl_required: bool = True
+
+    @property
+    def wants_sasl(self) -> bool:
+        """Whether there is anything to log in with."""
+        return bool(self.account) or self.has_certificate
+
+
+class Login:
+    """Feed it lines; take what is to be said from `out`."""
+
+    def __init__(self, who: Credentials) -> None:
+        self.who = who
+        self.nick = who.nick
+        self.offered: dict[str, str] = {}
+        self.caps: set[str] = set()
+        self.done = False
+        self.account = ""
+        self.out: list[_MESSAGE] = [("CAP", "LS", "302")]
+        if who.server_password:
+            self.out.append(("PASS", who.server_password))
+        self._mechanisms: list[str] = []
+        self._scram: ScramClient | None = None
+        self._challenge = ""
+        self._tries = 0
+        self._named = False
+        if not (who.wants_sasl and who.sasl_required):
+            self._say_who()
+
+    def _say_who(self) -> None:
+        if not self._named:
+            self._named = True
+            self.out.append(("NICK", self.nick))
+            self.out.append(("USER", self.who.username, "0", "*", self.who.realname))
+
+    def take(self, line: Line) -> None:
+        """One line from the server; raises `NetworkError` where it ends here."""
+        match line.command:
+            case "CAP":
+                self._cap(line)
+            case "AUTHENTICATE":
+                self._authenticate(line[0])
+            case "900":
+                self.account = line[2]
+            case "903" | "907":
+                self._sasl_done()
+            case "902" | "904" | "905" | "906" | "908":
+                self._sasl_failed(line)
+            case "421" if line[1].upper() == "CAP":
+                self._no_sasl("the server knows no capabilities")
+                self._end()
+            case "432" | "433" | "436" | "437":
+                self._other_nick(line)
+            case "464" | "465" | "463" | "466":
+                raise NetworkError(f"the server does not let the bridge in: {line.params[-1]}")
+            case "001":
+                if self.who.wants_sasl and self.who.sasl_required and not self._logged_in:
+                    raise NetworkError("the server went on without SASL, which is required")
+                self.nick = line[0] or self.nick
+                self.done = True
+
+    _logged_in = False
+
+    # -- capabilities ----------------------------------------------------------------------------
+
+    def _cap(self, line: Line) -> None:
+        what, listed = line[1].upper(), line.params[-1].split()
+        more = line[2] == "*"
+        if what in ("LS", "NEW"):
+            for one in listed:
+                name, _, value = one.partition("=")
+                self.offered[name] = value
+            if not more:
+                self._request()
+        elif what == "ACK":
+            for one in listed:
+                if one.startswith("-"):
+                    self.caps.discard(one[1:])
+                else:
+                    self.caps.add(one)
+            self._acknowledged()
+        elif what == "NAK":
+            if "sasl" in listed:
+                self._no_sasl("the server does not let the bridge use SASL")
+            self._end()
+        elif what == "DEL":
+            self.caps.difference_update(listed)
+            for one in listed:
+                self.offered.pop(one, None)
+
+    def _request(self) -> None:
+        wanted = sorted(WANTED & set(self.offered) - self.caps)
+        if "sasl" in wanted and (not self.who.wants_sasl or self.done):
+            wanted.remove("sasl")
+        if self.who.wants_sasl and "sasl" not in self.offered and not self.done:
+            self._no_sasl("the server offers no SASL")
+        if wanted:
+            self.out.append(("CAP", "REQ", " ".join(wanted)))
+        elif not self.done:
+            self._end()
+
+    def _acknowledged(self) -> None:
+        if self.done:
+            return
+        if "sasl" in self.caps and self.who.wants_sasl and not self._logged_in:
+            self._begin_sasl()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.out.append(("CAP", "END"))
+        self._say_who()
+
+    # -- SASL ------------------------------------------------------------------------------------
+
+    def _begin_sasl(self) -> None:
+        offered = self.offered.get("sasl", "")
+        known = offered.upper().split(",") if offered else ["EXTERNAL", "PLAIN"]
+        ours = ["EXTERNAL"] if self.who.has_certificate else []
+        ours += [_SCRAM, "PLAIN"] if self.who.account else []
+        self._mechanisms = [one for one in ours if one in known]
+        self._next_mechanism("it offers none that the bridge can use")
+
+    def _next_mechanism(self, why: str) -> None:
+        if not self._mechanisms:
+            self._no_sasl(why)
+            self._end()
+            return
+        self.out.append(("AUTHENTICATE", self._mechanisms[0]))
+
+    def _authenticate(self, text: str) -> None:
+        if not self._mechanisms:
+            return
+        self._challenge += "" if text == "+" else text
+        if len(text) == _CHUNK:
+            return
+        challenge, self._challenge = self._challenge, ""
+        try:
+            answer = self._answer(b64decode(challenge, validate=True))
+        except (ScramException, ValueError, UnicodeDecodeError):
+            self.out.append(("AUTHENTICATE", "*"))
+            return
+        coded = b64encode(answer).decode()
+        pieces = [coded[at : at + _CHUNK] for at in range(0, len(coded), _CHUNK)]
+        if not pieces or len(pieces[-1]) == _CHUNK:
+            pieces.append("+")
+        self.out.extend(("AUTHENTICATE", piece) for piece in pieces)
+
+    def _answer(self, challenge: bytes) -> bytes:
+        who = self.who
+        match self._mechanisms[0]:
+            case "EXTERNAL":
+                return b""
+            case "PLAIN":
+                return f"{who.account}\0{who.account}\0{who.password}".encode()
+            case _:
+                return self._scram_answer(challenge.decode())
+
+    def _scram_answer(self, challenge: str) -> bytes:
+        if self._scram is None:
+            self._scram = ScramClient([_SCRAM], self.who.account, self.who.password)
+            first: str = self._scram.get_client_first()
+            return first.encode()
+        if challenge.startswith("r="):
+            self._scram.set_server_first(challenge)
+            final: str = self._scram.get_client_final()
+            return final.encode()
+        self._scram.set_server_final(challenge)  # raises if the server does not know the password
+        return b""
+
+    def _sasl_done(self) -> None:
+        self._logged_in = True
+        self._mechanisms = []
+        if not self.done:
+            self._end()
+
+    def _sasl_failed(self, line: Line) -> None:
+        if not self._mechanisms:
+            return
+        if line.command == "908":
+            return  # a list of mechanisms; the refusal itself follows
+        self._mechanisms.pop(0)
+        self._scram = None
+        self._next_mechanism(f"the server refuses it: {line.params[-1]}")
+
+    def _no_sasl(self, why: str) -> None:
+        if self.who.wants_sasl and self.who.sasl_required:
+            raise NetworkError(f"SASL is required, and {why}")
+
+    # -- nick ------------------------------------------------------------------------------------
+
+    def _other_nick(self, line: Line) -> None:
+        if self.done:
+            return
+        self._tries += 1
+        if self._tries > _NICK_TRIES:
+            raise NetworkError(f"no nick like {self.who.nick} is free: {line.params[-1]}")
+        base = self.who.nick[: max(1, 9 - len(str(self._tries)) - 1)]
+        self.nick = f"{self.who.nick}_" if self._tries == 1 else f"{base}_{self._tries}"
+        self.out.append(("NICK", self.nick))

@@ -1,0 +1,102 @@
+"""What goes out, as IRC lines: attributed, formatted, split, clipped (G6, I1, I2). Sans-IO."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+from typing import Final
+
+from bridge.core.formatting import excerpt, plain_text
+from bridge.core.model import Kind, Outgoing
+from bridge.irc.mirc import Run, Style, clean, encode, runs_of_row
+from bridge.irc.settings import IrcPlace
+from bridge.irc.splitting import split
+from ofcd.client import lite
+
+__all__ = ["edit_words", "render"]
+
+_BOLD: Final = Style(bold=True)
+_SHORT: Final = 0.6
+"""The part of an edit's words that may differ for it to be told as a difference."""
+
+
+def render(one: Outgoing, room: int, place: IrcPlace) -> list[str]:
+    """The lines to say, each of `room` bytes at most; none where IRC has nothing to say it with."""
+    head = encode(_head(one))
+    left = room - len(head.encode())
+    rows = _rows(one)
+    lines: list[str] = []
+    for row in rows:
+        # Each line says who speaks: others' lines may come in between.
+        lines.extend(head + line for line in split(row, left))
+    if place.long == "clip" and len(lines) > place.max_lines:
+        more = len(lines) - place.max_lines
+        lines = lines[: place.max_lines]
+        lines.append(f"{head}({more} more lines are in the room)")
+    return lines
+
+
+def _head(one: Outgoing) -> tuple[Run, ...]:
+    if one.author is None or one.kind is Kind.NOTE:
+        return ()
+    when = ""
+    if one.late and one.kind is Kind.MESSAGE:
+        when = f"[{datetime.fromtimestamp(one.ts / 1000, UTC):%H:%M} UTC] "
+    mark = "(again?) " if one.again and one.kind is Kind.MESSAGE else ""
+    name = clean(one.author.name)
+    return (Run(f"{when}{mark}<"), Run(name, _BOLD), Run("> "))
+
+
+def _rows(one: Outgoing) -> list[tuple[Run, ...]]:
+    match one.kind:
+        case Kind.MESSAGE:
+            return _message(one)
+        case Kind.EDIT:
+            return [(Run(edit_words(one.before, one.document)),)]
+        case Kind.REACTION:
+            verb = "took back" if one.withdrawn else "reacted with"
+            return [(Run(f"{verb} {clean(one.emoji)}"),)]
+        case Kind.REDACTION:
+            return []
+        case Kind.NOTE:
+            return [(Run(clean(plain_text(one.document))),)]
+        case Kind.TOPIC:
+            return []
+
+
+def _message(one: Outgoing) -> list[tuple[Run, ...]]:
+    rows = [runs_of_row(row) for row in lite.rows(one.document)]
+    rows = [row for row in rows if row]
+    if one.author is not None and one.author.nick_only:
+        rows = [(Run("(said something that is not copied here)"),)]
+    if one.file is not None and not (one.author and one.author.nick_only):
+        name = clean(one.file.name)
+        rows = [(Run(f"[file {name}, {_size(one.file.size)}, in the room]"),), *rows]
+    if one.reply_to is not None and rows:
+        quoted = f": {clean(one.reply_to.excerpt)}" if one.reply_to.excerpt else ""
+        mark = Run(f"(to {clean(one.reply_to.name)}{quoted}) ")
+        rows = [(mark, *rows[0]), *rows[1:]]
+    return rows
+
+
+def _size(size: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
+
+
+def edit_words(before: lite.Document, after: lite.Document) -> str:
+    """An edit in one line: the words that changed, or all of it where those are most."""
+    old, new = plain_text(before).split(), plain_text(after).split()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
+    changed = sum(max(op[2] - op[1], op[4] - op[3]) for op in changes)
+    if len(old) > 3 and changes and len(changes) <= 2 and changed <= len(new) * _SHORT:
+        parts = [
+            f"{' '.join(old[a:b]) or '…'} → {' '.join(new[c:d]) or '(nothing)'}"
+            for _, a, b, c, d in changes
+        ]
+        return clean(f"[edit] {'; '.join(parts)}")
+    return clean(f"[edit] {excerpt(after, 400)}")

@@ -1,0 +1,97 @@
+"""G3: what comes back is stopped, by each of the layers, and said; what only looks alike is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import evolve
+from trio.testing import MockClock
+
+from bridge.core import Portal, Verdict
+from bridge.core.guard import MAX_HOPS, room_tag
+from ofcd.protocol.records import Cap
+from tests.bridge.core.world import PLACE, Walls, open_scene, running
+
+BOTH = Portal(room="books", network="paper", place=PLACE, hold=0.0)
+
+
+async def test_what_went_out_is_not_taken_back_in(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """By the journal, and by the room's tag."""
+    async with open_scene(tmp_path) as scene:
+        await scene.room.send("hello")
+        await scene.quiet()
+        assert await scene.outside("hello", "out1") is Verdict.ECHO
+        tag = (room_tag(scene.room.id),)
+        assert await scene.outside("quite another text", path=tag) is Verdict.ECHO
+        far = tuple(f"tag{n}" for n in range(MAX_HOPS))
+        assert await scene.outside("from far", path=far) is Verdict.ECHO
+        await scene.quiet()
+        assert scene.bridged() == []
+        assert [one.path for one in scene.walls.said] == [tag]
+
+
+async def test_a_strangers_relay_is_stopped_and_reported(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_scene(tmp_path) as scene:
+        await scene.room.send("what a day this is")
+        await scene.quiet()
+        for number, (who, text) in enumerate(
+            [
+                ("relaybot", "<Ana> what a day this is"),
+                ("relaybot", "[paper] Ana: what a day this is"),
+                ("Ana[o]", "what a day this is"),
+            ]
+        ):
+            verdict = await scene.outside(text, f"echo{number}", who=who)
+            assert verdict is Verdict.ECHO, text
+        await scene.quiet()
+        assert scene.bridged() == []
+        assert sum("is it bridged twice?" in one for one in scene.notices()) == 1
+
+
+async def test_what_only_looks_alike_passes(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Two people say the same, one says it twice: no echo."""
+    async with open_scene(tmp_path) as scene:
+        await scene.room.send("ok")
+        await scene.quiet()
+        assert await scene.outside("ok", "1", who="kim") is Verdict.TAKEN
+        assert await scene.outside("ok", "2", who="kim") is Verdict.TAKEN
+        await scene.quiet(70)
+        assert await scene.outside("<Ana> ok", "3", who="relaybot") is Verdict.TAKEN, "long after"
+
+
+async def test_two_bridges_of_one_room_and_one_place_make_no_ring(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Each hears the other at the place, without tags: every line is in the room once."""
+    async with open_scene(tmp_path) as one:
+        other = await one.world.client("other")
+        await other.join(await one.room.invite(caps={Cap.BRIDGE}), name="Other")
+        walls = Walls()
+        async with running(one.world, one.ana, one.room, other, walls) as two:
+            await one.room.send("round and round it goes")
+            await one.quiet()
+            assert one.walls.lines() == two.walls.lines() == ["Ana: round and round it goes"]
+            text = "<Ana> round and round it goes"
+            assert await one.outside(text, "a", who="otherbot") is Verdict.ECHO
+            assert await two.outside(text, "b", who="onebot") is Verdict.ECHO
+            # Somebody outside is heard by both: the second copy is one too many for neither text,
+            # but it is not carried back to where it came from.
+            await one.outside("I am outside", "c")
+            await one.quiet()
+            said = [m.text for m in one.messages() if m.via is not None]
+            assert said == ["I am outside"]
+
+
+async def test_a_name_can_not_pose_as_a_member(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """G5: what marks somebody outside is signed, and is no part of the name."""
+    async with open_scene(tmp_path, BOTH, evolve(BOTH, place="#b")) as scene:
+        await scene.outside("trust me", who="Ana\u202e\u200b")
+        await scene.quiet()
+        [message] = [m for m in scene.messages() if m.via is not None]
+        assert message.via is not None
+        assert (message.via.network, message.via.name) == ("paper", "Ana")
+        assert scene.walls.lines("#b") == ["Ana@paper: trust me"]

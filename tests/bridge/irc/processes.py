@@ -1,0 +1,96 @@
+"""`ofc-bridge` as a real process between a real relay and a real IRC server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+from ofcd.client import Client, Room, Vault, open_client
+from ofcd.protocol.records import Cap
+from tests.cli.support import ROOT
+
+__all__ = ["Bridge", "bridge", "room_of"]
+
+
+class Bridge:
+    """The program, to be killed and started again."""
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder = folder
+        self.config = folder / "bridge.toml"
+        self.log = folder / "bridge.log"
+        self.config.write_text(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "bridge.cli", "--config", str(self.config)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        return process.wait(timeout=60)
+
+    def check(self) -> tuple[int, str]:
+        """`ofc-bridge check`."""
+        command = [sys.executable, "-m", "bridge.cli", "check", "--config", str(self.config)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+def settings(link: str, port: int, more: str = "", irc: str = "") -> str:
+    """A bridge.toml that joins the room "books" to #books."""
+    return (
+        f'[bridge]\njoin = ["{link}"]\n[[irc]]\nname = "test"\nserver = "127.0.0.1"\n'
+        f"port = {port}\ntls = false\nnick = 'ofcbridge'\nline_seconds = 0.1\nburst = 20\n{irc}\n"
+        f'[[portal]]\nroom = "books"\nnetwork = "test"\nplace = "#books"\nhold = 0.0\n{more}\n'
+    )
+
+
+@contextmanager
+def bridge(folder: Path, text: str) -> Iterator[Bridge]:
+    """A bridge that runs; killed at the end."""
+    folder.mkdir(exist_ok=True)
+    program = Bridge(folder, text)
+    program.start()
+    try:
+        yield program
+    finally:
+        program.kill()
+
+
+@asynccontextmanager
+async def room_of(url: str, folder: Path) -> AsyncIterator[tuple[Client, Room, str]]:
+    """Ana in a room of her own, and an invite for a bridge."""
+    with Vault.create(folder / "ana.vault", bytes(32)) as vault:
+        async with open_client(vault) as client:
+            room = await client.create_room(url, "books", my_name="Ana")
+            yield client, room, (await room.invite(caps={Cap.BRIDGE})).link()
+
+
+def bridged(room: Room) -> list[str]:
+    """What stands in the room of others, as `name: words`."""
+    messages = room.messages(since=0, limit=100_000)
+    return [f"{m.via.name}: {m.text}" for m in messages if m.via is not None]
+
+
+__all__ += ["bridged", "settings", "trio"]

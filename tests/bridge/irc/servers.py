@@ -1,0 +1,157 @@
+"""Real IRC servers as processes in temp folders on free loopback ports, and people on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from bridge.irc.wire import Framer, Line, encode
+
+__all__ = ["Person", "free_port", "needs", "ngircd", "person", "until"]
+
+PATIENCE = 60.0
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip where a server is not installed (CI installs it)."""
+    missing = [one for one in programs if shutil.which(one, path=PATH) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """One server that can be killed and started again at the same port."""
+
+    def __init__(self, command: list[str], port: int, log: Path) -> None:
+        self.port = port
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns once it listens."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        for _ in range(600):
+            with socket.socket() as probe:
+                probe.settimeout(0.5)
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
+            time.sleep(0.1)
+        raise AssertionError(self._log.read_text()[-2000:])
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def ngircd(folder: Path, *, more: str = "") -> Iterator[Server]:
+    """An ngIRCd."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    config = folder / "ngircd.conf"
+    config.write_text(
+        "[Global]\nName = irc.test.example\nInfo = test\nListen = 127.0.0.1\n"
+        f"Ports = {port}\nMotdPhrase = hello\nServerGID = {_nobody()[1]}\n"
+        f"ServerUID = {_nobody()[0]}\nAdminInfo1 = a\nAdminInfo2 = b\nAdminEMail = a@b.example\n"
+        "[Limits]\nMaxConnectionsIP = 0\nMaxNickLength = 20\nMaxPenaltyTime = 1\n"
+        "[Options]\nDNS = no\nIdent = no\nPAM = no\nSyslogFacility = local1\n"
+        f"ChrootDir =\n{more}\n"
+    )
+    command = [shutil.which("ngircd", path=PATH) or "ngircd", "-n", "-f", str(config)]
+    server = Server(command, port, folder / "ngircd.log")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _nobody() -> tuple[str, str]:
+    return str(os.getuid()), str(os.getgid())
+
+
+class Person:
+    """Somebody on IRC."""
+
+    def __init__(self, nick: str, stream: trio.abc.Stream) -> None:
+        self.nick = nick
+        self.lines: list[Line] = []
+        self.raw: list[bytes] = []
+        self._stream = stream
+        self._framer = Framer()
+
+    async def send(self, command: str, *params: str) -> None:
+        await self._stream.send_all(encode(command, params))
+
+    async def say(self, channel: str, text: str) -> None:
+        await self.send("PRIVMSG", channel, text)
+
+    async def read(self) -> None:
+        try:
+            while data := await self._stream.receive_some():
+                self.raw.append(bytes(data))
+                for line in self._framer.feed(bytes(data)):
+                    self.lines.append(line)
+                    if line.command == "PING":
+                        await self.send("PONG", *line.params)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    def heard(self, channel: str) -> list[str]:
+        """What others said there."""
+        return [
+            line[1]
+            for line in self.lines
+            if line.command in ("PRIVMSG", "NOTICE") and line[0] == channel
+        ]
+
+
+@asynccontextmanager
+async def person(port: int, nick: str, *channels: str) -> AsyncIterator[Person]:
+    """Somebody who is in these channels."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    somebody = Person(nick, stream)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(somebody.read)
+        await somebody.send("NICK", nick)
+        await somebody.send("USER", nick, "0", "*", nick)
+        await until(lambda: any(line.command == "001" for line in somebody.lines))
+        for channel in channels:
+            await somebody.send("JOIN", channel)
+        await until(lambda: sum(line.command == "366" for line in somebody.lines) == len(channels))
+        yield somebody
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(stream)
+
+
+async def until(condition: object, seconds: float = PATIENCE) -> None:
+    """Wait for what other processes bring about."""
+    assert callable(condition)
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - it watches others from outside
+            await trio.sleep(0.02)

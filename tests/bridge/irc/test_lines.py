@@ -1,0 +1,185 @@
+"""Formatting, splitting and wire: identities over all inputs, and what servers cut (G7, I1)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.formatting import document_of, plain_document, to_lite
+from bridge.core.names import shown_names, skeleton
+from bridge.irc import mirc
+from bridge.irc.mirc import Run, Style
+from bridge.irc.presence import Presence
+from bridge.irc.splitting import budget, split
+from bridge.irc.wire import Framer, Line, encode, fold
+from ofcd.client import lite
+from ofcd.protocol.ids import MemberId
+
+COLOURS = st.none() | st.integers(0, 98)
+STYLES = st.builds(
+    Style,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    COLOURS,
+    COLOURS,
+)
+RUNS = st.lists(st.builds(Run, st.text(max_size=20) | st.sampled_from([",5", "12", "a,1"]), STYLES))
+
+
+def cleaned(runs: list[Run]) -> tuple[Run, ...]:
+    return mirc.joined(Run(mirc.clean(run.text), run.style) for run in runs)
+
+
+@given(RUNS)
+def test_codes_say_what_the_runs_say(runs: list[Run]) -> None:
+    """Bold, italic, underline, strike, mono, 99 colours and reset survive, text that looks like
+    the rest of a colour code too."""
+    assert mirc.decode(mirc.encode(runs)) == cleaned(runs)
+
+
+@given(RUNS)
+def test_the_tree_says_what_the_runs_say(runs: list[Run]) -> None:
+    line = mirc.line_of(cleaned(runs), colours=True)
+    assert mirc.runs_of(line) == cleaned(runs)
+    assert mirc.decode(mirc.encode(mirc.runs_of(line))) == cleaned(runs)
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=0x2FF)))
+def test_no_control_becomes_text(text: str) -> None:
+    said = mirc.plain(mirc.decode(text))
+    assert not any(ord(one) < 32 or one == "\x7f" for one in said)
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
+def test_nothing_ends_a_line_early(params: list[str]) -> None:
+    raw = encode("PRIVMSG", params)
+    assert raw.endswith(b"\r\n")
+    assert not any(one in raw[:-2] for one in (b"\r", b"\n", b"\0"))
+
+
+@given(RUNS, st.integers(1, 30), st.integers(1, 63))
+def test_lines_fit_and_lose_no_word(runs: list[Run], nick: int, host: int) -> None:
+    room = budget("n" * nick, "u" * 10, "h" * host, "#channel")
+    lines = split(cleaned(runs), room)
+    prefix = f":{'n' * nick}!{'u' * 10}@{'h' * host} "
+    for line in lines:
+        whole = prefix.encode() + encode("PRIVMSG", ["#channel", line])
+        assert len(whole) <= 512
+    said = "".join(mirc.plain(mirc.decode(line)) for line in lines)
+    wanted = mirc.plain(cleaned(runs))
+    assert said.replace(" ", "") == wanted.replace(" ", "")
+
+
+def test_a_word_longer_than_a_line_is_cut_between_characters() -> None:
+    family = "👨‍👩‍👧‍👦"
+    lines = split((Run(family * 60),), 400)
+    assert len(lines) > 1
+    assert all(len(line.encode()) <= 400 for line in lines)
+    assert all(line == family * (len(line) // len(family)) for line in lines)
+
+
+def test_styles_are_opened_anew_on_the_next_line() -> None:
+    lines = split((Run("word " * 40, Style(bold=True)),), 100)
+    assert len(lines) > 1
+    assert all(line.startswith("\x02") for line in lines)
+
+
+MARKED = st.sampled_from(
+    [
+        "**",
+        "*",
+        "~~",
+        "`",
+        "[",
+        "](http://x.example)",
+        "\\",
+        "> ",
+        "- ",
+        "1. ",
+        "@",
+        "_",
+        "a",
+        " ",
+        "\n",
+    ]
+)
+
+
+@given(st.lists(MARKED, max_size=25).map("".join))
+def test_words_stay_when_a_document_is_written_again(text: str) -> None:
+    """Whatever lite reads, and whatever somebody outside writes, the words are the same."""
+    plain = plain_document(text)
+    made, form = to_lite(plain)
+    assert lite.plain(document_of(made, form)) == lite.plain(plain)
+    document = lite.parse(text)
+    made, form = to_lite(document)
+    assert lite.plain(document_of(made, form)) == lite.plain(document)
+
+
+@given(RUNS)
+def test_words_stay_from_irc_to_the_room(runs: list[Run]) -> None:
+    line = mirc.line_of(cleaned(runs))
+    made, form = to_lite((lite.Paragraph((line,)),))
+    words = mirc.plain(cleaned(runs)).rstrip(" \t")
+    shown = mirc.plain(
+        run for row in lite.rows(document_of(made, form)) for run in mirc.runs_of_row(row)
+    )
+    assert (
+        shown.replace("`", "").replace("~~", "").strip()
+        == words.replace("`", "").replace("~~", "").strip()
+    )
+
+
+def test_a_server_that_floods_without_a_line_end_is_bounded() -> None:
+    framer = Framer()
+    for _ in range(1000):
+        assert framer.feed(b"x" * 4096) == []
+    assert [one.command for one in framer.feed(b"\r\nPING :a\r\n")] == ["PING"]
+    assert len(framer._held) == 0
+
+
+@pytest.mark.parametrize("raw", [b"", b"\r\n", b"@\r\n", b":only\r\n", b"@a=\xff b\r\n", b" \r\n"])
+def test_what_is_no_line_is_passed_over(raw: bytes) -> None:
+    assert Framer().feed(raw) == []
+
+
+def test_names_compare_as_servers_do() -> None:
+    assert fold("#A{b}|^") == fold("#a[B]\\~")
+    assert fold("Ä") == "Ä"
+
+
+def test_no_two_members_look_alike_outside() -> None:
+    people = [
+        (MemberId(bytes([n]) * 32), name)
+        for n, name in enumerate(["Ana", "\u0410n\u0430", "ana", "Bo"])
+    ]
+    names = shown_names(people)
+    assert len({skeleton(one.partition("~")[0]) for one in names.values()}) == 2
+    assert all("~" in names[mid] for mid, name in people if name != "Bo")
+    assert names[people[3][0]] == "Bo"
+    [fake] = shown_names([(MemberId(bytes(32)), "kim@libera> <x\u202e")]).values()
+    assert "@" not in fake
+    assert "<" not in fake
+    assert "\u202e" not in fake
+
+
+def test_a_netsplit_is_one_line_each_way() -> None:
+    presence = Presence()
+    nicks = [f"n{n}" for n in range(20)]
+    presence.take(Line("353", ("me", "=", "#c", " ".join(nicks))), fold, 0.0)
+    for nick in nicks:
+        presence.take(Line("QUIT", ("a.example b.example",), nick, "u", "h"), fold, 1.0)
+    assert presence.due(2.0) == []
+    [gone] = presence.due(7.0)
+    assert gone.text.startswith("netsplit: 20 were split off (n0, n1,")
+    for nick in nicks:
+        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, 60.0)
+        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, 60.0)
+    [back] = presence.due(66.0)
+    assert back.text.startswith("netsplit: 20 are back")
+    presence.take(Line("QUIT", ("went home",), "n3", "u", "h"), fold, 70.0)
+    assert [one.text for one in presence.due(70.0)] == ["n3 quit"]

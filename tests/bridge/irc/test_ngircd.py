@@ -1,0 +1,91 @@
+"""The whole way on the plainest real server: relay, `ofc-bridge`, ngIRCd, somebody on IRC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.servers import needs, ngircd, person, until
+from tests.live.support import Relay
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, needs("ngircd"), pytest.mark.timeout(300)]
+
+
+async def test_a_conversation(tmp_path: Path) -> None:
+    """Words, formatting, actions, long lines and refusals cross as they should."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        with ngircd(tmp_path / "irc") as server:
+            async with (
+                room_of(relay.url, tmp_path) as (_, room, link),
+                person(server.port, "kim", "#books") as kim,
+            ):
+                with bridge(tmp_path / "bridge", settings(link, server.port)) as program:
+                    await until(
+                        lambda: any(
+                            x.command == "JOIN" and x.nick == "ofcbridge" for x in kim.lines
+                        )
+                    )
+                    await kim.say("#books", "hello \x02room\x02 marker-irc-walnut")
+                    await until(lambda: bridged(room))
+                    assert bridged(room) == ["kim: hello **room** marker-irc-walnut"]
+                    await room.send("hello **IRC**", markdown=True)
+                    await until(lambda: len(kim.heard("#books")) == 1)
+                    assert kim.heard("#books") == ["<\x02Ana\x02> hello \x02IRC"]
+                    await kim.say("#books", "\x01ACTION waves\x01")
+                    await until(lambda: len(bridged(room)) == 2)
+                    assert bridged(room)[-1] == "kim: *waves*"
+                    words = " ".join(f"wörd{n}" for n in range(200))
+                    await room.send(words)
+                    await until(lambda: len(kim.heard("#books")) >= 4)
+                    said = kim.heard("#books")[1:]
+                    await until(
+                        lambda: (
+                            " ".join(
+                                one.removeprefix("<\x02Ana\x02> ")
+                                for one in kim.heard("#books")[1:]
+                            )
+                            == words
+                        )
+                    )
+                    assert all(one.startswith("<\x02Ana\x02> ") for one in said)
+                    assert all(len(line) <= 512 for raw in kim.raw for line in raw.splitlines(True))
+                    await kim.send("MODE", "#books", "+m")
+                    sent = await room.send("into the void")
+                    await until(lambda: (m := room.message(sent.event_id)) and m.reactions)
+                    assert any(
+                        m.text.startswith("Not delivered to #books on test")
+                        for m in room.messages()
+                    )
+                    await kim.send("PRIVMSG", "ofcbridge", "\x01VERSION\x01")
+                    await until(
+                        lambda: any("VERSION ofc-bridge" in str(x.params) for x in kim.lines)
+                    )
+                assert b"marker-irc-walnut" not in b"".join(
+                    one.read_bytes() for one in relay.folder.rglob("*") if one.is_file()
+                )
+                assert "marker-irc-walnut" not in program.log.read_text()
+    finally:
+        relay.kill()
+
+
+async def test_check_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
+    with ngircd(tmp_path / "irc") as server:
+        good = bridge(tmp_path / "good", settings("x", server.port))
+        with good as program:
+            program.stop()
+            code, said = program.check()
+        assert f"ok   127.0.0.1:{server.port}: connected as ofcbridge" in said
+        assert "ok   #books: joined" in said
+        assert "BAD  " in said, "it is not encrypted"
+        assert code == 1
+        port = server.port
+    with bridge(tmp_path / "bad", settings("x", port)) as program:
+        program.stop()
+        code, said = program.check()
+    assert code == 1
+    assert "BAD  127.0.0.1" in said
