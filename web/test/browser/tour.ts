@@ -68,7 +68,12 @@ async function walk(
   await own(page, at);
   await page.locator(".rooms footer button").first().click();
   await page.locator("input").waitFor();
-  await at("10-unlock");
+  await at("11-unlock");
+  await page.locator(".card button.quiet").click();
+  await page.locator(".card .danger").waitFor();
+  await at("12-forget");
+  await page.goto(`${relay.page}check.html`);
+  await at("13-check");
 }
 
 /** A room of one's own, and whom one may bring in. */
@@ -79,12 +84,13 @@ async function own(page: Page, at: (view: string) => Promise<void>): Promise<voi
   await page.locator(".card .row").last().locator("button").first().click();
   await page.locator(".rooms header button.main").click();
   await page.locator(".card input").first().fill("Garden plans");
+  await at("9-found");
   await page.locator(".card .main").click();
   await page.locator(".composer").waitFor();
   await page.locator(".bar button[aria-expanded]").nth(1).click();
   await page.locator(".panel .main").click();
   await page.locator(".panel .qr").waitFor();
-  await at("9-invite");
+  await at("10-invite");
   await page.locator(".panel header button").click();
   const back = page.locator(".bar button.only-phone");
   if (await back.isVisible()) await back.click();
