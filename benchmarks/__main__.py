@@ -4,6 +4,7 @@
     store_commit  a commit, against the same rows by bare sqlite3; where checkpoints make the p99
     wire_send     one message to fifty links, against plain trio-websocket
     relay         the whole relay, against a fan-out that neither encrypts, verifies nor stores
+    federation    a delivery to another relay's member, against a local one
     bots          an echo bot on the SDK, against one on the bare client core
 
 How to read them. Every benchmark runs ofcd and a rival in turn, on the same machine, in the same
@@ -29,6 +30,7 @@ BENCHMARKS: Final = {
     "store_commit": ("--quick",),
     "wire_send": ("--rounds", "20"),
     "relay": ("--rounds", "1", "--events", "10", "--links", "40"),
+    "federation": ("--messages", "5", "--readers", "2"),
     "bots": ("--rounds", "1", "--questions", "20"),
 }
 """In the order they run; with what makes each quick."""

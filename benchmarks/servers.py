@@ -66,11 +66,11 @@ def _run(arguments: list[str]) -> Iterator[Server]:
 
 
 @contextmanager
-def relay(durability: str = "full") -> Iterator[Server]:
-    """`ofcd` with its limits out of the way."""
+def relay(durability: str = "full", more: str = "") -> Iterator[Server]:
+    """`ofcd` with its limits out of the way; `more` are other settings."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.toml"
-        config.write_text(SETTINGS.format(data_dir=f"{folder}/var", durability=durability))
+        config.write_text(SETTINGS.format(data_dir=f"{folder}/var", durability=durability) + more)
         with _run([sys.executable, "-m", "ofcd", "--config", str(config)]) as server:
             yield server
 

@@ -105,6 +105,17 @@ def test_every_frame_stands_there_with_its_fields_and_parts(
         assert re.findall(r"`([^`]+)`", rows[name][2]) == _parts(cls), name
 
 
+def test_every_frame_between_relays_stands_there_with_its_fields_and_parts() -> None:
+    """Those that are theirs alone: the others stand with the clients' frames."""
+    rows = _rows("19. Federation")
+    known = {**frames.CLIENT_FRAMES, **frames.RELAY_FRAMES}
+    own = {name: cls for name, cls in frames.PEER_FRAMES.items() if name not in known}
+    assert list(rows) == list(own)
+    for name, cls in own.items():
+        assert _named(rows[name][1]) == _fields(cls), name
+        assert re.findall(r"`([^`]+)`", rows[name][2]) == _parts(cls), name
+
+
 def test_every_record_stands_there_with_its_fields() -> None:
     """Neither more nor fewer records and fields than the codec knows, in the same order."""
     rows = _rows("4. Records")
