@@ -124,6 +124,9 @@ example: $(READY) ## write config.example.toml anew from the settings
 	@$(BIN)/python -m ofcd.config --example > config.example.toml.new
 	@mv config.example.toml.new config.example.toml
 
+soak-bridges: setup ## ten minutes of IRC while bridge and relay are killed at random
+	@OFCD_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/bridge/irc/test_inspircd.py -k killed -q -s
+
 bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 

@@ -205,7 +205,7 @@ class Inbound:
             document = _as_action(document)
         if remote.late and remote.ts is not None:
             at = datetime.fromtimestamp(remote.ts / 1000, UTC)
-            document = _begun_with(document, f"[{at:%H:%M} UTC] ")
+            document = _begun_with(document, f"({at:%H:%M} UTC) ")
         text, form = to_lite(document)
         if not text.strip():
             return None

@@ -16,7 +16,7 @@ import trio
 
 from bridge.irc.wire import Framer, Line, encode
 
-__all__ = ["Person", "free_port", "needs", "ngircd", "person", "until"]
+__all__ = ["Person", "free_port", "inspircd", "needs", "ngircd", "person", "until"]
 
 PATIENCE = 60.0
 
@@ -84,6 +84,50 @@ def ngircd(folder: Path, *, more: str = "") -> Iterator[Server]:
     )
     command = [shutil.which("ngircd", path=PATH) or "ngircd", "-n", "-f", str(config)]
     server = Server(command, port, folder / "ngircd.log")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+_MODULES = """
+cap ircv3 ircv3_accounttag ircv3_batch ircv3_capnotify ircv3_chghost ircv3_ctctags
+ircv3_echomessage ircv3_labeledresponse ircv3_msgid ircv3_servertime chanhistory namesx spanningtree
+"""
+
+
+@contextmanager
+def inspircd(
+    folder: Path,
+    *,
+    more: str = "",
+    modules: str = "",
+    name: str = "irc.test.example",
+    sid: str = "001",
+) -> Iterator[Server]:
+    """An InspIRCd 3 that plays a channel's last lines back to who joins (mode +H)."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    wanted = "".join(f'<module name="{one}">\n' for one in (_MODULES + modules).split())
+    config = folder / "inspircd.conf"
+    config.write_text(
+        f'<config format="xml">\n<server name="{name}" description="test" network="test" '
+        f'id="{sid}">\n<admin name="a" nick="a" email="a@b.example">\n'
+        f'<bind address="127.0.0.1" port="{port}" type="clients">\n'
+        '<connect allow="*" timeout="60" pingfreq="120" hardsendq="10M" softsendq="5M" recvq="1M" '
+        'commandrate="100000" threshold="100000" fakelag="no" localmax="1000" globalmax="1000" '
+        'resolvehostnames="no" useident="no">\n'
+        '<chanhistory maxlines="500" prefixmsg="no" bots="yes">\n'
+        f'<options defaultmodes="not" syntaxhints="no">\n<performance quietbursts="yes">\n'
+        f'<path configdir="{folder}" datadir="{folder}" logdir="{folder}" runtimedir="{folder}">\n'
+        f'<pid file="{folder}/inspircd.pid">\n<log method="file" type="* -USERINPUT -USEROUTPUT" '
+        f'level="default" target="{folder}/ircd.log">\n{wanted}{more}\n'
+    )
+    program = shutil.which("inspircd", path=PATH) or "inspircd"
+    root = ["--runasroot"] if os.getuid() == 0 else []
+    command = [program, "--nofork", "--nopid", *root, "--config", str(config)]
+    server = Server(command, port, folder / "out.log")
     server.start()
     try:
         yield server
