@@ -7,12 +7,14 @@ from typing import Protocol
 
 from bots.errors import Conflict
 
-__all__ = ["BOT", "DEAD", "JOBS", "Draft", "Reads", "Writes", "room_table"]
+__all__ = ["BOT", "DEAD", "INVITES", "JOBS", "Draft", "Reads", "Writes", "room_table"]
 
 BOT = "app/bot"
 """The table of the bot's own facts and of its memory that no room owns."""
 DEAD = "app/bot/dead"
 """Dead letters."""
+INVITES = "app/bot/invites"
+"""Those of its settings that were used, or refused."""
 JOBS = "app/bot/jobs"
 """Timers."""
 

@@ -19,9 +19,19 @@ from bots.limits import Rate
 from bots.loading import changed_at, load_bot, reload_bot, source_of
 from bots.log import configure, get_log
 from bots.metrics import Metrics
+from bots.records import INVITES
 from bots.settings import BotSettings, MetricsSettings, Settings, load_settings
 from bots.table import build
-from ofcd.client import Client, ClientError, Vault, open_client, parse_link
+from ofcd.client import (
+    Client,
+    ClientError,
+    InviteCode,
+    JoinFailed,
+    RoomStatus,
+    Vault,
+    open_client,
+    parse_link,
+)
 from ofcd.client.keyfile import open_keyed_vault
 from ofcd.errors import ConfigError, OfcError
 
@@ -184,8 +194,9 @@ def _apply(bot: Bot, settings: BotSettings) -> None:
 
 
 async def _join_all(job: Job, client: Client) -> None:
-    """Use the invites of rooms it is not in yet; one that is refused is not tried again."""
+    """Use the invites of rooms it is not in (any more), each once: the vault knows of the old."""
     log = get_log(job.bot.name)
+    inside = {room.id for room in client.rooms if room.status is RoomStatus.ACTIVE}
     async with trio.open_nursery() as nursery:
         for link in job.settings.join:
             try:
@@ -193,18 +204,25 @@ async def _join_all(job: Job, client: Client) -> None:
             except OfcError as error:
                 log.error("an invite link in the settings is none", detail=str(error))
                 continue
-            if code.room not in {room.id for room in client.rooms}:
-                nursery.start_soon(_join, job.bot.name, client, link)
+            used = client.vault.get(INVITES, code.invite_id) is not None
+            if code.room not in inside and not used:
+                nursery.start_soon(_join, job.bot.name, client, code)
 
 
-async def _join(name: str, client: Client, link: str) -> None:
+async def _join(name: str, client: Client, code: InviteCode) -> None:
     log = get_log(name)
     try:
-        await client.join(link, name=name)
+        await client.join(code, name=name)
     except ClientError as error:
         log.error("could not join a room; ask for a new invite", code=error.code, detail=str(error))
+        if not isinstance(error, JoinFailed):
+            return  # it may still be good for something
+        became = error.code
     else:
         log.info("joined a room")
+        became = "joined"
+    with client.transaction() as tx:
+        tx.put(INVITES, code.invite_id, became.encode())
 
 
 async def _until_changed(job: Job, seen: tuple[int, ...] | None, stop: trio.Event) -> Bot | None:

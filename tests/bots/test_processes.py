@@ -163,6 +163,28 @@ async def test_a_refused_invite_is_logged_once_and_not_tried_again(
             assert await running.stop() == 0
 
 
+async def test_an_evicted_bot_comes_back_by_a_new_link_and_not_by_the_old(
+    url: str, tmp_path: Path
+) -> None:
+    """Its vault, which knows the room and the used invite, is no reason to pass over a new one."""
+    async with person(url, tmp_path) as room:
+        links = [await bot_link(room)]
+        settings = '[[bot]]\ncode = "bots.shelf.echo"\njoin = {}\n'
+        with ofc_bot(tmp_path, settings.format(links)) as running:
+            await running.logged("joined a room")
+            [bot] = [one for one in room.members() if not one.is_me]
+            await room.evict(bot.mid)
+            await running.logged("evicted from a room: nothing is tried there any more")
+            assert await running.stop() == 0
+        links.append(await bot_link(room))
+        with ofc_bot(tmp_path, settings.format(links)) as running:
+            await running.logged("joined a room")
+            await room.send("!echo back again")
+            assert await answer(room, "back again")
+            assert running.lines("could not join a room; ask for a new invite") == []
+            assert await running.stop() == 0
+
+
 async def test_one_that_spins_is_ended_given_up_and_the_rest_is_answered(
     url: str, tmp_path: Path
 ) -> None:
