@@ -1,17 +1,20 @@
-"""`ofc-bot`: run bots, begin one, check one."""
+"""`ofc-bot`: run bots, begin one, check one, see what they gave up."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import evolve
 
 from bots.loading import load_bot
 from bots.plugins import installed
-from bots.runner import run_all
+from bots.runner import open_vault, run_all
+from bots.runs import dead_letters
 from bots.scaffold import make_project
 from bots.settings import load_settings
 from bots.table import build
@@ -58,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(act=_new)
     listing = commands.add_parser("list", help="show the bots that are installed as plugins")
     listing.set_defaults(act=_list)
+    letters = commands.add_parser(
+        "letters", help="show what the bots of bot.toml have given up; they must not run meanwhile"
+    )
+    letters.add_argument("--config", type=Path, metavar="BOT.TOML", default=Path("bot.toml"))
+    letters.add_argument("--json", action="store_true", help="one object a line")
+    letters.set_defaults(act=_letters)
     check = commands.add_parser("check", help="look for mistakes, without running it")
     check.add_argument("code", metavar="CODE", help="a file, a module, or plugin:NAME")
     check.set_defaults(act=_check)
@@ -93,6 +102,24 @@ def _list(parsed: argparse.Namespace) -> int:
         come_with = f"{plugin.package} {plugin.version}".strip() or "unknown"
         sys.stdout.write(f"plugin:{plugin.name:<20} {plugin.code:<32} {come_with}\n")
     return EXIT_OK
+
+
+def _letters(parsed: argparse.Namespace) -> int:
+    for settings in load_settings(parsed.config).bot:
+        if not Path(settings.vault).is_file():
+            raise ConfigError(f"there is no vault at {settings.vault}: that bot has never run")
+        with open_vault(settings) as vault:
+            for letter in dead_letters(vault):
+                sys.stdout.write(json.dumps(letter) if parsed.json else _as_text(letter))
+                sys.stdout.write("\n")
+    return EXIT_OK
+
+
+def _as_text(letter: Mapping[str, object]) -> str:
+    at = datetime.fromtimestamp(float(str(letter["at"])) / 1000, UTC)
+    where = f"room {str(letter['room'])[:8]}, #{letter['seq']}" if letter["room"] else "no room"
+    head = f"{at:%Y-%m-%d %H:%M:%S}  {letter['id']}  {letter['handler']}: {letter['error']}"
+    return f"{head}  ({where})\n{letter['traceback']}"
 
 
 def _check(parsed: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from bots.memory import Memory
 from bots.middleware import Next, wrap
 from bots.records import BOT, DEAD, Draft
 from bots.services import Services
-from ofcd.client import ClientClosed, Room, Text, VaultError
+from ofcd.client import ClientClosed, Room, Text, Vault, VaultError
 from ofcd.protocol.ids import EventId, MemberId, RoomId, tagged_hash
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _apologise(
     outcome.pending.append(Pending(room.id, content, sid, hops))
 
 
-def dead_letters(services: Services) -> list[Mapping[str, object]]:
+def dead_letters(vault: Vault) -> list[Mapping[str, object]]:
     """What was given up, oldest first."""
-    letters = [json.loads(raw) for _, raw in services.client.vault.items(DEAD)]
+    letters = [json.loads(raw) for _, raw in vault.items(DEAD)]
     return sorted(letters, key=lambda letter: int(letter["number"]))

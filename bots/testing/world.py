@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
 import trio
 from attrs import define, evolve, field
 
 from bots.bot import Bot
 from bots.engine import Engine, open_engine
 from bots.inbound import Inbox
+from bots.log import configure
 from bots.metrics import Metrics
 from bots.runs import dead_letters
 from ofcd.client import Client, Message, MessageReceived, Room, Vault, open_client
@@ -316,8 +318,8 @@ class BotWorld:
 
     def dead_letters(self, bot: Bot) -> list[dict[str, object]]:
         """What a running bot has given up."""
-        _, engine = self._bots[bot.name].parts()
-        return [dict(letter) for letter in dead_letters(engine.services)]
+        client, _ = self._bots[bot.name].parts()
+        return [dict(letter) for letter in dead_letters(client.vault)]
 
     async def _live(self, bot: Bot, running: _Running, die_after: int | None) -> None:
         root = trio.lowlevel.current_task()
@@ -402,6 +404,8 @@ async def open_bot_world(
     folder: Path, change: Callable[[Settings], Settings] = _unhurried
 ) -> AsyncIterator[BotWorld]:
     """A world whose relay runs; files go into `folder`. Wants trio's `autojump_clock`."""
+    if not structlog.is_configured():
+        configure("debug", "text")  # as a bot's process does; structlog's own takes seconds
     async with open_world(folder, change) as inner, trio.open_nursery() as nursery:
         world = BotWorld(inner, nursery)
         try:

@@ -34,7 +34,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
             structlog.processors.JSONRenderer() if form == "json" else people,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is then
         cache_logger_on_first_use=False,
     )
 

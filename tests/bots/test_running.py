@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from bots import Bot
+from bots import Bot, Context
 from bots.cli import main
 from bots.loading import load_bot
 from bots.metrics import Metrics
 from bots.runner import Job, run_one
 from bots.settings import BotSettings, load_settings
+from bots.testing import BotWorld
 from ofcd.errors import ConfigError, OfcError
 from tests.cli.support import ROOT
 
@@ -172,3 +175,37 @@ def test_sigterm_stops_it_in_order(tmp_path: Path) -> None:
     assert (process.returncode, out) == (0, "down\n")
     assert "Traceback" not in err
     assert '"event": "running"' in err
+
+
+async def test_dead_letters_can_be_read_by_whoever_runs_the_bot(
+    world: BotWorld, autojump_clock: MockClock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ofc-bot letters`: when, which, where in the code, and nobody's words; not while it runs."""
+    bot = Bot("brittle")
+
+    @bot.command(tries=1)
+    async def crack(ctx: Context, word: str) -> None:
+        """Break."""
+        raise ValueError(word)
+
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await alice.say("!crack confidential")
+    apology = (await room.next_from(bot)).text
+    vault = world.inner.folder / "brittle.bot.vault"
+    key = tmp_path / "bot.key"
+    key.write_text(bytes(range(32)).hex())
+    key.chmod(0o600)
+    config = tmp_path / "bot.toml"
+    config.write_text(f'[[bot]]\nvault = "{vault}"\nkey_file = "{key}"\n')
+    assert main(["letters", "--config", str(config)]) == 1
+    assert "in use by process" in capsys.readouterr().err
+    await world.stop(bot)
+    assert main(["letters", "--config", str(config)]) == 0
+    shown = capsys.readouterr().out
+    assert main(["letters", "--config", str(config), "--json"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert str(json.loads(line)["id"]) in apology
+    assert "crack: ValueError" in shown
+    assert "raise ValueError(word)" in shown
+    assert "confidential" not in shown + line
