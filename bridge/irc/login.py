@@ -79,6 +79,7 @@ class Login:
         self._mechanisms: list[str] = []
         self._scram: ScramClient | None = None
         self._challenge = ""
+        self._proven = False
         self._tries = 0
         self._named = False
         if not (who.wants_sasl and who.sasl_required):
@@ -223,9 +224,12 @@ class Login:
             final: str = self._scram.get_client_final()
             return final.encode()
         self._scram.set_server_final(challenge)  # raises if the server does not know the password
+        self._proven = True
         return b""
 
     def _sasl_done(self) -> None:
+        if self._mechanisms[:1] == [_SCRAM] and not self._proven:
+            raise NetworkError("the server did not prove that it knows the password")
         self._logged_in = True
         self._mechanisms = []
         if not self.done:

@@ -91,3 +91,54 @@ async def test_check_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
         code, said = program.check()
     assert code == 1
     assert "BAD  127.0.0.1" in said
+
+
+async def test_lines_wait_for_a_server_that_was_killed(tmp_path: Path) -> None:
+    """G2: what is said while the server is dead arrives when it is back, in order, once."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        with ngircd(tmp_path / "irc") as server:
+            async with room_of(relay.url, tmp_path) as (_, room, link):
+                with bridge(tmp_path / "bridge", settings(link, server.port)) as program:
+                    await until(lambda: "joined a channel" in program.log.read_text())
+                    server.kill()
+                    await until(lambda: "not connected" in program.log.read_text())
+                    for number in range(20):
+                        await room.send(f"line {number}")
+                    server.start()
+                    async with person(server.port, "kim", "#books") as kim:
+                        await until(lambda: len(kim.heard("#books")) >= 20)
+                        await room.send("after it")
+                        await until(lambda: len(kim.heard("#books")) >= 21)
+                        heard = [one.partition("> ")[2] for one in kim.heard("#books")]
+                        assert heard == [*(f"line {n}" for n in range(20)), "after it"]
+    finally:
+        relay.kill()
+
+
+async def test_a_pasted_flood_neither_disconnects_nor_loses(tmp_path: Path) -> None:
+    """I3: 200 lines in a second; all are said, at the pace that was set, on one connection."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        with ngircd(tmp_path / "irc") as server:
+            async with (
+                room_of(relay.url, tmp_path) as (client, room, link),
+                person(server.port, "kim", "#books") as kim,
+            ):
+                more = "out_per_second = 100.0\nbacklog = 1000\n"
+                with bridge(tmp_path / "bridge", settings(link, server.port, more)) as program:
+                    await until(lambda: "joined a channel" in program.log.read_text())
+                    with client.transaction() as tx:
+                        for number in range(200):
+                            room.queue(tx, f"line {number}")
+                    await until(lambda: len(kim.heard("#books")) >= 200, 200)
+                    heard = [one.partition("> ")[2] for one in kim.heard("#books")]
+                    assert heard == [f"line {n}" for n in range(200)]
+                    assert program.log.read_text().count("connected  ") == 1
+                    assert not any(one.command == "QUIT" for one in kim.lines)
+    finally:
+        relay.kill()
