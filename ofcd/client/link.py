@@ -21,6 +21,9 @@ __all__ = ["RelayMachine"]
 
 _IN_FLIGHT: Final = 16
 """Requests unanswered at once, until the relay says what it takes."""
+_ANSWER_WITHIN: Final = 120_000
+"""Milliseconds for an answer. A link may look alive and be deaf: where a message's length was
+damaged on the way, all that follows is taken for the rest of it."""
 _HELD: Final = 10_000
 """Requests that wait for others to be answered: more than all rooms of a link ask for at once."""
 
@@ -35,7 +38,8 @@ class RelayMachine:
         self.welcome: frames.Welcome | None = None
         self._random = random
         self._facts: LinkFacts | None = None
-        self._requests: dict[int, Handler] = {}
+        self._requests: dict[int, tuple[int, Handler]] = {}
+        """When each was asked, the oldest first, and who takes the answer."""
         self._held: deque[tuple[Callable[[int], frames.ClientFrame], Handler]] = deque()
         self._next_rid = 1
 
@@ -82,7 +86,7 @@ class RelayMachine:
             return
         rid = self._next_rid
         self._next_rid += 1
-        self._requests[rid] = handler
+        self._requests[rid] = turn.now, handler
         turn.send(make(rid))
 
     @property
@@ -92,8 +96,9 @@ class RelayMachine:
         return max(1, min(_IN_FLIGHT, self.welcome.relay_limits.requests_in_flight))
 
     def _answer(self, turn: Turn, rid: int, frame: frames.RelayFrame) -> None:
-        handler = self._requests.pop(rid, None)
-        if handler is not None:
+        asked = self._requests.pop(rid, None)
+        if asked is not None:
+            _, handler = asked
             handler(turn, frame)
         while self._held and len(self._requests) < self._allowance:
             self.ask(turn, *self._held.popleft())
@@ -118,6 +123,10 @@ class RelayMachine:
             room.link_down()
         for join in self.joins.values():
             join.link_down()
+
+    def _give_up_at(self) -> int | None:
+        """When the oldest request has waited for too long."""
+        return next((asked + _ANSWER_WITHIN for asked, _ in self._requests.values()), None)
 
     def _forget_link(self) -> None:
         self._facts = None
@@ -161,6 +170,9 @@ class RelayMachine:
 
     def pump(self, turn: Turn) -> None:
         """Everything that is due: after each batch, and when `deadline` has come."""
+        give_up_at = self._give_up_at()
+        if give_up_at is not None and turn.now >= give_up_at:
+            turn.drop = "the relay does not answer"
         for key, join in list(self.joins.items()):
             join.pump(turn)
             if join.over:
@@ -182,4 +194,5 @@ class RelayMachine:
             return None
         due = [room.deadline() for room in self.rooms.values()]
         due += [join.deadline() for join in self.joins.values()]
+        due.append(self._give_up_at())
         return min((at for at in due if at is not None), default=None)

@@ -80,6 +80,24 @@ def test_an_ack_of_what_follows_is_one_of_what_came_before(
     assert (bo.texts, bo.alarms, bo.dropped) == (["first", "second"], [], "")
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_link_on_which_nothing_is_answered_is_left(scene: Scene, bo: Bo, answered: bool) -> None:
+    """It may be open and deaf: what was asked is asked again on a new one, two minutes later."""
+    sent = post(bo)
+    due = bo.machine.deadline()
+    assert due is not None
+    assert due <= NOW + 120_000
+    if answered:
+        bo.feed(frames.Failure(sent.rid, "try_again", "later", retry_after=3_600_000))
+    drops = []
+    for now in (NOW + 119_999, NOW + 120_000):
+        with bo.vault.transaction() as tx:
+            turn = Turn(now, tx, lambda: 0.0, bo.machine)
+            bo.machine.pump(turn)
+        drops.append(turn.drop)
+    assert drops == ["", "" if answered else "the relay does not answer"]
+
+
 def test_an_ack_and_its_delivery_agree(scene: Scene, bo: Bo) -> None:
     """Then nobody is alarmed, whichever came first."""
     sent = post(bo)
