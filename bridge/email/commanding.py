@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Commands"]
 
-_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
+_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
 _SHOWN: Final = 20
 
 

@@ -25,7 +25,7 @@ from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_se
 from bridge.email.parsing import Attachment, Mail, parse
 from bridge.email.quotes import strip
 from bridge.email.reports import bounces
-from bridge.email.schedule import may_pass
+from bridge.email.schedule import HOUR_MS, may_pass
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Held, Store, Subscriber
 from bridge.email.submitting import Submitter, masked
@@ -40,6 +40,7 @@ __all__ = ["Incoming", "Reply"]
 Reply = tuple[int, str]
 TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
+BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
 NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
 NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
@@ -49,6 +50,8 @@ _HELD_BYTES: Final = 5 * limits.MIB
 _WINDOWS: Final = 10_000
 _READERS: Final = 2
 """Mails that are parsed at once: each may take all of a core for a while."""
+_RESOLVERS: Final = 4
+"""Signatures that are checked at once: a name server of the sender's may take its time."""
 
 
 @frozen
@@ -77,6 +80,9 @@ class Incoming:
         self._txt = txt
         self._settings: EmailSettings = network.settings
         self._readers = trio.CapacityLimiter(_READERS)
+        self._resolvers = trio.CapacityLimiter(_RESOLVERS)
+        self._told: dict[str, int] = {}
+        """When each place's room was last told that mail is held."""
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self.counts: dict[str, int] = {}
         """How many mails were what, for the status."""
@@ -104,7 +110,7 @@ class Incoming:
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
             self._count("not handled")
-            return LATER
+            return BROKEN
 
     async def _take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
         own = self.own(recipient)
@@ -192,7 +198,7 @@ class Incoming:
         work = partial(proof_by_dkim, raw, mail, self._txt)
         with trio.move_on_after(_DNS_SECONDS):
             return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._readers
+                work, abandon_on_cancel=True, limiter=self._resolvers
             )
         return Proof.NONE
 
@@ -216,12 +222,14 @@ class Incoming:
         if number is None:
             return TOO_MANY
         self._count("held")
-        name = self._settings.name
-        self._host.notice(
-            place,
-            f"A mail waits for an owner's word: {why}. See !bridge {name} held",
-            key="held",
-        )
+        # Strangers can write as often as they like: the room hears of it once an hour.
+        now = self._host.now()
+        if now - self._told.get(place, -HOUR_MS) >= HOUR_MS:
+            self._told[place] = now
+            name = self._settings.name
+            self._host.notice(
+                place, f"A mail waits for an owner's word: {why}. See !bridge {name} held"
+            )
         return TAKEN
 
     # -- too much --------------------------------------------------------------------------------

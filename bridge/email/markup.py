@@ -107,6 +107,8 @@ def html_lines(text: str) -> tuple[tuple[Line, ...], bool]:
     writer = _Writer()
     for event, element in etree.iterwalk(root, events=("start", "end")):
         writer.take(event, element)
+        if len(writer.lines) > limits.LINES:
+            break
     writer.flush()
     too_deep = any("xcessive depth" in (entry.message or "") for entry in parser.error_log)
     return tuple(writer.lines[: limits.LINES]), cut or too_deep or len(writer.lines) > limits.LINES

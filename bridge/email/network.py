@@ -21,7 +21,7 @@ from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.commanding import Commands
 from bridge.email.fetching import Mailbox, watch
 from bridge.email.imap import ImapError
-from bridge.email.incoming import Incoming
+from bridge.email.incoming import BROKEN, Incoming
 from bridge.email.links import connect
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail, parse
@@ -39,6 +39,8 @@ __all__ = ["EmailNetwork"]
 
 _PLACE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+_TRIES: Final = 5
+"""Of a mail in a mailbox that makes us fail: then the ones behind it have their turn."""
 _PRUNE_SECONDS: Final = 600.0
 _SUBJECT: Final = 80
 
@@ -85,6 +87,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     def _prepare(self) -> None:
         host: Host = self.host
+        self._tries: dict[str, int] = {}
+        """How often the mail at hand could not be handled."""
         self.store = Store(host)
         password = _secret(self.settings.smtp.password_file)
         self.submitter = Submitter(host, self.store, self.settings, password)
@@ -184,8 +188,15 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""
         mail = await trio.to_thread.run_sync(parse, raw)
         sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
-        codes = [(await self.incoming.take(raw, sender, one))[0] for one in self._recipients(mail)]
-        return all(code < 400 or code >= 500 for code in codes)
+        replies = [await self.incoming.take(raw, sender, one) for one in self._recipients(mail)]
+        if BROKEN in replies:
+            tries = self._tries.get(mail.id, 0) + 1
+            self._tries = {mail.id: tries}
+            if tries < _TRIES:
+                return False
+            self.host.operator("a mail in the mailbox could not be handled: it is passed over")
+            return True
+        return all(code < 400 or code >= 500 for code, _ in replies)
 
     def _recipients(self, mail: Mail) -> list[str]:
         """Which of our addresses a mail in the mailbox is for."""

@@ -22,6 +22,7 @@ from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter, masked
 from ofcd.client import ClientError
+from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
 
 if TYPE_CHECKING:
@@ -69,10 +70,18 @@ class Postman:
         wait = _IDLE_SECONDS
         for place in self._network.places:
             for one in self._store.subscribers(self._host.vault, place):
-                due = await self._serve(place, one)
+                due = await self._serve_safely(place, one)
                 if due is not None:
                     wait = min(wait, max(0.001, (due - self._host.now()) / 1000))
         return wait
+
+    async def _serve_safely(self, place: str, one: Subscriber) -> int | None:
+        """A mistake of ours costs one person's mail a wait, and not everybody's."""
+        try:
+            return await self._serve(place, one)
+        except Exception as error:  # whatever it is: the others are served
+            self._host.operator("a mail could not be made", trace=traceback_of(error))
+            return None
 
     async def _serve(self, place: str, one: Subscriber) -> int | None:
         """Post what is due for somebody; when more will be, None: nothing waits."""

@@ -31,6 +31,8 @@ __all__ = ["Newest", "strip"]
 
 _WIDTH: Final = 300
 """Longest line of a phrase or a header: longer ones are words."""
+_NEAR: Final = 6
+"""Lines within which a quote follows what introduces it."""
 _TRIES: Final = 20
 """Lines that the library's patterns are tried on: 50 ms each at worst."""
 _DATE: Final = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\b(?:19|20)\d\d\b|\d{4}\s?[年년]")
@@ -181,7 +183,8 @@ def _may_introduce(text: str) -> bool:
 
 def _introduces(text: str, lines: Sequence[Line], after: int) -> bool:
     """By form: quoted lines come next, or it names who and when and ends in a colon."""
-    following = next((line for line in lines[after:] if line.plain.strip()), None)
+    near = lines[after : after + _NEAR]
+    following = next((line for line in near if line.plain.strip()), None)
     if following is not None and _is_quote(following):
         return True
     return bool(_WHERE.search(text) and _DATE.search(text) and _CLOCK.search(text))

@@ -17,6 +17,7 @@ __all__ = ["EmailPlace", "EmailSettings", "Imap", "Lmtp", "Server", "Smtp", "Uns
 
 _PORT: Final = and_(ge(0), le(65535))
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()]{1,64}@[^\x00-\x20\x7f@<>,;:\"()]{1,255}")
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -165,7 +166,7 @@ class EmailPlace:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"there is no time zone {self.zone}") from None
         for one in self.subscribers:
-            if not re.fullmatch(r"[^\s@<>,;:\"()]{1,64}@[^\s@<>,;:\"()]{1,255}", one):
+            if not _ADDRESS.fullmatch(one):
                 raise ValueError(f"{one} is no address")
 
     def pace(self, *, full: bool) -> Pace:

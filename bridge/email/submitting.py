@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -255,7 +256,8 @@ class Submitter:
                 key = f"failed/{event.hex()}"
                 known = self._store.fact(tx, key) or []
                 self._store.keep_fact(tx, key, sorted({*known, address}))
-            reason = f"not delivered to {masked(address)}: {why}"
+            told = re.sub(re.escape(address), masked(address), why, flags=re.IGNORECASE)
+            reason = f"not delivered to {masked(address)}: {told}"
             receipt = Receipt(number, State.FAILED, reason=reason)
             self._host.settle(place, event, receipt)  # type: ignore[arg-type]
 

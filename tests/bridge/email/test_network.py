@@ -669,3 +669,44 @@ async def test_a_quoted_foot_gives_no_secret_address_away(
         await trio.sleep(5)
         assert address.partition("@")[0] not in scene.texts()[0]
         assert "books+…" in scene.texts()[0]
+
+
+async def test_a_refusal_does_not_tell_the_room_an_address(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        post.replies["bo@example.org"] = (550, "5.1.1 <Bo@example.org>: no such user")
+        await scene.room.send("hello?")
+        await trio.sleep(10)
+        assert any("b…@example.org" in one for one in scene.notices())
+        assert not any("bo@example.org" in one.lower() for one in scene.notices())
+
+
+async def test_strangers_are_told_of_once_an_hour(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        for number in range(10):
+            raw = mail("buy\n", From="eve@far.example", Message_ID=f"<{number}@far>")
+            assert await bring(scene, raw, "books@bridge.example", "eve@far.example") == 250
+            await trio.sleep(120)
+        assert sum("waits for an owner's word" in one for one in scene.notices()) == 1
+        assert (await scene.do("held")).count("eve@far.example") == 10
+
+
+async def test_a_mistake_of_ours_costs_one_mail_and_not_the_bridge(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M6: the mail comes again (451); in a mailbox those behind it have their turn at last."""
+    async with scene_of(tmp_path) as scene:
+
+        def broken(*_: object) -> None:
+            raise KeyError("a mistake")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("bridge.email.incoming.origin", broken)
+            raw = by_bo("unlucky", To=secret(scene))
+            assert await bring(scene, raw) == 451
+            took = [await scene.network._take_from_mailbox(raw) for _ in range(5)]
+            assert took == [False] * 4 + [True]
+        assert await bring(scene, raw) == 250
