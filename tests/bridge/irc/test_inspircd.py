@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import trio
 
 from ofcd.client import Room
 from tests.bridge.irc.processes import bridge, bridged, room_of, settings
-from tests.bridge.irc.servers import Person, inspircd, needs, person, until
+from tests.bridge.irc.servers import Person, free_port, inspircd, needs, person, until
 from tests.live.support import Relay, keep_trying, seed
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, needs("inspircd"), pytest.mark.timeout(1800)]
@@ -83,3 +85,53 @@ async def _talk_room(room: Room, count: int) -> None:
         with room._client.transaction() as tx:
             room.queue(tx, f"Ana says {number}")
         await trio.sleep(0.2)
+
+
+async def test_a_real_netsplit_is_one_line_each_way(tmp_path: Path) -> None:
+    """I6: two linked nodes are cut apart, six people are on the other side."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        port = free_port()
+        link = (
+            '<link name="{name}" ipaddr="127.0.0.1" port="{port}" allowmask="127.0.0.1" '
+            'sendpass="pass" recvpass="pass" timeout="1m">'
+        )
+        first = f'<bind address="127.0.0.1" port="{port}" type="servers">' + link.format(
+            name="two.test.example", port=port
+        )
+        second = link.format(name="one.test.example", port=port) + (
+            '<autoconnect period="2s" server="one.test.example">'
+        )
+        with inspircd(tmp_path / "one", more=first, name="one.test.example") as one:
+            async with room_of(relay.url, tmp_path) as (_, room, invite):
+                text = settings(invite, one.port, "presence = true\n")
+                with bridge(tmp_path / "bridge", text) as program:
+                    await until(lambda: "joined a channel" in program.log.read_text())
+                    async with _far_away(tmp_path, second, 6):
+                        await until(lambda: _notes(room, "joined") >= 6)
+                    await until(lambda: _notes(room, "netsplit: 6 were split off") == 1)
+                    assert _notes(room, "quit") == 0
+                    async with _far_away(tmp_path, second, 6):
+                        await until(lambda: _notes(room, "netsplit: 6 are back") == 1)
+                        assert _notes(room, "joined") == 6
+    finally:
+        relay.kill()
+
+
+def _notes(room: Room, words: str) -> int:
+    messages = room.messages(since=0, limit=10_000)
+    return sum(words in message.text for message in messages if message.via is not None)
+
+
+@asynccontextmanager
+async def _far_away(folder: Path, more: str, count: int) -> AsyncIterator[None]:
+    """People on a second node; at the end it is killed, and they are split off."""
+    with inspircd(folder / "two", more=more, name="two.test.example", sid="002") as two:
+        async with AsyncExitStack() as stack:
+            await trio.sleep(4)  # the nodes find each other
+            for number in range(count):
+                await stack.enter_async_context(person(two.port, f"far{number}", "#books"))
+            yield
+            two.kill()
