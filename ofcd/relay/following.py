@@ -334,11 +334,10 @@ def _verify_control(walk: _Walk, entry: Entry, signed: SignedRecord) -> Verified
     _check_nested(walk.state, record)
     _check_seen(walk, entry, record.seen.seq, record.seen.log)
     after = walk.state.apply(record, signed.event_id, entry.seq)
-    if isinstance(record, RekeyBoxed):
-        listed = dict(record.boxes)
-        for mid, box in entry.boxes:
-            if listed.get(mid) != sha256(box):
-                raise Refused(Code.CELL_MISMATCH, "a key box is not the one that was signed")
+    listed = dict(record.boxes) if isinstance(record, RekeyBoxed) else {}
+    for mid, box in entry.boxes:
+        if listed.get(mid) != sha256(box):
+            raise Refused(Code.CELL_MISMATCH, "a key box is not one that was signed")
     walk.state = after
     log = log_hash(walk.log, entry.seq, signed.event_id)
     return Verified(entry, signed, log, record.mid, after)
@@ -436,10 +435,12 @@ def accept_head(room: RoomLog, head: LogHead, envelope: bytes) -> Decision | Non
 
 def freeze(core: Core, room: RoomLog, lied: HubLied, key: PublicKey | None, now: int) -> Decision:
     """Keep the evidence; where it proves two histories, take nothing more and tell all who read."""
+    if room.frozen:
+        return Decision()  # what was kept when it froze is enough
     facts: list[Fact] = []
     if lied.records:
         facts.append(EvidenceKept(room.room, now, lied.kind.value, lied.records))
-    if not lied.is_proof or room.frozen:
+    if not lied.is_proof:
         return Decision(tuple(facts))
     room.frozen = lied.kind.value
     facts.append(RoomFrozen(room.room, room.frozen))

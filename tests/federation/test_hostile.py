@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from ofcd.client import Alarm, AlarmKind, Room, RoomFrozen, RoomStatus
 from ofcd.config import Settings
 from ofcd.e2e.keys import MemberKeys
-from ofcd.protocol import frames, records
+from ofcd.protocol import frames, limits, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.store import LogRow
@@ -253,6 +253,9 @@ async def test_17_and_29_a_hub_that_signs_two_logs_freezes_the_room_with_the_pro
         await trio.sleep(1)
         await scene.head(double, last, Hash32(b"\x07" * 32))
         await until(lambda: scene.bo.status is RoomStatus.FROZEN)
+        for number in range(5):  # more of the same is no more news
+            await scene.head(double, last, Hash32(bytes([number]) * 32))
+        await trio.sleep(5)
         alarms = [event for event in told(heard) if isinstance(event, Alarm)]
         assert [alarm.kind for alarm in alarms] == [AlarmKind.FORK]
         [kept] = stored(scene.home).evidence()
@@ -292,6 +295,54 @@ async def test_a_hub_that_no_longer_has_the_log_it_gave_is_caught_on_the_next_li
         asked = await double.expect(frames.Follow)
         await double.send(frames.Failure(asked.rid, Code.FORK.value, "another past", 3))
         await until(lambda: stored(scene.home).replicas()[0].frozen == "fork")
+
+
+async def test_what_a_hub_sends_without_end_is_not_kept(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Boxes for one entry that never comes, and where it is in rooms that there are not."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        await scene.lying(double)
+        seq, _ = scene.state()
+        for number in range(700):
+            mid = MemberId(number.to_bytes(32, "big"))
+            await double.send(
+                frames.PeerBox(scene.room, seq + 1, mid, b"box"),
+                frames.Cursor(RoomId(mid), number),
+            )
+        await double.send(frames.Ping(9))
+        await double.expect(frames.Pong, lambda pong: pong.number == 9)
+        federation = scene.home.daemon.federation if scene.home.daemon else None
+        assert federation is not None
+        [peer] = [peer for peer in federation._peers.values() if peer.link is not None]
+        assert peer.link is not None
+        assert len(peer.following.rooms[scene.room].boxes[seq + 1]) == limits.ROOM_MEMBERS
+        assert len(peer.link.acked) <= 1
+
+
+async def test_a_box_beside_what_is_no_boxed_rekey_is_refused(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Nobody signed for it, so it is not stored."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        await scene.lying(double)
+        state = scene.bo._client._core(scene.bo.id).state
+        seq, _ = scene.state()
+        grant = records.Grant(
+            v=1,
+            room=scene.room,
+            mid=scene.anas.mid,
+            prev=state.ctl,
+            seen=records.Seen(*scene.state()),
+            ts=scene.home.now(),
+            member=scene.bo.me,
+            role=records.Role.READONLY,
+        )
+        envelope = sign_record(scene.anas.sign.private, grant).envelope
+        await double.send(frames.PeerBox(scene.room, seq + 1, scene.bo.me, b"stray"))
+        await scene.deliver(double, LogRow(seq + 1, envelope))
+        await double.ended()
+        assert scene.state()[0] == seq
 
 
 # -- a hostile follower ----------------------------------------------------------------------------

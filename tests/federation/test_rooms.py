@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from ofcd.client import MemberInfo, NotAllowed, RelayRefused, Room, RoomStatus, SignalReceived
+from ofcd.e2e.controls import make_leave
+from ofcd.protocol import frames, limits
 from ofcd.protocol.records import Role
 from ofcd.testing import World, open_net
 from tests.federation.double import federated, quickly, shared
@@ -130,3 +132,49 @@ async def test_a_member_may_not_do_from_afar_what_it_may_not_do_at_home(
         shown: list[MemberInfo] = ana.members()
         assert len(shown) == 2
         assert stored(home).replicas()[0].frozen == ""
+
+
+async def test_two_who_join_at_once_are_both_let_in(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """They wait for the same copy to grow: each hears of it."""
+    async with open_net(tmp_path, "hub", "home") as (hub, home):
+        ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
+        codes = {name: await ana.invite() for name in ("bo", "cy", "dan")}
+        began = trio.current_time()
+
+        async def come(name: str) -> None:
+            await (await home.client(name)).join(codes[name], name=name, via=home.url)
+
+        async with trio.open_nursery() as nursery:
+            for name in codes:
+                nursery.start_soon(come, name)
+        assert trio.current_time() - began < 50
+        assert len(ana.members()) == 4
+
+
+async def test_what_no_lane_can_carry_is_refused_here(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A request as large as a frame may be: too large for the hub, and no fault of this relay's."""
+    async with open_net(tmp_path, "hub", "home") as (hub, home):
+        ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
+        bo = await (await home.client("bo")).join(await ana.invite(), name="bo", via=home.url)
+        connection = bo._client._connection(bo.id)
+        answers: list[frames.RelayFrame] = []
+        core = bo._client._core(bo.id)
+        leave = make_leave(core.state, core.mine, core.log.seen, bo._client.now())
+
+        def ask(rid: int) -> frames.ClientFrame:
+            bare = len(frames.encode_frame(frames.Control(rid, bo.id, leave.envelope, (b"",))))
+            junk = bytes(limits.FRAME_BYTES - bare)
+            return frames.Control(rid, bo.id, leave.envelope, (junk,))
+
+        with bo._client.turn(connection) as turn:
+            turn.ask(ask, lambda later, frame: answers.append(frame))
+        await until(lambda: answers)
+        assert isinstance(answers[0], frames.Failure)
+        assert answers[0].code == "too_large"
+        await bo.send("and all goes on")
+        await settle([ana, bo])
+        assert [p.state for p in stored(hub).peers()] == ["up"]

@@ -89,9 +89,9 @@ class _Peer:
 
     @property
     def is_spare(self) -> bool:
-        """Whether it can be forgotten: named by a stranger, never reached, and wanted by nobody."""
-        wanted = self.asked or self.following.wants_link or self.link is not None
-        return self.is_unproven and not wanted and not self.row.quarantined
+        """Whether it can be forgotten: nobody here wants it, and there is no link."""
+        wanted = self.configured or self.asked or self.following.wants_link
+        return not wanted and self.link is None and self.row.state != "quarantined"
 
 
 class Federation:
@@ -216,11 +216,12 @@ class Federation:
         return peer
 
     def _forget_one(self) -> None:
-        """Make room: strangers may not fill the table with relays that there are not."""
-        spare = next((relay_id for relay_id, peer in self._peers.items() if peer.is_spare), None)
-        if spare is None:
+        """Make room: strangers may not fill the table with relays that are of no use here."""
+        spare = [peer for peer in self._peers.values() if peer.is_spare]
+        if not spare:
             raise Refused(Code.QUOTA, "this relay knows as many others as it may")
-        del self._peers[spare]
+        oldest = min(spare, key=lambda peer: (not peer.is_unproven, peer.row.contact))
+        del self._peers[oldest.row.relay_id]
 
     def following(self, relay_id: RelayId) -> Following:
         """What this relay wants of another."""

@@ -22,7 +22,7 @@ from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.log import get_log
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.daemon.workers import Workers
-from ofcd.protocol import frames
+from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import (
     Cursor,
@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 __all__ = ["Following", "HubLink"]
 
 _ANSWER_SECONDS: Final = 30
+_LANE_BYTES: Final = 256
+"""More than a frame grows by in a lane."""
 _COPY_SECONDS: Final = 60
 _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
@@ -121,7 +123,7 @@ class _Copy:
 
     following: bool = False
     gaps: int = 0
-    boxes: dict[int, list[tuple[MemberId, bytes]]] = field(factory=dict)
+    boxes: dict[int, dict[MemberId, bytes]] = field(factory=dict)
     head: bytes = b""
     """A head that the copy has not come to yet."""
     grown: trio.Event = field(factory=trio.Event)
@@ -171,6 +173,8 @@ class Following:
         self._ends: dict[int, LaneKey] = {}
         self._numbers = count(1)
         self._joiners: dict[tuple[LinkId, RoomId], MemberId] = {}
+        self._entering: set[tuple[LinkId, RoomId]] = set()
+        """Joiners that are told of their admission as soon as the room is here."""
         self._copying: dict[RoomId, trio.Event] = {}
         self.outgoing = Outgoing(self)
         self._threads = trio.CapacityLimiter(1)
@@ -267,8 +271,13 @@ class Following:
 
     def _ask(self, lane: int, frame: frames.ClientFrame, answered: Answered) -> None:
         number = next(self._rids)
+        encoded = encode_frame(_numbered(frame, number))
+        if len(encoded) > limits.FRAME_BYTES - _LANE_BYTES:
+            # In its lane it would be more than a frame may be, and our fault to the hub.
+            self._hub.jobs_nursery.start_soon(answered, failure_of(Code.TOO_LARGE))
+            return
         self._asked[number] = _Asked(answered, lane)
-        self._send(LaneAsk(lane, encode_frame(_numbered(frame, number))))
+        self._send(LaneAsk(lane, encoded))
         self._hub.jobs_nursery.start_soon(self._give_up, number)
 
     async def _give_up(self, number: int) -> None:
@@ -344,6 +353,12 @@ class Following:
             self._hub.answer(connection, _numbered(answer, rid))
             connection.pump()
 
+    async def _pushed_in(self, connection: LinkEnd, status: frames.JoinStatus) -> None:
+        try:
+            await self._admitted(connection, status.room, status)
+        finally:
+            self._entering.discard((connection.link, status.room))
+
     async def _admitted(self, connection: LinkEnd, room: RoomId, status: frames.JoinStatus) -> None:
         """Tell a joiner that it is a member once the room is here for it."""
         mid = self._joiners.get((connection.link, room))
@@ -374,7 +389,6 @@ class Following:
                     return False
                 copy = self.rooms.setdefault(room, _Copy())
                 self._follow(log)
-                copy.grown = trio.Event()
                 await copy.grown.wait()
         return False
 
@@ -416,8 +430,8 @@ class Following:
                     entries = []
                 room = frame.room
                 copy = self.rooms.get(frame.room)
-                boxes = () if copy is None else copy.boxes.pop(frame.seq, ())
-                entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes)))
+                boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
+                entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items())))
                 continue
             if isinstance(frame, PeerBox):
                 self._box(frame)
@@ -429,8 +443,11 @@ class Following:
 
     def _box(self, frame: PeerBox) -> None:
         copy = self.rooms.get(frame.room)
-        if copy is not None and (len(copy.boxes) < 2 or frame.seq in copy.boxes):
-            copy.boxes.setdefault(frame.seq, []).append((frame.mid, frame.box))
+        if copy is None or (len(copy.boxes) >= 2 and frame.seq not in copy.boxes):
+            return
+        boxes = copy.boxes.setdefault(frame.seq, {})
+        if len(boxes) < limits.ROOM_MEMBERS:
+            boxes[frame.mid] = frame.box
 
     async def _take_one(self, frame: PeerFrame) -> None:
         match frame:
@@ -471,7 +488,9 @@ class Following:
         if connection is None or not isinstance(frame, _PUSHED_TO_JOINERS):
             return
         if isinstance(frame, frames.JoinStatus) and frame.state == frames.JoinState.ADMITTED:
-            self._hub.jobs_nursery.start_soon(self._admitted, connection, frame.room, frame)
+            if (link, frame.room) not in self._entering:  # a hub may say so again and again
+                self._entering.add((link, frame.room))
+                self._hub.jobs_nursery.start_soon(self._pushed_in, connection, frame)
         else:
             self._push(link, encode_frame(frame))
 
@@ -579,6 +598,7 @@ class Following:
             if self._link is not None:
                 self._link.tell(Cursor(room, verified[-1].entry.seq))
             copy.grown.set()
+            copy.grown = trio.Event()  # whoever waits holds the one that was set
         if lied is not None and lied.kind is Code.TRY_AGAIN:
             await self._gap(copy, log)
             return
@@ -623,7 +643,7 @@ class Following:
         """What the hub signs is what it delivered."""
         key, copy = self.key, self.rooms[room]
         log = await self._hub.room(room)
-        if key is None or log is None:
+        if key is None or log is None or log.frozen or envelope == log.head:
             return
         try:
             record = peek(envelope).record

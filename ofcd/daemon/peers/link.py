@@ -26,6 +26,7 @@ from ofcd.protocol.frames import (
     Follow,
     LaneAsk,
     LaneClose,
+    LaneLost,
     LaneOpen,
     LaneTell,
     PeerBox,
@@ -154,7 +155,8 @@ class PeerLink(Connection):
                 await self._take_peer(received)
             self.end(failure_of(Code.TRY_AGAIN))
         except ProtocolError as error:
-            if error.kind is not Code.OUT_OF_ORDER:  # which the network between does as well
+            # What is refused is a limit, or a moment, of ours; order is lost on the network, too.
+            if isinstance(error, Malformed) and error.kind is not Code.OUT_OF_ORDER:
                 self.offend(str(error))
             self.end(Failure(0, error.code, str(error)))
         except (ChannelError, ThemisError) as error:
@@ -213,7 +215,8 @@ class PeerLink(Connection):
                     await self._pay()
                     await self._federation.refilled(self, frame)
                 case Cursor():
-                    self.acked[frame.room] = frame.seq
+                    if frame.room in self._subscriptions:
+                        self.acked[frame.room] = frame.seq
                 case Ping():
                     self.tell(Pong(frame.number))
                 case Pong():
@@ -235,7 +238,8 @@ class PeerLink(Connection):
         lane = self._lanes.get(frame.lane)
         if lane is None:
             if len(self._lanes) >= _LANES:
-                raise Malformed(Code.QUOTA, "too many lanes")
+                self.tell(LaneLost(frame.lane, Code.QUOTA.value))
+                return
             lane = self._lanes[frame.lane] = Lane(frame.lane, self._hub.new_link(), self, self._hub)
             self._hub.open_lane(lane, self.peer, self.session.peer, self.challenge)
         self._in_lanes += 1
