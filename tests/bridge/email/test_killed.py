@@ -47,6 +47,8 @@ pytestmark = [
 SECONDS: Final = float(os.environ.get("OFCD_SOAK_SECONDS", "20"))
 MARKER: Final = "quicksilver"
 """Stands in every word that is said: it must not be found at the relay."""
+_VICTIMS: Final = ("bridge", "bridge", "relay", "servers")
+"""Each of them in every turn, in any order."""
 
 SETTINGS: Final = """
 [bridge]
@@ -144,9 +146,11 @@ async def kill_at_random(
     """For SECONDS; everything runs again at the end."""
     killed: Counter[str] = Counter()
     until_ = trio.current_time() + SECONDS
-    while trio.current_time() < until_:
+    turn: list[str] = []
+    while turn or trio.current_time() < until_:
         await trio.sleep(chance.uniform(0.5, 3.0))
-        victim = chance.choice(("bridge", "bridge", "relay", "servers"))
+        turn = turn or chance.sample(_VICTIMS, len(_VICTIMS))
+        victim = turn.pop()
         killed[victim] += 1
         match victim:
             case "bridge":
