@@ -5,10 +5,10 @@ import { type InviteCode, proofOf } from "../e2e/invites.ts";
 import { NO_HUB } from "../protocol/frames.ts";
 import { type Link, LinkLost, type Request } from "../wire/link.ts";
 
-async function pages(link: Link, make: (start: number) => Request): Promise<Standing[]> {
+async function pages(link: Link, make: (start: number) => Request, from = 0): Promise<Standing[]> {
   const found: Standing[] = [];
   for (let more = true; more; ) {
-    const page = await link.ask(make((found.at(-1)?.[0] ?? -1) + 1));
+    const page = await link.ask(make((found.at(-1)?.[0] ?? from - 1) + 1));
     const isPage = page.type === "chain_page" && (page.records.length > 0 || !page.more);
     if (!isPage) throw new LinkLost("the relay answered something else");
     found.push(...page.records.map((raw, at) => [page.seqs[at] as number, raw] as const));
@@ -17,9 +17,9 @@ async function pages(link: Link, make: (start: number) => Request): Promise<Stan
   return found;
 }
 
-/** As a member sees it. */
-export const chainOfRoom = (link: Link, room: Uint8Array): Promise<Standing[]> =>
-  pages(link, (start) => ({ type: "chain_get", room, start }));
+/** As a member sees it, from the log's entry `from` on. */
+export const chainOfRoom = (link: Link, room: Uint8Array, from = 0): Promise<Standing[]> =>
+  pages(link, (start) => ({ type: "chain_get", room, start }), from);
 
 /** As who holds an open invite sees it. */
 export const chainOfInvite = (link: Link, code: InviteCode): Promise<Standing[]> =>

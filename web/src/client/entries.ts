@@ -65,6 +65,9 @@ export type Effect =
     }
   | { readonly type: "none" };
 
+/** Different emoji at one entry. */
+const REACTIONS = 64;
+
 const NONE: Effect = { type: "none" };
 
 const blank = {
@@ -180,12 +183,20 @@ export function applyChange(entry: Entry, by: string, content: Content, byOwner:
   return entry;
 }
 
+/** Who put an emoji there. Any name may come, that of an object's own members too. */
+export const reactionsOf = ({ reactions }: Entry, emoji: string): readonly string[] =>
+  Object.hasOwn(reactions, emoji) ? (reactions[emoji] as readonly string[]) : [];
+
 function withReaction(
   entry: Entry,
   by: string,
   { emoji, removed }: Extract<Content, { type: "reaction" }>,
 ): Entry {
-  const others = (entry.reactions[emoji] ?? []).filter((mid) => mid !== by);
+  if (entry.kind !== "text" && entry.kind !== "file") return entry;
+  const before = reactionsOf(entry, emoji);
+  const isNew = !removed && before.length === 0;
+  if (isNew && Object.keys(entry.reactions).length >= REACTIONS) return entry;
+  const others = before.filter((mid) => mid !== by);
   const left = removed ? others : [...others, by];
   const { [emoji]: _, ...rest } = entry.reactions;
   return { ...entry, reactions: left.length > 0 ? { ...rest, [emoji]: left } : rest };

@@ -8,18 +8,19 @@
 
 import type { FileRef } from "../e2e/attachments.ts";
 import type { Body, Content } from "../e2e/bodies.ts";
-import { verifyChain } from "../e2e/chain.ts";
+import { applyVerified } from "../e2e/chain.ts";
 import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
 import { Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
+import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
-import { isOwner, type Member } from "../protocol/room.ts";
+import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
@@ -272,14 +273,30 @@ export class Room extends RoomView {
   private async skip(link: Link, { start, floor, log }: FrameOf<"synced">): Promise<void> {
     const from = Math.max(start, floor);
     const { room } = this.state;
-    const controls = await chainOfRoom(link, room);
-    const state = verifyChain(room, controls, { before: from });
+    const missed = await chainOfRoom(link, room, this.state.seq + 1);
     const senders = new Map(
       [...this.core.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),
     );
-    await this.core.commit((draft) => {
-      draft.view = { ...draft.view, state, senders, log: resumedLog(room, from - 1, log) };
-    });
+    try {
+      await this.core.commit((draft) => {
+        draft.view = { ...draft.view, senders, log: resumedLog(room, from - 1, log) };
+        for (const [seq, envelope] of missed) {
+          if (seq < from) this.applyMissed(draft, seq, envelope);
+        }
+        const { state, mine } = draft.view;
+        if (state.members.has(hex(mine.mid))) checkAdmitted(state, mine);
+      });
+    } catch (error) {
+      if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
+      await this.core.freeze(error.message);
+    }
+  }
+
+  /** It goes on from the state held: what is known can not be unsaid by what a relay leaves out. */
+  private applyMissed(draft: Draft, seq: number, envelope: Uint8Array): void {
+    const { state, signed } = applyVerified(draft.view.state, envelope, seq);
+    draft.view = { ...draft.view, state };
+    this.controlTaken(draft, signed.record);
   }
 
   /** Tell the others what one wants to be called, once. */

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 
-import type { Entry } from "../client/entries.ts";
+import { type Entry, reactionsOf } from "../client/entries.ts";
 import type { Waiting } from "../client/outbox.ts";
 import type { Room } from "../client/room.ts";
 import { fromHex } from "../protocol/bytes.ts";
@@ -132,7 +132,7 @@ function Reactions({ entry, room, people }: Pick<LineProps, "entry" | "room" | "
 
 /** Puts a reaction there, or takes one's own away. */
 function react(room: Room, entry: Entry, emoji: string): void {
-  const removed = entry.reactions[emoji]?.includes(room.me) ?? false;
+  const removed = reactionsOf(entry, emoji).includes(room.me);
   void room.send({ type: "reaction", target: fromHex(entry.eventId), emoji, removed });
 }
 
