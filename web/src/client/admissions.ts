@@ -23,7 +23,7 @@ import { Malformed } from "../protocol/codes.ts";
 import { sha256 } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { type Invite, isRefusal } from "../protocol/room.ts";
-import { peek } from "../themis/index.ts";
+import { hashOf, peek } from "../themis/index.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type Draft, type RoomCore, unlessOver } from "./core.ts";
@@ -66,7 +66,10 @@ export class AdmissionDesk {
     const record = peekedRecord(envelope);
     if (record?.type !== "join_conf") return;
     const id = hex(record.invite_id);
-    if (this.kept(id) === undefined) return;
+    const kept = this.kept(id);
+    if (kept === undefined) return;
+    const isMine = equal(record.response_hash, hashOf(peek(kept.response)));
+    if (kept.passedOver && !isMine) return; // it is for the other admitter's answer
     this.confirms.set(id, envelope);
     const name = `admit ${id}`;
     if (!this.controls.has(name)) {
@@ -83,7 +86,8 @@ export class AdmissionDesk {
       turn.delete(tokens, id);
       turn.delete(links, id);
       // Whoever was answered under a closed invite holds a key of a room it is not in: see `review`.
-      if (record.type === "admit" || !this.core.isOwner) turn.delete(admits, id);
+      const isIn = record.type === "admit" && this.isFor(id, record.sign_key);
+      if (isIn || !this.core.isOwner) turn.delete(admits, id);
     } else if (record.type === "rekey_boxed") {
       for (const [id] of turn.items(admits)) {
         if (!view.state.invites.has(id)) turn.delete(admits, id);
@@ -162,14 +166,30 @@ export class AdmissionDesk {
         if (error instanceof LinkLost) return;
         if (!(error instanceof RelayRefused)) throw error;
         if (error.code === "invite_used" || error.code === "invite_unknown") {
-          // Another admitter was faster: this answer was never handed over, and no key is out.
-          await this.core.change(({ turn }) => turn.delete(this.core.tables.admits, id));
+          await this.passOver(id, answered);
           return;
         }
         if (error.failure.retry_after === undefined && error.code !== "try_again") return;
         await this.core.pause(Math.max(LATER_MS, error.failure.retry_after ?? 0));
       }
     }
+  }
+
+  /** The relay says that another admitter was faster. If that is a lie, a stranger has the key. */
+  private passOver(id: string, { response }: Answered): Promise<void> {
+    return this.core.change(({ turn }) => {
+      const kept = this.kept(id);
+      if (kept === undefined || !equal(kept.response, response)) return;
+      turn.put(this.core.tables.admits, id, json.write(packed({ ...kept, passedOver: true })));
+    });
+  }
+
+  /** Whether what was answered under an invite was for the joiner with this key, if anything. */
+  private isFor(id: string, signKey: Uint8Array): boolean {
+    const kept = this.kept(id);
+    if (kept === undefined) return true;
+    const { record } = peek(kept.request);
+    return record.type === "join_req" && equal(record.sign_key, signKey);
   }
 
   /** Where the room's policy says so, a newcomer gets a key without a past. */
@@ -223,7 +243,7 @@ export class AdmissionDesk {
     return isOut ? makeBoxedRekey(this.controls.making, [], "abandoned join") : undefined;
   }
 
-  private kept(id: string): Answered | undefined {
+  private kept(id: string): Kept | undefined {
     const raw = this.core.vault.get(this.core.tables.admits, id);
     return raw === undefined ? undefined : unpacked(json.read(raw));
   }
@@ -231,20 +251,26 @@ export class AdmissionDesk {
 
 const made = (signed: Made["signed"]): Made => ({ signed, boxes: [] });
 
+interface Kept extends Answered {
+  /** The relay refused it: another admitter's answer was there first, it says. */
+  readonly passedOver?: boolean;
+}
+
 interface Packed {
+  readonly passedOver?: boolean;
   readonly request: string;
   readonly response: string;
   readonly epoch: number;
   readonly answeredAt: number;
 }
 
-const packed = (answered: Answered): Packed => ({
+const packed = (answered: Kept): Packed => ({
   ...answered,
   request: b64encode(answered.request),
   response: b64encode(answered.response),
 });
 
-const unpacked = (raw: Packed): Answered => ({
+const unpacked = (raw: Packed): Kept => ({
   ...raw,
   request: b64decode(raw.request),
   response: b64decode(raw.response),

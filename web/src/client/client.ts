@@ -186,6 +186,7 @@ export class Client {
   }
 
   private adopt(id: string): Room {
+    this.rooms.get(id)?.close(); // joined anew: it must not write any more
     const room = new Room(this.vault, id, () => this.changed());
     this.rooms.set(id, room);
     this.changed();

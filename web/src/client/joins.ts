@@ -11,10 +11,11 @@ import { resumedLog } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
+import type { RoomState } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, type Request } from "../wire/link.ts";
 import { chainOfInvite, chainOfRoom } from "./chainpages.ts";
 import type { Relay, Relays } from "./relays.ts";
-import { json, type PendingJoin, savedJoin } from "./saved.ts";
+import { json, type PendingJoin, records, savedJoin, savedMemberKeys } from "./saved.ts";
 import { saveNewRoom } from "./tables.ts";
 import { Turn, type Vault } from "./vault.ts";
 
@@ -37,6 +38,8 @@ export interface JoinListeners {
 
 export class Joins {
   private readonly joins = new Map<string, { pending: PendingJoin; info: JoinInfo }>();
+  /** What is being entered: the relay may say twice that one is admitted. */
+  private readonly entering = new Set<string>();
 
   constructor(
     private readonly vault: Vault,
@@ -69,6 +72,7 @@ export class Joins {
     const relay = this.relays.at(code.relayUrl, code.relayId);
     const link = await this.relays.linkTo(relay);
     const state = verifyChain(code.room, await chainOfInvite(link, code));
+    this.checkOutside(id, state);
     const joining = makeRequest(code, state, { home: code.relayId, now: Date.now(), name });
     const pending: PendingJoin = {
       joining,
@@ -158,6 +162,16 @@ export class Joins {
   }
 
   private async admitted(link: Link, id: string): Promise<void> {
+    if (this.entering.has(id)) return;
+    this.entering.add(id);
+    try {
+      await this.enter(link, id);
+    } finally {
+      this.entering.delete(id);
+    }
+  }
+
+  private async enter(link: Link, id: string): Promise<void> {
     const join = this.joins.get(id);
     const relay = this.relays.ofLink(link);
     if (join?.pending.keys === undefined || relay === undefined) return;
@@ -165,6 +179,7 @@ export class Joins {
     const { code, keys: mine } = pending.joining;
     const opened = await openRoom(link, relay.keys.public, pending);
     const me = checkAdmitted(opened.whole, mine);
+    this.checkOutside(id, opened.whole);
     const turn = new Turn(this.vault);
     const saved = {
       room: code.room,
@@ -192,6 +207,14 @@ export class Joins {
     await this.vault.commit(turn);
     this.joins.delete(id);
     await this.listeners.joined(id, relay, link);
+  }
+
+  /** Keys of a member are never overwritten: throws `JoinRejected` where this vault holds some. */
+  private checkOutside(id: string, { members }: RoomState): void {
+    const raw = this.vault.get(`room/${id}`, "mine");
+    if (raw === undefined) return;
+    const { mid } = savedMemberKeys.read(records(raw));
+    if (members.has(hex(mid))) throw new JoinRejected("already_member");
   }
 
   /** Note a refusal for the person; a lost link is none: the join goes on with the next one. */
