@@ -123,7 +123,11 @@ class Commands:
         if message.reply_to is None:
             return "Answer the message that failed with !bridge resend."
         count = self._engine.outbound.resend(room, tx, message.reply_to)
-        return f"Once more, to {count} place(s)." if count else "That message has not failed."
+        return (
+            f"Once more, to {count} place(s)."
+            if count
+            else "That message has not failed, or is not to be copied."
+        )
 
     def _me(self, tx: Transaction, room: Room, message: Message, words: list[str]) -> str:
         if not words:

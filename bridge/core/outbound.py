@@ -23,6 +23,7 @@ from ofcd.client import (
     MessageReacted,
     MessageReceived,
     MessageRedacted,
+    NoSuchRoom,
     Reaction,
     Room,
     RoomRenamed,
@@ -42,6 +43,7 @@ __all__ = ["FAILED_MARK", "Outbound"]
 FAILED_MARK: Final = "⚠️"
 """The reaction on a message that did not arrive."""
 _LATE_MS: Final = 60_000
+_WITHHELD: Final = "its author is not bridged"
 _ENDED: Final = (State.SENT, State.CONFIRMED)
 
 
@@ -137,22 +139,28 @@ class Outbound:
             passed = Passed(state=State.DROPPED, reason=reason, ts=message.ts)
             self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
             return
-        entry = self._entry(room, portal, Kind.MESSAGE, message)
-        hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
-        file = message.file if portal.files else None
-        if message.file is not None and file is None and not message.text:
+        if message.file is not None and not portal.files and not message.text:
             passed = Passed(state=State.DROPPED, reason="a file, and files are not told there")
             self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
             return
-        entry = evolve(
-            self._said_by(tx, room, message, entry),
-            due=entry.due + int(hold * 1000),
+        entry = self._said(tx, room, portal, message, (*path, room_tag(room.id)))
+        hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
+        self._add(tx, evolve(entry, due=entry.due + int(hold * 1000)))
+
+    def _said(
+        self, tx: Transaction, room: Room, portal: Portal, message: Message, path: tuple[str, ...]
+    ) -> Entry:
+        """A message as it is said at a place, the first time or again."""
+        entry = self._entry(room, portal, Kind.MESSAGE, message)
+        entry = self._said_by(tx, room, message, entry)
+        file = message.file if portal.files and not entry.nick_only else None
+        return evolve(
+            entry,
             reply_to=message.reply_to,
             thread=message.thread,
             file=None if file is None else (file.name, file.media_type, file.size),
-            path=(*path, room_tag(room.id)),
+            path=path,
         )
-        self._add(tx, entry)
 
     def _why_not(self, tx: Transaction, room: Room, message: Message) -> str:
         if message.unreadable or message.redacted_by is not None:
@@ -162,7 +170,7 @@ class Outbound:
         if is_private(message.text):
             return "its author says that it stays in the room"
         if consent_of(tx, room.id, message.mid) is Consent.WITHHELD and message.via is None:
-            return "its author is not bridged"
+            return _WITHHELD
         if message.hops >= MAX_HOPS:
             return "it has been through too many bridges or bots"
         return ""
@@ -173,7 +181,11 @@ class Outbound:
             message.via is None and consent_of(tx, room.id, message.mid) is Consent.NICK_ONLY
         )
         named = tuple(
-            (mid, name) for mid in message.mentions if (name := room.name_of(mid)) and not nick_only
+            (mid, name)
+            for mid in message.mentions
+            if not nick_only
+            and (name := room.name_of(mid))
+            and consent_of(tx, room.id, mid) is not Consent.WITHHELD
         )
         return evolve(
             entry,
@@ -181,6 +193,7 @@ class Outbound:
             name=self._engine.author(room, message.mid).name,
             via=message.via,
             nick_only=nick_only,
+            file=None if nick_only else entry.file,
             text="" if nick_only else message.text,
             format=TextFormat(message.format),
             mentions=named,
@@ -201,14 +214,17 @@ class Outbound:
     def _edit(self, tx: Transaction, room: Room, portal: Portal, event: MessageEdited) -> None:
         message = event.message
         waiting = self._waiting(portal, message.event_id)
+        consent = consent_of(tx, room.id, message.mid) if message.via is None else Consent.FULL
         if waiting is not None and not waiting.again:
             if is_private(message.text):
                 self.finish(tx, waiting, State.DROPPED, "its author says that it stays in the room")
+            elif consent is Consent.WITHHELD:
+                self.finish(tx, waiting, State.DROPPED, _WITHHELD)
             elif waiting.text != message.text:
                 self._replace(tx, self._said_by(tx, room, message, waiting))
             return
         passed = self._engine.journal.passed(tx, portal.network, portal.place, message.event_id)
-        if portal.edits == "off" or is_private(message.text):
+        if portal.edits == "off" or is_private(message.text) or consent is not Consent.FULL:
             return
         if passed is None or passed.incoming or passed.edits >= portal.max_edits:
             return
@@ -251,8 +267,11 @@ class Outbound:
             return
         if passed.state in (*_ENDED, State.SENDING):
             entry = self._entry(room, portal, Kind.REDACTION, event)
-            name = self._engine.author(room, event.mid).name
-            self._add(tx, evolve(entry, target=event.target, mid=event.mid, name=name))
+            # It goes whatever its author has said: it takes words away, and needs no name.
+            if consent_of(tx, room.id, event.mid) is not Consent.WITHHELD:
+                name = self._engine.author(room, event.mid).name
+                entry = evolve(entry, mid=event.mid, name=name)
+            self._add(tx, evolve(entry, target=event.target))
 
     def _reaction(self, tx: Transaction, room: Room, portal: Portal, event: MessageReacted) -> None:
         passed = self._engine.journal.passed(tx, portal.network, portal.place, event.target)
@@ -323,12 +342,17 @@ class Outbound:
         remote_ids = self.remote_ids(records, entry.network, entry.place, entry.reply_to)
         if message.via is not None:
             name = remote_name(message.via.name, message.via.remote_id)
+        elif consent_of(records, room.id, message.mid) is Consent.WITHHELD:
+            return ReplyTo(remote_ids, remote_name(""))  # neither their words nor their name
         else:
             name = self._engine.author(room, message.mid).name
         there = self._engine.journal.passed(records, entry.network, entry.place, entry.reply_to)
         if there is None or there.state not in (*_ENDED, State.SENDING):
             return ReplyTo((), name)  # it is not there: no word of it gets there by a quote
-        return ReplyTo(remote_ids, name, excerpt(document_of(message.text, message.format)))
+        if there.incoming:
+            return ReplyTo(remote_ids, name, excerpt(document_of(message.text, message.format)))
+        # As it reads there: what its author kept in the room does not get out by a quote.
+        return ReplyTo(remote_ids, name, excerpt(document_of(there.text, there.format)))
 
     def remote_ids(
         self, records: Reader, network: str, place: str, event_id: EventId
@@ -339,13 +363,42 @@ class Outbound:
 
     # -- what became of it -----------------------------------------------------------------------
 
-    def start(self, tx: Transaction, entry: Entry) -> Entry:
-        """It is handed to the network now: recorded before."""
-        entry = evolve(entry, state=State.SENDING)
+    def start(self, tx: Transaction, entry: Entry) -> Entry | None:
+        """It is handed to the network now: recorded before.
+
+        None where it may not go any more: what was agreed when it was queued, before an outage
+        perhaps, may have been taken back since (G4).
+        """
+        agreed = self._as_agreed(tx, entry)
+        if isinstance(agreed, str):
+            self.finish(tx, entry, State.DROPPED, agreed)
+            return None
+        entry = evolve(agreed, state=State.SENDING)
         self._replace(tx, entry)
         if entry.kind is Kind.MESSAGE:
             passed = self._passed(entry, State.SENDING)
             self._keep_passed(tx, entry.network, entry.place, entry.event_id, passed)
+        return entry
+
+    def _as_agreed(self, records: Reader, entry: Entry) -> Entry | str:
+        """An entry as it may go out by what is agreed now; or why it may not."""
+        try:
+            room = self._engine.client.room(entry.room)
+        except NoSuchRoom:
+            return "its room is gone"
+        if not self._engine.is_open(room):
+            return "its room is not bridged any more"
+        if entry.mid is None or entry.via is not None:
+            return entry
+        consent = consent_of(records, entry.room, entry.mid)
+        if entry.kind is Kind.REDACTION:
+            return entry if consent is not Consent.WITHHELD else evolve(entry, mid=None, name="")
+        if consent is Consent.WITHHELD:
+            return _WITHHELD
+        if consent is Consent.NICK_ONLY:
+            if entry.kind is not Kind.MESSAGE:
+                return "its author lets only their name out"
+            return evolve(entry, nick_only=True, text="", mentions=(), file=None)
         return entry
 
     def _passed(self, entry: Entry, state: State, reason: str = "") -> Passed:
@@ -483,10 +536,10 @@ class Outbound:
         """Say so first of all that is said there now."""
         count = self.skipped(tx, queue)
         first = next(iter(queue.entries.values()), None)
-        if not count or first is None or first.number == 0:
+        if not count or first is None:
             return
         note = Entry(
-            number=first.number - 1 if first.number - 1 not in queue.entries else first.number,
+            number=0,
             network=queue.network,
             place=queue.place,
             room=first.room,
@@ -499,7 +552,8 @@ class Outbound:
             text=f"{count} earlier message{'s' if count > 1 else ''} from the room could not be "
             "brought here in time",
         )
-        self._engine.journal.keep(tx, note)
+        # Numbers are of all places: only the journal knows one that is free.
+        note = self._engine.journal.add(tx, note)
         self._engine.journal.keep_fact(tx, _skipped_key(queue), None)
 
         def put_first() -> None:
@@ -511,18 +565,20 @@ class Outbound:
     def resend(self, room: Room, tx: Transaction, event_id: EventId) -> int:
         """Say again what failed, by an admin's wish; how many places that is."""
         message = room.message(event_id)
+        if message is None or not self._engine.is_open(room) or self._why_not(tx, room, message):
+            return 0
         count = 0
         for portal in self._engine.portals_of(room):
             passed = self._engine.journal.passed(tx, portal.network, portal.place, event_id)
-            if message is not None and passed is not None and passed.state is State.FAILED:
-                now = self._engine.client.now()
-                network = self._engine.networks[portal.network]
-                entry = self._said_by(
-                    tx, room, message, self._entry(room, portal, Kind.MESSAGE, message)
-                )
-                age = int((portal.max_age or network.max_age) * 1000)
-                self._add(tx, evolve(entry, due=now, expires=now + age, path=passed.path))
-                count += 1
+            if not portal.sends or passed is None or passed.state is not State.FAILED:
+                continue
+            if self._waiting(portal, event_id) is not None:
+                continue  # it was asked for before, and waits
+            network = self._engine.networks[portal.network]
+            entry = self._said(tx, room, portal, message, passed.path)
+            age = int((portal.max_age or network.max_age) * 1000)
+            self._add(tx, evolve(entry, expires=entry.due + age))
+            count += 1
         return count
 
 

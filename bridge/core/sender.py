@@ -78,7 +78,10 @@ class PlaceSender:
     async def _send(self, batch: Sequence[Entry]) -> None:
         engine = self._engine
         with engine.client.transaction() as tx:
-            started = [engine.outbound.start(tx, entry) for entry in batch]
+            begun = [engine.outbound.start(tx, entry) for entry in batch]
+        started = [entry for entry in begun if entry is not None]
+        if not started:
+            return
         outgoing = [engine.outbound.outgoing(engine.client.vault, one) for one in started]
         receipts = await self._deliver(outgoing)
         left = False
