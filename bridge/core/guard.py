@@ -6,14 +6,16 @@
    network's own way (`+ofcd/origin`, a mail header), inside as a count (`hops`). What carries a
    room's own tag, or too many, is not taken there.
 4. Where nothing carries tags: a line that ends with what somebody has said in the room within a
-   minute, and names them before it (or comes from a nick with their name), is their own words
-   brought back by a stranger's relay. Somebody who says the same thing twice is no echo.
+   minute, and names them before it in the way of a relay (or comes from a nick that is their name),
+   is their own words brought back by a stranger's relay. Somebody who says the same thing twice is
+   no echo, nor is who agrees with them: "Ana: ok" is said to Ana.
 
 Sans-IO.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
@@ -30,6 +32,10 @@ MAX_HOPS: Final = 3
 _WINDOW_MS: Final = 60_000
 _REMEMBERED: Final = 256
 _TAG_BYTES: Final = 9
+_BRACKETS: Final = {">": "<", "]": "[", ")": "("}
+_STATUS: Final = " @+%&~"
+_SUFFIX: Final = re.compile(r"[@\[|/(]")
+"""Where a relay's mark begins in a nick: Ana[o], Ana|m, Ana/net, Ana@net."""
 
 
 def room_tag(room: RoomId) -> str:
@@ -73,7 +79,24 @@ class EchoMemory:
 
 
 def _names(said: _Said, sender: str, line: str) -> bool:
-    before = skeleton(line[: len(line) - len(said.words)])
-    if not said.who:
+    before = line[: len(line) - len(said.words)].strip().rstrip(":").rstrip()
+    name = _relayed_name(before) if before else sender
+    if not said.who or not name:
         return False
-    return before.endswith(said.who) or (not before and said.who in skeleton(sender))
+    bare = _SUFFIX.split(name.strip(_STATUS), maxsplit=1)[0]
+    return said.who in (skeleton(name), skeleton(bare))
+
+
+def _relayed_name(before: str) -> str:
+    """Whom a relay names before their words: <name>, [name], (name), * name, [network] name."""
+    opening = _BRACKETS.get(before[-1])
+    if opening is not None:
+        depth = 0
+        for at in range(len(before) - 1, -1, -1):
+            depth += (before[at] == before[-1]) - (before[at] == opening)
+            if not depth:
+                return before[at + 1 : -1]
+        return ""
+    if before[0] in "<[(*":
+        return re.split(r"[>\])*]", before)[-1].strip()
+    return ""

@@ -21,9 +21,25 @@ _CONNECT_SECONDS: Final = 30.0
 _LOGIN_SECONDS: Final = 60.0
 _READ_BYTES: Final = 65536
 _REFUSALS: Final = frozenset(
-    {"401", "403", "404", "407", "408", "411", "412", "413", "414", "415", "442", "482", "531"}
+    {
+        "401",
+        "403",
+        "404",
+        "407",
+        "408",
+        "411",
+        "412",
+        "413",
+        "414",
+        "415",
+        "442",
+        "477",
+        "482",
+        "531",
+    }
 )
-"""Errors that answer a message, a notice or a topic."""
+"""Errors that answer a message, a notice or a topic, and name the place."""
+_SAYING: Final = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
 
 
 class Lost(NetworkError):
@@ -247,7 +263,9 @@ class Connection:
                 await self._flush_login()
             case "NICK" if self.is_me(line.nick):
                 self.login.nick = line[0]
-            case "FAIL":
+            case "FAIL" if line[0].upper() in _SAYING:
+                self._failed(line.params[-1], None)
+            case "417":  # the line was too long: it names no place
                 self._failed(line.params[-1], None)
             case command if command in _REFUSALS:
                 self._failed(line.params[-1], line[1])

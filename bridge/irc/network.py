@@ -16,6 +16,7 @@ import trio
 
 from bridge.core.errors import NetworkError
 from bridge.core.formatting import plain_text
+from bridge.core.guard import MAX_HOPS
 from bridge.core.model import (
     Author,
     Kind,
@@ -49,6 +50,7 @@ _PROOF_SECONDS: Final = 90.0
 _JOIN_AGAIN_SECONDS: Final = 60.0
 _REGAIN_SECONDS: Final = 60.0
 _OWN_LINES: Final = 500
+_HOP_CHARACTERS: Final = 16
 _PAGE: Final = 100
 _JOIN_ERRORS: Final = frozenset({"403", "405", "471", "473", "474", "475", "476", "477", "489"})
 _HISTORY: Final = frozenset({"chathistory", "playback", "znc.in/playback"})
@@ -232,7 +234,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                     self._batches.pop(line[0][1:], None)
             case command if command in _JOIN_ERRORS:
                 place = self._by_fold.get(connection.fold(line[1]))
-                if place is not None:
+                if place is not None and place not in self._joined:  # else it answers a message
                     self.host.ready(place, False, f"the channel: {line.params[-1]}")
                     text = f"I can not get into {place}: {line.params[-1]}"
                     self.host.notice(place, text, key="join")
@@ -303,7 +305,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 id=self._id_of(line, place),
                 author=_author(line),
                 ts=ts,
-                path=tuple(one for one in line.tags.get(ORIGIN_TAG, "").split(",") if one),
+                path=_path(line.tags.get(ORIGIN_TAG, "")),
                 late=played,
                 document=document,
                 action=action,
@@ -500,6 +502,11 @@ def _receipt(one: Outgoing, fence: Fence) -> Receipt:
     if fence.proven:
         return Receipt(one.number, State.CONFIRMED, tuple(fence.ids))
     return Receipt(one.number, State.QUEUED, doubtful=fence.began)
+
+
+def _path(tag: str) -> tuple[str, ...]:
+    """Where a line has been, as it says; as much of it as counts, for it goes on to others."""
+    return tuple(one[:_HOP_CHARACTERS] for one in tag.split(",") if one)[:MAX_HOPS]
 
 
 def _author(line: Line) -> Author:

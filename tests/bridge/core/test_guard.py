@@ -63,6 +63,23 @@ async def test_what_only_looks_alike_passes(tmp_path: Path, autojump_clock: Mock
         assert await scene.outside("<Ana> ok", "3", who="relaybot") is Verdict.TAKEN, "long after"
 
 
+async def test_who_answers_with_the_same_words_is_no_relay(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Said to Ana, or by somebody whose name has hers in it; a relay's forms of them are not."""
+    async with open_scene(tmp_path) as scene:
+        await scene.room.send("ok")
+        await scene.quiet()
+        for number, (who, text) in enumerate(
+            [("bob", "Ana: ok"), ("bob", "ana, ok"), ("anabel", "ok"), ("hannah", "ok")]
+        ):
+            assert await scene.outside(text, f"own{number}", who=who) is Verdict.TAKEN, (who, text)
+        for number, (who, text) in enumerate(
+            [("r", "<@Ana> ok"), ("r", "(Ana[m]) ok"), ("r", "* Ana ok"), ("Ana|m", "ok")]
+        ):
+            assert await scene.outside(text, f"relay{number}", who=who) is Verdict.ECHO, (who, text)
+
+
 async def test_two_bridges_of_one_room_and_one_place_make_no_ring(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
