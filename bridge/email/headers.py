@@ -2,7 +2,9 @@
 
 `email.policy.default` would parse each field by its full grammar: on hostile ones that raises
 errors of many kinds and takes time that grows with the square of the length. Here a field is its
-text, decoded (RFC 2047, or the raw 8 bits that the real world sends), cut at a bound.
+text, cut at a bound. Lines end where DKIM and mail servers see their end (a bare CR is none), and
+only what is for people is decoded (RFC 2047, or the raw 8 bits that the real world sends): whatever
+a program is to believe has to stand there as it is, or two programs read two different mails.
 """
 
 from __future__ import annotations
@@ -22,8 +24,14 @@ from bridge.email.charsets import decoded, strip_controls
 
 __all__ = ["Address", "Headers", "addresses", "message_ids", "parse_date", "parse_headers"]
 
-_NAME: Final = re.compile(rb"([!-9;-~]{1,100})[ \t]*:")
-_ID: Final = re.compile(r"<([^<>\s]{1,500})>")
+_NAME: Final = re.compile(rb"([!-9;-~]{1,100})([ \t]*):")
+_ID: Final = re.compile(r"<([^<>\s\x00-\x1f\x7f]{1,500})>")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FOR_PEOPLE: Final = ("subject",)
+_OF_PEOPLE: Final = ("from", "to", "cc")
+"""Addresses: their names are decoded once they are known to be names."""
+_EXACT: Final = ("authentication-results",)
+"""What a server strips where it is forged: one written so that it may overlook it is not read."""
 _ENCODED: Final = re.compile(r"(?:=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)+")
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]{1,64}@[A-Za-z0-9.\-\u0080-\uffff]{1,255}")
 
@@ -76,7 +84,7 @@ def parse_headers(raw: bytes) -> Headers:
             cut = True
             break
         cut = cut or len(value) > limits.FIELD_BYTES
-        fields.append((name, _value(value[: limits.FIELD_BYTES])))
+        fields.append((name, _value(name, value[: limits.FIELD_BYTES])))
     return Headers(tuple(fields), cut or len(_head(raw)) > limits.HEADER_BYTES)
 
 
@@ -89,22 +97,30 @@ def _head(raw: bytes) -> bytes:
 
 def _unfolded(raw: bytes) -> Iterator[tuple[str, bytes]]:
     name, value = "", bytearray()
-    for line in _head(raw)[: limits.HEADER_BYTES].splitlines():
+    for line in re.split(rb"\r?\n", _head(raw)[: limits.HEADER_BYTES]):
         if line[:1] in (b" ", b"\t") and name:
             if len(value) <= limits.FIELD_BYTES:
-                value += b" " + line.strip()
+                value += b" " + line.strip(b" \t")
             continue
         if name:
             yield name, bytes(value)
         found = _NAME.match(line)
         name = found[1].decode("ascii").lower() if found else ""
-        value = bytearray(line[found.end() :].strip()) if found else bytearray()
+        if found and found[2] and name in _EXACT:
+            name = ""
+        value = bytearray(line[found.end() :].strip(b" \t")) if found else bytearray()
     if name:
         yield name, bytes(value)
 
 
-def _value(raw: bytes) -> str:
-    text = decoded(raw)
+def _value(name: str, raw: bytes) -> str:
+    if name in _FOR_PEOPLE:
+        return _for_people(decoded(raw))
+    text = decoded(raw) if name in _OF_PEOPLE else raw.decode("utf-8", "replace")
+    return re.sub(r"[ \t]+", " ", text).strip(" ")
+
+
+def _for_people(text: str) -> str:
     if "=?" in text:
         text = _words(text)
     return " ".join(strip_controls(text).split())
@@ -135,8 +151,11 @@ def addresses(value: str) -> tuple[Address, ...]:
     """The mailboxes of a field such as From. One that names two where only one is shown has none.
 
     A display name may hold what looks like another address: only what stands in brackets, or alone,
-    counts, and only one for each comma.
+    counts, and only one for each comma. Encoded words are read in display names alone. A field with
+    control characters (a bare CR, say) is read in as many ways as there are programs: nobody.
     """
+    if _CONTROL.search(value):
+        return ()
     return tuple(
         found for part in _parts(value)[: limits.ADDRESSES] if (found := _mailbox(part)) is not None
     )
@@ -172,11 +191,11 @@ def _mailbox(part: str) -> Address | None:
         inside, name = bracketed[1].strip(), part[: bracketed.start()]
     else:
         inside, name = re.sub(r"\([^()]*\)", " ", part).rpartition(":")[2].strip(), ""
-    if not _ADDRESS.fullmatch(inside):
+    if not _ADDRESS.fullmatch(inside) or strip_controls(inside) != inside:
         return None
     local, _, domain = inside.rpartition("@")
     name = re.sub(r"\\(.)", r"\1", name.strip()).strip("\"'").strip()
-    return Address(f"{local}@{domain.lower()}", name)
+    return Address(f"{local}@{domain.lower()}", _for_people(name))
 
 
 def parse_date(value: str) -> int | None:

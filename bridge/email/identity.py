@@ -2,7 +2,8 @@
 
 `Authentication-Results` (RFC 8601) is believed of one authserv-id only, the configured one, which
 has to strip what pretends to be from it; anybody may write such a field. What proves something has
-to be about the domain in From: a signature of somebody else proves somebody else.
+to be about the domain in From: a signature of somebody else proves somebody else. Whose signature
+it is, and what it covers, is what the library that verified it has read, never a reading of ours.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 import authres
 import dkim
 
+from bridge.email.headers import addresses, parse_headers
 from bridge.email.parsing import Mail
 
 __all__ = ["Proof", "admits", "proof_by_dkim", "proof_by_server"]
@@ -27,6 +29,8 @@ _FIELDS: Final = 10
 _SIGNATURES: Final = 3
 """Signatures of one mail that are checked: each costs a look-up and a pass over the mail."""
 _DKIM_BYTES: Final = 26 * 1024 * 1024
+_MALFORMED: Final = (dkim.DKIMException, ValueError, IndexError, KeyError, TypeError, OSError)
+"""What the library raises over what strangers send."""
 
 Txt = Callable[[bytes, int], bytes | None]
 """The TXT record of a name, within so many seconds."""
@@ -64,7 +68,9 @@ def proof_by_server(mail: Mail, authserv_id: str) -> Proof:
 
 
 def _results(value: str, authserv_id: str) -> list[authres.core.AuthenticationResult]:
-    """The results in a field, if it is that server's."""
+    """The results in a field, if it is that server's, to the letter."""
+    if not value.isascii() or not value.isprintable():
+        return []
     named = re.match(r"\s*(?:\([^()]*\)\s*)?([^\s;()]+)", value)
     if named is None or named[1].lower() != authserv_id.lower():
         return []
@@ -91,27 +97,46 @@ def proof_by_dkim(raw: bytes, mail: Mail, txt: Txt | None = None) -> Proof:
     """What the mail's own signatures prove; looks up keys and may take seconds: not on the loop."""
     if len(mail.senders) != 1 or len(raw) > _DKIM_BYTES:
         return Proof.NONE
+    try:
+        checker = dkim.DKIM(raw, timeout=5)
+        return Proof.DKIM if _is_signed(checker, mail, txt) else Proof.NONE
+    except _MALFORMED:
+        return Proof.NONE
+
+
+def _is_signed(checker: dkim.DKIM, mail: Mail, txt: Txt | None) -> bool:
+    signed = [value for name, value in checker.headers if name.lower() == b"from"]
+    if len(signed) != 1 or _senders(signed[0]) != mail.senders:
+        return False
     domain = mail.senders[0].domain
-    signatures = mail.headers.all("dkim-signature")
-    for index, value in enumerate(signatures[:_SIGNATURES]):
-        signer = re.search(r"(?:^|;)\s*d\s*=\s*([^\s;]+)", value)
-        covers = re.search(r"(?:^|;)\s*h\s*=\s*([^;]+)", value)
-        if signer is None or covers is None or not is_aligned(signer[1], domain):
-            continue
-        signed = [name.strip().lower() for name in covers[1].split(":")]
-        # `l=` leaves the end of the mail to anybody; a From that is not signed is anybody's.
-        if re.search(r"(?:^|;)\s*l\s*=", value) or "from" not in signed:
-            continue
-        if _verifies(raw, index, txt):
-            return Proof.DKIM
-    return Proof.NONE
+    return any(
+        _speaks_for(checker, index, domain) and _verifies(checker, index, txt)
+        for index in range(_SIGNATURES)
+    )
 
 
-def _verifies(raw: bytes, index: int, txt: Txt | None) -> bool:
+def _senders(value: bytes) -> tuple[object, ...]:
+    return addresses(parse_headers(b"From:" + value).get("from"))
+
+
+def _speaks_for(checker: dkim.DKIM, index: int, domain: str) -> bool:
+    """Whether a signature, as the library reads it, would prove anything: before keys are asked."""
+    try:
+        if not checker.verify_headerprep(index):
+            return False
+        signer = checker.domain.decode("ascii")
+    except _MALFORMED:
+        return False
+    # `l=` leaves the end of the mail to anybody; a From that is not signed is anybody's.
+    covers = b"from" in checker.include_headers and b"l" not in checker.signature_fields
+    return covers and is_aligned(signer, domain)
+
+
+def _verifies(checker: dkim.DKIM, index: int, txt: Txt | None) -> bool:
     look_up = {} if txt is None else {"dnsfunc": lambda name, timeout=5: txt(name, timeout)}
     try:
-        return bool(dkim.DKIM(raw, timeout=5).verify(index, **look_up))
-    except (dkim.DKIMException, ValueError, IndexError, KeyError, TypeError, OSError):
+        return bool(checker.verify(index, **look_up))
+    except _MALFORMED:
         return False
     except Exception as error:  # the resolver behind it has errors of its own
         if type(error).__module__.startswith("dns."):

@@ -253,7 +253,8 @@ def _file_name(part: Message) -> str:
     except (ValueError, LookupError, TypeError):
         raw = ""
     if "=?" in raw or not raw.isascii():
-        raw = parse_headers(b"x: " + raw.encode("utf-8", "surrogateescape")).get("x")
+        # As what is for people: a subject is such a thing.
+        raw = parse_headers(b"subject: " + raw.encode("utf-8", "surrogateescape")).get("subject")
     name = display_name(re.split(r"[/\\]", raw)[-1], limit=_NAME_CHARACTERS).strip(". ")
     if part.get_content_type() == "application/ms-tnef":
         return name or "winmail.dat"

@@ -180,6 +180,50 @@ def test_a_signature_of_the_senders_domain_proves_it(
     assert proof(two) is Proof.NONE, "one From is signed, another is shown"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Authentication-Results: =?utf-8?q?mx.example?=; dmarc=pass header.from=example.org\r\n",
+        b"X-A: a\rAuthentication-Results: mx.example; dmarc=pass header.from=example.org\r\n",
+        b"Authentication-Results : mx.example; dmarc=pass header.from=example.org\r\n",
+        b"Authentication-Results: mx.exam\x00ple; dmarc=pass header.from=example.org\r\n",
+        b"Authentication-Results: mx.exam\xe2\x80\x8bple; dmarc=pass header.from=example.org\r\n",
+    ],
+)
+def test_what_a_server_would_not_strip_is_not_believed(head: bytes) -> None:
+    """To the server these are not its own fields, so a stranger's pass it."""
+    assert proof_by_server(parse(head + mail()), "mx.example") is Proof.NONE
+
+
+def test_a_signature_is_whose_the_library_says(keys: tuple[bytes, dict[bytes, bytes]]) -> None:
+    """Somebody's own good signature, dressed up so that another reading finds another domain."""
+    private, zone = keys
+    look = lambda name, _timeout: zone.get(name)  # noqa: E731
+
+    def proof(raw: bytes) -> Proof:
+        return proof_by_dkim(raw, parse(raw), look)
+
+    evil = signed(mail(), private, b"evil.org")
+    behind = b"X-A: a\rDKIM-Signature: v=1; d=example.org; h=from\r\n" + evil
+    for raw in (behind, dressed(private)):
+        assert dkim.verify(raw, dnsfunc=lambda name, timeout=5: zone.get(name)), "it is a good one"
+        assert proof(raw) is Proof.NONE
+
+
+def dressed(private: bytes) -> bytes:
+    """Signed by evil.org, with a tag more that decodes (RFC 2047) to `x; d=example.org;`."""
+
+    class Dressing(dkim.DKIM):  # type: ignore[misc]
+        def gen_header(self, fields: Any, *rest: Any, **more: Any) -> Any:
+            return super().gen_header(
+                [(b"n", b"=?utf-8?q?x=3B_d=3Dexample.org=3B?="), *fields], *rest, **more
+            )
+
+    raw: bytes = Dressing(mail()).sign(b"s", b"evil.org", private) + mail()
+    assert b"=?utf-8?q?" in raw.replace(b"\r\n ", b"")
+    return raw
+
+
 def test_a_name_server_that_fails_proves_nothing(keys: tuple[bytes, dict[bytes, bytes]]) -> None:
     def broken(_name: bytes, _timeout: int) -> bytes | None:
         raise OSError
