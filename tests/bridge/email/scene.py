@@ -123,7 +123,7 @@ async def running(
         nursery.cancel_scope.cancel()
 
 
-async def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
+async def until(found: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What `found` returns, once that is something."""
     with trio.fail_after(seconds):
         while not (value := found()):  # noqa: ASYNC110 - a process outside tells no Event
@@ -132,7 +132,7 @@ async def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 
 async def mailed(
-    servers: MailServers, user: str, count: int = 1, seconds: float = 30.0
+    servers: MailServers, user: str, count: int = 1, seconds: float = 120.0
 ) -> list[Mail[Any, Any]]:
     """Somebody's mailbox, once it holds this many."""
     look: Callable[[], Awaitable[list[Mail[Any, Any]]]] = lambda: trio.to_thread.run_sync(  # noqa: E731
