@@ -130,8 +130,12 @@ async def test_only_who_is_let_in_and_proven_may_speak(servers: MailServers, wor
         assert said.via is not None
         assert said.via.remote_id == "unverified:x@list.test"
         # A proven stranger learns that they may not: Postfix brings them our refusal.
-        [report] = await mailed(servers, "dan")
-        assert "may not write to this room" in report.as_string()
+        with trio.fail_after(120):  # among other reports, in whatever order
+            while not any(  # noqa: ASYNC110 - a server's
+                "may not write to this room" in report.as_string()
+                for report in await mailed(servers, "dan")
+            ):
+                await trio.sleep(0.1)
 
 
 async def test_programs_get_no_say(servers: MailServers, world: World) -> None:
@@ -316,7 +320,8 @@ async def test_mail_waits_while_the_server_is_dead(servers: MailServers, world: 
         await trio.to_thread.run_sync(servers.start_postfix)
         mails = await mailed(servers, "ned", 6)
         bodies = {str(m["Message-ID"]): body_of(m) for m in mails}
-        assert list(bodies.values()) == ["before", *(f"while dead {n}" for n in range(5))]
+        # In which order, of mails that waited, is Postfix's to say: it delivers several at once.
+        assert sorted(bodies.values()) == ["before", *(f"while dead {n}" for n in range(5))]
 
 
 async def test_a_bridge_that_dies_brings_each_mail_once(servers: MailServers, world: World) -> None:
