@@ -296,7 +296,7 @@ async def test_a_mailbox_is_read_over_imap(servers: MailServers, world: World) -
         await send(servers, second, "mia@people.test", "bridge@people.test")
         await until(lambda: len(scene.texts()) == 2)
         look = partial(servers.mailbox, "bridge", "Done")
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             while len(await trio.to_thread.run_sync(look)) < 3:  # noqa: ASYNC110 - a server's
                 await trio.sleep(0.1)
         scene.network._keep_cursor((1, 0))
