@@ -245,7 +245,7 @@ def test_a_join_goes_on_after_ctrl_c(ana: Person, bo: Person) -> None:
 
 
 def interrupted(process: subprocess.Popen[str]) -> int:
-    """How it ends on Ctrl-C; as a person would, again where one was lost in the core's callbacks."""
+    """How it ends on Ctrl-C; pressed again, as a person would, where one was lost."""
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
