@@ -118,8 +118,8 @@ class Bridge:
 
 
 async def start_all(
-    folder: Path, relay: Relay, servers: MailServers, ana: Client, person: str
-) -> tuple[Room, Bridge]:
+    folder: Path, relay: Relay, bridge: Bridge, servers: MailServers, ana: Client, person: str
+) -> Room:
     room = await ana.create_room(relay.url, "Book club", my_name="Ana")
     link = (await room.invite(caps={Cap.BRIDGE})).link()
     (folder / "password").write_text(PASSWORD)
@@ -132,12 +132,11 @@ async def start_all(
             person=person,
         )
     )
-    bridge = Bridge(folder)
     bridge.start()
     await until(lambda: any("I copy this room" in m.text for m in room.messages()), 60)
     await room.send("!bridge mail full on")
     await until(lambda: any("goes out" in m.text for m in room.messages()), 60)
-    return room, bridge
+    return room
 
 
 async def kill_at_random(
@@ -201,13 +200,13 @@ async def write_messages(ana: Client, room: Room, wanted: list[str]) -> None:
 async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: MailServers) -> None:
     """G1, G2, M1, and no word of it at the relay."""
     person = "pia@people.test"
-    relay = Relay(tmp_path)
+    relay, bridge = Relay(tmp_path), Bridge(tmp_path)
     relay.start()
     said: list[str] = []
     mailed_in: list[str] = []
     try:
         async with client(tmp_path / "ana.vault") as ana, trio.open_nursery() as nursery:
-            room, bridge = await start_all(tmp_path, relay, servers, ana, person)
+            room = await start_all(tmp_path, relay, bridge, servers, ana, person)
             nursery.start_soon(keep_trying, ana)
             await room.send(f"{MARKER} first")
             [first] = await mailed(servers, "pia", seconds=60)
@@ -235,6 +234,7 @@ async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: Mai
             assert bridge.stop() == 0
             nursery.cancel_scope.cancel()
     finally:
+        bridge.kill()
         relay.stop()
     assert_secret(tmp_path)
 
