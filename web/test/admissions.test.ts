@@ -1,7 +1,7 @@
 /** Joins answered and asked for: nobody keeps a key unnoticed, nobody loses their own. */
 
 import "fake-indexeddb/auto";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { AdmissionDesk } from "../src/client/admissions.ts";
 import { ControlDesk } from "../src/client/controldesk.ts";
@@ -9,36 +9,17 @@ import { RoomCore } from "../src/client/core.ts";
 import { Joins } from "../src/client/joins.ts";
 import type { Relays } from "../src/client/relays.ts";
 import { json } from "../src/client/saved.ts";
-import { saveNewRoom } from "../src/client/tables.ts";
-import { Turn, Vault } from "../src/client/vault.ts";
-import { makeGenesis } from "../src/e2e/genesis.ts";
-import { inviteLink, makeInvite } from "../src/e2e/invites.ts";
+import { inviteLink } from "../src/e2e/invites.ts";
 import { makeRequest } from "../src/e2e/joining.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
-import { seenOf } from "../src/e2e/log.ts";
-import { take } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
-import { type Link, RelayRefused } from "../src/wire/link.ts";
-
-async function founded(name: string) {
-  const vault = await Vault.create(name, "so geheim");
-  const [root, relayId, now] = [newMemberKeys(), new Uint8Array(32).fill(7), Date.now()];
-  const { signed, view } = makeGenesis(root, relayId, now);
-  const { room } = view.state;
-  const making = { state: view.state, mine: root, seen: seenOf(view.log), now };
-  const { signed: opened, code } = makeInvite(making, "ws://r", { expires: now + 9e6 });
-  const after = take(view, 1, opened.envelope).view;
-  const place = { room, url: "ws://r", relayId, genesis: undefined, createToken: "" };
-  const told = { name: "", myName: "", readUpTo: 0, status: "active" as const, reason: "" };
-  const turn = new Turn(vault);
-  saveNewRoom(turn, { ...place, ...told }, after);
-  await vault.commit(turn);
-  return { vault, code, state: after.state, records: [signed.envelope, opened.envelope] };
-}
+import { type Member, memberOf } from "../src/protocol/room.ts";
+import { type Link, RelayRefused, type Request } from "../src/wire/link.ts";
+import { FakeLink, founded, Hub, keep, newVault, RELAY_ID, refusal } from "./rooms.ts";
 
 test("an answer is kept until a joiner with its key is in, whatever the relay says", async () => {
-  const { vault, code, state } = await founded("answered");
+  const { vault, code, state } = await founded();
   const core = new RoomCore(vault, hex(state.room), () => undefined);
   const desk = new AdmissionDesk(core, new ControlDesk(core), () => new Map());
   const id = hex(code.inviteId);
@@ -65,14 +46,99 @@ test("an answer is kept until a joiner with its key is in, whatever the relay sa
 });
 
 test("who is in a room can not join it again over the keys that are held", async () => {
-  const { vault, code, records } = await founded("inside");
+  const { vault, code, records } = await founded();
   const ask = async () => ({ type: "chain_page", seqs: [0, 1], records, more: false });
   const link = { ask } as unknown as Link;
-  const relays = { at: () => ({}), linkTo: async () => link } as unknown as Relays;
-  const listeners = { joined: async () => undefined, changed: () => undefined };
+  const relays = {
+    at: () => ({ relayId: RELAY_ID }),
+    linkTo: async () => link,
+  } as unknown as Relays;
+  const listeners = {
+    leaving: () => undefined,
+    joined: async () => undefined,
+    changed: () => undefined,
+  };
   const joins = new Joins(vault, relays, listeners);
   await expect(joins.join(inviteLink(code), "Ana")).rejects.toMatchObject({
     fault: "already_member",
   });
   expect(joins.all()).toEqual([]);
+});
+
+/** A member of a room with `join_rekey`, or its root, when somebody asks in. */
+async function asked(isOwner: boolean) {
+  const room = await founded({ join_rekey: true });
+  const hub = new Hub(room);
+  let { view } = room;
+  if (!isOwner) {
+    const mid = hex(room.root.mid);
+    const member: Member = {
+      ...memberOf(view.state, room.root.mid),
+      role: "member",
+      caps: new Set(["admit"]),
+    };
+    const members = new Map(view.state.members).set(mid, member);
+    view = { ...view, state: { ...view.state, members } };
+  }
+  const vault = await newVault();
+  await keep(vault, view);
+  const core = new RoomCore(vault, room.id, () => undefined);
+  onTestFinished(() => core.close());
+  const controls = new ControlDesk(core);
+  const desk = new AdmissionDesk(core, controls, () => new Map());
+  const id = hex(room.code.inviteId);
+  await core.change(({ turn }) => desk.keepToken(turn, id, room.code.token));
+  const { code, state } = room;
+  const joining = makeRequest(code, state, { home: state.relayId, now: Date.now(), name: "Bo" });
+  const connect = (answers: (request: Request) => object | Error) => {
+    const fake = new FakeLink(answers);
+    core.link = fake.link;
+    core.isLive = true;
+    desk.asked(joining.request.envelope);
+    return fake;
+  };
+  /** The room has a new key. */
+  const renewed = () => {
+    hub.rotate();
+    return core.change((draft) => {
+      const { epoch, epochSeq } = hub.view.state;
+      const { keys } = hub.view;
+      draft.view = { ...draft.view, keys, state: { ...draft.view.state, epoch, epochSeq } };
+    });
+  };
+  return { connect, renewed, core };
+}
+
+test("who may admit but own nothing answers once an owner has renewed the key", async () => {
+  const { connect, renewed, core } = await asked(false);
+  const fake = connect(() => ({ type: "done" }));
+  for (let turn = 0; turn < 5; turn += 1) await core.change(() => undefined);
+  expect(fake.asked).toEqual([]);
+  await renewed();
+  await expect.poll(() => fake.of("join_answer").length).toBe(1);
+  expect(fake.of("control")).toEqual([]);
+});
+
+test("an owner renews the key first, and is not stopped by a refusal", async () => {
+  let refused = 0;
+  const { connect, renewed } = await asked(true);
+  const fake = connect((request) => {
+    if (request.type !== "control") return { type: "done" };
+    refused += 1;
+    return refusal("forbidden");
+  });
+  await expect.poll(() => refused).toBe(1);
+  expect(fake.of("join_answer")).toEqual([]);
+  await renewed(); // by another owner
+  await expect.poll(() => fake.of("join_answer").length).toBe(1);
+});
+
+test("a request that waits when the link is lost is answered on the next one, once", async () => {
+  const { connect, renewed } = await asked(true);
+  const first = connect(() => refusal("forbidden"));
+  await expect.poll(() => first.of("control").length).toBe(1);
+  const second = connect(() => ({ type: "done" }));
+  await renewed();
+  expect(first.of("join_answer")).toEqual([]);
+  expect(second.of("join_answer").length).toBeLessThanOrEqual(1);
 });

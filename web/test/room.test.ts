@@ -1,19 +1,23 @@
 /** A room on a relay that lies, and members who would break it. */
 
 import "fake-indexeddb/auto";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
+import { text } from "../src/client/contents.ts";
+import type { RoomCore } from "../src/client/core.ts";
 import { applyChange, type Entry } from "../src/client/entries.ts";
 import { Room } from "../src/client/room.ts";
-import { saveNewRoom } from "../src/client/tables.ts";
-import { Turn, Vault } from "../src/client/vault.ts";
-import { makeGenesis } from "../src/e2e/genesis.ts";
-import { makeInvite } from "../src/e2e/invites.ts";
+import { savedRoom } from "../src/client/saved.ts";
+import { Turn } from "../src/client/vault.ts";
+import type { Content } from "../src/e2e/bodies.ts";
+import { sealEvent } from "../src/e2e/events.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
+import { makeBoxedRekey, makeKeyAnswer } from "../src/e2e/rekeying.ts";
 import { take } from "../src/e2e/view.ts";
-import { hex } from "../src/protocol/bytes.ts";
-import type { Link, Request } from "../src/wire/link.ts";
+import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
+import type { Request } from "../src/wire/link.ts";
+import { FakeLink, founded, refusal } from "./rooms.ts";
 
 const entry: Entry = {
   seq: 1,
@@ -50,49 +54,34 @@ test("an entry holds 64 different emoji, and one that is redacted none", () => {
   expect(applyChange(gone, "bb", reaction("x"), false)).toBe(gone);
 });
 
-let vaults = 0;
-
 /** A room with an open invite at seq 1, whose relay has nothing before 5, and shows `chain`. */
 async function skipped(chain: (log: Uint8Array[]) => [number, Uint8Array][]) {
-  const vault = await Vault.create(`room-${++vaults}`, "so geheim");
-  const root = newMemberKeys();
-  const relayId = new Uint8Array(32).fill(7);
-  const { signed, view } = makeGenesis(root, relayId, Date.now());
-  const making = { state: view.state, mine: root, seen: seenOf(view.log), now: Date.now() };
-  const opened = makeInvite(making, "ws://r", { expires: Date.now() + 9e6 }).signed;
-  const after = take(view, 1, opened.envelope).view;
-  const saved = {
-    room: view.state.room,
-    url: "ws://r",
-    relayId,
-    name: "Garden",
-    myName: "",
-    readUpTo: 0,
-    status: "active" as const,
-    reason: "",
-    genesis: undefined,
-    createToken: "",
-  };
-  const turn = new Turn(vault);
-  saveNewRoom(turn, saved, after);
-  await vault.commit(turn);
-  const room = new Room(vault, hex(view.state.room), () => undefined);
-  const shown = chain([signed.envelope, opened.envelope]);
-  const ask = async (request: Request) => {
+  const { vault, id, records } = await founded();
+  const room = new Room(vault, id, () => undefined);
+  const shown = chain(records);
+  const { link } = new FakeLink((request) => {
+    if (request.type === "attach") return attached(4);
     if (request.type === "sync") {
       return { type: "synced", start: 5, floor: 5, head: 4, log: new Uint8Array(32) };
     }
-    if (request.type !== "chain_get") return { type: "ok" };
+    if (request.type !== "chain_get") return { type: "done" };
     const rows = shown.filter(([seq]) => seq >= request.start);
-    const [seqs, records] = [rows.map(([seq]) => seq), rows.map(([, raw]) => raw)];
-    return { type: "chain_page", seqs, records, more: false };
-  };
-  const welcome = { challenge: new Uint8Array(32) };
-  const link = { ask, tell: () => undefined, welcome } as unknown as Link;
+    const [seqs, all] = [rows.map(([seq]) => seq), rows.map(([, raw]) => raw)];
+    return { type: "chain_page", seqs, records: all, more: false };
+  });
   await room.attach(link, newMemberKeys().sign.public);
   room.close();
   return room;
 }
+
+const attached = (seq: number, log: Uint8Array = new Uint8Array(32)) => ({
+  type: "attached",
+  seq,
+  log,
+  cursor: 0,
+  counter: 0,
+  last: undefined,
+});
 
 test("a relay that cuts the control log short takes back nothing that is known", async () => {
   const room = await skipped(([genesis]) => [[0, genesis as Uint8Array]]);
@@ -103,4 +92,212 @@ test("a relay that cuts the control log short takes back nothing that is known",
 test("a control log that does not go on from what is known freezes the room", async () => {
   const room = await skipped(([, opened]) => [[3, opened as Uint8Array]]);
   expect([room.saved.status, room.state.seq]).toEqual(["frozen", 1]);
+});
+
+/** A room whose relay answers so. */
+async function on(answers: (request: Request, at: number) => object | Error, saved = {}) {
+  const { vault, id, view } = await founded();
+  const turn = new Turn(vault);
+  const row = savedRoom.read(vault.get("rooms", id) as Uint8Array);
+  turn.put("rooms", id, savedRoom.write({ ...row, ...saved }));
+  await vault.commit(turn);
+  const room = new Room(vault, id, () => undefined);
+  onTestFinished(() => room.close());
+  const fake: FakeLink = new FakeLink((request) => answers(request, fake.of(request.type).length));
+  const keys = newMemberKeys().sign.public;
+  const { log } = view.log;
+  return { room, fake, log, attach: () => room.attach(fake.link, keys) };
+}
+
+const whole = (log: Uint8Array, request: Request) => {
+  if (request.type === "attach") return attached(1, log);
+  if (request.type === "sync") return { type: "synced", start: 2, floor: 0, head: 1, log };
+  return { type: "done" };
+};
+
+test.each([
+  ["storage_failed", "active", false],
+  ["try_again", "active", false],
+  ["internal", "active", false],
+  ["shutting_down", "active", true],
+  ["quota", "removed", false],
+  ["forbidden", "removed", false],
+] as const)(
+  "a founder's room that meets %s is %s; the link is closed: %s",
+  async (code, status, isClosed) => {
+    const { room, fake, attach } = await on(() => refusal(code), {
+      genesis: Uint8Array.of(1),
+      createToken: "t",
+    });
+    await attach();
+    expect(room.saved.status).toBe(status);
+    expect(room.saved.genesis).toBeDefined();
+    expect(fake.isClosed).toBe(isClosed);
+  },
+);
+
+test("what the relay could not do just now is asked again on the same link", async () => {
+  const { room, fake, log, attach } = await on(
+    (request, at) =>
+      request.type === "create" && at === 1 ? refusal("storage_failed") : whole(log, request),
+    { genesis: Uint8Array.of(1) },
+  );
+  await attach();
+  expect(room.isLive).toBe(false);
+  await expect.poll(() => room.isLive, { timeout: 10_000 }).toBe(true);
+  expect(fake.of("create")).toHaveLength(2);
+  expect(room.saved.genesis).toBeUndefined();
+});
+
+test("a relay that has lost part of the log is not spoken to until it has it again", async () => {
+  let seq = 0;
+  const { room, log, attach } = await on((request) =>
+    request.type === "attach" && seq === 0 ? attached(0) : whole(log, request),
+  );
+  await attach();
+  expect([room.saved.status, room.saved.code]).toEqual(["frozen", "hub_behind"]);
+  seq = 1;
+  await attach();
+  expect([room.saved.status, room.isLive]).toEqual(["active", true]);
+});
+
+test("a relay whose log is another one of the same length freezes the room for good", async () => {
+  const { room, fake, attach } = await on(() => attached(1));
+  await attach();
+  await attach();
+  expect(room.saved.status).toBe("frozen");
+  expect(fake.of("attach")).toHaveLength(1);
+});
+
+test("more events of one's own than the log is long are no answer", async () => {
+  const { fake, log, attach } = await on(() => ({ ...attached(1, log), counter: 2 }));
+  await attach();
+  expect(fake.isClosed).toBe(true);
+});
+
+// -- deliveries ------------------------------------------------------------------------------------
+
+/** A room that is live, and what its members say in it. */
+async function live() {
+  const made = await on((request) => whole(made.log, request));
+  await made.attach();
+  const { room } = made;
+  let seq = room.lastSeq;
+  const deliver = async (record: Uint8Array, cell: Uint8Array = new Uint8Array()) => {
+    seq += 1;
+    room.receive({ type: "delivery", room: room.state.room, seq, record, cell });
+    await settled(room);
+  };
+  return { ...made, deliver };
+}
+
+/** All that came is taken. */
+const settled = (room: Room) => room.markRead(room.saved.readUpTo + 1);
+
+test("what comes before its key is kept, and opened in order once the key is there", async () => {
+  const { room, deliver } = await live();
+  const { view, vault } = (room as unknown as { core: RoomCore }).core;
+  const rekey = makeBoxedRekey({
+    state: view.state,
+    mine: view.mine,
+    seen: seenOf(view.log),
+    now: 1,
+  });
+  await deliver(rekey.signed.envelope); // its box was lost
+  expect(view.keys.keys.has(1)).toBe(false);
+  const opened = take(view, 2, rekey.signed.envelope, undefined, rekey.boxes[0]).view;
+  const say = (content: Content, counter: number, prev: Uint8Array) =>
+    sealEvent(
+      opened.state,
+      view.mine,
+      opened.keys,
+      { content, sid: randomBytes(16), counter, prev, ts: 5, name: "Ana", voids: [] },
+      seenOf(opened.log),
+    );
+  const first = say(text("with a typo"), 1, view.state.room);
+  await deliver(first.signed.envelope, first.cell);
+  const target = eventId(first.signed);
+  const second = say(
+    { type: "edit", target, text: "without", format: "plain", mentions: [] },
+    2,
+    target,
+  );
+  await deliver(second.signed.envelope, second.cell);
+  expect((await room.history()).map(({ kind }) => kind)).toEqual(["unreadable", "unreadable"]);
+  const before = room.revision;
+
+  await expect.poll(() => keyRequest(room)).toBeDefined();
+  const given = makeKeyAnswer(opened.state, view.mine, opened.keys, keyRequest(room) as Uint8Array);
+  room.receive({
+    type: "key_answered",
+    room: view.state.room,
+    record: given.record,
+    box: given.box,
+  });
+  await settled(room);
+  const history = await room.history();
+  expect(history.map(({ kind, text: words, edited }) => [kind, words, edited])).toEqual([
+    ["text", "without", true],
+  ]);
+  expect(room.revision).toBeGreaterThan(before);
+  expect(vault.items(`parked/${room.id}`)).toEqual([]);
+});
+
+/** What this browser asked for the key with. */
+function keyRequest(room: Room): Uint8Array | undefined {
+  const { duties } = room as unknown as { duties: { request?: { envelope: Uint8Array } } };
+  return duties.request?.envelope;
+}
+
+test("an entry out of turn has the link opened anew, and breaks nothing", async () => {
+  const { room, fake } = await live();
+  const record = (await founded()).records[1] as Uint8Array;
+  room.receive({ type: "delivery", room: room.state.room, seq: 9, record, cell: new Uint8Array() });
+  await settled(room);
+  expect([room.saved.status, fake.isClosed, room.lastSeq]).toEqual(["active", true, 1]);
+});
+
+test("a control record that does not hold is evidence: the room is frozen", async () => {
+  const { room, deliver } = await live();
+  const { view } = (room as unknown as { core: RoomCore }).core;
+  const stranger = newMemberKeys();
+  const forged = makeBoxedRekey({
+    state: view.state,
+    mine: view.mine,
+    seen: seenOf(view.log),
+    now: 1,
+  });
+  const record = { ...forged.signed.record, mid: stranger.mid };
+  await deliver(signRecord(stranger.sign.private, record as never).envelope);
+  expect(room.saved.status).toBe("frozen");
+  expect(room.saved.reason).toMatch(/does not hold/);
+  expect(room.lastSeq).toBe(1);
+});
+
+test("a member who says two things under one number stops nobody else", async () => {
+  const { room, deliver } = await live();
+  const { view } = (room as unknown as { core: RoomCore }).core;
+  const say = (words: string) =>
+    sealEvent(
+      view.state,
+      view.mine,
+      view.keys,
+      {
+        content: text(words),
+        sid: randomBytes(16),
+        counter: 1,
+        prev: view.state.room,
+        ts: 5,
+        name: "Ana",
+        voids: [],
+      },
+      seenOf(view.log),
+    );
+  for (const words of ["to one", "to the other"]) {
+    const { signed, cell } = say(words);
+    await deliver(signed.envelope, cell);
+  }
+  expect([room.saved.status, room.lastSeq]).toEqual(["active", 3]);
+  expect(room.alarm).toMatch(/sender fork/);
+  expect((await room.history()).map(({ kind }) => kind)).toEqual(["text", "unreadable"]);
 });

@@ -16,15 +16,15 @@ import { BoxRejected } from "../e2e/boxes.ts";
 import { makeInviteClose } from "../e2e/controls.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
 import { openTokenBox } from "../e2e/invites.ts";
-import { JoinRejected } from "../e2e/joining.ts";
+import { type JoinFault, JoinRejected } from "../e2e/joining.ts";
 import { type Made, makeBoxedRekey, makeRekey } from "../e2e/rekeying.ts";
 import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
-import { Malformed } from "../protocol/codes.ts";
+import { Malformed, RETRYABLE } from "../protocol/codes.ts";
 import { sha256 } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { type Invite, isRefusal } from "../protocol/room.ts";
 import { hashOf, peek } from "../themis/index.ts";
-import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type Draft, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
@@ -33,13 +33,19 @@ import type { Turn } from "./vault.ts";
 const OTHERS_WAIT_MS = 3_000;
 const OTHERS_SPREAD_MS = 4_000;
 const LATER_MS = 30_000;
+const NO_EPOCH = -1;
+/** What no honest joiner's client comes to. */
+const ALERTING: ReadonlySet<JoinFault> = new Set([
+  "bad_proof",
+  "bad_box",
+  "bad_signature",
+  "invite_used",
+]);
 const NOBODY_CLOSED_MS = 24 * 3_600_000;
 
 export class AdmissionDesk {
   private readonly answering = new Set<string>();
   private readonly confirms = new Map<string, Uint8Array>();
-  /** What went wrong with a join that an owner should hear of. */
-  alarm = "";
 
   constructor(
     private readonly core: RoomCore,
@@ -143,7 +149,8 @@ export class AdmissionDesk {
     }
   }
 
-  private async answer(envelope: Uint8Array): Promise<void> {
+  /** `isAnew`: its answer was overtaken by a renewal of the key, and that one is enough. */
+  private async answer(envelope: Uint8Array, isAnew = false): Promise<void> {
     const request = peekedRecord(envelope);
     if (request?.type !== "join_req") return;
     const id = hex(request.invite_id);
@@ -152,12 +159,14 @@ export class AdmissionDesk {
     if (hex(invite.inviter) !== this.core.me) {
       await this.core.pause(OTHERS_WAIT_MS + OTHERS_SPREAD_MS * Math.random());
     }
-    await this.core.whenLive();
-    await this.renewFirst();
-    for (;;) {
-      const link = await this.core.whenLive();
+    const link = await this.core.whenLive();
+    const asked = isAnew ? NO_EPOCH : this.core.view.state.epoch;
+    // On the next link the relay tells again what waits.
+    while (this.core.link === link) {
+      await this.renewFirst(link, asked);
+      await this.core.until(() => this.holdsKey || this.core.link !== link);
       const answered = await this.prepare(id, envelope);
-      if (answered === undefined) return;
+      if (answered === undefined || this.core.link !== link) return;
       try {
         const { room } = this.core.view.state;
         await link.ask({ type: "join_answer", room, record: answered.response });
@@ -169,10 +178,15 @@ export class AdmissionDesk {
           await this.passOver(id, answered);
           return;
         }
-        if (error.failure.retry_after === undefined && error.code !== "try_again") return;
+        if (!RETRYABLE.has(error.code) && error.code !== "internal") return;
         await this.core.pause(Math.max(LATER_MS, error.failure.retry_after ?? 0));
       }
     }
+  }
+
+  private get holdsKey(): boolean {
+    const { keys, state } = this.core.view;
+    return keys.keys.has(state.epoch);
   }
 
   /** The relay says that another admitter was faster. If that is a lie, a stranger has the key. */
@@ -192,14 +206,23 @@ export class AdmissionDesk {
     return record.type === "join_req" && equal(record.sign_key, signKey);
   }
 
-  /** Where the room's policy says so, a newcomer gets a key without a past. */
-  private async renewFirst(): Promise<void> {
-    const { state, log, keys } = this.core.view;
-    if (!state.policy.join_rekey || !this.core.isOwner || log.seq <= state.epochSeq) return;
-    const { epoch } = state;
-    await this.controls.run("rekey", () =>
-      this.core.view.state.epoch === epoch ? makeRekey(this.controls.making, keys) : undefined,
-    );
+  /**
+   * Where the room's policy says so, a newcomer gets a key without a past: one renewal since it asked
+   * is enough. An owner makes it; whoever else may admit waits until one has.
+   */
+  private async renewFirst(link: Link, asked: number): Promise<void> {
+    const { core } = this;
+    const isDue = () => {
+      const { state, log } = core.view;
+      return state.policy.join_rekey && state.epoch === asked && log.seq > state.epochSeq;
+    };
+    while (isDue() && core.link === link) {
+      if (core.isOwner && !this.controls.has("rekey")) {
+        const make = () => (isDue() ? makeRekey(this.controls.making, core.view.keys) : undefined);
+        await this.controls.run("rekey", make).catch(unlessRefused);
+      }
+      await core.until(() => !isDue() || core.link !== link, LATER_MS);
+    }
   }
 
   /** The answer, kept; undefined if none is to be given. */
@@ -215,7 +238,7 @@ export class AdmissionDesk {
         answered = answerRequest(making, keys, envelope, token, telling, this.kept(id));
         turn.put(this.core.tables.admits, id, json.write(packed(answered)));
       } catch (error) {
-        if (error instanceof JoinRejected) this.alarm = error.message;
+        if (error instanceof JoinRejected) this.sound(error);
         else if (!(error instanceof KeyMissing)) throw error;
       }
     });
@@ -231,10 +254,17 @@ export class AdmissionDesk {
       return made(makeAdmit(this.controls.making, kept, confirm));
     } catch (error) {
       if (!(error instanceof JoinRejected)) throw error;
-      if (error.fault === "epoch_moved") void this.answer(kept.request).catch(unlessOver);
-      else this.alarm = error.message;
+      if (error.fault === "epoch_moved") void this.answer(kept.request, true).catch(unlessOver);
+      else this.sound(error);
       return undefined;
     }
+  }
+
+  /** Somebody may be attacking: an owner should hear of it. */
+  private sound(error: JoinRejected): void {
+    if (!ALERTING.has(error.fault)) return;
+    this.core.alarm = error.message;
+    this.core.changed();
   }
 
   private shutOut(): Made | undefined {

@@ -3,12 +3,13 @@
 import { makeGenesis } from "../e2e/genesis.ts";
 import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
-import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
+import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { type Link, unlessLost } from "../wire/link.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
 import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts";
 import { Room } from "./room.ts";
+import { newRoom } from "./saved.ts";
 import { ROOMS, saveNewRoom } from "./tables.ts";
 import { Turn, type Vault } from "./vault.ts";
 
@@ -42,7 +43,6 @@ export class Client {
   ) {
     const changed = () => this.changed();
     this.relays = new Relays(
-      vault,
       {
         opened: (relay, link) => this.opened(relay, link),
         lost: (relay) => {
@@ -54,6 +54,7 @@ export class Client {
       makeSocket,
     );
     this.joins = new Joins(vault, this.relays, {
+      leaving: (id) => this.rooms.get(id)?.close(),
       joined: (id, relay, link) => this.adopt(id).attach(link, relay.keys.public),
       changed,
     });
@@ -84,8 +85,14 @@ export class Client {
     return this.joins.all();
   }
 
-  stateOf(url: string): LinkState {
-    return this.relays.stateOf(url);
+  /** How a room's relay is reached. */
+  stateOf({ url, relayId }: Room): LinkState {
+    return this.relays.stateOf(url, relayId);
+  }
+
+  /** Why a room's relay is not reached, in words; "" where the network may be all that is wrong. */
+  troubleOf({ url, relayId }: Room): string {
+    return this.relays.troubleOf(url, relayId);
   }
 
   /** The network is back, or a person is impatient: try all relays now. */
@@ -96,10 +103,12 @@ export class Client {
   /** The device may have slept: are the links still what they seem? */
   wake(): void {
     this.relays.retryNow();
-    const urls = new Set<string>();
+    const probed = new Set<string>();
     for (const room of this.rooms.values()) {
-      if (!urls.has(room.url) && room.isLive) room.probe();
-      urls.add(room.url);
+      const relay = `${hex(room.relayId)} ${room.url}`;
+      if (!room.isLive || probed.has(relay)) continue;
+      probed.add(relay);
+      room.probe();
     }
   }
 
@@ -118,7 +127,7 @@ export class Client {
 
   /**
    * Found a room; it is in the vault before the relay hears of it, and sent as often as it takes.
-   * Rejects with `LinkLost` if the relay's id can not be learned. Resolves to the room's id.
+   * Rejects with `LinkLost` or `OtherRelay` if the relay's id can not be learned. Resolves to the room's id.
    */
   async create({ url, name, myName, token = "" }: Founding): Promise<string> {
     const relayId = await this.relays.idOf(url);
@@ -126,18 +135,15 @@ export class Client {
     const { room } = view.state;
     const id = hex(room);
     const turn = new Turn(this.vault);
-    const saved = {
+    const saved = newRoom({
       room,
       url,
       relayId,
       name: displayName(name),
       myName: displayName(myName),
-      readUpTo: 0,
-      status: "active" as const,
-      reason: "",
       genesis: signed.envelope,
       createToken: token,
-    };
+    });
     saveNewRoom(turn, saved, view);
     await this.vault.commit(turn);
     const made = this.adopt(id);
@@ -149,8 +155,8 @@ export class Client {
   }
 
   /** Begin to join by an invite link: see `Joins.join`. */
-  join(text: string, name: string): Promise<string> {
-    return this.joins.join(text, name);
+  join(text: string, name: string, via = ""): Promise<string> {
+    return this.joins.join(text, name, via);
   }
 
   /** Give a join up. */
@@ -162,6 +168,7 @@ export class Client {
   close(): Promise<void> {
     this.closed = true;
     for (const room of this.rooms.values()) room.close();
+    this.joins.close();
     this.relays.close();
     return this.vault.close();
   }
@@ -174,15 +181,22 @@ export class Client {
   }
 
   private roomsAt(relay: Relay): Room[] {
-    return this.allRooms().filter((room) => room.url === relay.url);
+    return this.allRooms().filter(
+      ({ url, relayId }) => url === relay.url && equal(relayId, relay.relayId),
+    );
   }
 
   private receive(relay: Relay, frame: RelayFrame): void {
     if (!("room" in frame)) return;
     const id = hex(frame.room);
-    const room = this.rooms.get(id);
-    if (room !== undefined) room.receive(frame);
+    const isOfJoin = frame.type === "join_answer" || frame.type === "join_status";
+    if (!isOfJoin) this.roomAt(relay, id)?.receive(frame);
     else if (relay.link !== undefined) void this.joins.moved(relay.link, id, frame);
+  }
+
+  /** A room, if it is reached by this relay: no other one has a say in it. */
+  private roomAt(relay: Relay, id: string): Room | undefined {
+    return this.roomsAt(relay).find((room) => room.id === id);
   }
 
   private adopt(id: string): Room {

@@ -1,7 +1,8 @@
 /** One room in the vault and on a link: what all of its parts work on. */
 
+import { hashAt } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
-import { hex } from "../protocol/bytes.ts";
+import { equal, hex } from "../protocol/bytes.ts";
 import { isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
@@ -27,6 +28,12 @@ export class RoomCore {
   view: View;
   marks: Marks;
   link: Link | undefined;
+  /** Another one after each change of the history. */
+  revision = 0;
+  /** What its person should hear of; "" nothing. */
+  alarm = "";
+  /** What somebody said that the log's running hash is after an entry that has not come yet. */
+  private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
   private live = false;
   /** The vault is locked: nothing can be read or written any more. */
   private over = false;
@@ -139,7 +146,7 @@ export class RoomCore {
     return done;
   }
 
-  change(act: (draft: Draft) => void): Promise<void> {
+  change(act: (draft: Draft) => void | Promise<void>): Promise<void> {
     return this.enqueue(() => this.commit(act));
   }
 
@@ -161,12 +168,28 @@ export class RoomCore {
     this.view = view;
     this.saved = saved;
     this.marks = marks;
+    if (turn.writes.has(this.tables.archive)) this.revision += 1;
     if (saved.status !== "active") this.live = false;
     this.changed();
   }
 
-  freeze(reason: string): Promise<void> {
-    return this.commit((draft) => amend(draft, { status: "frozen", reason }));
+  /** `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so. */
+  freeze(reason: string, code = ""): Promise<void> {
+    return this.commit((draft) => amend(draft, { status: "frozen", reason, code }));
+  }
+
+  /** The relay says that the running hash after `seq` is `log`: to be checked there. */
+  vouch(seq: number, log: Uint8Array): void {
+    this.vouched ??= { seq, log };
+  }
+
+  /** Whether the log is another one than was vouched for, now that it has come that far. */
+  isBelied({ log }: View): boolean {
+    const { vouched } = this;
+    if (vouched === undefined || log.seq < vouched.seq) return false;
+    this.vouched = undefined;
+    const mine = hashAt(log, vouched.seq);
+    return mine !== undefined && !equal(mine, vouched.log);
   }
 }
 

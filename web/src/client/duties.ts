@@ -21,7 +21,7 @@ import type { Signed } from "../themis/index.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
 import { unlessRefused } from "./admissions.ts";
 import type { ControlDesk } from "./controldesk.ts";
-import type { RoomCore } from "./core.ts";
+import type { Draft, RoomCore } from "./core.ts";
 
 const RANK_STEP_MS = 20_000;
 const RANK_SPREAD_MS = 10_000;
@@ -38,6 +38,8 @@ export class Duties {
   constructor(
     private readonly core: RoomCore,
     private readonly controls: ControlDesk,
+    /** Opens what waited for a key. */
+    private readonly release: (draft: Draft) => Promise<void>,
   ) {}
 
   linkLost(): void {
@@ -133,7 +135,7 @@ export class Duties {
 
   /** An owner's answer: adopt the key, if the control log commits to it. */
   answered(envelope: Uint8Array, box: Uint8Array): Promise<void> {
-    return this.core.change((draft) => {
+    return this.core.change(async (draft) => {
       const { state, mine, keys } = draft.view;
       if (this.request === undefined || keys.keys.has(state.epoch)) return;
       try {
@@ -142,7 +144,9 @@ export class Duties {
         this.request = undefined;
       } catch (error) {
         if (!(error instanceof KeyRejected)) throw error;
+        return;
       }
+      await this.release(draft);
     });
   }
 

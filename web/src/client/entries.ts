@@ -30,6 +30,15 @@ export interface Entry {
   readonly via: string;
   /** Whom it names, in hex; entries of an earlier version lack it. */
   readonly mentions?: readonly string[];
+  /** What came without its key, and waits for it. */
+  readonly parked?: Parked;
+}
+
+/** A message as it came, in base64; `caps` are those that its sender had then. */
+export interface Parked {
+  readonly record: string;
+  readonly cell: string;
+  readonly caps: readonly string[];
 }
 
 export type EntryKind = "text" | "file" | "redacted" | "unreadable" | "change" | "unknown";

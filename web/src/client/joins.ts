@@ -1,25 +1,31 @@
 /**
- * Joins under way: asked, answered, confirmed, admitted. Each goes on by itself, also after a
- * reload, until someone who may admit has been online.
+ * Joins under way: asked, answered, confirmed, admitted (ofcd/client/joins.py). Each goes on by
+ * itself, also after a reload, until someone who may admit has been online.
+ *
+ * A join may go through another relay than the room's own, which passes it on.
  */
 
 import { verifyChain } from "../e2e/chain.ts";
-import { makeAttach } from "../e2e/controls.ts";
-import { parseLink } from "../e2e/invites.ts";
-import { checkAdmitted, checkResponse, JoinRejected, makeRequest } from "../e2e/joining.ts";
-import { resumedLog } from "../e2e/log.ts";
+import { type InviteCode, parseLink } from "../e2e/invites.ts";
+import { checkResponse, JoinRejected, makeRequest } from "../e2e/joining.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, hex } from "../protocol/bytes.ts";
-import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
-import type { RoomState } from "../protocol/room.ts";
-import { type Link, LinkLost, RelayRefused, type Request } from "../wire/link.ts";
-import { chainOfInvite, chainOfRoom } from "./chainpages.ts";
-import type { Relay, Relays } from "./relays.ts";
-import { json, type PendingJoin, records, savedJoin, savedMemberKeys } from "./saved.ts";
-import { saveNewRoom } from "./tables.ts";
+import { RETRYABLE } from "../protocol/codes.ts";
+import { type HubFields, NO_HUB, type RelayFrame } from "../protocol/frames.ts";
+import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import { checkOutside, checkPast, earlierState, enter, openRoom } from "./arriving.ts";
+import { chainOfInvite } from "./chainpages.ts";
+import { OtherRelay, type Relay, type Relays } from "./relays.ts";
+import { type PendingJoin, savedJoin } from "./saved.ts";
 import { Turn, type Vault } from "./vault.ts";
 
 const JOINS = "joins";
+/** Milliseconds after which it is asked again how far a join has come, at first and in time. */
+const FIRST_POLL_MS = 5_000;
+const LAST_POLL_MS = 120_000;
+/** Perhaps it was admitted long ago: attaching tells. */
+const SPENT = new Set(["invite_unknown", "invite_used"]);
+const AGAIN = new Set([...RETRYABLE, "join_not_ready", "internal"]);
 
 /** How a join stands, for its person. */
 export interface JoinInfo {
@@ -31,15 +37,29 @@ export interface JoinInfo {
 }
 
 export interface JoinListeners {
+  /** A room is about to be entered anew: who was in it before writes no more. */
+  leaving(id: string): void;
   /** A room was joined, and stands in the vault. */
   joined(id: string, relay: Relay, link: Link): Promise<void>;
   changed(): void;
 }
 
+interface Join {
+  readonly pending: PendingJoin;
+  readonly info: JoinInfo;
+}
+
+interface Poll {
+  readonly pause: number;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
 export class Joins {
-  private readonly joins = new Map<string, { pending: PendingJoin; info: JoinInfo }>();
+  private readonly joins = new Map<string, Join>();
   /** What is being entered: the relay may say twice that one is admitted. */
   private readonly entering = new Set<string>();
+  private readonly polls = new Map<string, Poll>();
+  private isClosed = false;
 
   constructor(
     private readonly vault: Vault,
@@ -57,23 +77,31 @@ export class Joins {
 
   start(): void {
     for (const { pending } of this.joins.values()) {
-      this.relays.at(pending.joining.code.relayUrl, pending.joining.code.relayId);
+      const { url, relayId } = placeOf(pending);
+      this.relays.at(url, relayId);
     }
   }
 
+  close(): void {
+    this.isClosed = true;
+    for (const id of this.polls.keys()) this.stopPolling(id);
+  }
+
   /**
-   * Begin to join by an invite link. Throws `LinkInvalid`; rejects with `RelayRefused`,
-   * `JoinRejected` or `LinkLost`, and then nothing has begun. Resolves to the room's id.
+   * Begin to join by an invite link, through the relay at the address `via`, or else the room's own.
+   * Throws `LinkInvalid`; rejects with `RelayRefused`, `JoinRejected`, `OtherRelay` or `LinkLost`,
+   * and then nothing has begun. Resolves to the room's id.
    */
-  async join(text: string, name: string): Promise<string> {
+  async join(text: string, name: string, via = ""): Promise<string> {
     const code = parseLink(text);
     const id = hex(code.room);
     if (this.joins.has(id)) return id;
-    const relay = this.relays.at(code.relayUrl, code.relayId);
+    const relayId = via === "" ? code.relayId : await this.relays.idOf(via);
+    const relay = this.relays.at(via || code.relayUrl, relayId);
     const link = await this.relays.linkTo(relay);
-    const state = verifyChain(code.room, await chainOfInvite(link, code));
-    this.checkOutside(id, state);
-    const joining = makeRequest(code, state, { home: code.relayId, now: Date.now(), name });
+    const state = verifyChain(code.room, await chainOfInvite(link, code, hubOf(code, relay)));
+    checkOutside(this.vault, id, state);
+    const joining = makeRequest(code, state, { home: relayId, now: Date.now(), name });
     const pending: PendingJoin = {
       joining,
       name: displayName(name),
@@ -82,6 +110,9 @@ export class Joins {
       roomName: "",
       names: [],
       checkpoint: undefined,
+      response: undefined,
+      ctl: undefined,
+      home: via === "" ? undefined : { url: via, relayId },
     };
     await this.keepJoin(id, pending, asking(id));
     await this.ask(link, id);
@@ -90,6 +121,7 @@ export class Joins {
 
   /** Give a join up. */
   async cancel(id: string): Promise<void> {
+    this.stopPolling(id);
     this.joins.delete(id);
     const turn = new Turn(this.vault);
     turn.delete(JOINS, id);
@@ -99,30 +131,29 @@ export class Joins {
 
   /** A link is open: ask how far each join there has come. */
   async opened(relay: Relay, link: Link): Promise<void> {
-    const here = [...this.joins].filter(
-      ([, { pending }]) => pending.joining.code.relayUrl === relay.url,
-    );
+    const here = [...this.joins].filter(([, { pending }]) => {
+      const { url, relayId } = placeOf(pending);
+      return url === relay.url && equal(relayId, relay.relayId);
+    });
     await Promise.all(here.map(([id]) => this.ask(link, id)));
   }
 
   /** Ask in, or how far it has come: the same request is the same join. */
   private async ask(link: Link, id: string): Promise<void> {
-    const join = this.joins.get(id);
-    if (join === undefined) return;
-    const record = join.pending.joining.request.envelope;
-    await this.orFailed(id, async () => {
-      const status = await link.ask({ type: "join", record, ...NO_HUB });
+    await this.patiently(link, id, async ({ pending }, relay) => {
+      const { code, request } = pending.joining;
+      const record = request.envelope;
+      const status = await link.ask({ type: "join", record, ...hubOf(code, relay) });
       if (status.type === "join_status") await this.statusCame(link, id, status);
     });
   }
 
   /** A frame of a room that is being joined. */
   async moved(link: Link, id: string, frame: RelayFrame): Promise<void> {
-    if (frame.type === "join_answer") {
-      await this.orFailed(id, () => this.answered(link, id, frame.record));
-    } else if (frame.type === "join_status") {
-      await this.orFailed(id, () => this.statusCame(link, id, frame));
-    }
+    await this.patiently(link, id, async () => {
+      if (frame.type === "join_answer") await this.answered(link, id, frame.record);
+      else if (frame.type === "join_status") await this.statusCame(link, id, frame);
+    });
   }
 
   private async statusCame(
@@ -132,33 +163,56 @@ export class Joins {
   ): Promise<void> {
     if (state === "admitted") await this.admitted(link, id);
     else if (record.length > 0) await this.answered(link, id, record);
-    else this.note(id, { room: id, state: "waiting", reason: "" });
+    else this.note(id, waiting(id));
   }
 
   private async answered(link: Link, id: string, envelope: Uint8Array): Promise<void> {
+    const relay = this.relays.ofLink(link);
+    const join = this.joins.get(id);
+    if (join === undefined || relay === undefined) return;
+    const { code } = join.pending.joining;
+    const { response } = join.pending;
+    const isKnown = response !== undefined && equal(response, envelope);
+    if (!isKnown) await this.takeAnswer(link, relay, id, envelope);
+    const confirm = this.joins.get(id)?.pending.confirm;
+    if (confirm === undefined) return;
+    const { room } = code;
+    const status = await link.ask({
+      type: "join_confirm",
+      room,
+      record: confirm,
+      ...hubOf(code, relay),
+    });
+    if (status.type === "join_status" && status.state === "admitted") await this.admitted(link, id);
+  }
+
+  private async takeAnswer(
+    link: Link,
+    relay: Relay,
+    id: string,
+    envelope: Uint8Array,
+  ): Promise<void> {
     const join = this.joins.get(id);
     if (join === undefined) return;
-    const { pending } = join;
-    const { joining } = pending;
-    const joined = checkResponse(joining, await chainOfInvite(link, joining.code), envelope);
+    const { joining } = join.pending;
+    const { room } = joining.code;
+    const chain = await chainOfInvite(link, joining.code, hubOf(joining.code, relay));
+    const joined = checkResponse(joining, chain, envelope);
+    const earlier = earlierState(this.vault, id);
+    if (earlier !== undefined) checkPast(room, chain, earlier.ctl);
     const { welcome } = joined;
+    if (!this.joins.has(id)) return; // given up meanwhile
     const told: PendingJoin = {
-      ...pending,
+      ...join.pending,
+      response: envelope,
       confirm: joined.confirm.envelope,
       keys: joined.keys,
       roomName: displayName(welcome.room_name),
       names: welcome.names.map(([mid, name]) => [mid, displayName(name)] as const),
       checkpoint: { seq: welcome.seq, log: welcome.log },
+      ctl: welcome.ctl,
     };
-    await this.keepJoin(id, told, { room: id, state: "waiting", reason: "" });
-    const request: Request = {
-      type: "join_confirm",
-      room: joining.code.room,
-      record: joined.confirm.envelope,
-      ...NO_HUB,
-    };
-    const status = await link.ask(request);
-    if (status.type === "join_status" && status.state === "admitted") await this.admitted(link, id);
+    await this.keepJoin(id, told, waiting(id));
   }
 
   private async admitted(link: Link, id: string): Promise<void> {
@@ -172,60 +226,73 @@ export class Joins {
   }
 
   private async enter(link: Link, id: string): Promise<void> {
-    const join = this.joins.get(id);
+    const pending = this.joins.get(id)?.pending;
     const relay = this.relays.ofLink(link);
-    if (join?.pending.keys === undefined || relay === undefined) return;
-    const { pending } = join;
-    const { code, keys: mine } = pending.joining;
-    const opened = await openRoom(link, relay.keys.public, pending);
-    const me = checkAdmitted(opened.whole, mine);
-    this.checkOutside(id, opened.whole);
+    if (pending?.keys === undefined || relay === undefined) return;
+    const opened = await openRoom(link, relay, pending);
+    checkOutside(this.vault, id, opened.whole);
+    if (!this.joins.has(id)) return; // given up meanwhile
+    this.listeners.leaving(id);
     const turn = new Turn(this.vault);
-    const saved = {
-      room: code.room,
-      url: code.relayUrl,
-      relayId: code.relayId,
-      name: pending.roomName,
-      myName: pending.name,
-      readUpTo: me.historyFrom - 1,
-      status: "active" as const,
-      reason: "",
-      genesis: undefined,
-      createToken: "",
-    };
-    const log = resumedLog(code.room, opened.start - 1, opened.log);
-    const view = {
-      mine,
-      state: opened.state,
-      keys: join.pending.keys,
-      log,
-      senders: new Map(),
-    };
-    saveNewRoom(turn, saved, view, pending.checkpoint);
-    for (const [mid, name] of pending.names) turn.put(`names/${id}`, hex(mid), json.write(name));
+    enter(turn, relay, pending, opened);
     turn.delete(JOINS, id);
     await this.vault.commit(turn);
+    this.stopPolling(id);
     this.joins.delete(id);
     await this.listeners.joined(id, relay, link);
   }
 
-  /** Keys of a member are never overwritten: throws `JoinRejected` where this vault holds some. */
-  private checkOutside(id: string, { members }: RoomState): void {
-    const raw = this.vault.get(`room/${id}`, "mine");
-    if (raw === undefined) return;
-    const { mid } = savedMemberKeys.read(records(raw));
-    if (members.has(hex(mid))) throw new JoinRejected("already_member");
+  /** Act for a join that is under way; a refusal ends it, or has it go on later. */
+  private async patiently(
+    link: Link,
+    id: string,
+    act: (join: Join, relay: Relay) => Promise<void>,
+  ): Promise<void> {
+    const join = this.joins.get(id);
+    const relay = this.relays.ofLink(link);
+    if (join === undefined || relay === undefined) return;
+    try {
+      await act(join, relay);
+      this.poll(link, id);
+    } catch (error) {
+      if (error instanceof LinkLost) return; // it goes on with the next one
+      if (error instanceof RelayRefused) await this.refused(link, id, error);
+      else if (error instanceof JoinRejected) this.rejected(link, id, error);
+      else throw error;
+    }
   }
 
-  /** Note a refusal for the person; a lost link is none: the join goes on with the next one. */
-  private async orFailed(id: string, act: () => Promise<void>): Promise<void> {
-    try {
-      await act();
-    } catch (error) {
-      if (error instanceof LinkLost) return;
-      if (!(error instanceof RelayRefused || error instanceof JoinRejected)) throw error;
-      this.note(id, { room: id, state: "failed", reason: error.message });
-    }
+  private async refused(link: Link, id: string, { failure, message }: RelayRefused): Promise<void> {
+    // Once confirmed, these keys may be a member's: no word of the relay's ends the join.
+    const isConfirmed = this.joins.get(id)?.pending.confirm !== undefined;
+    if (isConfirmed && SPENT.has(failure.code)) {
+      this.poll(link, id);
+      await this.admitted(link, id).catch(unlessNotYet);
+    } else if (isConfirmed || AGAIN.has(failure.code)) {
+      this.poll(link, id, failure.retry_after ?? 0);
+    } else this.note(id, { room: id, state: "failed", reason: message });
+  }
+
+  private rejected(link: Link, id: string, { fault, message }: JoinRejected): void {
+    const isConfirmed = this.joins.get(id)?.pending.confirm !== undefined;
+    if (isConfirmed && fault !== "already_member") this.poll(link, id);
+    else this.note(id, { room: id, state: "failed", reason: message });
+  }
+
+  // -- asking again ----------------------------------------------------------------------------
+
+  private poll(link: Link, id: string, wish = 0): void {
+    if (this.isClosed || !this.joins.has(id)) return;
+    const before = this.polls.get(id)?.pause ?? FIRST_POLL_MS / 2;
+    this.stopPolling(id);
+    const pause = Math.min(2 * before, LAST_POLL_MS);
+    const timer = setTimeout(() => void this.ask(link, id), Math.max(pause, wish));
+    this.polls.set(id, { pause, timer });
+  }
+
+  private stopPolling(id: string): void {
+    clearTimeout(this.polls.get(id)?.timer);
+    this.polls.delete(id);
   }
 
   private async keepJoin(id: string, pending: PendingJoin, info: JoinInfo): Promise<void> {
@@ -245,25 +312,22 @@ export class Joins {
 }
 
 const asking = (room: string): JoinInfo => ({ room, state: "asking", reason: "" });
+const waiting = (room: string): JoinInfo => ({ room, state: "waiting", reason: "" });
 
-/** Where a newcomer's reading begins, by the control log and the relay's L, checked as far as told. */
-async function openRoom(
-  link: Link,
-  transportKey: Uint8Array,
-  { joining, checkpoint }: PendingJoin,
-) {
-  const { code, keys: mine } = joining;
-  const { room } = code;
-  const { challenge } = link.welcome;
-  const proof = makeAttach(room, mine, { transportKey, relayId: code.relayId, challenge });
-  await link.ask({ type: "attach", record: proof.envelope });
-  const controls = await chainOfRoom(link, room);
-  const whole = verifyChain(room, controls);
-  const start = checkAdmitted(whole, mine).historyFrom;
-  const synced = await link.ask({ type: "sync", room, start, log: undefined });
-  if (synced.type !== "synced") throw new LinkLost("the relay answered something else");
-  const told = checkpoint?.seq === synced.start - 1 ? checkpoint.log : synced.log;
-  if (!equal(told, synced.log)) throw new JoinRejected("bad_chain");
-  const state = verifyChain(room, controls, { before: synced.start });
-  return { whole, state, start: synced.start, log: synced.log };
+/** For an attempt that may come too early. */
+function unlessNotYet(error: unknown): void {
+  if (isJoinProblem(error) || error instanceof LinkLost) return;
+  throw error;
 }
+
+/** Where a join is asked for. */
+const placeOf = ({ home, joining: { code } }: PendingJoin) =>
+  home ?? { url: code.relayUrl, relayId: code.relayId };
+
+/** The room's own relay and its address, where that is another one than the link's. */
+const hubOf = (code: InviteCode, { relayId }: Relay): HubFields =>
+  equal(relayId, code.relayId) ? NO_HUB : { hub: code.relayId, hub_url: code.relayUrl };
+
+/** What `join` rejects with, for its person. */
+export const isJoinProblem = (error: unknown): error is Error =>
+  error instanceof RelayRefused || error instanceof JoinRejected || error instanceof OtherRelay;

@@ -1,18 +1,20 @@
 /** What arrives in a room: taken into the vault entry by entry, and then shown. */
 
 import type { Body } from "../e2e/bodies.ts";
+import type { SignedEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
-import { type Taken, take } from "../e2e/view.ts";
+import { type Taken, take, type View } from "../e2e/view.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
-import { isOwner, memberOf } from "../protocol/room.ts";
-import { openSigned, relayKeyMatches, unverifiedPayload } from "../themis/index.ts";
+import { isOwner, isRefusal, memberOf } from "../protocol/room.ts";
+import { openSigned, peek, relayKeyMatches, unverifiedPayload } from "../themis/index.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
+import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
 import type { Turn } from "./vault.ts";
@@ -65,12 +67,14 @@ export class Ledger {
   }
 
   /** The hub's signed word about the log's end. */
-  hear({ record }: FrameOf<"head">): void {
-    const { link, saved } = this.core;
-    if (link === undefined || !relayKeyMatches(link.relayKey, saved.relayId)) return;
+  hear({ record, key }: FrameOf<"head">): void {
+    const { link, view } = this.core;
+    if (link === undefined) return;
+    const relayKey = key ?? link.relayKey; // of a room at another relay, this one's passes it on
+    if (!relayKeyMatches(relayKey, view.state.relayId)) return;
     void this.core.enqueue(async () => {
       try {
-        const head = openSigned(link.relayKey, record).record;
+        const head = openSigned(relayKey, record).record;
         if (head.type === "log_head") checkHead(this.core.view.log, head, record);
       } catch (error) {
         if (error instanceof LogBroken) await this.core.freeze(error.message);
@@ -83,32 +87,96 @@ export class Ledger {
     if (this.core.saved.status !== "active") return;
     await this.core.commit(async (draft) => {
       for (const arriving of batch) {
-        if (arriving.frame.seq > draft.view.log.seq && draft.saved.status === "active") {
-          await this.takeOne(draft, arriving);
-        }
+        if (draft.saved.status !== "active") return;
+        const isNew = arriving.frame.seq > draft.view.log.seq;
+        if (isNew && !(await this.takeOne(draft, arriving))) return;
       }
     });
     this.tellCursor();
     this.listeners.taken();
   }
 
-  private async takeOne(draft: Draft, { frame, box }: Arriving): Promise<void> {
+  /** False: this is not the log's next entry, and the link is opened anew. */
+  private async takeOne(draft: Draft, { frame, box }: Arriving): Promise<boolean> {
+    const { keys } = draft.view.keys;
+    let taken: Taken;
     try {
-      const taken = take(draft.view, frame.seq, frame.record, frame.cell, box);
-      const id = hex(eventIdOf(unverifiedPayload(frame.record)));
-      draft.view = taken.view;
-      this.checkPoint(draft);
-      this.note(draft, frame.seq, taken);
-      await this.keep(draft, effectOf(frame.seq, id, taken));
-      if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
-      if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
-      if (taken.opened !== undefined) this.opened(draft, taken.opened.body);
-      const fault = taken.troubles.find((one) => one instanceof LogBroken);
-      if (fault !== undefined) amend(draft, { status: "frozen", reason: fault.message });
+      taken = take(draft.view, frame.seq, frame.record, frame.cell, box);
     } catch (error) {
       if (!(error instanceof LogBroken)) throw error;
-      amend(draft, { status: "frozen", reason: error.message });
+      this.core.alarm = error.message;
+      this.core.link?.close();
+      return false;
     }
+    const fault = faultOf(taken, frame.record) || this.belied(draft, taken.view);
+    if (fault !== "") {
+      amend(draft, { status: "frozen", reason: fault });
+      return true;
+    }
+    for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = one.message;
+    const id = hex(eventIdOf(unverifiedPayload(frame.record)));
+    draft.view = taken.view;
+    this.note(draft, frame.seq, taken);
+    await this.keep(draft, effectOf(frame.seq, id, taken));
+    if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
+    if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
+    if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
+    if (taken.opened !== undefined) this.opened(draft, taken.opened.body);
+    if (draft.view.keys.keys !== keys) await this.release(draft);
+    return true;
+  }
+
+  /** What admitter and relay said that L is at one seq: a log that is another one is found out. */
+  private belied(draft: Draft, view: View): string {
+    const told = { ...draft, view };
+    if (!this.core.isBelied(view) && this.checkPoint(told)) return "";
+    return new LogBroken("fork", view.log.seq).message;
+  }
+
+  // -- what came without its key ---------------------------------------------------------------
+
+  /** Kept as it came, beside its marker, until the key is here. */
+  private async park(
+    { turn, view }: Draft,
+    { seq, record, cell }: FrameOf<"delivery">,
+    event: SignedEvent,
+  ): Promise<void> {
+    const entry = await this.entryAt(turn, seq);
+    if (entry === undefined) return;
+    const { caps } = memberOf(view.state, event.record.mid);
+    const { archive, parked: table } = this.core.tables;
+    turn.put(archive, padded(seq), json.write(parked(entry, record, cell, caps)));
+    turn.put(table, padded(seq), json.write(event.record.epoch));
+  }
+
+  /** Open, in order, what waited for a key that is here now; mark what waits for one that is not. */
+  async release(draft: Draft): Promise<void> {
+    const { turn, view } = draft;
+    const { archive, parked: table } = this.core.tables;
+    const { keys } = view.keys;
+    const newest = Math.max(-1, ...keys.keys());
+    for (const [id, raw] of turn.items(table)) {
+      const epoch = json.read<number>(raw);
+      // Keys are never handed out backwards: where a later one is here, this one will not come.
+      if (!keys.has(epoch) && newest < epoch) continue;
+      turn.delete(table, id);
+      const entry = await this.entryAt(turn, Number(id));
+      if (entry?.parked === undefined) continue;
+      if (keys.has(epoch)) await this.openParked(draft, entry);
+      else turn.put(archive, id, json.write(keyLost(entry)));
+    }
+    draft.view = { ...draft.view, keys: forgetOldKeys(view.keys, view.state.epoch) };
+  }
+
+  private async openParked(draft: Draft, entry: Entry): Promise<void> {
+    const { archive } = this.core.tables;
+    const taken = openParked(draft.view, entry);
+    const effect = effectOf(entry.seq, entry.eventId, taken);
+    draft.turn.delete(archive, padded(entry.seq)); // it may be no entry of its own
+    await this.keep(draft, effect);
+    if (taken.opened === undefined) return;
+    this.keepNames(draft, taken.opened.body);
+    this.listeners.heard(draft, taken.opened.body);
   }
 
   private opened(draft: Draft, body: Body): void {
@@ -131,15 +199,15 @@ export class Ledger {
     }
   }
 
-  /** My admitter told me what L is at one seq: a relay that shows me another log is found out. */
-  private checkPoint({ turn, view: { log } }: Draft): void {
+  /** Whether the log is, as far as it has come, the one that my admitter told me of. */
+  private checkPoint({ turn, view: { log } }: Pick<Draft, "turn" | "view">): boolean {
     const { state } = this.core.tables;
     const raw = turn.get(state, CHECKPOINT);
-    if (raw === undefined) return;
+    if (raw === undefined) return true;
     const told = json.read<{ seq: number; log: string }>(raw);
-    if (log.seq < told.seq) return;
-    if (log.seq === told.seq && hex(log.log) !== told.log) throw new LogBroken("fork", log.seq);
+    if (log.seq < told.seq) return true;
     turn.delete(state, CHECKPOINT);
+    return log.seq !== told.seq || hex(log.log) === told.log;
   }
 
   private keepNames(draft: Draft, body: Body): void {
@@ -173,15 +241,19 @@ export class Ledger {
 
   /** The entry of an event, as this turn has it, or else the vault. */
   private async entry(turn: Turn, eventId: string): Promise<Entry | undefined> {
-    const { archive, index } = this.core.tables;
-    const at = turn.get(index, eventId);
+    const at = turn.get(this.core.tables.index, eventId);
     if (at === undefined) return undefined;
-    const seq = json.read<number>(at);
+    const entry = await this.entryAt(turn, json.read<number>(at));
+    return entry?.eventId === eventId ? entry : undefined;
+  }
+
+  private async entryAt(turn: Turn, seq: number): Promise<Entry | undefined> {
+    const { archive } = this.core.tables;
     const written = turn.get(archive, padded(seq));
     if (written !== undefined) return json.read<Entry>(written);
     const [found] = await this.core.vault.archived(archive, { before: padded(seq + 1), limit: 1 });
     const entry = found && json.read<Entry>(found[1]);
-    return entry?.eventId === eventId ? entry : undefined;
+    return entry?.seq === seq ? entry : undefined;
   }
 
   private tellCursor(): void {
@@ -194,3 +266,23 @@ export class Ledger {
     }, CURSOR_MS);
   }
 }
+
+/** Why an entry shows that this log is not the one others see, or none; "" if nothing does. */
+function faultOf(taken: Taken, envelope: Uint8Array): string {
+  for (const trouble of taken.troubles) {
+    if (trouble instanceof LogBroken && trouble.fault === "fork") return trouble.message;
+    if (isRefusal(trouble)) return unverifiable(trouble);
+  }
+  if (taken.event !== undefined || taken.control !== undefined) return "";
+  try {
+    peek(envelope);
+    return "";
+  } catch (error) {
+    if (isRefusal(error)) return unverifiable(error);
+    throw error;
+  }
+}
+
+/** No honest relay takes it in. */
+const unverifiable = ({ message }: Error) =>
+  `the relay delivered a record that does not hold: ${message}`;

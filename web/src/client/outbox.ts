@@ -1,39 +1,85 @@
 /**
- * What is said and not yet in the log. It is in the vault before it is sent, and keeps its sid, so
- * that the relay and all readers know it for the same message however often it is sent.
+ * What is said and not yet in the log (ofcd/client/outbox.py). It is in the vault before it is sent,
+ * and keeps its sid, so that the relay and all readers know it for the same message however often it
+ * is sent.
+ *
+ * One event waits for its answer at a time; behind it stand those that the relay has and that have
+ * not come back yet, each naming the one before it. If one is refused, those behind it are refused
+ * too, and nothing more is sent until all of them are answered. Refused for good, the next event
+ * takes its counter and declares it void.
  */
 
-import type { Content } from "../e2e/bodies.ts";
+import { type Body, BodyInvalid, type Content } from "../e2e/bodies.ts";
+import { KeyMissing } from "../e2e/epochs.ts";
 import { sealEvent } from "../e2e/events.ts";
 import { nextOf, seenOf } from "../e2e/log.ts";
-import { fromHex, hex } from "../protocol/bytes.ts";
-import { mayPost } from "../protocol/room.ts";
-import { randomBytes } from "../themis/index.ts";
+import type { View } from "../e2e/view.ts";
+import { b64decode, b64encode, fromHex, hex } from "../protocol/bytes.ts";
+import type { RelayFrame } from "../protocol/frames.ts";
+import { mayPost, Refused } from "../protocol/room.ts";
+import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
-import type { RoomCore } from "./core.ts";
+import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
-import { padded } from "./tables.ts";
+import { type Marks, padded } from "./tables.ts";
 import type { Turn } from "./vault.ts";
 
-/** After these the same words may be taken, once what was missed has been applied. */
+/** After these the same words may be taken, once what was missed has come. */
 const CATCH_UP = new Set([
   "epoch_stale",
   "ctl_stale",
   "seen_stale",
-  "prev_mismatch",
   "counter_gap",
+  "prev_mismatch",
 ]);
-const LATER = new Set(["try_again", "storage_failed", "rate_limited", "stalled", "internal"]);
-const RETRY_MS = 250;
+/** The relay can not take it now. */
+const LATER = new Set([
+  "rate_limited",
+  "try_again",
+  "hub_away",
+  "storage_failed",
+  "shutting_down",
+  "stalled",
+  "internal",
+]);
+/** The link does not know this room any more: it is opened anew. */
+const RELINK = new Set(["not_attached", "not_found"]);
+/** The relay shows another log than the one that is known here. */
+const LIES = new Set(["fork", "hub_behind"]);
+const CATCH_UP_MS = 15_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 60_000;
+/** As many as one body may declare, and as many as are kept. */
+const VOIDS = 16;
+const VOIDS_KEPT = 256;
+
+const PUT_BACK =
+  "this browser's vault was put back to an earlier state, and what was sent after that is no " +
+  "longer at the relay: this may have been said already";
+const UNKNOWN =
+  "this browser was out of the room before it heard whether this had been sent: look, and say it " +
+  "again if it is not there";
+const DOUBTFUL = " (this one may have been sent before that)";
 
 /** What waits in the outbox, as its sender sees it. */
 export interface Waiting {
   readonly id: string;
   readonly content: Content;
   readonly ts: number;
-  /** Why the relay refused it for good; "" while it waits. */
+  /** Why it will not be sent; "" while it waits. */
   readonly failed: string;
+}
+
+/** The event that a message was last made into. Ids are hex. */
+interface Made {
+  readonly record: string;
+  readonly cell: string;
+  readonly eventId: string;
+  readonly counter: number;
+  readonly prev: string;
+  readonly ctl: string;
+  readonly seen: number;
 }
 
 interface Item {
@@ -41,30 +87,49 @@ interface Item {
   readonly ts: number;
   readonly content: unknown;
   readonly failed: string;
+  readonly made?: Made | undefined;
+  /** The relay may have it as it was made: it is posted again byte for byte. */
+  readonly isPosted?: boolean;
+}
+
+type Answer = Extract<RelayFrame, { type: "failure" }>;
+type Returned = Extract<RelayFrame, { type: "returned" }>;
+/** What is looked at of a refusal. */
+type Refusal = Pick<Answer, "code" | "text" | "seq" | "event_id" | "retry_after">;
+
+/** Counter and `prev` of this member's next event, by what is known to be in the log. */
+function ownNext(view: View, marks: Marks): { counter: number; prev: Uint8Array } {
+  const told = nextOf(view.senders, view.state.room, view.mine.mid);
+  if (marks.ownCounter < told.counter) return told;
+  return { counter: marks.ownCounter + 1, prev: fromHex(marks.ownLast) };
 }
 
 export class Outbox {
-  private sending = false;
-  /** Sid of the item that the relay took last: it waits for it to come back in the log. */
-  private posted = "";
+  private isSending = false;
+  /** What was posted on this link and has not come back, in order, by its id here. */
+  private readonly flight = new Map<string, Made>();
+  /** One was refused: nothing more is posted until all are answered. */
+  private isDraining = false;
+  /** What is waited for before the next attempt; an object of its own each time. */
+  private waiting: object | undefined;
+  private backoff = FIRST_PAUSE_MS;
 
   constructor(private readonly core: RoomCore) {}
 
   items(): Waiting[] {
-    return this.core.vault.items(this.core.tables.outbox).map(([id, raw]) => {
-      const { content, ts, failed } = json.read<Item>(raw);
+    return this.all(this.core.vault).map(([id, { content, ts, failed }]) => {
       return { id, content: contentFrom(content), ts, failed };
     });
   }
 
   /** Queue something to be said; settled once it is safely in the vault. */
   async send(content: Content): Promise<void> {
-    await this.core.change(({ turn }) => this.put(turn, content));
+    await this.core.change(({ turn }) => void this.put(turn, content));
     this.pump();
   }
 
-  /** The same, in a turn of the caller's. */
-  put(turn: Turn, content: Content): void {
+  /** The same, in a turn of the caller's; its sid in hex. */
+  put(turn: Turn, content: Content): string {
     const { outbox } = this.core.tables;
     const last = turn.items(outbox).at(-1)?.[0] ?? padded(0);
     const item: Item = {
@@ -74,86 +139,352 @@ export class Outbox {
       failed: "",
     };
     turn.put(outbox, padded(Number(last) + 1), json.write(item));
+    return item.sid;
   }
 
-  /** Take back what was refused, or has not been sent. */
+  /** Take back what will not be sent, or was not yet. */
   discard(id: string): Promise<void> {
     return this.core.change(({ turn }) => turn.delete(this.core.tables.outbox, id));
   }
 
+  /** Take back what was never posted; whether it was so. */
+  withdraw(turn: Turn, sid: string): boolean {
+    const found = this.all(turn).find(([, item]) => item.sid === sid);
+    if (found === undefined || (found[1].made !== undefined && found[1].failed === ""))
+      return false;
+    turn.delete(this.core.tables.outbox, found[0]);
+    return true;
+  }
+
+  /** Whether something waits that may still be sent. */
+  get isBusy(): boolean {
+    return this.all(this.core.vault).some(([, { failed }]) => failed === "");
+  }
+
+  /** Why a message will not be sent; undefined where it is not here, "" while it waits. */
+  failureOf(sid: string): string | undefined {
+    return this.all(this.core.vault).find(([, item]) => item.sid === sid)?.[1].failed;
+  }
+
   linkLost(): void {
-    this.posted = ""; // the next link's sync tells whether it stands in the log
+    this.flight.clear(); // the next link's sync tells what of it stands in the log
+    this.isDraining = false;
+    this.waiting = undefined;
   }
 
   /** An event of this sid stands in the log. */
   arrived(turn: Turn, sid: Uint8Array): void {
-    const { outbox } = this.core.tables;
-    for (const [id, raw] of turn.items(outbox)) {
-      if (json.read<Item>(raw).sid === hex(sid)) turn.delete(outbox, id);
+    for (const [id, item] of this.all(turn)) {
+      if (item.sid === hex(sid)) this.accept(turn, id);
     }
   }
+
+  /** Nothing will ever be sent here again. */
+  giveUp(draft: Draft, why: string): void {
+    for (const [id, item] of this.all(draft.turn)) {
+      if (item.failed === "") this.fail(draft, id, item, why + (item.made ? DOUBTFUL : ""));
+    }
+  }
+
+  /**
+   * This member's last event at the relay is number `counter`, `last`, and the log that is read here
+   * lacks it. If that is none of these, the vault was put back to an earlier state: what waits here
+   * may then have been sent long ago.
+   */
+  takeUp(draft: Draft, counter: number, last: Uint8Array): void {
+    const waiting = this.all(draft.turn).filter(([, { failed }]) => failed === "");
+    const known = upTo(waiting, hex(last));
+    for (const [id] of known) this.accept(draft.turn, id);
+    if (known.length === 0) for (const [id, item] of waiting) this.fail(draft, id, item, PUT_BACK);
+    mark(draft, { ownCounter: counter, ownLast: hex(last) });
+  }
+
+  /** The relay that this one's relay kept an event for refuses it. */
+  async returned({ sid, event_id, code, text, seq, last }: Returned): Promise<void> {
+    const found = this.all(this.core.vault).find(([, item]) => item.sid === hex(sid));
+    if (found?.[1].made?.eventId !== hex(event_id)) return;
+    await this.notTaken(found[0], { code, text, seq, event_id: last, retry_after: undefined });
+    this.pump();
+  }
+
+  // -- sending ---------------------------------------------------------------------------------
 
   /** Send the next one, if it is time. */
   pump(): void {
     const { core } = this;
-    const isAllowed = core.myself !== undefined && mayPost(core.myself);
-    if (this.sending || !core.isLive || core.link === undefined || !isAllowed) return;
-    const next = core.vault
-      .items(core.tables.outbox)
-      .map(([id, raw]) => [id, json.read<Item>(raw)] as const)
-      .find(([, item]) => item.failed === "");
-    if (next === undefined || next[1].sid === this.posted) return;
+    const { link, myself } = core;
+    if (this.isSending || this.isDraining || this.waiting !== undefined) return;
+    if (!core.isLive || link === undefined || myself === undefined || !mayPost(myself)) return;
+    const id = this.nextId();
+    if (id === undefined || !this.mayFollow()) return;
     if (!core.view.keys.keys.has(core.view.state.epoch)) return; // asked for: see duties.ts
-    this.sending = true;
-    void this.post(core.link, ...next)
+    this.isSending = true;
+    void this.post(link, id)
+      .catch((error: unknown) => {
+        unlessOver(error);
+        return false;
+      })
       .finally(() => {
-        this.sending = false;
+        this.isSending = false;
       })
       .then((goOn) => {
         if (goOn) this.pump();
       });
   }
 
+  private all(from: Pick<Turn, "items">): [string, Item][] {
+    return from.items(this.core.tables.outbox).map(([id, raw]) => [id, json.read<Item>(raw)]);
+  }
+
+  private nextId(): string | undefined {
+    const waiting = this.all(this.core.vault).find(
+      ([id, { failed }]) => failed === "" && !this.flight.has(id),
+    );
+    return waiting?.[0];
+  }
+
+  /** Whether an event made now can follow what is under way: no refusal of that is to come. */
+  private mayFollow(): boolean {
+    const last = [...this.flight.values()].at(-1);
+    if (last === undefined) return true;
+    const { view, marks } = this.core;
+    return last.counter >= ownNext(view, marks).counter && last.ctl === hex(view.state.ctl);
+  }
+
   /** Whether the next one may go at once. */
-  private async post(link: Link, id: string, item: Item): Promise<boolean> {
-    const { state, mine, keys, log, senders } = this.core.view;
-    const message = {
-      content: contentFrom(item.content),
-      sid: fromHex(item.sid),
-      ...nextOf(senders, state.room, mine.mid),
-      ts: item.ts,
-      name: this.core.saved.myName,
-      voids: [],
-    };
-    const { signed, cell } = sealEvent(state, mine, keys, message, seenOf(log));
+  private async post(link: Link, id: string): Promise<boolean> {
+    const made = await this.ready(id);
+    if (made === "wait" || made === "next") return made === "next";
+    if (this.core.link !== link) return false;
+    const { room } = this.core.view.state;
+    this.flight.set(id, made);
+    const [record, cell] = [b64decode(made.record), b64decode(made.cell)];
     try {
-      await link.ask({ type: "post", room: state.room, record: signed.envelope, cell });
+      const answer = await link.ask({ type: "post", room, record, cell });
       // It leaves the outbox when it comes back in the log, maybe before this answer.
-      this.posted = item.sid;
+      if ("event_id" in answer && answer.event_id && hex(answer.event_id) !== made.eventId) {
+        link.close();
+        return false;
+      }
+      if (answer.type === "ack") this.core.vouch(answer.seq, answer.log);
+      this.backoff = FIRST_PAUSE_MS;
       return true;
     } catch (error) {
       if (error instanceof LinkLost) return false;
       if (!(error instanceof RelayRefused)) throw error;
-      return this.notTaken(id, item, error);
+      return this.notTaken(id, error.failure);
     }
   }
 
-  private async notTaken(
-    id: string,
-    item: Item,
-    { code, failure }: RelayRefused,
-  ): Promise<boolean> {
-    if (CATCH_UP.has(code) || LATER.has(code) || failure.retry_after !== undefined) {
-      this.core.later(() => this.pump(), failure.retry_after ?? RETRY_MS);
-      return false;
+  /** The message as an event, kept; "next" if it will not be sent, "wait" if it can not be now. */
+  private async ready(id: string): Promise<Made | "next" | "wait"> {
+    let outcome: Made | "next" | "wait" = "next";
+    await this.core.change((draft) => {
+      const raw = draft.turn.get(this.core.tables.outbox, id);
+      if (raw !== undefined) outcome = this.prepare(draft, id, json.read<Item>(raw));
+    });
+    return outcome;
+  }
+
+  private prepare(draft: Draft, id: string, item: Item): Made | "next" | "wait" {
+    const { counter, prev } = this.next(draft);
+    const { made: before } = item;
+    const isFirst = this.flight.size === 0;
+    if (before !== undefined && item.isPosted) {
+      const fits = before.counter === counter && before.prev === hex(prev);
+      if (isFirst || fits) return before; // byte for byte: the relay may have it
     }
-    const { outbox } = this.core.tables;
-    await this.core.change(({ turn }) => {
-      const there = turn.get(outbox, id);
-      // Taken back meanwhile: it must not come back.
-      if (there === undefined || json.read<Item>(there).sid !== item.sid) return;
-      turn.put(outbox, id, json.write({ ...item, failed: failure.text }));
+    try {
+      const made = this.seal(draft, item, counter, prev);
+      if (before !== undefined && before.counter !== counter) keepVoid(draft, before);
+      const kept: Item = { ...item, made, isPosted: true };
+      draft.turn.put(this.core.tables.outbox, id, json.write(kept));
+      return made;
+    } catch (error) {
+      if (error instanceof KeyMissing) return "wait"; // asked for: see duties.ts
+      if (!(error instanceof Refused || error instanceof BodyInvalid)) throw error;
+      this.fail(draft, id, item, error.message);
+      return "next";
+    }
+  }
+
+  private next({ view, marks }: Draft): { counter: number; prev: Uint8Array } {
+    const last = [...this.flight.values()].at(-1);
+    if (last === undefined) return ownNext(view, marks);
+    return { counter: last.counter + 1, prev: fromHex(last.eventId) };
+  }
+
+  private seal({ view, marks }: Draft, item: Item, counter: number, prev: Uint8Array): Made {
+    const { state, mine, keys, log } = view;
+    const voids: Body["voids"] = marks.voided
+      .filter(([at]) => at === counter)
+      .slice(-VOIDS)
+      .map(([, one]) => fromHex(one));
+    const message = {
+      content: contentFrom(item.content),
+      sid: fromHex(item.sid),
+      counter,
+      prev,
+      ts: item.ts,
+      name: this.core.saved.myName,
+      voids,
+    };
+    const seen = seenOf(log);
+    const { signed, cell } = sealEvent(state, mine, keys, message, seen);
+    return {
+      record: b64encode(signed.envelope),
+      cell: b64encode(cell),
+      eventId: hex(eventId(signed)),
+      counter,
+      prev: hex(prev),
+      ctl: hex(state.ctl),
+      seen: seen.seq,
+    };
+  }
+
+  // -- what became of it -----------------------------------------------------------------------
+
+  /** Whether the next one may go at once. */
+  private async notTaken(id: string, refusal: Refusal): Promise<boolean> {
+    const { code } = refusal;
+    const isFirst = !this.isDraining; // what comes behind it is refused only because of it
+    this.isDraining = true;
+    try {
+      if (await this.isThere(id, refusal)) return true;
+      if (CATCH_UP.has(code)) return await this.catchUp(id, code, isFirst);
+      if (LATER.has(code)) {
+        if (isFirst) this.rest(refusal.retry_after ?? 0);
+        return false;
+      }
+      if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusal.text, code));
+      else if (RELINK.has(code)) this.core.link?.close();
+      else {
+        await this.amend(id, (draft, item) => this.fail(draft, id, item, refusal.text || code));
+        return true;
+      }
+      return false;
+    } finally {
+      this.landed(id);
+    }
+  }
+
+  /** The refusal may say that this very message is in the log: an earlier form of it, or this one. */
+  private async isThere(id: string, { code, event_id, seq }: Refusal): Promise<boolean> {
+    if (event_id === undefined) return false;
+    const isConflict = code === "sid_conflict" && seq !== undefined;
+    const isCounted =
+      code === "counter_gap" &&
+      upTo(this.all(this.core.vault), hex(event_id)).some(([one]) => one === id);
+    if (!isConflict && !isCounted) return false;
+    await this.amend(id, (draft, { made }) => {
+      this.accept(draft.turn, id);
+      if (made === undefined || made.counter < ownNext(draft.view, draft.marks).counter) return;
+      const ownLast = isConflict ? hex(event_id) : made.eventId;
+      mark(draft, { ownCounter: made.counter, ownLast });
     });
     return true;
   }
+
+  /** It is made anew once what was missed has come. */
+  private async catchUp(id: string, code: string, isFirst: boolean): Promise<boolean> {
+    const made = this.flight.get(id);
+    await this.amend(id, (draft, item) => {
+      const kept: Item = { ...item, isPosted: false };
+      draft.turn.put(this.core.tables.outbox, id, json.write(kept));
+    });
+    if (made !== undefined && isFirst) this.awaitLog(made, code);
+    return false;
+  }
+
+  private awaitLog(made: Made, code: string): void {
+    const { core } = this;
+    const isOver = () => {
+      const { view, marks } = core;
+      if (code === "seen_stale") return view.log.seq > made.seen;
+      if (code === "epoch_stale" || code === "ctl_stale") return hex(view.state.ctl) !== made.ctl;
+      const next = ownNext(view, marks);
+      return next.counter !== made.counter || hex(next.prev) !== made.prev;
+    };
+    const mark_ = this.hold();
+    void core
+      .until(() => this.waiting !== mark_ || isOver(), CATCH_UP_MS)
+      .then((came) => {
+        if (this.waiting !== mark_) return;
+        this.waiting = undefined;
+        if (came) this.pump();
+        else core.link?.close(); // the next one brings what was missed
+      })
+      .catch(unlessOver);
+  }
+
+  private rest(wish: number): void {
+    const mark_ = this.hold();
+    const delay = Math.max(this.backoff, wish);
+    this.backoff = Math.min(2 * this.backoff, LONGEST_PAUSE_MS);
+    this.core.later(() => {
+      if (this.waiting !== mark_) return;
+      this.waiting = undefined;
+      this.pump();
+    }, delay);
+  }
+
+  private hold(): object {
+    this.waiting = {};
+    return this.waiting;
+  }
+
+  private accept(turn: Turn, id: string): void {
+    turn.delete(this.core.tables.outbox, id);
+    this.landed(id);
+  }
+
+  private landed(id: string): void {
+    this.flight.delete(id);
+    if (this.flight.size === 0) this.isDraining = false;
+  }
+
+  /** Change an item, unless it was taken back meanwhile. */
+  private amend(id: string, act: (draft: Draft, item: Item) => void): Promise<void> {
+    return this.core.change((draft) => {
+      const raw = draft.turn.get(this.core.tables.outbox, id);
+      if (raw !== undefined) act(draft, json.read<Item>(raw));
+    });
+  }
+
+  private fail(draft: Draft, id: string, item: Item, failed: string): void {
+    const { made, isPosted: _, ...rest } = item;
+    draft.turn.put(this.core.tables.outbox, id, json.write({ ...rest, failed } satisfies Item));
+    if (made !== undefined) keepVoid(draft, made);
+  }
+}
+
+/** Said with a member's keys, or in its place: a new member has nothing to do with it. */
+const OF_THE_MEMBER = new Set([
+  "beat",
+  "compare",
+  "compare_end",
+  "handover_offer",
+  "handover_accept",
+]);
+
+/** A message of the outbox for who is a new member now; undefined if it is not theirs to say. */
+export function leftToSend(raw: Uint8Array): Uint8Array | undefined {
+  const { made, isPosted: _, ...item } = json.read<Item>(raw);
+  if (OF_THE_MEMBER.has(contentFrom(item.content).type)) return undefined;
+  const failed = item.failed || (made ? UNKNOWN : "");
+  return json.write({ ...item, failed } satisfies Item);
+}
+
+/** The messages posted, up to the event `last`: each names the one before it. */
+function upTo(items: readonly [string, Item][], last: string): [string, Item][] {
+  const posted = items.filter(([, { made, failed }]) => made !== undefined && failed === "");
+  return posted.slice(0, posted.findIndex(([, { made }]) => made?.eventId === last) + 1);
+}
+
+/** An own event that was signed and will not be: the one that takes its counter says so. */
+function keepVoid(draft: Draft, { counter, eventId: id }: Made): void {
+  const next = ownNext(draft.view, draft.marks).counter;
+  if (counter < next) return;
+  const open = draft.marks.voided.filter(([at]) => at >= next);
+  mark(draft, { voided: [...open, [counter, id] as const].slice(-VOIDS_KEPT) });
 }

@@ -7,21 +7,33 @@ import { equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { generateKeyPair, type KeyPair } from "../themis/index.ts";
 import { Link, LinkLost, type SocketLike } from "../wire/link.ts";
-import { savedKeyPair } from "./saved.ts";
-import { Turn, type Vault } from "./vault.ts";
 
-const RELAYS = "relays";
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
 
 export type LinkState = "connecting" | "online" | "offline";
 
+/** Another relay than the one that is known answers at an address. */
+export class OtherRelay extends Error {
+  override readonly name = "OtherRelay";
+
+  constructor(url: string) {
+    super(
+      `another relay answers at ${url} than the one known there: whoever runs it has changed its ` +
+        "key, or somebody stands in its place; ask them, over another way",
+    );
+  }
+}
+
 export interface Relay {
   readonly url: string;
   readonly relayId: Uint8Array;
-  readonly keys: KeyPair;
+  /** A new pair for each link: only the rooms' own keys connect one link with another. */
+  keys: KeyPair;
   link: Link | undefined;
   state: LinkState;
+  /** Why there is no link, in words, where its person should know; "" else. */
+  trouble: string;
   pause: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -36,46 +48,57 @@ export interface RelayListeners {
 export type MakeSocket = (url: string) => SocketLike;
 
 export class Relays {
+  /** By address and id: what a relay is, its key says. */
   private readonly relays = new Map<string, Relay>();
   private readonly watchers = new Set<() => void>();
   private closed = false;
 
   constructor(
-    private readonly vault: Vault,
     private readonly listeners: RelayListeners,
     private readonly makeSocket?: MakeSocket,
   ) {}
 
   /** The relay of this id at this address, connected to from now on. */
   at(url: string, relayId: Uint8Array): Relay {
-    const known = this.relays.get(url);
-    if (known !== undefined && equal(known.relayId, relayId)) return known;
+    const place = placeOf(url, relayId);
+    const known = this.relays.get(place);
+    if (known !== undefined) return known;
     const relay: Relay = {
       url,
       relayId,
-      keys: this.transportKeys(hex(relayId)),
+      keys: generateKeyPair(),
       link: undefined,
       state: "connecting",
+      trouble: "",
       pause: FIRST_PAUSE_MS,
       timer: undefined,
     };
-    this.relays.set(url, relay);
+    this.relays.set(place, relay);
     this.connect(relay);
     return relay;
   }
 
-  stateOf(url: string): LinkState {
-    return this.relays.get(url)?.state ?? "offline";
+  stateOf(url: string, relayId: Uint8Array): LinkState {
+    return this.relays.get(placeOf(url, relayId))?.state ?? "offline";
+  }
+
+  /** Why there is no link, in words; "" where the network may be all that is wrong. */
+  troubleOf(url: string, relayId: Uint8Array): string {
+    return this.relays.get(placeOf(url, relayId))?.trouble ?? "";
   }
 
   ofLink(link: Link): Relay | undefined {
     return [...this.relays.values()].find((one) => one.link === link);
   }
 
-  /** The id of the relay that answers at this address: trusted, since nothing is known of it. */
+  /**
+   * The id of the relay that answers at this address; the first one is trusted, since nothing is
+   * known of it. Rejects with `LinkLost`, and with `OtherRelay` if it is none of those known there.
+   */
   async idOf(url: string): Promise<Uint8Array> {
-    const known = this.relays.get(url);
-    if (known !== undefined) return known.relayId;
+    const known = [...this.relays.values()].filter((relay) => relay.url === url);
+    const online = known.find(({ link }) => link !== undefined);
+    if (online !== undefined) return online.relayId;
     const link = await Link.open({
       url,
       keys: generateKeyPair(),
@@ -85,13 +108,17 @@ export class Relays {
     });
     const { relayId } = link;
     link.close();
+    const isKnown = known.some((relay) => equal(relay.relayId, relayId));
+    if (known.length > 0 && !isKnown) throw new OtherRelay(url);
     return relayId;
   }
 
   /** The relay's link, once it is open; rejects with `LinkLost` if it can not be reached. */
   async linkTo(relay: Relay): Promise<Link> {
     while (relay.link === undefined) {
-      if (relay.state === "offline") throw new LinkLost("the relay can not be reached");
+      if (relay.state === "offline") {
+        throw relay.trouble ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
+      }
       await new Promise<void>((resolve) => {
         this.watchers.add(resolve);
       });
@@ -114,17 +141,6 @@ export class Relays {
     }
   }
 
-  /** One pair for each relay, so that two relays can not tell that it is the same browser. */
-  private transportKeys(relayId: string): KeyPair {
-    const raw = this.vault.get(RELAYS, relayId);
-    if (raw !== undefined) return savedKeyPair.read(raw);
-    const made = generateKeyPair();
-    const turn = new Turn(this.vault);
-    turn.put(RELAYS, relayId, savedKeyPair.write(made));
-    void this.vault.commit(turn);
-    return made;
-  }
-
   private connect(relay: Relay): void {
     clearTimeout(relay.timer);
     relay.timer = undefined;
@@ -132,11 +148,13 @@ export class Relays {
     this.changed();
     void this.open(relay).catch((error: unknown) => {
       if (!(error instanceof LinkLost)) throw error;
+      if (error.isOther) relay.trouble = new OtherRelay(relay.url).message;
       this.lost(relay);
     });
   }
 
   private async open(relay: Relay): Promise<void> {
+    relay.keys = generateKeyPair();
     const link = await Link.open({
       url: relay.url,
       keys: relay.keys,
@@ -150,6 +168,7 @@ export class Relays {
     }
     relay.link = link;
     relay.state = "online";
+    relay.trouble = "";
     relay.pause = FIRST_PAUSE_MS;
     this.changed();
     void link.closed.then(() => this.lost(relay));
@@ -173,3 +192,5 @@ export class Relays {
     this.listeners.changed();
   }
 }
+
+const placeOf = (url: string, relayId: Uint8Array) => `${hex(relayId)} ${url}`;

@@ -10,18 +10,19 @@ import type { FileRef } from "../e2e/attachments.ts";
 import type { Body, Content } from "../e2e/bodies.ts";
 import { applyVerified } from "../e2e/chain.ts";
 import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
-import { KeyMissing } from "../e2e/epochs.ts";
+import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
 import { Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
-import { resumedLog } from "../e2e/log.ts";
+import { LogBroken, resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
+import type { View } from "../e2e/view.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
-import { openSigned } from "../themis/index.ts";
+import { openSigned, type Signed } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
 import { chainOfRoom } from "./chainpages.ts";
@@ -37,6 +38,25 @@ import type { Vault } from "./vault.ts";
 const REVIEW_MS = 60_000;
 const TYPING_MS = 6_000;
 const PROBE_MS = 5_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 600_000;
+/** Answers about this room alone that may be others in a while: the link serves the rest on. */
+const LATER = new Set(["rate_limited", "try_again", "storage_failed", "internal", "hub_away"]);
+/** Answers that another attempt would get too. */
+const REFUSALS = new Set([
+  "not_found",
+  "forbidden",
+  "evicted",
+  "left",
+  "room_closed",
+  "quota",
+  "wrong_relay",
+  "bad_key",
+  "bad_record",
+  "too_large",
+]);
+const BEHIND = "the relay has lost part of the room log: nothing is sent until it has it again";
+const GONE = "you are no longer in this room";
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -45,12 +65,14 @@ export class Room extends RoomView {
   private readonly admissions: AdmissionDesk;
   private readonly duties: Duties;
   private readonly ledger: Ledger;
+  /** Milliseconds until the relay is asked again, where it could not take the room in. */
+  private pause = FIRST_PAUSE_MS;
 
   /** `changed` is called after every change that a person could see. */
   constructor(vault: Vault, id: string, changed: () => void) {
     super(new RoomCore(vault, id, changed));
     this.controls = new ControlDesk(this.core);
-    this.duties = new Duties(this.core, this.controls);
+    this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));
     this.admissions = new AdmissionDesk(this.core, this.controls, () => this.names());
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
@@ -63,7 +85,7 @@ export class Room extends RoomView {
 
   /** What an owner should hear of; "" nothing. */
   get alarm(): string {
-    return this.admissions.alarm;
+    return this.core.alarm;
   }
 
   // -- what a person does ----------------------------------------------------------------------
@@ -119,14 +141,14 @@ export class Room extends RoomView {
     role?: Exclude<Role, "root">;
     caps?: readonly string[];
   }): Promise<string> {
-    const { code } = makeInvite(this.controls.making, this.url, options);
+    const { code } = makeInvite(this.controls.making, this.hubUrl, options);
     const [id, link] = [hex(code.inviteId), inviteLink(code)];
     await this.core.change(({ turn }) => {
       this.admissions.keepToken(turn, id, code.token);
       turn.put(this.core.tables.links, id, json.write(link));
     });
     await this.controls.run(`open ${id}`, () => {
-      const { signed } = makeInvite(this.controls.making, this.url, { ...options, ...code });
+      const { signed } = makeInvite(this.controls.making, this.hubUrl, { ...options, ...code });
       return { signed, boxes: [] };
     });
     return link;
@@ -168,7 +190,10 @@ export class Room extends RoomView {
       signed: makeLeave(this.controls.making),
       boxes: [],
     }));
-    await this.core.change((draft) => amend(draft, { status: "removed", reason: "left" }));
+    await this.core.change((draft) => {
+      amend(draft, { status: "removed", reason: "left" });
+      this.outbox.giveUp(draft, GONE);
+    });
   }
 
   /** Ask a member to become root; once they accept, the room is theirs. */
@@ -194,7 +219,10 @@ export class Room extends RoomView {
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
   async attach(link: Link, transportKey: Uint8Array): Promise<void> {
-    if (this.saved.status !== "active") return;
+    const { status, code } = this.saved;
+    // What a relay had lost it may have again.
+    const mayCome = status === "active" || (status === "frozen" && code === "hub_behind");
+    if (!mayCome || this.core.isOver) return;
     this.core.link = link;
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;
@@ -202,12 +230,33 @@ export class Room extends RoomView {
     this.refusal = "";
     try {
       await this.create(link);
-      await link.ask({ type: "attach", record: proof.envelope });
-      await this.sync(link);
+      const answer = await link.ask({ type: "attach", record: proof.envelope });
+      if (answer.type !== "attached" || answer.counter > answer.seq) {
+        link.close();
+      } else if (await this.isWhole(answer)) await this.sync(link, answer);
+      this.pause = FIRST_PAUSE_MS;
     } catch (error) {
       if (!(error instanceof RelayRefused)) throw error;
-      await this.refused(error);
+      await this.refused(link, error, transportKey);
     }
+  }
+
+  /** Whether the relay's log is as long as the one that is known here, and goes on from it. */
+  private async isWhole({ seq, log }: FrameOf<"attached">): Promise<boolean> {
+    const known = this.core.view.log;
+    if (seq < known.seq) {
+      await this.core.enqueue(() => this.core.freeze(BEHIND, "hub_behind"));
+      return false;
+    }
+    if (seq === known.seq && !equal(log, known.log)) {
+      const { message } = new LogBroken("fork", seq);
+      await this.core.enqueue(() => this.core.freeze(message));
+      return false;
+    }
+    if (this.saved.status === "frozen") {
+      await this.core.change((draft) => amend(draft, { status: "active", reason: "", code: "" }));
+    }
+    return true;
   }
 
   /** Is anybody still there? A link that died while the device slept shows it only when asked. */
@@ -237,8 +286,7 @@ export class Room extends RoomView {
     try {
       await link.ask({ type: "create", record: genesis, token });
     } catch (error) {
-      const isFinal = error instanceof RelayRefused && error.failure.retry_after === undefined;
-      if (isFinal) {
+      if (error instanceof RelayRefused && REFUSALS.has(error.code)) {
         const reason = error.message;
         await this.core.change((draft) => amend(draft, { status: "removed", reason }));
       }
@@ -247,7 +295,7 @@ export class Room extends RoomView {
     await this.core.change((draft) => amend(draft, { genesis: undefined, createToken: "" }));
   }
 
-  private async sync(link: Link): Promise<void> {
+  private async sync(link: Link, attached: FrameOf<"attached">): Promise<void> {
     const { seq, log } = this.core.view.log;
     const { room } = this.state;
     // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
@@ -262,11 +310,24 @@ export class Room extends RoomView {
     await caughtUp;
     // What an owner does, it does for the room as it is now.
     await this.core.until(() => this.lastSeq >= head || this.core.link !== link).catch(unlessOver);
-    if (this.core.link !== link) return;
+    if (this.core.link !== link || this.core.isOver) return;
+    await this.takeUp(attached);
     this.core.isLive = true;
     await this.announce();
     this.goOn();
     this.admissions.review();
+  }
+
+  /**
+   * Go on after one's own last event, though it came in a stretch that is gone at the relay. Only the
+   * relay's word says which that was: where nothing of one's time here was missed, it is not asked.
+   */
+  private async takeUp({ counter, last }: FrameOf<"attached">): Promise<void> {
+    const { myself, view, marks } = this.core;
+    const known = Math.max(marks.ownCounter, view.senders.get(this.me)?.counter ?? 0);
+    const hasMissed = myself !== undefined && view.log.start > myself.joinedSeq;
+    if (last === undefined || !hasMissed || counter <= known) return;
+    await this.core.change((draft) => this.outbox.takeUp(draft, counter, last));
   }
 
   /** The relay no longer keeps what was missed: the control log tells who is here, the rest is gone. */
@@ -278,13 +339,14 @@ export class Room extends RoomView {
       [...this.core.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),
     );
     try {
-      await this.core.commit((draft) => {
+      await this.core.commit(async (draft) => {
         draft.view = { ...draft.view, senders, log: resumedLog(room, from - 1, log) };
         for (const [seq, envelope] of missed) {
           if (seq < from) this.applyMissed(draft, seq, envelope);
         }
         const { state, mine } = draft.view;
         if (state.members.has(hex(mine.mid))) checkAdmitted(state, mine);
+        await this.ledger.release(draft);
       });
     } catch (error) {
       if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
@@ -295,7 +357,7 @@ export class Room extends RoomView {
   /** It goes on from the state held: what is known can not be unsaid by what a relay leaves out. */
   private applyMissed(draft: Draft, seq: number, envelope: Uint8Array): void {
     const { state, signed } = applyVerified(draft.view.state, envelope, seq);
-    draft.view = { ...draft.view, state };
+    draft.view = { ...draft.view, state, keys: followed(draft.view, signed) };
     this.controlTaken(draft, signed.record);
   }
 
@@ -330,6 +392,7 @@ export class Room extends RoomView {
     else if (frame.type === "removed") void this.core.enqueue(() => this.removed(frame));
     else if (frame.type === "join_asked") this.admissions.asked(frame.record);
     else if (frame.type === "join_confirmed") this.admissions.confirmed(frame.record);
+    else if (frame.type === "returned") void this.outbox.returned(frame).catch(unlessOver);
     else if (frame.type === "key_asked") this.duties.asked(frame.record);
     else if (frame.type === "key_answered") {
       void this.duties.answered(frame.record, frame.box).then(() => this.outbox.pump());
@@ -374,7 +437,10 @@ export class Room extends RoomView {
   /** The relay says we are out; believed for good only with the record that says so. */
   private async removed({ record, code }: FrameOf<"removed">): Promise<void> {
     if (this.isProof(record)) {
-      await this.core.commit((draft) => amend(draft, { status: "removed", reason: code }));
+      await this.core.commit((draft) => {
+        amend(draft, { status: "removed", reason: code });
+        this.outbox.giveUp(draft, GONE);
+      });
     }
     this.core.isLive = false;
   }
@@ -394,12 +460,39 @@ export class Room extends RoomView {
     return false;
   }
 
-  private async refused({ code, message }: RelayRefused): Promise<void> {
-    if (code === "fork" || code === "hub_behind") {
-      await this.core.enqueue(() => this.core.freeze(message));
+  /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
+  private async refused(
+    link: Link,
+    { code, message, failure }: RelayRefused,
+    transportKey: Uint8Array,
+  ): Promise<void> {
+    this.core.isLive = false;
+    if (LATER.has(code)) {
+      const delay = Math.max(this.pause, failure.retry_after ?? 0);
+      this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+      const again = () => {
+        if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
+      };
+      this.core.later(again, delay);
+    } else if (code === "fork" || code === "hub_behind") {
+      await this.core.enqueue(() => this.core.freeze(message, code));
+    } else if (!REFUSALS.has(code)) {
+      link.close(); // the next one may do better
+      return;
     }
     this.refusal = message; // the relay's word alone: the next link asks again
-    this.core.isLive = false;
+    this.core.changed();
+  }
+}
+
+/** The keys after a control record that was not delivered: with those that follow from one held. */
+function followed({ state, mine, keys }: View, signed: Signed<ControlRecord>): EpochKeys {
+  try {
+    return follow(state, mine, keys, signed, undefined);
+  } catch (error) {
+    // Of an epoch before ours; or it will be asked for.
+    if (error instanceof KeyMissing || error instanceof KeyRejected) return keys;
+    throw error;
   }
 }
 

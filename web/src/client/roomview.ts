@@ -61,7 +61,12 @@ export class RoomView {
     return this.core.view.state;
   }
 
-  /** The number of the newest entry of the log: history has changed only if this has. */
+  /** What the history shows has changed only if this has. */
+  get revision(): number {
+    return this.core.revision;
+  }
+
+  /** The number of the newest entry of the log. */
   get lastSeq(): number {
     return this.core.view.log.seq;
   }
@@ -99,6 +104,11 @@ export class RoomView {
 
   get url(): string {
     return this.saved.url;
+  }
+
+  /** The address of the relay that orders the room: the one that invites name. */
+  get hubUrl(): string {
+    return this.saved.hubUrl || this.saved.url;
   }
 
   get relayId(): Uint8Array {

@@ -152,11 +152,31 @@ export const savedRoom = codec({
   status: is.word("active", "removed", "frozen"),
   /** Why it is frozen, or how it was left: a sentence for its person. */
   reason: is.text(),
+  /** The code of what froze it, where there is one. */
+  code: is.optional(is.text(), ""),
   /** A founder's GENESIS, until the relay has taken it. */
   genesis: is.optional(is.bytes()),
   createToken: is.optional(is.text(), ""),
+  /** The address of the relay that orders the room, where that is another one; else "". */
+  hubUrl: is.optional(is.text(), ""),
 });
 export type SavedRoom = ReturnType<typeof savedRoom.read>;
+
+/** A room as it stands in the list once it is there. */
+export const newRoom = (
+  given: Pick<SavedRoom, "room" | "url" | "relayId"> & Partial<SavedRoom>,
+): SavedRoom => ({
+  name: "",
+  myName: "",
+  readUpTo: 0,
+  status: "active",
+  reason: "",
+  code: "",
+  genesis: undefined,
+  createToken: "",
+  hubUrl: "",
+  ...given,
+});
 
 const joining = codec({
   link: is.text(),
@@ -170,6 +190,9 @@ const joining = codec({
   roomName: is.text(),
   names: is.list(is.pair(is.b32, is.text())),
   checkpoint: is.optional(is.object({ seq: is.int(), log: is.b32 })),
+  response: is.optional(is.bytes()),
+  ctl: is.optional(is.b32),
+  home: is.optional(is.object({ url: is.text(), relayId: is.b32 })),
 });
 
 /** A join under way: the request, and once it was answered what the answer brought. */
@@ -182,6 +205,12 @@ export interface PendingJoin {
   readonly names: readonly (readonly [Uint8Array, string])[];
   /** What L must be at that seq: from there on I know as much as my admitter did. */
   readonly checkpoint: { readonly seq: number; readonly log: Uint8Array } | undefined;
+  /** The answer to which `confirm` belongs. */
+  readonly response: Uint8Array | undefined;
+  /** The control head that my admitter named: what is shown later must go on from there. */
+  readonly ctl: Uint8Array | undefined;
+  /** The relay to join through, where that is not the one that the invite names. */
+  readonly home: { readonly url: string; readonly relayId: Uint8Array } | undefined;
 }
 
 export const savedJoin: Codec<PendingJoin> = {

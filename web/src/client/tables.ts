@@ -18,7 +18,7 @@ import { ARCHIVE, type Reader, type Turn } from "./vault.ts";
 
 export const ROOMS = "rooms";
 export const CHECKPOINT = "checkpoint";
-const MARKS = "marks";
+export const MARKS = "marks";
 const SEQ_DIGITS = 12;
 
 /** A number as an id that sorts. */
@@ -41,17 +41,20 @@ export class Tables {
   readonly links: string;
   /** The safety numbers that were compared, by member. */
   readonly verified: string;
+  /** Epochs of the messages that came without their key, by seq. */
+  readonly parked: string;
 
-  constructor(room: string) {
-    this.state = `room/${room}`;
-    this.names = `names/${room}`;
-    this.outbox = `outbox/${room}`;
-    this.archive = `${ARCHIVE}${room}`;
-    this.index = `index/${room}`;
-    this.tokens = `tokens/${room}`;
-    this.admits = `admits/${room}`;
-    this.links = `links/${room}`;
-    this.verified = `verified/${room}`;
+  constructor(readonly id: string) {
+    this.state = `room/${id}`;
+    this.names = `names/${id}`;
+    this.outbox = `outbox/${id}`;
+    this.archive = `${ARCHIVE}${id}`;
+    this.index = `index/${id}`;
+    this.tokens = `tokens/${id}`;
+    this.admits = `admits/${id}`;
+    this.links = `links/${id}`;
+    this.verified = `verified/${id}`;
+    this.parked = `parked/${id}`;
   }
 }
 
@@ -69,6 +72,11 @@ export interface Marks {
   readonly offeredTo: string;
   /** Who offered the room to this member, in hex; "" nobody. */
   readonly offeredBy: string;
+  /** This member's last event, where another one than the log that was read here tells; else 0. */
+  readonly ownCounter: number;
+  readonly ownLast: string;
+  /** Own events that were signed and will not be in the log: counter, and id in hex. */
+  readonly voided: readonly (readonly [counter: number, eventId: string])[];
 }
 
 export function loadMarks(vault: Reader, room: string, view: View): Marks {
@@ -80,6 +88,9 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     announced: false,
     offeredTo: "",
     offeredBy: "",
+    ownCounter: 0,
+    ownLast: "",
+    voided: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
 }

@@ -37,6 +37,7 @@ export type Reason =
   | "cell_gone"
   | "cell_mismatch"
   | "missing_key"
+  | "key_lost"
   | "bad_seal"
   | "bad_body"
   | "inner_mismatch"

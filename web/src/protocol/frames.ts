@@ -55,8 +55,13 @@ const shortText = is.text(limits.SHORT_TEXT);
 /** The relay that orders the room, and its address, where that is another one than the link's. */
 const hub = { hub: is.optional(is.b32), hub_url: is.optional(is.text(limits.URL_TEXT), "") };
 
+export interface HubFields {
+  readonly hub: Uint8Array | undefined;
+  readonly hub_url: string;
+}
+
 /** For rooms of the link's own relay. */
-export const NO_HUB = { hub: undefined, hub_url: "" } as const;
+export const NO_HUB: HubFields = { hub: undefined, hub_url: "" };
 
 const relayLimits = is.object({
   event_bytes: is.int(),

@@ -35,3 +35,6 @@ export const RELAY_URLS = 4;
 export const EVIDENCE_RECORDS = 8;
 export const VERSIONS = 8;
 export const PAGE_RECORDS = 500;
+/** Of a control log that is read whole, with so many for each record beside its own bytes. */
+export const CHAIN_BYTES = 64 * MIB;
+export const CHAIN_OVERHEAD = 128;

@@ -31,6 +31,8 @@ export interface Received {
 export class ClientSession {
   state: SessionState = "handshake";
   welcome: Welcome | undefined;
+  /** Another relay than the pinned one has answered: it is not talked to. */
+  isOther = false;
   private readonly channel: Channel;
   private readonly bulk = new BulkReader();
 
@@ -40,7 +42,10 @@ export class ClientSession {
     pin: Uint8Array | undefined,
     private readonly software = "",
   ) {
-    this.channel = new Channel(keys, (key) => pin === undefined || equal(relayIdOf(key), pin));
+    this.channel = new Channel(keys, (key) => {
+      this.isOther = pin !== undefined && !equal(relayIdOf(key), pin);
+      return !this.isOther;
+    });
   }
 
   /** The relay's proven key. */

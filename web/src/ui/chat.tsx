@@ -171,9 +171,11 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   const { status, reason } = room.saved;
   if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(reason)} />;
   if (status === "removed") return <Banner kind="note" text={strings.removed} />;
-  if (room.alarm) return <Banner kind="alarm" text={strings.joinAlarm(room.alarm)} />;
+  if (room.alarm) return <Banner kind="alarm" text={strings.alarmed(room.alarm)} />;
   if (room.refusal) return <Banner kind="note" text={strings.refusedNow(room.refusal)} />;
-  const state = client.stateOf(room.url);
+  const trouble = client.troubleOf(room);
+  if (trouble) return <Banner kind="alarm" text={strings.alarmed(trouble)} />;
+  const state = client.stateOf(room);
   if (state === "offline") {
     return (
       <Banner kind="note" text={strings.offline}>

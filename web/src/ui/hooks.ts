@@ -24,7 +24,7 @@ interface History {
 /** The newest `limit` entries of a room, oldest first; undefined until they have been read. */
 export function useHistory(room: Room, limit: number): readonly Entry[] | undefined {
   const [history, setHistory] = useState<History>();
-  const { lastSeq } = room;
+  const { revision } = room;
   useEffect(() => {
     let stale = false;
     const read = async () => {
@@ -39,7 +39,7 @@ export function useHistory(room: Room, limit: number): readonly Entry[] | undefi
     return () => {
       stale = true;
     };
-  }, [room, limit, lastSeq]);
+  }, [room, limit, revision]);
   return history?.room === room.id ? history.entries : undefined;
 }
 

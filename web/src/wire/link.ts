@@ -17,6 +17,17 @@ const ANSWER_MS = 30_000;
 /** The link is gone; what was asked may or may not have been done: ask again on the next one. */
 export class LinkLost extends Error {
   override readonly name = "LinkLost";
+
+  /** Another relay than the pinned one answered. */
+  readonly isOther: boolean;
+
+  constructor(
+    sentence: string,
+    { cause, isOther = false }: { readonly cause?: unknown; readonly isOther?: boolean } = {},
+  ) {
+    super(sentence, { cause });
+    this.isOther = isOther;
+  }
 }
 
 /** For what goes on with the next link. */
@@ -176,7 +187,9 @@ export class Link {
       if (!wasOpen && this.session.state === "open") this.settleOpened(undefined);
       for (const frame of frames) this.take(frame);
     } catch (error) {
-      this.end("the relay broke the protocol", error);
+      if (this.session.isOther)
+        this.end("another relay answered than the one that is known", error);
+      else this.end("the relay broke the protocol", error);
     }
   }
 
@@ -202,7 +215,7 @@ export class Link {
 
   private end(sentence: string, cause?: unknown): void {
     if (this.ended !== undefined) return;
-    const reason = new LinkLost(sentence, { cause });
+    const reason = new LinkLost(sentence, { cause, isOther: this.session.isOther });
     this.ended = reason;
     for (const { reject, timer } of this.waiting.values()) {
       clearTimeout(timer);

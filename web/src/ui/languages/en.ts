@@ -251,7 +251,7 @@ export const en = {
     here: "Use it here",
   },
   refusedNow: (reason: string) => `The relay does not let you into this room just now: ${reason}`,
-  joinAlarm: (reason: string) => `Somebody tried to join and was refused: ${reason}`,
+  alarmed: (sentence: string) => `Look out: ${sentence}`,
 };
 
 export type Strings = typeof en;

@@ -248,5 +248,5 @@ export const es: Strings = {
     here: "Usarlo aquí",
   },
   refusedNow: (reason) => `El servidor no te deja entrar ahora en esta sala: ${reason}`,
-  joinAlarm: (reason) => `Alguien intentó entrar y fue rechazado: ${reason}`,
+  alarmed: (sentence) => `Atención: ${sentence}`,
 };
