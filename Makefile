@@ -75,7 +75,7 @@ PAGE := web/dist/index.html
 
 web-build: $(PAGE) ## build the browser client into web/dist, which ofcd serves
 
-$(PAGE): $(WEB) web/index.html web/check.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
+$(PAGE): $(WEB) web/index.html web/check.html web/vite.config.ts web/seal.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
 	@if [ -d web/node_modules ]; then npm --prefix web run --silent build >/dev/null; \
 	else echo "npm is not installed: the browser client is not built"; fi
 

@@ -44,7 +44,8 @@ _POLICY: Final = "; ".join(
         "form-action 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        # The one script address that the page makes: of its service worker (web/src/ui/offline.ts).
+        "trusted-types ofc-worker",
     )
 )
 _SECURITY: Final = (

@@ -89,6 +89,7 @@ def test_the_policy_allows_no_inline_code_and_no_markup_from_strings(built: Path
     assert rules["style-src"] == "'self'"
     assert rules["connect-src"] == "'self' ws: wss:"
     assert rules["require-trusted-types-for"] == "'script'"
+    assert rules["trusted-types"] == "ofc-worker"
     assert header(get(built, "/"), "Cross-Origin-Opener-Policy") == "same-origin"
 
 

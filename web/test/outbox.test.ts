@@ -16,7 +16,8 @@ import { FakeLink, founded, refusal } from "./rooms.ts";
 
 type Post = Extract<Request, { type: "post" }>;
 type Said = RecordOf<"event">;
-type Answer = (post: Post, at: number) => object | Error | undefined;
+type Answered = object | Error | undefined;
+type Answer = (post: Post, at: number) => Answered | Promise<Answered>;
 
 const eventOf = ({ record }: Post) => peek(record) as Signed<RecordOf<"event">>;
 
@@ -172,6 +173,19 @@ test("refused as stale, it is made anew once the log has come, with the same cou
   const [first, second] = posts().map((post) => eventOf(post).record) as [Said, Said];
   expect([second.counter, second.sid]).toEqual([first.counter, first.sid]);
   expect(second.seen.seq).toBe(first.seen.seq + 1);
+});
+
+test("what was missed may have come before the refusal", async () => {
+  const { core, outbox, posts } = await sending(async (post, at) => {
+    if (at > 0) return acked(post);
+    await core.change((draft) => {
+      const { log } = draft.view;
+      draft.view = { ...draft.view, log: { ...log, seq: log.seq + 1 } };
+    });
+    return refusal("seen_stale");
+  });
+  await outbox.send(text("late"));
+  await expect.poll(() => posts().length).toBe(2);
 });
 
 test("what the room's relay refuses, that this one's had kept, is refused with all behind it", async () => {

@@ -351,7 +351,10 @@ export class Outbox {
     this.isDraining = true;
     try {
       if (await this.isThere(id, refusal)) return true;
-      if (CATCH_UP.has(code)) return await this.catchUp(id, code, isFirst);
+      if (CATCH_UP.has(code)) {
+        await this.catchUp(id, code, isFirst);
+        return true; // what is waited for may have come meanwhile
+      }
       if (LATER.has(code)) {
         if (isFirst) this.rest(refusal.retry_after ?? 0);
         return false;
@@ -386,14 +389,13 @@ export class Outbox {
   }
 
   /** It is made anew once what was missed has come. */
-  private async catchUp(id: string, code: string, isFirst: boolean): Promise<boolean> {
+  private async catchUp(id: string, code: string, isFirst: boolean): Promise<void> {
     const made = this.flight.get(id);
     await this.amend(id, (draft, item) => {
       const kept: Item = { ...item, isPosted: false };
       draft.turn.put(this.core.tables.outbox, id, json.write(kept));
     });
     if (made !== undefined && isFirst) this.awaitLog(made, code);
-    return false;
   }
 
   private awaitLog(made: Made, code: string): void {

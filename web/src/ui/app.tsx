@@ -12,6 +12,7 @@ import { Gate } from "./gate.tsx";
 import { Home } from "./home.tsx";
 import { useTrouble } from "./hooks.ts";
 import { takeInvitation } from "./invitation.ts";
+import { useNewVersion } from "./offline.ts";
 import { type Strings, useStrings } from "./strings.ts";
 import { whenWanted } from "./tabs.ts";
 
@@ -29,6 +30,7 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
   const [stage, setStage] = useState<Stage>({ at: "loading" });
   const [invited, setInvited] = useState(invitation);
   const [trouble, dismiss] = useTrouble();
+  const useIt = useNewVersion();
   useEffect(() => void begin().then(setStage), []);
   useFragment(setInvited);
   return (
@@ -38,6 +40,14 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
           {strings.broken(trouble)}
           <button type="button" onClick={dismiss}>
             {strings.dismiss}
+          </button>
+        </div>
+      )}
+      {useIt && (
+        <div class="banner" role="status">
+          {strings.newVersion}
+          <button type="button" onClick={useIt}>
+            {strings.useNewVersion}
           </button>
         </div>
       )}

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import { Vault } from "../client/vault.ts";
+import { forgetPage } from "./offline.ts";
 import { Field, Problem } from "./parts.tsx";
 import { useStrings } from "./strings.ts";
 import { holdVault } from "./tabs.ts";
@@ -29,6 +30,7 @@ export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
       return;
     }
     await Vault.forget(vault);
+    await forgetPage();
     letGo();
     onDone();
   };

@@ -1,4 +1,4 @@
-/** The main path in Debian's Firefox: make a room, let Ana in, talk both ways, reload, read on. */
+/** The main path in Debian's Firefox: make a room, let Ana in, talk both ways, read on offline. */
 
 import { afterAll, beforeAll, expect, test as vitest } from "vitest";
 
@@ -73,5 +73,20 @@ vitest.skipIf(lacking !== "")(
     await firefox.until(`document.querySelector(".room")`);
     await firefox.value(`document.querySelector(".room").click()`);
     await firefox.until(says("hello back"));
+
+    // It opens without the relay too, and what is written then waits.
+    await firefox.value("navigator.serviceWorker.ready.then(() => true)");
+    await relay.away();
+    await firefox.open(relay.page);
+    await firefox.type("input", PASSPHRASE);
+    await firefox.enter("input");
+    await firefox.until(`document.querySelector(".room")`);
+    await firefox.value(`document.querySelector(".room").click()`);
+    await firefox.until(says("hello back"));
+    await firefox.type("textarea", "from the dark");
+    await firefox.enter("textarea");
+    await firefox.until(`document.querySelector(".pending")`);
+    await relay.back();
+    await firefox.until(says("from the dark"));
   },
 );

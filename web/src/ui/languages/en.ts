@@ -11,6 +11,8 @@ export const en = {
   coreMissing: "The encryption core could not be loaded. Reload the page.",
   broken: (sentence: string) => `Something went wrong: ${sentence}`,
   dismiss: "Dismiss",
+  newVersion: "There is a new version of this page. Using it asks for your passphrase again.",
+  useNewVersion: "Use it now",
 
   createTitle: "Choose a passphrase",
   createWhy:

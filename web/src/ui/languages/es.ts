@@ -9,6 +9,8 @@ export const es: Strings = {
   coreMissing: "No se pudo cargar el núcleo de cifrado. Recarga la página.",
   broken: (sentence) => `Algo ha fallado: ${sentence}`,
   dismiss: "Cerrar aviso",
+  newVersion: "Hay una versión nueva de esta página. Usarla pide de nuevo tu frase de acceso.",
+  useNewVersion: "Usarla ahora",
 
   createTitle: "Elige una frase de acceso",
   createWhy:

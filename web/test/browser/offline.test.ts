@@ -1,0 +1,175 @@
+/** The page without its relay, and from one version of it to the next. */
+
+import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+
+import { seal } from "../../seal.ts";
+import { Guest } from "./guest.ts";
+import { complaintsOf, missing, PATIENCE_MS, Relay } from "./world.ts";
+
+const TEST_MS = 5 * PATIENCE_MS;
+const DIST = new URL("../../dist/", import.meta.url).pathname;
+const test = vitest.skipIf(missing() !== "");
+
+let relay: Relay;
+
+beforeAll(async () => {
+  if (missing() === "") relay = await Relay.start();
+}, TEST_MS);
+
+afterAll(() => relay?.stop());
+
+const kept = (page: Page) => page.evaluate(async () => void (await navigator.serviceWorker.ready));
+
+test("a page that was open once opens without the relay: what was said is read, what is written waits", {
+  timeout: TEST_MS,
+}, async () => {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const complaints = complaintsOf(page);
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found("Cellar");
+  await guest.say("before the storm");
+  await kept(page);
+  expect(complaints).toEqual([]);
+
+  await relay.away();
+  await page.goto(relay.page);
+  await guest.unlock();
+  await page.getByRole("button", { name: /Cellar/ }).click();
+  await guest.sees("before the storm");
+  await guest.write("from the dark");
+  await page.locator(".pending").getByText("from the dark").waitFor();
+  await page.reload();
+  await guest.unlock();
+  await page.getByRole("button", { name: /Cellar/ }).click();
+  await page.locator(".pending").getByText("from the dark").waitFor();
+  await relay.back();
+  await guest.sees("from the dark");
+
+  // What is kept is the page's code, and nothing of what was said.
+  const files = await page.evaluate(async () => {
+    const [name] = await caches.keys();
+    const cache = await caches.open(name as string);
+    return (await cache.keys()).map(({ url }) => new URL(url).pathname);
+  });
+  expect(
+    files.filter((path) => !/^\/(assets\/[\w-]+\.\w+|check\.html|icon\.svg)?$/.test(path)),
+  ).toEqual([]);
+});
+
+const TYPES: Record<string, string> = {
+  ".css": "text/css",
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain",
+  ".wasm": "application/wasm",
+};
+
+/** Builds of the page, served under the relay's own headers; the one that is served now is `at`. */
+async function serving(): Promise<{ url: string; at: { folder: string }; asked: string[] }> {
+  const headers = (await fetch(relay.page)).headers;
+  const fixed = ["content-security-policy", "cross-origin-embedder-policy"].map(
+    (name) => [name, headers.get(name) ?? ""] as const,
+  );
+  const at = { folder: DIST };
+  const asked: string[] = [];
+  const server: Server = createServer(({ url = "/" }, answer) => {
+    asked.push(url);
+    try {
+      const file = url === "/" ? "index.html" : url.slice(1);
+      const body = readFileSync(join(at.folder, file));
+      const type = TYPES[extname(file)] ?? "text/plain";
+      answer.writeHead(
+        200,
+        [["content-type", type], ["cache-control", "no-cache"], ...fixed].flat(),
+      );
+      answer.end(body);
+    } catch {
+      answer.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  server.unref();
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/`, at, asked };
+}
+
+/** Another version of the page: its script has another name, and its title says which it is. */
+function another(title: string): string {
+  const folder = mkdtempSync(join(relay.folder, "build-"));
+  cpSync(DIST, folder, { recursive: true });
+  const script = readdirSync(join(folder, "assets")).find((name) => name.endsWith(".js")) as string;
+  const renamed = script.replace(/-.*/, `-${title}.js`);
+  renameSync(join(folder, "assets", script), join(folder, "assets", renamed));
+  const page = join(folder, "index.html");
+  const html = readFileSync(page, "utf-8")
+    .replace(script, renamed)
+    .replaceAll(/ integrity="[^"]*"/g, "")
+    .replace("<title>ofc</title>", `<title>${title}</title>`);
+  writeFileSync(page, html);
+  const worker = join(folder, "sw.js");
+  const blank = readFileSync(worker, "utf-8").replace(
+    /JSON\.parse\(".*?[^\\]"\)/,
+    'JSON.parse("%VERSION%")',
+  );
+  writeFileSync(worker, blank);
+  seal(folder);
+  return folder;
+}
+
+test("a new version waits until it is wanted and then is all there is; one that is not whole is never used", {
+  timeout: TEST_MS,
+}, async () => {
+  const { url, at, asked } = await serving();
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  await page.goto(url);
+  await page.getByText("Choose a passphrase").waitFor();
+  await kept(page);
+
+  at.folder = another("second");
+  asked.length = 0;
+  await page.goto(url);
+  await page.getByText("There is a new version of this page").waitFor();
+  expect(await page.title()).toBe("ofc");
+  await page.getByRole("button", { name: "Use it now" }).click();
+  await page.waitForFunction(() => document.title === "second");
+  await page.getByText("Choose a passphrase").waitFor();
+  const scripts = await page.evaluate(() => [...document.scripts].map(({ src }) => src));
+  expect(scripts).toEqual([`${url}assets/index-second.js`]);
+  const caches_ = await page.evaluate(() => caches.keys());
+  expect(caches_).toHaveLength(1);
+
+  const broken = another("third");
+  const file = join(broken, "assets/index-third.js");
+  writeFileSync(file, `${readFileSync(file, "utf-8")}\n`);
+  at.folder = broken;
+  asked.length = 0;
+  const failed = page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.getRegistration();
+    const ended = new Promise<string>((resolve) => {
+      registration?.addEventListener("updatefound", () => {
+        const worker = registration.installing;
+        worker?.addEventListener("statechange", () => resolve(worker.state));
+      });
+    });
+    await registration?.update();
+    return ended;
+  });
+  expect(await failed).toBe("redundant");
+  expect(asked).toContain("/assets/index-third.js");
+  await page.goto(url);
+  await page.getByText("Choose a passphrase").waitFor();
+  expect(await page.title()).toBe("second");
+  expect(await page.evaluate(() => caches.keys())).toEqual(caches_);
+});
