@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from ofcd.errors import OfcError
@@ -33,3 +36,18 @@ def pytest_report_header() -> list[str]:
     except (ImportError, OfcError) as failed:
         return [f"themis core: none ({failed})"]
     return [f"themis core: {core.kind} {core.version}"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heed_interrupts() -> Iterator[None]:
+    """Let the processes under test hear SIGINT, whoever started the run.
+
+    A shell starts background commands with SIGINT ignored; that is inherited, and what we start
+    leaves it so (`ofc` means to), so that no test could press Ctrl-C.
+    """
+    found = signal.getsignal(signal.SIGINT)
+    if found is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if found is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, found)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,18 +239,10 @@ def test_a_join_goes_on_after_ctrl_c(ana: Person, bo: Person) -> None:
         assert process.stderr is not None
         assert "vault" in process.stderr.readline()
         assert "Ctrl-C is safe" in process.stderr.readline()
-        assert interrupted(process) == 130
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
     with ana.serving():
         assert bo.json("join", link).one["name"] == "Club"
-
-
-def interrupted(process: subprocess.Popen[str]) -> int:
-    """How it ends on Ctrl-C; pressed again, as a person would, where one was lost."""
-    for _ in range(3):
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(PATIENCE / 2)
-    return process.wait(0)
 
 
 def test_files_there_and_back(ana: Person, bo: Person, tmp_path: Path) -> None:
