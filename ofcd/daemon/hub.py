@@ -92,9 +92,9 @@ _FRAMES_PER_TURN: Final = 8
 _LINKS_PER_TURN: Final = 32
 """Links served before other tasks get a turn."""
 _TICK_SECONDS: Final = 10
-_PAUSE_FACTOR: Final = 3
-"""Delivery takes at most about a quarter of the loop's time; the rest is for what comes in."""
-_LONGEST_PAUSE_SECONDS: Final = 0.015
+_PAUSE_FACTOR: Final = 5
+"""Delivery takes at most about a sixth of the loop's time; the rest is for what comes in."""
+_LONGEST_PAUSE_SECONDS: Final = 0.025
 """Between two rounds of delivery, however long the first one took."""
 
 
