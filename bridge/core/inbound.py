@@ -57,6 +57,7 @@ __all__ = ["Inbound"]
 _TEXT_BYTES: Final = 40 * 1024
 _NAME: Final = 256
 _TELL_EVERY_MS: Final = 10_000
+_LATER: Final = (Verdict.FULL, Verdict.LIMITED)
 
 
 class Inbound:
@@ -70,8 +71,12 @@ class Inbound:
 
     async def take(self, network: str, remote: Remote) -> Verdict:
         """See `Host.take`."""
-        ref = await self._upload(network, remote)
-        verdict = self._take(network, remote, ref)
+        try:
+            refs = await self._upload(network, remote)
+        except Offline:
+            verdict = Verdict.FULL  # who brought the file keeps it, and comes again
+        else:
+            verdict = self._take(network, remote, refs)
         self._engine.metrics.taken.labels(network, verdict.value).inc()
         if verdict is Verdict.ECHO:
             self._ring(network, remote)
@@ -109,7 +114,8 @@ class Inbound:
                 now = engine.client.now()
                 journal.keep_came(tx, network, remote.place, remote.id, came, now)
                 return Verdict.TAKEN
-        return verdicts[0]
+        # One room may take it later: whoever brought it is to come again for that one.
+        return next((one for one in verdicts if one in _LATER), verdicts[0])
 
     def _say(
         self,
@@ -253,7 +259,10 @@ class Inbound:
     # -- files -----------------------------------------------------------------------------------
 
     async def _upload(self, network: str, remote: Remote) -> dict[bytes, FileRef | str]:
-        """A file that came along, stored at the relay for each room; or why it can not be."""
+        """A file that came along, stored at the relay for each room; or why it can not be.
+
+        Raises `Offline`: the relay is away.
+        """
         if not isinstance(remote, RemoteMessage) or remote.file is None:
             return {}
         made: dict[bytes, FileRef | str] = {}
@@ -271,7 +280,7 @@ class Inbound:
         try:
             async with _in_memory(file.content) as path:
                 return await room.upload(path, name=name, mime=file.media_type, caption=caption)
-        except (BadAttachment, NotAllowed, RelayRefused, Offline) as error:
+        except (BadAttachment, NotAllowed, RelayRefused) as error:
             return f"[file {name}, {len(file.content)} bytes, was not taken: {error}]"
 
     # -- what was left out -----------------------------------------------------------------------
