@@ -1,26 +1,74 @@
-"""A mailbox read over IMAP (trio): each mail handed on, and marked once it is committed."""
+"""A mailbox read over IMAP (trio): each mail handed on, and marked once it is committed.
+
+A mail that can not be taken now stays where it is, and those behind it have their turn; it is tried
+again after a while. One that fails for ever is set aside, for who runs the bridge to look at.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import Enum, auto
 from typing import Final
 
 import trio
+from attrs import define, evolve, frozen
 
 from bridge.email import limits
-from bridge.email.imap import ImapError, ImapReader, Response, quoted
+from bridge.email.imap import ImapError, ImapReader, ImapRefused, Response, quoted
 from bridge.email.links import REPLY_SECONDS, connect, receive_some
 from bridge.email.settings import Imap
 
-__all__ = ["Cursor", "Mailbox", "watch"]
+__all__ = ["Cursor", "Later", "Mailbox", "Reading", "Taken"]
 
 IDLE_SECONDS: Final = 28 * 60.0
 """Servers end an IDLE of half an hour (RFC 2177): it is begun anew before."""
 _AT_ONCE: Final = 100
+_WAITS: Final = (60, 300, 900, 1800)
+"""Seconds until a mail that could not be taken is tried again; the last one from then on."""
+_FAILURES: Final = 5
+"""Of a mail that makes us (or the server) fail: then it is set aside."""
+LATER_AT_ONCE: Final = 200
+"""Mails that wait to be tried again: with so many of them no new one is read."""
+_LATER_MS: Final = 5 * 24 * 3_600_000
+"""How long a mail is tried again: as long as a mail server would."""
 
-Cursor = tuple[int, int]
-"""UIDVALIDITY, and the highest UID that is done with."""
+
+class Taken(Enum):
+    """What became of a mail that was read."""
+
+    DONE = auto()
+    """All of it that is for us is on disk, or it is refused for good."""
+    LATER = auto()
+    """No room takes it now."""
+    BROKEN = auto()
+    """Something went wrong over it."""
+
+
+@frozen
+class Later:
+    """A mail that is tried again."""
+
+    uid: int
+    tries: int
+    failures: int
+    """How many of them were `BROKEN`."""
+    due: int
+    """Milliseconds since 1970, as `first`."""
+    first: int
+
+
+@frozen
+class Cursor:
+    """How far a mailbox is read."""
+
+    validity: int = 0
+    """UIDVALIDITY: with another one, all ids are others."""
+    last: int = 0
+    """The highest UID that was read."""
+    later: tuple[Later, ...] = ()
+    """Those of them that are not done with."""
 
 
 class Mailbox:
@@ -73,7 +121,7 @@ class Mailbox:
             response = await self._next(REPLY_SECONDS)
             if response.tag == tag.encode():
                 if not response.is_ok:
-                    raise ImapError(f"{line.split()[0]}: the server says {response.text}")
+                    raise ImapRefused(f"{_verb(line)}: the server says {response.text}")
                 return made
             if response.tag == b"+":
                 await self._stream.send_all(then.encode("ascii") + b"\r\n")
@@ -111,20 +159,32 @@ class Mailbox:
 
     async def done(self, uid: int) -> None:
         """It is in the room: mark it as seen, or move it away."""
-        target = self._settings.done
         await self.command(f"UID STORE {uid} +FLAGS.SILENT (\\Seen)")
+        await self._move(uid, self._settings.done)
+
+    async def set_aside(self, uid: int) -> None:
+        """It can not be brought in: mark it, or move it away, for a person to look at."""
+        await self.command(f"UID STORE {uid} +FLAGS.SILENT (\\Flagged)")
+        await self._move(uid, self._settings.failed)
+
+    async def _move(self, uid: int, target: str) -> None:
         if not target:
             return
-        if b"MOVE" in self._capabilities:
-            await self.command(f"UID MOVE {uid} {quoted(target)}")
-        else:
-            await self.command(f"UID COPY {uid} {quoted(target)}")
+        verb = "MOVE" if b"MOVE" in self._capabilities else "COPY"
+        try:
+            await self.command(f"UID {verb} {uid} {quoted(target)}")
+        except ImapRefused:
+            # Where it is not there, it is made; any other reason comes again.
+            with suppress(ImapRefused):
+                await self.command(f"CREATE {quoted(target)}")
+            await self.command(f"UID {verb} {uid} {quoted(target)}")
+        if verb == "COPY":
             await self.command(f"UID STORE {uid} +FLAGS.SILENT (\\Deleted)")
 
-    async def wait(self) -> None:
-        """Until something may have come: IDLE, or a while where the server has none."""
+    async def wait(self, seconds: float) -> None:
+        """Until something may have come, and no longer than this: IDLE, or a while without it."""
         if b"IDLE" not in self._capabilities:
-            await trio.sleep(self._settings.poll)
+            await trio.sleep(min(self._settings.poll, seconds))
             return
         self._tag += 1
         tag = f"A{self._tag}".encode()
@@ -134,7 +194,7 @@ class Mailbox:
             begun = await self._next(REPLY_SECONDS)
         if begun.tag != b"+":
             raise ImapError(f"IDLE: the server says {begun.text}")
-        with trio.move_on_after(IDLE_SECONDS):
+        with trio.move_on_after(min(IDLE_SECONDS, seconds)):
             while (await self._next(2 * IDLE_SECONDS)).number(b"EXISTS") is None:
                 pass
         await self._stream.send_all(b"DONE\r\n")
@@ -142,41 +202,122 @@ class Mailbox:
             pass
 
 
-async def watch(
-    settings: Imap,
-    password: str,
-    *,
-    max_bytes: int,
-    cursor: Callable[[], Cursor],
-    keep: Callable[[Cursor], None],
-    take: Callable[[bytes], Awaitable[bool]],
-    too_large: Callable[[int, int], Awaitable[None]],
-    up: Callable[[], None],
-) -> None:
-    """Read a mailbox until the link ends (which raises).
+@define(eq=False)
+class Reading:
+    """Reads a mailbox until the link ends (which raises)."""
 
-    `take` says whether a mail is committed; where it is not, the link is ended and the mail comes
-    again. Another UIDVALIDITY means that all ids are new: everything is read again, and what was
-    taken before is known by its Message-ID.
-    """
-    async with await connect(settings.server) as stream:
-        mailbox = Mailbox(stream, settings, max_bytes)
-        await mailbox.open(password)
-        validity, last = cursor()
-        if validity != mailbox.validity:
-            last = 0
-        up()
-        while True:
-            found = await mailbox.news(last)
-            for uid, size in found:
-                if size > max_bytes:
-                    await too_large(uid, size)
-                else:
-                    raw = await mailbox.fetch(uid)
-                    if raw is not None and not await take(raw):
-                        raise ImapError("a mail can not be taken now")
+    settings: Imap
+    max_bytes: int
+    now: Callable[[], int]
+    cursor: Cursor
+    keep: Callable[[Cursor], None]
+    """Keeps it, before anything more is read."""
+    take: Callable[[bytes], Awaitable[Taken]]
+    """Brings a mail in."""
+    too_large: Callable[[int, int], Awaitable[None]]
+    aside: Callable[[int, str], None]
+    """A mail was set aside, and why."""
+    up: Callable[[], None]
+    """All that was there has been read: the mailbox works."""
+
+    async def run(self, password: str) -> None:
+        """Log in and read.
+
+        Another UIDVALIDITY means that all ids are new: everything is read again, and what was taken
+        before is known by its Message-ID.
+        """
+        async with await connect(self.settings.server) as stream:
+            mailbox = Mailbox(stream, self.settings, self.max_bytes)
+            await mailbox.open(password)
+            if self.cursor.validity != mailbox.validity:
+                self.cursor = Cursor(mailbox.validity)
+            while True:
+                for one in [one for one in self.cursor.later if one.due <= self.now()]:
+                    await self._read(mailbox, one.uid, 0)
+                found = await self._read_news(mailbox)
+                if not found:
+                    self.up()
+                    await mailbox.wait(self._until_due())
+
+    async def _read_news(self, mailbox: Mailbox) -> bool:
+        """What has come since; whether that was anything that could be read now."""
+        if len(self.cursor.later) >= LATER_AT_ONCE:
+            return False
+        found = await mailbox.news(self.cursor.last)
+        for uid, size in found:
+            if len(self.cursor.later) >= LATER_AT_ONCE:
+                return False
+            await self._read(mailbox, uid, size)
+        return bool(found)
+
+    def _until_due(self) -> float:
+        first = min((one.due for one in self.cursor.later), default=None)
+        return IDLE_SECONDS if first is None else max(0.001, (first - self.now()) / 1000)
+
+    async def _read(self, mailbox: Mailbox, uid: int, size: int) -> None:
+        known = next((one for one in self.cursor.later if one.uid == uid), None)
+        if known is not None and known.failures >= _FAILURES:
+            # It has ended as many links: it is not asked for any more.
+            await self._set_aside(mailbox, uid, "the link ended whenever it was read")
+            return
+        try:
+            taken = await self._take(mailbox, uid, size)
+            if taken is Taken.DONE:
                 await mailbox.done(uid)
-                last = uid
-                keep((mailbox.validity, last))
-            if not found:
-                await mailbox.wait()
+        except ImapRefused as error:
+            await self._again(mailbox, uid, Taken.BROKEN, str(error))
+        except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError):
+            # This mail may be why the link ended: the next link begins with another.
+            self._note(self._later(uid, Taken.BROKEN), uid)
+            raise
+        else:
+            if taken is Taken.DONE:
+                self._note(None, uid)
+            else:
+                await self._again(mailbox, uid, taken, "it could not be handled")
+
+    async def _take(self, mailbox: Mailbox, uid: int, size: int) -> Taken:
+        if size > self.max_bytes:
+            await self.too_large(uid, size)
+            return Taken.DONE
+        raw = await mailbox.fetch(uid)
+        return Taken.DONE if raw is None else await self.take(raw)
+
+    async def _again(self, mailbox: Mailbox, uid: int, taken: Taken, why: str) -> None:
+        """It is tried again in a while; or, once that is of no use, set aside."""
+        later = self._later(uid, taken)
+        if later.failures < _FAILURES and self.now() - later.first <= _LATER_MS:
+            self._note(later, uid)
+            return
+        of_no_use = later.failures >= _FAILURES
+        await self._set_aside(mailbox, uid, why if of_no_use else "no room took it for days")
+
+    async def _set_aside(self, mailbox: Mailbox, uid: int, why: str) -> None:
+        try:
+            await mailbox.set_aside(uid)
+        except ImapRefused as error:
+            why = f"{why}; {error}"
+        self.aside(uid, why)
+        self._note(None, uid)
+
+    def _later(self, uid: int, taken: Taken) -> Later:
+        now = self.now()
+        known = next((one for one in self.cursor.later if one.uid == uid), Later(uid, 0, 0, 0, now))
+        wait = _WAITS[min(known.tries, len(_WAITS) - 1)]
+        failures = known.failures + (taken is Taken.BROKEN)
+        return evolve(known, tries=known.tries + 1, failures=failures, due=now + wait * 1000)
+
+    def _note(self, later: Later | None, uid: int) -> None:
+        others = tuple(one for one in self.cursor.later if one.uid != uid)
+        self.cursor = evolve(
+            self.cursor,
+            last=max(self.cursor.last, uid),
+            later=others if later is None else (*others, later),
+        )
+        self.keep(self.cursor)
+
+
+def _verb(line: str) -> str:
+    """The command without what it says: a password, perhaps."""
+    words = line.split()
+    return " ".join(words[:2]) if words[0] == "UID" else words[0]

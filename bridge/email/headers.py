@@ -22,7 +22,15 @@ from attrs import field, frozen
 from bridge.email import limits
 from bridge.email.charsets import decoded, strip_controls
 
-__all__ = ["Address", "Headers", "addresses", "message_ids", "parse_date", "parse_headers"]
+__all__ = [
+    "Address",
+    "Headers",
+    "addresses",
+    "encoded_words_read",
+    "message_ids",
+    "parse_date",
+    "parse_headers",
+]
 
 _NAME: Final = re.compile(rb"([!-9;-~]{1,100})([ \t]*):")
 _ID: Final = re.compile(r"<([^<>\s\x00-\x1f\x7f]{1,500})>")
@@ -122,11 +130,11 @@ def _value(name: str, raw: bytes) -> str:
 
 def _for_people(text: str) -> str:
     if "=?" in text:
-        text = _words(text)
+        text = encoded_words_read(text)
     return " ".join(strip_controls(text).split())
 
 
-def _words(text: str) -> str:
+def encoded_words_read(text: str) -> str:
     """Encoded words decoded (RFC 2047), quoted ones too, as the real world writes them."""
     text = re.sub(r"(\?=)\s+(=\?)", r"\1\2", text)
     return _ENCODED.sub(lambda found: _word(found[0]), text)

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from bridge.email import limits
 from ofcd.errors import OfcError
 
-__all__ = ["ImapError", "ImapReader", "Response", "quoted"]
+__all__ = ["ImapError", "ImapReader", "ImapRefused", "Response", "quoted"]
 
 _LINE: Final = 1 * limits.MIB
 _LITERAL: Final = re.compile(rb"\{(\d{1,12})\}\Z")
@@ -25,6 +25,12 @@ class ImapError(OfcError):
     """The server does not speak IMAP, or refuses."""
 
     code = "imap"
+
+
+class ImapRefused(ImapError):
+    """The server said NO to one command; the link is as good as before."""
+
+    code = "imap_refused"
 
 
 @frozen

@@ -6,11 +6,10 @@ much at once (M4), and only then its words. A reply is given once everything is 
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 from attrs import evolve, field, frozen
@@ -20,13 +19,13 @@ from bridge.core.network import Host
 from bridge.email import limits
 from bridge.email.addressing import Own, Purpose, own_address
 from bridge.email.automatic import Origin, origin, path_of
-from bridge.email.body import room_text
 from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_server
 from bridge.email.parsing import Attachment, Mail, parse
-from bridge.email.quotes import strip
 from bridge.email.reports import bounces
 from bridge.email.schedule import HOUR_MS, may_pass
+from bridge.email.secrecy import Secrets
 from bridge.email.settings import EmailPlace, EmailSettings
+from bridge.email.showing import Shown, shown_of
 from bridge.email.store import Held, Store, Subscriber
 from bridge.email.submitting import Submitter, masked
 from ofcd.client import lite
@@ -38,13 +37,14 @@ if TYPE_CHECKING:
 __all__ = ["Incoming", "Reply"]
 
 Reply = tuple[int, str]
+T = TypeVar("T")
 TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
 BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
 NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
 NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
-_SECRET: Final = re.compile(r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.off)?", re.IGNORECASE)
+_IN_ROOM: Final = (Verdict.TAKEN, Verdict.DUPLICATE)
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
 _WINDOWS: Final = 10_000
@@ -139,8 +139,8 @@ class Incoming:
             self._passed(own.local, mail)
         return reply
 
-    async def _in_thread(self, work: Callable[[], Mail]) -> Mail:
-        """Parsing, away from everything that waits for the loop; bounded by `limits`."""
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Parsing and its like, away from all that waits for the loop; bounded by `limits`."""
         return await trio.to_thread.run_sync(work, limiter=self._readers)
 
     def _count(self, what: str) -> None:
@@ -275,39 +275,60 @@ class Incoming:
         if not proven:
             author = Author(f"unverified:{sender.key}", f"{name[:20]} (unverified)")
         reply_to = self._answered(place, mail)
-        newest = strip(mail.lines)
-        text, cut = room_text(newest.lines)
-        # Out of quotes of our own foot: a secret address is for one person, not for the room.
-        text = _SECRET.sub(r"\1+…", text)
-        if mail.subject and not reply_to:
-            text = f"**{lite.escape(mail.subject)}**\n\n{text}".rstrip()
-        files = list(mail.attachments)
-        if newest.stripped or cut or mail.defects:
-            files.append(Attachment("original.eml", "message/rfc822", raw))
-        if cut or mail.defects:
-            why = "; ".join([*mail.defects, *(["its text is cut here"] if cut else [])])
-            text = f"{text}\n\n*Not all of this mail is shown: {lite.escape(why)}.*".lstrip()
-        if not text and not files:
-            text = "*An empty mail.*"
+        secrets = self._secrets(sender.key)
+        work = partial(shown_of, mail, raw, secrets, titled=not reply_to)
+        shown = await self._in_thread(work)
         words = RemoteMessage(
             place=place,
             id=mail.id,
-            author=author,
+            author=evolve(author, name=secrets.in_text(author.name)),
             path=path_of(mail),
-            document=lite.parse(text),
+            document=lite.parse(shown.text),
             reply_to=reply_to,
         )
-        verdict = await self._host.take(words) if text else Verdict.TAKEN
-        for number, one in enumerate(files):
-            if verdict not in (Verdict.TAKEN, Verdict.DUPLICATE):
-                break
-            verdict = await self._take_file(words, number, one, with_words=bool(text))
-        if verdict in (Verdict.TAKEN, Verdict.DUPLICATE):
+        verdict = await self._take_all(words, shown)
+        if verdict in _IN_ROOM:
             if proven:
                 self._submitter.delivered(place, sender.key)
-            self._network.tell_others(place, mail, author, lite.parse(text), reply_to)
+            self._network.tell_others(place, mail, words, shown.subject)
         self._count(verdict.value)
         return _reply(verdict)
+
+    def _secrets(self, sender: str) -> Secrets:
+        """What must not be read in the room of a mail from `sender`."""
+        own: set[str] = set()
+        others: set[str] = set()
+        for place in self._network.places:
+            for one in self._store.subscribers(self._host.vault, place):
+                (own if one.address == sender else others).add(one.token)
+        return Secrets(frozenset(own), frozenset(others))
+
+    async def _take_all(self, words: RemoteMessage, shown: Shown) -> Verdict:
+        """The words, then each file. A file that the room can not take is told of, and no more."""
+        verdict = Verdict.TAKEN
+        if shown.text:
+            verdict = await self._host.take(words)
+        if verdict is Verdict.INVALID:
+            words = evolve(words, document=lite.parse("*Words that can not be shown here.*"))
+            verdict = await self._host.take(words)
+        refused = 0
+        for number, one in enumerate(shown.files):
+            if verdict not in _IN_ROOM:
+                return verdict
+            found = await self._take_file(words, number, one, with_words=bool(shown.text))
+            if found in (Verdict.INVALID, Verdict.IGNORED, Verdict.ECHO):
+                refused += 1
+            else:
+                verdict = found
+        if refused:
+            self._count("file not taken")
+            what = "A file" if refused == 1 else f"{refused} files"
+            self._host.notice(
+                words.place,
+                f"{what} of a mail could not be brought in here.",
+                key=f"file/{words.id}",
+            )
+        return verdict
 
     async def _take_file(
         self, words: RemoteMessage, number: int, one: Attachment, *, with_words: bool

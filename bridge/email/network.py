@@ -14,12 +14,12 @@ import trio
 from attrs import evolve
 
 from bridge.core.errors import NetworkError
-from bridge.core.model import Author, Kind, Outgoing, Receipt, State
+from bridge.core.model import Kind, Outgoing, Receipt, RemoteMessage, State
 from bridge.core.names import remote_name
 from bridge.core.network import Finding, Host, Network
 from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.commanding import Commands
-from bridge.email.fetching import Mailbox, watch
+from bridge.email.fetching import Cursor, Mailbox, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, Incoming
 from bridge.email.links import connect
@@ -32,6 +32,7 @@ from bridge.email.store import Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter, test_link
 from bridge.email.unsubscribing import serve_page
 from ofcd.client import lite
+from ofcd.client.applog import traceback_of
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RoomId
 
@@ -39,8 +40,6 @@ __all__ = ["EmailNetwork"]
 
 _PLACE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
-_TRIES: Final = 5
-"""Of a mail in a mailbox that makes us fail: then the ones behind it have their turn."""
 _PRUNE_SECONDS: Final = 600.0
 _SUBJECT: Final = 80
 
@@ -87,8 +86,6 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     def _prepare(self) -> None:
         host: Host = self.host
-        self._tries: dict[str, int] = {}
-        """How often the mail at hand could not be handled."""
         self.store = Store(host)
         password = _secret(self.settings.smtp.password_file)
         self.submitter = Submitter(host, self.store, self.settings, password)
@@ -156,47 +153,54 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         def up() -> None:
             nonlocal failures
             failures = 0
-            self.host.log.info("the mailbox is read")
 
         while True:
+            reading = Reading(
+                settings=imap,
+                max_bytes=self.settings.max_mail_bytes,
+                now=self.host.now,
+                cursor=self.store.imap_cursor(self.host.vault),
+                keep=self._keep_cursor,
+                take=self._take_from_mailbox,
+                too_large=self._too_large,
+                aside=self._aside,
+                up=up,
+            )
             try:
-                await watch(
-                    imap,
-                    password,
-                    max_bytes=self.settings.max_mail_bytes,
-                    cursor=self._cursor,
-                    keep=self._keep_cursor,
-                    take=self._take_from_mailbox,
-                    too_large=self._too_large,
-                    up=up,
-                )
+                await reading.run(password)
             except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
                 why = str(error) or type(error).__name__
                 self.host.operator("the mailbox can not be read", why=why)
             await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             failures += 1
 
-    def _cursor(self) -> tuple[int, int]:
-        validity, last = self.store.fact(self.host.vault, "imap") or (0, 0)
-        return int(validity), int(last)
-
-    def _keep_cursor(self, cursor: tuple[int, int]) -> None:
+    def _keep_cursor(self, cursor: Cursor) -> None:
         with self.host.transaction() as tx:
-            self.store.keep_fact(tx, "imap", list(cursor))
+            self.store.keep_imap_cursor(tx, cursor)
 
-    async def _take_from_mailbox(self, raw: bytes) -> bool:
+    def _aside(self, uid: int, why: str) -> None:
+        self.host.operator(
+            "a mail in the mailbox was set aside: look at it there", uid=uid, why=why
+        )
+        for place in self.places:
+            self.host.notice(
+                place, "A mail could not be brought in: it is set aside.", key=f"aside/{uid}"
+            )
+
+    async def _take_from_mailbox(self, raw: bytes) -> Taken:
         """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""
-        mail = await trio.to_thread.run_sync(parse, raw)
-        sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
-        replies = [await self.incoming.take(raw, sender, one) for one in self._recipients(mail)]
+        try:
+            mail = await trio.to_thread.run_sync(parse, raw)
+            sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
+            recipients = self._recipients(mail)
+        except Exception as error:  # whatever it is: one mail must not end what serves all others
+            self.host.operator("a mail could not be handled", trace=traceback_of(error))
+            return Taken.BROKEN
+        replies = [await self.incoming.take(raw, sender, one) for one in recipients]
         if BROKEN in replies:
-            tries = self._tries.get(mail.id, 0) + 1
-            self._tries = {mail.id: tries}
-            if tries < _TRIES:
-                return False
-            self.host.operator("a mail in the mailbox could not be handled: it is passed over")
-            return True
-        return all(code < 400 or code >= 500 for code, _ in replies)
+            return Taken.BROKEN
+        later = any(400 <= code < 500 for code, _ in replies)
+        return Taken.LATER if later else Taken.DONE
 
     def _recipients(self, mail: Mail) -> list[str]:
         """Which of our addresses a mail in the mailbox is for."""
@@ -329,20 +333,13 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     # -- from mail to the others who get mail ----------------------------------------------------
 
-    def tell_others(
-        self,
-        place: str,
-        mail: Mail,
-        author: Author,
-        document: lite.Document,
-        reply_to: str,
-    ) -> None:
+    def tell_others(self, place: str, mail: Mail, words: RemoteMessage, subject: str) -> None:
         """What came by mail goes to the other subscribers too: the core tells only other places."""
         rooms = self.host.rooms(place)
         others = [
             one
             for one in self._people(place)
-            if one.on and not one.suspended and one.address != author.id
+            if one.on and not one.suspended and one.address != words.author.id
         ]
         if not rooms or not others or not self.places[place].sends:
             return
@@ -351,19 +348,19 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             what = f"mail/{mail.id}"
             message_id = self.store.message_id(tx, place, what, self.new_id(), now)
             self.store.keep_alias(tx, message_id, mail.id, now)
-            references = (*self.store.references(tx, reply_to),) if reply_to else ()
+            references = self.store.references(tx, words.reply_to) if words.reply_to else ()
             item = Waiting(
                 key=what,
                 number=0,
                 room=rooms[0],
                 event=None,
                 message_id=message_id,
-                author=f"{_shown(author.name)} ({self.settings.name})",
+                author=f"{_shown(words.author.name)} ({self.settings.name})",
                 ts=now,
                 due_from=now,
-                plain=as_plain(document),
-                html=as_html(document),
-                subject=mail.subject[:_SUBJECT],
+                plain=as_plain(words.document),
+                html=as_html(words.document),
+                subject=subject[:_SUBJECT],
                 references=references,
             )
             for person in others:

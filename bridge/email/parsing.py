@@ -32,7 +32,7 @@ from bridge.email.headers import (
 from bridge.email.markup import html_lines
 from ofcd.client import display_name
 
-__all__ = ["Attachment", "Mail", "parse"]
+__all__ = ["RAW_POLICY", "Attachment", "Mail", "inner_messages", "parse", "too_much"]
 
 
 class _Raw(Compat32):
@@ -42,7 +42,7 @@ class _Raw(Compat32):
         return value
 
 
-_POLICY: Final = _Raw()
+RAW_POLICY: Final = _Raw()
 _BOUNDARY: Final = re.compile(rb"boundary\s{0,5}=\s{0,5}\"?([^\"\s;]{1,100})", re.IGNORECASE)
 _BODY_TYPES: Final = ("text/plain", "text/html")
 _REPORT_TYPES: Final = ("message/delivery-status", "message/disposition-notification")
@@ -97,7 +97,7 @@ def parse(raw: bytes) -> Mail:
     headers = parse_headers(raw)
     defects: list[str] = ["its header is too large to be read whole"] if headers.cut else []
     body = _Body(defects)
-    if (why := _too_much(raw)) is not None:
+    if (why := too_much(raw)) is not None:
         defects.append(why)
     else:
         body.read(raw)
@@ -122,7 +122,7 @@ def parse(raw: bytes) -> Mail:
     )
 
 
-def _too_much(raw: bytes) -> str | None:
+def too_much(raw: bytes) -> str | None:
     """Why a mail is not taken apart; None: it is."""
     if len(raw) > limits.MAIL_BYTES:
         return "it is too large"
@@ -147,7 +147,7 @@ class _Body:
 
     def read(self, raw: bytes) -> None:
         try:
-            message = BytesParser(policy=_POLICY).parsebytes(raw)
+            message = BytesParser(policy=RAW_POLICY).parsebytes(raw)
             for part in _leaves(message):
                 self._take(part)
         except (RecursionError, ValueError, LookupError, TypeError, AssertionError, IndexError):
@@ -185,7 +185,7 @@ class _Body:
     def _file(self, part: Message, kind: str) -> None:
         if kind == "message/rfc822":
             nested = part.get_payload()
-            whole = b"".join(one.as_bytes() for one in _inner(nested)[:1])
+            whole = b"".join(one.as_bytes() for one in inner_messages(nested)[:1])
             self.reports.append(whole[: limits.FIELD_BYTES])
             name, content = "message.eml", whole
         else:
@@ -212,7 +212,7 @@ def _leaves(message: Message) -> Iterator[Message]:
         part = waiting.pop()
         inner = part.get_payload()
         if part.get_content_maintype() == "multipart" and isinstance(inner, list):
-            waiting += reversed(_inner(inner))
+            waiting += reversed(inner_messages(inner))
         elif (
             part.get_content_type() == "message/delivery-status"
             or not isinstance(inner, list)
@@ -221,14 +221,15 @@ def _leaves(message: Message) -> Iterator[Message]:
             yield part
 
 
-def _inner(payload: object) -> list[Message]:
+def inner_messages(payload: object) -> list[Message]:
+    """The parts that a part's payload consists of; none: it is no multipart."""
     return [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
 
 
 def _payload(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list):
-        return b"\n".join(one.as_bytes() for one in _inner(inner))
+        return b"\n".join(one.as_bytes() for one in inner_messages(inner))
     raw = part.get_payload(decode=True)
     return raw if isinstance(raw, bytes) else b""
 

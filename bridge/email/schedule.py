@@ -18,6 +18,8 @@ HOUR_MS: Final = 3_600_000
 _RETRIES: Final = (60, 300, 900, 1800)
 """Seconds to the first tries; after them every half hour, the least that RFC 5321 4.5.4.1 names
 (sooner at first, for the server we hand mail to is our own)."""
+_SOON: Final = (1, 15, *_RETRIES)
+"""After a link that ended: the mail may have been in it by chance."""
 
 
 class Delivery(StrEnum):
@@ -68,9 +70,13 @@ def quiet_until(pace: Pace, now: int) -> int:
     return now + int(wait * 1000)
 
 
-def retry_at(attempts: int, now: int, jitter: float) -> int:
-    """When a mail that failed `attempts` times for now is tried again; `jitter` is 0 to 1."""
-    seconds = _RETRIES[min(attempts, len(_RETRIES)) - 1]
+def retry_at(attempts: int, now: int, jitter: float, *, soon: bool = False) -> int:
+    """When a mail that failed `attempts` times for now is tried again; `jitter` is 0 to 1.
+
+    `soon`: the first two times after seconds.
+    """
+    waits = _SOON if soon else _RETRIES
+    seconds = waits[min(attempts, len(waits)) - 1]
     return now + int(seconds * 1000 * (0.9 + 0.2 * jitter))
 
 

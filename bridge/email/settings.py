@@ -76,6 +76,8 @@ class Imap:
     mailbox: str = "INBOX"
     done: str = ""
     """A mailbox that mail is moved to once it is in the room; "": it is marked as seen."""
+    failed: str = ""
+    """A mailbox that mail is moved to which can not be brought in; "": it stays, and is flagged."""
     poll: float = field(default=60.0, validator=ge(1))
     """Seconds between looks where the server has no IDLE."""
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
+from bridge.email.fetching import Cursor
 from ofcd.client.model import load, save
 from ofcd.client.vault import Reader, Records
 from ofcd.protocol.ids import EventId, RoomId
@@ -88,6 +89,9 @@ class Posted:
     born: int
     due: int
     attempts: int = 0
+    """How often the server did not take it for now."""
+    broken: int = 0
+    """How often the link ended in the midst of it."""
     sending: bool = False
     """It was begun: if the process dies, the server may have it."""
     events: tuple[tuple[EventId, int], ...] = ()
@@ -300,6 +304,15 @@ class Store:
         number = int(self.fact(tx, f"next/{name}") or 0)
         self.keep_fact(tx, f"next/{name}", number + 1)
         return number
+
+    def imap_cursor(self, records: Reader) -> Cursor:
+        """How far the mailbox is read."""
+        raw = records.get(self._state, b"mailbox")
+        return Cursor() if raw is None else load(Cursor, raw)
+
+    def keep_imap_cursor(self, tx: Records, cursor: Cursor) -> None:
+        """Keep how far."""
+        tx.put(self._state, b"mailbox", save(cursor))
 
     # -- forgetting ------------------------------------------------------------------------------
 

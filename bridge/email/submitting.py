@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 
 from bridge.core.errors import NetworkError
 from bridge.core.model import Receipt, State
@@ -28,6 +29,13 @@ SOFT_LIMIT: Final = 5
 _LINK_MAILS: Final = 100
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 _IDLE_SECONDS: Final = 5.0
+_ENDED: Final = (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError)
+"""What ends a link."""
+_BROKEN_IN_A_ROW: Final = 3
+"""Mails that ended their link with none between that did not: then it is the server, not they."""
+_DOMAIN_FAILURES: Final = 3
+"""People of one domain whose mail was not taken for now, in a row: then its others wait too."""
+_DOMAINS: Final = 1000
 
 
 class Link:
@@ -83,6 +91,17 @@ class Link:
         await trio.aclose_forcefully(self._stream)
 
 
+@frozen
+class _Domain:
+    """Where mail was not taken for now."""
+
+    failed: frozenset[str] = frozenset()
+    """For whom, with none taken there since."""
+    rests: int = 0
+    """How often in a row it was left alone."""
+    until: int = 0
+
+
 class Submitter:
     """Sends what is posted, until cancelled."""
 
@@ -92,6 +111,7 @@ class Submitter:
         self._settings = settings
         self._password = password
         self._failures = 0
+        self._domains: OrderedDict[str, _Domain] = OrderedDict()
         self.why = "not connected yet"
         """Why no mail goes out; "" while it does."""
         self.changed = trio.Event()
@@ -114,7 +134,7 @@ class Submitter:
             try:
                 await self._send(batch)
                 self._failures, self.why = 0, ""
-            except (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            except _ENDED as error:
                 self.why = str(error) or type(error).__name__
                 pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
                 if self._failures == 0:
@@ -137,7 +157,7 @@ class Submitter:
         found: list[tuple[int, Posted]] = []
         behind: set[str] = set()
         for number, one in self._store.posted(self._host.vault):
-            if one.due <= now and one.to not in behind:
+            if self._due_at(one) <= now and one.to not in behind:
                 found.append((number, one))
                 if len(found) == _LINK_MAILS:
                     break
@@ -145,40 +165,99 @@ class Submitter:
                 behind.add(one.to)
         return found
 
+    def _due_at(self, one: Posted) -> int:
+        """When it may go, by itself and by its domain."""
+        return max(one.due, self._domains.get(_domain(one), _Domain()).until)
+
     def _until_due(self) -> float:
         first: dict[str, int] = {}
         for _, one in self._store.posted(self._host.vault):
-            first.setdefault(one.to, one.due)
+            first.setdefault(one.to, self._due_at(one))
         if not first:
             return _IDLE_SECONDS
         wait = (min(first.values()) - self._host.now()) / 1000
         return min(_IDLE_SECONDS, max(0.001, wait))
 
     async def _send(self, batch: list[tuple[int, Posted]]) -> None:
-        link = await Link.open(self._settings, self._password)
+        """Each of these; one that ends the link is put off, and the others go over a new one."""
+        link: Link | None = None
+        behind: set[str] = set()
+        broken = 0
         try:
             for number, one in batch:
-                content = self._store.raw(self._host.vault, number)
-                with self._host.transaction() as tx:
-                    self._store.keep_posted(tx, number, evolve(one, sending=True))
-                sender = f"{self._settings.bounce}+{one.bounce}@{self._settings.domain}"
-                outcome = await self._one(link, number, one, Letter(sender, one.to, content))
-                self._settle(number, one, outcome)
+                if one.to in behind or self._due_at(one) > self._host.now():
+                    behind.add(one.to)
+                    continue
+                link = link or await Link.open(self._settings, self._password)
+                try:
+                    outcome = await self._one(link, number, one)
+                except _ENDED as error:
+                    await link.close()
+                    link = None
+                    behind.add(one.to)
+                    self._put_off(number, one, error)
+                    broken += 1
+                    if broken == _BROKEN_IN_A_ROW:
+                        raise
+                    continue
+                broken = 0
+                if not self._settle(number, one, outcome):
+                    behind.add(one.to)
         finally:
-            await link.close()
+            if link is not None:
+                await link.close()
 
-    async def _one(self, link: Link, number: int, one: Posted, letter: Letter) -> Outcome:
+    async def _one(self, link: Link, number: int, one: Posted) -> Outcome:
+        content = self._store.raw(self._host.vault, number)
+        with self._host.transaction() as tx:
+            self._store.keep_posted(tx, number, evolve(one, sending=True))
+        sender = f"{self._settings.bounce}+{one.bounce}@{self._settings.domain}"
         try:
-            return await link.send(letter)
-        except (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError):
+            return await link.send(Letter(sender, one.to, content))
+        except _ENDED:
             # Before the mail's end was sent the server can not have taken it.
             if link.client.committed:
                 self._host.operator("a link ended inside a mail: it may arrive twice", count=1)
-            with self._host.transaction() as tx:
-                self._store.keep_posted(tx, number, evolve(one, sending=False))
             raise
 
-    def _settle(self, number: int, one: Posted, outcome: Outcome) -> None:
+    def _put_off(self, number: int, one: Posted, error: BaseException) -> None:
+        """The link ended in the midst of this mail: it may be why, so others go before it."""
+        why = str(error) or type(error).__name__
+        now = self._host.now()
+        if self._is_old(one, now):
+            self._drop(number, one, why)
+            return
+        broken = one.broken + 1
+        due = retry_at(broken, now, random.random(), soon=True)  # noqa: S311 - jitter
+        with self._host.transaction() as tx:
+            later = evolve(one, broken=broken, due=due, sending=False)
+            self._store.keep_posted(tx, number, later)
+        self._host.log.info("a mail ended its link: it is put off", why=why, tries=broken)
+        self._note_domain(one, taken=False)
+
+    def _drop(self, number: int, one: Posted, why: str) -> None:
+        with self._host.transaction() as tx:
+            self._store.keep_posted(tx, number, None)
+        self._fail_events(one.place, one.to, why, one.events)
+
+    def _note_domain(self, one: Posted, *, taken: bool) -> None:
+        """What became of a mail to somebody there; it rests once several got none."""
+        known = self._domains.pop(_domain(one), _Domain())
+        if taken:
+            return
+        failed = known.failed | {one.to}
+        if len(failed) < _DOMAIN_FAILURES:
+            known = evolve(known, failed=failed)
+        else:
+            rests = known.rests + 1
+            until = retry_at(rests, self._host.now(), random.random())  # noqa: S311 - jitter
+            known = _Domain(rests=rests, until=until)
+        self._domains[_domain(one)] = known
+        if len(self._domains) > _DOMAINS:
+            self._domains.popitem(last=False)
+
+    def _settle(self, number: int, one: Posted, outcome: Outcome) -> bool:
+        """Whether it is done with: taken, or refused for good."""
         now = self._host.now()
         if outcome.for_now and not outcome.accepted and not self._is_old(one, now):
             attempts = one.attempts + 1
@@ -186,7 +265,10 @@ class Submitter:
             with self._host.transaction() as tx:
                 later = evolve(one, attempts=attempts, due=due, sending=False)
                 self._store.keep_posted(tx, number, later)
-            return
+            if outcome.at_recipient:
+                self._note_domain(one, taken=False)
+            return False
+        self._note_domain(one, taken=True)
         with self._host.transaction() as tx:
             self._store.keep_posted(tx, number, None)
         if not outcome.accepted:
@@ -194,6 +276,7 @@ class Submitter:
             status = "5.1.1" if hard and outcome.status == "5.0.0" else outcome.status
             failure = failure_of("failed", status) if outcome.at_recipient else Failure.SOFT
             self.failed(one.place, one.to, failure, outcome.text, one.events)
+        return True
 
     def _is_old(self, one: Posted, now: int) -> bool:
         return now - one.born > self._settings.give_up_hours * 3_600_000
@@ -203,9 +286,7 @@ class Submitter:
         now = self._host.now()
         old = [(n, p) for n, p in self._store.posted(self._host.vault) if self._is_old(p, now)]
         for number, one in old:
-            with self._host.transaction() as tx:
-                self._store.keep_posted(tx, number, None)
-            self._fail_events(one.place, one.to, "the mail server could not be reached", one.events)
+            self._drop(number, one, "the mail server could not be reached")
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -260,6 +341,10 @@ class Submitter:
             reason = f"not delivered to {masked(address)}: {told}"
             receipt = Receipt(number, State.FAILED, reason=reason)
             self._host.settle(place, event, receipt)  # type: ignore[arg-type]
+
+
+def _domain(one: Posted) -> str:
+    return one.to.rpartition("@")[2]
 
 
 def masked(address: str) -> str:

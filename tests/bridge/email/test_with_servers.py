@@ -10,6 +10,7 @@ import pytest
 import trio
 from attrs import evolve
 
+from bridge.email.fetching import Cursor
 from bridge.email.settings import EmailPlace, Lmtp
 from ofcd.testing import World
 from tests.bridge.email.scene import (
@@ -299,7 +300,7 @@ async def test_a_mailbox_is_read_over_imap(servers: MailServers, world: World) -
         with trio.fail_after(150):
             while len(await trio.to_thread.run_sync(look)) < 3:  # noqa: ASYNC110 - a server's
                 await trio.sleep(0.1)
-        scene.network._keep_cursor((1, 0))
+        scene.network._keep_cursor(Cursor(1, 0))
     async with running(world, scene.ana, scene.room, scene.bridge, settings, people) as later:
         third = letter("mia@people.test", to, "after a restart")
         await send(servers, third, "mia@people.test", "bridge@people.test")

@@ -1,0 +1,218 @@
+"""Our secret addresses, taken out of what a room is shown of a mail.
+
+Who has somebody's answer address (`books+<token>@`) can write as them, and who has the token alone
+can end their mail. A mail to us holds it: in To, in what servers write into its head, in the foot
+that it quotes; plain, folded, quoted-printable, base64, as an encoded word, percent-encoded or as
+HTML's entities. So a mail is looked at in all of these ways, what is found is written anew without
+the token, and then looked at once more: what still shows it is left out whole.
+
+What a sender packs (zip, PDF, a picture of it) is not opened: nobody's mail program does that.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from email.message import Message
+from email.parser import BytesParser
+from html import unescape
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from attrs import define, evolve, field, frozen
+
+from bridge.email.headers import encoded_words_read
+from bridge.email.parsing import RAW_POLICY, Attachment, inner_messages, too_much
+from bridge.email.tnef import rich_texts
+
+__all__ = ["ADDRESS", "Secrets"]
+
+ADDRESS: Final = re.compile(r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.off)?", re.IGNORECASE)
+"""An address of ours with a token, whether that is good still or not."""
+_IN_ADDRESS: Final = re.compile(rb"\+[a-z2-7]{24}(?=@|\.off\b)", re.IGNORECASE)
+_ALONE: Final = re.compile(rb"(?<![a-z2-7])[a-z2-7]{24}(?![a-z2-7])", re.IGNORECASE)
+_LENGTH: Final = 24
+_BETWEEN: Final = "[^A-Za-z2-7]{0,12}"
+"""What a program puts between the letters of a word that it breaks: a line's end, `> `, a `=`."""
+_DEEP: Final = 4
+"""Encodings within each other that are looked through: an encoded word in a mail in base64 in..."""
+_WORK: Final = 256 * 1024 * 1024
+"""Bytes looked at for one mail; what would cost more is taken for one that shows a token."""
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
+_LOWER: Final = bytes(range(256)).lower()
+_OTHERS: Final = bytes(one for one in range(256) if one not in _LETTERS + _LETTERS.upper())
+_BASE64_LINES: Final = re.compile(
+    rb"(?:^[ \t>]*[A-Za-z0-9+/]{40,}[ \t]*\r?\n)+(?:^[ \t>]*[A-Za-z0-9+/]+={0,2}[ \t]*$)?",
+    re.MULTILINE,
+)
+_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,20000}")
+_QUOTED: Final = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
+_PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ENTITY: Final = re.compile(rb"&(?:#|[A-Za-z])")
+_WRITTEN: Final = RAW_POLICY.clone(linesep="\r\n")
+_GONE: Final = "(left out here: it held a secret address)"
+
+
+@define
+class _Seen:
+    """What was looked at: not twice, and not without end."""
+
+    left: int = _WORK
+    views: set[tuple[int, int]] = field(factory=set)
+
+    def is_new(self, view: bytes) -> bool:
+        key = len(view), hash(view)
+        if self.left < 0 or key in self.views:
+            return False
+        self.views.add(key)
+        self.left -= len(view)
+        return self.left >= 0
+
+
+@frozen
+class Secrets:
+    """Tokens that nobody is to read in a room."""
+
+    own: frozenset[str] = field(repr=False)
+    """Of the address that a mail came to, and of whoever sent it: looked for however broken."""
+    others: frozenset[str] = field(default=frozenset(), repr=False)
+    """All others: looked for where they stand whole."""
+
+    def in_text(self, text: str) -> str:
+        """A text without them."""
+        text = ADDRESS.sub(r"\1+…", text)
+        if not self._shows(text.encode("utf-8", "replace")):
+            return text
+        for token in self.own | self.others:
+            broken = _BETWEEN.join(token)
+            text = re.sub(broken, "…", text, flags=re.IGNORECASE)
+        return _GONE if self.stand_in(text.encode("utf-8", "replace")) else text
+
+    def file(self, one: Attachment) -> Attachment | None:
+        """A file without them; None: it can not be shown."""
+        clean = evolve(one, name=self.in_text(one.name))
+        if not self.stand_in(one.content):
+            return clean
+        if one.media_type == "message/rfc822" or one.name.lower().endswith(".eml"):
+            content = self.mail(one.content)
+        else:
+            content = self._bytes(one.content) if one.media_type.startswith("text/") else None
+        return None if content is None else evolve(clean, content=content)
+
+    def mail(self, raw: bytes) -> bytes | None:
+        """A whole mail without them; None: that can not be made sure of."""
+        if not self.stand_in(raw):
+            return raw
+        if too_much(raw) is not None:
+            return None
+        try:
+            message = BytesParser(policy=RAW_POLICY).parsebytes(raw)
+            self._rewrite(message)
+            made = message.as_bytes(policy=_WRITTEN)
+        except (RecursionError, ValueError, LookupError, TypeError, AssertionError, AttributeError):
+            # What leaves the standard library's parser and generator on broken mail.
+            return None
+        return None if self.stand_in(made) else made
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def stand_in(self, raw: bytes) -> bool:
+        """Whether one of them can be read in it, in any of the ways that mail programs write."""
+        seen = _Seen()
+        return any(self._shows(view) for view in _views(raw, _DEEP, seen)) or seen.left < 0
+
+    def _shows(self, view: bytes) -> bool:
+        letters = view.translate(_LOWER, _OTHERS)
+        if any(token.encode() in letters for token in self.own):
+            return True
+        if _IN_ADDRESS.search(view):
+            return True
+        return any(found.decode().lower() in self.others for found in _ALONE.findall(view))
+
+    # -- taking out ------------------------------------------------------------------------------
+
+    def _bytes(self, raw: bytes) -> bytes | None:
+        """Where they stand as they are; None where they stand otherwise too."""
+        raw = _IN_ADDRESS.sub(b"+withheld", raw)
+        for token in self.own | self.others:
+            raw = re.sub(token.encode(), b"withheld", raw, flags=re.IGNORECASE)
+        return None if self.stand_in(raw) else raw
+
+    def _rewrite(self, message: Message) -> None:
+        """A part and all within it, in place."""
+        message.preamble = message.epilogue = None  # what stands between parts no program shows
+        fields = [(name, self._value(str(value))) for name, value in message.items()]
+        for name in message.keys():  # noqa: SIM118 - a message's own iteration is over nothing else
+            del message[name]
+        for name, value in fields:
+            message[name] = value
+        inner = inner_messages(message.get_payload())
+        for one in inner:
+            self._rewrite(one)
+        if not inner:
+            self._rewrite_leaf(message)
+
+    def _value(self, value: str) -> str:
+        raw = value.encode("utf-8", "surrogateescape")
+        if not self.stand_in(raw):
+            return value
+        found = self._bytes(re.sub(rb"\r?\n(?=[ \t])", b"", raw))
+        return _GONE if found is None else found.decode("utf-8", "surrogateescape")
+
+    def _rewrite_leaf(self, part: Message) -> None:
+        content = part.get_payload(decode=True)
+        written = str(part.get_payload()).encode("utf-8", "surrogateescape")
+        if not isinstance(content, bytes) or not (self.stand_in(content) or self.stand_in(written)):
+            return
+        clean = self._bytes(content) if part.get_content_maintype() == "text" else None
+        if clean is None:
+            clean = _GONE.encode()
+            for name in ("content-type", "content-disposition"):
+                del part[name]
+            part["Content-Type"] = "text/plain; charset=us-ascii"
+        del part["content-transfer-encoding"]
+        part["Content-Transfer-Encoding"] = "quoted-printable"
+        part.set_payload(binascii.b2a_qp(clean).decode("ascii"))
+
+
+def _views(raw: bytes, depth: int, seen: _Seen) -> Iterator[bytes]:
+    """A text as it stands, and as each of the encodings in it reads."""
+    if not seen.is_new(raw):
+        return
+    yield raw
+    if depth:
+        for view in _decoded(raw):
+            yield from _views(view, depth - 1, seen)
+
+
+def _decoded(raw: bytes) -> Iterator[bytes]:
+    yield from rich_texts(raw)
+    if zeros := raw.count(0):
+        if zeros * 5 > len(raw):
+            yield raw.replace(b"\0", b"")  # UTF-16, UTF-32
+        return  # and else a picture, an archive: no text
+    if _QUOTED.search(raw):
+        yield binascii.a2b_qp(raw)
+    if b"=?" in raw:
+        text = re.sub(r"\r?\n[ \t]+", " ", raw.decode("utf-8", "replace"))
+        yield encoded_words_read(text).encode("utf-8", "replace")
+    if _PERCENT.search(raw):
+        yield unquote_to_bytes(raw)
+    if _ENTITY.search(raw):
+        yield unescape(raw.decode("latin-1")).encode("utf-8", "replace")
+    yield from _out_of_base64(raw)
+
+
+def _out_of_base64(raw: bytes) -> Iterator[bytes]:
+    for found in _BASE64_LINES.finditer(raw):
+        yield from _base64(found[0].translate(None, b" \t>\r\n="), (0,))
+    for found in _BASE64_RUN.finditer(_BASE64_LINES.sub(b"\n", raw)):
+        yield from _base64(found[0], range(4))
+
+
+def _base64(letters: bytes, starts: Iterable[int]) -> Iterator[bytes]:
+    for start in starts:
+        whole = letters[start : start + (len(letters) - start) // 4 * 4]
+        if len(whole) > _LENGTH:
+            yield binascii.a2b_base64(whole)
