@@ -8,10 +8,10 @@ import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { WebSocket } from "ws";
 
+import { Engine, keyboard } from "./engine.ts";
 import { PATIENCE_MS } from "./world.ts";
 
 const FIREFOX = "/usr/bin/firefox-esr";
-const POLL_MS = 100;
 /** Nothing of its own is asked of anybody: only what the page asks. */
 const PREFERENCES = {
   "app.normandy.enabled": false,
@@ -38,7 +38,7 @@ interface Evaluated {
   readonly exceptionDetails?: { readonly text: string };
 }
 
-export class Firefox {
+export class Firefox extends Engine {
   private next = 0;
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private context = "";
@@ -47,6 +47,7 @@ export class Firefox {
     private readonly process: ChildProcess,
     private readonly socket: WebSocket,
   ) {
+    super();
     socket.on("message", (raw) => {
       const answer = JSON.parse(String(raw)) as Answer;
       if (answer.id !== undefined) this.waiting.get(answer.id)?.(answer);
@@ -91,38 +92,11 @@ export class Firefox {
     return found.result?.value as T;
   }
 
-  /** Waits until an expression holds in the page. */
-  async until(expression: string): Promise<void> {
-    const end = Date.now() + PATIENCE_MS;
-    while (!(await this.value<boolean>(`Boolean(${expression})`))) {
-      if (Date.now() > end) {
-        throw new Error(
-          `never true: ${expression}\n${await this.value("document.body.innerText")}`,
-        );
-      }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+  protected async press(keys: readonly string[]): Promise<void> {
+    await this.ask("input.performActions", { context: this.context, actions: [keyboard(keys)] });
   }
 
-  /** Puts the focus on the first element of a selector, and types. */
-  async type(selector: string, text: string): Promise<void> {
-    const element = `document.querySelector(${JSON.stringify(selector)})`;
-    await this.until(element);
-    await this.value(`${element}.focus()`);
-    const actions = [...text].flatMap((value) => [
-      { type: "keyDown", value },
-      { type: "keyUp", value },
-    ]);
-    const keys = { type: "key", id: "keyboard", actions };
-    await this.ask("input.performActions", { context: this.context, actions: [keys] });
-  }
-
-  /** The key that sends a form or a message. */
-  async enter(selector: string): Promise<void> {
-    await this.type(selector, "\uE007");
-  }
-
-  stop(): void {
+  async stop(): Promise<void> {
     this.socket.close();
     this.process.kill();
   }
