@@ -16,6 +16,10 @@ _PHRASES = [
     "Straße 12",
     "e\u0301te\u0301 1999",
     "日本語のお茶",
+    "GROẞE ΟΔΟΣ",
+    "d\u0131yarbak\u0131r \u0130zmir",
+    "\u13e3\uab83\u13a9 \u13f8\u13f9",
+    "one\u0085two\u00a0three\u2009four",
 ]
 
 

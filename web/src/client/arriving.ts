@@ -14,6 +14,7 @@ import { equal, hex } from "../protocol/bytes.ts";
 import { isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, LinkLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
+import { runsOnly } from "./comparing.ts";
 import { leftToSend } from "./outbox.ts";
 import type { Relay } from "./relays.ts";
 import {
@@ -67,7 +68,7 @@ export async function openRoom(
   if (checkpoint !== undefined && attached.seq < checkpoint.seq)
     throw new JoinRejected("bad_chain");
   const chain = await chainOfRoom(link, room);
-  const whole = verified(() => verifyChain(room, chain));
+  const whole = stateOf(room, chain);
   if (ctl !== undefined) checkPast(room, chain, ctl);
   const { historyFrom } = checkAdmitted(whole, mine);
   const synced = await link.ask({ type: "sync", room, start: historyFrom, log: undefined });
@@ -82,6 +83,10 @@ export async function openRoom(
   const resumed = resumedLog(room, start - 1, log);
   return { view: { mine, state, keys, log: resumed, senders: new Map() }, whole, historyFrom };
 }
+
+/** The room as a whole control log has it, which must hold. */
+export const stateOf = (room: Uint8Array, chain: readonly Standing[]): RoomState =>
+  verified(() => verifyChain(room, chain));
 
 const odd = () => new LinkLost("the relay answered something else");
 
@@ -123,8 +128,11 @@ export function enter(
 function forgetMember(turn: Turn, tables: Tables): void {
   turn.delete(tables.state, MARKS);
   turn.delete(tables.state, CHECKPOINT);
-  for (const table of [tables.tokens, tables.admits, tables.links]) {
+  for (const table of [tables.tokens, tables.admits, tables.links, tables.offers]) {
     for (const [id] of turn.items(table)) turn.delete(table, id);
+  }
+  for (const [mid, raw] of turn.items(tables.compared)) {
+    turn.put(tables.compared, mid, runsOnly(raw));
   }
   for (const [id, raw] of turn.items(tables.outbox)) {
     const left = leftToSend(raw);

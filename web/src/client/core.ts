@@ -121,8 +121,8 @@ export class RoomCore {
     return this.link as Link;
   }
 
-  /** Act after so many milliseconds, unless the room is closed by then. */
-  later(act: () => void, delay: number): void {
+  /** Act after so many milliseconds, unless the room is closed by then; returns how to stop that. */
+  later(act: () => void, delay: number): () => void {
     const stop = () => {
       clearTimeout(timer);
       this.timers.delete(stop);
@@ -132,6 +132,7 @@ export class RoomCore {
       act();
     }, delay);
     this.timers.add(stop);
+    return stop;
   }
 
   /** So many milliseconds; rejects with `RoomOver` if the room ends meanwhile. */

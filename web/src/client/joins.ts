@@ -5,7 +5,6 @@
  * A join may go through another relay than the room's own, which passes it on.
  */
 
-import { verifyChain } from "../e2e/chain.ts";
 import { type InviteCode, parseLink } from "../e2e/invites.ts";
 import { checkResponse, JoinRejected, makeRequest } from "../e2e/joining.ts";
 import { displayName } from "../e2e/names.ts";
@@ -13,7 +12,7 @@ import { equal, hex } from "../protocol/bytes.ts";
 import { RETRYABLE } from "../protocol/codes.ts";
 import { type HubFields, NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
-import { checkOutside, checkPast, earlierState, enter, openRoom } from "./arriving.ts";
+import { checkOutside, checkPast, earlierState, enter, openRoom, stateOf } from "./arriving.ts";
 import { chainOfInvite } from "./chainpages.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
@@ -99,7 +98,7 @@ export class Joins {
     const relayId = via === "" ? code.relayId : await this.relays.idOf(via);
     const relay = this.relays.at(via || code.relayUrl, relayId);
     const link = await this.relays.linkTo(relay);
-    const state = verifyChain(code.room, await chainOfInvite(link, code, hubOf(code, relay)));
+    const state = stateOf(code.room, await chainOfInvite(link, code, hubOf(code, relay)));
     checkOutside(this.vault, id, state);
     const joining = makeRequest(code, state, { home: relayId, now: Date.now(), name });
     const pending: PendingJoin = {

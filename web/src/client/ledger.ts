@@ -1,7 +1,7 @@
 /** What arrives in a room: taken into the vault entry by entry, and then shown. */
 
 import type { Body } from "../e2e/bodies.ts";
-import type { SignedEvent } from "../e2e/events.ts";
+import type { Opened, SignedEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
@@ -12,6 +12,7 @@ import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf } from "../protocol/room.ts";
 import { openSigned, peek, relayKeyMatches, unverifiedPayload } from "../themis/index.ts";
+import { noteEnd } from "./beats.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
@@ -34,8 +35,8 @@ export interface Listeners {
   control(draft: Draft, record: ControlRecord): void;
   /** An event of this sid was taken, in this turn. */
   event(draft: Draft, sid: Uint8Array): void;
-  /** What another member's client says to this one. */
-  heard(draft: Draft, body: Body): void;
+  /** A message was opened that stands at this seq. */
+  heard(draft: Draft, seq: number, opened: Opened): void;
   /** All that came is in the vault. */
   taken(): void;
 }
@@ -121,7 +122,7 @@ export class Ledger {
     if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
     if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
     if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
-    if (taken.opened !== undefined) this.opened(draft, taken.opened.body);
+    if (taken.opened !== undefined) this.opened(draft, frame.seq, taken.opened);
     if (draft.view.keys.keys !== keys) await this.release(draft);
     return true;
   }
@@ -176,12 +177,12 @@ export class Ledger {
     await this.keep(draft, effect);
     if (taken.opened === undefined) return;
     this.keepNames(draft, taken.opened.body);
-    this.listeners.heard(draft, taken.opened.body);
+    this.listeners.heard(draft, entry.seq, taken.opened);
   }
 
-  private opened(draft: Draft, body: Body): void {
-    this.keepNames(draft, body);
-    this.listeners.heard(draft, body);
+  private opened(draft: Draft, seq: number, opened: Opened): void {
+    this.keepNames(draft, opened.body);
+    this.listeners.heard(draft, seq, opened);
     // A key that is gone can not be stolen: what was opened stands in the archive.
     const { view } = draft;
     draft.view = { ...view, keys: forgetOldKeys(view.keys, view.state.epoch) };
@@ -191,9 +192,16 @@ export class Ledger {
   private note(draft: Draft, seq: number, { event, control }: Taken): void {
     const isRekey = control?.record.type === "rekey" || control?.record.type === "rekey_boxed";
     if (isRekey) mark(draft, { since: Date.now() });
-    if (event?.record.kind !== "beat") mark(draft, { said: seq });
     const record = event?.record ?? control?.record;
-    if (record === undefined || record.type === "genesis") return;
+    if (record === undefined || record.type === "genesis") {
+      noteEnd(draft, seq, undefined);
+      return;
+    }
+    noteEnd(draft, seq, {
+      isBeat: event?.record.kind === "beat",
+      isMine: hex(record.mid) === this.core.me,
+      seen: record.seen.seq,
+    });
     if (hex(record.mid) !== this.core.me && record.seen.seq > draft.marks.heard) {
       mark(draft, { heard: record.seen.seq });
     }

@@ -161,11 +161,6 @@ export class Outbox {
     return this.all(this.core.vault).some(([, { failed }]) => failed === "");
   }
 
-  /** Why a message will not be sent; undefined where it is not here, "" while it waits. */
-  failureOf(sid: string): string | undefined {
-    return this.all(this.core.vault).find(([, item]) => item.sid === sid)?.[1].failed;
-  }
-
   linkLost(): void {
     this.flight.clear(); // the next link's sync tells what of it stands in the log
     this.isDraining = false;
@@ -455,10 +450,15 @@ export class Outbox {
 
   private fail(draft: Draft, id: string, item: Item, failed: string): void {
     const { made, isPosted: _, ...rest } = item;
-    draft.turn.put(this.core.tables.outbox, id, json.write({ ...rest, failed } satisfies Item));
+    const { outbox } = this.core.tables;
+    if (SILENT.has(contentFrom(item.content).type)) draft.turn.delete(outbox, id);
+    else draft.turn.put(outbox, id, json.write({ ...rest, failed } satisfies Item));
     if (made !== undefined) keepVoid(draft, made);
   }
 }
+
+/** No person has said it, and none could say it again. */
+const SILENT = new Set(["beat", "compare", "compare_end"]);
 
 /** Said with a member's keys, or in its place: a new member has nothing to do with it. */
 const OF_THE_MEMBER = new Set([

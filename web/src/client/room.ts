@@ -7,11 +7,11 @@
  */
 
 import type { FileRef } from "../e2e/attachments.ts";
-import type { Body, Content } from "../e2e/bodies.ts";
+import type { Content } from "../e2e/bodies.ts";
 import { applyVerified } from "../e2e/chain.ts";
 import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
 import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
-import { Unreadable } from "../e2e/events.ts";
+import { type Opened, Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { LogBroken, resumedLog } from "../e2e/log.ts";
@@ -25,7 +25,9 @@ import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned, type Signed } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
+import { BeatDuty } from "./beats.ts";
 import { chainOfRoom } from "./chainpages.ts";
+import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
@@ -65,6 +67,7 @@ export class Room extends RoomView {
   private readonly admissions: AdmissionDesk;
   private readonly duties: Duties;
   private readonly ledger: Ledger;
+  private readonly beats: BeatDuty;
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
@@ -77,9 +80,10 @@ export class Room extends RoomView {
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
       event: ({ turn }, sid) => this.outbox.arrived(turn, sid),
-      heard: (draft, body) => this.heard(draft, body),
+      heard: (draft, seq, opened) => this.heard(draft, seq, opened),
       taken: () => this.goOn(),
     });
+    this.beats = new BeatDuty(this.core, this.outbox);
     this.reviewLater();
   }
 
@@ -131,6 +135,25 @@ export class Room extends RoomView {
       if (number === "") turn.delete(verified, mid);
       else turn.put(verified, mid, json.write(number));
     });
+  }
+
+  /**
+   * Whether a member's person types the same phrase, and so whether their keys are genuine: how it
+   * ended. Only when a person has typed the phrase for this run. Throws `PhraseTooShort`; rejects
+   * with `ComparisonRefused`, `RoomOver`.
+   */
+  comparePhrase(mid: string, phrase: string): Promise<Outcome> {
+    return this.comparing.begin(mid, phrase);
+  }
+
+  /** Wait no longer for the other person. */
+  giveUpComparing(mid: string): Promise<void> {
+    return this.comparing.giveUp(mid);
+  }
+
+  /** Say that a member is oneself on another device, or (`removed`) that it is not. */
+  setAlias(mid: string, removed = false): Promise<void> {
+    return this.outbox.send({ type: "alias", member: fromHex(mid), removed });
   }
 
   // -- what changes the room: each settles once it is in the log --------------------------------
@@ -270,7 +293,8 @@ export class Room extends RoomView {
 
   detach(): void {
     this.core.link = undefined;
-    for (const part of [this.outbox, this.ledger, this.admissions, this.duties]) part.linkLost();
+    const parts = [this.outbox, this.ledger, this.admissions, this.duties, this.beats];
+    for (const part of parts) part.linkLost();
     this.core.isLive = false;
   }
 
@@ -374,6 +398,8 @@ export class Room extends RoomView {
   private goOn(): void {
     this.outbox.pump();
     this.duties.check();
+    this.comparing.resume();
+    this.beats.check();
   }
 
   private reviewLater(): void {
@@ -404,7 +430,10 @@ export class Room extends RoomView {
     if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
   }
 
-  private heard(draft: Draft, { mid, content }: Body): void {
+  private heard(draft: Draft, seq: number, opened: Opened): void {
+    const { mid, content } = opened.body;
+    this.comparing.heard(draft, seq, opened);
+    if (content.type === "alias") this.aliases.heard(draft, hex(mid), content);
     this.typing.delete(hex(mid));
     if (content.type === "handover_offer" && equal(mid, draft.view.state.root)) {
       mark(draft, { offeredBy: hex(content.to) === this.me ? hex(mid) : "" });

@@ -3,6 +3,8 @@
 import { hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import { type Member, mayAdmit, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
+import { Aliases } from "./aliases.ts";
+import { CompareDesk } from "./comparing.ts";
 import type { RoomCore } from "./core.ts";
 import type { Entry } from "./entries.ts";
 import { Outbox, type Waiting } from "./outbox.ts";
@@ -31,6 +33,8 @@ export interface OpenInvite {
 
 export class RoomView {
   protected readonly outbox: Outbox;
+  protected readonly comparing: CompareDesk;
+  protected readonly aliases: Aliases;
   /** Until when whom is said to be typing, by member. */
   protected readonly typing = new Map<string, number>();
   /** Why the relay does not let this member in just now; "" if it does. */
@@ -38,6 +42,8 @@ export class RoomView {
 
   constructor(protected readonly core: RoomCore) {
     this.outbox = new Outbox(core);
+    this.comparing = new CompareDesk(core, this.outbox);
+    this.aliases = new Aliases(core);
   }
 
   get id(): string {
@@ -205,6 +211,31 @@ export class RoomView {
   verifiedAs(mid: string): string {
     const raw = this.core.vault.get(this.core.tables.verified, mid);
     return raw === undefined ? "" : json.read<string>(raw);
+  }
+
+  /** When a phrase has shown that a member's keys are genuine; undefined if none has. */
+  provenAt(member: Member): number | undefined {
+    return this.comparing.provenAt(member);
+  }
+
+  /** Members, in hex, that wait for the person here to type a phrase. */
+  phrasesAsked(): string[] {
+    return [...this.state.members.keys()].filter((mid) => this.comparing.askedUntil(mid) > 0);
+  }
+
+  /** Whether a comparison with this member is under way. */
+  isComparing(mid: string): boolean {
+    return this.comparing.isOpen(mid);
+  }
+
+  /** The current members, in hex, that are the same person as this one. */
+  sameAs(mid: string): string[] {
+    return this.aliases.sameAs(mid);
+  }
+
+  /** Whether `one` says that `other` is the same person. */
+  saysToBe(one: string, other: string): boolean {
+    return this.aliases.says(one, other);
   }
 
   /** One's own open invites. */

@@ -41,6 +41,14 @@ export class Tables {
   readonly links: string;
   /** The safety numbers that were compared, by member. */
   readonly verified: string;
+  /** What is kept of comparisons of a phrase, by member. */
+  readonly compared: string;
+  /** First steps of comparisons that wait for the person here, by member. */
+  readonly offers: string;
+  /** The keys that a phrase has shown to be genuine, by member. */
+  readonly proven: string;
+  /** Whom a member says to be too, by member. */
+  readonly aliases: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
 
@@ -54,6 +62,10 @@ export class Tables {
     this.admits = `admits/${id}`;
     this.links = `links/${id}`;
     this.verified = `verified/${id}`;
+    this.compared = `compared/${id}`;
+    this.offers = `offers/${id}`;
+    this.proven = `proven/${id}`;
+    this.aliases = `aliases/${id}`;
     this.parked = `parked/${id}`;
   }
 }
@@ -64,6 +76,10 @@ export interface Marks {
   readonly since: number;
   /** The last entry that is no beat. */
   readonly said: number;
+  /** The last entry that nobody has confirmed; -1 none. */
+  readonly unconfirmed: number;
+  /** When it came, in milliseconds since 1970 by this clock. */
+  readonly unconfirmedSince: number;
   /** The last entry that another member is proven to have seen. */
   readonly heard: number;
   /** Whether the others were told what one wants to be called. */
@@ -84,6 +100,8 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
   const blank: Marks = {
     since: Date.now(),
     said: view.log.seq,
+    unconfirmed: -1,
+    unconfirmedSince: 0,
     heard: -1,
     announced: false,
     offeredTo: "",

@@ -1,3 +1,4 @@
+export { Comparator, ComparatorError } from "./comparator.ts";
 export * from "./core.ts";
 export { SESSION_OVERHEAD, SecureSession, SessionError } from "./session.ts";
 export * from "./signed.ts";

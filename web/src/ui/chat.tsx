@@ -173,6 +173,11 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   if (status === "removed") return <Banner kind="note" text={strings.removed} />;
   if (room.alarm) return <Banner kind="alarm" text={strings.alarmed(room.alarm)} />;
   if (room.refusal) return <Banner kind="note" text={strings.refusedNow(room.refusal)} />;
+  const [asking] = room.phrasesAsked();
+  if (asking) {
+    const name = peopleOf(room, strings)(asking);
+    return <Banner kind="note" text={strings.phrases.banner(name)} />;
+  }
   const trouble = client.troubleOf(room);
   if (trouble) return <Banner kind="alarm" text={strings.alarmed(trouble)} />;
   const state = client.stateOf(room);

@@ -4,8 +4,9 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
+import { OtherRelay } from "../client/relays.ts";
 import { LinkLost } from "../wire/link.ts";
-import { ownRelay } from "./format.ts";
+import { isRelayAddress, ownRelay } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
 import { type Strings, useStrings } from "./strings.ts";
 
@@ -33,8 +34,9 @@ export function Create({ client, onMade, onBack }: CreateProps): JSX.Element {
     try {
       onMade(await client.create({ url: url.trim(), name, myName, token: token.trim() }));
     } catch (error) {
-      if (!(error instanceof LinkLost)) throw error;
-      setProblem(strings.relayAway);
+      if (error instanceof OtherRelay) setProblem(error.message);
+      else if (error instanceof LinkLost) setProblem(strings.relayAway);
+      else throw error;
     } finally {
       setBusy(false);
     }
@@ -87,13 +89,5 @@ interface Wanted {
 function unfitness({ name, myName, url }: Wanted, strings: Strings): string {
   if (name.trim() === "") return strings.making.nameMissing;
   if (myName.trim() === "") return strings.nameMissing;
-  return isRelay(url.trim()) ? "" : strings.making.badRelay;
-}
-
-function isRelay(url: string): boolean {
-  try {
-    return /^wss?:$/.test(new URL(url).protocol);
-  } catch {
-    return false;
-  }
+  return isRelayAddress(url.trim()) ? "" : strings.making.badRelay;
 }

@@ -67,3 +67,11 @@ export function saveAs(blob: Blob, name: string): void {
 
 /** The address of the relay that serves this page. */
 export const ownRelay = (): string => location.origin.replace(/^http/, "ws");
+
+export function isRelayAddress(url: string): boolean {
+  try {
+    return /^wss?:$/.test(new URL(url).protocol);
+  } catch {
+    return false;
+  }
+}

@@ -4,9 +4,10 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
+import { isJoinProblem } from "../client/joins.ts";
 import { LinkInvalid, parseLink } from "../e2e/invites.ts";
-import { JoinRejected } from "../e2e/joining.ts";
-import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { LinkLost } from "../wire/link.ts";
+import { isRelayAddress } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
 import { type Strings, useStrings } from "./strings.ts";
 
@@ -21,17 +22,18 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
   const strings = useStrings();
   const [link, setLink] = useState(invitation);
   const [name, setName] = useState(client.allRooms().at(-1)?.saved.myName ?? "");
+  const [via, setVia] = useState("");
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
 
   const go = async (event: Event) => {
     event.preventDefault();
-    const unfit = unfitness(link, name, strings);
+    const unfit = unfitness(link, name, via, strings);
     setProblem(unfit);
     if (unfit !== "" || isBusy) return;
     setBusy(true);
     try {
-      onJoined(await client.join(link, name));
+      onJoined(await client.join(link, name, via.trim()));
     } catch (error) {
       setProblem(reasonOf(error, strings));
       setBusy(false);
@@ -60,6 +62,15 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
             autocomplete="nickname"
             isFirst={invitation !== ""}
           />
+          <details>
+            <summary>{strings.joinThrough}</summary>
+            <Field
+              label={strings.making.relay}
+              hint={strings.joinThroughHint}
+              value={via}
+              onValue={setVia}
+            />
+          </details>
           <Problem text={problem} />
           <div class="row">
             <button type="submit" class="main" disabled={isBusy}>
@@ -75,8 +86,9 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
   );
 }
 
-function unfitness(link: string, name: string, strings: Strings): string {
+function unfitness(link: string, name: string, via: string, strings: Strings): string {
   if (name.trim() === "") return strings.nameMissing;
+  if (via.trim() !== "" && !isRelayAddress(via.trim())) return strings.making.badRelay;
   try {
     parseLink(link);
     return "";
@@ -88,7 +100,6 @@ function unfitness(link: string, name: string, strings: Strings): string {
 
 function reasonOf(error: unknown, strings: Strings): string {
   if (error instanceof LinkLost) return strings.relayAway;
-  const isRefusal = error instanceof RelayRefused || error instanceof JoinRejected;
-  if (isRefusal) return strings.joinRefused(error.message);
+  if (isJoinProblem(error)) return strings.joinRefused(error.message);
   throw error;
 }

@@ -11,6 +11,7 @@ import { mayAssign, mayEvict, memberOf } from "../protocol/room.ts";
 import { Panel, Sure, useDoing } from "./panel.tsx";
 import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
+import { Phrase } from "./phrase.tsx";
 import { QrCode } from "./qr.tsx";
 import { useStrings } from "./strings.ts";
 
@@ -107,9 +108,15 @@ function MemberRow({ room, member, people }: MemberRowProps): JSX.Element {
       <p>
         <bdi class="name">{name}</bdi> {member.isMe && <span class="mark">{strings.you}</span>}{" "}
         <span class="mark">{strings.roles[member.role]}</span> <Kind member={member} />
-        {sponsor && <span class="mark">{strings.membership.sponsor(people(hex(sponsor)))}</span>}
+        {sponsor && <span class="mark">{strings.membership.sponsor(people(hex(sponsor)))}</span>}{" "}
+        {room.sameAs(mid).map((other) => (
+          <span key={other} class="mark">
+            {strings.devices.same(people(other))}
+          </span>
+        ))}
       </p>
       {!member.isMe && <Compare room={room} member={member} name={name} />}
+      {!member.isMe && room.mayPost && <Device room={room} member={member} name={name} />}
       {!member.isMe && <Powers room={room} member={member} name={name} />}
     </li>
   );
@@ -137,10 +144,12 @@ function Compare({ room, member, name }: NamedProps): JSX.Element | null {
   const number = safetyNumber(room.state, me, memberOf(room.state, member.mid));
   const known = room.verifiedAs(mid);
   const isSame = known === number;
+  const isProven = room.provenAt(member) !== undefined;
   return (
     <details>
       <summary>
-        {strings.safetyNumber} {isSame && <span class="mark kind">✓ {membership.verified}</span>}
+        {strings.safetyNumber}{" "}
+        {(isSame || isProven) && <span class="mark kind">✓ {membership.verified}</span>}
       </summary>
       {known !== "" && !isSame && <p class="problem">{membership.changed}</p>}
       <p>{strings.compare(name)}</p>
@@ -157,6 +166,35 @@ function Compare({ room, member, name }: NamedProps): JSX.Element | null {
         />{" "}
         {membership.verify}
       </label>
+      {isPerson(member) && room.mayPost && <Phrase room={room} member={member} name={name} />}
+    </details>
+  );
+}
+
+/** A bot or a bridge has nobody who types. */
+const isPerson = ({ caps }: RoomMember) => !caps.has("bot") && !caps.has("bridge");
+
+/** One's own other device, by both words for it. */
+function Device({ room, member, name }: NamedProps): JSX.Element | null {
+  const { devices } = useStrings();
+  const { problem, isBusy, run } = useDoing();
+  const mid = hex(member.mid);
+  const isSaid = room.saysToBe(room.me, mid);
+  if (!isPerson(member)) return null;
+  return (
+    <details>
+      <summary>{devices.title}</summary>
+      <p class="hint">{isSaid ? devices.said(name) : devices.why(name)}</p>
+      <div class="row">
+        <button
+          type="button"
+          disabled={isBusy}
+          onClick={() => run(() => room.setAlias(mid, isSaid))}
+        >
+          {isSaid ? devices.unsay : devices.say}
+        </button>
+      </div>
+      <Problem text={problem} />
     </details>
   );
 }

@@ -77,6 +77,27 @@ test("a room is made, people and a bot are let in, files pass, the key is renewe
   await page.getByText("Safety number", { exact: true }).first().click();
   await page.getByLabel("I have compared it: it is the same").first().check();
   await page.getByText("✓ compared").waitFor();
+
+  const bo = page.locator(".panel li").filter({ has: page.getByText("Bo", { exact: true }) });
+  const theirs = relay.typing("Purple  ELEPHANT\n", "bo", "verify", "Garden", "Webber", "--phrase");
+  await page.getByText("Bo wants to compare a phrase with you").waitFor();
+  await bo.getByLabel("Phrase that both type").fill("purple elephant");
+  await bo.getByRole("button", { name: "Compare the phrase" }).click();
+  await page.getByText("The same phrase: these are the genuine keys").waitFor();
+  await theirs;
+  const ours = page.getByText("Not the same phrase").waitFor();
+  await bo.getByLabel("Phrase that both type").fill("grey elephant");
+  await bo.getByRole("button", { name: "Compare the phrase" }).click();
+  await bo.getByText("Waiting until Bo types it too").waitFor();
+  await expect(
+    relay.typing("green elephant\n", "bo", "verify", "Garden", "Webber", "--phrase"),
+  ).rejects.toThrow();
+  await ours;
+
+  await bo.getByText("My other device?").click();
+  await bo.getByRole("button", { name: "This is me", exact: true }).click();
+  await relay.ofc("bo", "alias", "Garden", "Webber");
+  await bo.getByText("same person as Webber").waitFor();
   await guest.power("Bo", "Make co-owner");
   await page.locator(".panel .mark").getByText("co-owner", { exact: true }).waitFor();
   await guest.power("Bo", "Remove", "Yes");

@@ -90,12 +90,19 @@ export class Relay {
   }
 
   /** Anybody who uses `ofc`. */
-  async ofc(who: string, ...words: string[]): Promise<Said[]> {
-    const { stdout } = await run(PYTHON, [...this.vaultOf(who), ...words], {
+  ofc(who: string, ...words: string[]): Promise<Said[]> {
+    return this.typing("", who, ...words);
+  }
+
+  /** The same, with what they type when they are asked. */
+  async typing(typed: string, who: string, ...words: string[]): Promise<Said[]> {
+    const going = run(PYTHON, [...this.vaultOf(who), ...words], {
       cwd: ROOT,
       env: environment,
       timeout: PATIENCE_MS,
     });
+    going.child.stdin?.end(typed);
+    const { stdout } = await going;
     return stdout
       .trim()
       .split("\n")

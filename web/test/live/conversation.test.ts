@@ -6,7 +6,7 @@
 
 import "fake-indexeddb/auto";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -26,39 +26,72 @@ const ROOT = new URL("../../../", import.meta.url).pathname;
 const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
 const PATIENCE_MS = 30_000;
 
+/** A relay of its own folder, which talks to any other on this machine. */
+class Relay {
+  private process: ChildProcess | undefined;
+
+  private constructor(
+    private readonly place: string,
+    public url: string,
+  ) {}
+
+  static async start(place: string): Promise<Relay> {
+    mkdirSync(place);
+    const relay = new Relay(place, "ws://127.0.0.1:0");
+    await relay.back();
+    return relay;
+  }
+
+  /** It begins, at the port that it had if it had one. */
+  async back(): Promise<void> {
+    const config = join(this.place, "config.toml");
+    const { port } = new URL(this.url);
+    const lines = [
+      `[relay]\nport = ${port}\ndata_dir = "${this.place}/var"`,
+      `[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n`,
+    ];
+    writeFileSync(config, lines.join("\n"));
+    const process_ = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
+    this.process = process_;
+    this.url = await new Promise<string>((resolve, reject) => {
+      let said = "";
+      process_.stdout?.on("data", (chunk) => {
+        said += chunk;
+        const found = /listens on (\S+)/.exec(said);
+        if (found) resolve(found[1] as string);
+      });
+      process_.on("exit", () => reject(new Error(`ofcd ended: ${said}`)));
+    });
+  }
+
+  async away(): Promise<void> {
+    const ended = new Promise((resolve) => this.process?.on("exit", resolve));
+    this.process?.kill("SIGKILL");
+    await ended;
+  }
+
+  stop(): void {
+    this.process?.kill();
+  }
+}
+
 let folder: string;
-let relay: ChildProcess;
+let relay: Relay;
 let url: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "ofc-web-"));
-  await startRelay(0);
+  relay = await Relay.start(join(folder, "relay"));
+  url = relay.url;
 }, PATIENCE_MS);
 
-async function startRelay(port: number): Promise<void> {
-  const config = join(folder, "config.toml");
-  writeFileSync(config, `[relay]\nport = ${port}\ndata_dir = "${folder}/var"\n`);
-  relay = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
-  url = await new Promise<string>((resolve, reject) => {
-    let said = "";
-    relay.stdout?.on("data", (chunk) => {
-      said += chunk;
-      const found = /listens on (\S+)/.exec(said);
-      if (found) resolve(found[1] as string);
-    });
-    relay.on("exit", () => reject(new Error(`ofcd ended: ${said}`)));
-  });
-}
-
 async function restartRelay(): Promise<void> {
-  const ended = new Promise((resolve) => relay.on("exit", resolve));
-  relay.kill("SIGKILL");
-  await ended;
-  await startRelay(Number(new URL(url).port));
+  await relay.away();
+  await relay.back();
 }
 
 afterAll(() => {
-  relay?.kill();
+  relay?.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -252,4 +285,49 @@ test.runIf(existsSync(PYTHON))(
     }
   },
   PATIENCE_MS * 4,
+);
+
+test.runIf(existsSync(PYTHON))(
+  "joins through a relay of its own; what is said while the room's is away comes when it is back",
+  async () => {
+    const home = await Relay.start(join(folder, "home"));
+    await ana("create", "Far", "--relay", url, "--name", "Ana");
+    const [invite] = await ana("invite", "Far");
+    const link = invite?.["link"] as string;
+    const serving = spawn(PYTHON, [...OFC, join(folder, "ana.vault"), "serve"], {
+      cwd: ROOT,
+      env: environment,
+    });
+    let client = await openClient(true, "far");
+    try {
+      const id = await client.join(link, "Webber", home.url);
+      await until(client, () => client.room(id)?.isLive ?? false);
+      let room = client.room(id) as Room;
+      expect([room.url, room.hubUrl]).toEqual([home.url, url]);
+      expect(hex(room.relayId)).not.toBe(hex(room.state.relayId));
+      await room.send(text("hello from afar"));
+      await arrived(client, room);
+      await ana("send", "Far", "hello back");
+      await saw(client, room, "hello back");
+
+      await relay.away();
+      await room.send(text("one while it is away"));
+      await room.send(text("two while it is away"));
+      await client.close();
+      client = await openClient(false, "far");
+      room = client.room(id) as Room;
+      await until(client, () => room.isLive);
+      await relay.back();
+      await arrived(client, room);
+      await saw(client, room, "two while it is away");
+      const said = texts(await room.history()).slice(-2);
+      expect(said).toEqual(["one while it is away", "two while it is away"]);
+      expect(JSON.stringify(await ana("read", "Far"))).toContain("two while it is away");
+    } finally {
+      await client.close();
+      serving.kill();
+      home.stop();
+    }
+  },
+  PATIENCE_MS * 3,
 );

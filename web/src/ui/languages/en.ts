@@ -1,5 +1,6 @@
 /** Every sentence of the page in English; the other languages have the same keys. */
 
+import type { Hindrance, Outcome } from "../../client/comparing.ts";
 import type { Role } from "../../protocol/records.ts";
 
 const roles = { root: "owner", "co-owner": "co-owner", member: "member", readonly: "reads only" };
@@ -45,6 +46,9 @@ export const en = {
   nameMissing: "Give a name that the others will see.",
   joinGo: "Join",
   badLink: "This is no whole invite link. Copy it again, from its beginning to its end.",
+  joinThrough: "Join through another relay",
+  joinThroughHint:
+    "As wss://relay.example: your own, which passes on to the room's and keeps a sealed copy. Empty: the room's own.",
   relayAway: "The relay can not be reached just now. Try again in a moment.",
   joinRefused: (reason: string) => `You could not be let in: ${reason}`,
   waitingTitle: "Waiting to be let in",
@@ -206,6 +210,43 @@ export const en = {
     failed: (reason: string) => `This was refused: ${reason}`,
     key: (epoch: number) => `Room key number ${epoch}`,
     sponsor: (name: string) => `brought by ${name}`,
+  },
+  phrases: {
+    why: (name: string) =>
+      `Or agree with ${name} on a secret phrase, and both type it: nobody learns anything but whether it is the same. Three times a day.`,
+    asked: (name: string) =>
+      `${name} has typed a phrase to compare with you. Type the one that you agreed on; they wait ten minutes.`,
+    phrase: "Phrase that both type",
+    go: "Compare the phrase",
+    waiting: (name: string) => `Waiting until ${name} types it too…`,
+    stop: "Stop waiting",
+    tooShort: "Use at least six characters.",
+    banner: (name: string) => `${name} wants to compare a phrase with you: see Members.`,
+    refused: {
+      running: "A comparison with this member is under way.",
+      limit:
+        "Three comparisons a day, so that nobody guesses the phrase. Compare the number, or wait.",
+      forbidden: "You can not compare with this member.",
+    } satisfies Record<Hindrance, string>,
+    outcomes: {
+      same: "The same phrase: these are the genuine keys.",
+      different: "Not the same phrase. Ask them, over another way, whether they mistyped it.",
+      expired: "They did not finish in time. Agree on a moment, and try again.",
+      gone: "That member is no longer in the room.",
+      given_up: "It was given up. Ask them, and try again.",
+      restarted: "The page was reloaded meanwhile. Try again.",
+      broken: "The other side did not keep to the steps: nothing was learnt. Ask what they run.",
+    } satisfies Record<Outcome, string>,
+  },
+  devices: {
+    title: "My other device?",
+    why: (name: string) =>
+      `If ${name} is you on another device, say so here and there: all see that it is one person. It gives no rights.`,
+    said: (name: string) =>
+      `You have said that ${name} is you. It shows once ${name} has said so too.`,
+    say: "This is me",
+    unsay: "This is not me",
+    same: (name: string) => `same person as ${name}`,
   },
   files: {
     attach: "Attach a file",

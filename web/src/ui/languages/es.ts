@@ -43,6 +43,9 @@ export const es: Strings = {
   nameMissing: "Pon un nombre que los demás verán.",
   joinGo: "Entrar",
   badLink: "Este enlace de invitación no está entero. Cópialo otra vez, de principio a fin.",
+  joinThrough: "Entrar a través de otro servidor",
+  joinThroughHint:
+    "Como wss://servidor.example: el tuyo, que transmite al de la sala y guarda una copia sellada. Vacío: el de la sala.",
   relayAway: "Ahora no se puede llegar al servidor. Inténtalo dentro de un momento.",
   joinRefused: (reason) => `No has podido entrar: ${reason}`,
   waitingTitle: "A la espera de que te dejen entrar",
@@ -202,6 +205,42 @@ export const es: Strings = {
     failed: (reason) => `No se admitió: ${reason}`,
     key: (epoch) => `Clave de la sala número ${epoch}`,
     sponsor: (name) => `traído por ${name}`,
+  },
+  phrases: {
+    why: (name) =>
+      `O acuerda con ${name} una frase secreta y escribidla los dos: nadie averigua más que si es la misma. Tres veces al día.`,
+    asked: (name) =>
+      `${name} ha escrito una frase para compararla contigo. Escribe la que acordasteis; espera diez minutos.`,
+    phrase: "Frase que escriben los dos",
+    go: "Comparar la frase",
+    waiting: (name) => `Esperando a que ${name} también la escriba…`,
+    stop: "Dejar de esperar",
+    tooShort: "Usa al menos seis caracteres.",
+    banner: (name) => `${name} quiere comparar una frase contigo: mira en Miembros.`,
+    refused: {
+      running: "Ya hay una comparación en curso con este miembro.",
+      limit:
+        "Tres comparaciones al día, para que nadie adivine la frase. Compara el número, o espera.",
+      forbidden: "No puedes comparar con este miembro.",
+    },
+    outcomes: {
+      same: "La misma frase: estas son las claves auténticas.",
+      different: "No es la misma frase. Pregúntale, por otro medio, si se equivocó al escribirla.",
+      expired: "No terminó a tiempo. Acordad un momento e inténtalo de nuevo.",
+      gone: "Ese miembro ya no está en la sala.",
+      given_up: "Se abandonó. Pregúntale e inténtalo de nuevo.",
+      restarted: "La página se recargó entretanto. Inténtalo de nuevo.",
+      broken: "El otro lado no siguió los pasos: no se averiguó nada. Pregúntale qué programa usa.",
+    },
+  },
+  devices: {
+    title: "¿Otro dispositivo mío?",
+    why: (name) =>
+      `Si ${name} eres tú en otro dispositivo, dilo aquí y allí: todos ven que es una sola persona. No da ningún derecho.`,
+    said: (name) => `Has dicho que ${name} eres tú. Se muestra cuando ${name} también lo diga.`,
+    say: "Soy yo",
+    unsay: "No soy yo",
+    same: (name) => `la misma persona que ${name}`,
   },
   files: {
     attach: "Adjuntar un archivo",
