@@ -1,5 +1,7 @@
 """The bridge's own addresses: `books`, `books+<token>`, `bounce+<token>`, `books+<token>.off`.
 
+`.each` and `.digest` are like `.off`, for how the token's owner wants mail.
+
 Tokens are 120 random bits, kept in the vault with what they stand for. They take the place of a
 MAC: what is not in the vault was never ours, there is no key to keep or to leak, a token can be
 changed for one person, and it says nothing of rooms or events to who carries the mail.
@@ -17,7 +19,9 @@ from attrs import frozen
 __all__ = ["TOKEN_BYTES", "Own", "Purpose", "own_address", "token_text"]
 
 TOKEN_BYTES: Final = 15
-_LOCAL: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,40})(?:\+([a-z2-7]{24})(\.off)?)?")
+_LOCAL: Final = re.compile(
+    r"([a-z0-9][a-z0-9._-]{0,40})(?:\+([a-z2-7]{24})(?:\.(off|each|digest))?)?"
+)
 
 
 class Purpose(StrEnum):
@@ -27,6 +31,10 @@ class Purpose(StrEnum):
     BOUNCE = "bounce"
     OFF = "off"
     """Whoever has the token wants no more mail."""
+    EACH = "each"
+    """They want a mail for each message."""
+    DIGEST = "digest"
+    """They want what was said together."""
 
 
 @frozen
@@ -53,4 +61,4 @@ def own_address(address: str, *, domain: str, bounce: str) -> Own | None:
     token = found[2] or ""
     if found[1] == bounce:
         return Own(Purpose.BOUNCE, bounce, token)
-    return Own(Purpose.OFF if found[3] else Purpose.ROOM, found[1], token)
+    return Own(Purpose(found[3] or "room"), found[1], token)

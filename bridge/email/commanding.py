@@ -11,6 +11,8 @@ from attrs import evolve
 from bridge.core.network import Host
 from bridge.email.incoming import Incoming
 from bridge.email.parsing import parse
+from bridge.email.schedule import Delivery, check_zone, quiet_hours
+from bridge.email.settings import Wish
 from bridge.email.store import Store, Subscriber
 from bridge.email.submitting import Submitter, masked
 from ofcd.protocol.ids import RoomId
@@ -22,6 +24,8 @@ __all__ = ["Commands"]
 
 _ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
 _SHOWN: Final = 20
+_EVERY: Final = re.compile(r"(\d{1,4})([mhd])")
+_UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 
 
 class Commands:
@@ -56,6 +60,8 @@ class Commands:
                 return self._remove(place, address)
             case ["token", address]:
                 return self._renew(place, address)
+            case ["pace", address, *_]:
+                return self._pace(place, address, words[3:])
             case ["full", ("on" | "off") as switch]:
                 return self._full(room, place, switch == "on")
             case ["held"]:
@@ -66,8 +72,9 @@ class Commands:
                 return self._status(room, place)
         name = self._network.name
         return (
-            f"!bridge {name} status | add ADDRESS | remove ADDRESS | token ADDRESS | full on | "
-            "full off | held | let N | drop N"
+            f"!bridge {name} status | add ADDRESS | remove ADDRESS | token ADDRESS | "
+            "pace ADDRESS [each | digest [30m]] [quiet 22:00-07:00 [ZONE]] | full on | full off | "
+            " held | let N | drop N"
         )
 
     def _add(self, place: str, address: str) -> str:
@@ -99,6 +106,29 @@ class Commands:
             f"{masked(address)} has a new secret address to answer to; it comes with the next "
             "mail. The old one no longer works."
         )
+
+    def _pace(self, place: str, address: str, words: Sequence[str]) -> str:
+        """How one person gets mail; without words, as the place says."""
+        try:
+            wish = _wish(list(words))
+        except ValueError as error:
+            return f"That is no pace: {error}."
+        with self._host.transaction() as tx:
+            one = self._store.subscriber(tx, place, address)
+            if one is None:
+                return "Nobody with that address gets mail."
+            self._store.keep_subscriber(tx, place, evolve(one, wish=wish))
+        self._network.postman.stir()
+        options = self._network.places[place].options
+        pace = options.pace(wish, full=True)
+        how = "each message by itself"
+        if pace.delivery is Delivery.DIGEST:
+            how = f"what was said together, every {int(pace.every // 60)} minutes"
+        quiet = ""
+        if pace.quiet is not None:
+            first, last = pace.quiet
+            quiet = f", and nothing from {first:%H:%M} to {last:%H:%M} ({pace.zone})"
+        return f"{masked(address)} gets {how}{quiet}."
 
     def _full(self, room: RoomId, place: str, on: bool) -> str:
         with self._host.transaction() as tx:
@@ -151,3 +181,28 @@ class Commands:
         if counts:
             lines.append(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
         return "\n".join(lines)
+
+
+def _wish(words: list[str]) -> Wish:
+    """What `digest 30m quiet 22:00-07:00 Europe/Berlin` means; raises ValueError."""
+    wish = Wish()
+    while words:
+        match words.pop(0).lower():
+            case "each":
+                wish = evolve(wish, delivery="each")
+            case "digest":
+                wish = evolve(wish, delivery="digest")
+                if words and (found := _EVERY.fullmatch(words[0].lower())):
+                    words.pop(0)
+                    wish = evolve(wish, every=max(1, int(found[1])) * _UNITS[found[2]])
+            case "quiet":
+                hours = words.pop(0) if words else ""
+                hours = "" if hours.lower() == "none" else hours
+                quiet_hours(hours)
+                wish = evolve(wish, quiet=hours)
+                if words and "/" in words[0]:
+                    check_zone(words[0])
+                    wish = evolve(wish, zone=words.pop(0))
+            case word:
+                raise ValueError(f"{word[:20]} is none of each, digest, quiet")
+    return wish

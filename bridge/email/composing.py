@@ -64,6 +64,8 @@ class Letter:
     path: tuple[str, ...] = ()
     unsubscribe_url: str = field(default="", repr=False)
     attachments: tuple[Attachment, ...] = ()
+    digest: bool = False
+    """They get what is said together."""
 
     @property
     def reply_to(self) -> str:
@@ -157,9 +159,12 @@ def _head(letter: Letter, item: Item) -> str:
 
 
 def _foot(letter: Letter) -> Sequence[str]:
+    secret = f"{letter.place}+{letter.reply_token}"
+    other, how = ("each", "Each message by itself") if letter.digest else ("digest", "All together")
     return (
         f"Answer this mail to write to {visible_text(letter.room)}. The answer address is yours "
         "alone: who has it can write as you.",
         "A bridge carries these mails: between it and you they are not end-to-end encrypted.",
-        f"No more of them: write to {letter.place}+{letter.reply_token}.off@{letter.domain}",
+        f"{how}: write to {secret}.{other}@{letter.domain}",
+        f"No more of them: write to {secret}.off@{letter.domain}",
     )

@@ -45,26 +45,50 @@ class Proof(StrEnum):
 
 
 def proof_by_server(mail: Mail, authserv_id: str) -> Proof:
-    """What the server `authserv_id` found. "dmarc=fail" there outweighs everything."""
+    """What the server `authserv_id` found. "dmarc=fail" there outweighs everything.
+
+    Where its fields contradict each other, one of them is not its own: then nothing is proven.
+    """
     if len(mail.senders) != 1 or not authserv_id:
         return Proof.NONE
     domain = mail.senders[0].domain
-    found = [
-        result
-        for value in mail.headers.all("authentication-results")[:_FIELDS]
-        for result in _results(value, authserv_id)
-    ]
-    if any(one.method == "dmarc" and one.result != "pass" for one in found):
-        return Proof.NONE
-    for method, properties in (("dmarc", ("header", "from")), ("dkim", ("header", "d"))):
-        for one in found:
-            about = [p.value.lower() for p in one.properties if (p.type, p.name) == properties]
-            if (one.method, one.result) == (method, "pass") and len(about) == 1:
-                if method == "dmarc" and about[0].rpartition("@")[2] == domain:
-                    return Proof.DMARC
-                if method == "dkim" and is_aligned(about[0], domain):
-                    return Proof.DKIM
-    return Proof.NONE
+    fields = _fields(mail, authserv_id)
+    dmarc = [one for field in fields for one in field if one.method == "dmarc"]
+    if dmarc:
+        passed = all(
+            one.result == "pass" and _about(one, "from").rpartition("@")[2] == domain
+            for one in dmarc
+        )
+        return Proof.DMARC if passed else Proof.NONE
+    dkim = [signed for field in fields if (signed := [o for o in field if o.method == "dkim"])]
+    passed = bool(dkim) and all(
+        any(one.result == "pass" and is_aligned(_about(one, "d"), domain) for one in field)
+        for field in dkim
+    )
+    return Proof.DKIM if passed else Proof.NONE
+
+
+def _about(one: authres.core.AuthenticationResult, name: str) -> str:
+    """What a result is about, "" where it does not say, or says it twice."""
+    found = [p.value.lower() for p in one.properties if (p.type, p.name) == ("header", name)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _fields(mail: Mail, authserv_id: str) -> list[list[authres.core.AuthenticationResult]]:
+    """That server's fields: those that stand together, above all others of its name.
+
+    Servers write theirs on top. What stands below a Received field that stands below one of them
+    came with the mail, whatever it says.
+    """
+    found: list[list[authres.core.AuthenticationResult]] = []
+    for name, value in mail.headers.fields:
+        if name == "received" and found:
+            break
+        if name == "authentication-results" and (results := _results(value, authserv_id)):
+            found.append(results)
+            if len(found) > _FIELDS:
+                return []
+    return found
 
 
 def _results(value: str, authserv_id: str) -> list[authres.core.AuthenticationResult]:

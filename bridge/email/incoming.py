@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import trio
 from attrs import evolve, field, frozen
@@ -94,7 +94,9 @@ class Incoming:
         if own is None or own.purpose is Purpose.BOUNCE:
             return own
         place = self._network.places.get(own.local)
-        return own if place is not None and (place.takes or own.purpose is Purpose.OFF) else None
+        return (
+            own if place is not None and (place.takes or own.purpose is not Purpose.ROOM) else None
+        )
 
     def knows(self, address: str) -> bool:
         """Whether mail to an address is taken at all."""
@@ -122,6 +124,9 @@ class Incoming:
             return TAKEN
         if own.purpose is Purpose.OFF:
             self.unsubscribe(own.token)
+            return TAKEN
+        if own.purpose is not Purpose.ROOM:
+            self._wish(own.token, "digest" if own.purpose is Purpose.DIGEST else "each")
             return TAKEN
         written_by = origin(mail, envelope_sender=sender, own_domain=self._settings.domain)
         if written_by is not Origin.PERSON:
@@ -173,6 +178,17 @@ class Incoming:
                     self._store.replace_item(tx, key, None)
             self._host.notice(place, f"{masked(one.address)} wants no more mail from this room.")
         return True
+
+    def _wish(self, token: str, delivery: Literal["each", "digest"]) -> None:
+        """Whoever has this token wants mail that way."""
+        found = self._store.by_token(self._host.vault, token)
+        if found is None:
+            return
+        place, one = found
+        with self._host.transaction() as tx:
+            wish = evolve(one.wish, delivery=delivery)
+            self._store.keep_subscriber(tx, place, evolve(one, wish=wish))
+        self._network.postman.stir()
 
     # -- who may speak ---------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class _Raw(Compat32):
 
 RAW_POLICY: Final = _Raw()
 _BOUNDARY: Final = re.compile(rb"boundary\s{0,5}=\s{0,5}\"?([^\"\s;]{1,100})", re.IGNORECASE)
+_WRITTEN: Final = ("from", "date", "subject", "in-reply-to")
 _BODY_TYPES: Final = ("text/plain", "text/html")
 _REPORT_TYPES: Final = ("message/delivery-status", "message/disposition-notification")
 _NAME_CHARACTERS: Final = 100
@@ -82,7 +83,7 @@ class Mail:
     reports: tuple[bytes, ...] = field(default=(), repr=False)
     """Machine-readable parts of a report (RFC 3464), and the header of the mail it is about."""
     digest: str = ""
-    """SHA-256 of all of it, in hex: names it where its Message-ID does not."""
+    """SHA-256 of what its sender wrote, in hex: names it where its Message-ID does not."""
     defects: tuple[str, ...] = ()
     """What could not be read, as sentences for people."""
 
@@ -117,9 +118,18 @@ def parse(raw: bytes) -> Mail:
         attachments=tuple(body.attachments),
         content_type=headers.get("content-type").lower(),
         reports=tuple(body.reports),
-        digest=sha256(raw).hexdigest(),
+        digest=_digest(headers, raw),
         defects=tuple(dict.fromkeys(defects)),
     )
+
+
+def _digest(headers: Headers, raw: bytes) -> str:
+    """Not of all of it: what servers add to the head is another thing each time it comes."""
+    found = re.search(rb"\r?\n\r?\n", raw)
+    written = [value for name in _WRITTEN for value in headers.all(name)]
+    body = raw[found.end() :] if found else b""
+    head = "\0".join(written).encode("utf-8", "replace")
+    return sha256(len(head).to_bytes(8, "big") + head + body).hexdigest()
 
 
 def too_much(raw: bytes) -> str | None:

@@ -92,7 +92,7 @@ class Postman:
             room = items[0][1].room
             mine = [item for item in items if item[1].room == room]
             full = self._network.is_full(room)
-            pace = self._network.places[place].options.pace(full=full)
+            pace = self._network.places[place].options.pace(one.wish, full=full)
             now = self._host.now()
             due = _due(pace, mine, one, now, full=full)
             free = self._free_at(place, one.address, now)
@@ -203,6 +203,7 @@ class Postman:
             path=waiting[-1].path,
             unsubscribe_url=f"{url.rstrip('/')}/{one.token}" if url else "",
             attachments=files,
+            digest=self._network.places[place].options.delivery_to(one.wish) is Delivery.DIGEST,
         )
 
     async def _files(

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, time
 from enum import StrEnum
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
-__all__ = ["PER_HOUR", "Delivery", "Pace", "flush_at", "may_pass", "quiet_until", "retry_at"]
+__all__ = [
+    "PER_HOUR",
+    "Delivery",
+    "Pace",
+    "check_zone",
+    "flush_at",
+    "may_pass",
+    "quiet_hours",
+    "quiet_until",
+    "retry_at",
+]
 
 PER_HOUR: Final = 20
 """Mails to (and from) one correspondent an hour, and in one thread: more is a loop (M4)."""
 HOUR_MS: Final = 3_600_000
+_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _RETRIES: Final = (60, 300, 900, 1800)
 """Seconds to the first tries; after them every half hour, the least that RFC 5321 4.5.4.1 names
 (sooner at first, for the server we hand mail to is our own)."""
@@ -45,6 +57,25 @@ class Pace:
     quiet: tuple[time, time] | None = None
     """From when to when no mail is to come, by the clock of `zone`."""
     zone: str = "UTC"
+
+
+def quiet_hours(text: str) -> tuple[time, time] | None:
+    """From when to when, of "22:00-07:00"; None for ""; raises ValueError."""
+    if not text:
+        return None
+    found = _HOURS.fullmatch(text)
+    if found is None:
+        raise ValueError('quiet has to be hours, as "22:00-07:00"')
+    a, b, c, d = map(int, found.groups())
+    return time(a, b), time(c, d)
+
+
+def check_zone(name: str) -> None:
+    """Raises ValueError where there is no such time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name}") from None
 
 
 def flush_at(pace: Pace, first: int, waiting: int, now: int) -> int:

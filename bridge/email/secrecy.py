@@ -28,9 +28,11 @@ from bridge.email.tnef import rich_texts
 
 __all__ = ["ADDRESS", "Secrets"]
 
-ADDRESS: Final = re.compile(r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.off)?", re.IGNORECASE)
+ADDRESS: Final = re.compile(
+    r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.[a-z]{2,6}(?=@))?", re.IGNORECASE
+)
 """An address of ours with a token, whether that is good still or not."""
-_IN_ADDRESS: Final = re.compile(rb"\+[a-z2-7]{24}(?=@|\.off\b)", re.IGNORECASE)
+_IN_ADDRESS: Final = re.compile(rb"\+[a-z2-7]{24}(?=@|\.[a-z]{2,6}@)", re.IGNORECASE)
 _ALONE: Final = re.compile(rb"(?<![a-z2-7])[a-z2-7]{24}(?![a-z2-7])", re.IGNORECASE)
 _LENGTH: Final = 24
 _BETWEEN: Final = "[^A-Za-z2-7]{0,12}"

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from datetime import time
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
-from bridge.email.schedule import PER_HOUR, Delivery, Pace
+from bridge.email.schedule import PER_HOUR, Delivery, Pace, check_zone, quiet_hours
 from bridge.email.smtp import Tls
 
-__all__ = ["EmailPlace", "EmailSettings", "Imap", "Lmtp", "Server", "Smtp", "Unsubscribe"]
+__all__ = [
+    "EmailPlace",
+    "EmailSettings",
+    "Imap",
+    "Lmtp",
+    "Server",
+    "Smtp",
+    "Unsubscribe",
+    "Wish",
+]
 
 _PORT: Final = and_(ge(0), le(65535))
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 _ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()]{1,64}@[^\x00-\x20\x7f@<>,;:\"()]{1,255}")
-_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 @frozen
@@ -137,6 +143,18 @@ def _lower(values: Any) -> tuple[str, ...]:
 
 
 @frozen
+class Wish:
+    """How one person wants mail, where that is not as the place says."""
+
+    delivery: Literal["", "each", "digest"] = ""
+    every: int = 0
+    """Seconds; 0: as the place says."""
+    quiet: str | None = None
+    """"": at any hour."""
+    zone: str = ""
+
+
+@frozen
 class EmailPlace:
     """[portal.email]: an address that a room is joined to."""
 
@@ -161,24 +179,23 @@ class EmailPlace:
     """Files up to this size go along, where mail carries content."""
 
     def __attrs_post_init__(self) -> None:
-        if self.quiet and not _HOURS.fullmatch(self.quiet):
-            raise ValueError('quiet has to be hours, as "22:00-07:00"')
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"there is no time zone {self.zone}") from None
+        quiet_hours(self.quiet)
+        check_zone(self.zone)
         for one in self.subscribers:
             if not _ADDRESS.fullmatch(one):
                 raise ValueError(f"{one} is no address")
 
-    def pace(self, *, full: bool) -> Pace:
-        """When mail goes out; without content, notices are gathered."""
-        found = _HOURS.fullmatch(self.quiet)
-        quiet = None
-        if found:
-            a, b, c, d = map(int, found.groups())
-            quiet = (time(a, b), time(c, d))
+    def delivery_to(self, wish: Wish) -> Delivery:
+        """How somebody gets what is said."""
+        return Delivery(wish.delivery or self.delivery)
+
+    def pace(self, wish: Wish, *, full: bool) -> Pace:
+        """When mail goes out to somebody; without content, notices are gathered."""
+        quiet = quiet_hours(wish.quiet if wish.quiet is not None else self.quiet)
+        zone = wish.zone or self.zone
+        delivery = self.delivery_to(wish)
+        every: float = wish.every or self.every
         if not full:
-            return Pace(Delivery.DIGEST, self.hold, self.notice_every, 10**6, quiet, self.zone)
-        delivery = Delivery(self.delivery)
-        return Pace(delivery, self.hold, self.every, self.count, quiet, self.zone)
+            every = every if delivery is Delivery.DIGEST else self.notice_every
+            return Pace(Delivery.DIGEST, self.hold, every, 10**6, quiet, zone)
+        return Pace(delivery, self.hold, every, self.count, quiet, zone)

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from attrs import field, frozen
 
 from bridge.email.fetching import Cursor
+from bridge.email.settings import Wish
 from ofcd.client.model import load, save
 from ofcd.client.vault import Reader, Records
 from ofcd.protocol.ids import EventId, RoomId
@@ -52,6 +53,8 @@ class Subscriber:
     soft: int = 0
     """Reports in a row of mails that were not delivered."""
     last_notice: int = 0
+    wish: Wish = field(factory=Wish)
+    """How they want mail."""
 
 
 @frozen(kw_only=True)

@@ -34,12 +34,14 @@ class Scene:
     bridge: Client
     engine: Engine
     network: EmailNetwork
+    films: Room | None = None
+    """A second room, at the place of that name, where it was asked for."""
 
-    def texts(self) -> list[str]:
+    def texts(self, room: Room | None = None) -> list[str]:
         """What stands in the room of people who write mail, as `name: words`."""
         return [
             f"{m.via.name}: {m.text if m.file is None else '<' + m.file.name + '>'}"
-            for m in self.room.messages(since=0, limit=10_000)
+            for m in (room or self.room).messages(since=0, limit=10_000)
             if m.via is not None
         ]
 
@@ -76,11 +78,11 @@ def email_settings(servers: MailServers, **more: Any) -> EmailSettings:
     return EmailSettings(**values)
 
 
-def imap_settings(servers: MailServers, **more: Any) -> Imap:
+def imap_settings(servers: MailServers, user: str = "bridge", **more: Any) -> Imap:
     return Imap(
         host="localhost",
         port=servers.ports["imaps"],
-        user="bridge",
+        user=user,
         password_file=str(servers.root / "password"),
         ca_file=str(servers.ca_file),
         **more,
@@ -89,13 +91,22 @@ def imap_settings(servers: MailServers, **more: Any) -> Imap:
 
 @asynccontextmanager
 async def open_scene(
-    world: World, settings: EmailSettings, place: EmailPlace = NOW, *, name: str = ""
+    world: World,
+    settings: EmailSettings,
+    place: EmailPlace = NOW,
+    *,
+    name: str = "",
+    films: bool = False,
 ) -> AsyncIterator[Scene]:
-    """The owner founds a room and lets the bridge in."""
+    """The owner founds a room (or two) and lets the bridge in."""
     ana, bridge = await world.client(f"ana{name}"), await world.client(f"bridge{name}")
     room = await ana.create_room(world.url, "Book club", my_name="Ana")
     await bridge.join(await room.invite(caps={Cap.BRIDGE}), name="Bridge")
-    async with running(world, ana, room, bridge, settings, place) as scene:
+    other = None
+    if films:
+        other = await ana.create_room(world.url, "Films", my_name="Ana")
+        await bridge.join(await other.invite(caps={Cap.BRIDGE}), name="Bridge")
+    async with running(world, ana, room, bridge, settings, place, films=other) as scene:
         yield scene
 
 
@@ -107,17 +118,21 @@ async def running(
     bridge: Client,
     settings: EmailSettings,
     place: EmailPlace = NOW,
+    *,
+    films: Room | None = None,
 ) -> AsyncIterator[Scene]:
     """One life of the bridge."""
-    portal = Portal(room="Book club", network="mail", place="books", options=place)
-    made = Settings(BridgeSettings(), (settings,), {"mail": EmailNetwork}, (portal,))
+    portals = [Portal(room="Book club", network="mail", place="books", options=place)]
+    if films is not None:
+        portals.append(Portal(room="Films", network="mail", place="films", options=place))
+    made = Settings(BridgeSettings(), (settings,), {"mail": EmailNetwork}, tuple(portals))
     networks = made.make_networks()
     engine = Engine(made, bridge, networks)
     network = networks["mail"]
     assert isinstance(network, EmailNetwork)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.run)
-        scene = Scene(world, ana, room, bridge, engine, network)
+        scene = Scene(world, ana, room, bridge, engine, network, films)
         await until(lambda: scene.notices())
         yield scene
         nursery.cancel_scope.cancel()

@@ -1,11 +1,14 @@
 """Real Postfix and Dovecot, in a folder of the test, on free ports of the loopback; nothing leaves.
 
 Postfix takes mail of everybody on `smtp`, of who logs in over TLS on `submission`; mail for
-bridge.test goes to the bridge (or to Dovecot), mail for people.test into Dovecot's mailboxes.
+bridge.test goes to the bridge (or to Dovecot), mail for people.test into Dovecot's mailboxes. With
+OpenDKIM, `signing` is the server of signed.test, which signs and hands on to `checked`: that one
+verifies, and says so in a field of mx.test.
 """
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import os
 import pwd
@@ -25,16 +28,29 @@ from email.policy import default
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 import trustme
 from attrs import define, field
 
-__all__ = ["MailServers", "free_port", "mail_servers", "needs_servers"]
+__all__ = [
+    "MailServers",
+    "dkim_keys",
+    "free_port",
+    "mail_servers",
+    "needs_opendkim",
+    "needs_servers",
+    "needs_sieve",
+]
 
 PASSWORD: Final = "correct-horse"
 _SECONDS: Final = 60.0
 _BINARIES: Final = ("/usr/sbin/postfix", "/usr/sbin/dovecot")
 
+_SIEVE: Final = Path("/usr/lib/dovecot/modules/lib90_sieve_plugin.so")
+_OPENDKIM: Final = Path("/usr/sbin/opendkim")
+needs_sieve = pytest.mark.skipif(not _SIEVE.exists(), reason="needs dovecot-sieve")
+needs_opendkim = pytest.mark.skipif(not _OPENDKIM.exists(), reason="needs opendkim")
 needs_servers = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(os.path.exists, _BINARIES)),
     reason="needs root, postfix, dovecot-imapd and dovecot-lmtpd (apt-get install them)",
@@ -52,6 +68,14 @@ postlog unix-dgram n - n - 1 postlogd
   -o smtpd_sasl_path=inet:127.0.0.1:{auth}
   -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
   -o smtpd_recipient_restrictions=
+127.0.0.1:{signing} inet n - n - - smtpd
+  -o smtpd_milters=inet:127.0.0.1:{signer}
+  -o smtpd_recipient_restrictions=reject_unauth_destination
+  -o content_filter=smtp:[127.0.0.1]:{checked}
+127.0.0.1:{checked} inet n - n - - smtpd
+  -o smtpd_milters=inet:127.0.0.1:{checker}
+  -o smtpd_recipient_restrictions=reject_unauth_destination
+smtp unix - - n - - smtp
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 1 1 qmgr
@@ -91,7 +115,7 @@ recipient_delimiter = +
 mynetworks = 127.0.0.0/8
 default_transport = error:5.4.4 nothing leaves this machine
 relay_transport = error:5.4.4 nothing leaves this machine
-virtual_mailbox_domains = bridge.test, other.test, people.test, gone.test
+virtual_mailbox_domains = bridge.test, other.test, people.test, gone.test, signed.test
 virtual_mailbox_maps = regexp:{root}/mailboxes
 transport_maps = regexp:{root}/transports
 smtpd_relay_restrictions = permit_mynetworks, reject
@@ -107,6 +131,7 @@ queue_run_delay = 1s
 lmtp_connect_timeout = 5s
 lmtp_destination_concurrency_limit = 4
 message_size_limit = 31457280
+milter_default_action = tempfail
 destination_concurrency_feedback_debug = no
 default_destination_concurrency_failed_cohort_limit = 0
 """
@@ -164,6 +189,40 @@ namespace inbox {{
 """
 
 
+_SIEVE_CONF: Final = """
+submission_host = 127.0.0.1:{smtp}
+protocol lmtp {{
+  mail_plugins = $mail_plugins sieve
+}}
+plugin {{
+  sieve = file:{root}/sieve/%n.sieve
+  sieve_vacation_min_period = 0
+}}
+"""
+
+_SIGNER: Final = """
+Socket inet:{signer}@127.0.0.1
+Mode s
+Domain signed.test
+Selector s
+KeyFile {root}/dkim.key
+SignatureAlgorithm rsa-sha256
+InternalHosts 127.0.0.1
+Background no
+RequireSafeKeys no
+"""
+
+_CHECKER: Final = """
+Socket inet:{checker}@127.0.0.1
+Mode v
+AuthservID mx.test
+TestPublicKeys {root}/dkim.zone
+InternalHosts 192.0.2.1
+AlwaysAddARHeader yes
+Background no
+"""
+
+
 def free_port() -> int:
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
@@ -179,6 +238,7 @@ class MailServers:
     domains: dict[str, str]
     """Where mail for each domain goes, as Postfix's transports."""
     _dovecot: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _milters: list[subprocess.Popen[bytes]] = field(factory=list, repr=False)
 
     @property
     def ca_file(self) -> Path:
@@ -187,10 +247,15 @@ class MailServers:
     # -- running ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._start_dovecot()
+        self.start_dovecot()
+        if _OPENDKIM.exists():
+            for name in ("signer", "checker"):
+                command = [str(_OPENDKIM), "-f", "-x", str(self.root / f"{name}.conf")]
+                self._milters.append(subprocess.Popen(command))
+            self._wait_for("signer", "checker")
         self.start_postfix()
 
-    def _start_dovecot(self) -> None:
+    def start_dovecot(self) -> None:
         config = self.root / "dovecot.conf"
         self._dovecot = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)])
         self._wait_for("imap", "lmtp", "auth")
@@ -213,6 +278,17 @@ class MailServers:
         until = time.monotonic() + _SECONDS
         while self._postfix_processes() and time.monotonic() < until:
             time.sleep(0.01)
+
+    def kill_dovecot(self) -> None:
+        """`kill -9` of all of it."""
+        assert self._dovecot is not None
+        children = psutil.Process(self._dovecot.pid).children(recursive=True)
+        self._dovecot.kill()
+        self._dovecot.wait(_SECONDS)
+        for one in children:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(children, _SECONDS)
 
     def _postfix_processes(self) -> list[int]:
         """Those that work in this test's queue, and no others."""
@@ -243,9 +319,10 @@ class MailServers:
             capture_output=True,
         )
         self.kill_postfix()
-        if self._dovecot is not None:
-            self._dovecot.terminate()
-            self._dovecot.wait(_SECONDS)
+        for one in (self._dovecot, *self._milters):
+            if one is not None:
+                one.terminate()
+                one.wait(_SECONDS)
 
     def logs(self) -> str:
         texts = []
@@ -256,9 +333,13 @@ class MailServers:
 
     # -- people ----------------------------------------------------------------------------------
 
-    def send(self, raw: bytes, sender: str, *recipients: str) -> None:
+    def give_sieve(self, user: str, script: str) -> None:
+        """What happens to somebody's mail as it is delivered."""
+        (self.root / "sieve" / f"{user}.sieve").write_text(script)
+
+    def send(self, raw: bytes, sender: str, *recipients: str, by: str = "smtp") -> None:
         """Somebody hands a mail to Postfix."""
-        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=_SECONDS) as smtp:
+        with smtplib.SMTP("127.0.0.1", self.ports[by], timeout=_SECONDS) as smtp:
             smtp.sendmail(sender, list(recipients), raw)
 
     def mailbox(self, user: str, folder: str = "INBOX") -> list[Message[Any, Any]]:
@@ -270,6 +351,15 @@ class MailServers:
             numbers = imap.search(None, "ALL")[1][0].split()
             raws = [_raw(imap.fetch(number, "(BODY.PEEK[])")[1]) for number in numbers]
         return [message_from_bytes(raw, policy=default) for raw in raws]
+
+    def make_mailbox(self, user: str, name: str, *raws: bytes) -> None:
+        """A mailbox made anew, as after a restore: another UIDVALIDITY, and these in it."""
+        with imaplib.IMAP4("127.0.0.1", self.ports["imap"], timeout=_SECONDS) as imap:
+            imap.login(user, PASSWORD)
+            imap.delete(name)
+            imap.create(name)
+            for raw in raws:
+                imap.append(name, None, None, raw)
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca_file))
@@ -293,7 +383,8 @@ def mail_servers(**domains: str) -> Iterator[MailServers]:
 
 @contextmanager
 def _servers_in(root: Path, **domains: str) -> Iterator[MailServers]:
-    names = ("smtp", "submission", "auth", "imap", "imaps", "lmtp")
+    names = ["smtp", "submission", "auth", "imap", "imaps", "lmtp"]
+    names += ["signing", "checked", "signer", "checker"]
     ports = {name: free_port() for name in names}
     dovecot = f"lmtp:inet:127.0.0.1:{ports['lmtp']}"
     where = {"bridge": dovecot, "other": dovecot, "people": dovecot, **domains}
@@ -309,10 +400,11 @@ def _servers_in(root: Path, **domains: str) -> Iterator[MailServers]:
 def _write(root: Path, ports: dict[str, int], where: dict[str, str]) -> None:
     mail = pwd.getpwnam("mail")
     postfix = pwd.getpwnam("postfix")
-    for name in ("conf", "spool", "data", "mail", "dovecot-run"):
+    for name in ("conf", "spool", "data", "mail", "dovecot-run", "sieve"):
         (root / name).mkdir()
     os.chown(root / "data", postfix.pw_uid, -1)
-    os.chown(root / "mail", mail.pw_uid, mail.pw_gid)
+    for name in ("mail", "sieve"):
+        os.chown(root / name, mail.pw_uid, mail.pw_gid)
     ca = trustme.CA()
     cert = ca.issue_cert("localhost", "127.0.0.1")
     ca.cert_pem.write_to_path(root / "ca.pem")
@@ -321,7 +413,7 @@ def _write(root: Path, ports: dict[str, int], where: dict[str, str]) -> None:
         blob.write_to_path(root / "cert.pem", append=number > 0)
     shutil.copy("/etc/postfix/dynamicmaps.cf", root / "conf")
     (root / "conf/main.cf").write_text(_MAIN.format(root=root))
-    where = {**where, "gone": "error:5.1.1 nobody reads this"}
+    where = {**where, "signed": where["people"], "gone": "error:5.1.1 nobody reads this"}
     lines = [f"/@{domain}\\.test$/ {transport}\n" for domain, transport in where.items()]
     (root / "transports").write_text("".join(lines))
     (root / "conf/master.cf").write_text(_MASTER.format(**ports))
@@ -331,6 +423,21 @@ def _write(root: Path, ports: dict[str, int], where: dict[str, str]) -> None:
         "/@people\\.test$/ PREPEND Authentication-Results: mx.test;"
         " dmarc=pass header.from=people.test\n"
     )
+    dovecot = _DOVECOT + (_SIEVE_CONF if _SIEVE.exists() else "")
     (root / "dovecot.conf").write_text(
-        _DOVECOT.format(root=root, password=PASSWORD, user=mail.pw_uid, group=mail.pw_gid, **ports)
+        dovecot.format(root=root, password=PASSWORD, user=mail.pw_uid, group=mail.pw_gid, **ports)
     )
+    private, public = dkim_keys()
+    (root / "dkim.key").write_bytes(private)
+    (root / "dkim.zone").write_text(f"s._domainkey.signed.test {public}\n")
+    for name, text in (("signer", _SIGNER), ("checker", _CHECKER)):
+        (root / f"{name}.conf").write_text(text.format(root=root, **ports))
+
+
+def dkim_keys() -> tuple[bytes, str]:
+    """An RSA key as every mail domain has one, and the record that its zone shows."""
+    make = ["openssl", "genrsa", "-traditional", "2048"]
+    private = subprocess.run(make, check=True, capture_output=True).stdout
+    show = ["openssl", "rsa", "-pubout", "-outform", "DER"]
+    public = subprocess.run(show, input=private, check=True, capture_output=True).stdout
+    return private, f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"

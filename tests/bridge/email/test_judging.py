@@ -32,6 +32,7 @@ from bridge.email.schedule import (
 )
 from ofcd.client import lite
 from tests.bridge.email.corpus import mail
+from tests.bridge.email.servers import dkim_keys
 
 # -- who wrote it (M4) -----------------------------------------------------------------------------
 
@@ -88,6 +89,25 @@ PASS = "mx.example; dmarc=pass header.from=example.org"
         (["evil.example; dmarc=pass header.from=example.org"], Proof.NONE),
         (["mx.example.evil.example; dmarc=pass header.from=example.org"], Proof.NONE),
         ([PASS, "mx.example; dmarc=fail header.from=example.org"], Proof.NONE),
+        (["mx.example; dmarc=pass header.from=other.org", PASS], Proof.NONE),
+        (["mx.example; dkim=none", "mx.example; dkim=pass header.d=example.org"], Proof.NONE),
+        (
+            [
+                "mx.example; dkim=fail header.d=example.org",
+                "mx.example; dkim=pass header.d=example.org",
+            ],
+            Proof.NONE,
+        ),
+        (["mx.example; dkim=fail header.d=x.org; dkim=pass header.d=example.org"], Proof.DKIM),
+        (
+            [
+                "mx.example; spf=pass smtp.mailfrom=x.org",
+                "mx.example; dkim=pass header.d=example.org",
+            ],
+            Proof.DKIM,
+        ),
+        (["mx.example; dkim=pass header.d=example.org header.d=evil.org"], Proof.NONE),
+        ([PASS] * 12, Proof.NONE),
         (["mx.example; dkim=pass header.d=example.org"], Proof.DKIM),
         (["mx.example; dkim=pass header.d=evil.org"], Proof.NONE),
         (["mx.example; dkim=fail header.d=example.org"], Proof.NONE),
@@ -106,6 +126,21 @@ def test_only_the_named_server_is_believed_and_only_about_from(
     read = parse(head + mail())
     assert proof_by_server(read, "mx.example") is found
     assert proof_by_server(read, "") is Proof.NONE
+
+
+def test_what_came_with_the_mail_is_not_the_servers_word() -> None:
+    """Servers write on top: below the Received that is below their own field is somebody else's."""
+    own = b"Authentication-Results: mx.example; %s\r\nReceived: from x by mx.example; date\r\n"
+    forged = b"Authentication-Results: mx.example; dkim=pass header.d=example.org\r\n"
+    for found, proof in (
+        (b"spf=none", Proof.NONE),
+        (b"dkim=pass header.d=example.org", Proof.DKIM),
+    ):
+        assert proof_by_server(parse(own % found + forged + mail()), "mx.example") is proof
+    below = b"Received: from x by mx.example; date\r\n"
+    real = b"Authentication-Results: mx.example; dkim=none\r\n"
+    assert proof_by_server(parse(below + real + forged + mail()), "mx.example") is Proof.NONE
+    assert proof_by_server(parse(below + forged + mail()), "mx.example") is Proof.DKIM
 
 
 def test_two_senders_prove_nothing() -> None:
@@ -138,19 +173,8 @@ def test_a_pattern_does_not_reach_further_than_it_says() -> None:
 @pytest.fixture(scope="module")
 def keys() -> tuple[bytes, dict[bytes, bytes]]:
     """An RSA key for DKIM, as every mail domain has one, and its zone."""
-    import base64
-    import subprocess
-
-    private = subprocess.run(
-        ["openssl", "genrsa", "-traditional", "2048"], check=True, capture_output=True
-    ).stdout
-    public = subprocess.run(
-        ["openssl", "rsa", "-pubout", "-outform", "DER"],
-        input=private,
-        check=True,
-        capture_output=True,
-    ).stdout
-    record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+    private, shown = dkim_keys()
+    record = shown.encode()
     return private, {b"s._domainkey.example.org.": record, b"s._domainkey.evil.org.": record}
 
 

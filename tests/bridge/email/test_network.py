@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,51 @@ async def test_a_full_digest_does_not_wait(
             await scene.room.send(text)
         await trio.sleep(10)
         assert len(post.words()) == 1
+
+
+async def test_each_person_gets_mail_at_their_own_pace(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M7: one at once, one together, one not at night; by an owner's word, or their own."""
+    people = ("bo@example.org", "cleo@example.org", "dan@example.org")
+    async with scene_of(tmp_path, subscribers=people, hold=60.0, every=6000.0) as scene:
+        await scene.do("full", "on")
+        answer = await scene.do("pace", "cleo@example.org", "digest", "10m")
+        assert answer == "c…@example.org gets what was said together, every 10 minutes."
+        now = datetime.fromtimestamp(scene.engine.client.now() / 1000, UTC)
+        quiet = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+        assert "nothing from" in await scene.do("pace", "dan@example.org", "quiet", quiet)
+        await scene.room.send("one")
+        sent = await scene.room.send("too")
+        await scene.room.edit(sent.event_id, "two")
+        await trio.sleep(90)
+        assert post.words("bo@example.org") == ["one", "two"]
+        assert post.words("cleo@example.org") == post.words("dan@example.org") == []
+        await trio.sleep(600)
+        [together] = post.words("cleo@example.org")
+        assert [line for line in together.split("\n") if line in ("one", "too", "two")] == [
+            "one",
+            "two",
+        ]
+        assert post.words("dan@example.org") == []
+        await trio.sleep(3600)
+        [morning] = post.words("dan@example.org")
+        assert "two" in morning.split("\n")
+        # Everybody by themselves, with the address in the foot, and nobody else.
+        mine = secret(scene)
+        foot = f"All together: write to {mine.replace('@', '.digest@')}"
+        assert foot in post.mails[0][2].decode().replace("=\r\n", "")
+        assert await bring(scene, mail("x\n"), mine.replace("@", ".digest@")) == 250
+        assert await bring(scene, mail("x\n"), "books+" + "a" * 24 + ".each@bridge.example") == 250
+        await scene.room.send("three")
+        await trio.sleep(90)
+        assert len(post.words("bo@example.org")) == 2
+        assert await bring(scene, mail("y\n"), mine.replace("@", ".each@")) == 250
+        await trio.sleep(90)
+        assert post.words("bo@example.org")[2:] == ["three"]
+        assert "Nobody with" in await scene.do("pace", "eve@example.org", "each")
+        for wrong in (["daily"], ["quiet", "9-17"], ["quiet", "22:00-07:00", "Mars/Base"]):
+            assert "That is no pace" in await scene.do("pace", "bo@example.org", *wrong)
 
 
 async def test_notices_are_gathered(tmp_path: Path, post: Post, autojump_clock: MockClock) -> None:
@@ -413,7 +459,8 @@ async def test_a_mail_comes_once_by_its_id_or_by_its_words(
     async with scene_of(tmp_path) as scene:
         same = by_bo("hello", 7)
         without = mail("no id\n", From="bo@example.org", Message_ID=None)
-        for raw in (same, same, without, without, by_bo("hello", 8)):
+        again = b"Received: from a by b; later\r\n" + without
+        for raw in (same, same, without, without, again, by_bo("hello", 8)):
             assert await bring(scene, raw) == 250
         await trio.sleep(5)
         assert [text.rpartition("\n")[2] for text in scene.texts()] == ["hello", "no id", "hello"]
@@ -437,6 +484,67 @@ async def test_threads_go_by_id_and_never_by_subject(
         await trio.sleep(5)
         said = [m for m in scene.messages() if m.via is not None]
         assert [m.reply_to for m in said] == [one.event_id, two.event_id, None]
+
+
+async def test_an_id_of_another_room_begins_a_thread(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M2: whoever is in both rooms can not tie one to the other; nor can a digest's id."""
+    async with (
+        open_world(tmp_path / "world") as world,
+        open_scene(world, SETTINGS, EmailPlace(("bo@example.org",), hold=0.0), films=True) as scene,
+    ):
+        assert scene.films is not None
+        for room in (scene.room, scene.films):
+            await scene.network.command(room.id, ["mail", "full", "on"])
+        await scene.films.send("a film")
+        await scene.room.send("a book")
+        await trio.sleep(10)
+        ids = {m.subject: m.message_id for _, m, _ in post.mails}
+        film, book = ids["[Films] a film"], ids["[Book club] a book"]
+        await bring(scene, by_bo("forged", 1, In_Reply_To=f"<{film}>"))
+        await bring(scene, by_bo("good", 2, References=f"<{book}> <{film}>"))
+        await trio.sleep(5)
+        said = [m for m in scene.messages() if m.via is not None]
+        assert [m.text.rpartition("\n")[2] for m in said] == ["forged", "good"]
+        assert said[0].reply_to is None
+        assert said[1].reply_to is not None
+
+
+async def test_two_answering_machines_in_one_room_are_stopped(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M4's backstop: they know no manners, each answers what the other says, proven, at once."""
+    people = ("bo@example.org", "cleo@example.org")
+    async with scene_of(tmp_path, subscribers=people) as scene:
+        await scene.do("full", "on")
+        answered = 0
+
+        async def answer_all() -> None:
+            nonlocal answered
+            while True:
+                for who, one, _ in post.mails[answered:]:
+                    answered += 1
+                    raw = mail(
+                        f"I am away {answered}.\n",
+                        From=who,
+                        Message_ID=f"<{answered}@a>",
+                        In_Reply_To=f"<{one.message_id}>",
+                        Subject=f"Re: {one.subject}",
+                    )
+                    await bring(scene, raw, secret(scene, who), who)
+                await trio.sleep(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all)
+            await scene.room.send("anybody?")
+            await trio.sleep(1800)
+            assert 20 <= len(scene.texts()) <= 40
+            before = len(post.mails)
+            await trio.sleep(900)
+            assert len(post.mails) == before, "they have fallen silent"
+            assert any("Over 20 mails in an hour" in one for one in scene.notices())
+            nursery.cancel_scope.cancel()
 
 
 async def test_twenty_mails_an_hour_then_an_owner_decides(

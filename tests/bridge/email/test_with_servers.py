@@ -10,8 +10,10 @@ import pytest
 import trio
 from attrs import evolve
 
-from bridge.email.fetching import Cursor
+from bridge.email.identity import Proof, proof_by_dkim
+from bridge.email.parsing import parse
 from bridge.email.settings import EmailPlace, Lmtp
+from ofcd.protocol.records import Cap
 from ofcd.testing import World
 from tests.bridge.email.scene import (
     answer_to,
@@ -23,7 +25,12 @@ from tests.bridge.email.scene import (
     running,
     until,
 )
-from tests.bridge.email.servers import MailServers, needs_servers
+from tests.bridge.email.servers import (
+    MailServers,
+    needs_opendkim,
+    needs_servers,
+    needs_sieve,
+)
 
 pytestmark = [needs_servers, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -211,6 +218,127 @@ async def test_two_bridges_that_face_each_other_fall_silent(
         assert left.network.incoming.counts == {}
 
 
+@needs_sieve
+async def test_a_real_auto_responder_is_not_woken_nor_listened_to(
+    servers: MailServers, world: World
+) -> None:
+    """M4, with Dovecot's vacation: it is silent to our mail, and its answers get no say."""
+    away = 'require ["vacation"]; vacation :days 1 "I am away.";'
+    servers.give_sieve("uma", away)
+    async with open_scene(world, email_settings(servers), place("uma@people.test")) as scene:
+        await scene.do("full", "on")
+        await scene.room.send("who is there?")
+        [mail] = await mailed(servers, "uma")
+        # It works: whoever writes to her by hand gets an answer.
+        to = str(mail["Reply-To"])
+        by_hand = letter("una@people.test", "uma@people.test", "hi")
+        await send(servers, by_hand, "una@people.test", "uma@people.test")
+        [answer] = await mailed(servers, "una")
+        assert "I am away" in body_of(answer)
+        # And to nobody else: what it would have said to us is what it says to a person.
+        del answer["To"]
+        answer["To"] = to
+        await send(servers, answer.as_bytes(), "uma@people.test", to)
+        await until(lambda: scene.network.incoming.counts.get("bulk"))
+        assert scene.network.incoming.counts == {"bulk": 1}, "ours it did not answer"
+        assert scene.texts() == []
+
+
+@needs_sieve
+async def test_two_bridges_with_auto_responders_between_them_fall_silent(
+    servers: MailServers, world: World
+) -> None:
+    """M4: each one's subscriber is away, and hands on to the other bridge all that comes."""
+    here = email_settings(servers)
+    port = int(servers.domains["other"].rpartition(":")[2])
+    there = evolve(here, domain="other.test", lmtp=Lmtp(port=port))
+    both = 'require ["vacation", "copy"]; vacation "I am away."; redirect :copy "books@{}.test";'
+    servers.give_sieve("val", both.format("other"))
+    servers.give_sieve("wim", both.format("bridge"))
+    async with (
+        open_scene(world, here, place("val@people.test", allow=("*",))) as left,
+        open_scene(world, there, place("wim@people.test", allow=("*",)), name="2") as right,
+    ):
+        for scene in (left, right):
+            await scene.do("full", "on")
+        await left.room.send("hello, wall")
+        await right.room.send("hello, echo")
+        await until(lambda: right.network.incoming.counts.get("loop"))
+        await until(lambda: left.network.incoming.counts.get("loop"))
+        await trio.sleep(3)
+        assert left.texts() == right.texts() == []
+        assert left.network.incoming.counts == right.network.incoming.counts == {"loop": 1}
+        assert len(await mailed(servers, "val")) == len(await mailed(servers, "wim")) == 1
+
+
+@needs_opendkim
+async def test_what_opendkim_signs_and_finds_is_believed_and_its_forgeries_are_not(
+    servers: MailServers, world: World
+) -> None:
+    """M3: signed by a real signer, verified by a real verifier, or by ourselves."""
+    settings = email_settings(servers, dkim=False)
+    to, who = "books@bridge.test", "sig@signed.test"
+    async with open_scene(world, settings, place(allow=("*@signed.test",))) as scene:
+        counts = scene.network.incoming.counts
+        await send_by(servers, "signing", letter(who, to, "signed"), who, to)
+        await until(scene.texts)
+        # Not signed, and a field as the server would write it: OpenDKIM takes that away. With the
+        # name of another server it stays, and means nothing.
+        for name in ("mx.test", "mx.test.evil.test", "other.test"):
+            forged = letter(who, to, f"by {name}")
+            field = f"Authentication-Results: {name}; dkim=pass header.d=signed.test\r\n"
+            await send_by(servers, "checked", field.encode() + forged, who, to)
+        # Signed, and changed on its way; signed by a domain that is not the sender's.
+        await send_by(servers, "smtp", letter(who, "sig@signed.test", "changed"), who, who)
+        other = letter("eve@signed.test.evil.test", to, "another")
+        await send_by(servers, "signing", other, "eve@signed.test.evil.test", to)
+        await until(lambda: counts.get("not admitted") == 4)
+        assert scene.texts() == ["sig: **Friday**\n\nsigned"]
+        held = await scene.do("held")
+        assert held.count("nothing shows who sent it") == 3
+    # Without that server's word the bridge verifies the same signature itself, by the same record.
+    [mail] = [m for m in await mailed(servers, "sig") if "changed" in m.as_string()]
+    assert mail["DKIM-Signature"] is None
+    await send_by(servers, "signing", letter(who, "sig@signed.test", "for us"), who, who)
+    signed = (await mailed(servers, "sig", 2))[1]
+    raw = signed.as_bytes(policy=signed.policy.clone(linesep="\r\n"))
+    [record] = (servers.root / "dkim.zone").read_text().splitlines()
+    name, _, value = record.partition(" ")
+    zone = {name.encode() + b".": value.encode()}
+    look = lambda wanted, _timeout: zone.get(wanted)  # noqa: E731
+    assert proof_by_dkim(raw, parse(raw), look) is Proof.DKIM
+    changed = raw.replace(b"for us", b"for me")
+    assert proof_by_dkim(changed, parse(changed), look) is Proof.NONE
+
+
+async def send_by(servers: MailServers, by: str, raw: bytes, sender: str, *to: str) -> None:
+    await trio.to_thread.run_sync(partial(servers.send, raw, sender, *to, by=by))
+
+
+async def test_a_room_that_can_take_nothing_does_not_double_the_mail_in_another(
+    servers: MailServers, world: World
+) -> None:
+    """M1: one mail to two rooms over LMTP, a reply for each: Postfix tries the one again."""
+    people = place(allow=("zoe@people.test",))
+    async with open_scene(world, email_settings(servers), people, films=True) as scene:
+        films = scene.films
+        assert films is not None
+        me = next(one for one in films.members() if Cap.BRIDGE in one.caps)
+        await films.grant(me.mid, me.role, frozenset())
+        there = scene.bridge.room(films.id)
+        await until(lambda: not scene.engine.is_open(there))
+        to = ("books@bridge.test", "films@bridge.test")
+        raw = letter("zoe@people.test", ", ".join(to), "to both")
+        await send(servers, raw, "zoe@people.test", *to)
+        counts = scene.network.incoming.counts
+        await until(lambda: counts.get("closed", 0) >= 2)
+        assert scene.texts() == ["zoe: **Friday**\n\nto both"]
+        await films.grant(me.mid, me.role, {Cap.BRIDGE})
+        await until(lambda: scene.texts(films))
+        assert scene.texts(films) == scene.texts() == ["zoe: **Friday**\n\nto both"]
+        assert "duplicate" not in counts, "only the one is brought again"
+
+
 async def test_files_go_both_ways(servers: MailServers, world: World, tmp_path: Any) -> None:
     """A mail's attachments become files of the room; a room's file goes along (G8)."""
     async with open_scene(world, email_settings(servers), place("hal@people.test")) as scene:
@@ -279,7 +407,7 @@ async def test_what_comes_by_mail_goes_to_the_others_who_get_mail(
 
 
 async def test_a_mailbox_is_read_over_imap(servers: MailServers, world: World) -> None:
-    """Marked only once it is in the room; a new UIDVALIDITY says nothing twice (M1)."""
+    """Marked, and moved away, only once it is in the room (M1)."""
     imap = imap_settings(servers, done="Done")
     settings = email_settings(servers, lmtp=Lmtp(), domain="boxes.test", imap=imap)
     people = place("mia@people.test")
@@ -300,11 +428,37 @@ async def test_a_mailbox_is_read_over_imap(servers: MailServers, world: World) -
         with trio.fail_after(150):
             while len(await trio.to_thread.run_sync(look)) < 3:  # noqa: ASYNC110 - a server's
                 await trio.sleep(0.1)
-        scene.network._keep_cursor(Cursor(1, 0))
     async with running(world, scene.ana, scene.room, scene.bridge, settings, people) as later:
         third = letter("mia@people.test", to, "after a restart")
         await send(servers, third, "mia@people.test", "bridge@people.test")
         await until(lambda: len(later.texts()) == 3)
+
+
+async def test_a_mailbox_with_another_uidvalidity_is_read_again_and_said_once(
+    servers: MailServers, world: World
+) -> None:
+    """M1, on real Dovecot: made anew, as after a restore, its ids are others."""
+    imap = imap_settings(servers, user="box", mailbox="Rooms")
+    settings = email_settings(servers, lmtp=Lmtp(), domain="boxes.test", imap=imap)
+    proof = b"Authentication-Results: mx.test; dmarc=pass header.from=people.test\r\n"
+    raws = [
+        proof + letter("rex@people.test", "books@boxes.test", text)
+        for text in ("one", "two", "new")
+    ]
+    await trio.to_thread.run_sync(servers.make_mailbox, "box", "Rooms", *raws[:2])
+    people = place(allow=("rex@people.test",))
+    async with open_scene(world, settings, people) as scene:
+        await until(lambda: len(scene.texts()) == 2)
+        known = scene.network.store.imap_cursor(scene.bridge.vault)
+        await trio.to_thread.run_sync(servers.make_mailbox, "box", "Rooms", *raws)
+        await trio.to_thread.run_sync(servers.kill_dovecot)  # who is in IDLE hears of it no sooner
+        await trio.to_thread.run_sync(servers.start_dovecot)
+        await until(lambda: len(scene.texts()) == 3)
+        await until(
+            lambda: scene.network.store.imap_cursor(scene.bridge.vault).validity != known.validity
+        )
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == ["one", "two", "new"]
+        assert scene.network.incoming.counts["duplicate"] == 2
 
 
 async def test_mail_waits_while_the_server_is_dead(servers: MailServers, world: World) -> None:
