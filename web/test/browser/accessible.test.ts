@@ -34,7 +34,7 @@ test.skipIf(missing() !== "")(
       for (const each of await breachesOf(page)) breaches.push(`${look} ${view}: ${each}`);
     });
     expect(breaches).toEqual([]);
-    expect(views).toBe(26);
+    expect(views).toBe(32);
   },
   4 * PATIENCE_MS,
 );

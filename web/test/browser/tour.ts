@@ -1,9 +1,16 @@
 /** A walk through the main views, to picture them or to check each. */
 
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { BrowserContext, Page } from "playwright-core";
 
 import { DESKTOP, type Look, openBrowser, PHONE, Relay } from "./world.ts";
 
+/** A picture of 24 × 16 pixels: a shed in the evening. */
+const PICTURE = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAIAAACDRijCAAAAkElEQVR42mP4tSqPKojhy7IyqiCGd4vqqIIYXsxrw4OiNDTgCL9Khkez+rAiZCOQES71DHemTUNDuIxARpi6GK5NmoeJKtw08CCsWhgu9C3DRPgNwqqF4VTXOkyE3yCsWhiOtG3DRMjaNOTkgAhZBKsWhn1N+zARfoOwamHYUXcME+E3CKsWBrc8G6qgYWwQACOSO68RTwIuAAAAAElFTkSuQmCC",
+  "base64",
+);
 const PASSPHRASE = "correct horse battery";
 export const LOOKS: Readonly<Record<string, Look>> = {
   "desktop-light": DESKTOP,
@@ -21,6 +28,10 @@ export async function tour(looks: readonly string[], visit: Visit): Promise<void
   try {
     await relay.ana("create", "Allotment 14", "--relay", relay.url, "--name", "Ana");
     await relay.ana("send", "Allotment 14", "Good morning! Who has the key to the shed?");
+    writeFileSync(join(relay.folder, "shed.png"), PICTURE);
+    await relay.ana("send", "Allotment 14", "--file", join(relay.folder, "shed.png"));
+    // Of somebody who is not there to let anybody in.
+    await relay.ofc("eve", "create", "Band", "--relay", relay.url, "--name", "Eve");
     relay.anaServes();
     for (const look of looks) {
       const browser = await openBrowser(relay.folder, LOOKS[look] as Look);
@@ -44,15 +55,23 @@ async function walk(
   await at("1-create");
   for (const input of await page.locator("input").all()) await input.fill(PASSPHRASE);
   await page.locator("button.main").click();
-  await page.locator(".pane input").fill(`Bo ${look.length}`);
+  await page.locator(".pane summary").click();
+  await page.locator(".pane input").first().fill(`Bo ${look.length}`);
   await at("2-join");
   await page.locator(".pane button.main").click();
   await page.locator(".composer").waitFor();
   await talk(relay, page, look);
   await at("3-chat");
   await page.locator(".message summary").last().click();
+  // It is brought into view, however far down its message stands.
+  await page.waitForFunction(() => {
+    const { bottom } = document.querySelector("[open] > .menu")?.getBoundingClientRect() ?? {};
+    const end = document.querySelector(".timeline")?.getBoundingClientRect().bottom;
+    return bottom !== undefined && end !== undefined && bottom <= end + 1;
+  });
   await at("4-menu");
   await page.locator(".message summary").last().click();
+  await picture(page, at);
   await page.locator(".bar button[aria-expanded]").last().click();
   await page.locator(".panel summary").first().click();
   await at("5-members");
@@ -66,14 +85,55 @@ async function walk(
   if (await back.isVisible()) await back.click();
   await at("7-rooms");
   await own(page, at);
-  await page.locator(".rooms footer button").first().click();
-  await page.locator("input").waitFor();
+  await ask(relay, page, at);
+  await elsewhere(relay, page, at);
   await at("11-unlock");
   await page.locator(".card button.quiet").click();
   await page.locator(".card .danger").waitFor();
   await at("12-forget");
   await page.goto(`${relay.page}check.html`);
   await at("13-check");
+}
+
+/** A picture, as it is shown large. */
+async function picture(page: Page, at: (view: string) => Promise<void>): Promise<void> {
+  await page.locator(".picture").first().click();
+  await page.locator('.picture[aria-expanded="true"]').waitFor();
+  await at("4-picture");
+  await page.locator(".picture").first().click();
+}
+
+/** A room where nobody is there to let one in. */
+async function ask(relay: Relay, page: Page, at: (view: string) => Promise<void>): Promise<void> {
+  const [invite] = await relay.ofc("eve", "invite", "Band");
+  await page.locator(".rooms header button").first().click();
+  const inputs = page.locator(".pane input");
+  await inputs.nth(0).fill(invite?.["link"] as string);
+  await inputs.nth(1).fill("Bo");
+  await page.locator(".pane button.main").click();
+  await page.locator(".card h1").waitFor();
+  await page.locator('.card [role="status"]').waitFor();
+  await at("10-waiting");
+}
+
+/** Another tab takes the keys; the first one says so, and takes them back. */
+async function elsewhere(
+  relay: Relay,
+  page: Page,
+  at: (view: string) => Promise<void>,
+): Promise<void> {
+  const other = await page.context().newPage();
+  await other.goto(relay.page);
+  await other.locator("input").fill(PASSPHRASE);
+  await other.locator("button.main").click();
+  await other.locator(".rooms").waitFor();
+  await page.bringToFront();
+  await page.locator(".card h1").waitFor();
+  await page.locator(".card button.main").waitFor();
+  await at("11-taken");
+  await page.locator(".card button.main").click();
+  await page.locator("input").waitFor();
+  await other.close();
 }
 
 /** A room of one's own, and whom one may bring in. */
