@@ -14,8 +14,8 @@ Inside: `client`, `rooms`, `connection`, `streams`, `files` are the trio shell; 
 `link` is one relay's machine, `room` one room's, made of `ledger` (intake), `folding` and `archive`
 (history), `outbox` (of `queued`), `controls` (changes), `admitting` (with `holding` for joins that
 the application decides, `inviting` for invites made once), `keydesk`, `duties`, `beats`,
-`comparing`, `aliases` and `blobdrops`; `joins` is a join under way, `arriving` what it brings. All
-of them read and write one vault transaction a turn (`turn`).
+`receipts`, `comparing`, `aliases` and `blobdrops`; `joins` is a join under way, `arriving` what it
+brings. All of them read and write one vault transaction a turn (`turn`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ from ofcd.client.events import (
     LoggedEvent,
     MemberJoined,
     MemberLeft,
+    MemberReached,
     Message,
     MessageAccepted,
     MessageEdited,
@@ -89,7 +90,7 @@ from ofcd.client.events import (
 from ofcd.client.joins import JoinStage
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued, Stage
-from ofcd.client.rooms import MemberInfo, Room, Sponsor
+from ofcd.client.rooms import Delivery, MemberInfo, Room, Sponsor
 from ofcd.client.streams import EventStream
 from ofcd.client.vault import Secret, Transaction, Vault
 from ofcd.e2e import lite
@@ -122,6 +123,7 @@ __all__ = [
     "ComparisonEnded",
     "ComparisonFailed",
     "Content",
+    "Delivery",
     "Edit",
     "EventStream",
     "FileInfo",
@@ -147,6 +149,7 @@ __all__ = [
     "MemberInfo",
     "MemberJoined",
     "MemberLeft",
+    "MemberReached",
     "Message",
     "MessageAccepted",
     "MessageEdited",

@@ -6,7 +6,7 @@ from attrs import define, evolve, field
 
 from ofcd.client.archive import Archive
 from ofcd.client.errors import ClientError, NotAllowed, RoomFrozen, VaultDamaged
-from ofcd.client.events import Alarm, AlarmKind, RoomStateChanged, RoomStatus
+from ofcd.client.events import Alarm, AlarmKind, MemberReached, RoomStateChanged, RoomStatus
 from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
 from ofcd.client.turn import Turn
 from ofcd.client.vault import Reader
@@ -16,7 +16,7 @@ from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.e2e.view import View
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
-from ofcd.protocol.records import CONTROL_TYPES, Genesis
+from ofcd.protocol.records import CONTROL_TYPES, Genesis, Seen
 from ofcd.protocol.room import RoomState, found
 from ofcd.themis.signed import peek
 
@@ -41,6 +41,8 @@ class Core:
     archive: Archive
     tables: Tables
     names: dict[MemberId, str] = field(factory=dict)
+    reached: dict[MemberId, int] = field(factory=dict)
+    """The last entry that each member's own signature proves its device to have."""
 
     @property
     def room(self) -> RoomId:
@@ -128,7 +130,7 @@ class Core:
     def save_sender(self, turn: Turn, mid: MemberId) -> None:
         """Keep a sender's chain and name."""
         head = self.view.senders.heads.get(mid)
-        kept = Sender(name=self.names.get(mid, ""))
+        kept = Sender(name=self.names.get(mid, ""), reached=self.reached.get(mid, -1))
         if head is not None:
             kept = evolve(
                 kept,
@@ -139,6 +141,16 @@ class Core:
                 certain=head.certain,
             )
         turn.records.put(self.tables.state, _SENDER + mid, save(kept))
+
+    def note_reached(self, turn: Turn, mid: MemberId, seen: Seen) -> None:
+        """`mid` has signed `seen`: if its log is ours there, it has every entry up to there."""
+        before = self.reached.get(mid, -1)
+        if seen.seq <= before or self.checked_hash(turn.records, seen.seq) != seen.log:
+            return
+        self.reached[mid] = seen.seq
+        self.save_sender(turn, mid)
+        if mid != self.me and before < self.head.own_seq:
+            turn.tell(MemberReached(self.room, mid, seen.seq))
 
     # -- what may be done --------------------------------------------------------------------------
 
@@ -193,7 +205,7 @@ def load_core(records: Reader, room: RoomId) -> Core:
     identity, head = load(Identity, raw_identity), load(Head, raw_head)
     mine = identity.mine
     archive = Archive(room, mine.mid, identity.former)
-    heads, names = _load_senders(records, tables)
+    heads, names, reached = _load_senders(records, tables)
     seq, log = max(head.seq, 0), head.log or Hash32(room)
     recent = archive.hashes(records, seq - WINDOW, seq) if head.begun else ()
     view = View(
@@ -204,7 +216,13 @@ def load_core(records: Reader, room: RoomId) -> Core:
         senders=Senders(room, heads),
     )
     return Core(
-        identity=identity, head=head, view=view, archive=archive, tables=tables, names=names
+        identity=identity,
+        head=head,
+        view=view,
+        archive=archive,
+        tables=tables,
+        names=names,
+        reached=reached,
     )
 
 
@@ -217,16 +235,19 @@ def _load_keys(records: Reader, tables: Tables) -> dict[int, bytes]:
 
 def _load_senders(
     records: Reader, tables: Tables
-) -> tuple[dict[MemberId, SenderHead], dict[MemberId, str]]:
+) -> tuple[dict[MemberId, SenderHead], dict[MemberId, str], dict[MemberId, int]]:
     heads: dict[MemberId, SenderHead] = {}
     names: dict[MemberId, str] = {}
+    reached: dict[MemberId, int] = {}
     for key, raw in records.items(tables.state, _SENDER, b"sender0"):
         mid, kept = MemberId(key[len(_SENDER) :]), load(Sender, raw)
         if kept.name:
             names[mid] = kept.name
+        if kept.reached >= 0:
+            reached[mid] = kept.reached
         if kept.last is not None and kept.sid is not None:
             heads[mid] = SenderHead(kept.counter, kept.last, kept.sid, kept.voided, kept.certain)
-    return heads, names
+    return heads, names, reached
 
 
 def _replay(records: Reader, archive: Archive, room: RoomId, ctl_seq: int) -> RoomState:

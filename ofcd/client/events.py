@@ -38,6 +38,7 @@ __all__ = [
     "LoggedEvent",
     "MemberJoined",
     "MemberLeft",
+    "MemberReached",
     "Message",
     "MessageAccepted",
     "MessageEdited",
@@ -341,6 +342,18 @@ class SignalReceived:
 
 
 @frozen
+class MemberReached:
+    """A member's own signature proves that its device has the log up to `seq`.
+
+    Told where that may be news of something this client has said; see `Room.delivery`.
+    """
+
+    room: RoomId
+    mid: MemberId
+    seq: int
+
+
+@frozen
 class MessageAccepted:
     """A queued message is in the room's log now."""
 
@@ -467,6 +480,7 @@ LiveEvent = (
     | KeyFound
     | HistoryGap
     | SignalReceived
+    | MemberReached
     | MessageAccepted
     | MessageHeld
     | MessageFailed

@@ -115,9 +115,19 @@ class Ledger:
         else:
             self._take_event(turn, frame, taken)
         core.archive.add_hash(turn.records, frame.seq, core.log.log)
-        end = end_after(core, frame.seq, taken.control or taken.event, turn.now)
+        signed = taken.control or taken.event
+        end = end_after(core, frame.seq, signed, turn.now)
         core.save_head(turn, seq=frame.seq, log=core.log.log, **end)
+        self._note_reached(turn, signed)
         self._check_vouched(turn)
+
+    def _note_reached(self, turn: Turn, signed: SignedRecord | None) -> None:
+        """Whoever signed this had the log up to what it names as seen."""
+        record = None if signed is None else signed.record
+        if isinstance(record, Event) or (
+            isinstance(record, CONTROL_TYPES) and not isinstance(record, Genesis)
+        ):
+            self.core.note_reached(turn, record.mid, record.seen)
 
     def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
         """The hub's signed LOG_HEAD: what it tells others must be what it told me."""
@@ -283,6 +293,9 @@ class Ledger:
             entry = self._folder.fold(turn, entry, taken.opened)
         core.archive.add(turn.records, entry)
         self._folder.count(turn, entry)
+        if entry.kind in (Kind.MESSAGE, Kind.PARKED):
+            last = {"own_seq": entry.seq} if entry.mid == core.me else {"others_seq": entry.seq}
+            core.save_head(turn, **last)
         self._tell(turn, entry)
 
     def _advance(self, turn: Turn, signed: SignedRecord, event: Event) -> None:

@@ -149,6 +149,10 @@ class Head:
     """The last entry of others that nobody, this client included, has confirmed to have seen."""
     unconfirmed_since: int = 0
     """When it came here."""
+    own_seq: int = -1
+    """This client's own last message in the log (receipts.py)."""
+    others_seq: int = -1
+    """The last message of others."""
     key_request: bytes = b""
     """Our pending KEY_REQ."""
     key_asked: int = 0
@@ -169,6 +173,8 @@ class Sender:
     voided: tuple[EventId, ...] = ()
     certain: bool = True
     """Nothing of theirs was missed since."""
+    reached: int = -1
+    """The last entry that this member's own signature proves its device to have."""
 
 
 @frozen

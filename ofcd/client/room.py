@@ -32,6 +32,7 @@ from ofcd.client.events import (
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.ledger import Ledger
 from ofcd.client.outbox import Outbox
+from ofcd.client.receipts import ReceiptDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
 from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile
@@ -96,6 +97,7 @@ class RoomMachine:
         self.comparing = CompareDesk(self.core, records, self.outbox)
         self.aliases = Aliases(self.core, records)
         self._beats = BeatDuty(self.core, self.outbox, random)
+        self._receipts = ReceiptDuty(self.core, random)
         self._drops = BlobDrops(self.core, records, random)
         self._duty = RekeyDuty(self.core, random)
         self._link: LinkFacts | None = None
@@ -160,7 +162,7 @@ class RoomMachine:
         self._chain = ChainPages()
         self._cursor_due = None
         parts = (self.outbox, self.controls, self.admissions, self.keydesk)
-        for part in (*parts, self._beats, self._drops):
+        for part in (*parts, self._beats, self._receipts, self._drops):
             part.link_lost()
 
     def _create(self, turn: Turn) -> None:
@@ -465,13 +467,16 @@ class RoomMachine:
 
     def _signalled(self, turn: Turn, frame: frames.Signalled) -> None:
         core = self.core
-        if frame.mid == core.me or frame.mid not in core.state.members:
+        member = core.state.members.get(frame.mid)
+        if member is None or frame.mid == core.me:
             return
         try:
             signal = open_signal(core.room, frame.epoch, core.keys, frame.mid, frame.cell, turn.now)
         except Unreadable:
             return  # a hint that can not be read is no hint
-        if signal.kind is not SignalKind.UNKNOWN:
+        if signal.kind is SignalKind.SEEN:
+            self._receipts.heard(turn, member, signal)
+        elif signal.kind is not SignalKind.UNKNOWN:
             turn.tell(SignalReceived(core.room, frame.mid, signal.kind.value))
 
     def _removed(self, turn: Turn, frame: frames.Removed) -> None:
@@ -516,6 +521,7 @@ class RoomMachine:
         self.controls.pump(turn)
         self.comparing.pump(turn)
         self._beats.pump(turn)
+        self._receipts.pump(turn)
         self.outbox.pump(turn)
         self._drops.pump(turn)
         self._tell_cursor(turn)
@@ -531,6 +537,7 @@ class RoomMachine:
             self.keydesk.deadline(),
             self.comparing.deadline(),
             self._beats.deadline(),
+            self._receipts.deadline(),
             self._drops.deadline(),
             self._duty.deadline(),
             next_check(self.core),

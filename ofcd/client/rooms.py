@@ -14,7 +14,7 @@ from ofcd.client.events import JoinAsked, Message
 from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued
-from ofcd.client.roomview import MemberInfo, Sponsor
+from ofcd.client.roomview import Delivery, MemberInfo, Sponsor
 from ofcd.client.trusting import RoomTrust
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Transaction
@@ -31,7 +31,7 @@ from ofcd.protocol.frames import Signal as SignalFrame
 from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, Sid
 from ofcd.protocol.records import Cap, History, Role
 
-__all__ = ["MemberInfo", "Room", "Sponsor"]
+__all__ = ["Delivery", "MemberInfo", "Room", "Sponsor"]
 
 _WEEK: Final = 7 * 24 * 3_600_000
 

@@ -26,7 +26,7 @@ from ofcd.protocol.room import Invite, Member, may_assign, may_evict
 if TYPE_CHECKING:
     from ofcd.client.client import Client  # the client imports this module
 
-__all__ = ["MemberInfo", "RoomView", "Sponsor"]
+__all__ = ["Delivery", "MemberInfo", "RoomView", "Sponsor"]
 
 _SHOWN: Final = (Kind.MESSAGE, Kind.INVALID, Kind.PARKED, Kind.UNREADABLE)
 _QUEUE: Final = 1000
@@ -61,6 +61,25 @@ class MemberInfo:
     """When a phrase compared with this member has shown its keys to be genuine, if it has."""
     same_as: tuple[MemberId, ...] = ()
     """Members that are the same person: they and this one have said so."""
+
+
+@frozen
+class Delivery:
+    """To whose devices an entry of the log is proven to have come, by their own signatures.
+
+    Not that they could read it, nor that anybody has.
+    """
+
+    reached: tuple[MemberId, ...]
+    awaited: tuple[MemberId, ...]
+    """The other members who may read it, of whom nothing is known yet."""
+
+    @property
+    def state(self) -> str:
+        """`sent` (it is in the room's log), `delivered` to somebody else, or `delivered_to_all`."""
+        if not self.reached:
+            return "sent"
+        return "delivered" if self.awaited else "delivered_to_all"
 
 
 class RoomView:
@@ -273,6 +292,19 @@ class RoomView:
         entry = core.archive.find(self._client.vault, event_id)
         shown = entry is not None and entry.kind in _SHOWN
         return core.archive.message(entry) if entry is not None and shown else None
+
+    def delivery(self, seq: int) -> Delivery:
+        """Which current members, its sender and this one aside, have entry `seq` on their device.
+
+        It says for whom that is proven; who lacks has perhaps only not said anything since.
+        """
+        core = self._client._core(self.id)
+        entry = core.archive.entry(self._client.vault, seq)
+        aside = {core.me} if entry is None else {core.me, entry.mid}
+        others = [m for m in core.state.members.values() if m.mid not in aside]
+        readers = [m.mid for m in others if m.history_from <= seq]
+        reached = tuple(mid for mid in readers if core.reached.get(mid, -1) >= seq)
+        return Delivery(reached, tuple(mid for mid in readers if mid not in reached))
 
     def mark_read(self, seq: int | None = None) -> None:
         """Everything up to `seq` (default: all) is read."""

@@ -13,6 +13,7 @@
     joining      the joiner's and the admitter's half of a join
     attachments  files in sealed chunks
     signals      typing and presence, never stored
+    receipts     a member's signed word how far it has the log; it travels in a signal
     view         a member's view of a room: one delivery at a time through all the checks
     comparing    a secret phrase compared by two members, step by step
     trust        safety numbers, fingerprints, the hub's word

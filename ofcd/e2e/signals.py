@@ -1,7 +1,8 @@
 """Typing and presence: sealed, never stored, dropped when late (decisions: signal context).
 
 A signal is not signed: any member could make one in another's name, so nothing but a hint on the
-screen may hang on it. The cell is `nonce 16 | Seal(K_e, JSON padded to 64 bytes)`.
+screen may hang on it. The one that carries something to rely on, `seen`, carries a signed RECEIPT.
+The cell is `nonce 16 | Seal(K_e, JSON padded to 64 bytes, with a receipt to 640)`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import max_len
 
 from ofcd.e2e.contexts import signal_context
 from ofcd.e2e.errors import KeyMissing, Reason, Unreadable
@@ -26,6 +28,7 @@ FRESH_FOR: Final = 60_000
 """Milliseconds after which (and before which) a signal says nothing any more."""
 _NONCE_BYTES: Final = 16
 _PADDED: Final = 64
+_PADDED_RECEIPT: Final = 640
 
 
 class SignalKind(StrEnum):
@@ -35,6 +38,8 @@ class SignalKind(StrEnum):
     STOPPED = "stopped"
     ONLINE = "online"
     AWAY = "away"
+    SEEN = "seen"
+    """How far its sender has the log: believed by the receipt in it."""
     UNKNOWN = "unknown"
 
     @classmethod
@@ -48,12 +53,17 @@ class Signal:
 
     kind: SignalKind
     ts: int
+    receipt: bytes = field(default=b"", repr=False, validator=max_len(limits.SIGNAL_BYTES))
+    """Of SEEN: a signed RECEIPT. It is never too late, so its signal is not either."""
+    ask: bool = False
+    """Of SEEN: whoever hears it is asked for theirs."""
 
 
 def seal_signal(room: RoomId, epoch: int, keys: EpochKeys, mid: MemberId, signal: Signal) -> bytes:
     """The cell of a signal of mine, `mid`; raises `KeyMissing`."""
     nonce = bytes(new_sid())
-    padded = dump_json(unbuild(signal)).ljust(_PADDED)
+    size = _PADDED_RECEIPT if signal.receipt else _PADDED
+    padded = dump_json(unbuild(signal)).ljust(size)
     return nonce + seal(keys.get(epoch), padded, signal_context(room, epoch, mid, nonce))
 
 
@@ -72,6 +82,6 @@ def open_signal(
         raise Unreadable(Reason.BAD_SEAL) from None
     except Malformed:
         raise Unreadable(Reason.BAD_BODY) from None
-    if abs(now - signal.ts) > FRESH_FOR:
+    if signal.kind is not SignalKind.SEEN and abs(now - signal.ts) > FRESH_FOR:
         raise Unreadable(Reason.STALE)
     return signal

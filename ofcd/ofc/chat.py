@@ -22,7 +22,10 @@ from ofcd.client import (
     LinkState,
     LinkStateChanged,
     LoggedEvent,
+    MemberReached,
     Message,
+    MessageAccepted,
+    MessageHeld,
     MessageReceived,
     NotAllowed,
     Reaction,
@@ -44,7 +47,7 @@ from ofcd.ofc.files import fetch_file, send_file
 from ofcd.ofc.history import last_events
 from ofcd.ofc.layout import marks
 from ofcd.ofc.records import member_record
-from ofcd.ofc.sentences import label
+from ofcd.ofc.sentences import delivery_sentence, label
 from ofcd.ofc.text import aligned
 from ofcd.protocol.ids import MemberId
 
@@ -98,6 +101,8 @@ class Chat:
     _typing: dict[MemberId, float] = field(factory=dict, init=False)
     _typing_changed: trio.Event = field(factory=trio.Event, init=False)
     _shown_status: dict[str, Any] = field(factory=dict, init=False)
+    _last_said: int | None = field(default=None, init=False)
+    """The number of this person's last message that was shown."""
     _refused: NotAllowed | None = field(default=None, init=False)
 
     async def run(self, history: int) -> None:
@@ -151,6 +156,9 @@ class Chat:
         made = self.context.event(self.room, event)
         if made is not None:
             await self.context.say(Shape.EVENT, **made)
+        if isinstance(event, MessageReceived) and event.message.mine:
+            self._last_said = event.seq
+            await self._say_status()
 
     async def _follow(self, cursor: int) -> None:
         async for event in self.room.events_since(cursor, give_up_after=_KEY_WAIT):
@@ -180,6 +188,8 @@ class Chat:
             case SignalReceived() if here:
                 await self._signalled(event)
             case MessageReceived() if not here:
+                await self._say_status()
+            case MemberReached() | MessageAccepted() | MessageHeld() if here:
                 await self._say_status()
             case RoomStateChanged() if here:
                 await self._show(event)
@@ -213,11 +223,37 @@ class Chat:
             "typing": [label(self.room.name_of(mid), mid.hex()) for mid in self._typing],
             "online": self.room.is_live or not self._offline,
             "detail": self._offline,
+            "delivery": self._delivery(),
             "elsewhere": sum(r.unread for r in self.context.client.rooms if r != self.room),
         }
         if status != self._shown_status:
             self._shown_status = status
             await self.context.say(Shape.STATUS, **status)
+
+    def _delivery(self) -> str:
+        """How far what this person said last has come."""
+        waiting = [item.stage for item in self.room.outbox() if item.stage is not Stage.FAILED]
+        if Stage.HELD in waiting:
+            return f"{len(waiting)} kept at your relay until the room's own relay is back"
+        if waiting:
+            return f"{len(waiting)} waiting to be sent"
+        return "" if self._last_said is None else self.delivered(self._last_said)
+
+    @property
+    def last_said(self) -> str:
+        """What names this person's last message."""
+        if self._last_said is None:
+            raise CommandError("you have said nothing here yet")
+        return f"#{self._last_said}"
+
+    def delivered(self, seq: int) -> str:
+        """How far a message has come, as a sentence."""
+        delivery = self.room.delivery(seq)
+        reached, awaited = (
+            [label(self.room.name_of(mid), mid.hex()) for mid in mids]
+            for mids in (delivery.reached, delivery.awaited)
+        )
+        return delivery_sentence(seq, reached, awaited)
 
     @property
     def _offline(self) -> str:
@@ -407,6 +443,11 @@ async def _save(chat: Chat, typed: Typed) -> None:
     await chat.context.note(f"saved as {saved}")
 
 
+async def _delivered(chat: Chat, typed: Typed) -> None:
+    message = chat.message(typed.rest or chat.last_said)
+    await chat.context.note(chat.delivered(message.seq))
+
+
 async def _name(chat: Chat, typed: Typed) -> None:
     await chat.room.set_name(chat.context.my_name(typed.rest))
 
@@ -427,6 +468,9 @@ COMMANDS: Final[dict[str, _ChatCommand]] = {
     "remove": _ChatCommand("/remove N", "take message N back", _remove, needs=1),
     "file": _ChatCommand("/file PATH", "send a file", _file, needs=1),
     "save": _ChatCommand("/save N [DIR]", "fetch the file of message N", _save, 1, 2),
+    "delivered": _ChatCommand(
+        "/delivered [N]", "whose devices have your last message, or number N", _delivered
+    ),
     "invite": _ChatCommand("/invite", "a link that lets one person in", _invite),
     "verify": _ChatCommand("/verify MEMBER", "the code to compare with them", _verify, needs=1),
     "name": _ChatCommand("/name NAME", "call yourself something else", _name, needs=1),

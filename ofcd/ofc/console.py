@@ -40,7 +40,7 @@ class Shape(StrEnum):
     MARK = "mark"
     """Chat: the line under which everything is new."""
     STATUS = "status"
-    """Chat: who types, whether the relay is there, what is unread elsewhere."""
+    """Chat: who types, is the relay there, what came of the last message, what is unread."""
     QUIT = "quit"
     """Chat: the person is done."""
 

@@ -15,6 +15,7 @@ from ofcd.client import (
     LinkStateChanged,
     MemberInfo,
     Message,
+    MessageReceived,
     Offline,
     Room,
     RoomStatus,
@@ -26,7 +27,7 @@ from ofcd.ofc.console import Input, Output, Shape
 from ofcd.ofc.errors import NotKnown, UsageError
 from ofcd.ofc.markup import words
 from ofcd.ofc.names import Candidate, find, short
-from ofcd.ofc.records import Who, event_record
+from ofcd.ofc.records import Who, delivery_record, event_record
 from ofcd.ofc.text import one_line
 from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
 from ofcd.protocol.ids import EventId, MemberId
@@ -89,6 +90,8 @@ class Context:
         made["room"] = room.id.hex()
         if "reply_to" in made:
             made["reply"] = _answered(room, made["reply_to"])
+        if isinstance(event, MessageReceived) and event.message.mine:
+            made["delivery"] = delivery_record(room.delivery(event.seq))
         return {**made, "in": room_label(room)} if named else made
 
     def now(self) -> int:

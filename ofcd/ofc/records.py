@@ -13,13 +13,13 @@ from typing import Any
 
 from attrs import frozen
 
-from ofcd.client import MemberInfo, Sponsor, events
+from ofcd.client import Delivery, MemberInfo, Sponsor, events
 from ofcd.ofc.text import one_line
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.records import Cap
 from ofcd.protocol.scopes import scopes_of
 
-__all__ = ["Who", "event_record", "member_record", "sponsor_record"]
+__all__ = ["Who", "delivery_record", "event_record", "member_record", "sponsor_record"]
 
 Made = dict[str, Any]
 
@@ -95,6 +95,15 @@ def sponsor_record(sponsor: Sponsor) -> Made:
     """Whose bot it is, as the object in `sponsor`."""
     made: Made = {"member": sponsor.mid.hex(), "name": sponsor.name}
     return {**made, "gone": sponsor.gone} if sponsor.gone else made
+
+
+def delivery_record(delivery: Delivery) -> Made:
+    """How far a message of one's own has come, as the object in `delivery`."""
+    return {
+        "state": delivery.state,
+        "reached": [mid.hex() for mid in delivery.reached],
+        "awaited": [mid.hex() for mid in delivery.awaited],
+    }
 
 
 # -- messages --------------------------------------------------------------------------------------

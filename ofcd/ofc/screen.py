@@ -71,13 +71,15 @@ async def _read_lines(send: trio.MemorySendChannel[dict[str, Any]]) -> None:
 
 
 def toolbar(status: Fields) -> FormattedText:
-    """The line under the prompt: who types, is the relay there, what is unread elsewhere."""
+    """The line under the prompt: the relay, who types, how far the last message has come."""
     parts: list[tuple[str, str]] = []
     if not status.get("online", True):
         parts.append(("class:offline", f" offline: {status.get('detail') or 'no link'} "))
     names = status.get("typing", ())
     if names:
         parts.append(("", f" {_listed(names)} typing… "))
+    if status.get("delivery"):
+        parts.append(("", f" {status['delivery']} "))
     if status.get("elsewhere"):
         parts.append(("", f" {status['elsewhere']} unread in other rooms "))
     return FormattedText(parts or [("", " ")])

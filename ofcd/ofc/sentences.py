@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ofcd.ofc.console import Fields
@@ -13,7 +13,17 @@ from ofcd.ofc.markup import words
 from ofcd.ofc.names import short
 from ofcd.ofc.text import moment, one_line
 
-__all__ = ["ALARM", "DIM", "PLAIN", "WARNING", "bot_of", "label", "sentence", "style_of"]
+__all__ = [
+    "ALARM",
+    "DIM",
+    "PLAIN",
+    "WARNING",
+    "bot_of",
+    "delivery_sentence",
+    "label",
+    "sentence",
+    "style_of",
+]
 
 ALARM: Final = "bold red"
 WARNING: Final = "yellow"
@@ -54,6 +64,10 @@ _OUTCOMES: Final = {
 _OWN_REASON: Final = frozenset({"active", "left", "evicted"})
 
 
+_NAMED: Final = 3
+"""Members named one by one."""
+
+
 def label(name: str | None, member: str | None) -> str:
     """How a member is called: the name, else the beginning of the id."""
     return name or (short(member) if member else "someone")
@@ -63,6 +77,20 @@ def bot_of(sponsor: Fields) -> str:
     """How a bot is marked: whose it is, and whether that member is gone."""
     gone = f" ({sponsor['gone']})" if sponsor.get("gone") else ""
     return f"bot of {one_line(label(sponsor['name'], sponsor['member']))}{gone}"
+
+
+def delivery_sentence(seq: int, reached: Sequence[str], awaited: Sequence[str]) -> str:
+    """How far message `seq` has come, given the names of whose devices are proven to have it."""
+    if not reached:
+        return f"#{seq} is in the room's log; nobody else is known to have it yet"
+    if not awaited:
+        return f"#{seq} delivered to {'everybody' if len(reached) > 1 else reached[0]}"
+    return f"#{seq} delivered to {_some(reached)}, not known to have come to {_some(awaited)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def sentence(fields: Fields) -> str:

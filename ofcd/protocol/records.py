@@ -55,6 +55,7 @@ __all__ = [
     "LogHead",
     "Peer",
     "Policy",
+    "Receipt",
     "Record",
     "RekeyBoxed",
     "RekeyRoutine",
@@ -369,6 +370,20 @@ class KeyAnswer:
 
 
 @frozen
+class Receipt:
+    """RECEIPT: a member's device has verified the room log up to `seen`. Signed by S of `mid`.
+
+    It travels inside a signal, and says no more than the `seen` of any event of its signer's does.
+    """
+
+    v: int
+    room: RoomId
+    mid: MemberId
+    seen: Seen
+    ts: int
+
+
+@frozen
 class LogHead:
     """BATCH: the hub's signed word for the room log up to `seq` (protocol.md §2.2)."""
 
@@ -431,6 +446,7 @@ Record = (
     | Event
     | KeyRequest
     | KeyAnswer
+    | Receipt
     | LogHead
     | Peer
     | Descriptor
@@ -454,6 +470,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "event": Event,
     "key_req": KeyRequest,
     "key_ans": KeyAnswer,
+    "receipt": Receipt,
     "log_head": LogHead,
     "peer": Peer,
     "relay": Descriptor,

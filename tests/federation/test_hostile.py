@@ -103,6 +103,7 @@ async def hub_gone_bad(tmp_path: Path) -> AsyncIterator[tuple[Scene, Double]]:
         for number in range(3):
             await ana.send(f"ana {number}")
             await cai.send(f"cai {number}")
+            await settle([ana, cai])  # each has seen what the other said before
         await trio.sleep(3)
         seq, _ = copy_head(home, ana.id)
         keys, anas = identity(hub).keys, keys_of(ana)

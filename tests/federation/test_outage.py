@@ -61,6 +61,30 @@ async def test_hub_away_members_read_and_what_they_write_waits_at_their_relay(
         assert stored(home).replicas()[0].waiting == 0
 
 
+async def test_a_message_is_held_then_in_the_log_then_delivered_across_relays(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The sender is told each step, and the last one only by who has the message."""
+    async with open_net(tmp_path, "hub", "home", "far", change=quickly) as (hub, home, far):
+        ana, bo = await shared(hub, home)
+        cai = await federated(hub, far, "cai", ana)
+        await settle([ana, bo, cai])
+        await hub.stop_relay()
+        await say(bo, "are you there?")
+        await until(lambda: stages(bo) == {Stage.HELD})
+        await far.stop_client("cai")
+        await hub.start_relay()
+        await until(lambda: not bo.outbox())
+        await until(lambda: bo.delivery(bo.head).reached == (ana.me,))
+        await trio.sleep(3600)
+        seq = bo.messages()[-1].seq
+        [far_away] = bo.delivery(seq).awaited
+        assert bo.delivery(seq).state == "delivered"
+        [cai] = (await far.client("cai")).rooms
+        assert cai.me == far_away
+        await until(lambda: bo.delivery(seq).state == "delivered_to_all")
+
+
 async def test_what_waited_across_a_rotation_is_sealed_again(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:

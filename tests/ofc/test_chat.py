@@ -135,6 +135,30 @@ async def test_typing_is_shown_and_fades(
     assert theirs.status["typing"] == []
 
 
+async def test_how_far_words_have_come_is_shown(
+    street: Street, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Under the prompt for the last ones, by /delivered for any; scripts get it from `read`."""
+    ana, bo = await street.pair()
+    mine, theirs = [await chatting(street, who, tmp_path) for who in (ana, bo)]
+    await mine.types("/delivered")
+    await mine.done()
+    assert mine.problems == ["you have said nothing here yet"]
+    await mine.types("hello Bo")
+    seq = (await mine.output.until_text("hello Bo"))["seq"]
+    assert mine.status["delivery"].startswith(f"#{seq} is in the room's log; nobody else")
+    await theirs.output.until_text("hello Bo")
+    await trio.sleep(30)
+    assert mine.status["delivery"] == f"#{seq} delivered to Bo"
+    await mine.types(f"/delivered #{seq}")
+    await mine.done()
+    assert mine.output.notes[-1] == f"#{seq} delivered to Bo"
+    shown = (await ana.ofc("read", "Club")).of(Shape.EVENT)[-1]
+    [reached] = shown["delivery"]["reached"]
+    assert shown["delivery"] == {"state": "delivered_to_all", "reached": [reached], "awaited": []}
+    assert "delivery" not in (await bo.ofc("read", "Club")).of(Shape.EVENT)[-1]
+
+
 async def test_what_is_unread_elsewhere_is_counted(
     street: Street, autojump_clock: MockClock, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from ofcd.client import events
 from ofcd.client.events import Alarm, AlarmKind, FileInfo, LinkState, Message, RoomStatus, Via
 from ofcd.ofc.layout import Transcript
 from ofcd.ofc.records import Who, event_record
-from ofcd.ofc.sentences import sentence
+from ofcd.ofc.sentences import delivery_sentence, sentence
 from ofcd.protocol.ids import EventId, InviteId, MemberId, RelayId, RoomId, Sid
 from ofcd.protocol.records import Cap, Role
 
@@ -77,6 +77,7 @@ VALUES: dict[str, Any] = {
 }
 UNSEEN = {
     events.SignalReceived,
+    events.MemberReached,
     events.MessageAccepted,
     events.MessageHeld,
     events.JoinStateChanged,
@@ -107,6 +108,27 @@ def test_every_event_is_shown(cls: type[Any]) -> None:
     assert line.plain.strip()
     if made["kind"] not in ("message", "file"):
         assert sentence(made) != f"({made['kind']})"
+
+
+@pytest.mark.parametrize(
+    ("reached", "awaited", "told"),
+    [
+        ((), ("Bo",), "#7 is in the room's log; nobody else is known to have it yet"),
+        (("Bo",), (), "#7 delivered to Bo"),
+        (("Bo", "Cy"), (), "#7 delivered to everybody"),
+        (("Bo",), ("Cy",), "#7 delivered to Bo, not known to have come to Cy"),
+        (
+            ("A", "B", "C", "D", "E"),
+            ("F",),
+            "#7 delivered to A, B, C and 2 more, not known to have come to F",
+        ),
+    ],
+)
+def test_how_far_a_message_has_come(
+    reached: tuple[str, ...], awaited: tuple[str, ...], told: str
+) -> None:
+    """What is proven, and of whom nothing is known: that is no claim that they lack it."""
+    assert delivery_sentence(7, reached, awaited) == told
 
 
 def test_a_message() -> None:

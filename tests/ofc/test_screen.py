@@ -129,6 +129,7 @@ async def test_what_is_said_is_printed_and_status_is_not(keyboard: PipeInput) ->
         ({"typing": ["Bo", "Cy"]}, "Bo, Cy are typing…"),
         ({"typing": ["Bo", "Cy", "Di", "Ed"]}, "4 people are typing…"),
         ({"online": False, "detail": "no route"}, "offline: no route"),
+        ({"delivery": "#7 delivered to Bo"}, "#7 delivered to Bo"),
         ({"online": True, "elsewhere": 3}, "3 unread in other rooms"),
     ],
 )

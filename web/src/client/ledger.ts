@@ -16,6 +16,7 @@ import { noteEnd } from "./beats.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
+import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
 import type { Turn } from "./vault.ts";
@@ -189,9 +190,13 @@ export class Ledger {
   }
 
   /** When the epoch began, what was said last, and what others are proven to have seen. */
-  private note(draft: Draft, seq: number, { event, control }: Taken): void {
+  private note(draft: Draft, seq: number, { event, control, opened }: Taken): void {
     const isRekey = control?.record.type === "rekey" || control?.record.type === "rekey_boxed";
     if (isRekey) mark(draft, { since: Date.now() });
+    if (opened?.body.content.type === "text" || opened?.body.content.type === "file") {
+      const isOwn = hex(opened.event.mid) === this.core.me;
+      mark(draft, isOwn ? { ownSeq: seq } : { othersSeq: seq });
+    }
     const record = event?.record ?? control?.record;
     if (record === undefined || record.type === "genesis") {
       noteEnd(draft, seq, undefined);
@@ -202,9 +207,7 @@ export class Ledger {
       isMine: hex(record.mid) === this.core.me,
       seen: record.seen.seq,
     });
-    if (hex(record.mid) !== this.core.me && record.seen.seq > draft.marks.heard) {
-      mark(draft, { heard: record.seen.seq });
-    }
+    noteReached(draft, hex(record.mid), record.seen);
   }
 
   /** Whether the log is, as far as it has come, the one that my admitter told me of. */

@@ -33,6 +33,7 @@ import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { download, type FileLike, type Sending, upload } from "./files.ts";
 import { Ledger } from "./ledger.ts";
+import { Receipts } from "./receipts.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
 import type { Vault } from "./vault.ts";
@@ -68,6 +69,7 @@ export class Room extends RoomView {
   private readonly duties: Duties;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
+  private readonly receipts: Receipts;
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
@@ -76,6 +78,7 @@ export class Room extends RoomView {
     super(new RoomCore(vault, id, changed));
     this.controls = new ControlDesk(this.core);
     this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));
+    this.receipts = new Receipts(this.core);
     this.admissions = new AdmissionDesk(this.core, this.controls, () => this.names());
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
@@ -293,7 +296,8 @@ export class Room extends RoomView {
 
   detach(): void {
     this.core.link = undefined;
-    const parts = [this.outbox, this.ledger, this.admissions, this.duties, this.beats];
+    const { outbox, ledger, admissions, duties, beats, receipts } = this;
+    const parts = [outbox, ledger, admissions, duties, beats, receipts];
     for (const part of parts) part.linkLost();
     this.core.isLive = false;
   }
@@ -400,6 +404,7 @@ export class Room extends RoomView {
     this.duties.check();
     this.comparing.resume();
     this.beats.check();
+    this.receipts.check();
   }
 
   private reviewLater(): void {
@@ -449,11 +454,14 @@ export class Room extends RoomView {
 
   private signalled({ mid, epoch, cell }: FrameOf<"signalled">): void {
     const id = hex(mid);
-    if (id === this.me || !this.state.members.has(id)) return;
+    const member = this.state.members.get(id);
+    if (id === this.me || member === undefined) return;
     try {
       const { room } = this.state;
-      const { kind } = openSignal(room, epoch, this.core.view.keys, mid, cell, Date.now());
-      if (kind === "typing") this.typing.set(id, Date.now() + TYPING_MS);
+      const signal = openSignal(room, epoch, this.core.view.keys, mid, cell, Date.now());
+      const { kind } = signal;
+      if (kind === "seen") this.receipts.heard(member, signal);
+      else if (kind === "typing") this.typing.set(id, Date.now() + TYPING_MS);
       else if (kind === "stopped") this.typing.delete(id);
     } catch (error) {
       // A hint that can not be read is no hint.

@@ -31,6 +31,12 @@ export interface OpenInvite {
   readonly role: Role;
 }
 
+/** Members in hex. */
+export interface Delivery {
+  readonly reached: readonly string[];
+  readonly awaited: readonly string[];
+}
+
 export class RoomView {
   protected readonly outbox: Outbox;
   protected readonly comparing: CompareDesk;
@@ -77,9 +83,18 @@ export class RoomView {
     return this.core.view.log.seq;
   }
 
-  /** The last entry that another member is proven to have received. */
-  get heardSeq(): number {
-    return this.core.marks.heard;
+  /**
+   * Which other members, an entry's sender aside, are proven to have it on their device, in hex,
+   * and of which of those who may read it that is not known. Not that anybody has read it.
+   */
+  delivery({ seq, mid: sender }: Pick<Entry, "seq" | "mid">): Delivery {
+    const { me, marks } = this.core;
+    const readers = [...this.state.members].filter(
+      ([mid, { historyFrom }]) => mid !== me && mid !== sender && historyFrom <= seq,
+    );
+    const mids = readers.map(([mid]) => mid);
+    const has = (mid: string) => (marks.reached[mid] ?? -1) >= seq;
+    return { reached: mids.filter(has), awaited: mids.filter((mid) => !has(mid)) };
   }
 
   get epoch(): number {

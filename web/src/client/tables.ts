@@ -80,8 +80,11 @@ export interface Marks {
   readonly unconfirmed: number;
   /** When it came, in milliseconds since 1970 by this clock. */
   readonly unconfirmedSince: number;
-  /** The last entry that another member is proven to have seen. */
-  readonly heard: number;
+  /** The last entry that each member's own signature proves it to have, by member. */
+  readonly reached: Readonly<Record<string, number>>;
+  /** The last message of one's own, and the last one of others. */
+  readonly ownSeq: number;
+  readonly othersSeq: number;
   /** Whether the others were told what one wants to be called. */
   readonly announced: boolean;
   /** To whom the room was offered, in hex; "" to nobody. */
@@ -102,7 +105,9 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     said: view.log.seq,
     unconfirmed: -1,
     unconfirmedSince: 0,
-    heard: -1,
+    reached: {},
+    ownSeq: -1,
+    othersSeq: -1,
     announced: false,
     offeredTo: "",
     offeredBy: "",

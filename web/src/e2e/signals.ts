@@ -2,7 +2,7 @@
  * Typing: sealed, never stored, dropped when late (docs/protocol.md, Signals).
  *
  * A signal is not signed: any member could make one in another's name, so nothing but a hint on the
- * screen may hang on it.
+ * screen may hang on it. The one that carries something to rely on, `seen`, carries a signed receipt.
  */
 
 import { concat, utf8 } from "../protocol/bytes.ts";
@@ -19,10 +19,20 @@ import { Unreadable } from "./events.ts";
 export const FRESH_MS = 60_000;
 const NONCE_BYTES = 16;
 const PADDED = 64;
+const PADDED_RECEIPT = 640;
 const SPACE = utf8(" ");
 
-const fields = { kind: is.text(limits.SHORT_TEXT), ts: is.int() };
-/** `kind` is "typing", "stopped", "online", "away", or one from the future, which shows nothing. */
+const NONE = new Uint8Array();
+const fields = {
+  kind: is.text(limits.SHORT_TEXT),
+  ts: is.int(),
+  receipt: is.optional(is.bytes(limits.SIGNAL_BYTES), NONE),
+  ask: is.optional(is.bool, false),
+};
+/**
+ * `kind` is "typing", "stopped", "online", "away", "seen" (with a signed `receipt`; `ask`: whoever
+ * hears it is asked for theirs), or one from the future, which shows nothing.
+ */
 export type Signal = is.Infer<typeof fields>;
 
 /** The cell of a signal of mine, `mid`; throws `KeyMissing`. */
@@ -31,11 +41,13 @@ export function sealSignal(
   epoch: number,
   held: EpochKeys,
   mid: Uint8Array,
-  signal: Signal,
+  signal: Pick<Signal, "kind" | "ts"> & Partial<Signal>,
 ): Uint8Array {
   const nonce = randomBytes(NONCE_BYTES);
-  const said = dumpJson(is.writeFields(fields, signal));
-  const padding = Math.max(0, PADDED - said.length);
+  const whole: Signal = { receipt: NONE, ask: false, ...signal };
+  const said = dumpJson(is.writeFields(fields, whole));
+  const size = whole.receipt.length > 0 ? PADDED_RECEIPT : PADDED;
+  const padding = Math.max(0, size - said.length);
   const padded = concat(said, ...Array.from({ length: padding }, () => SPACE));
   const sealed = seal(keyFor(held, epoch), padded, signalContext(room, epoch, mid, nonce));
   return concat(nonce, sealed);
@@ -54,7 +66,7 @@ export function openSignal(
   try {
     const raw = unseal(keyFor(held, epoch), sealed, signalContext(room, epoch, mid, nonce));
     const signal = is.readFields(fields, parseJson(raw, limits.SIGNAL_BYTES));
-    if (Math.abs(now - signal.ts) <= FRESH_MS) return signal;
+    if (signal.kind === "seen" || Math.abs(now - signal.ts) <= FRESH_MS) return signal;
   } catch (error) {
     if (error instanceof CannotOpen) throw new Unreadable("bad_seal");
     if (!(error instanceof Malformed)) throw error;

@@ -161,6 +161,7 @@ export const records = {
     request_hash: is.b32,
     box_hash: is.b32,
   },
+  receipt: { v, room: is.b32, mid: is.b32, seen, ts },
   log_head: { v, room: is.b32, term: is.int(), seq: is.int(), log: is.b32, ts },
   peer: {
     v,

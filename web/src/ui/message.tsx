@@ -6,6 +6,7 @@ import { useRef } from "preact/hooks";
 import { type Entry, reactionsOf } from "../client/entries.ts";
 import type { Waiting } from "../client/outbox.ts";
 import type { Room } from "../client/room.ts";
+import type { Delivery } from "../client/roomview.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
 import { FileView } from "./files.tsx";
@@ -16,6 +17,8 @@ import { authorOf, type People } from "./people.ts";
 import { useStrings } from "./strings.ts";
 import type { LineProps } from "./timeline.tsx";
 
+/** Members named one by one. */
+const NAMED = 3;
 const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"] as const;
 
 type MessageProps = LineProps & { readonly isNext: boolean };
@@ -37,7 +40,7 @@ export function Message(props: MessageProps): JSX.Element {
           <time dateTime={new Date(entry.ts).toISOString()} title={fullTime(entry.ts)}>
             {clock(entry.ts)}
           </time>
-          {isMine && <Mark isDelivered={entry.seq <= room.heardSeq} />}
+          {isMine && <Mark {...room.delivery(entry)} people={people} />}
         </p>
         {room.mayPost && isChangeable(entry) && <Actions {...props} />}
       </div>
@@ -46,13 +49,17 @@ export function Message(props: MessageProps): JSX.Element {
   );
 }
 
-/** How far one's own message has come. Another member's word stands for the second mark. */
-function Mark({ isDelivered }: { isDelivered: boolean }): JSX.Element {
+/** How far one's own message has come: the second mark stands for other members' signatures. */
+function Mark({ reached, awaited, people }: Delivery & { people: People }): JSX.Element {
   const { marks } = useStrings();
-  const label = isDelivered ? marks.delivered : marks.sent;
+  const names = reached.slice(0, NAMED).map((mid) => people(mid));
+  const label =
+    names.length === 0
+      ? marks.sent
+      : marks.delivered(names.join(", "), reached.length - names.length, awaited.length);
   return (
     <span class="ticks" role="img" aria-label={label} title={label}>
-      {isDelivered ? "✓✓" : "✓"}
+      {names.length > 0 ? "✓✓" : "✓"}
     </span>
   );
 }

@@ -48,7 +48,10 @@ test("a room is made, people and a bot are let in, files pass, the key is renewe
   await guest.write("!echo and again");
   await page.locator(".message:not(.mine) .lite").getByText("and again", { exact: true }).waitFor();
   await page.locator(".message:not(.mine) .mark.kind").first().waitFor();
-  await page.getByLabel("delivered: another member has it").first().waitFor();
+  await page
+    .getByLabel(/^delivered to /)
+    .first()
+    .waitFor();
 
   writeFileSync(join(relay.folder, "dot.png"), PICTURE);
   await page.locator('input[type="file"]').setInputFiles({

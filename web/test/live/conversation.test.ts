@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 
 import { Client } from "../../src/client/client.ts";
@@ -231,7 +231,7 @@ test.runIf(existsSync(PYTHON))(
       await saw(client, room, "thank you");
       await arrived(client, room);
       const heard = (await room.history()).find((entry) => entry.text === "welcome");
-      await until(client, () => room.heardSeq >= (heard?.seq ?? Infinity));
+      await until(client, () => room.delivery(heard as Entry).reached.length === 1);
 
       serve("bo");
       for (let number = 1; number <= 100; number += 1) await room.send(text(`number ${number}`));
@@ -246,12 +246,20 @@ test.runIf(existsSync(PYTHON))(
       await until(client, async () => (await room.history()).some(({ kind }) => kind === "file"));
       await ofc("bo", "read", "Garden", "--save", folder);
       expect(Buffer.compare(readFileSync(join(folder, "plan.bin")), Buffer.from(bytes))).toBe(0);
+      // Bo has said nothing since: his client's receipt alone proves that the file has come.
+      const sent = (await room.history()).find(({ kind }) => kind === "file") as Entry;
+      await until(client, () => room.delivery(sent).reached.length === 1);
       writeFileSync(join(folder, "note.txt"), "sealed for you");
       await ofc("bo", "send", "Garden", "--file", join(folder, "note.txt"));
       const of = async () => (await room.history()).find((one) => one.file?.name === "note.txt");
       await until(client, async () => (await of()) !== undefined);
       const pieces = await room.fetchFile(refOf((await of())?.file as FileInfo));
       expect(await new Blob(pieces).text()).toBe("sealed for you");
+      // Nor has this browser: the same the other way round.
+      await vi.waitFor(async () => {
+        const shown = (await ofc("bo", "read", "Garden", "--limit", "1")) as object[];
+        expect(shown[0]).toMatchObject({ kind: "file", delivery: { state: "delivered_to_all" } });
+      }, PATIENCE_MS);
 
       await client.close();
       client = await openClient(false, "founder");

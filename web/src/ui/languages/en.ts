@@ -265,7 +265,14 @@ export const en = {
   },
   typing: (names: string, count: number) =>
     count === 1 ? `${names} is writing…` : `${names} are writing…`,
-  marks: { sent: "sent: the relay has it", delivered: "delivered: another member has it" },
+  marks: {
+    sent: "sent: the relay has it",
+    /** Names, how many more have it, and of how many that is not known. */
+    delivered: (names: string, more: number, awaited: number) =>
+      `delivered to ${names}${more > 0 ? ` and ${more} more` : ""}${
+        awaited > 0 ? `, not known of ${awaited}` : ""
+      }`,
+  },
   mentionList: "Members to mention",
   newMessages: "New messages",
   search: {

@@ -259,7 +259,13 @@ export const es: Strings = {
   },
   typing: (names, count) =>
     count === 1 ? `${names} está escribiendo…` : `${names} están escribiendo…`,
-  marks: { sent: "enviado: lo tiene el servidor", delivered: "entregado: lo tiene otro miembro" },
+  marks: {
+    sent: "enviado: lo tiene el servidor",
+    delivered: (names, more, awaited) =>
+      `entregado a ${names}${more > 0 ? ` y ${more} más` : ""}${
+        awaited > 0 ? `, no se sabe de ${awaited}` : ""
+      }`,
+  },
   mentionList: "Miembros que mencionar",
   newMessages: "Mensajes nuevos",
   search: {
