@@ -18,7 +18,17 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.vectors.making import chain, comparing, frames, ids, lite, messages, records, sealed
+from tests.vectors.making import (
+    chain,
+    comparing,
+    evidence,
+    frames,
+    ids,
+    lite,
+    messages,
+    records,
+    sealed,
+)
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"
 
@@ -37,6 +47,7 @@ DERIVED: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 MADE_ONCE: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "sealed.json": sealed.make,
     "chain.json": chain.make,
+    "evidence.json": evidence.make,
 }
 """Files that hold randomness: written where they are missing, or with --fresh."""
 

@@ -14,8 +14,8 @@ Inside: `client`, `rooms`, `connection`, `streams`, `files` are the trio shell; 
 `link` is one relay's machine, `room` one room's, made of `ledger` (intake), `folding` and `archive`
 (history), `outbox` (of `queued`), `controls` (changes), `admitting` (with `holding` for joins that
 the application decides, `inviting` for invites made once), `keydesk`, `duties`, `beats`,
-`receipts`, `comparing`, `aliases` and `blobdrops`; `joins` is a join under way, `arriving` what it
-brings. All of them read and write one vault transaction a turn (`turn`).
+`receipts`, `evidence`, `comparing`, `aliases` and `blobdrops`; `joins` is a join under way,
+`arriving` what it brings. All of them read and write one vault transaction a turn (`turn`).
 """
 
 from __future__ import annotations

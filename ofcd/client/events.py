@@ -291,6 +291,8 @@ class AlarmKind(StrEnum):
     INVITE_CONTESTED = "invite_contested"
     JOIN_ABANDONED = "join_abandoned"
     KEY_OLD = "key_old"
+    UNPROVEN = "unproven"
+    """One's own relay blames the room's, and proves nothing."""
 
 
 @frozen

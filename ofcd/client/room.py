@@ -29,6 +29,7 @@ from ofcd.client.events import (
     RoomStatus,
     SignalReceived,
 )
+from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.ledger import Ledger
 from ofcd.client.outbox import Outbox
@@ -98,6 +99,7 @@ class RoomMachine:
         self.aliases = Aliases(self.core, records)
         self._beats = BeatDuty(self.core, self.outbox, random)
         self._receipts = ReceiptDuty(self.core, random)
+        self._evidence = EvidenceDesk(self.core)
         self._drops = BlobDrops(self.core, records, random)
         self._duty = RekeyDuty(self.core, random)
         self._link: LinkFacts | None = None
@@ -162,7 +164,7 @@ class RoomMachine:
         self._chain = ChainPages()
         self._cursor_due = None
         parts = (self.outbox, self.controls, self.admissions, self.keydesk)
-        for part in (*parts, self._beats, self._receipts, self._drops):
+        for part in (*parts, self._beats, self._receipts, self._evidence, self._drops):
             part.link_lost()
 
     def _create(self, turn: Turn) -> None:
@@ -409,8 +411,8 @@ class RoomMachine:
             case frames.Returned():
                 self.outbox.returned(turn, frame)
             case frames.Evidence():
-                fork = LogBroken(LogFault.FORK, self.core.head.seq, frame.records)
-                self.core.freeze(turn, AlarmKind.FORK, fork)
+                if self._link is not None and self.core.head.begun:
+                    self._evidence.shown(turn, frame.key or self._link.relay_key, frame.records)
             case _:
                 return
         self._stop_if_frozen(turn)
@@ -522,6 +524,7 @@ class RoomMachine:
         self.comparing.pump(turn)
         self._beats.pump(turn)
         self._receipts.pump(turn)
+        self._evidence.pump(turn)
         self.outbox.pump(turn)
         self._drops.pump(turn)
         self._tell_cursor(turn)
@@ -538,6 +541,7 @@ class RoomMachine:
             self.comparing.deadline(),
             self._beats.deadline(),
             self._receipts.deadline(),
+            self._evidence.deadline(),
             self._drops.deadline(),
             self._duty.deadline(),
             next_check(self.core),

@@ -42,6 +42,7 @@ from ofcd.protocol.frames import (
     BlobGet,
     ClientFrame,
     Detach,
+    Evidence,
     Failure,
     Follow,
     Head,
@@ -606,7 +607,7 @@ class Hub:
             case Close():
                 connection.end(effect.failure)
             case Backlog():
-                connection.do_once(effect.room, lambda: self.jobs.tell_backlog(connection, effect))
+                connection.do_once(effect.room, lambda: self._tell_backlog(connection, effect))
                 hub = self._relay.hub_of(effect.room)
                 if hub is not None and self.federation is not None:
                     self.federation.came(hub, effect.room, effect.mid)
@@ -626,6 +627,21 @@ class Hub:
                     self.federation.forward(connection, effect)
             case FindUpload() | FindSid() | FindEvent() | ReadChain() | ReadBlob():
                 connection.do(lambda: self.jobs.look_up(connection, effect))
+
+    async def _tell_backlog(self, connection: LinkEnd, effect: Backlog) -> None:
+        """What waits for who attached; and why another relay's room stands still here."""
+        await self.jobs.tell_backlog(connection, effect)
+        hub, room = self._relay.hub_of(effect.room), self._relay.room(effect.room)
+        if hub is None or room is None or not room.frozen or self.federation is None:
+            return
+        try:
+            kept = await self.lookups.evidence(effect.room, room.frozen)
+        except StoreError as error:
+            self._log.error("a reading of the store failed", error=str(error))
+            return
+        if self._relay.member_on(connection.link, effect.room) == effect.mid:
+            key = self.federation.key_of(hub)
+            await connection.hand(Evidence(effect.room, room.frozen, key=key, records=kept))
 
     async def _read_cached(self, connection: LinkEnd, effect: ReadBlob) -> None:
         """A part of an attachment in another relay's room: from here, else from there."""

@@ -75,6 +75,11 @@ class Lookups:
             lambda: self._store.read_blob(question.room, question.blob, question.index) is not None
         )
 
+    async def evidence(self, room: RoomId, code: str) -> tuple[bytes, ...]:
+        """The records of the first piece of evidence of this kind that is kept of a room."""
+        kept = await self._read(self._store.evidence)
+        return next((one.records for one in kept if (one.room, one.code) == (room, code)), ())
+
     async def log_after(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash of a room's log after entry `seq`."""
         return await self._read(lambda: self._store.log_before(room, seq + 1))

@@ -16,6 +16,7 @@
     receipts     a member's signed word how far it has the log; it travels in a signal
     view         a member's view of a room: one delivery at a time through all the checks
     comparing    a secret phrase compared by two members, step by step
+    evidence     what a relay's evidence against another one proves
     trust        safety numbers, fingerprints, the hub's word
     boxes        secrets from one member to another; contexts: what each seal is bound to
 

@@ -40,6 +40,8 @@ _WHAT_TO_DO: Final = {
     "key_mismatch": "The new room key is not the one announced. It was not taken; ask the owner.",
     "invite_contested": "Two people used one invite: it leaked. Check who joined.",
     "join_abandoned": "Someone took the key and never came in. Run `ofc rotate` in this room.",
+    "unproven": "Nothing is proven against the room's relay. Yours is mistaken, or lies: others on "
+    "another relay can tell you whether the room goes on.",
     "key_old": "The room key is overdue. An owner's client has to be online: `ofc serve`.",
 }
 

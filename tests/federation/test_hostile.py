@@ -270,6 +270,27 @@ async def test_17_and_29_a_hub_that_signs_two_logs_freezes_the_room_with_the_pro
         assert stored(scene.home).replicas()[0].frozen == "fork"
 
 
+async def test_17_who_was_away_is_shown_the_proof_when_they_come(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Also after a restart of their relay, when the hub is gone for good."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        await scene.lying(double)
+        await scene.deliver(double, *scene.rows)
+        last = scene.rows[-1].seq
+        await double.expect(frames.Cursor, lambda c: c.seq == last)
+        await until(lambda: scene.bo.head == last)
+        await scene.home.stop_client("bo")
+        await scene.head(double, last, scene.state()[1])
+        await trio.sleep(1)
+        await scene.head(double, last, Hash32(b"\x07" * 32))
+        await until(lambda: stored(scene.home).replicas()[0].frozen == "fork")
+        await scene.home.restart_relay()
+        [bo] = (await scene.home.client("bo")).rooms
+        await until(lambda: bo.status is RoomStatus.FROZEN)
+        assert len(bo.evidence()) == 2
+
+
 async def test_17_a_word_that_saw_another_log_freezes_the_room(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:

@@ -16,10 +16,10 @@ from ofcd.compliance.people import Entry, Person, random_hash
 from ofcd.compliance.relays import FalseHub, open_relay
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import log_hash
-from ofcd.protocol.records import Seen
+from ofcd.protocol.ids import PublicKey, log_hash
+from ofcd.protocol.records import LogHead, Seen
 from ofcd.themis import generate_keypair, sign
-from ofcd.themis.signed import SignedRecord
+from ofcd.themis.signed import SignedRecord, open_signed
 
 check = group("hub")
 
@@ -44,6 +44,14 @@ class Scene:
         came = await self.bo.peer.quiet(seconds)
         self.bo.peer.inbox = [f for f in came if not isinstance(f, frames.Delivery)]
         return [f.seq for f in came if isinstance(f, frames.Delivery)]
+
+    def proves(self, evidence: frames.Evidence) -> None:
+        """A member can verify by themselves that the hub signed two logs."""
+        key = PublicKey(self.hub.end.keys.public)
+        require(evidence.key == key, "the evidence does not name the hub's key")
+        heads = [open_signed(key, record).record for record in evidence.records]
+        logs = {head.log for head in heads if isinstance(head, LogHead)}
+        require(len(logs) > 1, "what the evidence holds proves nothing")
 
     async def stands_at(self, entry: Entry, what: str) -> None:
         """Bo's relay has the room up to this entry, and not a step further."""
@@ -189,14 +197,17 @@ async def dropped(lab: Lab) -> None:
     "equivocates", "19", "Two signed heads of one seq are proof: the room stands still: test 29."
 )
 async def equivocates(lab: Lab) -> None:
-    """The evidence is kept, and shown to members."""
+    """The evidence is kept, and shown to members: those who come later, too."""
     there = await scene(lab)
     true = there.hub.room.head
     await there.sent(there.hub.head())
     await there.sent(there.hub.head(log=random_hash()))
     evidence = await there.bo.peer.next(frames.Evidence)
     require(evidence.code == Code.FORK, f"the evidence is of {evidence.code}")
-    require(len(evidence.records) > 0, "there is nothing in the evidence")
+    there.proves(evidence)
+    there.bo.peer = await lab.link()
+    await there.bo.peer.expect(frames.Attached, there.bo.attach())
+    there.proves(await there.bo.peer.next(frames.Evidence))
     more = there.hub.says(b"as if nothing had been")
     await there.sent(there.hub.delivery(more))
     require(await there.shown() == [], "a frozen room goes on")

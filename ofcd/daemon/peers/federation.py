@@ -260,7 +260,9 @@ class Federation:
     def key_of(self, relay: RelayId) -> PublicKey | None:
         """The relay's key, once it has proven it."""
         peer = self._peers.get(relay)
-        return None if peer is None else peer.following.key
+        if peer is None:
+            return None
+        return peer.following.key or (PublicKey(peer.row.key) if peer.row.key else None)
 
     # -- what the hub asks (Across) ----------------------------------------------------------------
 

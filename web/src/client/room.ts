@@ -31,6 +31,7 @@ import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
+import { EvidenceDesk } from "./evidence.ts";
 import { download, type FileLike, type Sending, upload } from "./files.ts";
 import { Ledger } from "./ledger.ts";
 import { Receipts } from "./receipts.ts";
@@ -70,6 +71,7 @@ export class Room extends RoomView {
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
   private readonly receipts: Receipts;
+  private readonly evidence: EvidenceDesk;
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
@@ -79,6 +81,7 @@ export class Room extends RoomView {
     this.controls = new ControlDesk(this.core);
     this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));
     this.receipts = new Receipts(this.core);
+    this.evidence = new EvidenceDesk(this.core, (mid) => this.nameOf(mid));
     this.admissions = new AdmissionDesk(this.core, this.controls, () => this.names());
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
@@ -296,8 +299,8 @@ export class Room extends RoomView {
 
   detach(): void {
     this.core.link = undefined;
-    const { outbox, ledger, admissions, duties, beats, receipts } = this;
-    const parts = [outbox, ledger, admissions, duties, beats, receipts];
+    const { outbox, ledger, admissions, duties, beats, receipts, evidence } = this;
+    const parts = [outbox, ledger, admissions, duties, beats, receipts, evidence];
     for (const part of parts) part.linkLost();
     this.core.isLive = false;
   }
@@ -405,6 +408,7 @@ export class Room extends RoomView {
     this.comparing.resume();
     this.beats.check();
     this.receipts.check();
+    this.evidence.check();
   }
 
   private reviewLater(): void {
@@ -420,6 +424,7 @@ export class Room extends RoomView {
     if (frame.type === "box") this.ledger.takeBox(frame);
     else if (frame.type === "delivery") this.ledger.deliver(frame);
     else if (frame.type === "head") this.ledger.hear(frame);
+    else if (frame.type === "evidence") this.evidence.shown(frame);
     else if (frame.type === "removed") void this.core.enqueue(() => this.removed(frame));
     else if (frame.type === "join_asked") this.admissions.asked(frame.record);
     else if (frame.type === "join_confirmed") this.admissions.confirmed(frame.record);

@@ -1,0 +1,94 @@
+"""What one's relay shows against a room's own relay: judged here, before anything follows from it.
+
+A room is frozen by what `e2e.evidence` finds proven, and by nothing that a relay merely says. What
+proves nothing is told to people once a link: their relay is mistaken, or lies.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ofcd.client.core import Core
+from ofcd.client.events import Alarm, AlarmKind, RoomStatus
+from ofcd.client.turn import Turn
+from ofcd.e2e.errors import Fault
+from ofcd.e2e.evidence import NotYet, Proof, judge
+from ofcd.protocol.ids import PublicKey
+
+__all__ = ["EvidenceDesk"]
+
+_PATIENCE: Final = 60_000
+"""Milliseconds in which the entry must come that evidence is about."""
+_UNPROVEN: Final = (
+    "your relay says that this room's own relay shows two histories, and stands still here, but "
+    "what it shows for that proves nothing: the room is not frozen here; ask its operator"
+)
+
+
+class EvidenceDesk:
+    """The evidence shown in one room."""
+
+    def __init__(self, core: Core) -> None:
+        """Works on `core`."""
+        self._core = core
+        self._waiting: tuple[PublicKey, tuple[bytes, ...]] | None = None
+        self._seq = -1
+        """The entry that `_waiting` is about."""
+        self._until = 0
+        self._told = False
+
+    def link_lost(self) -> None:
+        """The next link shows it again, if it is any."""
+        self._waiting, self._told = None, False
+
+    def deadline(self) -> int | None:
+        """When `pump` should be called, even if nothing comes in."""
+        return None if self._waiting is None else self._until
+
+    def shown(self, turn: Turn, key: PublicKey, records: tuple[bytes, ...]) -> None:
+        """The relay shows this, and says that `key` is that of the room's own relay."""
+        core = self._core
+        if core.head.status is RoomStatus.FROZEN:
+            return
+        found = judge(
+            core.state, core.log.seq, lambda seq: core.checked_hash(turn.records, seq), key, records
+        )
+        if isinstance(found, Proof):
+            self._waiting = None
+            self._freeze(turn, found)
+        elif isinstance(found, NotYet):
+            if self._waiting is None:
+                self._until = turn.now + _PATIENCE
+            self._waiting, self._seq = (key, records), found.seq
+        else:
+            self._waiting = None
+            self._reject(turn)
+
+    def pump(self, turn: Turn) -> None:
+        """Judge again what waits, once its entry is here, or too long."""
+        if self._waiting is None:
+            return
+        if self._core.log.seq >= self._seq:
+            self.shown(turn, *self._waiting)
+        elif turn.now >= self._until:
+            self._waiting = None
+            self._reject(turn)
+
+    def _freeze(self, turn: Turn, proof: Proof) -> None:
+        core = self._core
+        core.keep_evidence(turn, proof.records)
+        core.set_status(turn, RoomStatus.FROZEN, proof.fault.value)
+        turn.tell(Alarm(core.room, AlarmKind.FORK, self._words(proof), proof.seq))
+
+    def _words(self, proof: Proof) -> str:
+        if proof.fault is Fault.EQUIVOCATION:
+            return f"the room's relay has signed two different logs up to entry {proof.seq}"
+        who = "the room's relay"
+        if proof.witness is not None:
+            who = self._core.names.get(proof.witness) or f"member {proof.witness.hex()[:8]}"
+        return f"{who} has signed another log up to entry {proof.seq} than was delivered here"
+
+    def _reject(self, turn: Turn) -> None:
+        if not self._told:
+            self._told = True
+            turn.tell(Alarm(self._core.room, AlarmKind.UNPROVEN, _UNPROVEN))

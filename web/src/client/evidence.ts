@@ -1,0 +1,73 @@
+/**
+ * What one's relay shows against a room's own relay: judged here, before anything follows from it. A
+ * room is frozen by what is proven; what proves nothing is told to its person, once a link.
+ */
+
+import { judge, type Proof } from "../e2e/evidence.ts";
+import type { RelayFrame } from "../protocol/frames.ts";
+import type { RoomCore } from "./core.ts";
+
+/** How long the entry may take to come that evidence is about. */
+const PATIENCE_MS = 60_000;
+const UNPROVEN =
+  "your relay says that this room's own relay shows two histories, and stands still here, but what " +
+  "it shows for that proves nothing: the room is not frozen here; ask its operator";
+
+type Frame = Extract<RelayFrame, { type: "evidence" }>;
+
+export class EvidenceDesk {
+  private waiting: { readonly frame: Frame; readonly seq: number } | undefined;
+
+  constructor(
+    private readonly core: RoomCore,
+    private readonly nameOf: (mid: string) => string,
+  ) {}
+
+  /** The next link shows it again, if it is any. */
+  linkLost(): void {
+    this.waiting = undefined;
+  }
+
+  /** The relay shows this, and says whose key it is. */
+  shown(frame: Frame): void {
+    const { link } = this.core;
+    if (link === undefined) return;
+    void this.core.enqueue(async () => {
+      const { view, saved } = this.core;
+      if (saved.status === "frozen") return;
+      const found = judge(view.state, view.log, frame.key ?? link.relayKey, frame.records);
+      const isFirst = this.waiting?.frame !== frame;
+      this.waiting = typeof found === "number" ? { frame, seq: found } : undefined;
+      if (typeof found === "number") {
+        if (isFirst) this.core.later(() => this.giveUp(frame), PATIENCE_MS);
+      } else if (found === undefined) this.reject();
+      else await this.core.freeze(this.words(found), found.fault);
+    });
+  }
+
+  /** Judge again what waits, once its entry is here; to be called after whatever came. */
+  check(): void {
+    const { waiting } = this;
+    if (waiting !== undefined && this.core.view.log.seq >= waiting.seq) this.shown(waiting.frame);
+  }
+
+  private giveUp(frame: Frame): void {
+    if (this.waiting?.frame !== frame) return;
+    this.waiting = undefined;
+    this.reject();
+  }
+
+  private reject(): void {
+    this.core.alarm = UNPROVEN;
+    this.core.changed();
+  }
+
+  private words({ fault, seq, witness }: Proof): string {
+    if (fault === "equivocation") {
+      return `the room's relay has signed two different logs up to entry ${seq}`;
+    }
+    const who =
+      witness === "" ? "the room's relay" : this.nameOf(witness) || `member ${witness.slice(0, 8)}`;
+    return `${who} has signed another log up to entry ${seq} than was delivered here`;
+  }
+}

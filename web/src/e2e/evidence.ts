@@ -1,0 +1,92 @@
+/**
+ * Evidence that a relay shows against a room's hub, judged: what do the records prove, if anything?
+ *
+ * Believed as far as signatures go: two LOG_HEADs of the hub's own, or one word, the hub's or a
+ * member's, over a log that is not the one that this member was given. All else is that relay's talk.
+ */
+
+import { equal, hex } from "../protocol/bytes.ts";
+import type { RecordOf } from "../protocol/records.ts";
+import { memberOf, type RoomState } from "../protocol/room.ts";
+import { openSigned, peek, relayKeyMatches } from "../themis/index.ts";
+import { hashAt, type RoomLog, type Seen } from "./log.ts";
+
+/** There are two histories of the room. */
+export interface Proof {
+  /** The hub signed two logs, or somebody signed another log than is here. */
+  readonly fault: "equivocation" | "fork";
+  readonly seq: number;
+  /** In hex, the member who was shown another log; "" for the hub's own word. */
+  readonly witness: string;
+}
+
+interface Word {
+  readonly seen: Seen;
+  readonly witness: string;
+}
+
+/**
+ * What these records prove to who has `log`: something, nothing, or something about an entry that is
+ * not here yet (its seq). `relayKey` counts only if it is that of the relay that the room names.
+ */
+export function judge(
+  state: RoomState,
+  log: RoomLog,
+  relayKey: Uint8Array,
+  envelopes: readonly Uint8Array[],
+): Proof | number | undefined {
+  const heads: RecordOf<"log_head">[] = [];
+  const words: Word[] = [];
+  for (const envelope of envelopes) {
+    try {
+      const record = verified(state, relayKey, envelope);
+      if (record === undefined) continue;
+      if (record.type === "log_head") heads.push(record);
+      words.push(wordOf(record));
+    } catch {
+      // What does not verify proves nothing, whoever it is said to be of.
+    }
+  }
+  return contradiction(heads) ?? against(words, log);
+}
+
+/** A record that says something of this room's log, by the key that should have made it. */
+function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array) {
+  const claimed = peek(envelope).record;
+  if (claimed.type === "log_head" && !relayKeyMatches(relayKey, state.relayId)) return undefined;
+  if (claimed.type !== "log_head" && !("mid" in claimed)) return undefined;
+  const key = "mid" in claimed ? memberOf(state, claimed.mid).signKey : relayKey;
+  const { record } = openSigned(key, envelope);
+  const saysLog = record.type === "log_head" || ("seen" in record && "prev" in record);
+  return saysLog && equal(record.room, state.room) ? record : undefined;
+}
+
+type Telling = Exclude<ReturnType<typeof verified>, undefined>;
+
+const wordOf = (record: Telling): Word =>
+  record.type === "log_head"
+    ? { seen: { seq: record.seq, log: record.log }, witness: "" }
+    : { seen: record.seen, witness: hex(record.mid) };
+
+function contradiction(heads: readonly RecordOf<"log_head">[]): Proof | undefined {
+  for (const [at, one] of heads.entries()) {
+    const isOther = (head: RecordOf<"log_head">) =>
+      head.term === one.term && head.seq === one.seq && !equal(head.log, one.log);
+    if (heads.slice(at + 1).some(isOther)) {
+      return { fault: "equivocation", seq: one.seq, witness: "" };
+    }
+  }
+  return undefined;
+}
+
+/** The first word over another log than is here; else whether one is still to be judged. */
+function against(words: readonly Word[], log: RoomLog): Proof | number | undefined {
+  for (const { seen, witness } of words) {
+    const mine = seen.seq <= log.seq ? hashAt(log, seen.seq) : undefined;
+    if (mine !== undefined && !equal(mine, seen.log)) {
+      return { fault: "fork", seq: seen.seq, witness };
+    }
+  }
+  const later = words.map(({ seen }) => seen.seq).filter((seq) => seq > log.seq);
+  return later.length > 0 ? Math.min(...later) : undefined;
+}

@@ -1,0 +1,95 @@
+/** What a relay shows against a hub: signatures prove it, or nothing does. */
+
+import "fake-indexeddb/auto";
+import { expect, test } from "vitest";
+import type { RoomCore } from "../src/client/core.ts";
+import { EvidenceDesk } from "../src/client/evidence.ts";
+import { verifyChain } from "../src/e2e/chain.ts";
+import { judge } from "../src/e2e/evidence.ts";
+import { type RoomLog, resumedLog } from "../src/e2e/log.ts";
+import { fromHex } from "../src/protocol/bytes.ts";
+import { type Vector, vectors } from "./vectors.ts";
+
+const chain = vectors("chain");
+const cases = vectors("evidence").cases as Vector[];
+const rows = chain.log as Vector[];
+const room = fromHex(chain.room);
+const state = verifyChain(
+  room,
+  rows.filter((row) => row.cell === undefined).map((row) => [row.seq, fromHex(row.record)]),
+);
+const upTo = (end: number): RoomLog => {
+  const hashes = rows.slice(0, end + 1).map((row) => fromHex(row.log));
+  return resumedLog(room, end, hashes.at(-1) as Uint8Array, hashes, 0);
+};
+const whole = upTo(rows.length - 1);
+const shownIn = (row: Vector) => ({
+  key: fromHex(row.key),
+  records: (row.records as string[]).map(fromHex),
+});
+
+test.each(cases)("$why", (row) => {
+  const { key, records } = shownIn(row);
+  const found = judge(state, whole, key, records);
+  const outcome =
+    typeof found === "number"
+      ? { later: found }
+      : ((found && { ...found, witness: found.witness || null }) ?? null);
+  expect(outcome).toEqual(row.found);
+});
+
+/** A room of which only this is asked. */
+function desk(log: RoomLog) {
+  const told: string[] = [];
+  const waits: (() => void)[] = [];
+  const core = {
+    link: { relayKey: new Uint8Array(45) },
+    view: { state, log },
+    saved: { status: "active" },
+    alarm: "",
+    enqueue: (act: () => Promise<void>) => act(),
+    freeze: async (reason: string) => void told.push(reason),
+    later: (act: () => void) => waits.push(act),
+    changed: () => undefined,
+  };
+  const made = new EvidenceDesk(core as unknown as RoomCore, () => "Ana");
+  const show = async (row: Vector) => {
+    made.shown({ type: "evidence", room, code: "fork", ...shownIn(row) });
+    await Promise.resolve();
+  };
+  return { core, told, waits, made, show };
+}
+
+const of = (why: string) => cases.find((row) => row.why === why) as Vector;
+
+test("a proof freezes the room, and says in words who signed what", async () => {
+  const { core, told, show } = desk(whole);
+  await show(of("the hub signed two logs"));
+  await show(of("a member signed another log"));
+  expect(told[0]).toContain("has signed two different logs");
+  expect(told[1]).toMatch(/^Ana has signed another log up to entry/);
+  expect(core.alarm).toBe("");
+});
+
+test("false evidence freezes nothing, and is told", async () => {
+  for (const row of cases.filter(({ found }) => found === null)) {
+    const { core, told, show } = desk(whole);
+    await show(row);
+    expect([told, core.alarm.includes("proves nothing")]).toEqual([[], true]);
+  }
+});
+
+test("what is about an entry to come is judged then, or given up", async () => {
+  const early = desk(upTo(3));
+  await early.show(of("the hub signed another log than is here"));
+  expect([early.told, early.core.alarm]).toEqual([[], ""]);
+  early.core.view.log = whole;
+  early.made.check();
+  await Promise.resolve();
+  expect(early.told).toHaveLength(1);
+
+  const never = desk(upTo(3));
+  await never.show(of("the hub signed another log than is here"));
+  for (const wait of never.waits) wait();
+  expect([never.told, never.core.alarm.includes("proves nothing")]).toEqual([[], true]);
+});
