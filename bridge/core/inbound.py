@@ -46,7 +46,7 @@ from ofcd.client import (
     lite,
 )
 from ofcd.errors import OfcError
-from ofcd.protocol.ids import EventId
+from ofcd.protocol.ids import EventId, RoomId
 from ofcd.protocol.rates import TokenBuckets
 
 if TYPE_CHECKING:
@@ -93,29 +93,34 @@ class Inbound:
         if not portals:
             return Verdict.CLOSED
         with engine.client.transaction() as tx:
-            if journal.came(tx, network, remote.place, remote.id) is not None:
+            before = journal.came(tx, network, remote.place, remote.id)
+            if before is not None and not before.waits:
                 return Verdict.DUPLICATE
-            if journal.went(tx, network, remote.place, remote.id) is not None:
+            if before is None and journal.went(tx, network, remote.place, remote.id) is not None:
                 return Verdict.ECHO
-            verdicts: list[Verdict] = []
-            rooms = []
+            verdicts: dict[RoomId, Verdict] = {}
             for portal, room in portals:
-                verdict = self._say(tx, network, portal, room, remote, refs.get(room.id))
-                verdicts.append(verdict)
-                if verdict is Verdict.TAKEN:
-                    rooms.append(room.id)
-            if rooms:
+                if before is None or room.id in before.waits:
+                    said = self._say(tx, network, portal, room, remote, refs.get(room.id))
+                    verdicts[room.id] = said
+            taken = [room for room, one in verdicts.items() if one is Verdict.TAKEN]
+            waits = [room for room, one in verdicts.items() if one in _LATER]
+            if taken or before is not None:
                 came = Came(
                     ts=remote.ts or engine.client.now(),
-                    rooms=tuple(rooms),
+                    rooms=(*(() if before is None else before.rooms), *taken),
                     author=remote.author.id,
                     path=remote.path,
+                    waits=tuple(waits),
                 )
                 now = engine.client.now()
                 journal.keep_came(tx, network, remote.place, remote.id, came, now)
-                return Verdict.TAKEN
         # One room may take it later: whoever brought it is to come again for that one.
-        return next((one for one in verdicts if one in _LATER), verdicts[0])
+        if waits:
+            return verdicts[waits[0]]
+        if taken:
+            return Verdict.TAKEN
+        return Verdict.DUPLICATE if before is not None else next(iter(verdicts.values()))
 
     def _say(
         self,
@@ -271,7 +276,8 @@ class Inbound:
         )
         caption = plain_text(remote.document)[:1000]
         for portal, room in self._engine.portals_at(network, remote.place):
-            if known is None and portal.takes and self._engine.is_open(room):
+            wanted = known is None or room.id in known.waits
+            if wanted and portal.takes and self._engine.is_open(room):
                 made[room.id] = await self._upload_to(room, remote.file, caption)
         return made
 

@@ -118,6 +118,8 @@ class Came:
     rooms: tuple[RoomId, ...]
     author: str = ""
     """The author's id outside: only they change or take it back."""
+    waits: tuple[RoomId, ...] = ()
+    """Rooms that had no place for it: said there when it comes again."""
     path: tuple[str, ...] = ()
 
 

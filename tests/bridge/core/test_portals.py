@@ -267,3 +267,23 @@ async def test_status_queue_and_cancel_are_for_admins(
         scene.walls.set_up(True)
         await scene.quiet()
         assert scene.walls.said == []
+
+
+async def test_a_room_that_is_full_gets_it_when_it_comes_again_and_the_other_does_not(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Two rooms of one place; one takes a line a minute. No line is lost or doubled."""
+    slow = evolve(BOTH, room="films", in_burst=1, in_per_second=1 / 60)
+    async with open_scene(tmp_path, BOTH, slow) as scene:
+        films = await scene.ana.create_room(scene.world.url, "films", my_name="Ana")
+        await scene.bridge.join(await films.invite(caps={Cap.BRIDGE}), name="Bridge")
+        await scene.quiet()
+        assert await scene.outside("one", "id1") is Verdict.TAKEN
+        assert await scene.outside("two", "id2") is Verdict.LIMITED, "come again"
+        await trio.sleep(61)
+        assert await scene.outside("two", "id2") is Verdict.TAKEN
+        assert await scene.outside("two", "id2") is Verdict.DUPLICATE
+        await scene.quiet()
+        assert scene.bridged() == ["kim: one", "kim: two"]
+        words = [m.text for m in films.messages(since=0, limit=100) if m.via is not None]
+        assert words == ["one", "two"]
