@@ -23,7 +23,8 @@ from bots.isolation import Orders
 from bots.isolation_pipe import send_report
 from bots.log import configure, get_log
 from bots.metrics import Metrics
-from bots.runner import first_of, job_of, run_one
+from bots.runner import job_of, run_one
+from ofcd.client.process import first_of
 from ofcd.errors import OfcError
 
 __all__ = ["main"]

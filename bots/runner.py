@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import trio
 from attrs import frozen
-from prometheus_client import start_http_server
 
 from bots.bot import Bot
 from bots.engine import open_engine
@@ -33,9 +30,10 @@ from ofcd.client import (
     parse_link,
 )
 from ofcd.client.keyfile import open_keyed_vault
+from ofcd.client.process import first_of, metrics_page, wait_for_signal
 from ofcd.errors import ConfigError, OfcError
 
-__all__ = ["Job", "first_of", "job_of", "run_all", "run_bot", "run_jobs", "run_one"]
+__all__ = ["Job", "job_of", "run_all", "run_bot", "run_jobs", "run_one"]
 
 LOOK_SECONDS: Final = 0.5
 """How often a bot's file is looked at, when it is to be reloaded on change."""
@@ -92,52 +90,20 @@ def run_jobs(jobs: Sequence[Job], settings: Settings, isolated: Sequence[Orders]
     return 0
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error that is no group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 async def _main(
     jobs: Sequence[Job], isolated: Sequence[Orders], metrics_settings: MetricsSettings
 ) -> None:
     metrics = Metrics()
     stop = trio.Event()
-    with _metrics_page(metrics, metrics_settings):
+    with metrics_page(metrics.page, metrics_settings.address, metrics_settings.port):
         async with trio.open_nursery() as nursery:
-            await nursery.start(_wait_for_signal, stop)
+            await nursery.start(wait_for_signal, stop)
             async with trio.open_nursery() as bots:
                 for job in jobs:
                     bots.start_soon(run_one, job, metrics, stop)
                 for orders in isolated:
                     bots.start_soon(supervise, orders, metrics, stop)
             nursery.cancel_scope.cancel()
-
-
-async def _wait_for_signal(
-    stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            stop.set()
-            return
-
-
-@contextmanager
-def _metrics_page(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]:
-    if not settings.port:
-        yield
-        return
-    server, thread = start_http_server(settings.port, settings.address, metrics.page)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 async def run_one(job: Job, metrics: Metrics, stop: trio.Event) -> None:

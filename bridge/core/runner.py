@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import trio
-from prometheus_client import start_http_server
 
 from bridge.core.engine import Engine
 from bridge.core.metrics import Metrics
 from bridge.core.network import Finding, Network
-from bridge.core.settings import MetricsSettings, Settings
+from bridge.core.settings import Settings
 from ofcd.client import Client, ClientError, open_client, parse_link
 from ofcd.client.applog import configure, get_log
 from ofcd.client.keyfile import open_keyed_vault
+from ofcd.client.process import first_of, metrics_page, wait_for_signal
 from ofcd.errors import OfcError
 
 __all__ = ["check", "run"]
@@ -31,14 +28,7 @@ def run(settings: Settings) -> None:
     try:
         trio.run(_main, settings)
     except* OfcError as group:
-        raise _first_of(group) from None
-
-
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        raise first_of(group) from None
 
 
 async def _main(settings: Settings) -> None:
@@ -46,11 +36,11 @@ async def _main(settings: Settings) -> None:
     stop = trio.Event()
     own = settings.bridge
     with (
-        _metrics_page(metrics, settings.metrics),
+        metrics_page(metrics.registry, settings.metrics.address, settings.metrics.port),
         open_keyed_vault(Path(own.vault), Path(own.key_file)) as vault,
     ):
         async with open_client(vault, software="ofc-bridge") as client, trio.open_nursery() as all_:
-            await all_.start(_wait_for_signal, stop)
+            await all_.start(wait_for_signal, stop)
             all_.start_soon(_join_all, settings, client)
             engine = Engine(settings, client, settings.make_networks(), metrics)
             get_log("bridge").info("running", rooms=len(client.rooms))
@@ -60,30 +50,6 @@ async def _main(settings: Settings) -> None:
                 while not engine.is_idle():  # noqa: ASYNC110 - many things make it idle
                     await trio.sleep(_LOOK_SECONDS)
             all_.cancel_scope.cancel()
-
-
-async def _wait_for_signal(
-    stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            stop.set()
-            return
-
-
-@contextmanager
-def _metrics_page(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]:
-    if not settings.port:
-        yield
-        return
-    server, thread = start_http_server(settings.port, settings.address, metrics.registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 async def _join_all(settings: Settings, client: Client) -> None:
