@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -15,7 +15,7 @@ from bridge.irc.login import Login
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Framer, Line, encode, fold
 
-__all__ = ["Connection", "Fence", "Lost", "open_stream"]
+__all__ = ["Connection", "Fence", "Lost", "Said", "open_stream"]
 
 _CONNECT_SECONDS: Final = 30.0
 _LOGIN_SECONDS: Final = 60.0
@@ -39,7 +39,10 @@ _REFUSALS: Final = frozenset(
     }
 )
 """Errors that answer a message, a notice or a topic, and name the place."""
-_SAYING: Final = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
+_SAYING: Final = frozenset({"PRIVMSG", "NOTICE", "TOPIC", "RELAYMSG", "REDACT", "TAGMSG"})
+_ECHOED: Final = frozenset({"PRIVMSG", "NOTICE", "TAGMSG", "REDACT", "TOPIC"})
+_MSGID: Final = 200
+"""Characters of an id that are kept."""
 
 
 class Lost(NetworkError):
@@ -48,20 +51,60 @@ class Lost(NetworkError):
     code = "bridge_lost"
 
 
+_LABELS: Final = frozenset({"labeled-response", "echo-message"})
+_LAST_WORDS_SECONDS: Final = 1.0
+_CAP_SECONDS: Final = 10.0
+"""A server silent for so long about its capabilities has none."""
+
+
+@define(eq=False)
+class Said:
+    """One line that was said, and what came back of it."""
+
+    text: str
+    label: str = ""
+    answered: bool = False
+    msgid: str = ""
+
+
 @define(eq=False)
 class Fence:
-    """Behind what was said, a PING: its answer proves that the server has taken all before it."""
+    """What was said, and whether it arrived.
+
+    Where the server answers each line (labels and echoes), those answers are the proof. Elsewhere
+    a PING stands behind what was said: its answer proves that the server has taken all before it.
+    """
 
     token: str
     place: str
     done: trio.Event = field(factory=trio.Event)
     proven: bool = False
-    began: bool = False
-    """Something of it was said."""
+    closed: bool = False
+    """All of it was said."""
+    said: list[Said] = field(factory=list)
     errors: list[str] = field(factory=list)
     """What the server said against what stands between the fence before and this one."""
-    ids: list[str] = field(factory=list)
-    """msgids of the own lines that came back (echo-message)."""
+
+    @property
+    def began(self) -> bool:
+        """Something of it was said."""
+        return bool(self.said)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The msgids of the lines that came back."""
+        return tuple(one.msgid for one in self.said if one.msgid)
+
+    @property
+    def all_answered(self) -> bool:
+        """Each line came back."""
+        return self.closed and all(one.answered for one in self.said)
+
+    def look(self) -> None:
+        """One more line came back."""
+        if self.all_answered and self.said and not self.errors:
+            self.proven = True
+            self.done.set()
 
 
 async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.abc.Stream:
@@ -85,6 +128,11 @@ async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.ab
         raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
     except (OSError, ssl.SSLError) as error:
         raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
+
+
+def _refused(line: Line) -> None:
+    if line.command == "ERROR":
+        raise NetworkError(f"the server refuses the bridge: {line[0]}")
 
 
 def _why(error: BaseException | None) -> str:
@@ -114,6 +162,9 @@ class Connection:
         self._tokens = float(settings.burst)
         self._since = trio.current_time()
         self._fences: dict[str, Fence] = {}
+        self._labels: dict[str, tuple[Fence, Said]] = {}
+        self._batches: dict[str, str] = {}
+        """Batches that answer a label."""
         self._number = 0
         self._heard = trio.current_time()
 
@@ -172,27 +223,58 @@ class Connection:
         self._fences[fence.token] = fence
         return fence
 
+    async def say(
+        self, fence: Fence, command: str, params: Sequence[str], tags: Mapping[str, str]
+    ) -> None:
+        """Say one line of it; raises `Lost`."""
+        said = Said(params[-1])
+        fence.said.append(said)
+        if self.caps >= _LABELS:
+            self._number += 1
+            said.label = f"l{self._number}"
+            self._labels[said.label] = (fence, said)
+            tags = {**tags, "label": said.label}
+        await self.send(command, *params, tags=tags)
+
     async def close_fence(self, fence: Fence) -> None:
         """All of it is said."""
+        fence.closed = True
+        fence.look()
         await self.send("PING", fence.token)
 
     # -- hearing ---------------------------------------------------------------------------------
 
     async def register(self) -> None:
         """Log in; raises `NetworkError`, `Lost`."""
+        try:
+            await self._log_in()
+        except Lost:
+            with trio.move_on_after(_LAST_WORDS_SECONDS), suppress(Lost):
+                while True:  # why it closed may be on its way still
+                    for line in await self._next():
+                        _refused(line)
+            raise
+
+    async def _log_in(self) -> None:
         with trio.move_on_after(_LOGIN_SECONDS):
             await self._flush_login()
-            while not self.login.done:
-                for line in await self._next():
-                    await self._register(line)
+            with trio.move_on_after(_CAP_SECONDS):
+                await self._login_until(lambda: self.login.begun)
+            self.login.begin()
+            await self._flush_login()
+            await self._login_until(lambda: self.login.done)
             return
         raise Lost("the server does not finish the login")
+
+    async def _login_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            for line in await self._next():
+                await self._register(line)
 
     async def _register(self, line: Line) -> None:
         if line.command == "PING":
             await self.send("PONG", line[0])
-        elif line.command == "ERROR":
-            raise NetworkError(f"the server refuses the bridge: {line[0]}")
+        _refused(line)
         self._learn(line)
         self.login.take(line)
         await self._flush_login()
@@ -222,8 +304,8 @@ class Connection:
                         return line[0] or "the server closed the connection"
                     await self._own(line)
                     await take(line)
-        except Lost as lost:
-            return str(lost)
+        except NetworkError as error:
+            return str(error)
 
     async def _next(self) -> list[Line]:
         try:
@@ -250,12 +332,16 @@ class Connection:
     async def _own(self, line: Line) -> None:
         """What concerns the connection itself."""
         self._learn(line)
+        if self._answer(line):
+            return
         match line.command:
             case "PING":
                 await self.send("PONG", *line.params)
             case "PONG":
                 fence = self._fences.pop(line.params[-1] if line.params else "", None)
                 if fence is not None:
+                    for one in fence.said:
+                        self._labels.pop(one.label, None)
                     fence.proven = True
                     fence.done.set()
             case "CAP":
@@ -269,6 +355,42 @@ class Connection:
                 self._failed(line.params[-1], None)
             case command if command in _REFUSALS:
                 self._failed(line.params[-1], line[1])
+
+    def _answer(self, line: Line) -> bool:
+        """What comes back of what was said; whether it is that and no more."""
+        label = line.tags.get("label") or self._batches.get(line.tags.get("batch", ""), "")
+        if line.command == "BATCH":
+            if line[0].startswith("+") and label:
+                self._batches[line[0][1:]] = label
+            elif line[0].startswith("-"):
+                self._batches.pop(line[0][1:], None)
+        found = self._labels.get(label)
+        if found is None:
+            if line.command in _ECHOED and self.is_me(line.nick):
+                self._echo(line)
+            return False
+        fence, said = found
+        if line.command in _ECHOED or line.command == "ACK":
+            said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
+            del self._labels[label]
+            fence.look()
+        elif line.command == "FAIL" or line.command[:1] in ("4", "5"):
+            fence.errors.append(line.params[-1] if line.params else "it was refused")
+            return True
+        return False
+
+    def _echo(self, line: Line) -> None:
+        """An own line that came back without a label."""
+        if "echo-message" not in self.caps or line.tags.get("batch"):
+            return
+        for fence in self._fences.values():
+            if fence.place != self.fold(line[0]):
+                continue
+            for said in fence.said:
+                if not said.answered and not said.label and said.text == line[1]:
+                    said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
+                    fence.look()
+                    return
 
     def _failed(self, text: str, place: str | None) -> None:
         """Something that was said is refused: the oldest of that place that is open."""
@@ -296,6 +418,12 @@ class Connection:
         for fence in self._fences.values():
             fence.done.set()
         self._fences.clear()
+        self._labels.clear()
+
+    async def quit(self) -> None:
+        """Leave: the server ends the connection."""
+        with suppress(Lost):
+            await self.send("QUIT", "bye")
 
     async def aclose(self) -> None:
         """End it, politely if there is time."""

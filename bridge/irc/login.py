@@ -15,7 +15,7 @@ from scramp import ScramClient, ScramException
 from bridge.core.errors import NetworkError
 from bridge.irc.wire import Line
 
-__all__ = ["WANTED", "Credentials", "Login"]
+__all__ = ["WANTED", "Credentials", "Login", "Upgrade", "sts_values"]
 
 WANTED: Final = frozenset(
     {
@@ -26,7 +26,8 @@ WANTED: Final = frozenset(
         "cap-notify",
         "chghost",
         "draft/chathistory",
-        "draft/event-playback",
+        "draft/message-redaction",
+        "draft/relaymsg",
         "echo-message",
         "extended-join",
         "labeled-response",
@@ -40,8 +41,29 @@ WANTED: Final = frozenset(
 )
 _CHUNK: Final = 400
 _NICK_TRIES: Final = 8
+_FOREVER: Final = 10 * 365 * 86_400
+"""Seconds."""
 _SCRAM: Final = "SCRAM-SHA-256"
 _MESSAGE = tuple[str, ...]
+
+
+class Upgrade(NetworkError):
+    """The server wants TLS (STS), and nothing more is said without it."""
+
+    code = "bridge_upgrade"
+
+    def __init__(self, port: int) -> None:
+        super().__init__("the server wants TLS")
+        self.port = port
+
+
+def sts_values(value: str) -> tuple[int, int | None]:
+    """An STS policy: its port (0: none that is one), and its duration in seconds."""
+    said = dict(one.partition("=")[::2] for one in value.split(",") if one)
+    port, duration = said.get("port", ""), said.get("duration", "")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
+    is_duration = duration.isascii() and duration.isdecimal()
+    return int(port) if is_port else 0, min(int(duration[:12]), _FOREVER) if is_duration else None
 
 
 @define
@@ -56,6 +78,10 @@ class Credentials:
     password: str = field(default="", repr=False)
     has_certificate: bool = False
     sasl_required: bool = True
+    others: tuple[str, ...] = ()
+    """Nicks to try where that one is taken; (): made from it."""
+    webirc: tuple[str, str, str, str] = field(default=("", "", "", ""), repr=False)
+    """Password, gateway, host and address of whom this connection is for (WEBIRC)."""
 
     @property
     def wants_sasl(self) -> bool:
@@ -66,23 +92,36 @@ class Credentials:
 class Login:
     """Feed it lines; take what is to be said from `out`."""
 
-    def __init__(self, who: Credentials) -> None:
+    def __init__(self, who: Credentials, *, secure: bool = True) -> None:
+        """Not `secure`: the server is asked for its STS policy before anything else is said."""
         self.who = who
+        self.secure = secure
         self.nick = who.nick
         self.offered: dict[str, str] = {}
         self.caps: set[str] = set()
         self.done = False
         self.account = ""
         self.out: list[_MESSAGE] = [("CAP", "LS", "302")]
-        if who.server_password:
-            self.out.append(("PASS", who.server_password))
         self._mechanisms: list[str] = []
         self._scram: ScramClient | None = None
         self._challenge = ""
         self._proven = False
         self._tries = 0
         self._named = False
-        if not (who.wants_sasl and who.sasl_required):
+        self.begun = False
+        if secure:
+            self.begin()
+
+    def begin(self) -> None:
+        """Say who it is: the server has no STS policy, or does not know what that is."""
+        if self.begun:
+            return
+        self.begun = True
+        if self.who.webirc[0]:
+            self.out.append(("WEBIRC", *self.who.webirc))
+        if self.who.server_password:
+            self.out.append(("PASS", self.who.server_password))
+        if not (self.who.wants_sasl and self.who.sasl_required):
             self._say_who()
 
     def _say_who(self) -> None:
@@ -104,7 +143,8 @@ class Login:
                 self._sasl_done()
             case "902" | "904" | "905" | "906" | "908":
                 self._sasl_failed(line)
-            case "421" if line[1].upper() == "CAP":
+            case "421" | "451" if line[1].upper() == "CAP" or not self.begun:
+                self.begin()
                 self._no_sasl("the server knows no capabilities")
                 self._end()
             case "432" | "433" | "436" | "437":
@@ -128,7 +168,9 @@ class Login:
             for one in listed:
                 name, _, value = one.partition("=")
                 self.offered[name] = value
+            self._heed_policy()
             if not more:
+                self.begin()
                 self._request()
         elif what == "ACK":
             for one in listed:
@@ -145,6 +187,11 @@ class Login:
             self.caps.difference_update(listed)
             for one in listed:
                 self.offered.pop(one, None)
+
+    def _heed_policy(self) -> None:
+        port, _ = sts_values(self.offered.get("sts", ""))
+        if port and not self.secure:
+            raise Upgrade(port)
 
     def _request(self) -> None:
         wanted = sorted(WANTED & set(self.offered) - self.caps)
@@ -254,8 +301,13 @@ class Login:
         if self.done:
             return
         self._tries += 1
-        if self._tries > _NICK_TRIES:
+        others = self.who.others
+        if self._tries > (len(others) if others else _NICK_TRIES):
             raise NetworkError(f"no nick like {self.who.nick} is free: {line.params[-1]}")
+        if others:
+            self.nick = others[self._tries - 1]
+            self.out.append(("NICK", self.nick))
+            return
         base = self.who.nick[: max(1, 9 - len(str(self._tries)) - 1)]
         self.nick = f"{self.who.nick}_" if self._tries == 1 else f"{base}_{self._tries}"
         self.out.append(("NICK", self.nick))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-import re
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import ClassVar, Final
 
 import trio
+from attrs import evolve, field, frozen
 
 from bridge.core.errors import NetworkError
 from bridge.core.formatting import plain_text
@@ -30,12 +28,16 @@ from bridge.core.model import (
 from bridge.core.network import Finding, Network, PlaceInfo
 from bridge.irc import mirc
 from bridge.irc.connection import Connection, Fence, Lost, open_stream
-from bridge.irc.login import Credentials, Login
+from bridge.irc.dialing import Dialer, Policies, credentials_of
+from bridge.irc.history import History
+from bridge.irc.nicks import relayed_nick
 from bridge.irc.presence import Presence
+from bridge.irc.proof import OwnLines
+from bridge.irc.puppets import JOIN_ERRORS, Puppets
 from bridge.irc.rendering import render
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.splitting import budget
-from bridge.irc.wire import Line, fold
+from bridge.irc.wire import Line, fold, time_of
 from ofcd.client import lite
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
@@ -49,13 +51,36 @@ _THROTTLED_SECONDS: Final = 60.0
 _PROOF_SECONDS: Final = 90.0
 _JOIN_AGAIN_SECONDS: Final = 60.0
 _REGAIN_SECONDS: Final = 60.0
-_OWN_LINES: Final = 500
 _HOP_CHARACTERS: Final = 16
-_PAGE: Final = 100
-_JOIN_ERRORS: Final = frozenset({"403", "405", "471", "473", "474", "475", "476", "477", "489"})
-_HISTORY: Final = frozenset({"chathistory", "playback", "znc.in/playback"})
 _CHECK_SECONDS: Final = 30.0
-_LATE: Final = re.compile(r"^\[\d\d:\d\d UTC\] ")
+_SEEN_SECONDS: Final = 1.0
+_RELAYED: Final = "draft/relaymsg"
+_REPLY: Final = "+draft/reply"
+_SECONDS_APART: Final = 600
+
+
+@frozen
+class _Voice:
+    """Who says something, and how the line then looks."""
+
+    connection: Connection
+    who: str = ""
+    """"": the bridge's own nick; else the member whose puppet it is."""
+    relayed: str = ""
+    """In this nick, by RELAYMSG."""
+
+    @property
+    def attributed(self) -> bool:
+        """Each line says for whom it is."""
+        return not self.who and not self.relayed
+
+
+@frozen
+class _Way:
+    """One way in which something may be said, or may have been said."""
+
+    voice: _Voice
+    lines: list[str] = field(repr=False)
 
 
 class IrcNetwork(Network[IrcSettings, IrcPlace]):
@@ -71,12 +96,19 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         self._connection: Connection | None = None
         self._joined: set[str] = set()
         self._by_fold: dict[str, str] = {}
-        self._own: dict[str, deque[str]] = {}
-        """Own lines that were seen at a place, in echoes and in played-back history."""
-        self._batches: dict[str, str] = {}
+        self._own = OwnLines(self._is_known)
+        self._history: History | None = None
+        self._seen: dict[str, int] = {}
+        """By place: when the last line there was said, milliseconds, not yet on disk."""
+        self._skew = 0
+        """What the server's clock is ahead of ours, milliseconds."""
+        self._puppets: Puppets | None = None
+        self._dialer: Dialer | None = None
+        self.open_stream: Callable[..., Awaitable[trio.abc.Stream]] = open_stream
         self._number = 0
         self._life = f"{random.getrandbits(64):016x}"
         self._ctcp = TokenBuckets(burst=3, per_second=0.1, max_keys=1)
+        self._private_told = TokenBuckets(burst=1, per_second=1 / 600, max_keys=1000)
         self._presence = Presence()
         self._nursery: trio.Nursery | None = None
 
@@ -109,16 +141,21 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
 
     async def _one_life(self) -> str:
         connection: Connection | None = None
+        dialer = self._dial()
         try:
-            connection = await self._connect()
+            connection = await dialer.connect(credentials_of(self.settings))
             self._connection = connection
             self._joined.clear()
+            self._history = History(connection)
             self.host.log.info("connected", nick=connection.nick, caps=sorted(connection.caps))
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._join_all, connection)
                 nursery.start_soon(self._regain_nick, connection)
                 nursery.start_soon(self._tell_presence)
+                nursery.start_soon(self._note_seen)
+                if self._puppets is not None:
+                    nursery.start_soon(self._puppets.run, connection.isupport)
                 why = await connection.run(self._take)
                 nursery.cancel_scope.cancel()
             return why
@@ -126,60 +163,24 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             return str(error)
         finally:
             self._connection = None
+            self._keep_seen()
             if connection is not None:
+                dialer.ended(connection)
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
 
-    async def _connect(self) -> Connection:
-        settings = self.settings
-        tls, port = settings.tls, settings.port
-        policy = self._policy()
-        if policy is not None and not tls:
-            tls, port = True, policy
-        stream = await open_stream(settings, tls=tls, port=port)
-        connection = Connection(settings, stream, Login(_credentials(settings)))
-        try:
-            await connection.register()
-            sts = connection.login.offered.get("sts", "")
-            upgrade = self._obey_sts(sts, tls=tls)
-            if upgrade is not None:
-                await connection.aclose()
-                stream = await open_stream(settings, tls=True, port=upgrade)
-                connection = Connection(settings, stream, Login(_credentials(settings)))
-                await connection.register()
-                self._obey_sts(connection.login.offered.get("sts", ""), tls=True)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
-            raise
-        return connection
-
-    # -- STS -------------------------------------------------------------------------------------
-
-    def _policy(self) -> int | None:
-        """The port at which this server wants TLS, if it has said so and that still holds."""
-        raw = self.host.vault.get(self.host.table("sts"), self.settings.server.encode())
-        if raw is None:
-            return None
-        port, _, until = raw.decode().partition(" ")
-        return int(port) if int(until) > self.host.now() else None
-
-    def _obey_sts(self, value: str, *, tls: bool) -> int | None:
-        """Keep what the server says by TLS; without it, the port to go to at once."""
-        said = dict(one.partition("=")[::2] for one in value.split(",") if one)
-        if not tls:
-            return int(said["port"]) if said.get("port", "").isdecimal() else None
-        if said.get("duration", "").isdecimal():
-            seconds = int(said["duration"])
-            with self.host.transaction() as tx:
-                key = self.settings.server.encode()
-                if seconds:
-                    until = self.host.now() + seconds * 1000
-                    record = f"{self.settings.port} {until}".encode()
-                    tx.put(self.host.table("sts"), key, record)
-                else:
-                    tx.delete(self.host.table("sts"), key)
-        return None
+    def _dial(self) -> Dialer:
+        if self._dialer is None:
+            self._dialer = Dialer(self.settings, Policies(self.host), self.open_stream)
+            if any(one.options.mode == "puppets" for one in self.places.values()):
+                self._puppets = Puppets(
+                    self.settings,
+                    self.host,
+                    self._dialer,
+                    lambda place: self.places[place].options.key,
+                    self._private,
+                )
+        return self._dialer
 
     # -- channels and nick -----------------------------------------------------------------------
 
@@ -210,12 +211,21 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     # -- what comes in ---------------------------------------------------------------------------
 
     async def _take(self, line: Line) -> None:
-        connection = self._connection
-        if connection is None:
+        connection, history = self._connection, self._history
+        if connection is None or history is None:
             return
+        played = history.is_played(line)
+        if not played and (at := time_of(line)) is not None:
+            self._skew = at - self.host.now()
         match line.command:
+            case "BATCH":
+                history.batch(line)
+            case "FAIL" if line[0].upper() == "CHATHISTORY":
+                history.failed(line)
             case "PRIVMSG" | "NOTICE":
-                await self._message(connection, line)
+                await self._message(connection, line, history)
+            case _ if played:
+                pass  # who came and went then, is no news
             case "JOIN" if connection.is_me(line.nick):
                 await self._is_in(connection, line[0])
             case "PART" if connection.is_me(line.nick):
@@ -223,16 +233,15 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             case "KICK" if connection.is_me(line[1]):
                 why = f"{line.nick} kicked the bridge out: {line[2]}"
                 self._is_out(connection, line[0], why)
+            case "JOIN" | "PART" | "QUIT" | "NICK" if self._own_nick(connection, line) is not None:
+                pass  # members are in the room anyway
+            case "KICK" if self._puppets is not None and self._puppets.member(line[1]) is not None:
+                pass
             case "JOIN" | "PART" | "KICK" | "QUIT" | "NICK" | "353" | "366":
                 self._presence.take(line, connection.fold, trio.current_time())
             case "TOPIC" if not connection.is_me(line.nick):
                 await self._topic(connection, line)
-            case "BATCH":
-                if line[0].startswith("+"):
-                    self._batches[line[0][1:]] = line[1]
-                else:
-                    self._batches.pop(line[0][1:], None)
-            case command if command in _JOIN_ERRORS:
+            case command if command in JOIN_ERRORS:
                 place = self._by_fold.get(connection.fold(line[1]))
                 if place is not None and place not in self._joined:  # else it answers a message
                     self.host.ready(place, False, f"the channel: {line.params[-1]}")
@@ -244,18 +253,20 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         if place is None:
             return
         self._joined.add(place)
-        if "draft/chathistory" in connection.caps:
-            await connection.send("CHATHISTORY", "LATEST", place, "*", str(_PAGE))
-        if self._since(place) is None:
-            with self.host.transaction() as tx:
-                now = self.host.now().to_bytes(8, "big")
-                tx.put(self.host.table("since"), place.encode(), now)
+        first = self._fact("since", place) is None
+        if first:
+            self._keep_fact("since", place, self.host.now())
         if self._nursery is not None:
-            self._nursery.start_soon(self._ready_behind_history, connection, place)
+            self._nursery.start_soon(self._ready_behind_history, connection, place, first)
 
-    async def _ready_behind_history(self, connection: Connection, place: str) -> None:
+    async def _ready_behind_history(self, connection: Connection, place: str, first: bool) -> None:
         """What was under way when a link broke may be in what the server plays back now."""
         with suppress(Lost):
+            if not first and "draft/chathistory" in connection.caps and self._history is not None:
+                since = self._fact("seen", place) or self._fact("since", place) or 0
+                missing = await self._history.fill(place, max(0, since - _SECONDS_APART))
+                if missing:
+                    self.host.notice(place, f"{place} on {self.name}: {missing}", key="gap")
             fence = connection.open_fence(place)
             await connection.close_fence(fence)
             await fence.done.wait()
@@ -270,32 +281,76 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             self.host.ready(place, False, why)
             self.host.notice(place, f"{place} on {self.name}: {why}", key="out")
 
-    def _since(self, place: str) -> int | None:
-        """When the bridge first came: nothing that was said before is taken."""
-        raw = self.host.vault.get(self.host.table("since"), place.encode())
+    def _fact(self, table: str, place: str) -> int | None:
+        """A time that is kept of a place, milliseconds since 1970.
+
+        `since`: when the bridge first came, and nothing before is taken; `seen`: of the last line
+        that was taken.
+        """
+        raw = self.host.vault.get(self.host.table(table), place.encode())
         return None if raw is None else int.from_bytes(raw, "big")
 
-    async def _message(self, connection: Connection, line: Line) -> None:
+    def _keep_fact(self, table: str, place: str, ms: int) -> None:
+        with self.host.transaction() as tx:
+            tx.put(self.host.table(table), place.encode(), ms.to_bytes(8, "big"))
+
+    async def _note_seen(self) -> None:
+        while True:
+            await trio.sleep(_SEEN_SECONDS)
+            self._keep_seen()
+
+    def _keep_seen(self) -> None:
+        """How far history was taken: an older mark asks for some lines twice, and no more."""
+        seen, self._seen = self._seen, {}
+        for place, ms in seen.items():
+            self._keep_fact("seen", place, ms)
+
+    def _is_known(self, place: str, msgid: str) -> bool:
+        return self.host.event_of(place, msgid) is not None
+
+    def _own_nick(self, connection: Connection, line: Line) -> str | None:
+        """Which of the bridge's nicks this is: "" its own, a member's; None: somebody else."""
+        if connection.is_me(line.nick):
+            return ""
+        if self._puppets is not None and (owner := self._puppets.owner(line)) is not None:
+            return owner
+        relayed = line.tags.get(_RELAYED, "")
+        return f"relayed/{line.nick}" if relayed and connection.is_me(relayed) else None
+
+    async def _private(self, connection: Connection, who: str, line: Line) -> None:
+        """Something was said to a member's puppet alone."""
+        if line[1].startswith("\1"):
+            command, _, rest = line[1].strip("\1").partition(" ")
+            await self._answer_ctcp(connection, line.nick, command.upper(), rest)
+        elif not self._private_told.take(fold(line.nick), self.host.now()):
+            words = "Nobody reads this: private messages are not bridged. Write in the channel."
+            with suppress(Lost):
+                await connection.send("NOTICE", line.nick, words)
+
+    async def _message(self, connection: Connection, line: Line, history: History) -> None:
         place = self._by_fold.get(connection.fold(line[0]))
         text = line[1]
         action = False
+        played = history.is_played(line)
+        counted = played and history.counts(line)
         if text.startswith("\1"):
             command, _, rest = text.strip("\1").partition(" ")
             if command.upper() != "ACTION":
-                if line.command == "PRIVMSG" and not connection.is_me(line.nick):
+                if line.command == "PRIVMSG" and not connection.is_me(line.nick) and not played:
                     await self._answer_ctcp(connection, line.nick, command.upper(), rest)
                 return
             text, action = rest, True
-        if place is None:
+        if place is None or counted:
             return
-        if connection.is_me(line.nick):
+        ts = time_of(line)
+        own = self._own_nick(connection, line)
+        if own is not None:
             # Layer 1 of the loop guard: the bridge's own words, echoed or played back.
-            self._own.setdefault(place, deque(maxlen=_OWN_LINES)).append(text)
+            at = None if ts is None else ts - self._skew
+            self._own.saw(place, own, text, line.tags.get("msgid", "")[:200], at)
             return
-        ts = _time_of(line)
-        played = self._batches.get(line.tags.get("batch", ""), "") in _HISTORY
-        since = self._since(place)
-        if played and ts is not None and since is not None and ts < since:
+        since = self._fact("since", place) if played else None
+        if since is not None and ts is not None and ts < since + self._skew:
             return
         runs = mirc.decode(text)
         document: lite.Document = (lite.Paragraph((mirc.line_of(runs),)),) if runs else ()
@@ -310,10 +365,12 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 document=document,
                 action=action,
                 notice=line.command == "NOTICE",
-                reply_to=line.tags.get("+draft/reply", ""),
+                reply_to=line.tags.get(_REPLY, "")[:200],
                 mentions=self._mentions(place, mirc.plain(runs)),
             )
         )
+        if ts is not None:
+            self._seen[place] = max(ts, self._seen.get(place, 0))
 
     def _id_of(self, line: Line, place: str) -> str:
         if "msgid" in line.tags:
@@ -326,14 +383,16 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
 
     def _mentions(self, place: str, text: str) -> tuple[MemberId, ...]:
         """The members whose names stand in the text: at its beginning, or behind an @."""
+        names = [(one.author.name, one.author.mid) for one in self.host.members(place)]
+        if self._puppets is not None:
+            names.extend(self._puppets.nicks().items())
         found = []
-        for one in self.host.members(place):
-            name = one.author.name
+        for name, mid in names:
             at = text.casefold().find(name.casefold())
             begins = at == 0 and text[len(name) : len(name) + 1] in (":", ",", "")
             if begins or f"@{name.casefold()}" in text.casefold():
-                found.append(one.author.mid)
-        return tuple(found[:16])
+                found.append(mid)
+        return tuple(dict.fromkeys(found))[:16]
 
     async def _answer_ctcp(
         self, connection: Connection, nick: str, command: str, rest: str
@@ -358,7 +417,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 place=place,
                 id=self._id_of(line, place),
                 author=_author(line),
-                ts=_time_of(line),
+                ts=time_of(line),
                 topic=mirc.plain(mirc.decode(line[1])),
             )
         )
@@ -381,63 +440,142 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     # -- what goes out ---------------------------------------------------------------------------
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
-        """Say each, with a fence behind it, and wait for what the server answers."""
-        connection = self._connection
+        """Say each, and wait for what the server answers."""
         receipts: dict[int, Receipt] = {}
-        fences: list[tuple[Outgoing, Fence]] = []
+        open_: list[tuple[Outgoing, _Way, Fence]] = []
         for one in batch:
-            if connection is None or connection.lost or one.place not in self._joined:
-                receipts[one.number] = Receipt(one.number, State.QUEUED)
+            voice = self._voice(one)
+            if isinstance(voice, str):
+                receipts[one.number] = Receipt(one.number, State.FAILED, (), voice)
                 continue
-            lines = self._lines(connection, one)
-            if not lines and one.kind is not Kind.TOPIC:
-                receipts[one.number] = Receipt(one.number, State.DROPPED)
-            elif one.again and self._arrived(one.place, lines):
-                receipts[one.number] = Receipt(one.number, State.CONFIRMED)
+            if open_ and (voice is None or voice.connection is not open_[-1][1].voice.connection):
+                # Nothing overtakes what another connection says.
+                await _wait(open_)
+                if not all(fence.proven for _, _, fence in open_):
+                    voice = None
+            if voice is None:
+                break
+            said = await self._deliver_one(voice, one)
+            if isinstance(said, Receipt):
+                receipts[one.number] = said
             else:
-                fence = connection.open_fence(one.place)
-                fences.append((one, fence))
-                await self._say(connection, one, lines, fence)
-        with trio.move_on_after(_PROOF_SECONDS):
-            for _, fence in fences:
-                await fence.done.wait()
-        for one, fence in fences:
-            receipts[one.number] = _receipt(one, fence)
+                open_.append((one, *said))
+        await _wait(open_)
+        for one, way, fence in open_:
+            receipts[one.number] = self._receipt(one, way, fence)
+        for one in batch:
+            receipts.setdefault(one.number, Receipt(one.number, State.QUEUED))
         return list(receipts.values())
 
-    def _lines(self, connection: Connection, one: Outgoing) -> list[str]:
-        options = self.places[one.place].options
-        room = budget(connection.nick, connection.user, connection.host, one.place)
-        return render(one, room, options)
+    def _voice(self, one: Outgoing) -> _Voice | str | None:
+        """Who says it: the member's puppet, or the bridge's own nick; None: nobody can now."""
+        relay = self._connection
+        if relay is None or relay.lost or one.place not in self._joined:
+            return None
+        mode, author = self.places[one.place].options.mode, one.author
+        if author is None or one.kind in (Kind.NOTE, Kind.TOPIC):
+            return _Voice(relay)
+        if mode == "relaymsg" and _RELAYED in relay.caps and one.kind in (Kind.MESSAGE, Kind.EDIT):
+            separators = relay.login.offered.get(_RELAYED, "") or "/"
+            length = relay.isupport.get("NICKLEN", "")
+            limit = int(length) if length.isdecimal() else 0
+            return _Voice(relay, relayed=relayed_nick(author.name, separators, limit))
+        if self._puppets is not None and mode == "puppets" and not author.network:
+            found = self._puppets.voice(one.place, author)
+            if isinstance(found, str):
+                return found
+            if found is not None:
+                return _Voice(found, author.mid.hex())
+        return _Voice(relay)
 
-    async def _say(
-        self, connection: Connection, one: Outgoing, lines: Sequence[str], fence: Fence
-    ) -> None:
+    async def _deliver_one(self, voice: _Voice, one: Outgoing) -> Receipt | tuple[_Way, Fence]:
+        way = _Way(voice, self._lines(voice, one))
+        if not way.lines and one.kind is not Kind.TOPIC:
+            return Receipt(one.number, State.DROPPED)
+        skipped: tuple[str, ...] = ()
+        if one.again:
+            found, skipped = self._arrived(one, way)
+            if found is not None and len(skipped) == len(found.lines):
+                return Receipt(one.number, State.CONFIRMED, tuple(x for x in skipped if x))
+            if found is not None and found.voice == voice:
+                way = _Way(voice, found.lines)  # the rest of it, as it was begun
+            else:
+                skipped = ()
+        fence = voice.connection.open_fence(one.place)
+        await self._say(one, _Way(voice, way.lines[len(skipped) :]), fence)
+        return way, fence
+
+    def _lines(self, voice: _Voice, one: Outgoing) -> list[str]:
+        connection = voice.connection
+        options = self.places[one.place].options
+        nick, user, host = connection.nick, connection.user, connection.host
+        room = budget(voice.relayed or nick, user, host, one.place)
+        if voice.relayed:
+            room -= len(f" {voice.relayed}".encode())
+        return render(one, room, options, attributed=voice.attributed)
+
+    def _arrived(self, one: Outgoing, now: _Way) -> tuple[_Way | None, tuple[str, ...]]:
+        """How much of it the server has shown as said, and in which of the ways it may have been.
+
+        When it was first said it had no mark of doubt, perhaps another time, another nick.
+        """
+        relay = self._connection
+        voices = [now.voice]
+        if not now.voice.attributed and relay is not None:
+            voices.append(_Voice(relay))
+        elif one.author is not None and self._puppets is not None and not one.author.network:
+            voices.append(_Voice(now.voice.connection, one.author.mid.hex()))
+        ways = [
+            _Way(voice, self._lines(voice, evolve(one, again=again, late=late)))
+            for voice in voices
+            for again in (False, True)
+            for late in (False, True)
+        ]
+        claims = [
+            (one.voice.who or (f"relayed/{one.voice.relayed}" if one.voice.relayed else ""), one)
+            for one in ways
+        ]
+        at, ids = self._own.claim(one.place, [(who, way.lines) for who, way in claims], one.ts)
+        return (None, ()) if at < 0 else (ways[at], ids)
+
+    async def _say(self, one: Outgoing, way: _Way, fence: Fence) -> None:
         """Say it; what is not said because the connection is lost has no proof, and waits."""
+        connection = way.voice.connection
         tags = {}
-        if "message-tags" in connection.caps and one.path:
-            tags[ORIGIN_TAG] = ",".join(one.path)
+        if "message-tags" in connection.caps:
+            if one.path:
+                tags[ORIGIN_TAG] = ",".join(one.path)
+            if one.reply_to is not None and one.reply_to.remote_ids:
+                tags[_REPLY] = one.reply_to.remote_ids[0]
         noted = one.kind is Kind.NOTE and self.places[one.place].options.notes == "notice"
         try:
             if one.kind is Kind.TOPIC:
                 await connection.paced()
                 topic = plain_text(one.document).replace("\n", " ")
-                await connection.send("TOPIC", one.place, mirc.clean(topic))
-            for text in lines:
+                await connection.say(fence, "TOPIC", (one.place, mirc.clean(topic)), {})
+            for text in way.lines:
                 await connection.paced(len(text))
-                fence.began = True
-                command = "NOTICE" if noted else "PRIVMSG"
-                await connection.send(command, one.place, text, tags=tags)
+                if way.voice.relayed:
+                    params = (one.place, way.voice.relayed, text)
+                    await connection.say(fence, "RELAYMSG", params, tags)
+                else:
+                    command = "NOTICE" if noted else "PRIVMSG"
+                    await connection.say(fence, command, (one.place, text), tags)
             await connection.close_fence(fence)
         except Lost:
             fence.done.set()
 
-    def _arrived(self, place: str, lines: Sequence[str]) -> bool:
-        """Whether the server has shown these lines as said, in its history."""
-        seen = list(self._own.get(place, ()))
-        plain = [mirc.plain(mirc.decode(one)).replace("(again?) ", "", 1) for one in lines]
-        known = {_without_time(mirc.plain(mirc.decode(one))) for one in seen}
-        return all(_without_time(one) in known for one in plain)
+    def _receipt(self, one: Outgoing, way: _Way, fence: Fence) -> Receipt:
+        if fence.errors:
+            return Receipt(one.number, State.FAILED, (), fence.errors[0])
+        if not (fence.proven or fence.all_answered):
+            return Receipt(one.number, State.QUEUED, doubtful=fence.began)
+        # What came back of it proves nothing else.
+        who = way.voice.who or (f"relayed/{way.voice.relayed}" if way.voice.relayed else "")
+        self._own.claim(one.place, [(who, way.lines)], one.ts)
+        labelled = [said for said in fence.said if said.label]
+        proven = not labelled or all(said.answered for said in labelled)
+        return Receipt(one.number, State.CONFIRMED if proven else State.SENT, fence.ids)
 
     # -- check -----------------------------------------------------------------------------------
 
@@ -446,18 +584,13 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         settings = self.settings
         where = f"{settings.server}:{settings.port}"
         try:
-            stream = await open_stream(settings, tls=settings.tls, port=settings.port)
-            connection = Connection(settings, stream, Login(_credentials(settings)))
-            try:
-                await connection.register()
-            except BaseException:
-                await connection.aclose()
-                raise
+            dialer = Dialer(settings, open_=self.open_stream)
+            connection = await dialer.connect(credentials_of(settings))
         except (NetworkError, ConfigError) as error:
             report(Finding(False, f"{where}: {error}"))
             return
         report(Finding(True, f"{where}: connected as {connection.nick}"))
-        if not settings.tls:
+        if not connection.login.secure:
             report(Finding(False, f"{where}: without TLS anybody on the way reads along"))
         if connection.nick != settings.nick:
             report(Finding(False, f"{where}: the nick {settings.nick} is taken"))
@@ -478,7 +611,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         async def look(line: Line) -> None:
             if line.command == "JOIN" and connection.is_me(line.nick):
                 report(Finding(True, f"{open_places.pop(connection.fold(line[0]))}: joined"))
-            elif line.command in _JOIN_ERRORS:
+            elif line.command in JOIN_ERRORS:
                 place = open_places.pop(connection.fold(line[1]), line[1])
                 report(Finding(False, f"{place}: {line.params[-1]}"))
             if not open_places:
@@ -496,12 +629,10 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             report(Finding(False, f"{place}: the server does not answer the JOIN"))
 
 
-def _receipt(one: Outgoing, fence: Fence) -> Receipt:
-    if fence.errors:
-        return Receipt(one.number, State.FAILED, (), fence.errors[0])
-    if fence.proven:
-        return Receipt(one.number, State.CONFIRMED, tuple(fence.ids))
-    return Receipt(one.number, State.QUEUED, doubtful=fence.began)
+async def _wait(open_: Sequence[tuple[Outgoing, _Way, Fence]]) -> None:
+    with trio.move_on_after(_PROOF_SECONDS):
+        for _, _, fence in open_:
+            await fence.done.wait()
 
 
 def _path(tag: str) -> tuple[str, ...]:
@@ -511,36 +642,3 @@ def _path(tag: str) -> tuple[str, ...]:
 
 def _author(line: Line) -> Author:
     return Author(line.mask, line.nick, line.tags.get("account", ""))
-
-
-def _time_of(line: Line) -> int | None:
-    try:
-        return int(datetime.fromisoformat(line.tags["time"]).timestamp() * 1000)
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _without_time(text: str) -> str:
-    return _LATE.sub("", text, count=1)
-
-
-def _credentials(settings: IrcSettings) -> Credentials:
-    return Credentials(
-        nick=settings.nick,
-        username=settings.username,
-        realname=settings.realname,
-        server_password=_secret(settings.password_file),
-        account=settings.account,
-        password=_secret(settings.account_password_file),
-        has_certificate=bool(settings.client_cert_file),
-        sasl_required=settings.sasl == "required",
-    )
-
-
-def _secret(file: str) -> str:
-    if not file:
-        return ""
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"the password file {file} can not be read: {error.strerror}") from None

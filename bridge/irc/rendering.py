@@ -20,9 +20,12 @@ _SHORT: Final = 0.6
 """The part of an edit's words that may differ for it to be told as a difference."""
 
 
-def render(one: Outgoing, room: int, place: IrcPlace) -> list[str]:
-    """The lines to say, each of `room` bytes at most; none where IRC has nothing to say it with."""
-    head = encode(_head(one))
+def render(one: Outgoing, room: int, place: IrcPlace, *, attributed: bool = True) -> list[str]:
+    """The lines to say, each of `room` bytes at most; none where IRC has nothing to say it with.
+
+    Not `attributed`: the nick that says them is the author's own.
+    """
+    head = encode(_head(one, attributed))
     left = room - len(head.encode())
     rows = _rows(one)
     lines: list[str] = []
@@ -36,13 +39,15 @@ def render(one: Outgoing, room: int, place: IrcPlace) -> list[str]:
     return lines
 
 
-def _head(one: Outgoing) -> tuple[Run, ...]:
+def _head(one: Outgoing, attributed: bool) -> tuple[Run, ...]:
     if one.author is None or one.kind is Kind.NOTE:
         return ()
     when = ""
     if one.late and one.kind is Kind.MESSAGE:
         when = f"[{datetime.fromtimestamp(one.ts / 1000, UTC):%H:%M} UTC] "
     mark = "(again?) " if one.again and one.kind is Kind.MESSAGE else ""
+    if not attributed:
+        return (Run(f"{when}{mark}"),) if when or mark else ()
     name = clean(one.author.name)
     return (Run(f"{when}{mark}<"), Run(name, _BOLD), Run("> "))
 

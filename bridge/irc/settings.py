@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import field, frozen
 from attrs.validators import ge, in_, le
 
 __all__ = ["IrcPlace", "IrcSettings"]
+
+_NO_NICK: Final = " ,:!@*?#&+%~.\r\n\0"
 
 
 @frozen
@@ -41,6 +43,21 @@ class IrcSettings:
     """And one more every so many seconds."""
     ping_seconds: float = field(default=60.0, validator=ge(5))
     """A server silent for so long is asked; silent for twice that, it is gone."""
+    puppet_suffix: str = "[o]"
+    """What marks the nick of a member as bridged, where a portal has `mode = "puppets"`."""
+    max_puppets: int = field(default=20, validator=[ge(1), le(1000)])
+    """Connections for members at once; who spoke longest ago makes room for others. Networks allow
+    few from one address: ask them for more."""
+    puppet_idle: float = field(default=3600.0, validator=ge(1))
+    """Seconds after which a member who says nothing is disconnected, until they speak again."""
+    puppet_seconds: float = field(default=3.0, validator=ge(0))
+    """Between two connections of members."""
+    webirc_password_file: str = ""
+    """Holds the password with which the network lets the bridge say whom a connection is for
+    (WEBIRC): each member gets an address of their own there, and can be banned alone."""
+    webirc_gateway: str = "ofcd"
+    webirc_host: str = "ofcd.invalid"
+    """The end of members' host names."""
 
     def __attrs_post_init__(self) -> None:
         """The settings fit each other."""
@@ -48,6 +65,8 @@ class IrcSettings:
             raise ValueError("account is given, and no account_password_file")
         if self.account_password_file and not self.account:
             raise ValueError("account_password_file is given, and no account")
+        if not self.puppet_suffix or any(one in _NO_NICK for one in self.puppet_suffix):
+            raise ValueError("puppet_suffix can not be part of a nick, or is empty")
         if self.client_cert_file and not self.tls:
             raise ValueError("client_cert_file is for tls = true")
 
@@ -58,9 +77,15 @@ class IrcPlace:
 
     key: str = field(default="", repr=False)
     """The channel's key."""
+    mode: str = field(default="relay", validator=in_(("relay", "relaymsg", "puppets")))
+    """Who speaks for members. `relay`: the bridge's nick, and each line says who; `relaymsg`: it
+    too, in their names, where the server offers RELAYMSG; `puppets`: a nick for each, as far as
+    connections go round, else the bridge's."""
     max_lines: int = field(default=5, validator=ge(1))
     """Lines of one message: what to do with more says `long`."""
     long: str = field(default="clip", validator=in_(("clip", "all")))
     """`clip`: the first lines, and how many more there are; `all`: all of them, slowly."""
+    redactions: str = field(default="off", validator=in_(("off", "notice")))
+    """Where the server has no REDACT: say that somebody took back a message, or nothing."""
     notes: str = field(default="notice", validator=in_(("notice", "message")))
     """How the bridge's own lines are said."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from attrs import field, frozen
 from irctokens.line import build, tokenise
 
-__all__ = ["LINE_BYTES", "Framer", "Line", "encode", "fold"]
+__all__ = ["LINE_BYTES", "Framer", "Line", "encode", "fold", "time_of"]
 
 LINE_BYTES: Final = 512
 """Of a line without its tags, CR LF included."""
@@ -92,3 +93,11 @@ def fold(name: str, mapping: str = "rfc1459") -> str:
     if mapping == "ascii":
         return lower
     return lower.translate(_RFC).replace("~", "^" if mapping == "rfc1459-strict" else "~")
+
+
+def time_of(line: Line) -> int | None:
+    """When a line was said, milliseconds since 1970, if the server says so."""
+    try:
+        return int(datetime.fromisoformat(line.tags["time"]).timestamp() * 1000)
+    except (KeyError, ValueError, OverflowError):
+        return None

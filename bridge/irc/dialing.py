@@ -1,0 +1,145 @@
+"""From settings to a registered connection, the server's TLS policy obeyed (STS; trio)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from bridge.core.network import Host
+from bridge.irc.connection import Connection, open_stream
+from bridge.irc.login import Credentials, Login, Upgrade, sts_values
+from bridge.irc.settings import IrcSettings
+from ofcd.errors import ConfigError
+
+__all__ = ["Dialer", "Policies", "Policy", "credentials_of", "secret_of"]
+
+_TABLE: Final = "sts"
+
+
+class Policy(Protocol):
+    """Keeps what servers say of TLS."""
+
+    def port(self, server: str) -> int:
+        """Where the server wants TLS, as far as that still holds; 0: it has said nothing."""
+        ...
+
+    def keep(self, server: str, port: int, seconds: int) -> None:
+        """It is reached by TLS at this port, and wants that for so long; 0: no longer."""
+        ...
+
+    def ended(self, server: str) -> None:
+        """A connection by TLS has ended: its policy counts from now."""
+        ...
+
+
+class Policies:
+    """In the bridge's vault: they hold across restarts."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def _read(self, server: str) -> tuple[int, int, int] | None:
+        raw = self._host.vault.get(self._host.table(_TABLE), server.encode())
+        words = [] if raw is None else raw.decode().split(" ")
+        if len(words) == 2:  # of before the duration was kept
+            words.append("0")
+        return (int(words[0]), int(words[1]), int(words[2])) if words else None
+
+    def port(self, server: str) -> int:
+        """See `Policy`."""
+        found = self._read(server)
+        return found[0] if found is not None and found[1] > self._host.now() else 0
+
+    def keep(self, server: str, port: int, seconds: int) -> None:
+        """See `Policy`."""
+        with self._host.transaction() as tx:
+            if seconds:
+                record = f"{port} {self._host.now() + seconds * 1000} {seconds}"
+                tx.put(self._host.table(_TABLE), server.encode(), record.encode())
+            else:
+                tx.delete(self._host.table(_TABLE), server.encode())
+
+    def ended(self, server: str) -> None:
+        """See `Policy`."""
+        found = self._read(server)
+        if found is not None and found[2]:
+            self.keep(server, found[0], found[2])
+
+
+class Dialer:
+    """Opens connections to one server."""
+
+    def __init__(
+        self,
+        settings: IrcSettings,
+        policies: Policy | None = None,
+        open_: Callable[..., Awaitable[trio.abc.Stream]] = open_stream,
+    ) -> None:
+        """Without `policies`, what the server says of TLS is obeyed and not kept."""
+        self._settings = settings
+        self._policies = policies
+        self._open = open_
+
+    async def connect(self, who: Credentials) -> Connection:
+        """Connect and log in; raises `NetworkError`, `ConfigError`.
+
+        Without TLS the server is first asked whether it wants it; if it does, that connection ends
+        before anything else is said on it.
+        """
+        settings = self._settings
+        tls, port = settings.tls, settings.port
+        if not tls and self._policies is not None:
+            wanted = self._policies.port(settings.server)
+            tls, port = (True, wanted) if wanted else (tls, port)
+        try:
+            return await self._connect(who, tls=tls, port=port)
+        except Upgrade as upgrade:
+            return await self._connect(who, tls=True, port=upgrade.port)
+
+    async def _connect(self, who: Credentials, *, tls: bool, port: int) -> Connection:
+        stream = await self._open(self._settings, tls=tls, port=port)
+        connection = Connection(self._settings, stream, Login(who, secure=tls))
+        try:
+            await connection.register()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
+            raise
+        if tls and self._policies is not None:
+            # Here the port that it names means nothing: this one is known to work.
+            _, seconds = sts_values(connection.login.offered.get("sts", ""))
+            if seconds is not None:
+                self._policies.keep(self._settings.server, port, seconds)
+        return connection
+
+    def ended(self, connection: Connection) -> None:
+        """A connection has ended."""
+        if connection.login.secure and self._policies is not None:
+            self._policies.ended(self._settings.server)
+
+
+def credentials_of(settings: IrcSettings) -> Credentials:
+    """Who the bridge itself is at the server; raises `ConfigError` for a file that is not there."""
+    return Credentials(
+        nick=settings.nick,
+        username=settings.username,
+        realname=settings.realname,
+        server_password=secret_of(settings.password_file),
+        account=settings.account,
+        password=secret_of(settings.account_password_file),
+        has_certificate=bool(settings.client_cert_file),
+        sasl_required=settings.sasl == "required",
+    )
+
+
+def secret_of(file: str) -> str:
+    """What a file holds; "" for none. Raises `ConfigError`."""
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"the password file {file} can not be read: {error.strerror}") from None

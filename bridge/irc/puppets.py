@@ -1,0 +1,377 @@
+"""A connection and a nick for each member who speaks (I5; trio).
+
+Connected when a member first speaks, one at a time; gone when they are silent for long, leave the
+room or make room for others. Until a puppet is in the channel, and whenever it is not, the bridge's
+own nick speaks and says for whom: nothing waits for a puppet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+import trio
+from attrs import define, evolve, field
+
+from bridge.core.errors import NetworkError
+from bridge.core.model import LocalAuthor
+from bridge.core.network import Host
+from bridge.irc.connection import Connection, Lost
+from bridge.irc.dialing import Dialer, credentials_of, secret_of
+from bridge.irc.login import Credentials
+from bridge.irc.mirc import clean
+from bridge.irc.nicks import nick_candidates, username_of
+from bridge.irc.settings import IrcSettings
+from bridge.irc.wire import Line, fold
+from ofcd.errors import ConfigError
+from ofcd.protocol.ids import MemberId
+
+__all__ = ["JOIN_ERRORS", "Puppets"]
+
+JOIN_ERRORS: Final = frozenset({"403", "405", "471", "473", "474", "475", "476", "477", "489"})
+_BANNED: Final = "474"
+_TABLE: Final = "puppets"
+_KNOWN: Final = 5000
+_LOOK_SECONDS: Final = 2.0
+_LEAST_SECONDS: Final = 60.0
+"""Who spoke within this time is not disconnected to make room for others."""
+_REFUSED_SECONDS: Final = 300.0
+_FORGET_SECONDS: Final = 43_200.0
+_AGAIN_SECONDS: Final = (5.0, 300.0)
+_KILLED_SECONDS: Final = (600.0, 21_600.0)
+_THROTTLED_SECONDS: Final = (60.0, 1800.0)
+_KILLED: Final = ("kill", "banned", "-line", ":line", "not welcome")
+_THROTTLED: Final = ("throttl", "too fast", "too many", "max sessions", "session limit")
+_NICK_LENGTH: Final = 9
+_IDENT_DIGITS: Final = 12
+
+
+@define(eq=False)
+class _Puppet:
+    mid: MemberId
+    name: str
+    used: float
+    places: set[str] = field(factory=set)
+    """Where it is to speak."""
+    joined: set[str] = field(factory=set)
+    refused: dict[str, tuple[str, float]] = field(factory=dict)
+    """By place: with what error it was not let in, and until when that is taken for true."""
+    connection: Connection | None = None
+    runs: bool = False
+    retiring: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+
+    @property
+    def who(self) -> str:
+        return self.mid.hex()
+
+
+class Puppets:
+    """The members' connections of one network."""
+
+    def __init__(
+        self,
+        settings: IrcSettings,
+        host: Host,
+        dialer: Dialer,
+        key_of: Callable[[str], str],
+        on_private: Callable[[Connection, str, Line], Awaitable[None]],
+    ) -> None:
+        """What puppets need of the network.
+
+        `key_of(place)` is a channel's key; `on_private(connection, who, line)` is told what is said
+        to a puppet alone.
+        """
+        self._settings = settings
+        self._host = host
+        self._dialer = dialer
+        self._key_of = key_of
+        self._on_private = on_private
+        self._all: dict[MemberId, _Puppet] = {}
+        self._known: dict[str, tuple[str, str]] = {}
+        """By folded nick: whose it is, and as whom (user@host) the server showed it."""
+        self._gate = trio.Lock()
+        self._last = -1e9
+        self._not_before = 0.0
+        self._throttled = 0
+        self._isupport: Mapping[str, str] = {}
+        self._nursery: trio.Nursery | None = None
+        for key, raw in list(host.vault.items(host.table(_TABLE, large=True))):
+            who, _, mask = raw.decode().partition(" ")
+            self._known[key.decode()] = (who, mask)
+
+    # -- for the network -------------------------------------------------------------------------
+
+    async def run(self, isupport: Mapping[str, str]) -> None:
+        """Serve until cancelled; `isupport` is what the server says to the bridge's own nick."""
+        self._isupport = isupport
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                while True:
+                    await trio.sleep(_LOOK_SECONDS)
+                    self._look()
+            finally:
+                self._nursery = None
+
+    def voice(self, place: str, author: LocalAuthor) -> Connection | str | None:
+        """Who speaks for a member at a place now: their puppet; None: the bridge's own nick.
+
+        Words: why the channel lets nobody speak for them.
+        """
+        now = trio.current_time()
+        puppet = self._all.get(author.mid)
+        if puppet is None:
+            puppet = self._all[author.mid] = _Puppet(author.mid, author.name, now)
+        renamed, puppet.name, puppet.used = puppet.name != author.name, author.name, now
+        command, until = puppet.refused.get(place, ("", 0.0))
+        if until > now:
+            if command == _BANNED:
+                return f"the channel does not let {author.name} in (+b)"
+            return None
+        puppet.places.add(place)
+        connection = puppet.connection
+        if connection is not None and not connection.lost and not puppet.retiring:
+            if renamed and self._nursery is not None:
+                self._nursery.start_soon(self._rename, puppet, connection)
+            return connection if place in puppet.joined else None
+        self._start(puppet)
+        return None
+
+    def owner(self, line: Line) -> str | None:
+        """Whose puppet said this, as far as it is one of this bridge's."""
+        if not line.nick:
+            return None
+        for puppet in self._all.values():
+            if puppet.connection is not None and puppet.connection.is_me(line.nick):
+                return puppet.who
+        who, mask = self._known.get(fold(line.nick), ("", ""))
+        return who if who and mask == f"{line.user}@{line.host}" else None
+
+    def member(self, nick: str) -> MemberId | None:
+        """The member whose puppet bears a nick now."""
+        for puppet in self._all.values():
+            if puppet.connection is not None and puppet.connection.is_me(nick):
+                return puppet.mid
+        return None
+
+    def nicks(self) -> dict[str, MemberId]:
+        """The nicks that are borne now."""
+        live = [one for one in self._all.values() if one.connection is not None]
+        return {one.connection.nick: one.mid for one in live if one.connection is not None}
+
+    # -- who is connected ------------------------------------------------------------------------
+
+    def _start(self, puppet: _Puppet) -> None:
+        now = trio.current_time()
+        wait = max(puppet.not_before, self._not_before)
+        if puppet.runs or self._nursery is None or wait > now or not self._has_room(now):
+            return
+        puppet.runs, puppet.retiring = True, False
+        self._nursery.start_soon(self._life, puppet)
+
+    def _has_room(self, now: float) -> bool:
+        running = [one for one in self._all.values() if one.runs]
+        if len(running) < self._settings.max_puppets:
+            return True
+        idle = [one for one in running if now - one.used >= _LEAST_SECONDS and not one.retiring]
+        if idle:
+            self._retire(min(idle, key=lambda one: one.used))
+        return False  # the room is there once it has left
+
+    def _retire(self, puppet: _Puppet) -> None:
+        puppet.retiring = True
+        if puppet.connection is not None and self._nursery is not None:
+            self._nursery.start_soon(puppet.connection.quit)
+
+    def _look(self) -> None:
+        """Who is silent for long, has left the room or is not bridged any more, goes."""
+        now = trio.current_time()
+        allowed = {
+            mid: name for place in self._host_places() for mid, name in self._members(place).items()
+        }
+        for puppet in list(self._all.values()):
+            gone = puppet.mid not in allowed
+            if puppet.runs and not puppet.retiring:
+                if gone or now - puppet.used > self._settings.puppet_idle:
+                    self._retire(puppet)
+            elif not puppet.runs and (gone or now > puppet.not_before + _FORGET_SECONDS):
+                del self._all[puppet.mid]
+
+    def _host_places(self) -> set[str]:
+        return {place for puppet in self._all.values() for place in puppet.places}
+
+    def _members(self, place: str) -> dict[MemberId, str]:
+        rooms = self._host.rooms(place)
+        return {
+            one.author.mid: one.author.name
+            for one in self._host.members(place)
+            if any(self._host.consent(room, one.author.mid) != "withheld" for room in rooms)
+        }
+
+    # -- one puppet's life -----------------------------------------------------------------------
+
+    async def _life(self, puppet: _Puppet) -> None:
+        connection: Connection | None = None
+        try:
+            await self._turn()
+            connection = await self._dialer.connect(self._credentials(puppet))
+            self._throttled = 0
+            puppet.connection = connection
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._join, puppet, connection)
+                why = await connection.run(partial(self._take, puppet, connection))
+                nursery.cancel_scope.cancel()
+        except (NetworkError, ConfigError) as error:
+            why = str(error)
+        finally:
+            puppet.connection, puppet.runs = None, False
+            puppet.joined.clear()
+            if connection is not None:
+                with trio.CancelScope(shield=True):
+                    await connection.aclose()
+        self._ended(puppet, why)
+
+    async def _turn(self) -> None:
+        """One after the other, with a pause between."""
+        async with self._gate:
+            while True:
+                due = max(self._last + self._settings.puppet_seconds, self._not_before)
+                if due <= trio.current_time():
+                    break
+                await trio.sleep_until(due)
+            self._last = trio.current_time()
+
+    def _credentials(self, puppet: _Puppet) -> Credentials:
+        settings = self._settings
+        ident = puppet.who[:_IDENT_DIGITS]
+        length = self._isupport.get("NICKLEN", "")
+        borne = {fold(nick) for nick in self.nicks()}
+        candidates = nick_candidates(
+            puppet.name,
+            puppet.who,
+            settings.puppet_suffix,
+            min(64, int(length)) if length.isdecimal() and int(length) else _NICK_LENGTH,
+            lambda nick: fold(nick) in borne or fold(nick) == fold(settings.nick),
+        )
+        webirc = ("", "", "", "")
+        if settings.webirc_password_file:
+            password = secret_of(settings.webirc_password_file)
+            host = f"{ident}.{settings.webirc_host}"
+            webirc = (password, settings.webirc_gateway, host, _address(puppet.mid))
+        return evolve(
+            credentials_of(settings),
+            nick=candidates[0],
+            others=candidates[1:] or candidates,
+            username=username_of(puppet.name, ident),
+            realname=f"{clean(puppet.name)} ({settings.realname})",
+            account="",
+            password="",
+            has_certificate=False,
+            webirc=webirc,
+        )
+
+    async def _join(self, puppet: _Puppet, connection: Connection) -> None:
+        """Be where it is to speak."""
+        asked: dict[str, float] = {}
+        with suppress(Lost):
+            while True:
+                now = trio.current_time()
+                for place in sorted(puppet.places - puppet.joined):
+                    refused = puppet.refused.get(place, ("", 0.0))[1]
+                    if max(refused, asked.get(place, 0.0)) > now:
+                        continue
+                    asked[place] = now + _LEAST_SECONDS
+                    await connection.paced()
+                    key = [self._key_of(place)] if self._key_of(place) else []
+                    await connection.send("JOIN", place, *key)
+                await trio.sleep(0.2)
+
+    async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
+        """The member has another name; where its nick is taken, the old one stays."""
+        with suppress(Lost):
+            await connection.send("NICK", self._credentials(puppet).nick)
+
+    async def _take(self, puppet: _Puppet, connection: Connection, line: Line) -> None:
+        match line.command:
+            case "JOIN" if connection.is_me(line.nick):
+                place = self._place(puppet, connection, line[0])
+                if place is not None:
+                    puppet.failures = 0
+                    puppet.joined.add(place)
+                    self._remember(puppet, connection)
+            case "NICK" | "CHGHOST" | "396":
+                self._remember(puppet, connection)
+            case "PART" if connection.is_me(line.nick):
+                self._refuse(puppet, connection, line[0], line.command)
+            case "KICK" if connection.is_me(line[1]):
+                self._refuse(puppet, connection, line[0], line.command)
+            case command if command in JOIN_ERRORS:
+                self._refuse(puppet, connection, line[1], command)
+            case "PRIVMSG" if connection.is_me(line[0]) and not connection.is_me(line.nick):
+                await self._on_private(connection, puppet.who, line)
+
+    def _place(self, puppet: _Puppet, connection: Connection, channel: str) -> str | None:
+        folded = connection.fold(channel)
+        return next((one for one in puppet.places if connection.fold(one) == folded), None)
+
+    def _refuse(self, puppet: _Puppet, connection: Connection, channel: str, why: str) -> None:
+        place = self._place(puppet, connection, channel)
+        if place is None or (why in JOIN_ERRORS and place in puppet.joined):
+            return
+        puppet.joined.discard(place)
+        puppet.refused[place] = (why, trio.current_time() + _REFUSED_SECONDS)
+
+    def _remember(self, puppet: _Puppet, connection: Connection) -> None:
+        """Whose this nick is: known again in what is played back after a restart."""
+        if not connection.user and not connection.host:
+            return
+        key, value = fold(connection.nick), (puppet.who, f"{connection.user}@{connection.host}")
+        if self._known.get(key) == value:
+            return
+        self._known.pop(key, None)
+        self._known[key] = value
+        table = self._host.table(_TABLE, large=True)
+        with self._host.transaction() as tx:
+            tx.put(table, key.encode(), " ".join(value).encode())
+            while len(self._known) > _KNOWN:
+                oldest = next(iter(self._known))
+                del self._known[oldest]
+                tx.delete(table, oldest.encode())
+
+    def _ended(self, puppet: _Puppet, why: str) -> None:
+        now = trio.current_time()
+        if puppet.retiring:
+            puppet.retiring = False
+            return
+        puppet.failures += 1
+        said = why.casefold()
+        if any(one in said for one in _THROTTLED):
+            self._throttled += 1
+            self._not_before = now + _grown(_THROTTLED_SECONDS, self._throttled)
+        elif any(one in said for one in _KILLED):
+            puppet.not_before = now + _grown(_KILLED_SECONDS, puppet.failures)
+            for place in puppet.places:
+                text = (
+                    f"{self._settings.name} does not let the nick of {puppet.name} in ({why}): my "
+                    "own nick speaks for them"
+                )
+                self._host.notice(place, text, key=f"killed/{puppet.who}")
+        else:
+            puppet.not_before = now + _grown(_AGAIN_SECONDS, puppet.failures)
+        self._host.log.warning("a member's nick is not connected", reason=why)
+
+
+def _grown(bounds: tuple[float, float], times: int) -> float:
+    return min(bounds[1], bounds[0] * 2.0 ** min(20, times - 1))
+
+
+def _address(mid: MemberId) -> str:
+    """An address that stands for a member, from the range that belongs to nobody (RFC 4193)."""
+    digits = sha256(b"ofcd-webirc" + mid).hexdigest()[:16]
+    words = [digits[at : at + 4] for at in range(0, 16, 4)]
+    return "fd0f:c0f:c0f:c0f:" + ":".join(words)

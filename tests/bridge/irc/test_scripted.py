@@ -1,0 +1,297 @@
+"""What no server of Debian's offers, or does only when it must: against a scripted server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from bridge.core import State
+from bridge.irc.settings import IrcPlace, IrcSettings
+from bridge.irc.wire import Line
+from tests.bridge.irc.scene import CHANNEL, irc_scene, portal, until
+from tests.bridge.irc.scripted import ALL_CAPS, Guest
+
+_MODERN = [one for one in ALL_CAPS if "multiline" not in one and "relaymsg" not in one]
+
+
+async def test_words_cross_both_ways_and_are_confirmed(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        await scene.server.say("kim", CHANNEL, "hello")
+        await until(lambda: scene.bridged() == ["kim: hello"])
+        sent = await scene.room.send("hi")
+        await until(lambda: scene.heard() == ["ofc: <\x02Ana\x02> hi"])
+        assert scene.engine is not None
+        journal, vault = scene.engine.journal, scene.bridge.vault
+        await until(
+            lambda: (
+                (p := journal.passed(vault, "irc", CHANNEL, sent.event_id)) is not None
+                and p.state is State.CONFIRMED
+                and len(p.remote_ids) == 1
+            )
+        )
+
+
+# -- STS (I4) --------------------------------------------------------------------------------------
+
+
+def _insecure(tmp_path: Path, **more: object) -> IrcSettings:
+    (tmp_path / "pass").write_text("sesame")
+    (tmp_path / "sasl").write_text("walnut")
+    base = IrcSettings(
+        name="irc",
+        server="irc.example",
+        nick="ofc",
+        line_seconds=0.01,
+        burst=100,
+        tls=False,
+        port=6667,
+        password_file=str(tmp_path / "pass"),
+        account="books",
+        account_password_file=str(tmp_path / "sasl"),
+        sasl="wanted",
+    )
+    return evolve(base, **more)  # type: ignore[arg-type]
+
+
+async def test_no_secret_goes_in_clear_where_the_server_wants_tls(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """The insecure connection says CAP LS and nothing else; the next is by TLS at that port."""
+    caps = ["sts=port=7000,duration=3600", "sasl=PLAIN", "server-time"]
+    async with irc_scene(tmp_path, caps=caps, settings=_insecure(tmp_path)) as scene:
+        async with scene.running():
+            await until(lambda: len(scene.server.everybody) == 2)
+            first, second = scene.server.everybody
+            await until(lambda: second.said("PASS") and second.said("AUTHENTICATE"))
+            await scene.up()
+            assert (first.tls, first.port) == (False, 6667)
+            assert [one.command for one in first.lines] in (["CAP"], ["CAP", "QUIT"])
+            assert (second.tls, second.port) == (True, 7000)
+        # The policy is kept: the next life does not even ask without TLS.
+        async with scene.running():
+            await until(lambda: len(scene.server.everybody) == 3)
+            third = scene.server.everybody[2]
+            assert (third.tls, third.port) == (True, 7000)
+
+
+async def test_a_policy_on_a_secure_connection_means_its_own_port_and_ends(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """By TLS only `duration` counts; 0 takes the policy back; a kept one runs out."""
+    settings = IrcSettings(name="irc", server="irc.example", nick="ofc", port=6697)
+    async with irc_scene(tmp_path, settings=settings) as scene:
+        scene.server.caps = ["sts=port=9999,duration=100"]
+        async with scene.running():
+            await scene.up()
+        scene.settings = evolve(settings, tls=False, port=6667)
+        async with scene.running():
+            await scene.up()
+            assert (scene.server.everybody[1].tls, scene.server.everybody[1].port) == (True, 6697)
+            scene.server.caps = []
+        await trio.sleep(101)
+        async with scene.running():
+            await scene.up()
+            assert not scene.server.everybody[2].tls
+        scene.server.caps = ["sts=duration=0"]
+        scene.settings = settings
+        async with scene.running():
+            await scene.up()
+
+
+async def test_without_a_policy_the_password_follows_the_question(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """A bare server without TLS still gets its PASS, before NICK."""
+    settings = _insecure(tmp_path, account="", account_password_file="")
+    async with irc_scene(tmp_path, settings=settings) as scene, scene.running():
+        await scene.up()
+        commands = [one.command for one in scene.server.everybody[0].lines]
+        assert commands[:4] == ["CAP", "PASS", "NICK", "USER"]
+
+
+# -- proof (I7) ------------------------------------------------------------------------------------
+
+
+async def test_a_broken_link_neither_loses_nor_doubles_where_history_tells(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """The same words twice, the link breaking behind the first and before the second."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        await scene.room.send("ok")
+        await until(lambda: len(scene.heard()) == 1)
+        fates = ["after", "before"]
+
+        def swallow(_guest: Guest, line: Line) -> str:
+            return fates.pop(0) if line.command == "PRIVMSG" and fates else ""
+
+        scene.server.swallow = swallow
+        await scene.room.send("ok")  # arrives, and the link breaks: its echo too
+        await until(lambda: len(scene.server.everybody) == 2)
+        await scene.up()
+        await scene.room.send("ok")  # does not arrive
+        await until(lambda: len(scene.server.everybody) == 3)
+        await scene.up()
+        await scene.room.send("last")
+        await until(lambda: scene.heard()[-1:] == ["ofc: <\x02Ana\x02> last"])
+        assert scene.heard() == [
+            "ofc: <\x02Ana\x02> ok",
+            "ofc: <\x02Ana\x02> ok",
+            "ofc: (again?) <\x02Ana\x02> ok",
+            "ofc: <\x02Ana\x02> last",
+        ]
+
+
+async def test_what_came_back_in_part_is_ended_and_not_begun_again(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Of three lines two arrived: the third follows, as it would have."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        count = [0]
+
+        def swallow(_guest: Guest, line: Line) -> str:
+            count[0] += line.command == "PRIVMSG"
+            return "after" if line.command == "PRIVMSG" and count[0] == 2 else ""
+
+        scene.server.swallow = swallow
+        await scene.room.send("one\ntwo\nthree")
+        await until(lambda: len(scene.heard()) == 3)
+        await trio.sleep(5)
+        assert [one.partition("> ")[2] for one in scene.heard()] == ["one", "two", "three"]
+
+
+async def test_a_refusal_with_a_label_marks_its_own_message(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Two messages under way, the second refused: the label says which."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        good = await scene.room.send("good")
+        await until(lambda: len(scene.heard()) == 1)
+        scene.server.refuse["ofc", "PRIVMSG"] = "404"
+        bad = await scene.room.send("bad")
+        await until(lambda: any("it is refused" in one for one in scene.notices()))
+        by_id = {one.event_id: one for one in scene.messages()}
+        assert by_id[bad.event_id].reactions
+        assert not by_id[good.event_id].reactions
+
+
+async def test_replies_find_their_line_both_ways(tmp_path: Path, autojump_clock: object) -> None:
+    """An answer on IRC to what went out is a reply in the room, and the other way round."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        sent = await scene.room.send("who comes?")
+        await until(lambda: scene.heard())
+        own = scene.server.history[CHANNEL][0].tags["msgid"]
+        await trio.sleep(1)
+        theirs = await scene.server.say("kim", CHANNEL, "I do", **{"+draft/reply": own})
+        await until(lambda: scene.bridged())
+        answer = next(one for one in scene.messages() if one.via is not None)
+        assert answer.reply_to == sent.event_id
+        await scene.room.send("fine", reply_to=answer.event_id)
+        await until(lambda: len(scene.heard()) == 2)
+        assert scene.server.history[CHANNEL][-1].tags["+draft/reply"] == theirs
+
+
+# -- history (I8) ----------------------------------------------------------------------------------
+
+
+async def test_a_gap_is_filled_page_by_page_in_order_and_once(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with irc_scene(
+        tmp_path,
+        portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),
+        caps=_MODERN,
+        isupport="NICKLEN=30 CHATHISTORY=20 MSGREFTYPES=msgid,timestamp",
+    ) as scene:
+        async with scene.running():
+            await scene.up()
+            await scene.server.say("kim", CHANNEL, "line 0")
+            await until(lambda: scene.bridged())
+            await trio.sleep(3)
+        for number in range(1, 91):
+            await scene.server.say("kim", CHANNEL, f"line {number}")
+        await trio.sleep(1)
+        async with scene.running():
+            await scene.up()
+            await until(lambda: len(scene.bridged()) == 91)
+            words = [one.rpartition("line ")[2] for one in scene.bridged()]
+            assert words == [str(number) for number in range(91)]
+            asked = scene.server.everybody[-1].said("CHATHISTORY")
+            assert len(asked) == 5, "twenty each, and the last is not full"
+            assert all(one[0] == "AFTER" for one in asked)
+
+
+async def test_a_gap_that_is_too_large_says_what_is_missing(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with irc_scene(
+        tmp_path,
+        portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),
+        caps=_MODERN,
+        isupport="NICKLEN=30 CHATHISTORY=5 MSGREFTYPES=msgid,timestamp",
+    ) as scene:
+        async with scene.running():
+            await scene.up()
+        await trio.sleep(700)
+        for number in range(57):
+            await scene.server.say("kim", CHANNEL, f"line {number}")
+        await trio.sleep(1)
+        async with scene.running():
+            await scene.up()
+            await until(lambda: any("7 lines are missing here" in one for one in scene.notices()))
+            await until(lambda: len(scene.bridged()) == 50)
+            await scene.server.say("kim", CHANNEL, "live")
+            await until(lambda: scene.bridged()[-1] == "kim: live")
+            assert len(scene.bridged()) == 51
+
+
+async def test_nothing_from_before_the_bridge_came_is_taken(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with irc_scene(tmp_path, caps=_MODERN) as scene:
+        await scene.server.say("kim", CHANNEL, "old")
+        await trio.sleep(5)
+        async with scene.running():
+            await scene.up()
+            await scene.server.say("kim", CHANNEL, "new")
+            await until(lambda: scene.bridged())
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(5)
+            assert scene.bridged() == ["kim: new"]
+
+
+# -- RELAYMSG --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caps", "expected"),
+    [
+        ([one for one in ALL_CAPS if "multiline" not in one], "Ana/ofc: hello"),
+        (_MODERN, "ofc: <\x02Ana\x02> hello"),
+    ],
+)
+async def test_relaymsg_speaks_in_members_names_and_does_not_come_back(
+    tmp_path: Path, autojump_clock: object, caps: list[str], expected: str
+) -> None:
+    """Where it is offered; elsewhere the same portal says who speaks, in the line."""
+    there = portal(options=IrcPlace(mode="relaymsg"))
+    async with irc_scene(tmp_path, there, caps=caps) as scene, scene.running():
+        await scene.up()
+        sent = await scene.room.send("hello")
+        await until(lambda: scene.heard() == [expected])
+        await trio.sleep(5)
+        assert scene.bridged() == []
+        assert scene.engine is not None
+        passed = scene.engine.journal.passed(scene.bridge.vault, "irc", CHANNEL, sent.event_id)
+        assert passed is not None
+        assert (passed.state, len(passed.remote_ids)) == (State.CONFIRMED, 1)
