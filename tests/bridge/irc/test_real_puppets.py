@@ -51,7 +51,9 @@ async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) ->
                         ("ofcbridge", "<\x02Ana\x02> first"),
                         ("Ana[o]", "second"),
                     ]
-                    assert said[1].host.endswith(".ofcd.invalid") or said[1].host.startswith("fd0f:")
+                    assert said[1].host.endswith(".ofcd.invalid") or said[1].host.startswith(
+                        "fd0f:"
+                    )
                     await kim.say("#books", "hello Ana")
                     await until(lambda: bridged(room) == ["kim: hello Ana"])
                     program.kill()
