@@ -27,6 +27,10 @@ _SENDER: bytes = b"sender/"
 _EVIDENCE: bytes = b"evidence/"
 _EVIDENCE_KEPT = 32
 _VOIDED_KEPT = 256
+_UNPROVEN = (
+    "your relay says that this room's own relay shows two histories, but proves nothing: the room "
+    "is not frozen here, and what you write waits; ask your relay's operator"
+)
 _FINAL = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
 
 
@@ -43,6 +47,8 @@ class Core:
     names: dict[MemberId, str] = field(factory=dict)
     reached: dict[MemberId, int] = field(factory=dict)
     """The last entry that each member's own signature proves its device to have."""
+    blamed: bool = False
+    """People were told, on this link, that their relay blames the room's and proves nothing."""
 
     @property
     def room(self) -> RoomId:
@@ -75,6 +81,11 @@ class Core:
         return self.mine.mid
 
     @property
+    def is_away(self) -> bool:
+        """Whether the room is another relay's than this client's own."""
+        return self.identity.relay_id != self.state.relay_id
+
+    @property
     def is_owner(self) -> bool:
         """Whether this client is root or co-owner now."""
         member = self.state.members.get(self.me)
@@ -104,6 +115,12 @@ class Core:
         self.keep_evidence(turn, broken.evidence)
         self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
         turn.tell(Alarm(self.room, kind, str(broken), broken.seq))
+
+    def blame(self, turn: Turn) -> None:
+        """This client's relay says that the room's forks, and proves nothing: said once a link."""
+        if not self.blamed:
+            self.blamed = True
+            turn.tell(Alarm(self.room, AlarmKind.UNPROVEN, _UNPROVEN))
 
     def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> None:
         """Keep what someone signed and can not be true: the first pieces, which tell enough."""

@@ -19,10 +19,6 @@ __all__ = ["EvidenceDesk"]
 
 _PATIENCE: Final = 60_000
 """Milliseconds in which the entry must come that evidence is about."""
-_UNPROVEN: Final = (
-    "your relay says that this room's own relay shows two histories, and stands still here, but "
-    "what it shows for that proves nothing: the room is not frozen here; ask its operator"
-)
 
 
 class EvidenceDesk:
@@ -35,11 +31,10 @@ class EvidenceDesk:
         self._seq = -1
         """The entry that `_waiting` is about."""
         self._until = 0
-        self._told = False
 
     def link_lost(self) -> None:
         """The next link shows it again, if it is any."""
-        self._waiting, self._told = None, False
+        self._waiting = None
 
     def deadline(self) -> int | None:
         """When `pump` should be called, even if nothing comes in."""
@@ -62,7 +57,7 @@ class EvidenceDesk:
             self._waiting, self._seq = (key, records), found.seq
         else:
             self._waiting = None
-            self._reject(turn)
+            core.blame(turn)
 
     def pump(self, turn: Turn) -> None:
         """Judge again what waits, once its entry is here, or too long."""
@@ -72,7 +67,7 @@ class EvidenceDesk:
             self.shown(turn, *self._waiting)
         elif turn.now >= self._until:
             self._waiting = None
-            self._reject(turn)
+            self._core.blame(turn)
 
     def _freeze(self, turn: Turn, proof: Proof) -> None:
         core = self._core
@@ -87,8 +82,3 @@ class EvidenceDesk:
         if proof.witness is not None:
             who = self._core.names.get(proof.witness) or f"member {proof.witness.hex()[:8]}"
         return f"{who} has signed another log up to entry {proof.seq} than was delivered here"
-
-    def _reject(self, turn: Turn) -> None:
-        if not self._told:
-            self._told = True
-            turn.tell(Alarm(self._core.room, AlarmKind.UNPROVEN, _UNPROVEN))

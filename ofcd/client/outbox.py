@@ -408,7 +408,7 @@ class Outbox:
             self._keep(turn, evolve(item, stage=Stage.QUEUED))
             if first:
                 self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
-        elif code in _TRY_LATER:
+        elif code in _TRY_LATER or self._is_claim(turn, code):
             if first:
                 self._flight.slow_down()
                 self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
@@ -418,6 +418,13 @@ class Outbox:
             turn.drop = code
         else:
             self._fail(turn, item, code, failure.text)
+
+    def _is_claim(self, turn: Turn, code: str) -> bool:
+        """A fork between two other relays is for evidence to show: this word alone is none."""
+        if code != Code.FORK or not self._core.is_away:
+            return False
+        self._core.blame(turn)
+        return True
 
     def _wait_for(self, code: str, item: Queued, deadline: int) -> _Wait:
         core = self._core

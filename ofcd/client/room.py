@@ -162,7 +162,7 @@ class RoomMachine:
         self.phase = Phase.DOWN
         self._link = self._retry_at = self._halted = None
         self._chain = ChainPages()
-        self._cursor_due = None
+        self._cursor_due, self.core.blamed = None, False
         parts = (self.outbox, self.controls, self.admissions, self.keydesk)
         for part in (*parts, self._beats, self._receipts, self._evidence, self._drops):
             part.link_lost()

@@ -312,11 +312,22 @@ async def test_17_a_word_that_saw_another_log_freezes_the_room(
 async def test_a_hub_that_no_longer_has_the_log_it_gave_is_caught_on_the_next_link(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """`fork` in answer to Follow: the room stands still."""
+    """`fork` in answer to Follow: the room stands still, and members hear that nothing proves it.
+
+    What they say is not taken, and waits: no relay's word freezes their room.
+    """
     async with hub_gone_bad(tmp_path) as (scene, double):
+        heard = scene.bo._client.events()
         asked = await double.expect(frames.Follow)
         await double.send(frames.Failure(asked.rid, Code.FORK.value, "another past", 3))
         await until(lambda: stored(scene.home).replicas()[0].frozen == "fork")
+        with scene.bo._client.transaction() as tx:
+            scene.bo.queue(tx, "does it go on?")
+        await trio.sleep(600)
+        alarms = [event.kind for event in told(heard) if isinstance(event, Alarm)]
+        assert alarms == [AlarmKind.UNPROVEN]
+        assert scene.bo.status is RoomStatus.ACTIVE
+        assert len(scene.bo.outbox()) == 1
 
 
 async def test_what_a_hub_sends_without_end_is_not_kept(

@@ -1,13 +1,16 @@
 /** What a relay shows against a hub: signatures prove it, or nothing does. */
 
 import "fake-indexeddb/auto";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
 import { EvidenceDesk } from "../src/client/evidence.ts";
 import { verifyChain } from "../src/e2e/chain.ts";
 import { judge } from "../src/e2e/evidence.ts";
 import { type RoomLog, resumedLog } from "../src/e2e/log.ts";
 import { fromHex } from "../src/protocol/bytes.ts";
+import { RelayRefused } from "../src/wire/link.ts";
+import { opened } from "./standing.ts";
 import { type Vector, vectors } from "./vectors.ts";
 
 const chain = vectors("chain");
@@ -92,4 +95,17 @@ test("what is about an entry to come is judged then, or given up", async () => {
   await never.show(of("the hub signed another log than is here"));
   for (const wait of never.waits) wait();
   expect([never.told, never.core.alarm.includes("proves nothing")]).toEqual([[], true]);
+});
+
+test("the relay's word alone freezes nothing: what was said waits", async () => {
+  const refused = { code: "fork", text: "a fork", retry_after: undefined };
+  const { room } = await opened(async ({ type }) => {
+    if (type === "post") throw new RelayRefused({ type: "failure", rid: 1, ...refused } as never);
+    return { type: "done" };
+  });
+  await room.send(text("is it so?"));
+  await vi.waitFor(() => expect(room.alarm).toContain("proves nothing"));
+  expect(room.saved.status).toBe("active");
+  expect(room.waiting().map(({ failed }) => failed)).toEqual([""]);
+  room.close();
 });

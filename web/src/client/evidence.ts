@@ -9,9 +9,9 @@ import type { RoomCore } from "./core.ts";
 
 /** How long the entry may take to come that evidence is about. */
 const PATIENCE_MS = 60_000;
-const UNPROVEN =
-  "your relay says that this room's own relay shows two histories, and stands still here, but what " +
-  "it shows for that proves nothing: the room is not frozen here; ask its operator";
+export const UNPROVEN =
+  "your relay says that this room's own relay shows two histories, but proves nothing: the room is " +
+  "not frozen here, and what you write waits; ask your relay's operator";
 
 type Frame = Extract<RelayFrame, { type: "evidence" }>;
 

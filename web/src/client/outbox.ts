@@ -14,13 +14,14 @@ import { KeyMissing } from "../e2e/epochs.ts";
 import { sealEvent } from "../e2e/events.ts";
 import { nextOf, seenOf } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
-import { b64decode, b64encode, fromHex, hex } from "../protocol/bytes.ts";
+import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { mayPost, Refused } from "../protocol/room.ts";
 import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
+import { UNPROVEN } from "./evidence.ts";
 import { json } from "./saved.ts";
 import { type Marks, padded } from "./tables.ts";
 import type { Turn } from "./vault.ts";
@@ -350,7 +351,7 @@ export class Outbox {
         await this.catchUp(id, code, isFirst);
         return true; // what is waited for may have come meanwhile
       }
-      if (LATER.has(code)) {
+      if (LATER.has(code) || this.isClaim(code)) {
         if (isFirst) this.rest(refusal.retry_after ?? 0);
         return false;
       }
@@ -364,6 +365,15 @@ export class Outbox {
     } finally {
       this.landed(id);
     }
+  }
+
+  /** A fork between two other relays is for evidence to show: this word alone is none. */
+  private isClaim(code: string): boolean {
+    const { saved, view } = this.core;
+    if (code !== "fork" || equal(saved.relayId, view.state.relayId)) return false;
+    this.core.alarm = UNPROVEN;
+    this.core.changed();
+    return true;
   }
 
   /** The refusal may say that this very message is in the log: an earlier form of it, or this one. */
