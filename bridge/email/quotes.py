@@ -14,6 +14,8 @@ What is answered in between (or below) is kept with what it answers. Nothing is 
 than all keeps the whole mail beside it.
 """
 
+# ruff: noqa: RUF001 - letters of many scripts are what this is about
+
 from __future__ import annotations
 
 import re
@@ -239,7 +241,27 @@ def _without_signature(lines: list[Line]) -> list[Line]:
     return lines
 
 
+_SENT_FROM: Final = (
+    r"Von mein\w+ .{1,40} gesendet",
+    r"Diese Nachricht wurde von .{1,40} gesendet",
+    "Envoyé de mon",
+    "Enviado do meu",
+    "Enviado a partir do",
+    "Verstuurd vanaf",
+    "Sendt fra",
+    "Lähetetty",
+    "Wysłane z",
+    "Отправлено с",
+    "Надіслано з",
+    ".{1,40}d[ae]n gönderildi",
+    ".{1,40}から送信",
+    "发自我的",
+    "나의 .{1,20}에서 보냄",
+)
+"""What the library does not know of what telephones add; found in mails, or in their settings."""
+
+
 @cache
 def _sent_from() -> re.Pattern[str]:
-    phrases = [words.get("sent_from") for words in MAIL_LANGUAGES.values()]
+    phrases = [words.get("sent_from") for words in MAIL_LANGUAGES.values()] + [*_SENT_FROM]
     return re.compile("|".join(f"(?:{one})" for one in phrases if one), re.IGNORECASE)

@@ -1,5 +1,7 @@
 """What somebody wrote now is told from what they answer, in any language (M6)."""
 
+# ruff: noqa: RUF001 - letters of many scripts are what this is about
+
 from __future__ import annotations
 
 import time
@@ -55,6 +57,34 @@ def test_a_signature_and_what_a_telephone_adds_are_taken_out() -> None:
     assert newest("Yes.\n\n-- \nBo Berg\nBerg & Sons\n") == "Yes."
     assert newest("Yes.\n\nSent from my iPhone\n") == "Yes."
     assert newest("Ja.\n\nGesendet von meinem Telefon\n") == "Ja."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sent from my iPhone",
+        "Von meinem iPhone gesendet",
+        "Envoyé de mon iPhone",
+        "Enviado desde mi Android",
+        "Enviado do meu iPhone",
+        "Inviato da iPhone",
+        "Verstuurd vanaf mijn iPhone",
+        "Skickat från min iPhone",
+        "Sendt fra min iPhone",
+        "Lähetetty iPhonesta",
+        "Wysłane z iPhone'a",
+        "Odesláno z mého telefonu",
+        "Отправлено с iPhone",
+        "Надіслано з мого iPhone",
+        "iPhone'umdan gönderildi",
+        "iPhoneから送信",
+        "发自我的 iPhone",
+        "나의 iPhone에서 보냄",
+    ],
+)
+def test_what_a_telephone_adds_is_taken_out_in_any_language(line: str) -> None:
+    assert newest(f"Ok.\n\n{line}\n") == "Ok."
+    assert newest(f"Ok.\n\n{line}\n\n> Can you come?\n") == "Ok."
 
 
 def test_words_that_only_look_like_a_quote_are_kept() -> None:
