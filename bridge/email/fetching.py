@@ -103,6 +103,15 @@ class Mailbox:
         if not self.validity:
             raise ImapError("the server names no UIDVALIDITY: its ids can not be relied on")
 
+    @property
+    def can_idle(self) -> bool:
+        """Whether the server tells of new mail by itself."""
+        return b"IDLE" in self._capabilities
+
+    async def has(self, name: str) -> None:
+        """Raises `ImapRefused` where there is no such mailbox."""
+        await self.command(f"STATUS {quoted(name)} (UIDVALIDITY)")
+
     async def _login(self, user: str, password: str, secret: str) -> None:
         try:
             await self.command(f"LOGIN {quoted(user)} {quoted(password)}")
@@ -183,7 +192,7 @@ class Mailbox:
 
     async def wait(self, seconds: float) -> None:
         """Until something may have come, and no longer than this: IDLE, or a while without it."""
-        if b"IDLE" not in self._capabilities:
+        if not self.can_idle:
             await trio.sleep(min(self._settings.poll, seconds))
             return
         self._tag += 1

@@ -13,23 +13,22 @@ from typing import ClassVar, Final
 import trio
 from attrs import evolve
 
-from bridge.core.errors import NetworkError
 from bridge.core.model import Kind, Outgoing, Receipt, RemoteMessage, State
 from bridge.core.names import remote_name
 from bridge.core.network import Finding, Host, Network
 from bridge.email.addressing import TOKEN_BYTES, token_text
+from bridge.email.checking import Check
 from bridge.email.commanding import Commands
-from bridge.email.fetching import Cursor, Mailbox, Reading, Taken
+from bridge.email.fetching import Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, Incoming
-from bridge.email.links import connect
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail, parse
 from bridge.email.postman import Postman
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Store, Subscriber, Waiting
-from bridge.email.submitting import Submitter, test_link
+from bridge.email.submitting import Submitter
 from bridge.email.unsubscribing import serve_page
 from ofcd.client import lite
 from ofcd.client.applog import traceback_of
@@ -374,38 +373,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         return await self.commands.run(room, words)
 
     async def check(self, report: Callable[[Finding], None]) -> None:
-        """Log in everywhere, send nothing."""
-        settings = self.settings
-        await _checked(report, self._check_smtp)
-        if settings.imap.host:
-            await _checked(report, self._check_imap)
-        if not settings.authserv_id and not settings.dkim:
-            report(Finding(False, "nothing can show who sent a mail: set authserv_id, or dkim"))
-        for place, info in self.places.items():
-            count = len(info.options.subscribers)
-            report(Finding(True, f"{place}@{settings.domain}: {count} subscribers in the file"))
-
-    async def _check_smtp(self, report: Callable[[Finding], None]) -> None:
-        password = _secret(self.settings.smtp.password_file)
-        await test_link(self.settings, password, lambda text: report(Finding(True, text)))
-
-    async def _check_imap(self, report: Callable[[Finding], None]) -> None:
-        imap = self.settings.imap
-        try:
-            async with await connect(imap.server) as stream:
-                mailbox = Mailbox(stream, imap, self.settings.max_mail_bytes)
-                await mailbox.open(_secret(imap.password_file))
-        except (ImapError, OSError, trio.TooSlowError) as error:
-            why = str(error) or type(error).__name__
-            raise NetworkError(f"{imap.host}:{imap.port} can not be read: {why}") from None
-        report(Finding(True, f"{imap.mailbox} at {imap.host}:{imap.port} can be read"))
-
-
-async def _checked(report: Callable[[Finding], None], work: Callable[..., object]) -> None:
-    try:
-        await work(report)  # type: ignore[misc]
-    except NetworkError as error:
-        report(Finding(False, str(error)))
+        """Log in everywhere, ask what would be taken, send nothing."""
+        await Check(self.settings, self.places, report).run()
 
 
 def _secret(path: str) -> str:

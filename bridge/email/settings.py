@@ -118,6 +118,8 @@ class EmailSettings:
     that only pretend to be its own."""
     dkim: bool = True
     """Check signatures ourselves where that server says nothing."""
+    dkim_selector: str = ""
+    """By what name your server signs this domain's mail: only for `ofc-bridge check`."""
     give_up_hours: float = field(default=24.0, validator=ge(0.01))
     """How long a mail is tried again."""
     per_hour: int = field(default=PER_HOUR, validator=ge(1))

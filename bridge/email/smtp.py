@@ -112,6 +112,7 @@ class SmtpClient:
     _out: bytearray = field(factory=bytearray, repr=False)
     _features: dict[str, str] = field(factory=dict)
     _letter: Letter | None = None
+    _dry: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._secure = self.tls is Tls.TLS
@@ -122,14 +123,23 @@ class SmtpClient:
         self._out.clear()
         return raw
 
-    def start(self, letter: Letter) -> None:
-        """Send a mail; `outcome` is None until it is known."""
+    @property
+    def size_limit(self) -> int:
+        """The largest mail that the server says it takes; 0: it does not say."""
+        shown = self._features.get("SIZE", "")
+        return int(shown) if shown.isdecimal() and len(shown) < 16 else 0
+
+    def start(self, letter: Letter, *, dry: bool = False) -> None:
+        """Send a mail; `outcome` is None until it is known.
+
+        `dry`: only ask whether it would be taken from there and for whom, and take that back.
+        """
         if not self.ready:
             raise SmtpError("the link is not ready for a mail")
         if any(ord(one) < 33 or one in "<>" for one in letter.sender + letter.recipient):
             raise SmtpError("an address holds what no address may")
         self.ready, self.outcome, self.committed = False, None, False
-        self._letter = letter
+        self._letter, self._dry = letter, dry
         size = f" SIZE={len(letter.content)}" if "SIZE" in self._features else ""
         self._command(_Step.MAIL, f"MAIL FROM:<{letter.sender}>{size}")
 
@@ -241,6 +251,9 @@ class SmtpClient:
                 self._command(_Step.RSET, "RSET")
         elif self._step is _Step.MAIL:
             self._command(_Step.RCPT, f"RCPT TO:<{letter.recipient}>")
+        elif self._step is _Step.RCPT and self._dry:
+            self._end(code, lines, at_recipient=True)
+            self._command(_Step.RSET, "RSET")
         elif self._step is _Step.RCPT:
             self._command(_Step.DATA, "DATA")
         elif self._step is _Step.DATA:

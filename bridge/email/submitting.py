@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import trio
 from attrs import evolve, frozen
 
-from bridge.core.errors import NetworkError
 from bridge.core.model import Receipt, State
 from bridge.core.network import Host
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
@@ -74,7 +72,14 @@ class Link:
 
     async def send(self, letter: Letter) -> Outcome:
         """Hand over one mail."""
-        self.client.start(letter)
+        return await self._start(letter, dry=False)
+
+    async def try_out(self, letter: Letter) -> Outcome:
+        """Whether the server would take a mail from there for this recipient; none is sent."""
+        return await self._start(letter, dry=True)
+
+    async def _start(self, letter: Letter, *, dry: bool) -> Outcome:
+        self.client.start(letter, dry=dry)
         while self.client.outcome is None or not self.client.ready:
             await self._exchange()
         return self.client.outcome
@@ -351,16 +356,3 @@ def masked(address: str) -> str:
     """An address as a whole room may see it."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
-
-
-async def test_link(settings: EmailSettings, password: str, report: Callable[[str], None]) -> None:
-    """Log in and say what there is; raises `NetworkError`."""
-    try:
-        link = await Link.open(settings, password)
-    except (SmtpError, OSError, trio.TooSlowError) as error:
-        smtp = settings.smtp
-        raise NetworkError(
-            f"{smtp.host}:{smtp.port} takes no mail: {str(error) or type(error).__name__}"
-        ) from None
-    report(f"{settings.smtp.host}:{settings.smtp.port} takes mail")
-    await link.close()
