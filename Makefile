@@ -28,7 +28,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 	--no-emit-trusted-host --no-emit-options
 
 .PHONY: help setup core web web-lint web-build run test test-fast coverage check fmt fmt-check lint types laws lock \
-	example bench soak mutation vectors reference wheel clean distclean
+	example bench soak soak-bridges soak-irc soak-mail mutation vectors reference wheel clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -124,8 +124,13 @@ example: $(READY) ## write config.example.toml anew from the settings
 	@$(BIN)/python -m ofcd.config --example > config.example.toml.new
 	@mv config.example.toml.new config.example.toml
 
-soak-bridges: setup ## ten minutes of IRC while bridge and relay are killed at random
-	@OFCD_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/bridge/irc/test_inspircd.py -k killed -q -s
+soak-bridges: soak-irc soak-mail ## ten minutes of each bridge while all around it are killed at random
+
+soak-irc: setup ## ten minutes of IRC (STORM=600 seconds)
+	@OFCD_SOAK_SECONDS=$(STORM) $(BIN)/python -m pytest tests/bridge/irc/test_inspircd.py -k killed -q -s
+
+soak-mail: setup ## ten minutes of mail, bridge, relay, Postfix and Dovecot killed (STORM=600 seconds)
+	@OFCD_SOAK_SECONDS=$(STORM) $(BIN)/python -m pytest tests/bridge/email/test_killed.py -q -s
 
 bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 from bridge.core.settings import load_settings
 from bridge.email.network import EmailNetwork
 from bridge.email.settings import EmailPlace, EmailSettings
+from bridge.kinds import KINDS
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs/bridges-email.md").read_text(encoding="utf-8")
@@ -28,6 +29,20 @@ def test_the_settings_on_the_page_load(number: int, tmp_path: Path) -> None:
     secret = network.smtp.password_file or network.imap.password_file
     assert secret == str(tmp_path / "password"), "paths start at the file's folder"
     assert settings.make_networks()["mail"].describe("books") == "books@bridge.example by mail"
+
+
+def test_the_example_of_the_checkout_loads_with_its_mail(tmp_path: Path) -> None:
+    """bridge.example.toml, what is commented out of it in force."""
+    text = (ROOT / "bridge.example.toml").read_text(encoding="utf-8")
+    mail = text[text.index("# [[email]]") : text.index("[log]")]
+    path = tmp_path / "bridge.toml"
+    path.write_text(text.replace(mail, re.sub(r"^# ?", "", mail, flags=re.M)), encoding="utf-8")
+    settings = load_settings(path, KINDS)
+    assert [one.name for one in settings.networks] == ["libera", "mail"]
+    books = settings.make_networks()["mail"].places["books"]
+    assert books.options == EmailPlace(
+        ("bo@people.example",), ("*@library.example",), quiet="22:00-07:00", zone="Europe/Berlin"
+    )
 
 
 def test_there_are_two_of_them() -> None:

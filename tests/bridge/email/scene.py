@@ -21,7 +21,7 @@ from ofcd.protocol.records import Cap
 from ofcd.testing import World
 from tests.bridge.email.servers import PASSWORD, MailServers
 
-__all__ = ["Scene", "email_settings", "open_scene", "running", "until"]
+__all__ = ["Scene", "email_settings", "mailed", "open_scene", "running", "settled", "until"]
 
 NOW = EmailPlace(hold=0.0, notice_every=0.0)
 
@@ -138,7 +138,7 @@ async def running(
         nursery.cancel_scope.cancel()
 
 
-async def until(found: Callable[[], Any], seconds: float = 120.0) -> Any:
+async def until(found: Callable[[], Any], seconds: float = 240.0) -> Any:
     """What `found` returns, once that is something."""
     with trio.fail_after(seconds):
         while not (value := found()):  # noqa: ASYNC110 - a process outside tells no Event
@@ -146,8 +146,18 @@ async def until(found: Callable[[], Any], seconds: float = 120.0) -> Any:
         return value
 
 
+async def settled(servers: MailServers, seconds: float = 240.0) -> None:
+    """Nothing is on its way in Postfix: what was to come, once or twice, is there."""
+    quiet = 0
+    with trio.fail_after(seconds):
+        while quiet < 5:
+            busy = await trio.to_thread.run_sync(servers.has_mail_on_its_way)
+            quiet = 0 if busy else quiet + 1
+            await trio.sleep(0.1)
+
+
 async def mailed(
-    servers: MailServers, user: str, count: int = 1, seconds: float = 120.0
+    servers: MailServers, user: str, count: int = 1, seconds: float = 240.0
 ) -> list[Mail[Any, Any]]:
     """Somebody's mailbox, once it holds this many."""
     look: Callable[[], Awaitable[list[Mail[Any, Any]]]] = lambda: trio.to_thread.run_sync(  # noqa: E731
@@ -155,7 +165,7 @@ async def mailed(
     )
     with trio.fail_after(seconds):
         while len(found := await look()) < count:  # noqa: ASYNC110 - as above
-            await trio.sleep(0.1)
+            await trio.sleep(0.2)
     return found
 
 

@@ -12,6 +12,7 @@ import base64
 import imaplib
 import os
 import pwd
+import re
 import shutil
 import signal
 import smtplib
@@ -34,6 +35,7 @@ import trustme
 from attrs import define, field
 
 __all__ = [
+    "HAS_SIEVE",
     "MailServers",
     "dkim_keys",
     "free_port",
@@ -49,7 +51,8 @@ _BINARIES: Final = ("/usr/sbin/postfix", "/usr/sbin/dovecot")
 
 _SIEVE: Final = Path("/usr/lib/dovecot/modules/lib90_sieve_plugin.so")
 _OPENDKIM: Final = Path("/usr/sbin/opendkim")
-needs_sieve = pytest.mark.skipif(not _SIEVE.exists(), reason="needs dovecot-sieve")
+HAS_SIEVE: Final = _SIEVE.exists()
+needs_sieve = pytest.mark.skipif(not HAS_SIEVE, reason="needs dovecot-sieve")
 needs_opendkim = pytest.mark.skipif(not _OPENDKIM.exists(), reason="needs opendkim")
 needs_servers = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(os.path.exists, _BINARIES)),
@@ -290,6 +293,16 @@ class MailServers:
                 one.kill()
         psutil.wait_procs(children, _SECONDS)
 
+    def has_mail_on_its_way(self) -> bool:
+        """Whether anything waits in Postfix's queues."""
+        queues = (self.root / "spool" / name for name in ("incoming", "active", "deferred"))
+        return any(files for queue in queues for _, _, files in os.walk(queue))
+
+    def taken_in_order(self) -> list[str]:
+        """The Message-IDs that Postfix has begun to take, in the order in which it first did."""
+        log = (self.root / "postfix.log").read_text(errors="replace")
+        return list(dict.fromkeys(re.findall(r"cleanup\[\d+\]: \w+: message-id=<([^>]*)>", log)))
+
     def _postfix_processes(self) -> list[int]:
         """Those that work in this test's queue, and no others."""
         found = []
@@ -423,7 +436,7 @@ def _write(root: Path, ports: dict[str, int], where: dict[str, str]) -> None:
         "/@people\\.test$/ PREPEND Authentication-Results: mx.test;"
         " dmarc=pass header.from=people.test\n"
     )
-    dovecot = _DOVECOT + (_SIEVE_CONF if _SIEVE.exists() else "")
+    dovecot = _DOVECOT + (_SIEVE_CONF if HAS_SIEVE else "")
     (root / "dovecot.conf").write_text(
         dovecot.format(root=root, password=PASSWORD, user=mail.pw_uid, group=mail.pw_gid, **ports)
     )

@@ -1,6 +1,6 @@
 """A relay, a bridge and mail servers as processes, killed at random: every mail arrives once.
 
-OFCD_SOAK_SECONDS=600 makes the ten minutes of it; the suite's own run is short.
+`make soak-mail` makes ten minutes of it; the suite's own run is short.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from email.message import EmailMessage, Message
 from functools import partial
 from importlib import import_module
@@ -25,9 +26,9 @@ from attrs import define, field
 
 from ofcd.client import Client, Room
 from ofcd.protocol.records import Cap
-from tests.bridge.email.scene import body_of, mailed
-from tests.bridge.email.servers import PASSWORD, MailServers, needs_servers
-from tests.live.support import ROOT, Relay, client, keep_trying, until
+from tests.bridge.email.scene import body_of, mailed, settled, until
+from tests.bridge.email.servers import HAS_SIEVE, PASSWORD, MailServers, needs_servers
+from tests.live.support import ROOT, Relay, client, keep_trying
 
 
 def _has_command() -> bool:
@@ -44,10 +45,12 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-SECONDS: Final = float(os.environ.get("OFCD_SOAK_SECONDS", "20"))
+SECONDS: Final = float(os.environ.get("OFCD_SOAK_SECONDS", "12"))
+_PATIENCE: Final = 600.0
+"""Seconds for all to arrive once nobody dies any more; some may have just been put off."""
 MARKER: Final = "quicksilver"
 """Stands in every word that is said: it must not be found at the relay."""
-_VICTIMS: Final = ("bridge", "bridge", "relay", "servers")
+_VICTIMS: Final = ("bridge", "bridge", "relay", "postfix", "dovecot")
 """Each of them in every turn, in any order."""
 
 SETTINGS: Final = """
@@ -109,7 +112,7 @@ class Bridge:
         if self.process is None:
             return 0
         self.process.send_signal(how)
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         self.process = None
         return code
 
@@ -133,9 +136,9 @@ async def start_all(
         )
     )
     bridge.start()
-    await until(lambda: any("I copy this room" in m.text for m in room.messages()), 60)
+    await until(lambda: any("I copy this room" in m.text for m in room.messages()))
     await room.send("!bridge mail full on")
-    await until(lambda: any("goes out" in m.text for m in room.messages()), 60)
+    await until(lambda: any("goes out" in m.text for m in room.messages()))
     return room
 
 
@@ -158,9 +161,12 @@ async def kill_at_random(
             case "relay":
                 relay.kill()
                 await trio.to_thread.run_sync(relay.start)
-            case _:
+            case "postfix":
                 await trio.to_thread.run_sync(servers.kill_postfix)
                 await trio.to_thread.run_sync(servers.start_postfix)
+            case _:
+                await trio.to_thread.run_sync(servers.kill_dovecot)
+                await trio.to_thread.run_sync(servers.start_dovecot)
     return killed
 
 
@@ -196,10 +202,12 @@ async def write_messages(ana: Client, room: Room, wanted: list[str]) -> None:
         await trio.sleep(0.3)
 
 
-@pytest.mark.timeout(SECONDS + 240)
+@pytest.mark.timeout(SECONDS + 1800)
 async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: MailServers) -> None:
     """G1, G2, M1, and no word of it at the relay."""
     person = "pia@people.test"
+    # As mailboxes do: what comes twice under one id is shown once (RFC 7352).
+    servers.give_sieve("pia", 'require "duplicate"; if duplicate { discard; }')
     relay, bridge = Relay(tmp_path), Bridge(tmp_path)
     relay.start()
     said: list[str] = []
@@ -209,34 +217,61 @@ async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: Mai
             room = await start_all(tmp_path, relay, bridge, servers, ana, person)
             nursery.start_soon(keep_trying, ana)
             await room.send(f"{MARKER} first")
-            [first] = await mailed(servers, "pia", seconds=60)
+            said.append(f"{MARKER} first")
+            [first] = await mailed(servers, "pia")
             to = str(first["Reply-To"])
             async with trio.open_nursery() as writers:
                 writers.start_soon(write_mails, servers, to, person, mailed_in)
                 writers.start_soon(write_messages, ana, room, said)
                 killed = await kill_at_random(relay, bridge, servers, random.Random(5))
                 writers.cancel_scope.cancel()
-            assert min(killed[one] for one in ("bridge", "relay", "servers")) > 0, killed
-            await until(lambda: len(words_in(room)) >= len(mailed_in), 120)
-            mails = await mailed(servers, "pia", len(said) + 1, seconds=120)
-            await trio.sleep(3)  # what would come a second time had the time to
+            assert min(killed[one] for one in _VICTIMS) > 0, killed
+            await until(lambda: len(words_in(room)) >= len(mailed_in), _PATIENCE)
+            await mailed(servers, "pia", len(said), seconds=_PATIENCE)
+            await settled(servers, _PATIENCE)
+            mails = await mailed(servers, "pia")
+            counted = sum(int(n) for n in re.findall(r"twice.*?count=(\d+)", bridge.log()))
+            print(f"\nkilled: {dict(killed)}")
+            print(f"in: {len(mailed_in)} mails, {_inversions(words_in(room))} overtaken")
+            print(f"out: {len(said)} messages, {_inversions(map(body_of, mails))} overtaken")
+            print(f"sent again because a link or a process died within a mail: {counted}")
             # What waits in Postfix comes when it is tried again: mail keeps no order.
             assert sorted(words_in(room)) == sorted(mailed_in), "all, and once"
-            mails = await mailed(servers, "pia")
-            ids = Counter(str(one["Message-ID"]) for one in mails)
-            bodies = dict.fromkeys(body_of(one) for one in mails)
-            assert sorted(bodies) == sorted([f"{MARKER} first", *said])
-            assert len(ids) == len(said) + 1, "one id for each, however often it was sent"
-            # SMTP can not tell a mail that was taken from one that was not: those are counted.
-            doubled = len({taken_as(one) for one in mails}) - len(ids)
-            counted = sum(int(n) for n in re.findall(r"twice.*?count=(\d+)", bridge.log()))
-            assert doubled <= counted
+            assert_all_once(mails, said, counted)
+            # The bridge does keep it: so each was handed to the server.
+            bodies = {str(one["Message-ID"]).strip("<>"): body_of(one) for one in mails}
+            handed = [bodies[one] for one in servers.taken_in_order() if one in bodies]
+            assert handed == said
             assert bridge.stop() == 0
             nursery.cancel_scope.cancel()
     finally:
         bridge.kill()
         relay.stop()
     assert_secret(tmp_path)
+
+
+def assert_all_once(mails: list[Message[Any, Any]], said: list[str], counted: int) -> None:
+    """Each message is one mail, under one id, however often it was sent."""
+    ids = Counter(str(one["Message-ID"]) for one in mails)
+    bodies = {str(one["Message-ID"]): body_of(one) for one in mails}
+    assert sorted(bodies.values()) == sorted(said)
+    # SMTP can not tell a mail that was taken from one that was not: those are counted, and the
+    # mailbox shows them once. Killed, Postfix and Dovecot store some again: under the same id.
+    doubled = len({taken_as(one) for one in mails}) - len(ids)
+    assert doubled <= counted
+    if HAS_SIEVE:
+        assert doubled == 0
+
+
+def _inversions(words: Iterable[str]) -> int:
+    """How many came after one that was said later."""
+    last, late = -1, 0
+    for text in words:
+        found = re.search(r"(\d+)$", text)
+        number = int(found[1]) if found else -1
+        late += number < last
+        last = max(last, number)
+    return late
 
 
 def assert_secret(folder: Path) -> None:
