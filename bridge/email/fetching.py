@@ -81,6 +81,8 @@ class Mailbox:
         self._waiting: list[Response] = []
         self._tag = 0
         self._capabilities: set[bytes] = set()
+        self._told = False
+        """The server has told of new mail since it was last looked for."""
         self.validity = 0
 
     async def open(self, password: str) -> None:
@@ -147,11 +149,15 @@ class Mailbox:
                 if not raw:
                     raise ImapError("the server closed the link")
                 self._waiting += self._reader.receive(raw)
-        return self._waiting.pop(0)
+        response = self._waiting.pop(0)
+        # A server tells of it once, in the midst of whatever it is saying, and not in IDLE again.
+        self._told = self._told or response.number(b"EXISTS") is not None
+        return response
 
     async def news(self, after: int) -> list[tuple[int, int]]:
         """UID and size of what came after a UID, in order, some at once."""
         found = []
+        self._told = False
         for one in await self.command(f"UID FETCH {after + 1}:* (UID RFC822.SIZE)"):
             uid, size = one.item(b"UID"), one.item(b"RFC822.SIZE")
             # `n:*` names the last one also where its UID is below n.
@@ -195,6 +201,8 @@ class Mailbox:
         if not self.can_idle:
             await trio.sleep(min(self._settings.poll, seconds))
             return
+        if self._told:
+            return
         self._tag += 1
         tag = f"A{self._tag}".encode()
         await self._stream.send_all(tag + b" IDLE\r\n")
@@ -204,8 +212,8 @@ class Mailbox:
         if begun.tag != b"+":
             raise ImapError(f"IDLE: the server says {begun.text}")
         with trio.move_on_after(min(IDLE_SECONDS, seconds)):
-            while (await self._next(2 * IDLE_SECONDS)).number(b"EXISTS") is None:
-                pass
+            while not self._told:
+                await self._next(2 * IDLE_SECONDS)
         await self._stream.send_all(b"DONE\r\n")
         while (await self._next(REPLY_SECONDS)).tag != tag:
             pass
