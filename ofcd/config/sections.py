@@ -415,7 +415,11 @@ class Federation:
         high=100_000,
     )
     outbox_events_per_room: int = setting(
-        5000, "Messages that wait here for one room's own relay.", low=1, high=1_000_000
+        5000,
+        "Messages that wait here for one room's own relay. One member may have as many as it "
+        "leaves free for others.",
+        low=1,
+        high=1_000_000,
     )
     outbox_bytes_per_room: Size = size(
         8 * hard.MIB, "And at most this much of them.", low=hard.EVENT_BYTES

@@ -31,7 +31,7 @@ from ofcd.relay.request import LoggedRecord, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, chain_size
 from ofcd.themis.signed import peek
 
-__all__ = ["check_control", "run_control"]
+__all__ = ["check_control", "nested", "run_control"]
 
 Ask = Request[frames.Control, LoggedRecord]
 _TO_THE_LAST: Final = (Leave, RekeyBoxed, Grant, Handover, InviteClose)
@@ -52,7 +52,7 @@ def check_control(request: Ask) -> Signatures:
         raise _conflict(request)
     if not request.final:
         _check_boxes(request)
-    return signatures + _nested(record, room.state)
+    return signatures + nested(record, room.state)
 
 
 def _check_space(request: Ask) -> None:
@@ -117,7 +117,7 @@ def _(record: Handover, request: Ask) -> None:
     request.room.state.check_accepted(accept.ctl)
 
 
-def _nested(record: LoggedRecord, state: RoomState) -> Signatures:
+def nested(record: LoggedRecord, state: RoomState) -> Signatures:
     """The signature inside a HANDOVER."""
     if not isinstance(record, Handover):
         return ()

@@ -39,6 +39,7 @@ from ofcd.protocol.records import (
     RekeyBoxed,
 )
 from ofcd.protocol.room import RoomState, found
+from ofcd.relay.control import nested
 from ofcd.relay.effects import (
     Appended,
     Decision,
@@ -65,10 +66,11 @@ from ofcd.relay.facts import (
     RoomFrozen,
     SenderState,
 )
+from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.posting import ack, check_shape, find_sid, perhaps_old, repeated
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, Request, Signatures
-from ofcd.relay.room_log import DAY_MS, RoomLog, chain_size
+from ofcd.relay.room_log import DAY_MS, RoomLog, Waiting, chain_size
 from ofcd.themis.signed import SignedRecord, check_handover, check_keys, open_signed, peek
 
 __all__ = [
@@ -136,11 +138,31 @@ def _check_new(request: Post) -> None:
         raise Refusal(Code.COUNTER_GAP, event_id=last.last)
     if request.now - event.ts > policy.outbox_days * DAY_MS:
         raise Refused(Code.EXPIRED)
+    _check_shown(room, event)
     if not request.final and sha256(request.frame.cell) != event.cell_hash:
         raise Refused(Code.CELL_MISMATCH)
-    full = len(room.outbox) >= policy.outbox_events_per_room
-    full = full or room.outbox_bytes >= policy.outbox_bytes_per_room
-    if full and (event.mid, event.sid) not in room.outbox:
+    if (event.mid, event.sid) not in room.outbox:
+        _check_share(room, event.mid, policy)
+
+
+def _check_shown(room: RoomLog, event: Event) -> None:
+    """Nobody at home here has seen more than this copy, or another log.
+
+    What claims to have would wait for a log that never comes.
+    """
+    if event.seen.seq > room.seq:
+        raise Refusal(Code.HUB_BEHIND, seq=room.seq)
+    entry = room.recent.get(event.seen.seq)
+    if entry is not None and entry.log != event.seen.log:
+        raise Refusal(Code.FORK, seq=room.seq)
+
+
+def _check_share(room: RoomLog, mid: MemberId, policy: RelayPolicy) -> None:
+    """Nobody may have more waiting than there is space left: so there always is for others."""
+    mine = room.waiting.get(mid) or Waiting()
+    events = policy.outbox_events_per_room - len(room.outbox)
+    size = policy.outbox_bytes_per_room - room.outbox_bytes
+    if len(mine.rows) >= events or mine.size >= size:
         raise Refused(Code.HUB_AWAY, "too much waits for the room's own relay already")
 
 
@@ -177,7 +199,8 @@ def check_forward(request: Request[Any, Any]) -> Signatures:
     _require_thawed(request.room)
     if request.signed_record is None:
         return ()
-    return request.signed_by(request.member.sign_key)
+    # All that the hub verifies, is verified here: it blames who passes on lies.
+    return request.signed_by(request.member.sign_key) + nested(request.record, request.room.state)
 
 
 def run_forward(request: Request[Any, Any]) -> None:

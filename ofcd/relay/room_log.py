@@ -46,7 +46,7 @@ from ofcd.relay.facts import (
 from ofcd.relay.refusal import Refusal
 from ofcd.themis.signed import SignedRecord, peek
 
-__all__ = ["DAY_MS", "BadSnapshot", "Join", "KeyAsk", "RoomLog", "Upload", "expired"]
+__all__ = ["DAY_MS", "BadSnapshot", "Join", "KeyAsk", "RoomLog", "Upload", "Waiting", "expired"]
 
 DAY_MS: Final = 24 * 3600 * 1000
 
@@ -124,6 +124,26 @@ class Upload:
 
 
 @define
+class Waiting:
+    """What one member said in a copy, and the hub does not have yet; in the order it came."""
+
+    rows: dict[Sid, OutboxRow] = field(factory=dict)
+    size: int = 0
+    """Bytes of it."""
+
+    def put(self, row: OutboxRow) -> None:
+        """One more."""
+        self.rows[row.sid] = row
+        self.size += row.size
+
+    def drop(self, row: OutboxRow) -> bool:
+        """It waits no more; whether others do."""
+        del self.rows[row.sid]
+        self.size -= row.size
+        return bool(self.rows)
+
+
+@define
 class RoomLog:
     """A room in memory. Equal when all that the store holds of it is equal."""
 
@@ -148,6 +168,8 @@ class RoomLog:
     outbox: dict[tuple[MemberId, Sid], OutboxRow] = field(factory=dict)
     """Of a copy: what waits for the hub, oldest first."""
     outbox_bytes: int = field(default=0, eq=False)
+    waiting: dict[MemberId, Waiting] = field(factory=dict, eq=False, repr=False)
+    """The same by sender."""
     floor: int = field(default=0, eq=False)
     """Of a copy: where it begins."""
     head: bytes = field(default=b"", repr=False)
@@ -315,13 +337,17 @@ class RoomLog:
         self.drop_waiting(row.mid, row.sid)
         self.outbox[row.mid, row.sid] = row
         self.outbox_bytes += row.size
+        self.waiting.setdefault(row.mid, Waiting()).put(row)
 
     def drop_waiting(self, mid: MemberId, sid: Sid) -> bool:
         """It waits no more; whether it did."""
         row = self.outbox.pop((mid, sid), None)
-        if row is not None:
-            self.outbox_bytes -= row.size
-        return row is not None
+        if row is None:
+            return False
+        self.outbox_bytes -= row.size
+        if not self.waiting[mid].drop(row):
+            del self.waiting[mid]
+        return True
 
     def put_join(self, row: JoinRow) -> Join:
         """Insert or replace a join."""

@@ -15,6 +15,7 @@ from ofcd.protocol import frames, records
 from ofcd.protocol.ids import Hash32, MemberId, RelayId, RoomId, relay_id_of
 from ofcd.session import ClientSession, SessionState
 from ofcd.testing import World
+from ofcd.testing.line import Line
 from ofcd.themis import KeyPair, generate_keypair
 from ofcd.themis.signed import sign_record
 from ofcd.wire import Closed, MessageStream
@@ -157,11 +158,15 @@ class Double:
 
 @asynccontextmanager
 async def dialling(
-    world: World, keys: KeyPair | None = None, *, introduce: bool = True
+    world: World,
+    keys: KeyPair | None = None,
+    *,
+    introduce: bool = True,
+    line: Line | None = None,
 ) -> AsyncIterator[Double]:
     """A relay with these keys (new ones) has dialled this world's, and introduced itself."""
     keys = keys or generate_keypair()
-    async with world.dial(world.url) as stream:
+    async with world._dial(line or Line(), world.url) as stream:
         session = ClientSession(keys, None, "double")
         await stream.send(session.connect())
         while session.state is not SessionState.OPEN:

@@ -135,11 +135,11 @@ async def test_what_could_not_be_handed_over_in_time_comes_back_with_a_notice(
 async def test_a_full_outbox_refuses_and_loses_nothing(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """What does not fit stays in the client's own outbox, and goes out later."""
+    """What is over a sender's half stays in its client's own outbox, and goes out later."""
 
     def small(name: str, settings: Settings) -> Settings:
         settings = quickly(name, settings)
-        return evolve(settings, federation=evolve(settings.federation, outbox_events_per_room=3))
+        return evolve(settings, federation=evolve(settings.federation, outbox_events_per_room=6))
 
     async with open_net(tmp_path, "hub", "home", change=small) as (hub, home):
         ana, bo = await shared(hub, home)

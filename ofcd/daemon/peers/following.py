@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 __all__ = ["Following", "HubLink"]
 
 _ANSWER_SECONDS: Final = 30
+_UNDER_WAY: Final = 32
+"""Requests in one lane: what the hub takes of one member at a time."""
 _LANE_BYTES: Final = 256
 """More than a frame grows by in a lane."""
 _COPY_SECONDS: Final = 60
@@ -94,6 +96,11 @@ class HubLink(Protocol):
 
     def tell(self, frame: PeerFrame) -> None:
         """Queue a frame."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for the hub to read."""
         ...
 
     async def hand_over(self, frame: PeerFrame) -> None:
@@ -142,6 +149,18 @@ class _Asked:
     lane: int
 
 
+@define(eq=False)
+class _Lane:
+    """A lane to the hub: what is under way in it, and what waits until some of that is answered."""
+
+    number: int
+    key: LaneKey
+    under_way: set[int] = field(factory=set)
+    waiting: dict[int, bytes] = field(factory=dict)
+    opening: bool = False
+    """Who it is of stands in the link's slow lane."""
+
+
 class Following:
     """All that this relay wants of one hub."""
 
@@ -169,8 +188,8 @@ class Following:
         self._rids = count(1)
         self._asked: dict[int, _Asked] = {}
         self._requests: dict[int, Callable[[PeerFrame], Awaitable[None]]] = {}
-        self._lanes: dict[LaneKey, int] = {}
-        self._ends: dict[int, LaneKey] = {}
+        self._lanes: dict[LaneKey, _Lane] = {}
+        self._ends: dict[int, _Lane] = {}
         self._numbers = count(1)
         self._joiners: dict[tuple[LinkId, RoomId], MemberId] = {}
         self._entering: set[tuple[LinkId, RoomId]] = set()
@@ -254,7 +273,8 @@ class Following:
             lane = self._lane((effect.room, effect.mid))
         rid = rid_of(frame)
         if not rid:
-            self._send(LaneAsk(lane, encode_frame(frame)))
+            if not link.is_behind:  # a hint for the screen: it may be lost
+                self._send(LaneAsk(lane.number, encode_frame(frame)))
             return True
 
         async def answered(answer: RelayFrame) -> None:
@@ -269,36 +289,67 @@ class Following:
         """Ask the hub as this member."""
         self._ask(self._lane((room, mid)), frame, answered)
 
-    def _ask(self, lane: int, frame: frames.ClientFrame, answered: Answered) -> None:
+    def _ask(self, lane: _Lane, frame: frames.ClientFrame, answered: Answered) -> None:
         number = next(self._rids)
         encoded = encode_frame(_numbered(frame, number))
         if len(encoded) > limits.FRAME_BYTES - _LANE_BYTES:
             # In its lane it would be more than a frame may be, and our fault to the hub.
             self._hub.jobs_nursery.start_soon(answered, failure_of(Code.TOO_LARGE))
             return
-        self._asked[number] = _Asked(answered, lane)
-        self._send(LaneAsk(lane, encoded))
+        self._asked[number] = _Asked(answered, lane.number)
+        lane.waiting[number] = encoded
+        self._send_on(lane)
         self._hub.jobs_nursery.start_soon(self._give_up, number)
+
+    def _send_on(self, lane: _Lane) -> None:
+        """As many requests as may be under way at a time."""
+        while lane.waiting and len(lane.under_way) < _UNDER_WAY:
+            number = next(iter(lane.waiting))
+            lane.under_way.add(number)
+            self._send(LaneAsk(lane.number, lane.waiting.pop(number)))
 
     async def _give_up(self, number: int) -> None:
         await trio.sleep(_ANSWER_SECONDS)
-        question = self._asked.pop(number, None)
+        question = self._settle(number)
         if question is not None:
             await question.answered(failure_of(Code.HUB_AWAY))
+
+    def _settle(self, number: int) -> _Asked | None:
+        """This question has its answer: another may follow in its lane."""
+        question = self._asked.pop(number, None)
+        lane = None if question is None else self._ends.get(question.lane)
+        if lane is not None:
+            lane.waiting.pop(number, None)
+            lane.under_way.discard(number)
+            self._send_on(lane)
+        return question
 
     def _send(self, frame: PeerFrame) -> None:
         link = self._link
         if link is not None:
             link.do(partial(link.hand_over, frame))
 
-    def _lane(self, key: LaneKey) -> int:
+    def _lane(self, key: LaneKey) -> _Lane:
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = next(self._numbers)
-            self._ends[lane] = key
-            if isinstance(key, tuple):
-                self._send(LaneOpen(lane, *key))
+            lane = self._lanes[key] = _Lane(next(self._numbers), key)
+            self._ends[lane.number] = lane
+            self._open(lane)
         return lane
+
+    def _open(self, lane: _Lane) -> None:
+        """Say whose lane it is, unless that is about to be said."""
+        link = self._link
+        if link is None or lane.opening or not isinstance(lane.key, tuple):
+            return
+        opened = LaneOpen(lane.number, *lane.key)
+        lane.opening = True
+
+        async def opening() -> None:
+            lane.opening = False
+            await link.hand_over(opened)
+
+        link.do(opening)
 
     def came(self, room: RoomId, mid: MemberId) -> None:
         """A local member is here: have the hub say what waits for it."""
@@ -308,14 +359,14 @@ class Following:
         if known is None:
             self._lane((room, mid))
         else:
-            self._send(LaneOpen(known, room, mid))
+            self._open(known)
 
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
         lane = self._lanes.pop(link, None)
         if lane is not None:
-            self._ends.pop(lane, None)
-            self._send(LaneClose(lane))
+            self._ends.pop(lane.number, None)
+            self._send(LaneClose(lane.number))
         for key in [key for key in self._joiners if key[0] == link]:
             del self._joiners[key]
 
@@ -349,6 +400,8 @@ class Following:
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
             await self._cache(effect, answer)
+        if isinstance(answer, frames.Failure) and answer.code != Code.HUB_AWAY:
+            self._relay.refused(connection.link, self._hub.milliseconds())
         if rid_of(answer) or isinstance(answer, frames.Failure):
             self._hub.answer(connection, _numbered(answer, rid))
             connection.pump()
@@ -471,11 +524,13 @@ class Following:
     async def _told(self, lane: int, frame: RelayFrame) -> None:
         rid = rid_of(frame)
         if rid:
-            question = self._asked.pop(rid, None)
-            if question is not None and question.lane == lane:
-                await question.answered(frame)
+            known = self._asked.get(rid)
+            if known is not None and known.lane == lane:
+                self._settle(rid)
+                await known.answered(frame)
             return
-        key = self._ends.get(lane)
+        end = self._ends.get(lane)
+        key = None if end is None else end.key
         if isinstance(key, tuple) and isinstance(frame, _PUSHED_TO_MEMBERS):
             encoded = encode_frame(frame)
             for link in self._relay.links_of(*key):
@@ -513,12 +568,13 @@ class Following:
 
     async def _lost(self, frame: LaneLost) -> None:
         """The hub knows nobody of this lane: what was asked there has no answer."""
+        lane = self._ends.pop(frame.lane, None)
+        if lane is not None:
+            self._lanes.pop(lane.key, None)
         for number in [n for n, asked in self._asked.items() if asked.lane == frame.lane]:
-            question = self._asked.pop(number)
-            await question.answered(frames.Failure(0, frame.code, "the hub does not know you"))
-        key = self._ends.pop(frame.lane, None)
-        if key is not None:
-            self._lanes.pop(key, None)
+            question = self._asked.pop(number, None)
+            if question is not None:
+                await question.answered(frames.Failure(0, frame.code, "the hub closed your lane"))
 
     # -- copies ------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve, frozen
+
 from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed, Subscription
 from ofcd.protocol import frames
@@ -44,6 +46,21 @@ _ALLOWED: Final = (
 """What may be asked in a lane: links are attached and fed by their own relay."""
 
 
+_UNDER_WAY: Final = 32
+"""Of one lane: what comes above it is refused, so that no other lane waits for this one."""
+_RETRY_MS: Final = 1000
+_UNCHECKED: Final = (frames.JoinConfirm,)
+"""What an honest relay passes on without knowing the key that must have signed it."""
+
+
+@frozen
+class _Asked:
+    """A request that is under way."""
+
+    kind: type[frames.ClientFrame]
+    size: int
+
+
 class Lane:
     """A `LinkEnd` whose bytes travel on the link of a relay."""
 
@@ -52,14 +69,54 @@ class Lane:
         self.link = link
         self._peer = peer
         self._hub = hub
-        self._waiting: deque[LaneOpen | bytes] = deque()
+        self._waiting: deque[LaneOpen | frames.ClientFrame] = deque()
         self._working = False
+        self._under_way: dict[int, _Asked] = {}
+        self._hints = 0
+        """Of what waits, frames that get no answer."""
+        self._once: set[RoomId] = set()
+        self._closed = False
 
     # -- what the other relay sends ----------------------------------------------------------------
 
-    def take(self, item: LaneOpen | bytes) -> None:
-        """Queue who it is, or a frame of theirs; in order. The peer's link bounds how many."""
+    def enter(self, frame: LaneOpen) -> None:
+        """Queue who it is; in the order of what is asked."""
+        if len(self._waiting) < _UNDER_WAY:  # an honest relay says it once
+            self._queue(frame)
+
+    def ask(self, raw: bytes) -> None:
+        """Queue a frame of theirs, in order. Where too much is under way, it is refused."""
+        try:
+            frame = decode_client_frame(raw)
+        except ProtocolError as error:
+            self._peer.offend(f"it passed on bytes that are no frame ({error.code})")
+            return
+        rid = rid_of(frame)
+        if not isinstance(frame, _ALLOWED):
+            self._refuse(rid, Code.FORBIDDEN)
+        elif len(self._under_way) + self._hints >= _UNDER_WAY:
+            self._refuse(rid, Code.RATE_LIMITED)
+        elif rid in self._under_way:
+            self._refuse(rid, Code.BAD_FRAME)
+        else:
+            if rid:
+                self._under_way[rid] = _Asked(type(frame), len(raw))
+                self._peer.charge(1, len(raw))
+            else:
+                self._hints += 1
+            self._queue(frame)
+
+    def _refuse(self, rid: int, code: Code) -> None:
+        self._peer.refused()
+        if rid:
+            failure = failure_of(code, rid)
+            if code is Code.RATE_LIMITED:
+                failure = evolve(failure, retry_after=_RETRY_MS)
+            self._tell(failure)
+
+    def _queue(self, item: LaneOpen | frames.ClientFrame) -> None:
         self._waiting.append(item)
+        self._peer.charge(1)
         if not self._working:
             self._working = True
             self._peer.spawn(self._work)
@@ -72,10 +129,11 @@ class Lane:
                 self._peer.landed(1)
                 continue
             batch = [item]
-            while self._waiting and isinstance(following := self._waiting[0], bytes):
+            while self._waiting and not isinstance(following := self._waiting[0], LaneOpen):
                 batch.append(following)
                 self._waiting.popleft()
-            await self._ask(batch)
+            self._hints -= sum(not rid_of(frame) for frame in batch)
+            await self._hub.take(self, batch)
             self._peer.landed(len(batch))
         self._working = False
 
@@ -87,20 +145,6 @@ class Lane:
             if isinstance(error, ProtocolError):
                 self._peer.refused()
 
-    async def _ask(self, batch: list[bytes]) -> None:
-        asked: list[frames.ClientFrame] = []
-        for raw in batch:
-            try:
-                frame = decode_client_frame(raw)
-            except ProtocolError as error:
-                self._peer.offend(f"it passed on bytes that are no frame ({error.code})")
-                return
-            if isinstance(frame, _ALLOWED):
-                asked.append(frame)
-            elif rid_of(frame):
-                self.answer(failure_of(Code.FORBIDDEN, rid_of(frame)))
-        await self._hub.take(self, asked)
-
     # -- what the hub says (LinkEnd) ---------------------------------------------------------------
 
     @property
@@ -110,11 +154,19 @@ class Lane:
 
     def answer(self, frame: frames.RelayFrame) -> None:
         """Send an answer back in the lane."""
+        asked = self._under_way.pop(rid_of(frame), None)
+        if asked is not None and not self._closed:
+            self._peer.landed(1, asked.size)
         if isinstance(frame, frames.Failure):
             self._peer.refused()
-            if frame.code == Code.BAD_SIGNATURE:
+            known = asked is not None and asked.kind not in _UNCHECKED
+            if frame.code == Code.BAD_SIGNATURE and known:
                 self._peer.forged()
-        self._peer.tell(LaneTell(self.number, encode_frame(frame)))
+        self._tell(frame)
+
+    def _tell(self, frame: frames.RelayFrame) -> None:
+        if not self._closed:
+            self._peer.tell(LaneTell(self.number, encode_frame(frame)))
 
     def push_encoded(self, frame: bytes) -> None:
         """Send a frame that nobody asked for."""
@@ -130,20 +182,35 @@ class Lane:
 
     def do(self, job: Job) -> None:
         """Do this in the peer link's slow lane."""
-        self._peer.do(job)
+
+        async def done() -> None:
+            try:
+                await job()
+            finally:
+                self._peer.landed(1)
+
+        self._peer.charge(1)
+        self._peer.do(done)
 
     def do_once(self, room: RoomId, job: Job) -> None:
-        """The same: a lane is entered seldom."""
-        self._peer.do(job)
+        """The same, unless it is still to be done for this room."""
+
+        async def once() -> None:
+            self._once.discard(room)
+            await job()
+
+        if room not in self._once:
+            self._once.add(room)
+            self.do(once)
 
     async def hand(self, frame: frames.RelayFrame) -> None:
         """Queue a frame once the other relay has taken most of what waits."""
         await self._peer.hand_over(LaneTell(self.number, encode_frame(frame)))
 
     def end(self, failure: frames.Failure) -> None:
-        """The relay stops; or so much was wrong in this lane that no honest one passes it on."""
+        """The relay stops; or so much was wrong in this lane that it is closed: it alone."""
         if failure.code == Code.RATE_LIMITED:
-            self._peer.offend(failure.text)
+            self._peer.close_lane(self.number, failure.code)
         else:
             self._peer.end(failure)
 
@@ -174,4 +241,11 @@ class Lane:
         return False
 
     def drop(self) -> None:
-        """Nothing is held here."""
+        """The lane is done with: nothing in it is awaited any more."""
+        if self._closed:
+            return
+        self._closed = True
+        for asked in self._under_way.values():
+            self._peer.landed(1, asked.size)
+        self._peer.landed(len(self._waiting))
+        self._waiting.clear()

@@ -16,7 +16,9 @@ from attrs import define
 from ofcd.channel import ChannelError
 from ofcd.daemon.connection import Connection, failure_of
 from ofcd.daemon.feed import FeedEntry, Subscription
+from ofcd.daemon.linkend import Job
 from ofcd.daemon.peers.lanes import Lane
+from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, Malformed, ProtocolError
 from ofcd.protocol.frames import (
     Cursor,
@@ -53,8 +55,13 @@ __all__ = ["PeerLink", "PeerSubscription"]
 
 _PING_SECONDS: Final = 30
 _DEAD_SECONDS: Final = 90
-_IN_LANES: Final = 512
-"""Frames of lanes that wait to be decided, of one link."""
+_IN_LANES: Final = 1024
+"""What one link's lanes have under way, before it is read on: requests, and readings of the store.
+"""
+_IN_LANES_BYTES: Final = 8 * limits.MIB
+"""And at most so many bytes of requests."""
+_JOBS: Final = 16_384
+"""What may wait in the slow lane of a peer that reads nothing."""
 _LANES: Final = 10_000
 _NOBODY: Final = MemberId(bytes(32))
 _FORGERIES: Final = 20
@@ -108,6 +115,9 @@ class PeerLink(Connection):
         self._federation = federation
         self._lanes: dict[int, Lane] = {}
         self._in_lanes = 0
+        self._in_lanes_bytes = 0
+        self._follows: set[RoomId] = set()
+        self._serving = False
         self._room_in_lanes = trio.Event()
         self._last_heard = trio.current_time()
         self._last_signal = b""
@@ -126,12 +136,16 @@ class PeerLink(Connection):
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._slow_lane)
-                nursery.start_soon(self._keep_alive)
-                with self._reading_scope:
-                    await self._federation.link_opened(self)
-                    await self._read_peer()
-                await self._say_goodbye()
+                self._serving = True
+                try:
+                    nursery.start_soon(self._slow_lane)
+                    nursery.start_soon(self._keep_alive)
+                    with self._reading_scope:
+                        await self._federation.link_opened(self)
+                        await self._read_peer()
+                    await self._say_goodbye()
+                finally:
+                    self._serving = False
                 nursery.cancel_scope.cancel()
         except* Closed:
             pass
@@ -140,9 +154,8 @@ class PeerLink(Connection):
             await self._say_goodbye()
         finally:
             self._federation.link_closed(self)
-            for lane in list(self._lanes.values()):
-                self._hub.close_lane(lane)
-            self._lanes.clear()
+            for number in list(self._lanes):
+                self._drop_lane(number)
             self.drop()
 
     async def _read_peer(self) -> None:
@@ -176,8 +189,16 @@ class PeerLink(Connection):
             self.pump()
 
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do this beside the reading, as long as the link lasts."""
-        self._nursery.start_soon(work)
+        """Do this beside the reading, as long as the link lasts; not at all once it is gone."""
+        if self._serving:
+            self._nursery.start_soon(work)
+
+    def do(self, job: Job) -> None:
+        """Do this in the slow lane. A peer that reads nothing for so long that it fills is left."""
+        if len(self._jobs) < _JOBS:
+            super().do(job)
+        else:
+            self.end(failure_of(Code.STALLED))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -205,12 +226,10 @@ class PeerLink(Connection):
                 case LaneAsk() | LaneOpen():
                     await self._take_lane(frame)
                 case LaneClose():
-                    lane = self._lanes.pop(frame.lane, None)
-                    if lane is not None:
-                        self._hub.close_lane(lane)
+                    self._drop_lane(frame.lane)
                 case Follow():
                     await self._pay()
-                    self.do(lambda frame=frame: self._follow(frame))  # type: ignore[misc]
+                    self._queue_follow(frame)
                 case Refill():
                     await self._pay()
                     await self._federation.refilled(self, frame)
@@ -232,7 +251,7 @@ class PeerLink(Connection):
 
     async def _take_lane(self, frame: LaneAsk | LaneOpen) -> None:
         await self._pay()
-        while self._in_lanes >= _IN_LANES:
+        while self._in_lanes >= _IN_LANES or self._in_lanes_bytes >= _IN_LANES_BYTES:
             self._room_in_lanes = trio.Event()
             await self._room_in_lanes.wait()
         lane = self._lanes.get(frame.lane)
@@ -242,8 +261,21 @@ class PeerLink(Connection):
                 return
             lane = self._lanes[frame.lane] = Lane(frame.lane, self._hub.new_link(), self, self._hub)
             self._hub.open_lane(lane, self.peer, self.session.peer, self.challenge)
-        self._in_lanes += 1
-        lane.take(frame if isinstance(frame, LaneOpen) else frame.frame)
+        if isinstance(frame, LaneOpen):
+            lane.enter(frame)
+        else:
+            lane.ask(frame.frame)
+
+    def close_lane(self, number: int, code: str) -> None:
+        """Nothing more is taken in this lane; the other relay may open another."""
+        self._drop_lane(number)
+        self.tell(LaneLost(number, code))
+
+    def _drop_lane(self, number: int) -> None:
+        lane = self._lanes.pop(number, None)
+        if lane is not None:
+            self._hub.close_lane(lane)
+            lane.drop()
 
     async def _pay(self) -> None:
         """The rate of this peer: who asks faster is read slower, and costs no more."""
@@ -255,9 +287,15 @@ class PeerLink(Connection):
         if wait:
             await trio.sleep(wait / 1000)
 
-    def landed(self, count: int) -> None:
-        """So many frames of lanes were taken on."""
+    def charge(self, count: int, size: int = 0) -> None:
+        """So much more is under way in lanes."""
+        self._in_lanes += count
+        self._in_lanes_bytes += size
+
+    def landed(self, count: int, size: int = 0) -> None:
+        """So much of it is done."""
         self._in_lanes -= count
+        self._in_lanes_bytes -= size
         self._room_in_lanes.set()
 
     def refused(self) -> None:
@@ -279,8 +317,20 @@ class PeerLink(Connection):
         """The room's members who are at home at the other relay."""
         return self._hub.homed(room, self.peer)
 
+    def _queue_follow(self, frame: Follow) -> None:
+        """One wish a room at a time, and as many rooms as it may follow."""
+        if frame.room in self._follows:
+            self.answer(failure_of(Code.TRY_AGAIN, frame.rid))
+        elif len(self._follows) >= self._federation.rooms_per_peer:
+            self.answer(failure_of(Code.QUOTA, frame.rid))
+        else:
+            self._follows.add(frame.room)
+            self.do(lambda: self._follow(frame))
+
     async def _follow(self, frame: Follow) -> None:
-        if len(self._subscriptions) >= self._federation.rooms_per_peer:
+        self._follows.discard(frame.room)
+        held = {*self._subscriptions, *(feed.room for feed in self._awaited)}
+        if frame.room not in held and len(held) >= self._federation.rooms_per_peer:
             self.answer(failure_of(Code.QUOTA, frame.rid))
             return
         try:

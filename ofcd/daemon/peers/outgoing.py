@@ -1,31 +1,32 @@
 """The outbox of one hub: what local members said in its rooms, sent in each sender's order.
 
-What is here stands in the store until it is in the hub's log. A few events of each sender are under
-way at once. One that the hub can not take now is sent again later, with all behind it; one that it
-refuses goes back to its sender, with all behind it.
+What is here stands in the store until it is in the hub's log. Senders take turns, and each has only
+a few events under way at once, so that nobody holds up anybody else. One that the hub can not take
+now is sent again later, with all of its sender's behind it; one that it refuses goes back to its
+sender, with all behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from itertools import islice
 from typing import Final, Protocol
 
 from attrs import define, field
 
 from ofcd.protocol.codes import Code
-from ofcd.protocol.frames import Ack, ClientFrame, Failure, Post, RelayFrame
-from ofcd.protocol.ids import EventId, MemberId, RoomId
+from ofcd.protocol.frames import ClientFrame, Failure, Post, RelayFrame
+from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid
 from ofcd.relay import RoomLog
 from ofcd.relay.facts import OutboxRow
 
 __all__ = ["Outgoing"]
 
-_WINDOW: Final = 64
+_WINDOW: Final = 128
 """Events under way to one hub."""
-_LOOKED_AT: Final = 4 * _WINDOW
-"""Of what waits in one room: the first may be under way, or held."""
-_POSTED: Final = 1024
+_SHARE: Final = 16
+"""Of them, those of one sender in one room."""
+_AHEAD: Final = 256
+"""Events of one sender that the hub has, or is sent, and that are not in the copy yet."""
 _LATER: Final = frozenset(
     {
         Code.RATE_LIMITED,
@@ -66,12 +67,37 @@ class Hub(Protocol):
 
 @define(eq=False)
 class _Stream:
-    """What one member has under way."""
+    """What one member has under way in one room."""
 
-    posted: set[EventId] = field(factory=set)
+    room: RoomLog
+    mid: MemberId
+    posted: dict[Sid, EventId] = field(factory=dict)
+    """What the hub has, or is being sent."""
+    under_way: int = 0
     turn: int = 0
     """Counts up when all that is under way is to be sent again: its answers no longer count."""
     held: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing waits, and no answer is awaited."""
+        return not (self.held or self.under_way or self.mid in self.room.waiting)
+
+    def next(self) -> OutboxRow | None:
+        """What comes next, if anything may."""
+        if self.held or self.under_way >= _SHARE or self.mid not in self.room.waiting:
+            return None
+        rows = self.room.waiting[self.mid].rows
+        if len(self.posted) >= _AHEAD:
+            kept = {sid: eid for sid, eid in self.posted.items() if _is(rows.get(sid), eid)}
+            self.posted = kept
+            if len(kept) >= _AHEAD:
+                return None
+        return next((r for r in rows.values() if self.posted.get(r.sid) != r.event_id), None)
+
+
+def _is(row: OutboxRow | None, event_id: EventId) -> bool:
+    return row is not None and row.event_id == event_id
 
 
 class Outgoing:
@@ -80,48 +106,52 @@ class Outgoing:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._streams: dict[tuple[RoomId, MemberId], _Stream] = {}
-        self._rooms: dict[RoomId, RoomLog] = {}
+        """All who have something waiting; whose turn it is stands first."""
         self._under_way = 0
 
     def link_lost(self) -> None:
         """What was under way is sent again on the next link."""
         self._streams.clear()
-        self._rooms.clear()
         self._under_way = 0
 
     def pump(self, room: RoomLog) -> None:
         """Send what waits in this room, as far as the window allows."""
-        self._rooms.pop(room.room, None)
-        if not room.outbox:
-            return
-        self._rooms[room.room] = room
-        for row in list(islice(room.outbox.values(), _LOOKED_AT)):  # each sender's are in order
-            if self._under_way >= _WINDOW:
-                return
-            stream = self._streams.setdefault((row.room, row.mid), _Stream())
-            if not stream.held and row.event_id not in stream.posted:
+        for mid in room.waiting:
+            stream = self._streams.setdefault((room.room, mid), _Stream(room, mid))
+            stream.room = room  # it may have been loaded anew
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """An event of each sender in turn, until none has any, or the window is full."""
+        idle = 0
+        while self._under_way < _WINDOW and idle < len(self._streams):
+            key = next(iter(self._streams))
+            stream = self._streams.pop(key)
+            row = stream.next()
+            if row is not None:
+                self._streams[key] = stream
                 self._post(stream, row)
+                idle = 0
+            elif not stream.is_over:
+                self._streams[key] = stream
+                idle += 1
 
     def _post(self, stream: _Stream, row: OutboxRow) -> None:
-        stream.posted.add(row.event_id)
+        stream.posted[row.sid] = row.event_id
+        stream.under_way += 1
         self._under_way += 1
         turn = stream.turn
 
         async def answered(frame: RelayFrame) -> None:
-            self._under_way = max(0, self._under_way - 1)
             if self._streams.get((row.room, row.mid)) is not stream:
                 return  # of an earlier link
+            stream.under_way -= 1
+            self._under_way -= 1
             if isinstance(frame, Failure) and stream.turn == turn:
                 await self._refused(stream, row, frame)
-            elif isinstance(frame, Ack) and len(stream.posted) > _POSTED:
-                stream.posted &= self._waiting(row.room)
             self._go_on()
 
         self._hub.ask(row.room, row.mid, Post(1, row.room, row.record, row.cell), answered)
-
-    def _waiting(self, room: RoomId) -> set[EventId]:
-        held = self._rooms.get(room)
-        return set() if held is None else {row.event_id for row in held.outbox.values()}
 
     async def _refused(self, stream: _Stream, row: OutboxRow, failure: Failure) -> None:
         stream.turn += 1
@@ -137,9 +167,3 @@ class Outgoing:
             self._go_on()
 
         self._hub.later(max(pause, (failure.retry_after or 0) / 1000), again)
-
-    def _go_on(self) -> None:
-        for room in list(self._rooms.values()):
-            if self._under_way >= _WINDOW:
-                return
-            self.pump(room)
