@@ -76,7 +76,8 @@ PAGE := web/dist/index.html
 web-build: $(PAGE) ## build the browser client into web/dist, which ofcd serves
 
 $(PAGE): $(WEB) web/index.html web/check.html web/vite.config.ts web/seal.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
-	@if [ -d web/node_modules ]; then npm --prefix web run --silent build >/dev/null; \
+	@if [ -d web/node_modules ]; then \
+		out=$$(npm --prefix web run --silent build 2>&1) || { echo "$$out"; exit 1; }; \
 	else echo "npm is not installed: the browser client is not built"; fi
 
 run: setup web-build ## start a relay with config.example.toml (another: CONFIG=FILE)

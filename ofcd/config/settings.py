@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shlex
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -107,7 +108,7 @@ def _parse(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        make = "python -m ofcd.config --example"
+        make = f"ofcd example-config > {shlex.quote(str(path))}"
         raise ConfigError(f"{path}: there is no such file: `{make}` writes one") from None
     except OSError as failed:
         raise ConfigError(f"{path}: it can not be read: {failed.strerror}") from failed
