@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 an unexpected error; 2 wrong usage; 3 a setting is wrong; 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -79,9 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("ofcd: interrupted\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `ofcd ... | head`: whoever read has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()  # a full database has its own error: this is what `>` or `|` names
+        sys.stderr.write("ofcd: no space is left where the output goes\n")
         return EXIT_FAILED
     return code
+
+
+def _drop_output() -> None:
+    """Nobody takes it any more: Python would fail once again on it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit_code(error: OfcError) -> int:
@@ -434,7 +446,7 @@ def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
         shown["database"] = str(error)
         return EXIT_STORE
     shown["database"] = "well" if report.ok else "; ".join(report.problems)
-    shown["schema"] = f"{report.revision} (this version works with {report.expected})"
+    shown["schema"] = f"{report.revision or 'unknown'} (this version works with {report.expected})"
     shown["database_size_bytes"] = report.bytes
     shown["disk_free_bytes"] = report.free_bytes
     return EXIT_OK if report.ok else EXIT_STORE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -81,8 +82,9 @@ class FileLock:
             pid = self._holder()
             os.close(self._fd)
             raise VaultLocked(str(path), pid) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, others are told no pid
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     def _holder(self) -> int | None:
         text = os.pread(self._fd, 20, 0)

@@ -128,7 +128,11 @@ def _export_to(options: ExportOptions) -> Iterator[TextIO]:
     except OSError as error:
         raise VaultUnwritable(f"{options.output} can not be written ({error.strerror})") from error
     with os.fdopen(opened, "w", encoding="utf-8") as file:
-        yield file
+        try:
+            yield file
+        finally:
+            if not file.tell():  # nothing was exported: the name stays free for the next try
+                os.unlink(options.output)
 
 
 if __name__ == "__main__":

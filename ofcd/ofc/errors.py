@@ -5,6 +5,8 @@ OfcError
     ├── UsageError        the command line makes no sense
     ├── NotKnown          no room, member or message answers to that name
     ├── Ambiguous         several do
+    ├── OutputLost        what it says can not be written where it is to go
+    ├── FileMissing       there is no such file to send
     ├── NoPassphrase      there is none, and nobody to ask
     ├── TimedOut          `--timeout` is over
     ├── PhraseDiffers     the other side has another phrase, or other keys
@@ -40,8 +42,10 @@ __all__ = [
     "AgentGone",
     "Ambiguous",
     "CommandError",
+    "FileMissing",
     "NoPassphrase",
     "NotKnown",
+    "OutputLost",
     "PhraseDiffers",
     "Report",
     "TimedOut",
@@ -98,6 +102,18 @@ class Ambiguous(CommandError):
     code = "ambiguous"
 
 
+class OutputLost(CommandError):
+    """Standard output, or the file named for it, takes no more: a full disk."""
+
+    code = "output_lost"
+
+
+class FileMissing(CommandError):
+    """The file to send is not there, or is none."""
+
+    code = "no_file"
+
+
 class NoPassphrase(CommandError):
     """The vault's passphrase was not given, and there is no terminal to ask on."""
 
@@ -150,6 +166,8 @@ _EXIT_OF: Final[tuple[tuple[type[OfcError], int], ...]] = (
     (NotKnown, EXIT_UNKNOWN),
     (Ambiguous, EXIT_UNKNOWN),
     (NoSuchRoom, EXIT_UNKNOWN),
+    (FileMissing, EXIT_VAULT),
+    (OutputLost, EXIT_VAULT),
     (NoPassphrase, EXIT_VAULT),
     (ConfigError, EXIT_VAULT),
     (VaultError, EXIT_VAULT),

@@ -6,8 +6,10 @@ progress bars only on a terminal; NO_COLOR is respected.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, TextIO
 
@@ -16,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.progress import TransferSpeedColumn as Speed
 
 from ofcd.ofc.console import Fields, Output, Shape
-from ofcd.ofc.errors import Report
+from ofcd.ofc.errors import OutputLost, Report
 from ofcd.ofc.layout import Line, Transcript, lines_of, table
 
 __all__ = ["HumanOutput", "JsonOutput", "Terminal", "make_output"]
@@ -65,8 +67,20 @@ class JsonOutput(Terminal):
 
 
 def _write(stream: TextIO, fields: Fields) -> None:
-    stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
-    stream.flush()
+    with _said_where_it_fails():
+        stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        stream.flush()
+
+
+@contextlib.contextmanager
+def _said_where_it_fails() -> Iterator[None]:
+    """A full disk under `> FILE` ends in a sentence; a reader that went away, as cli.py says."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(f"the output can not be written ({error.strerror})") from error
 
 
 class HumanOutput(Terminal):
@@ -122,8 +136,9 @@ class HumanOutput(Terminal):
         self._print(self._err, [Line.words("ofc: ", "bold red").add(report.message)])
 
     def _print(self, console: Console, lines: list[Line]) -> None:
-        for line in lines:
-            console.print(line.text(), soft_wrap=not (line.prose and console.is_terminal))
+        with _said_where_it_fails():
+            for line in lines:
+                console.print(line.text(), soft_wrap=not (line.prose and console.is_terminal))
 
     def _stop_bar(self) -> None:
         if self._bar is not None:

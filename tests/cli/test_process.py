@@ -117,6 +117,16 @@ def test_an_unknown_core_ends_with_5() -> None:
     assert "OFCD_THEMIS=quantum is not known: use native or embedded" in ran.out
 
 
+def test_a_full_disk_under_the_output_is_no_traceback() -> None:
+    """`ofcd example-config > config.toml` where no space is left."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*OFCD, "example-config"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=30, cwd=ROOT,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "ofcd: no space is left where the output goes\n")
+
+
 def test_a_reader_that_has_enough_is_no_traceback() -> None:
     """`ofcd example-config | head -1`."""
     with subprocess.Popen(

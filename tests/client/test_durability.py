@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,6 +84,24 @@ def test_a_vault_is_one_by_whatever_name(tmp_path: Path, synced: list[Path]) -> 
         assert synced == [path]
         with pytest.raises(VaultLocked):
             Vault.open(path, KEY)
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has the vault can not be written down: it is locked all the same, and can be read."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    Vault.create(tmp_path / "vault", KEY).close()
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        Vault.open(tmp_path / "vault", KEY),
+        pytest.raises(VaultLocked, match="another process") as locked,
+    ):
+        Vault.open(tmp_path / "vault", KEY)
+    assert locked.value.pid is None
 
 
 async def test_what_a_relay_is_sent_is_on_the_disk_before(

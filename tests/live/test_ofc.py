@@ -264,7 +264,8 @@ def test_export_backup_restore_and_a_new_passphrase(ana: Person, tmp_path: Path)
     """The whole history comes out, and the whole vault comes back."""
     for text in ("one", "two"):
         ana.json("send", "Club", text)
-    ana.ofc("export", "Club", "--output", str(tmp_path / "club.jsonl"))
+    ana.json("export", "Klub", "--output", str(tmp_path / "club.jsonl"), code=6)
+    ana.ofc("export", "Club", "--output", str(tmp_path / "club.jsonl"))  # the name is still free
     lines = [json.loads(line) for line in (tmp_path / "club.jsonl").read_text().splitlines()]
     assert [e["text"] for e in lines if e["kind"] == "message"] == ["one", "two"]
     assert (tmp_path / "club.jsonl").stat().st_mode & 0o777 == 0o600

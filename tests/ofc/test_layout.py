@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from ofcd.ofc.console import Shape
-from ofcd.ofc.errors import Report
+from ofcd.ofc.errors import OutputLost, Report, report_of
 from ofcd.ofc.layout import Transcript, lines_of, qr_lines, table
 from ofcd.ofc.output import HumanOutput, JsonOutput
 from ofcd.ofc.text import cut, one_line, printable, size
@@ -218,6 +222,16 @@ async def test_json_is_one_object_a_line() -> None:
         {"note": "wait"},
         {"error": "offline", "message": "no link"},
     ]
+
+
+@pytest.mark.parametrize("kind", [JsonOutput, HumanOutput])
+def test_a_full_disk_under_the_output_is_told(kind: type[HumanOutput | JsonOutput]) -> None:
+    """`ofc export ROOM > FILE` where no space is left: not a word more is claimed to be written."""
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:
+        say = partial(kind(full, io.StringIO()).record, Shape.EVENT, event(1, text="hello"))
+        with pytest.raises(OutputLost, match="No space left") as lost:
+            trio.run(say)
+    assert report_of(lost.value).exit == 3
 
 
 async def test_people_are_told_of_an_empty_table() -> None:
