@@ -410,6 +410,7 @@ class Outbox:
                 self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
         elif code in _TRY_LATER or self._is_claim(turn, code):
             if first:
+                self._keep(turn, evolve(item, code=code, text=failure.text or _sentence(code)))
                 self._flight.slow_down()
                 self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
         elif code in _LIES:

@@ -42,6 +42,7 @@ class Queued:
     event_id: EventId | None = None
     counter: int = 0
     code: str = ""
+    """Why it failed, or why the relay last put it off."""
     text: str = ""
 
     @property

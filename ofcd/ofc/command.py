@@ -69,7 +69,7 @@ class Command:
     """Whether it begins again, in a process of its own, when the one that ran it ends."""
     creates_vault: bool = False
     """Whether it may be somebody's first command."""
-    if_late: str = ""
+    if_late: Callable[[Any], str] = field(default=lambda _: "")
     """What the person should know when the time is up."""
     local: Callable[[Local, Any], Awaitable[None]] | None = None
     """Done on the vault's file itself, with nobody else using it; then `run` is not."""

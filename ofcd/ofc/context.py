@@ -100,12 +100,16 @@ class Context:
 
     # -- what words mean -------------------------------------------------------------------------
 
-    def room(self, word: str) -> Room:
-        """The room that a word names; raises `NotKnown` or `Ambiguous`."""
+    def room(self, word: str, *, local: bool = False) -> Room:
+        """The room that a word names; raises `NotKnown` or `Ambiguous`.
+
+        `local`: nothing is asked of its relay, so it does not matter whether that is there.
+        """
         rooms = {room.id.hex(): room for room in self.client.rooms}
         found = find("room", word, (Candidate(key, room.name) for key, room in rooms.items()))
         room = rooms[found.hex_id]
-        self.relay_url = room.relay_url
+        if not local:
+            self.relay_url = room.relay_url
         return room
 
     async def live_room(self, word: str) -> Room:
@@ -221,6 +225,19 @@ class Context:
             if relay.url == url and not relay.online and relay.detail:
                 return relay.detail
         return ""
+
+    def put_off(self, url: str | None) -> str:
+        """What this relay, which is there, gives as its reason not to take a message yet."""
+        if self.offline_detail(url):
+            return ""
+        waiting = (
+            item
+            for room in self.client.rooms
+            if room.relay_url == url
+            for item in room.outbox()
+            if item.stage is not Stage.FAILED
+        )
+        return next((item.text for item in waiting if item.text), "")
 
 
 def room_label(room: Room) -> str:

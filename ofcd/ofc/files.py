@@ -11,7 +11,7 @@ import trio
 
 from ofcd.client import Room, Sent
 from ofcd.ofc.context import Context
-from ofcd.ofc.errors import CommandError
+from ofcd.ofc.errors import CommandError, FileMissing
 from ofcd.ofc.held import Held
 from ofcd.protocol.limits import CHUNK_BYTES
 
@@ -23,10 +23,10 @@ _UNKNOWN: Final = "application/octet-stream"
 
 
 async def send_file(context: Context, room: Room, file: str, caption: str) -> Sent:
-    """Send the file at this path. Raises `CommandError` if it can not be read."""
+    """Send the file at this path. Raises `CommandError` if it is missing or can not be read."""
     path = Path(file)
     if not await trio.Path(path).is_file():
-        raise CommandError(f"there is no file {path}")
+        raise FileMissing(f"there is no file at {path}")
 
     async def transfer(progress: Progress) -> Sent:
         return await room.send_file(

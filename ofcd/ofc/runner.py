@@ -197,14 +197,17 @@ class Host:
             nursery.cancel_scope.cancel()
         held.release()
         if context.scope.cancelled_caught:
-            raise _late(context, command, seconds)
+            raise _late(context, seconds, command.if_late(options))
 
 
-def _late(context: Context, command: Command, seconds: float) -> TimedOut:
-    detail = context.offline_detail(context.relay_url)
+def _late(context: Context, seconds: float, advice: str) -> TimedOut:
     who = context.relay_url or "the relay"
+    put_off = context.put_off(context.relay_url)
+    if put_off:
+        return TimedOut(f"not done within {seconds:g} s: {who} says: {put_off}. {advice}".rstrip())
+    detail = context.offline_detail(context.relay_url)
     why = f" ({detail})" if detail else ""
-    return TimedOut(f"no answer from {who} within {seconds:g} s{why}. {command.if_late}".rstrip())
+    return TimedOut(f"no answer from {who} within {seconds:g} s{why}. {advice}".rstrip())
 
 
 async def _tell_of_link(

@@ -6,6 +6,7 @@ clock would run away meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,18 @@ from ofcd.client import (
     VaultExists,
 )
 from ofcd.ofc.console import Shape
-from ofcd.ofc.errors import Ambiguous, CommandError, NotKnown, TimedOut, UsageError, report_of
+from ofcd.ofc.errors import (
+    Ambiguous,
+    CommandError,
+    FileMissing,
+    NotKnown,
+    TimedOut,
+    UsageError,
+    report_of,
+)
 from ofcd.ofc.runner import Host
+from ofcd.relay.facts import Fact
+from ofcd.store import DiskFull, Store
 from tests.ofc.people import Recorder, Street
 
 
@@ -96,7 +107,8 @@ async def test_without_a_relay_read_shows_what_is_here(
         await ana.run(output, "read", "Club")
     assert output.texts == ["hello"]
     assert report_of(failed.value).exit == 4
-    assert (await ana.ofc("read", "Club", "--local")).texts == ["hello"]
+    local = await ana.ofc("read", "Club", "--local")
+    assert (local.texts, local.notes) == (["hello"], [])
 
 
 async def test_without_a_relay_a_message_is_kept(street: Street, autojump_clock: MockClock) -> None:
@@ -113,6 +125,39 @@ async def test_without_a_relay_a_message_is_kept(street: Street, autojump_clock:
     await tail.until_text("later")
     await trio.sleep(60)
     assert tail.texts == ["later"]
+
+
+async def test_a_relay_that_puts_a_message_off_is_quoted(
+    street: Street, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and can not take it: its reason is told, not that there was no answer."""
+    ana, _ = await street.pair()
+
+    def full(store: Store, facts: Sequence[Fact]) -> None:
+        raise DiskFull("no space is left for the database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", full)
+        with pytest.raises(TimedOut, match=r"5 s: ws://.* says: the relay could not store") as late:
+            await ana.ofc("send", "Club", "later", "--timeout", "5")
+        assert "no answer" not in str(late.value)
+    await ana.ofc("send", "Club", "now")
+    assert (await ana.ofc("read", "Club")).texts == ["later", "now"]
+
+
+async def test_a_file_that_was_not_sent_is_not_said_to_be_kept(
+    street: Street, tmp_path: Path
+) -> None:
+    """Unlike a message, it waits in no outbox; and one that is not there is told from a refusal."""
+    ana, _ = await street.pair()
+    with pytest.raises(FileMissing, match="there is no file at") as failed:
+        await ana.ofc("send", "Club", "--file", str(tmp_path / "none.txt"))
+    assert report_of(failed.value).exit == 3
+    (tmp_path / "a.txt").write_text("a")
+    await street.world.stop_relay()
+    with pytest.raises(TimedOut, match="send it again later") as late:
+        await ana.ofc("send", "Club", "--file", str(tmp_path / "a.txt"), "--timeout", "1")
+    assert "kept" not in str(late.value)
 
 
 async def test_tail_shows_what_comes_until_one_is_out(

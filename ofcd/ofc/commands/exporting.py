@@ -42,7 +42,7 @@ def _localise(options: ExportOptions) -> ExportOptions:
 
 async def export(context: Context, options: ExportOptions) -> None:
     """Every entry; the terminal's side writes the file."""
-    room = context.room(options.room)
+    room = context.room(options.room, local=options.local)
     late = None if options.local else await context.catch_up(room)
     count = 0
     async for event in room.events_since(give_up_after=0, follow=False):

@@ -325,7 +325,7 @@ JOIN: Final = Command(
     timeout=None,
     lasts=lambda _: True,
     creates_vault=True,
-    if_late="The join is kept: it goes on with the next `ofc` command.",
+    if_late=lambda _: "The join is kept: it goes on with the next `ofc` command.",
     details="Waits until someone who may admit you is online, without limit unless --timeout is "
     "given. Stopped with Ctrl-C, it goes on with the next `ofc` command.",
 )

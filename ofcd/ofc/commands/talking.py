@@ -82,8 +82,16 @@ def _send_localise(options: SendOptions) -> SendOptions:
         return evolve(options, file=str(Path(options.file).expanduser().absolute()))
     if options.text and options.text != ("-",):
         return options
-    text = sys.stdin.buffer.read(EVENT_BYTES + 1).decode("utf-8", "replace").rstrip("\n")
-    return evolve(options, text=(text,))
+    raw = sys.stdin.buffer.read(EVENT_BYTES + 1)
+    if len(raw) > EVENT_BYTES:
+        raise UsageError("standard input is too long for a message: send it as a file (--file)")
+    return evolve(options, text=(raw.decode("utf-8", "replace").rstrip("\n"),))
+
+
+def _send_late(options: SendOptions) -> str:
+    if options.file is not None:
+        return "Nothing of the file was sent: send it again later."
+    return "The message is kept and goes out with the next `ofc` command that reaches the relay."
 
 
 async def send(context: Context, options: SendOptions) -> None:
@@ -147,7 +155,7 @@ SEND: Final = Command(
     run=send,
     arguments=_send_arguments,
     localise=_send_localise,
-    if_late="The message is kept and goes out with the next `ofc` command that reaches the relay.",
+    if_late=_send_late,
     details="Done when the room's relay has it on disk, or, while that is away, "
     "your own. --timeout is the time without any progress.",
 )
@@ -193,7 +201,7 @@ def _read_localise(options: ReadOptions) -> ReadOptions:
 
 async def read(context: Context, options: ReadOptions) -> None:
     """What was said, as it reads now."""
-    room = context.room(options.room)
+    room = context.room(options.room, local=options.local)
     late = None if options.local else await context.catch_up(room)
     saver = None if options.save is None else Saver(context, room, Path(options.save))
     last = -1
