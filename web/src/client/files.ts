@@ -1,7 +1,6 @@
-/** Attachments: from a file to sealed chunks at the relay, and back (ofcd/client/files.py). */
+/** Attachments: what the relay keeps of them, asked for and told (ofcd/client/files.py). */
 
-import { type FileContent, FileOpener, type FileRef, FileSealer } from "../e2e/attachments.ts";
-import { CHUNK_BYTES } from "../protocol/limits.ts";
+import { FileOpener, type FileRef } from "../e2e/attachments.ts";
 import type { Link, Request } from "../wire/link.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
 import type { RoomCore } from "./core.ts";
@@ -14,38 +13,17 @@ export type Progress = (done: number, count: number) => void;
 /** What is read of a file: the browser's `File` is one. */
 export type FileLike = Pick<Blob, "size" | "slice" | "type"> & { readonly name?: string };
 
-export interface Sending {
-  readonly name?: string;
-  readonly caption?: string;
+export interface Fetching {
   readonly onProgress?: Progress;
   /** Stops it, between two pieces. */
   readonly signal?: AbortSignal;
-}
-
-/** Seal a file and store it at the relay; what the message is to say of it. */
-export async function upload(
-  core: RoomCore,
-  file: FileLike,
-  { name = file.name ?? "", caption = "", onProgress, signal }: Sending,
-): Promise<FileContent> {
-  const { room } = core.view.state;
-  const sealer = new FileSealer(room, file.size);
-  for (let index = 0; index < sealer.count; index += 1) {
-    signal?.throwIfAborted();
-    const piece = file.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
-    const chunk = sealer.seal(new Uint8Array(await piece.arrayBuffer()));
-    const { blobId: blob, count } = sealer;
-    await patiently(core, { type: "blob_put", room, blob, index, count, chunk });
-    onProgress?.(index + 1, count);
-  }
-  return sealer.finish(name, file.type, caption);
 }
 
 /** Fetch a file and check it; throws `FileRejected` if it is not what its sender described. */
 export async function download(
   core: RoomCore,
   ref: FileRef,
-  { onProgress, signal }: Pick<Sending, "onProgress" | "signal"> = {},
+  { onProgress, signal }: Fetching = {},
 ): Promise<Uint8Array<ArrayBuffer>[]> {
   const { room } = core.view.state;
   const opener = new FileOpener(room, ref);
@@ -62,7 +40,7 @@ export async function download(
 }
 
 /** The answer to a request that may be repeated harmlessly; through reconnects and waits. */
-async function patiently(core: RoomCore, request: Request): ReturnType<Link["ask"]> {
+export async function patiently(core: RoomCore, request: Request): ReturnType<Link["ask"]> {
   for (;;) {
     const link = await core.whenLive();
     try {

@@ -252,7 +252,8 @@ export class Ledger {
 
   /** The entry of an event, as this turn has it, or else the vault. */
   private async entry(turn: Turn, eventId: string): Promise<Entry | undefined> {
-    const at = turn.get(this.core.tables.index, eventId);
+    const { index } = this.core.tables;
+    const at = turn.get(index, eventId) ?? (await this.core.vault.fetch(index, eventId));
     if (at === undefined) return undefined;
     const entry = await this.entryAt(turn, json.read<number>(at));
     return entry?.eventId === eventId ? entry : undefined;
@@ -262,9 +263,8 @@ export class Ledger {
     const { archive } = this.core.tables;
     const written = turn.get(archive, padded(seq));
     if (written !== undefined) return json.read<Entry>(written);
-    const [found] = await this.core.vault.archived(archive, { before: padded(seq + 1), limit: 1 });
-    const entry = found && json.read<Entry>(found[1]);
-    return entry?.seq === seq ? entry : undefined;
+    const found = await this.core.vault.fetch(archive, padded(seq));
+    return found && json.read<Entry>(found);
   }
 
   private tellCursor(): void {

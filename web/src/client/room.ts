@@ -32,11 +32,12 @@ import { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
-import { download, type FileLike, type Sending, upload } from "./files.ts";
+import { download, type Fetching, type FileLike } from "./files.ts";
 import { Ledger } from "./ledger.ts";
 import { Receipts } from "./receipts.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
+import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
 import type { Vault } from "./vault.ts";
 
 const REVIEW_MS = 60_000;
@@ -72,6 +73,7 @@ export class Room extends RoomView {
   private readonly beats: BeatDuty;
   private readonly receipts: Receipts;
   private readonly evidence: EvidenceDesk;
+  private readonly uploading: Uploads;
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
@@ -90,6 +92,7 @@ export class Room extends RoomView {
       taken: () => this.goOn(),
     });
     this.beats = new BeatDuty(this.core, this.outbox);
+    this.uploading = new Uploads(this.core, this.outbox);
     this.reviewLater();
   }
 
@@ -110,13 +113,23 @@ export class Room extends RoomView {
     return this.outbox.discard(id);
   }
 
-  /** Store a file at the relay, sealed, and tell of it. */
-  async sendFile(file: FileLike, sending: Sending = {}): Promise<void> {
-    await this.outbox.send(await upload(this.core, file, sending));
+  /** Store a file at the relay, sealed, and tell of it: see `Uploads.send`. */
+  sendFile(file: FileLike, sending: Sending = {}): Promise<void> {
+    return this.uploading.send(file, sending);
+  }
+
+  /** Files on their way out. */
+  uploads(): UploadInfo[] {
+    return this.uploading.all();
+  }
+
+  /** Stop one, or take away what is told of one that was given up. */
+  dropUpload(id: string): Promise<void> {
+    return this.uploading.drop(id);
   }
 
   /** The pieces of a file, checked. */
-  fetchFile(ref: FileRef, options: Pick<Sending, "onProgress" | "signal"> = {}) {
+  fetchFile(ref: FileRef, options: Fetching = {}) {
     return download(this.core, ref, options);
   }
 

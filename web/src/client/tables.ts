@@ -31,7 +31,7 @@ export class Tables {
   readonly names: string;
   readonly outbox: string;
   readonly archive: string;
-  /** Seq by event id. */
+  /** Seq by event id; as long as the history, and so no state to hold open. */
   readonly index: string;
   /** Tokens of the invites that may be answered here, by invite id. */
   readonly tokens: string;
@@ -49,6 +49,8 @@ export class Tables {
   readonly proven: string;
   /** Whom a member says to be too, by member. */
   readonly aliases: string;
+  /** Files on their way out. */
+  readonly uploads: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
 
@@ -57,7 +59,7 @@ export class Tables {
     this.names = `names/${id}`;
     this.outbox = `outbox/${id}`;
     this.archive = `${ARCHIVE}${id}`;
-    this.index = `index/${id}`;
+    this.index = `${ARCHIVE}index/${id}`;
     this.tokens = `tokens/${id}`;
     this.admits = `admits/${id}`;
     this.links = `links/${id}`;
@@ -66,6 +68,7 @@ export class Tables {
     this.offers = `offers/${id}`;
     this.proven = `proven/${id}`;
     this.aliases = `aliases/${id}`;
+    this.uploads = `uploads/${id}`;
     this.parked = `parked/${id}`;
   }
 }

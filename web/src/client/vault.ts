@@ -215,6 +215,13 @@ export class Vault implements Reader {
     return found.reverse();
   }
 
+  /** One record, of an archive table too. */
+  async fetch(table: string, id: string): Promise<Uint8Array | undefined> {
+    if (!table.startsWith(ARCHIVE)) return this.get(table, id);
+    const stored = await this.database.get("records", [table, id]);
+    return stored && this.unsealed(table, id, stored);
+  }
+
   /** Write all of a turn, durably, or nothing of it; turns are written in the order of the calls. */
   commit(turn: Turn): Promise<void> {
     if (this.closed) return Promise.reject(new VaultError("the vault is locked"));

@@ -18,7 +18,7 @@ import { mentionedIn, type People, peopleOf } from "./people.ts";
 import { Search } from "./search.tsx";
 import { useStrings } from "./strings.ts";
 import { Timeline } from "./timeline.tsx";
-import { Uploads, useDropping, useUploads } from "./uploads.tsx";
+import { sendAll, Uploads, useDropping } from "./uploads.tsx";
 
 const PAGE = 50;
 
@@ -38,8 +38,8 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const [shown, setShown] = useState("");
   const entries = useHistory(room, limit);
   const people = peopleOf(room, strings);
-  const uploads = useUploads(room);
-  const dropping = useDropping(room.mayAttach ? uploads.add : undefined);
+  const onFiles = room.mayAttach ? sendAll(room) : undefined;
+  const dropping = useDropping(onFiles);
   useReading(room, entries?.at(-1));
   const send = (words: string) => {
     setDraft({});
@@ -65,14 +65,14 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
           onDraft={setDraft}
         />
         <Typing room={room} people={people} />
-        <Uploads uploads={uploads} />
+        <Uploads room={room} />
         {room.mayPost && (
           <Composer
             room={room}
             draft={draft}
             people={people}
             onSend={send}
-            onFiles={room.mayAttach ? uploads.add : undefined}
+            onFiles={onFiles}
             onCancel={() => setDraft({})}
           />
         )}

@@ -34,8 +34,18 @@ async function notify(room: Room, since: number, { settings }: Strings): Promise
   if (entries.length === 0 || Notification.permission !== "granted") return;
   const isForMe = entries.some(({ mentions }) => mentions?.includes(room.me));
   const sentence = isForMe ? settings.mentioned(room.name) : settings.newIn(room.name);
-  // Of one tag, only the last is shown.
-  const notice = new Notification(sentence, { tag: room.id });
+  await show(sentence, room.id);
+}
+
+/** By the service worker where there is one, as phones have no other way. */
+async function show(sentence: string, tag: string): Promise<void> {
+  const options = { tag }; // of one tag, only the last is shown
+  const kept = await navigator.serviceWorker?.getRegistration();
+  if (kept?.active) {
+    await kept.showNotification(sentence, options);
+    return;
+  }
+  const notice = new Notification(sentence, options);
   notice.onclick = () => {
     focus();
     notice.close();

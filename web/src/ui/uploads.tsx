@@ -3,95 +3,42 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { RoomOver } from "../client/core.ts";
 import type { Room } from "../client/room.ts";
-import { FILE_BYTES, FileRejected } from "../e2e/attachments.ts";
-import { RelayRefused } from "../wire/link.ts";
-import { percentName, sizeName } from "./format.ts";
+import { CLOSED_EARLY, type UploadInfo, unlessKnown } from "../client/uploads.ts";
+import { percentName } from "./format.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
-interface Upload {
-  readonly id: number;
-  readonly name: string;
-  /** From 0 to 1. */
-  readonly done: number;
-  /** Why it was given up; "" while it goes on. */
-  readonly problem: string;
-  readonly stop: AbortController;
-}
+/** Send these; what goes wrong stands in the room's list. */
+export const sendAll = (room: Room) => (files: readonly File[]) => {
+  for (const file of files) void room.sendFile(file, { name: file.name }).catch(unlessKnown);
+};
 
-export interface UploadList {
-  readonly items: readonly Upload[];
-  readonly add: (files: readonly File[]) => void;
-  readonly drop: (id: number) => void;
-}
-
-export function useUploads(room: Room): UploadList {
-  const strings = useStrings();
-  const [items, setItems] = useState<readonly Upload[]>([]);
-  const next = useRef(0);
-  const amend = (id: number, changes: Partial<Upload>) =>
-    setItems((all) => all.map((one) => (one.id === id ? { ...one, ...changes } : one)));
-  const drop = (id: number) => setItems((all) => all.filter((one) => one.id !== id));
-
-  const send = async (file: File) => {
-    next.current += 1;
-    const id = next.current;
-    const stop = new AbortController();
-    const name = file.name || "file";
-    setItems((all) => [...all, { id, name, done: 0, problem: "", stop }]);
-    try {
-      if (file.size > FILE_BYTES) {
-        throw new FileRejected(strings.files.tooLarge(sizeName(FILE_BYTES)));
-      }
-      const onProgress = (at: number, count: number) => amend(id, { done: at / count });
-      await room.sendFile(file, { name, onProgress, signal: stop.signal });
-      drop(id);
-    } catch (error) {
-      if (stop.signal.aborted || error instanceof RoomOver) drop(id);
-      else amend(id, { problem: problemOf(error, name, strings) });
-    }
-  };
-  const add = (files: readonly File[]) => {
-    for (const file of files) void send(file);
-  };
-  return { items, add, drop };
-}
-
-function problemOf(error: unknown, name: string, { files }: Strings): string {
-  const isKnown =
-    error instanceof FileRejected ||
-    error instanceof RelayRefused ||
-    // The file is gone, or may not be read any more.
-    error instanceof DOMException;
-  if (!isKnown) throw error;
-  return files.failed(name, error.message);
-}
-
-export function Uploads({ uploads: { items, drop } }: { uploads: UploadList }): JSX.Element {
+export function Uploads({ room }: { room: Room }): JSX.Element {
   const strings = useStrings();
   return (
     <ul class="uploads" aria-live="polite">
-      {items.map(({ id, name, done, problem, stop }) => (
-        <li key={id}>
-          <span class={problem ? "problem" : ""}>
-            {problem || strings.files.sending(name, percentName(done))}
-          </span>
-          {!problem && <progress value={done} aria-label={name} />}
-          <button
-            type="button"
-            onClick={() => {
-              stop.abort();
-              drop(id);
-            }}
-          >
-            {problem ? strings.dismiss : strings.files.stop}
-          </button>
-        </li>
-      ))}
+      {room.uploads().map((upload) => {
+        const { id, name, done, problem } = upload;
+        return (
+          <li key={id}>
+            <span class={problem ? "problem" : ""}>
+              {problem
+                ? problemOf(upload, strings)
+                : strings.files.sending(name, percentName(done))}
+            </span>
+            {!problem && <progress value={done} aria-label={name} />}
+            <button type="button" onClick={() => void room.dropUpload(id)}>
+              {problem ? strings.dismiss : strings.files.stop}
+            </button>
+          </li>
+        );
+      })}
     </ul>
   );
 }
+
+const problemOf = ({ name, problem }: UploadInfo, { files }: Strings): string =>
+  problem === CLOSED_EARLY ? files.lost(name) : files.failed(name, problem);
 
 const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
 

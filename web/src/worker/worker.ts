@@ -12,13 +12,24 @@ import { type Kept, pathIn, type Version } from "./kept.ts";
 interface Scope {
   readonly registration: { readonly scope: string };
   readonly caches: CacheStorage;
+  readonly clients: {
+    matchAll(wanted: { type: "window"; includeUncontrolled: true }): Promise<readonly Tab[]>;
+    openWindow(url: string): Promise<unknown>;
+  };
   skipWaiting(): Promise<void>;
   addEventListener(type: "install" | "activate", heard: (event: Lasting) => void): void;
   addEventListener(type: "message", heard: (event: MessageEvent) => void): void;
   addEventListener(type: "fetch", heard: (event: Asked) => void): void;
+  addEventListener(type: "notificationclick", heard: (event: Pressed) => void): void;
+}
+interface Tab {
+  focus(): Promise<unknown>;
 }
 interface Lasting {
   waitUntil(done: Promise<unknown>): void;
+}
+interface Pressed extends Lasting {
+  readonly notification: { close(): void };
 }
 interface Asked {
   readonly request: Request;
@@ -74,4 +85,15 @@ scope.addEventListener("message", ({ data }) => {
 scope.addEventListener("fetch", (event) => {
   const file = pathIn(files, event.request, scope.registration.scope);
   if (file !== undefined) event.respondWith(answer(event.request, file));
+});
+
+/** Whoever presses a notice wants to see the page. */
+async function showPage(): Promise<void> {
+  const [tab] = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+  await (tab?.focus() ?? scope.clients.openWindow(scope.registration.scope));
+}
+
+scope.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(showPage());
 });

@@ -253,7 +253,8 @@ export const en = {
     drop: "Drop it here to send it, sealed",
     sending: (name: string, percent: string) => `Sending ${name}: ${percent}`,
     failed: (name: string, reason: string) => `${name} was not sent: ${reason}`,
-    tooLarge: (most: string) => `A file can have ${most} at most.`,
+    lost: (name: string) =>
+      `${name} was not sent: the page was closed before it was read. Choose it again.`,
     stop: "Stop",
     get: "Download",
     getting: (percent: string) => `Downloading: ${percent}`,

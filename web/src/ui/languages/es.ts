@@ -247,7 +247,7 @@ export const es: Strings = {
     drop: "Suéltalo aquí para enviarlo, sellado",
     sending: (name, percent) => `Enviando ${name}: ${percent}`,
     failed: (name, reason) => `${name} no se envió: ${reason}`,
-    tooLarge: (most) => `Un archivo puede tener ${most} como mucho.`,
+    lost: (name) => `${name} no se envió: la página se cerró antes de leerlo. Elígelo de nuevo.`,
     stop: "Parar",
     get: "Descargar",
     getting: (percent) => `Descargando: ${percent}`,

@@ -1,0 +1,208 @@
+/**
+ * Files on their way out. Each is sealed into the vault, piece by piece, before any of it is sent, so
+ * that it goes on after the page was closed: nobody has to choose it again.
+ */
+
+import { FILE_BYTES, type FileContent, FileRejected, FileSealer } from "../e2e/attachments.ts";
+import { hex } from "../protocol/bytes.ts";
+import { CHUNK_BYTES } from "../protocol/limits.ts";
+import { randomBytes } from "../themis/index.ts";
+import { RelayRefused } from "../wire/link.ts";
+import { contentFrom, contentJson } from "./contents.ts";
+import { type RoomCore, RoomOver, unlessOver } from "./core.ts";
+import { type FileLike, patiently } from "./files.ts";
+import type { Outbox } from "./outbox.ts";
+import { json } from "./saved.ts";
+import { padded } from "./tables.ts";
+import { ARCHIVE, Turn } from "./vault.ts";
+
+/** Pieces that are written at once. */
+const AT_ONCE = 8;
+/** Why a file is lost whose page was closed while it was read. */
+export const CLOSED_EARLY = "closed early";
+
+/** A file on its way, for its person. */
+export interface UploadInfo {
+  readonly id: string;
+  readonly name: string;
+  /** From 0 to 1. */
+  readonly done: number;
+  /** Why it was given up; "" while it goes on, `CLOSED_EARLY` where it could not be read whole. */
+  readonly problem: string;
+}
+
+export interface Sending {
+  readonly name?: string;
+  readonly caption?: string;
+}
+
+/** What the vault has of an upload. */
+interface Kept {
+  readonly name: string;
+  readonly count: number;
+  /** What the message will say of it, once all of it is sealed. */
+  readonly content?: unknown;
+}
+
+export class Uploads {
+  private readonly infos = new Map<string, UploadInfo>();
+  private readonly stops = new Map<string, AbortController>();
+
+  constructor(
+    private readonly core: RoomCore,
+    private readonly outbox: Outbox,
+  ) {
+    for (const [id, raw] of core.vault.items(core.tables.uploads)) {
+      const { name, content } = json.read<Kept>(raw);
+      const problem = content === undefined ? CLOSED_EARLY : "";
+      this.infos.set(id, { id, name, done: 0, problem });
+      if (problem === "") void this.carryOn(id).catch(unlessOver);
+    }
+  }
+
+  all(): UploadInfo[] {
+    return [...this.infos.values()];
+  }
+
+  /**
+   * Seal a file, store it at the relay, and tell of it; settled once that is queued. Rejects with
+   * what went wrong (`FileRejected`, `RelayRefused`, `DOMException`), which also stands in `all`;
+   * with an `AbortError` if it was stopped, and with `RoomOver`, after which it goes on when the
+   * room is open again.
+   */
+  async send(file: FileLike, { name = file.name ?? "file", caption = "" }: Sending): Promise<void> {
+    const id = hex(randomBytes(16));
+    this.show({ id, name, done: 0, problem: "" });
+    const stop = new AbortController();
+    this.stops.set(id, stop);
+    await this.orProblem(id, async () => {
+      await this.stage(id, file, { name, caption }, stop.signal);
+      await this.store(id, stop.signal);
+    });
+  }
+
+  /** Stop one, or take away what is told of one that was given up. */
+  async drop(id: string): Promise<void> {
+    this.stops.get(id)?.abort();
+    this.infos.delete(id);
+    await this.forget(id);
+    this.core.changed();
+  }
+
+  private async carryOn(id: string): Promise<void> {
+    const stop = new AbortController();
+    this.stops.set(id, stop);
+    await this.orProblem(id, () => this.store(id, stop.signal)).catch(unlessKnown);
+  }
+
+  private async orProblem(id: string, act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+      this.infos.delete(id);
+    } catch (error) {
+      if (error instanceof RoomOver) throw error; // it goes on with the next page
+      const info = this.infos.get(id);
+      if (info !== undefined) this.show({ ...info, problem: (error as Error).message });
+      await this.forget(id);
+      throw error;
+    } finally {
+      this.stops.delete(id);
+      this.core.changed();
+    }
+  }
+
+  // -- into the vault --------------------------------------------------------------------------
+
+  private async stage(
+    id: string,
+    file: FileLike,
+    { name, caption }: Required<Sending>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (file.size > FILE_BYTES) throw new FileRejected("the file is too large: 240 MiB fit");
+    const sealer = new FileSealer(this.core.view.state.room, file.size);
+    const { count } = sealer;
+    const kept: Kept = { name, count };
+    await this.core.change(({ turn }) => this.keep(turn, id, kept));
+    for (let from = 0, isWhole = false; !isWhole; from += AT_ONCE) {
+      const turn = new Turn(this.core.vault);
+      for (let at = from; at < Math.min(from + AT_ONCE, count); at += 1) {
+        signal.throwIfAborted();
+        const piece = file.slice(at * CHUNK_BYTES, (at + 1) * CHUNK_BYTES);
+        const chunk = sealer.seal(new Uint8Array(await piece.arrayBuffer()));
+        turn.put(this.tableOf(id), padded(at), chunk);
+      }
+      isWhole = from + AT_ONCE >= count;
+      if (isWhole) {
+        const content = contentJson(sealer.finish(name, file.type, caption));
+        this.keep(turn, id, { ...kept, content }); // with its last piece, or not at all
+      }
+      signal.throwIfAborted();
+      if (this.core.isOver) throw new RoomOver("the room was closed");
+      await this.core.vault.commit(turn);
+    }
+  }
+
+  private keep(turn: Turn, id: string, kept: Kept): void {
+    turn.put(this.core.tables.uploads, id, json.write(kept));
+  }
+
+  /** All of it leaves the vault, as far as it is there. */
+  private forget(id: string): Promise<void> {
+    return this.core.change(({ turn }) => this.remove(turn, id));
+  }
+
+  private remove(turn: Turn, id: string): void {
+    const raw = turn.get(this.core.tables.uploads, id);
+    if (raw === undefined) return;
+    turn.delete(this.core.tables.uploads, id);
+    const { count } = json.read<Kept>(raw);
+    for (let at = 0; at < count; at += 1) turn.delete(this.tableOf(id), padded(at));
+  }
+
+  private tableOf(id: string): string {
+    return `${ARCHIVE}upload/${this.core.id}/${id}`;
+  }
+
+  // -- to the relay ----------------------------------------------------------------------------
+
+  /** Each piece may be sent again: the relay knows it for the same. */
+  private async store(id: string, signal: AbortSignal): Promise<void> {
+    const { core } = this;
+    const raw = core.vault.get(core.tables.uploads, id);
+    if (raw === undefined) throw new RoomOver("the room was closed");
+    const content = contentFrom(json.read<Kept>(raw).content) as FileContent;
+    const { room } = core.view.state;
+    const count = content.chunks.length;
+    for (let index = 0; index < count; index += 1) {
+      signal.throwIfAborted();
+      const chunk = await core.vault.fetch(this.tableOf(id), padded(index));
+      if (chunk === undefined) throw new FileRejected("a piece of the file is gone");
+      await patiently(core, { type: "blob_put", room, blob: content.blob_id, index, count, chunk });
+      const info = this.infos.get(id);
+      if (info !== undefined) this.show({ ...info, done: (index + 1) / count });
+    }
+    signal.throwIfAborted();
+    await core.change(({ turn }) => {
+      this.outbox.put(turn, content);
+      this.remove(turn, id);
+    });
+    this.outbox.pump();
+  }
+
+  private show(info: UploadInfo): void {
+    this.infos.set(info.id, info);
+    this.core.changed();
+  }
+}
+
+/** What `Uploads.all` tells of. */
+export function unlessKnown(error: unknown): void {
+  const isKnown =
+    error instanceof FileRejected ||
+    error instanceof RelayRefused ||
+    error instanceof RoomOver ||
+    // It was stopped; or the file is gone, may not be read any more, or does not fit into the vault.
+    error instanceof DOMException;
+  if (!isKnown) throw error;
+}

@@ -1,0 +1,144 @@
+/** Files on their way out: through closed pages, refusals and second thoughts. */
+
+import "fake-indexeddb/auto";
+import { expect, onTestFinished, test } from "vitest";
+
+import { RoomCore } from "../src/client/core.ts";
+import type { FileLike } from "../src/client/files.ts";
+import { Outbox } from "../src/client/outbox.ts";
+import { CLOSED_EARLY, Uploads } from "../src/client/uploads.ts";
+import type { Vault } from "../src/client/vault.ts";
+import { type FileContent, FileOpener } from "../src/e2e/attachments.ts";
+import { CHUNK_BYTES } from "../src/protocol/limits.ts";
+import type { Request } from "../src/wire/link.ts";
+import { FakeLink, founded, refusal } from "./rooms.ts";
+
+type Put = Extract<Request, { type: "blob_put" }>;
+const MARK = "seeds and tools, nobody else's business\n";
+const bytes = new Uint8Array(2 * CHUNK_BYTES + 100).map(
+  (_, at) => MARK.charCodeAt(at % MARK.length) as number,
+);
+const file = () => new File([bytes], "plan.txt", { type: "text/plain" });
+
+/** The page with a room, on a link that answers so. */
+function page(vault: Vault, id: string, answers: (put: Put) => object | Error | undefined) {
+  const core = new RoomCore(vault, id, () => undefined);
+  onTestFinished(() => core.close());
+  const outbox = new Outbox(core);
+  const uploads = new Uploads(core, outbox);
+  const fake = new FakeLink((request) =>
+    request.type === "blob_put" ? answers(request) : undefined,
+  );
+  core.link = fake.link;
+  core.isLive = true;
+  return { core, outbox, uploads, fake, puts: () => fake.of("blob_put") as Put[] };
+}
+
+/** All that IndexedDB holds of a vault. */
+async function stored(vault: Vault): Promise<{ key: unknown; value: { sealed: Uint8Array } }[]> {
+  const { database } = vault as unknown as { database: { getAll: Get; getAllKeys: Get } };
+  const [keys, values] = [await database.getAllKeys("records"), await database.getAll("records")];
+  return keys.map((key, at) => ({ key, value: values[at] as { sealed: Uint8Array } }));
+}
+type Get = (store: string) => Promise<unknown[]>;
+const pieces = async (vault: Vault) =>
+  (await stored(vault)).filter(({ key }) => String(key).includes("upload"));
+
+test("a file that was read goes on after the page was closed, and is what was chosen", async () => {
+  const { vault, id } = await founded();
+  const first = page(vault, id, ({ index }) => (index === 0 ? { type: "done" } : undefined));
+  const sending = first.uploads.send(file(), { caption: "the plan" });
+  sending.catch(() => undefined);
+  await expect.poll(() => first.puts().length).toBe(2);
+  expect(first.uploads.all()).toMatchObject([{ name: "plan.txt", problem: "" }]);
+  for (const { value } of await stored(vault)) {
+    expect(Buffer.from(value.sealed).includes(MARK)).toBe(false);
+  }
+  first.core.close();
+  first.fake.close();
+
+  const second = page(vault, id, () => ({ type: "done" }));
+  expect(second.uploads.all()).toMatchObject([{ name: "plan.txt", problem: "" }]);
+  await expect.poll(() => second.outbox.items().length).toBe(1);
+  const content = second.outbox.items()[0]?.content as FileContent;
+  expect([content.name, content.mime, content.caption]).toEqual([
+    "plan.txt",
+    "text/plain",
+    "the plan",
+  ]);
+  const opener = new FileOpener(second.core.view.state.room, content);
+  const whole = second.puts().map(({ chunk }) => opener.open(chunk));
+  opener.finish();
+  expect(Buffer.concat(whole).equals(Buffer.from(bytes))).toBe(true);
+  expect([second.uploads.all(), await pieces(vault)]).toEqual([[], []]);
+});
+
+test("one whose page was closed while it was read is said to be lost, and leaves nothing", async () => {
+  const { vault, id } = await founded();
+  const first = page(vault, id, () => ({ type: "done" }));
+  let reads = 0;
+  const slow: FileLike = {
+    size: 20 * CHUNK_BYTES,
+    type: "",
+    name: "film.mkv",
+    slice: () => {
+      reads += 1;
+      const piece = new Blob([new Uint8Array(CHUNK_BYTES)]);
+      const arrayBuffer = () => (reads > 10 ? new Promise(() => {}) : piece.arrayBuffer());
+      return { arrayBuffer } as Blob;
+    },
+  };
+  void first.uploads.send(slow, {}).catch(() => undefined);
+  await expect.poll(() => reads).toBe(11);
+  first.core.close();
+  const second = page(vault, id, () => ({ type: "done" }));
+  expect(second.uploads.all()).toMatchObject([{ name: "film.mkv", problem: CLOSED_EARLY }]);
+  const [lost] = second.uploads.all();
+  await second.uploads.drop(lost?.id as string);
+  expect([second.uploads.all(), await pieces(vault)]).toEqual([[], []]);
+  expect(second.puts()).toEqual([]);
+});
+
+test.each(["quota", "too_large", "forbidden"])("refused by %s, it says why", async (code) => {
+  const { vault, id } = await founded();
+  const { uploads, outbox } = page(vault, id, () => refusal(code));
+  await expect(uploads.send(file(), {})).rejects.toThrow(code);
+  expect(uploads.all()).toMatchObject([{ problem: `refused: ${code}` }]);
+  expect(await pieces(vault)).toEqual([]);
+  expect(outbox.items()).toEqual([]);
+});
+
+test("what the relay can not take just now it is given again", async () => {
+  const { vault, id } = await founded();
+  let refused = false;
+  const { uploads, outbox } = page(vault, id, () => {
+    if (refused) return { type: "done" };
+    refused = true;
+    return refusal("storage_failed");
+  });
+  await uploads.send(file(), {});
+  expect(outbox.items()).toHaveLength(1);
+});
+
+test("one that is stopped leaves nothing, here and in the room", async () => {
+  const { vault, id } = await founded();
+  const { uploads, outbox, puts } = page(vault, id, ({ index }) =>
+    index === 0 ? { type: "done" } : undefined,
+  );
+  const sending = uploads.send(file(), {}).catch((error: Error) => error.name);
+  await expect.poll(() => puts().length).toBe(2);
+  await uploads.drop(uploads.all()[0]?.id as string);
+  expect([uploads.all(), await pieces(vault), outbox.items()]).toEqual([[], [], []]);
+  void sending;
+});
+
+test("a file that is too large, or changes while it is read, is not begun", async () => {
+  const { vault, id } = await founded();
+  const { uploads, puts } = page(vault, id, () => ({ type: "done" }));
+  const huge = { size: 2 ** 40, type: "", slice: () => new Blob() };
+  await expect(uploads.send(huge, { name: "huge" })).rejects.toThrow(/240 MiB/);
+  const shrunk = { size: 100, type: "", slice: () => new Blob(["x"]) };
+  await expect(uploads.send(shrunk, { name: "log" })).rejects.toThrow(/changed its size/);
+  expect(puts()).toEqual([]);
+  expect(await pieces(vault)).toEqual([]);
+});
