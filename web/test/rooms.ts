@@ -1,5 +1,7 @@
 /** Rooms in vaults of their own, on links whose relay says what a test wants. */
 
+import { type IDBPDatabase, openDB } from "idb";
+
 import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom } from "../src/client/tables.ts";
 import { Turn, Vault } from "../src/client/vault.ts";
@@ -19,7 +21,29 @@ export const URL_ = "ws://relay.example";
 export const RELAY_ID = new Uint8Array(32).fill(7);
 let vaults = 0;
 
-export const newVault = (): Promise<Vault> => Vault.create(`vault-${++vaults}`, "so geheim");
+interface Inside {
+  readonly database: IDBPDatabase;
+  readonly dek: Uint8Array;
+}
+let first: Promise<Inside> | undefined;
+
+/** An empty vault of its own, with the same key as all others: to stretch a passphrase takes long. */
+export async function newVault(): Promise<Vault> {
+  first ??= Vault.create("first", "so geheim") as unknown as Promise<Inside>;
+  const { database, dek } = await first;
+  const name = `vault-${++vaults}`;
+  const made = await openDB(name, database.version, {
+    upgrade(its) {
+      for (const store of database.objectStoreNames) its.createObjectStore(store);
+    },
+  });
+  for (const store of database.objectStoreNames) {
+    const [keys, values] = [await database.getAllKeys(store), await database.getAll(store)];
+    for (const [at, key] of keys.entries()) await made.put(store, values[at], key);
+  }
+  made.close();
+  return Vault.openWith(name, dek.slice());
+}
 
 /** A vault with a room of its own in it, and an open invite at seq 1. */
 export async function founded(policy: Partial<Policy> = {}) {

@@ -149,7 +149,7 @@ test("what is written while the relay is away is kept and sent; scrolling up bri
   const { page } = guest;
   await guest.joinBy(await relay.invite("Long"));
   await guest.inside("Long");
-  for (let number = 1; number <= 60; number += 1) await guest.write(`number ${number}`);
+  await guest.writeAll(Array.from({ length: 60 }, (_, at) => `number ${at + 1}`));
   await guest.sees("number 60");
   await page.locator(".pending").first().waitFor({ state: "detached" });
   expect(await guest.said("the first of all").count()).toBe(0);

@@ -100,6 +100,22 @@ export class Guest {
     await input.press("Enter");
   }
 
+  /** Write one after the other, as fast as the page takes it. */
+  async writeAll(all: readonly string[]): Promise<void> {
+    await this.page.evaluate(async (each) => {
+      const input = document.querySelector("textarea") as HTMLTextAreaElement;
+      const drawn = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      for (const words of each) {
+        input.value = words;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+        await drawn();
+        const enter = { key: "Enter", bubbles: true, cancelable: true };
+        input.dispatchEvent(new KeyboardEvent("keydown", enter));
+        await drawn();
+      }
+    }, all);
+  }
+
   /** Write, and wait until the relay has it. */
   async say(words: string): Promise<void> {
     await this.write(words);
