@@ -15,6 +15,15 @@ export const TEXT_BYTES = (BUCKETS[BUCKETS.length - 1] as number) - FRAME_BYTES;
 export const textBytes = (text: string): number => utf8(JSON.stringify(text)).length;
 
 const language = () => document.documentElement.lang;
+/** Formats are slow to make, and each message asks for two. */
+const made = new Map<string, Intl.DateTimeFormat>();
+function dated(ts: number, options: Intl.DateTimeFormatOptions): string {
+  const key = `${language()} ${JSON.stringify(options)}`;
+  const format = made.get(key) ?? new Intl.DateTimeFormat(language(), options);
+  made.set(key, format);
+  return format.format(ts);
+}
+
 const midnight = (ts: number) => new Date(ts).setHours(0, 0, 0, 0);
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -25,19 +34,18 @@ export function dayName(ts: number, now: number, strings: Strings): string {
   if (days === 0) return strings.today;
   if (days === 1) return strings.yesterday;
   const year = new Date(ts).getFullYear() === new Date(now).getFullYear();
-  return new Intl.DateTimeFormat(language(), {
+  return dated(ts, {
     weekday: "long",
     day: "numeric",
     month: "long",
     ...(year ? {} : { year: "numeric" }),
-  }).format(ts);
+  });
 }
 
-export const clock = (ts: number): string =>
-  new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit" }).format(ts);
+export const clock = (ts: number): string => dated(ts, { hour: "2-digit", minute: "2-digit" });
 
 export const fullTime = (ts: number): string =>
-  new Intl.DateTimeFormat(language(), { dateStyle: "full", timeStyle: "short" }).format(ts);
+  dated(ts, { dateStyle: "full", timeStyle: "short" });
 
 /** The beginning of a message, for one line. */
 export const excerptOf = ({ text }: Entry): string => text.slice(0, EXCERPT_CHARACTERS);
@@ -49,7 +57,7 @@ export function sizeName(bytes: number): string {
 }
 
 export const shortTime = (ts: number): string =>
-  new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" }).format(ts);
+  dated(ts, { dateStyle: "medium", timeStyle: "short" });
 
 export const percentName = (part: number): string =>
   new Intl.NumberFormat(language(), { style: "percent" }).format(part);
