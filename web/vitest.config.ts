@@ -7,7 +7,9 @@ export default defineConfig({
     setupFiles: ["test/setup.ts"],
     // Most tests wait for other processes, and each file has its own.
     maxWorkers: Math.max(2, availableParallelism()),
-    testTimeout: 20_000,
+    // Nothing hangs on how busy the machine is.
+    testTimeout: 60_000,
+    expect: { poll: { timeout: 45_000 } },
     hookTimeout: 60_000, // a browser on a busy machine takes its time to end
   },
 });
