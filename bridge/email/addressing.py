@@ -16,11 +16,15 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["TOKEN_BYTES", "Own", "Purpose", "own_address", "token_text"]
+__all__ = ["TOKEN_BYTES", "Own", "Purpose", "own_address", "token_text", "without_tokens"]
 
 TOKEN_BYTES: Final = 15
 _LOCAL: Final = re.compile(
     r"([a-z0-9][a-z0-9._-]{0,40})(?:\+([a-z2-7]{24})(?:\.(off|each|digest))?)?"
+)
+
+_WITH_TOKEN: Final = re.compile(
+    r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.[a-z]{2,6}(?=@))?", re.IGNORECASE
 )
 
 
@@ -62,3 +66,8 @@ def own_address(address: str, *, domain: str, bounce: str) -> Own | None:
     if found[1] == bounce:
         return Own(Purpose.BOUNCE, bounce, token)
     return Own(Purpose(found[3] or "room"), found[1], token)
+
+
+def without_tokens(text: str) -> str:
+    """A text in which addresses like ours have lost their tokens, good ones or not."""
+    return _WITH_TOKEN.sub(r"\1+…", text)

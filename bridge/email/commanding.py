@@ -10,7 +10,6 @@ from attrs import evolve
 
 from bridge.core.network import Host
 from bridge.email.incoming import Incoming
-from bridge.email.parsing import parse
 from bridge.email.schedule import Delivery, check_zone, quiet_hours
 from bridge.email.settings import Wish
 from bridge.email.store import Store, Subscriber
@@ -155,7 +154,7 @@ class Commands:
         if found is None:
             return "No such mail waits."
         if let:
-            mail = parse(found.raw)
+            mail = await self._incoming.read(found.raw)
             if len(mail.senders) != 1:
                 return "It does not name one sender: it can not be said who wrote it."
             code, text = await self._incoming.say(place, mail, found.raw, proven=False)

@@ -118,7 +118,7 @@ class Incoming:
         own = self.own(recipient)
         if own is None:
             return NO_ADDRESS
-        mail = await self._in_thread(partial(parse, raw))
+        mail = await self.read(raw)
         if own.purpose is Purpose.BOUNCE:
             self._report(own.token, mail)
             return TAKEN
@@ -143,6 +143,10 @@ class Incoming:
         if reply == TAKEN:
             self._passed(own.local, mail)
         return reply
+
+    async def read(self, raw: bytes) -> Mail:
+        """The mail that these bytes are."""
+        return await self._in_thread(partial(parse, raw))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Parsing and its like, away from all that waits for the loop; bounded by `limits`."""

@@ -23,7 +23,7 @@ from bridge.email.fetching import Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, Incoming
 from bridge.email.listening import LINKS, serve_link
-from bridge.email.parsing import Mail, parse
+from bridge.email.parsing import Mail
 from bridge.email.postman import Postman
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.settings import EmailPlace, EmailSettings
@@ -189,7 +189,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     async def _take_from_mailbox(self, raw: bytes) -> Taken:
         """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""
         try:
-            mail = await trio.to_thread.run_sync(parse, raw)
+            mail = await self.incoming.read(raw)
             sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
             recipients = self._recipients(mail)
         except Exception as error:  # whatever it is: one mail must not end what serves all others

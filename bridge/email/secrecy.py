@@ -22,16 +22,13 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import define, evolve, field, frozen
 
+from bridge.email.addressing import without_tokens
 from bridge.email.headers import encoded_words_read
 from bridge.email.parsing import RAW_POLICY, Attachment, inner_messages, too_much
 from bridge.email.tnef import rich_texts
 
-__all__ = ["ADDRESS", "Secrets"]
+__all__ = ["Secrets"]
 
-ADDRESS: Final = re.compile(
-    r"([a-z0-9._-]{1,41})\+[a-z2-7]{24}(?:\.[a-z]{2,6}(?=@))?", re.IGNORECASE
-)
-"""An address of ours with a token, whether that is good still or not."""
 _IN_ADDRESS: Final = re.compile(rb"\+[a-z2-7]{24}(?=@|\.[a-z]{2,6}@)", re.IGNORECASE)
 _ALONE: Final = re.compile(rb"(?<![a-z2-7])[a-z2-7]{24}(?![a-z2-7])", re.IGNORECASE)
 _LENGTH: Final = 24
@@ -83,7 +80,7 @@ class Secrets:
 
     def in_text(self, text: str) -> str:
         """A text without them."""
-        text = ADDRESS.sub(r"\1+…", text)
+        text = without_tokens(text)
         if not self._shows(text.encode("utf-8", "replace")):
             return text
         for token in self.own | self.others:

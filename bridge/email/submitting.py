@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from bridge.core.model import Receipt, State
 from bridge.core.network import Host
+from bridge.email.addressing import without_tokens
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
 from bridge.email.reports import Failure, failure_of
 from bridge.email.schedule import retry_at
@@ -140,7 +141,7 @@ class Submitter:
                 await self._send(batch)
                 self._failures, self.why = 0, ""
             except _ENDED as error:
-                self.why = str(error) or type(error).__name__
+                self.why = without_tokens(str(error)) or type(error).__name__
                 pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
                 if self._failures == 0:
                     self._host.operator("the mail server takes no mail", why=self.why)
@@ -227,7 +228,7 @@ class Submitter:
 
     def _put_off(self, number: int, one: Posted, error: BaseException) -> None:
         """The link ended in the midst of this mail: it may be why, so others go before it."""
-        why = str(error) or type(error).__name__
+        why = without_tokens(str(error)) or type(error).__name__
         now = self._host.now()
         if self._is_old(one, now):
             self._drop(number, one, why)
@@ -343,7 +344,7 @@ class Submitter:
                 known = self._store.fact(tx, key) or []
                 self._store.keep_fact(tx, key, sorted({*known, address}))
             told = re.sub(re.escape(address), masked(address), why, flags=re.IGNORECASE)
-            reason = f"not delivered to {masked(address)}: {told}"
+            reason = f"not delivered to {masked(address)}: {without_tokens(told)}"
             receipt = Receipt(number, State.FAILED, reason=reason)
             self._host.settle(place, event, receipt)  # type: ignore[arg-type]
 

@@ -9,13 +9,20 @@ from ofcd.testing import World, open_world
 from tests.bridge.email.servers import MailServers, free_port, mail_servers
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[MailServers]:
-    """Both servers, for all tests of a module: each uses people and addresses of its own."""
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[MailServers]:
+    """Both servers, for all tests of a process: each uses people and addresses of its own."""
     bridge = f"lmtp:inet:127.0.0.1:{free_port()}"
     other = f"lmtp:inet:127.0.0.1:{free_port()}"
     with mail_servers(bridge=bridge, other=other) as made:
         yield made
+
+
+@pytest.fixture
+def servers(_servers: MailServers) -> MailServers:
+    """Both servers, with no mail of an earlier test on its way."""
+    _servers.forget_mail()
+    return _servers
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import imaplib
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import smtplib
@@ -227,9 +228,12 @@ Background no
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nothing listens at: below those that the system gives to outgoing links."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with closing(socket.socket()) as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 @define
@@ -297,6 +301,11 @@ class MailServers:
         """Whether anything waits in Postfix's queues."""
         queues = (self.root / "spool" / name for name in ("incoming", "active", "deferred"))
         return any(files for queue in queues for _, _, files in os.walk(queue))
+
+    def forget_mail(self) -> None:
+        """What waits in Postfix's queues is no more: a test's mail is not for the next one."""
+        command = ["/usr/sbin/postsuper", "-c", str(self.root / "conf"), "-d", "ALL"]
+        subprocess.run(command, check=True, capture_output=True)
 
     def taken_in_order(self) -> list[str]:
         """The Message-IDs that Postfix has begun to take, in the order in which it first did."""

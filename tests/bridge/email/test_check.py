@@ -111,7 +111,7 @@ async def test_against_real_servers(
     settings = email_settings(servers, imap=imap_settings(servers), dkim_selector="s")
     (servers.root / "password").chmod(0o600)
     zone = resolver(ZONE)
-    people = {"books": EmailPlace(subscribers=("bo@people.test",))}
+    people = {"books": EmailPlace(subscribers=("cal@people.test",))}
     good, bad = await found(settings, zone, people)
     assert bad == []
     for part in ("takes mail from bounce+", "INBOX at localhost", "can listen at", "SPF record",
@@ -152,7 +152,7 @@ async def test_against_real_servers(
     assert [one for one in bad if "recipient_delimiter" in one]
     _, bad = await found(settings, zone, {"books": EmailPlace(("nobody@people.test",))})
     assert any("takes no mail to nobody@people.test" in one for one in bad)
-    assert await trio.to_thread.run_sync(servers.mailbox, "bo") == [], "nothing was sent"
+    assert await trio.to_thread.run_sync(servers.mailbox, "cal") == [], "nothing was sent"
 
 
 @pytest.mark.parametrize(
