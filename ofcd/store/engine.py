@@ -36,6 +36,8 @@ _POOL_SECONDS: Final = 30.0
 _WRITER_CACHE_KIB: Final = 32 * 1024
 """The upper pages of three indexes: inserts by random id hit them all."""
 _READER_CACHE_KIB: Final = 8 * 1024
+_MADE_SO: Final = ("PRAGMA auto_vacuum = INCREMENTAL",)
+"""Of a new database, for all its life: lets `Writer.shrink` work. Said again, it is a write."""
 _WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 """A write-ahead log that grew beyond it (a long backup) is cut back at its next turn."""
 
@@ -92,6 +94,7 @@ def writer_engine(path: Path, durability: Durability) -> sa.Engine:
     def make() -> sqlite3.Connection:
         return _prepared(
             connect(path, read_only=False),
+            *(() if path.stat().st_size else _MADE_SO),
             "PRAGMA foreign_keys = ON",
             f"PRAGMA synchronous = {durability.value.upper()}",
             "PRAGMA wal_autocheckpoint = 0",

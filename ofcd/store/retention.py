@@ -1,4 +1,4 @@
-"""Retention: remove what the policy does not keep, a little at a time.
+"""Retention: remove what the policy does not keep, and give its space back, a little at a time.
 
 What goes: events from the oldest on (by age, count, bytes), key boxes and attachments of the time
 that is gone. What stays: every control record; of the last `RECENT_ENTRIES` entries the skeleton
@@ -20,6 +20,7 @@ from sqlalchemy import bindparam, func, select
 from ofcd.protocol.ids import MemberId, RoomId
 from ofcd.relay.facts import RECENT_ENTRIES
 from ofcd.store import tables as t
+from ofcd.store.errors import StoreError
 from ofcd.store.reader import AnyRow, Reader
 from ofcd.store.types import Retention, RetentionReport
 from ofcd.store.writer import Writer
@@ -171,7 +172,15 @@ class Sweeper:
             due, last = self._look(policy, now)
             report = self._remove(due, policy, now)
             self._after = last or 0
-            return evolve(report, more=last is not None)
+            # Rooms first: what they leave behind is what can be given back.
+            return evolve(report, more=last is not None or self._shrink())
+
+    def _shrink(self) -> bool:
+        """Whether there is more to give back to the disk."""
+        try:
+            return self._writer.shrink()
+        except StoreError:  # such as a full disk: what was removed has to be told all the same
+            return False
 
     def _look(self, policy: Retention, now: int) -> tuple[list[_Plan], int | None]:
         """What is due in the next rooms, and the last of them that is done with; None: all are.

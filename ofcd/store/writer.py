@@ -34,6 +34,10 @@ _CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 _CHECKPOINT_AT_LATEST: Final = 4 * _CHECKPOINT_BYTES
 """... and after which a commit does it itself, if nobody else did."""
 _NUMBERS_CACHED: Final = 100_000
+_SPARE_PAGES: Final = 256
+"""Empty pages (1 MiB) that are left for what comes next."""
+_PAGES_A_SHRINK: Final = 128
+"""At most so many full pages are moved at once: a few milliseconds."""
 
 _FIND_ROOM: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FOUND_ROOM: Final = sa.insert(t.rooms)
@@ -85,6 +89,23 @@ class Writer:
         """A transaction put about so many bytes into the write-ahead log."""
         with self._mutex, translated(self._path):
             self._count(weight)
+
+    def shrink(self) -> bool:
+        """Give a little of the empty space back to the disk; whether more can be.
+
+        What is empty is used again, and giving it back costs writing: only where a quarter of the
+        file is empty. A database made without `auto_vacuum` stays as it is.
+        """
+        with self._mutex, translated(self._path):
+            raw = _raw(self._live())
+            empty, every = _pragma(raw, "freelist_count"), _pragma(raw, "page_count")
+            if empty < max(_SPARE_PAGES, every // 4):
+                return False
+            # As a script: Python's `execute` takes one step of it, which gives back one page.
+            raw.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_SHRINK})")
+            given = empty - _pragma(raw, "freelist_count")
+            self._count(given * _pragma(raw, "page_size"))
+            return given > 0
 
     @contextmanager
     def connection(self) -> Iterator[sa.Connection]:
@@ -208,8 +229,16 @@ class _Numbers:
 
 def _passive(connection: sa.Connection) -> None:
     """Checkpoint without waiting for anybody (sqlite.org/pragma.html#pragma_wal_checkpoint)."""
-    cursor = connection.connection.cursor()  # no BEGIN: a checkpoint can not run inside one
-    try:
-        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    finally:
-        cursor.close()
+    _raw(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _raw(connection: sa.Connection) -> sqlite3.Connection:
+    """For what can not run inside a transaction: SQLAlchemy would begin one."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - for the types
+    return raw
+
+
+def _pragma(raw: sqlite3.Connection, name: str) -> int:
+    (value,) = raw.execute(f"PRAGMA {name}").fetchone()
+    return int(value)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofcd.relay.facts import RECENT_ENTRIES
-from ofcd.store import Retention, RetentionReport, Store
+from ofcd.store import DiskFull, Retention, RetentionReport, Store
 from ofcd.store import retention as retention_module
+from ofcd.store.writer import Writer
 from tests.store.support import ANA, BO, CY, Room, blob_id, entry, loaded, opened, url
 
 DAY = 24 * 3600 * 1000
@@ -75,6 +76,48 @@ def test_by_age(store: Store, room: Room) -> None:
     sweep(store, Retention(max_age_ms=100), now + DAY)
     assert kept(store, room) == [0, 4, 8]
     assert store.rooms()[0].events == store.rooms()[0].bytes == 0
+
+
+def test_the_file_shrinks(template: Path, tmp_path: Path) -> None:
+    """Space that is not used again soon goes back to the disk, in short calls; no data with it."""
+    made = Room()
+    with opened(template, tmp_path) as store:
+        path = store.path
+        store.commit(made.founded())
+        for _ in range(200):
+            store.commit([made.event(ANA, cell=bytes(40_000))])
+        store.checkpoint()
+        before = path.stat().st_size
+        reports = sweep(store, Retention(max_events=10))
+        assert sum(report.more and not report.events for report in reports) > 5
+    assert before > 8_000_000
+    assert path.stat().st_size < before / 4
+    with Store.open(f"sqlite:///{path}") as store:
+        assert kept(store, made) == [0, *range(191, 201)]
+        assert store.check().ok
+
+
+def test_what_went_is_told_although_the_file_can_not_shrink(
+    store: Store, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, say: the relay has to forget in memory what is gone."""
+
+    def full(_: Writer) -> bool:
+        raise DiskFull("no space is left")
+
+    monkeypatch.setattr(Writer, "shrink", full)
+    (report,) = sweep(store, Retention(max_events=3))
+    assert report.floors == {room.id: 6}
+
+
+def test_a_little_empty_space_is_kept(store: Store) -> None:
+    """It is used again: a file that shrinks and grows by turns only writes."""
+    made = Room()
+    store.commit(made.founded())
+    for _ in range(20):
+        store.commit([made.event(ANA, cell=bytes(40_000))])
+    (report,) = sweep(store, Retention(max_events=5))
+    assert report.events == 15
 
 
 def test_the_strictest_limit_counts(store: Store, room: Room) -> None:
