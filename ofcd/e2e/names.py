@@ -15,6 +15,8 @@ _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi, zero width), surrogate, private, unassigned, line and paragraph breaks."""
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that draw nothing though Unicode calls them letters, marks or symbols."""
+_JOINERS: Final = "\u200c\u200d"
+_JOINS_NOTHING: Final = frozenset(_JOINERS + " ")
 _VARIATION_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
@@ -28,11 +30,19 @@ def display_name(raw: str, *, limit: int = NAME_CHARACTERS) -> str:
     return " ".join(shown.split())[:limit].rstrip()
 
 
-def visible_text(raw: str) -> str:
-    """`raw` without the characters that hide, reorder or stack; white space becomes a space."""
+def visible_text(raw: str, *, joiners: bool = False) -> str:
+    """`raw` without the characters that hide, reorder or stack; white space becomes a space.
+
+    `joiners`: for what is read and not compared. Keeps one joiner between two characters, without
+    which Persian is misspelt, Hindi comes apart and a family of emoji is a crowd.
+    """
     kept: list[str] = []
     marks = 0
     for character in raw:
+        if joiners and character in _JOINERS:
+            if kept and kept[-1] not in _JOINS_NOTHING:
+                kept.append(character)
+            continue
         if character.isspace():
             character = " "
         category = unicodedata.category(character)

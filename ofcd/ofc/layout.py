@@ -57,7 +57,9 @@ class Line:
 
     def text(self) -> Text:
         """The line for rich; nothing in it moves the cursor, whoever wrote it."""
-        made = Text.assemble(*((visible_text(text), style) for text, style in self.pieces))
+        made = Text.assemble(
+            *((visible_text(text, joiners=True), style) for text, style in self.pieces)
+        )
         made.rstrip()
         return made
 

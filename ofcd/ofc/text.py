@@ -19,7 +19,7 @@ _UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 def printable(text: str) -> list[str]:
     """The lines of `text`, without control, bidirectional or other invisible characters."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [visible_text(line.replace("\t", "    ")).rstrip() for line in lines]
+    return [visible_text(line.replace("\t", "    "), joiners=True).rstrip() for line in lines]
 
 
 def one_line(text: str) -> str:

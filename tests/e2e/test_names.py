@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofcd.e2e.attachments import safe_file_name, safe_mime
-from ofcd.e2e.names import NAME_CHARACTERS, display_name
+from ofcd.e2e.names import NAME_CHARACTERS, display_name, visible_text
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,23 @@ def test_a_display_name_is_one_short_visible_line(raw: str) -> None:
     assert all(unicodedata.category(c)[0] != "C" for c in shown)
     assert len(shown.splitlines()) <= 1
     assert display_name(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\U0001f469\u200d\U0001f467", "\U0001f469\u200d\U0001f467"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("\u200da \u200cb", "a b"),
+        ("a\u200c\u200d\u200db", "a\u200cb"),
+        ("\u202ea\u200bb\ufeff", "ab"),
+        ("a" + "\u200d\u0301" * 9, "a\u200d\u0301\u200d\u0301\u200d"),
+    ],
+)
+def test_text_that_is_read_keeps_what_joins_characters(raw: str, shown: str) -> None:
+    """One between two; nothing else that can not be seen, and marks do not stack by it."""
+    assert visible_text(raw, joiners=True) == shown
+    assert not set(visible_text(raw)) & {"\u200c", "\u200d"}
 
 
 @pytest.mark.parametrize(

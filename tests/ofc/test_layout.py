@@ -201,6 +201,9 @@ def test_text_helpers() -> None:
     ]  # fmt: skip
     assert cut("abcdef", 4) == "abc…"
     assert cut("小明小明", 5) == "小明…"
+    family = "\U0001f469\u200d\U0001f467"
+    assert lines_of(Shape.PROBLEM, {"text": family})[0].plain == family
+    assert printable(f"{family}\u202e") == [family]
     assert printable("a\tb\r\nc\x1bd") == ["a    b", "cd"]
     assert one_line(" a \n b ") == "a b"
 
