@@ -127,8 +127,9 @@ example: $(READY) ## write config.example.toml anew from the settings
 
 soak-bridges: soak-irc soak-mail ## ten minutes of each bridge while all around it are killed at random
 
-soak-irc: setup ## ten minutes of IRC (STORM=600 seconds)
-	@OFCD_SOAK_SECONDS=$(STORM) $(BIN)/python -m pytest tests/bridge/irc/test_inspircd.py -k killed -q -s
+soak-irc: setup ## ten minutes of IRC, bridge, relay and IRC server killed, a nick for all and for each
+	@OFCD_SOAK_SECONDS=$(STORM) $(BIN)/python -m pytest tests/bridge/irc/test_inspircd.py -k killed -n 0 \
+		-q -s -p no:randomly $(ARGS)
 
 soak-mail: setup ## ten minutes of mail, bridge, relay, Postfix and Dovecot killed (STORM=600 seconds)
 	@OFCD_SOAK_SECONDS=$(STORM) $(BIN)/python -m pytest tests/bridge/email/test_killed.py -q -s

@@ -131,7 +131,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             began = trio.current_time()
             why = await self._one_life()
             self._all_ready(False, why)
-            if trio.current_time() - began > 120:
+            if trio.current_time() - began > 10 * wait:
                 wait = _BACK_OFF[0]
             if "throttl" in why.casefold() or "too fast" in why.casefold():
                 wait = max(wait, _THROTTLED_SECONDS)

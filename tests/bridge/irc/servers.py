@@ -105,6 +105,7 @@ def inspircd(
     modules: str = "",
     name: str = "irc.test.example",
     sid: str = "001",
+    defaultmodes: str = "not",
 ) -> Iterator[Server]:
     """An InspIRCd 3 that plays a channel's last lines back to who joins (mode +H)."""
     folder.mkdir(exist_ok=True)
@@ -119,7 +120,8 @@ def inspircd(
         'commandrate="100000" threshold="100000" fakelag="no" localmax="1000" globalmax="1000" '
         'resolvehostnames="no" useident="no">\n'
         '<chanhistory maxlines="500" prefixmsg="no" bots="yes">\n'
-        f'<options defaultmodes="not" syntaxhints="no">\n<performance quietbursts="yes">\n'
+        f'<options defaultmodes="{defaultmodes}" syntaxhints="no">\n'
+        '<performance quietbursts="yes">\n'
         f'<path configdir="{folder}" datadir="{folder}" logdir="{folder}" runtimedir="{folder}">\n'
         f'<pid file="{folder}/inspircd.pid">\n<log method="file" type="* -USERINPUT -USEROUTPUT" '
         f'level="default" target="{folder}/ircd.log">\n{wanted}{more}\n'
@@ -146,6 +148,7 @@ class Person:
         self.nick = nick
         self.lines: list[Line] = []
         self.raw: list[bytes] = []
+        self.gone = False
         self._stream = stream
         self._framer = Framer()
 
@@ -165,6 +168,12 @@ class Person:
                         await self.send("PONG", *line.params)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+        finally:
+            self.gone = True
+
+    def count(self, command: str) -> int:
+        """How many such lines came."""
+        return sum(line.command == command for line in self.lines)
 
     def heard(self, channel: str) -> list[str]:
         """What others said there."""
@@ -179,18 +188,20 @@ class Person:
 async def person(port: int, nick: str, *channels: str) -> AsyncIterator[Person]:
     """Somebody who is in these channels."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
-    somebody = Person(nick, stream)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(somebody.read)
-        await somebody.send("NICK", nick)
-        await somebody.send("USER", nick, "0", "*", nick)
-        await until(lambda: any(line.command == "001" for line in somebody.lines))
-        for channel in channels:
-            await somebody.send("JOIN", channel)
-        await until(lambda: sum(line.command == "366" for line in somebody.lines) == len(channels))
-        yield somebody
-        nursery.cancel_scope.cancel()
-    await trio.aclose_forcefully(stream)
+    try:
+        somebody = Person(nick, stream)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(somebody.read)
+            await somebody.send("NICK", nick)
+            await somebody.send("USER", nick, "0", "*", nick)
+            await until(lambda: somebody.gone or somebody.count("001"))
+            for channel in channels:
+                await somebody.send("JOIN", channel)
+            await until(lambda: somebody.gone or somebody.count("366") == len(channels))
+            yield somebody
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def until(condition: object, seconds: float = PATIENCE) -> None:
