@@ -51,6 +51,8 @@ _THROTTLED_SECONDS: Final = 60.0
 _PROOF_SECONDS: Final = 90.0
 _JOIN_AGAIN_SECONDS: Final = 60.0
 _REGAIN_SECONDS: Final = 60.0
+_REGAIN_FIRST_SECONDS: Final = 2.0
+_NICKSERV: Final = "NickServ"
 _HOP_CHARACTERS: Final = 16
 _CHECK_SECONDS: Final = 30.0
 _SEEN_SECONDS: Final = 1.0
@@ -201,12 +203,31 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 await trio.sleep(_JOIN_AGAIN_SECONDS)
 
     async def _regain_nick(self, connection: Connection) -> None:
-        """Ask for the own nick again while another is worn."""
+        """Get the own nick back while another is worn: MONITOR, services, and asking again."""
+        wanted, words = self.settings.nick, self.settings.regain
+        watching = False
         with suppress(Lost):
+            await trio.sleep(_REGAIN_FIRST_SECONDS)  # ISUPPORT has come
             while True:
+                if not connection.is_me(wanted):
+                    if "MONITOR" in connection.isupport and not watching:
+                        watching = True
+                        await connection.send("MONITOR", "+", wanted)
+                    if words and connection.login.account:
+                        # Whose account this is, the services know from SASL: no password is said.
+                        await connection.send("PRIVMSG", _NICKSERV, f"{words} {wanted}")
+                    await trio.sleep(_REGAIN_FIRST_SECONDS)
+                    if not connection.is_me(wanted):
+                        await connection.send("NICK", wanted)
                 await trio.sleep(_REGAIN_SECONDS)
-                if not connection.is_me(self.settings.nick):
-                    await connection.send("NICK", self.settings.nick)
+
+    async def _nick_is_free(self, connection: Connection, line: Line) -> None:
+        """MONITOR says who is not there any more."""
+        gone = {connection.fold(one.partition("!")[0]) for one in line.params[-1].split(",")}
+        wanted = self.settings.nick
+        if connection.fold(wanted) in gone and not connection.is_me(wanted):
+            with suppress(Lost):
+                await connection.send("NICK", wanted)
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -239,6 +260,8 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 pass
             case "JOIN" | "PART" | "KICK" | "QUIT" | "NICK" | "353" | "366":
                 self._presence.take(line, connection.fold, trio.current_time())
+            case "731":
+                await self._nick_is_free(connection, line)
             case "TOPIC" if not connection.is_me(line.nick):
                 await self._topic(connection, line)
             case command if command in JOIN_ERRORS:

@@ -37,6 +37,9 @@ class IrcSettings:
     """A client certificate with its key (SASL EXTERNAL)."""
     sasl: Literal["required", "wanted"] = "required"
     """Where an account or certificate is given: without it, do not go on, or go on without."""
+    regain: Literal["", "RECOVER", "REGAIN", "GHOST"] = ""
+    """What NickServ is asked, for an account, while somebody else has the nick: RECOVER (Anope),
+    REGAIN (Atheme), or GHOST."""
     burst: int = field(default=5, validator=[ge(1), le(100)])
     """Lines at once."""
     line_seconds: float = field(default=2.0, validator=ge(0.01))
@@ -67,6 +70,8 @@ class IrcSettings:
             raise ValueError("account_password_file is given, and no account")
         if not self.puppet_suffix or any(one in _NO_NICK for one in self.puppet_suffix):
             raise ValueError("puppet_suffix can not be part of a nick, or is empty")
+        if self.regain and not (self.account or self.client_cert_file):
+            raise ValueError("regain is for an account")
         if self.client_cert_file and not self.tls:
             raise ValueError("client_cert_file is for tls = true")
 

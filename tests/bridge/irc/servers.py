@@ -16,7 +16,18 @@ import trio
 
 from bridge.irc.wire import Framer, Line, encode
 
-__all__ = ["Person", "free_port", "inspircd", "needs", "ngircd", "person", "until"]
+__all__ = [
+    "SERVICES",
+    "Person",
+    "anope",
+    "free_port",
+    "inspircd",
+    "needs",
+    "ngircd",
+    "person",
+    "services_link",
+    "until",
+]
 
 PATIENCE = 60.0
 
@@ -135,6 +146,78 @@ def inspircd(
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def anope(folder: Path, port: int) -> Iterator[None]:
+    """Anope's services on an InspIRCd that has `SERVICES` and a link at this port."""
+    folder.mkdir(exist_ok=True)
+    for name in ("data", "logs", "conf"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "conf" / "services.motd").write_text("hello\n")
+    (folder / "conf" / "services.conf").write_text(_ANOPE.format(port=port, folder=folder))
+    command = [
+        shutil.which("anope", path=PATH) or "anope",
+        "--nofork",
+        "--nothird",
+        f"--confdir={folder / 'conf'}",
+        f"--dbdir={folder / 'data'}",
+        f"--logdir={folder / 'logs'}",
+        "--modulesdir=/usr/lib/anope",
+        "--localedir=/usr/share/locale",
+    ]
+    with (folder / "out.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+SERVICES = " services_account sasl monitor hidechans globops"
+
+
+def services_link(port: int) -> str:
+    """An InspIRCd's settings for services at this port."""
+    return (
+        f'<bind address="127.0.0.1" port="{port}" type="servers">\n'
+        '<link name="services.test.example" ipaddr="127.0.0.1" allowmask="127.0.0.1" '
+        f'port="{port}" sendpass="pass" recvpass="pass">\n'
+        '<uline server="services.test.example" silent="yes">\n'
+        '<sasl target="services.test.example" requiressl="no">\n'
+    )
+
+
+_ANOPE = """
+uplink {{ host = "127.0.0.1"; ipv6 = no; ssl = no; port = {port}; password = "pass" }}
+serverinfo {{ name = "services.test.example"; description = "test"; pid = "{folder}/services.pid";
+  motd = "{folder}/conf/services.motd" }}
+module {{ name = "inspircd3"; use_server_side_mlock = yes; use_server_side_topiclock = yes }}
+networkinfo {{ networkname = "test"; nicklen = 30; userlen = 10; hostlen = 64; chanlen = 32;
+  modelistsize = 100; vhost_chars = "abc"; allow_undotted_vhosts = false;
+  disallow_start_or_end = ".-" }}
+options {{ seed = 4711; casemap = "rfc1459"; strictpasswords = no; badpasslimit = 50;
+  badpasstimeout = 1h;
+  updatetimeout = 5m; expiretimeout = 30m; readtimeout = 1s; warningtimeout = 4h;
+  timeoutcheck = 1s; retrywait = 1s; hideprivilegedcommands = yes; hideregisteredcommands = yes }}
+service {{ nick = "NickServ"; user = "services"; host = "services.test.example"; gecos = "nicks" }}
+module {{ name = "nickserv"; client = "NickServ"; forceemail = no; confirmemailchanges = no;
+  defaults = "ns_secure"; regdelay = 0s; expire = 21d; secureadmins = yes; modeonid = yes;
+  hidenetsplitquit = no; killquick = 20s; kill = 60s; enforceruser = "enforcer";
+  enforcerhost = "services.test.example"; releasetimeout = 1m; guestnickprefix = "Guest";
+  nonicknameownership = no; passlen = 32 }}
+module {{ name = "ns_register"; registration = "none"; nickregdelay = 0s }}
+command {{ service = "NickServ"; name = "REGISTER"; command = "nickserv/register" }}
+module {{ name = "ns_identify"; maxlogins = 10 }}
+command {{ service = "NickServ"; name = "IDENTIFY"; command = "nickserv/identify" }}
+module {{ name = "ns_recover"; restoreonrecover = yes }}
+command {{ service = "NickServ"; name = "RECOVER"; command = "nickserv/recover" }}
+module {{ name = "enc_sha256" }}
+module {{ name = "db_flatfile"; database = "anope.db"; keepbackups = 0; fork = no }}
+module {{ name = "m_sasl" }}
+log {{ target = "services.log"; logage = 7; admin = "*"; commands = "*"; other = "*" }}
+"""
 
 
 def _nobody() -> tuple[str, str]:

@@ -1,0 +1,110 @@
+"""InspIRCd with Anope: SASL against real services, and the own nick taken back from others."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.servers import (
+    SERVICES,
+    Person,
+    anope,
+    free_port,
+    inspircd,
+    needs,
+    person,
+    services_link,
+    until,
+)
+from tests.live.support import Relay
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.slow,
+    needs("inspircd", "anope"),
+    pytest.mark.timeout(400),
+]
+
+
+async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path: Path) -> None:
+    """A wrong password keeps the bridge out; RECOVER frees the nick, MONITOR tells when it is."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    link_port = free_port()
+    (tmp_path / "password").write_text("sesame-walnut")
+    (tmp_path / "wrong").write_text("sesame")
+    try:
+        with (
+            inspircd(tmp_path / "irc", modules=SERVICES, more=services_link(link_port)) as server,
+            anope(tmp_path / "anope", link_port),
+        ):
+            async with (
+                room_of(relay.url, tmp_path) as (_, room, link),
+                person(server.port, "kim", "#books") as kim,
+            ):
+                await _registered(server.port)
+                wrong = _account(tmp_path / "wrong")
+                with bridge(
+                    tmp_path / "wrong-bridge", settings("x", server.port, irc=wrong)
+                ) as one:
+                    await until(lambda: "SASL is required" in one.log.read_text())
+                assert not any(line.command == "JOIN" and line.nick != "kim" for line in kim.lines)
+
+                irc = _account(tmp_path / "password") + "regain = 'RECOVER'\n"
+                text = settings(link, server.port, irc=irc)
+                async with person(server.port, "ofcbridge") as ghost:
+                    with bridge(tmp_path / "bridge", text) as program:
+                        await until(lambda: "joined a channel" in program.log.read_text())
+                        await until(lambda: _renamed(kim) == ["ofcbridge"])
+                        await until(lambda: ghost.gone or _lost_it(ghost))
+                        await kim.say("#books", "hello")
+                        await until(lambda: bridged(room) == ["kim: hello"])
+                        assert "sesame" not in program.log.read_text()
+
+                # Without services' help: it waits until the other leaves, and is told by MONITOR.
+                irc = _account(tmp_path / "password")
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(person(server.port, "ofcbridge"))
+                    before = len(_renamed(kim))
+                    with bridge(tmp_path / "bridge", settings(link, server.port, irc=irc)) as two:
+                        await until(lambda: two.log.read_text().count("joined a channel") == 2)
+                        assert "ofcbridge" not in _there(kim)
+                        await trio.sleep(3)
+                        assert len(_renamed(kim)) == before
+                        await stack.aclose()
+                        await until(lambda: "ofcbridge" in _renamed(kim)[before:])
+    finally:
+        relay.kill()
+
+
+def _account(password: Path) -> str:
+    return f"account = 'ofcbridge'\naccount_password_file = '{password}'\n"
+
+
+def _renamed(kim: Person) -> list[str]:
+    return [one[0] for one in kim.lines if one.command == "NICK" and one.nick.startswith("ofc")]
+
+
+def _there(kim: Person) -> set[str]:
+    """Who joined, and did not leave."""
+    joined = {one.nick for one in kim.lines if one.command == "JOIN"}
+    return joined - {one.nick for one in kim.lines if one.command in ("QUIT", "NICK")}
+
+
+def _lost_it(ghost: Person) -> bool:
+    return any(one.command == "NICK" and one.nick == "ofcbridge" for one in ghost.lines)
+
+
+async def _registered(port: int) -> None:
+    """The bridge's account, made by somebody with its nick once the services are there."""
+    async with person(port, "ofcbridge") as one:
+        with trio.fail_after(30):
+            while not any("regist" in x[1].lower() for x in one.lines if x.command == "NOTICE"):
+                await one.send("PRIVMSG", "NickServ", "REGISTER sesame-walnut ofc@b.example")
+                await trio.sleep(1)
+            await trio.sleep(1)
