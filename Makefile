@@ -137,6 +137,9 @@ soak-mail: setup ## ten minutes of mail, bridge, relay, Postfix and Dovecot kill
 bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-page: setup web-build ## time the page's first load in Chromium; fails if it takes more than 2 s
+	@PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent timing
+
 soak: setup ## storms that last: relays killed, roads cut, clocks wrong (STORM=600 seconds each)
 	@OFCD_SOAK=$(STORM) $(BIN)/python -m pytest -p no:randomly -s tests/live/test_storm.py \
 		tests/live/test_federation.py $(ARGS)
