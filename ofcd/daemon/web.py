@@ -53,7 +53,8 @@ _SECURITY: Final = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    # The camera is for QR codes of invites and safety numbers; the browser asks its person first.
+    ("Permissions-Policy", "camera=(self), geolocation=(), microphone=()"),
 )
 _IMMUTABLE: Final = ("Cache-Control", "public, max-age=31536000, immutable")
 _REVALIDATE: Final = ("Cache-Control", "no-cache")

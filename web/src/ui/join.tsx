@@ -9,6 +9,7 @@ import { LinkInvalid, parseLink } from "../e2e/invites.ts";
 import { LinkLost } from "../wire/link.ts";
 import { isRelayAddress } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
+import { hasCamera, Scanner } from "./scanner.tsx";
 import { type Strings, useStrings } from "./strings.ts";
 
 interface JoinProps {
@@ -55,6 +56,7 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
               isFirst
             />
           )}
+          {!invitation && hasCamera() && <Scan onText={setLink} />}
           <Field
             label={strings.yourName}
             value={name}
@@ -84,6 +86,25 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
       </div>
     </main>
   );
+}
+
+/** A link that stands on another screen, as a QR code. */
+function Scan({ onText }: { onText: (text: string) => void }): JSX.Element {
+  const { scanning } = useStrings();
+  const [isOpen, setOpen] = useState(false);
+  if (!isOpen) {
+    return (
+      <button type="button" onClick={() => setOpen(true)}>
+        {scanning.open}
+      </button>
+    );
+  }
+  const close = () => setOpen(false);
+  const found = (text: string) => {
+    close();
+    onText(text);
+  };
+  return <Scanner onText={found} onClose={close} />;
 }
 
 function unfitness(link: string, name: string, via: string, strings: Strings): string {

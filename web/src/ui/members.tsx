@@ -1,6 +1,7 @@
 /** Who is in a room, in which role, and the numbers by which people know that it is so. */
 
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 
 import type { Room } from "../client/room.ts";
 import type { RoomMember } from "../client/roomview.ts";
@@ -13,6 +14,7 @@ import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
 import { Phrase } from "./phrase.tsx";
 import { QrCode } from "./qr.tsx";
+import { hasCamera, Scanner } from "./scanner.tsx";
 import { useStrings } from "./strings.ts";
 
 interface MembersProps {
@@ -158,6 +160,9 @@ function Compare({ room, member, name }: NamedProps): JSX.Element | null {
       <p>{strings.safetyNumber}</p>
       <p class="digits">{number}</p>
       <QrCode text={number} label={strings.safetyNumber} />
+      {hasCamera() && (
+        <ScanNumber number={number} onSame={() => void room.setVerified(mid, number)} />
+      )}
       <label class="check">
         <input
           type="checkbox"
@@ -168,6 +173,25 @@ function Compare({ room, member, name }: NamedProps): JSX.Element | null {
       </label>
       {isPerson(member) && room.mayPost && <Phrase room={room} member={member} name={name} />}
     </details>
+  );
+}
+
+/** The same number, from the other's screen. */
+function ScanNumber({ number, onSame }: { number: string; onSame: () => void }): JSX.Element {
+  const { scanning } = useStrings();
+  const [state, setState] = useState<"closed" | "open" | "differs">("closed");
+  const found = (text: string) => {
+    setState(text === number ? "closed" : "differs");
+    if (text === number) onSame();
+  };
+  if (state === "open") return <Scanner onText={found} onClose={() => setState("closed")} />;
+  return (
+    <>
+      <button type="button" onClick={() => setState("open")}>
+        {scanning.theirs}
+      </button>
+      <Problem text={state === "differs" ? scanning.differs : ""} />
+    </>
   );
 }
 

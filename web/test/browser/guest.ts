@@ -16,8 +16,13 @@ export class Guest {
   ) {}
 
   /** A browser that was never here before, on an empty page. */
-  static async arrive(relay: Relay, name = "Bo", look: Look = DESKTOP): Promise<Guest> {
-    const browser = await openBrowser(relay.folder, look);
+  static async arrive(
+    relay: Relay,
+    name = "Bo",
+    look: Look = DESKTOP,
+    flags: readonly string[] = [],
+  ): Promise<Guest> {
+    const browser = await openBrowser(relay.folder, look, flags);
     return new Guest(browser, browser.pages()[0] ?? (await browser.newPage()), name);
   }
 

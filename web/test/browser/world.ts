@@ -174,11 +174,15 @@ export const DESKTOP: Look = { viewport: { width: 1280, height: 800 }, colorSche
 export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: "dark" };
 
 /** A browser with a profile of its own; close the context to end it. */
-export async function openBrowser(folder: string, look: Look): Promise<BrowserContext> {
+export async function openBrowser(
+  folder: string,
+  look: Look,
+  flags: readonly string[] = [],
+): Promise<BrowserContext> {
   const browser = await chromium.launchPersistentContext(mkdtempSync(join(folder, "profile-")), {
     executablePath: CHROMIUM,
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
     locale: "en-GB",
     ...look,
   });

@@ -211,6 +211,15 @@ export const en = {
     key: (epoch: number) => `Room key number ${epoch}`,
     sponsor: (name: string) => `brought by ${name}`,
   },
+  scanning: {
+    open: "Scan a QR code",
+    theirs: "Scan theirs",
+    seen: "What the camera sees",
+    hold: "Hold the code before the camera.",
+    denied: "Your browser does not let this page use the camera.",
+    none: "There is no camera that could be used.",
+    differs: "That code says another number: do not trust these keys before you know why.",
+  },
   phrases: {
     why: (name: string) =>
       `Or agree with ${name} on a secret phrase, and both type it: nobody learns anything but whether it is the same. Three times a day.`,

@@ -206,6 +206,15 @@ export const es: Strings = {
     key: (epoch) => `Clave de la sala número ${epoch}`,
     sponsor: (name) => `traído por ${name}`,
   },
+  scanning: {
+    open: "Leer un código QR",
+    theirs: "Leer el suyo",
+    seen: "Lo que ve la cámara",
+    hold: "Pon el código delante de la cámara.",
+    denied: "Tu navegador no deja que esta página use la cámara.",
+    none: "No hay ninguna cámara que se pueda usar.",
+    differs: "Ese código dice otro número: no te fíes de estas claves hasta saber por qué.",
+  },
   phrases: {
     why: (name) =>
       `O acuerda con ${name} una frase secreta y escribidla los dos: nadie averigua más que si es la misma. Tres veces al día.`,
