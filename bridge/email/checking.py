@@ -115,16 +115,19 @@ class Check:
             self._bad(f"others can read the password in {path}: chmod 600 {path}")
         return text
 
+    def _clear(self, server: Server, better: str) -> None:
+        if server.tls is Tls.NONE and not _is_here(server.host):
+            self._bad(
+                f"{server.host}:{server.port} would be spoken to without encryption: set {better}; "
+                '"none" is for 127.0.0.1'
+            )
+
     # -- the way out -----------------------------------------------------------------------------
 
     async def _smtp(self) -> None:
         smtp = self.settings.smtp
         where = f"{smtp.host}:{smtp.port}"
-        if smtp.server.tls is Tls.NONE and not _is_here(smtp.host):
-            self._bad(
-                f'{where} would be spoken to without encryption: set tls = "starttls" (port 587) '
-                'or "tls" (port 465); "none" is for 127.0.0.1'
-            )
+        self._clear(smtp.server, 'tls = "starttls" (port 587) or "tls" (port 465)')
         password = self._password(smtp.password_file, "[email.smtp]")
         if password is None:
             return
@@ -187,11 +190,7 @@ class Check:
     async def _imap(self) -> None:
         imap = self.settings.imap
         where = f"{imap.host}:{imap.port}"
-        if imap.server.tls is Tls.NONE and not _is_here(imap.host):
-            self._bad(
-                f'{where} would be spoken to without encryption: set tls = "tls" (port 993); '
-                '"none" is for 127.0.0.1'
-            )
+        self._clear(imap.server, 'tls = "tls" (port 993)')
         password = self._password(imap.password_file, "[email.imap]")
         if password is None:
             return

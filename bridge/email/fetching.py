@@ -234,6 +234,8 @@ class Reading:
     too_large: Callable[[int, int], Awaitable[None]]
     aside: Callable[[int, str], None]
     """A mail was set aside, and why."""
+    unmarked: Callable[[int, str], None]
+    """A mail is in the room, and the server refuses to mark it; why."""
     up: Callable[[], None]
     """All that was there has been read: the mailbox works."""
 
@@ -280,7 +282,7 @@ class Reading:
         try:
             taken = await self._take(mailbox, uid, size)
             if taken is Taken.DONE:
-                await mailbox.done(uid)
+                await self._mark(mailbox, uid)
         except ImapRefused as error:
             await self._again(mailbox, uid, Taken.BROKEN, str(error))
         except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError):
@@ -299,6 +301,13 @@ class Reading:
             return Taken.DONE
         raw = await mailbox.fetch(uid)
         return Taken.DONE if raw is None else await self.take(raw)
+
+    async def _mark(self, mailbox: Mailbox, uid: int) -> None:
+        """It is in the room, whether the server lets us say so or not."""
+        try:
+            await mailbox.done(uid)
+        except ImapRefused as error:
+            self.unmarked(uid, str(error))
 
     async def _again(self, mailbox: Mailbox, uid: int, taken: Taken, why: str) -> None:
         """It is tried again in a while; or, once that is of no use, set aside."""

@@ -163,6 +163,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
                 take=self._take_from_mailbox,
                 too_large=self._too_large,
                 aside=self._aside,
+                unmarked=self._unmarked,
                 up=up,
             )
             try:
@@ -185,6 +186,9 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             self.host.notice(
                 place, "A mail could not be brought in: it is set aside.", key=f"aside/{uid}"
             )
+
+    def _unmarked(self, uid: int, why: str) -> None:
+        self.host.operator("a mail was brought in and can not be marked as seen", uid=uid, why=why)
 
     async def _take_from_mailbox(self, raw: bytes) -> Taken:
         """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""

@@ -31,6 +31,7 @@ __all__ = ["Secrets"]
 
 _IN_ADDRESS: Final = re.compile(rb"\+[a-z2-7]{24}(?=@|\.[a-z]{2,6}@)", re.IGNORECASE)
 _ALONE: Final = re.compile(rb"(?<![a-z2-7])[a-z2-7]{24}(?![a-z2-7])", re.IGNORECASE)
+_WHOLE: Final = re.compile(_ALONE.pattern.decode(), re.IGNORECASE)
 _LENGTH: Final = 24
 _BETWEEN: Final = "[^A-Za-z2-7]{0,12}"
 """What a program puts between the letters of a word that it breaks: a line's end, `> `, a `=`."""
@@ -83,9 +84,9 @@ class Secrets:
         text = without_tokens(text)
         if not self._shows(text.encode("utf-8", "replace")):
             return text
-        for token in self.own | self.others:
-            broken = _BETWEEN.join(token)
-            text = re.sub(broken, "…", text, flags=re.IGNORECASE)
+        text = _WHOLE.sub(lambda found: "…" if self._is_one(found[0]) else found[0], text)
+        for token in self.own:
+            text = re.sub(_BETWEEN.join(token), "…", text, flags=re.IGNORECASE)
         return _GONE if self.stand_in(text.encode("utf-8", "replace")) else text
 
     def file(self, one: Attachment) -> Attachment | None:
@@ -127,14 +128,18 @@ class Secrets:
             return True
         if _IN_ADDRESS.search(view):
             return True
-        return any(found.decode().lower() in self.others for found in _ALONE.findall(view))
+        return any(self._is_one(found.decode()) for found in _ALONE.findall(view))
+
+    def _is_one(self, word: str) -> bool:
+        return word.lower() in self.own or word.lower() in self.others
 
     # -- taking out ------------------------------------------------------------------------------
 
     def _bytes(self, raw: bytes) -> bytes | None:
         """Where they stand as they are; None where they stand otherwise too."""
         raw = _IN_ADDRESS.sub(b"+withheld", raw)
-        for token in self.own | self.others:
+        raw = _ALONE.sub(lambda f: b"withheld" if self._is_one(f[0].decode()) else f[0], raw)
+        for token in self.own:
             raw = re.sub(token.encode(), b"withheld", raw, flags=re.IGNORECASE)
         return None if self.stand_in(raw) else raw
 

@@ -82,7 +82,12 @@ class Link:
     async def _start(self, letter: Letter, *, dry: bool) -> Outcome:
         self.client.start(letter, dry=dry)
         while self.client.outcome is None or not self.client.ready:
-            await self._exchange()
+            try:
+                await self._exchange()
+            except _ENDED:
+                if self.client.outcome is None:
+                    raise
+                break  # it said what it had to say, and went
         return self.client.outcome
 
     async def close(self) -> None:
@@ -209,6 +214,9 @@ class Submitter:
                 broken = 0
                 if not self._settle(number, one, outcome):
                     behind.add(one.to)
+                if not link.client.ready:
+                    await link.close()
+                    link = None
         finally:
             if link is not None:
                 await link.close()

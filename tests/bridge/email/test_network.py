@@ -48,7 +48,7 @@ class Post:
     die_after_data: int = 0
     """How many times it takes a mail and dies before it says so."""
     poison: dict[str, str] = field(factory=dict)
-    """What it does at a RCPT for somebody: "421" and go, or "hang"."""
+    """What it does at a RCPT for somebody: "421" or "550" and go, or "hang"."""
     tries: list[tuple[float, str]] = field(factory=list)
     """When somebody's poison was tried."""
 
@@ -71,7 +71,9 @@ class Post:
                 for who, what in self.poison.items():
                     if f"RCPT TO:<{who}>".encode() in raw:
                         self.tries.append((trio.current_time(), who))
-                        if what == "hang":
+                        if what == "550":
+                            await stream.send_all(b"550 5.1.1 nobody\r\n421 too many errors\r\n")
+                        elif what == "hang":
                             await stream.receive_some(1)
                         else:
                             await stream.send_all(b"421 4.3.2 going away\r\n")
@@ -373,6 +375,20 @@ async def test_a_mail_that_ends_every_link_stands_in_nobodys_way(
         assert post.words() == ["three"]
 
 
+async def test_what_a_server_says_as_it_goes_counts(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Refused for good, and then the link ends: the mail is not tried again, others go on."""
+    async with scene_of(tmp_path, subscribers=("bo@example.org", "cleo@example.org")) as scene:
+        await scene.do("full", "on")
+        post.poison["bo@example.org"] = "550"
+        await scene.room.send("one")
+        await trio.sleep(60)
+        assert post.words("cleo@example.org") == ["one"]
+        assert len(post.tries) == 1
+        assert any("b…@example.org gets no more mail" in one for one in scene.notices())
+
+
 async def test_a_domain_that_takes_nothing_is_left_alone_for_a_while(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:
@@ -670,6 +686,7 @@ class Mailbox:
     deadly: set[int] = field(factory=set)
     """What ends the link when it is fetched."""
     links: int = 0
+    read_only: bool = False
     aside: dict[int, bytes] = field(factory=dict)
     """What comes while the next look is answered: told of there, and not in IDLE again."""
     arrived: trio.Event = field(factory=trio.Event)
@@ -720,6 +737,9 @@ class Mailbox:
                     nursery.cancel_scope.cancel()
                 buffer[:] = bytes(buffer).partition(b"DONE\r\n")[2]
                 await stream.send_all(tag + b" OK done\r\n")
+                continue
+            if self.read_only and b"STORE" in command:
+                await stream.send_all(tag + b" NO [READ-ONLY] no\r\n")
                 continue
             fetched = re.match(rb"UID FETCH (\d+) ", command)
             if fetched and int(fetched[1]) in self.deadly:
@@ -809,6 +829,7 @@ def reading_of(
         "now": lambda: int(trio.current_time() * 1000),
         "too_large": never,
         "aside": lambda _uid, _why: None,
+        "unmarked": lambda _uid, _why: None,
         "up": lambda: None,
         **more,
     }
@@ -899,6 +920,28 @@ async def test_a_mail_that_fails_for_ever_is_set_aside_and_told_of(
     assert box.flagged == [1]
     assert kept[-1] == Cursor(7, 2)
     assert tries.count(b"bad") == {"broken": 5, "days": tries.count(b"bad")}.get(how, 0)
+
+
+async def test_a_mail_that_can_not_be_marked_is_in_the_room_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """A mailbox that may only be read: taken once, and the operator is told."""
+    box = Mailbox(mails={1: b"one", 2: b"two"}, read_only=True)
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    taken: list[bytes] = []
+    told: list[int] = []
+
+    async def take(raw: bytes) -> Taken:
+        await trio.lowlevel.checkpoint()
+        taken.append(raw)
+        return Taken.DONE
+
+    with trio.move_on_after(3600):
+        reading = reading_of(
+            box, Cursor(7), lambda _: None, take, unmarked=lambda uid, _why: told.append(uid)
+        )
+        await reading.run("")
+    assert (taken, told, reading.cursor) == ([b"one", b"two"], [1, 2], Cursor(7, 2))
 
 
 async def test_a_mailbox_full_of_what_can_not_be_taken_is_not_read_without_end(
