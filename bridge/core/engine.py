@@ -17,8 +17,9 @@ from bridge.core.errors import BridgeError
 from bridge.core.guard import EchoMemory
 from bridge.core.inbound import Inbound
 from bridge.core.journal import Entry, Journal
+from bridge.core.links import LinkDesk
 from bridge.core.metrics import Metrics
-from bridge.core.model import LocalAuthor, Receipt, Remote, State, Verdict
+from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, State, Verdict
 from bridge.core.names import outside_name, shown_names
 from bridge.core.network import LocalMember, Network
 from bridge.core.outbound import Outbound
@@ -76,6 +77,7 @@ class Engine:
         self.inbound = Inbound(self)
         self.outbound = Outbound(self)
         self.commands = Commands(self)
+        self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
         self._notices = TokenBuckets(
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
@@ -114,6 +116,7 @@ class Engine:
             nursery.start_soon(self._look_for_rooms, nursery)
             nursery.start_soon(self._keep_house)
             nursery.start_soon(self._watch)
+            nursery.start_soon(self.links.run)
 
     async def _look_for_rooms(self, nursery: trio.Nursery) -> None:
         while True:
@@ -137,6 +140,7 @@ class Engine:
             for queue in self.places.values():
                 self.outbound.expire(queue)
             self.inbound.tell_skipped()
+            self.links.keep_house()
             for name in self.networks:
                 mine = [q for (network, _), q in self.places.items() if network == name]
                 self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
@@ -331,6 +335,10 @@ class HostOf:
     async def fetch_file(self, room: RoomId, seq: int, target: Path, limit: int) -> Path:
         """See `Host`."""
         return await self._engine.client.room(room).fetch_file(seq, target, limit=limit)
+
+    async def link(self, one: Outgoing) -> str | None:
+        """See `Host`."""
+        return await self._engine.links.link(self._name, one)
 
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """See `Host`."""

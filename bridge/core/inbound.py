@@ -278,11 +278,17 @@ class Inbound:
         for portal, room in self._engine.portals_at(network, remote.place):
             wanted = known is None or room.id in known.waits
             if wanted and portal.takes and self._engine.is_open(room):
-                made[room.id] = await self._upload_to(room, remote.file, caption)
+                limit = portal.file_bytes
+                made[room.id] = await self._upload_to(room, remote.file, caption, limit)
         return made
 
-    async def _upload_to(self, room: Room, file: RemoteFile, caption: str) -> FileRef | str:
+    async def _upload_to(
+        self, room: Room, file: RemoteFile, caption: str, limit: int
+    ) -> FileRef | str:
         name = one_line(file.name)[:200] or "file"
+        if len(file.content) > limit:
+            why = f"files are taken up to {limit} bytes"
+            return f"[file {name}, {len(file.content)} bytes, was not taken: {why}]"
         try:
             async with _in_memory(file.content) as path:
                 return await room.upload(path, name=name, mime=file.media_type, caption=caption)

@@ -37,6 +37,9 @@ class Metrics:
         self.rings = Counter(
             "bridge_echoes", "Echoes stopped by the loop guard", ["network"], registry=registry
         )
+        self.links = Counter(
+            "bridge_links", "Links made, or refused", ["outcome"], registry=registry
+        )
         self.seconds = Histogram(
             "bridge_delivery_seconds",
             "From being due to the network's proof",

@@ -128,6 +128,8 @@ class Outgoing:
     """It was handed over before, and what became of it is not known: it may be there already."""
     path: tuple[str, ...] = ()
     """Where it has been: opaque tags, to be carried along where the network can (see `guard`)."""
+    link: str | None = field(default=None, repr=False)
+    """Opens its file, or else all of its text: set by a network that asked `Host.link` for it."""
 
 
 class State(StrEnum):

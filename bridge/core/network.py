@@ -152,6 +152,14 @@ class Host(Protocol):
         """
         ...
 
+    async def link(self, one: Outgoing) -> str | None:
+        """A link that opens a message's file, or else all of its text; None: there is none to be.
+
+        The same as long as the message has not been told. Raises `Offline`: the relay is away, and
+        the message may wait for it.
+        """
+        ...
+
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """Tell the rooms of a place something as the bridge itself.
 

@@ -61,6 +61,8 @@ class Outbound:
         portals = [one for one in engine.portals_of(room) if one.sends]
         if isinstance(event, MessageReceived):
             self._remember(room, event.message)
+        if isinstance(event, MessageRedacted):
+            engine.links.revoke(tx, event.target)  # whatever else is told of it
         if not engine.is_open(room):
             return
         for portal in portals:
@@ -447,6 +449,8 @@ class Outbound:
             tx.on_commit(lambda: queue.drop(entry.number))
         engine.metrics.went.labels(entry.network, state.value).inc()
         if entry.kind is Kind.MESSAGE:
+            link_is = engine.links.told if state in _ENDED else engine.links.untold
+            link_is(tx, entry.network, entry.place, entry.event_id)
             passed = evolve(self._passed(entry, state, reason), remote_ids=remote_ids)
             self._keep_passed(tx, entry.network, entry.place, entry.event_id, passed)
         elif entry.kind is Kind.EDIT and entry.target is not None and state in _ENDED:
@@ -501,6 +505,7 @@ class Outbound:
             self._keep_passed(tx, network, place, event_id, after)
             if receipt.state is State.FAILED:
                 self._engine.metrics.went.labels(network, State.FAILED.value).inc()
+                self._engine.links.untold(tx, network, place, event_id)
                 self.mark_failed(tx, network, place, event_id, receipt.reason)
 
     def expire(self, queue: PlaceQueue) -> None:

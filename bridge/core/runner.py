@@ -8,6 +8,7 @@ from typing import Any, Final
 import trio
 
 from bridge.core.engine import Engine
+from bridge.core.links.checking import check_links
 from bridge.core.metrics import Metrics
 from bridge.core.network import Finding, Network
 from bridge.core.settings import Settings
@@ -84,6 +85,7 @@ def check(settings: Settings) -> list[Finding]:
     async def all_of_them() -> None:
         for network in networks:
             await network.check(findings.append)
+        await check_links(settings.links, lambda good, text: findings.append(Finding(good, text)))
 
     trio.run(all_of_them)
     return findings

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 
 import attrs
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_
+from attrs.validators import ge, in_, le
 
+from bridge.core.links.settings import LinksSettings
 from bridge.core.network import Network, PlaceInfo
 from ofcd.config.strict import read_toml, structure
 from ofcd.errors import ConfigError
@@ -83,7 +84,11 @@ class Portal:
     reactions: bool = False
     """Tell reactions outside."""
     files: bool = True
-    """Tell of files outside: name and size, and a link where the network makes one."""
+    """Tell of files outside: name and size, and a link where there are links."""
+    links: bool = True
+    """Where [links] is set up: files, and what is too long for the place, as links."""
+    file_bytes: int = field(default=20 * 1024 * 1024, validator=[ge(1), le(64 * 1024 * 1024)])
+    """The largest file that is carried, either way; a larger one is told by name and size."""
     presence: bool = False
     """Tell who comes and goes, both ways."""
     topic: bool = False
@@ -126,6 +131,7 @@ class Settings:
     portals: tuple[Portal, ...]
     log: LogSettings = field(factory=LogSettings)
     metrics: MetricsSettings = field(factory=MetricsSettings)
+    links: LinksSettings = field(factory=LinksSettings)
 
     def make_networks(self) -> dict[str, Network[Any, Any]]:
         """The networks, each with its places."""
@@ -146,7 +152,12 @@ class Settings:
         return list(places.values())
 
 
-_OWN: Final = {"bridge": BridgeSettings, "log": LogSettings, "metrics": MetricsSettings}
+_OWN: Final = {
+    "bridge": BridgeSettings,
+    "log": LogSettings,
+    "metrics": MetricsSettings,
+    "links": LinksSettings,
+}
 
 
 def load_settings(path: Path, kinds: Mapping[str, type[Network[Any, Any]]]) -> Settings:
@@ -182,7 +193,9 @@ def load_settings(path: Path, kinds: Mapping[str, type[Network[Any, Any]]]) -> S
     if twice is not None:
         raise ConfigError(f"{path}: two [[portal]] join {twice[0]} and {twice[2]}: remove one")
     bridge = _placed(own["bridge"], path.parent)
-    return Settings(bridge, tuple(networks), classes, tuple(portals), own["log"], own["metrics"])
+    links = _placed(own["links"], path.parent)
+    joined = tuple(portals)
+    return Settings(bridge, tuple(networks), classes, joined, own["log"], own["metrics"], links)
 
 
 def _tables(read: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:

@@ -34,11 +34,11 @@ from bridge.irc.nicks import relayed_nick
 from bridge.irc.presence import Presence
 from bridge.irc.proof import OwnLines
 from bridge.irc.puppets import JOIN_ERRORS, Puppets
-from bridge.irc.rendering import render
+from bridge.irc.rendering import render, wants_link
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.splitting import budget
 from bridge.irc.wire import Line, fold, time_of
-from ofcd.client import lite
+from ofcd.client import Offline, lite
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.rates import TokenBuckets
@@ -466,7 +466,11 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         """Say each, and wait for what the server answers."""
         receipts: dict[int, Receipt] = {}
         open_: list[tuple[Outgoing, _Way, Fence]] = []
-        for one in batch:
+        for plain in batch:
+            try:
+                one = await self._linked(plain)
+            except Offline:
+                break  # the relay has the file: this waits for it, and what is behind it too
             voice = self._voice(one)
             if isinstance(voice, str):
                 receipts[one.number] = Receipt(one.number, State.FAILED, (), voice)
@@ -489,6 +493,16 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         for one in batch:
             receipts.setdefault(one.number, Receipt(one.number, State.QUEUED))
         return list(receipts.values())
+
+    async def _linked(self, one: Outgoing) -> Outgoing:
+        """With the link that it is told with, if that is how it is told. Raises `Offline`."""
+        relay = self._connection
+        if relay is None:
+            return one
+        room = budget(relay.nick, relay.user, relay.host, one.place)
+        if not wants_link(one, room, self.places[one.place].options):
+            return one
+        return evolve(one, link=await self.host.link(one))
 
     def _voice(self, one: Outgoing) -> _Voice | str | None:
         """Who says it: the member's puppet, or the bridge's own nick; None: nobody can now."""

@@ -13,7 +13,7 @@ from bridge.irc.settings import IrcPlace
 from bridge.irc.splitting import split
 from ofcd.client import lite
 
-__all__ = ["edit_words", "render"]
+__all__ = ["edit_words", "render", "wants_link"]
 
 _BOLD: Final = Style(bold=True)
 _SHORT: Final = 0.6
@@ -26,17 +26,30 @@ def render(one: Outgoing, room: int, place: IrcPlace, *, attributed: bool = True
     Not `attributed`: the nick that says them is the author's own.
     """
     head = encode(_head(one, attributed))
-    left = room - len(head.encode())
-    rows = _rows(one)
-    lines: list[str] = []
-    for row in rows:
-        # Each line says who speaks: others' lines may come in between.
-        lines.extend(head + line for line in split(row, left))
-    if place.long == "clip" and len(lines) > place.max_lines:
+    lines = _lines(one, head, room)
+    if place.long != "all" and len(lines) > place.max_lines:
         more = len(lines) - place.max_lines
         lines = lines[: place.max_lines]
-        lines.append(f"{head}({more} more lines are in the room)")
+        if one.link is None or one.file is not None:
+            lines.append(f"{head}({more} more lines are in the room)")
+        else:
+            # A space behind it: some programs take what follows a link for a part of it.
+            lines.append(f"{head}({more} more: {one.link} )")
     return lines
+
+
+def wants_link(one: Outgoing, room: int, place: IrcPlace) -> bool:
+    """Whether a message is told better with a link: it has a file, or more lines than are said."""
+    if one.kind is not Kind.MESSAGE or (one.author is not None and one.author.nick_only):
+        return False
+    long = place.long == "link" and len(_lines(one, encode(_head(one, True)), room))
+    return one.file is not None or long > place.max_lines
+
+
+def _lines(one: Outgoing, head: str, room: int) -> list[str]:
+    left = room - len(head.encode())
+    # Each line says who speaks: others' lines may come in between.
+    return [head + line for row in _rows(one) for line in split(row, left)]
 
 
 def _head(one: Outgoing, attributed: bool) -> tuple[Run, ...]:
@@ -76,7 +89,8 @@ def _message(one: Outgoing) -> list[tuple[Run, ...]]:
         rows = [(Run("(said something that is not copied here)"),)]
     if one.file is not None and not (one.author and one.author.nick_only):
         name = clean(one.file.name)
-        rows = [(Run(f"[file {name}, {_size(one.file.size)}, in the room]"),), *rows]
+        where = "in the room]" if one.link is None else f"{one.link} ]"
+        rows = [(Run(f"[file {name}, {_size(one.file.size)}, {where}"),), *rows]
     if one.reply_to is not None and rows:
         quoted = f": {clean(one.reply_to.excerpt)}" if one.reply_to.excerpt else ""
         mark = Run(f"(to {clean(one.reply_to.name)}{quoted}) ")

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from bridge.core import Engine, Portal, Settings
+from bridge.core.links import LinksSettings
 from bridge.core.settings import BridgeSettings
 from bridge.irc import IrcNetwork
 from bridge.irc.settings import IrcPlace, IrcSettings
@@ -41,13 +42,15 @@ class IrcScene:
     server: Scripted
     settings: IrcSettings
     portals: tuple[Portal, ...]
+    links: LinksSettings = field(factory=LinksSettings)
     network: IrcNetwork | None = None
     engine: Engine | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[IrcNetwork]:
         """One life of the bridge."""
-        made = Settings(BridgeSettings(), (self.settings,), {"irc": IrcNetwork}, self.portals)
+        kinds = {"irc": IrcNetwork}
+        made = Settings(BridgeSettings(), (self.settings,), kinds, self.portals, links=self.links)
         network = IrcNetwork(self.settings, made._places("irc"))
         network.open_stream = self.server.open
         self.network, self.engine = network, Engine(made, self.bridge, {"irc": network})
@@ -93,6 +96,7 @@ async def irc_scene(
     caps: list[str] | tuple[str, ...] = (),
     settings: IrcSettings | None = None,
     isupport: str = "",
+    links: LinksSettings | None = None,
 ) -> AsyncIterator[IrcScene]:
     """A scene in which the bridge is a member; it does not run yet."""
     made = settings or IrcSettings(
@@ -105,7 +109,8 @@ async def irc_scene(
         more = {"isupport": isupport} if isupport else {}
         server = Scripted(caps, now=bridge.now, **more)
         await nursery.start(server.run)
-        yield IrcScene(world, ana, room, bridge, server, made, portals or (portal(),))
+        linked = links or LinksSettings()
+        yield IrcScene(world, ana, room, bridge, server, made, portals or (portal(),), linked)
         nursery.cancel_scope.cancel()
 
 
