@@ -235,6 +235,8 @@ class SmtpClient:
             word = self.password if b"pass" in asked else self.user
             self._command(_Step.AUTH, base64.b64encode(word.encode()).decode())
             return
+        if 400 <= code < 500:
+            raise SmtpError(f"the server can not check passwords now: {code} {_shown(lines)}")
         if code != 235:
             raise SmtpError(f"the server refuses the user name or password: {code}")
         self._step, self.ready = _Step.READY, True

@@ -91,6 +91,17 @@ def test_starttls_comes_before_the_password_and_forgets_what_was_said_before() -
     assert "p" not in repr(client).replace("password", "")[-1:]
 
 
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [(b"535 5.7.8 no", "refuses the user name or password"), (b"454 4.7.0 busy", "not check pass")],
+)
+def test_a_wrong_password_is_told_from_a_server_that_can_not_tell(reply: bytes, words: str) -> None:
+    client = ready(user="u", password="p")
+    client.receive(b"250-mx\r\n250 AUTH PLAIN\r\n")
+    with pytest.raises(SmtpError, match=words):
+        client.receive(reply + b"\r\n")
+
+
 def test_no_password_is_said_in_clear() -> None:
     """A server (or who stands before it) that hides STARTTLS gets nothing."""
     client = SmtpClient("b", user="u", password="p")
