@@ -174,7 +174,8 @@ class Core:
     def check_usable(self) -> None:
         """Raises `RoomFrozen` or `NotAllowed` where nothing can be sent any more."""
         if self.head.status is RoomStatus.FROZEN:
-            raise RoomFrozen(f"this room is frozen ({self.head.code}): see its evidence")
+            code = self.head.code
+            raise RoomFrozen(f"nothing is sent in this room any more ({code}): {refusal(code)}")
         if self.head.status in _FINAL:
             raise refusal(self.head.code or self.head.status.value)
 

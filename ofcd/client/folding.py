@@ -17,7 +17,7 @@ from ofcd.client.core import Core
 from ofcd.client.turn import Turn
 from ofcd.e2e import bodies
 from ofcd.e2e.bodies import encode_body
-from ofcd.e2e.events import Opened, may_edit, may_redact
+from ofcd.e2e.events import Opened, may_edit, may_name_room, may_redact
 from ofcd.e2e.names import display_name
 from ofcd.protocol.ids import EventId, MemberId
 
@@ -136,8 +136,7 @@ class Folder:
 
     def _rename_room(self, turn: Turn, entry: Entry, content: bodies.RoomInfo) -> Entry:
         core = self._core
-        sender = core.state.members.get(entry.mid)
-        if sender is None or not sender.is_owner:
+        if not may_name_room(core.state, entry.mid):
             return evolve(entry, kind=Kind.SILENT, code="room_name_in_vain")
         before, name = core.head.room_name, display_name(content.name)
         core.save_head(turn, room_name=name, topic=content.topic)

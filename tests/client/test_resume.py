@@ -255,7 +255,7 @@ async def test_a_relay_restored_from_an_old_backup_is_found_out(
     await town.world.start_relay()
     await until(lambda: mine.status is RoomStatus.FROZEN)
     assert mine.status_code == "hub_behind"
-    with pytest.raises(RoomFrozen):
+    with pytest.raises(RoomFrozen, match="the relay has lost part of the room log"):
         await mine.send("into the void")
     await town.world.stop_relay()
     shutil.rmtree(relay_folder(town))

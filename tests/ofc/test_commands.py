@@ -55,6 +55,16 @@ async def test_a_room_is_made_and_listed(street: Street, autojump_clock: MockClo
     assert [(m["name"], m["role"], m["you"]) for m in members] == [("Ana", "root", True)]
 
 
+async def test_an_address_that_is_none_is_wrong_usage(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """No relay refused anything: nobody was asked."""
+    ana = await street.person("ana")
+    with pytest.raises(UsageError, match="must be ws:// or wss://") as failed:
+        await ana.ofc("create", "Club", "--name", "Ana", "--relay", "http://relay.example")
+    assert report_of(failed.value).exit == 2
+
+
 async def test_two_people_talk(street: Street, autojump_clock: MockClock) -> None:
     """Invite, join, send, reply, read."""
     ana, bo = await street.pair()

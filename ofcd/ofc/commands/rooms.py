@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ofcd.client import BadInvite
 from ofcd.ofc.command import Command, Options
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
@@ -43,13 +44,16 @@ async def create(context: Context, options: CreateOptions) -> None:
     if not one_line(options.room_name):
         raise UsageError("that name shows nothing: choose another for the room")
     url, my_name = context.relay(options.relay), context.my_name(options.name)
-    room = await context.client.create_room(
-        url,
-        options.room_name,
-        my_name=my_name,
-        token=options.token,
-        policy=Policy(local_only=options.local_only),
-    )
+    try:
+        room = await context.client.create_room(
+            url,
+            options.room_name,
+            my_name=my_name,
+            token=options.token,
+            policy=Policy(local_only=options.local_only),
+        )
+    except BadInvite as error:  # no invite could carry this address
+        raise UsageError(str(error)) from error
     context.remember_relay(url)
     await context.flush(room)
     await context.say(
