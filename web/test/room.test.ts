@@ -13,8 +13,8 @@ import type { Content } from "../src/e2e/bodies.ts";
 import { sealEvent } from "../src/e2e/events.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
-import { makeBoxedRekey, makeKeyAnswer } from "../src/e2e/rekeying.ts";
-import { take } from "../src/e2e/view.ts";
+import { makeBoxedRekey, makeKeyAnswer, makeRekey } from "../src/e2e/rekeying.ts";
+import { take, type View } from "../src/e2e/view.ts";
 import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
 import { FakeLink, founded, refusal } from "./rooms.ts";
@@ -87,6 +87,55 @@ test("a relay that cuts the control log short takes back nothing that is known",
   const room = await skipped(([genesis]) => [[0, genesis as Uint8Array]]);
   expect([room.saved.status, room.state.seq, room.state.invites.size]).toEqual(["active", 1, 1]);
   expect(room.lastSeq).toBe(4);
+});
+
+test("the key of a stretch that is gone is taken from its box, and those that follow from it", async () => {
+  const other = await founded();
+  const { view } = other;
+  const making = (now: View) => ({
+    state: now.state,
+    mine: now.mine,
+    seen: seenOf(now.log),
+    now: 1,
+  });
+  const boxed = makeBoxedRekey(making(view));
+  const first = take(view, 2, boxed.signed.envelope, undefined, boxed.boxes[0]).view;
+  const routine = makeRekey(making(first), first.keys).signed;
+  const second = take(first, 3, routine.envelope).view;
+  const room = new Room(other.vault, other.id, () => undefined);
+  onTestFinished(() => room.close());
+  const { log } = second.log;
+  const { link } = new FakeLink((request) => {
+    if (request.type === "attach") return attached(3, log);
+    if (request.type === "sync") {
+      // The box comes with its record, before all that is kept.
+      const frame = { room: view.state.room, seq: 2 };
+      const record = boxed.signed.envelope;
+      queueMicrotask(() => {
+        room.receive({ type: "box", ...frame, box: boxed.boxes[0] as Uint8Array });
+        room.receive({ type: "delivery", ...frame, record, cell: new Uint8Array() });
+      });
+      return { type: "synced", start: 4, floor: 4, head: 3, log };
+    }
+    if (request.type !== "chain_get") return { type: "done" };
+    const records = [boxed.signed.envelope, routine.envelope];
+    return { type: "chain_page", seqs: [2, 3], records, more: false };
+  });
+  await room.attach(link, newMemberKeys().sign.public);
+  await settled(room);
+  const { keys } = (room as unknown as { core: RoomCore }).core.view.keys;
+  expect([...keys.keys()]).toEqual([1, 2]);
+  expect(keys.get(2)).toEqual(second.keys.keys.get(2));
+});
+
+test("a log that begins behind its end is none", async () => {
+  const { room, fake, log, attach } = await on((request) =>
+    request.type === "sync"
+      ? { type: "synced", start: 2, floor: 9_000, head: 1, log }
+      : whole(log, request),
+  );
+  await attach();
+  expect([fake.isClosed, room.lastSeq, room.isLive]).toEqual([true, 1, false]);
 });
 
 test("a control log that does not go on from what is known freezes the room", async () => {

@@ -1,6 +1,8 @@
 /** What arrives in a room: taken into the vault entry by entry, and then shown. */
 
 import type { Body } from "../e2e/bodies.ts";
+import { applyVerified } from "../e2e/chain.ts";
+import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
 import type { Opened, SignedEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
@@ -10,8 +12,14 @@ import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
-import { isOwner, isRefusal, memberOf } from "../protocol/room.ts";
-import { openSigned, peek, relayKeyMatches, unverifiedPayload } from "../themis/index.ts";
+import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
+import {
+  openSigned,
+  peek,
+  relayKeyMatches,
+  type Signed,
+  unverifiedPayload,
+} from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
@@ -31,6 +39,11 @@ interface Arriving {
   readonly box: Uint8Array | undefined;
 }
 
+interface Missed {
+  readonly state: RoomState;
+  readonly signed: Signed<ControlRecord>;
+}
+
 export interface Listeners {
   /** A control record was applied, in this turn. */
   control(draft: Draft, record: ControlRecord): void;
@@ -43,9 +56,11 @@ export interface Listeners {
 }
 
 export class Ledger {
-  private boxed: Uint8Array | undefined;
+  private boxed: { readonly seq: number; readonly box: Uint8Array } | undefined;
   private arriving: Arriving[] = [];
   private isTelling = false;
+  /** Renewals of the key that were not delivered, in order, each with the state that it met. */
+  private readonly missed = new Map<number, Missed>();
 
   constructor(
     private readonly core: RoomCore,
@@ -55,15 +70,44 @@ export class Ledger {
   linkLost(): void {
     this.boxed = undefined;
     this.arriving = [];
+    this.missed.clear();
   }
 
-  takeBox({ box }: FrameOf<"box">): void {
-    this.boxed = box;
+  /** The key box of the boxed REKEY whose delivery comes next. */
+  takeBox({ seq, box }: FrameOf<"box">): void {
+    this.boxed = { seq, box };
+  }
+
+  /** A control record of a stretch that is not delivered any more, with the state that it met. */
+  applyMissed(draft: Draft, seq: number, envelope: Uint8Array): ControlRecord {
+    const { state, signed } = applyVerified(draft.view.state, envelope, seq);
+    const { type } = signed.record;
+    if (type === "rekey" || type === "rekey_boxed") {
+      this.missed.set(seq, { state: draft.view.state, signed });
+    }
+    draft.view = { ...draft.view, state, keys: followed(draft.view, signed) };
+    return signed.record;
+  }
+
+  /** Below where the log begins here: the key may still be wanted, and those that follow from it. */
+  private async takeLateBox(
+    draft: Draft,
+    from: number,
+    box: Uint8Array | undefined,
+  ): Promise<void> {
+    if (box === undefined || !this.missed.has(from)) return;
+    for (const [seq, { state, signed }] of this.missed) {
+      if (seq < from) continue;
+      const keys = followed({ ...draft.view, state }, signed, seq === from ? box : undefined);
+      draft.view = { ...draft.view, keys };
+    }
+    await this.release(draft);
   }
 
   /** All that arrives while a turn is written goes into the next one. */
   deliver(frame: FrameOf<"delivery">): void {
-    this.arriving.push({ frame, box: this.boxed });
+    const box = this.boxed?.seq === frame.seq ? this.boxed.box : undefined;
+    this.arriving.push({ frame, box });
     this.boxed = undefined;
     if (this.arriving.length === 1) void this.core.enqueue(() => this.takeIn());
   }
@@ -90,8 +134,9 @@ export class Ledger {
     await this.core.commit(async (draft) => {
       for (const arriving of batch) {
         if (draft.saved.status !== "active") return;
-        const isNew = arriving.frame.seq > draft.view.log.seq;
-        if (isNew && !(await this.takeOne(draft, arriving))) return;
+        const { seq } = arriving.frame;
+        if (seq <= draft.view.log.seq) await this.takeLateBox(draft, seq, arriving.box);
+        else if (!(await this.takeOne(draft, arriving))) return;
       }
     });
     this.tellCursor();
@@ -297,3 +342,18 @@ function faultOf(taken: Taken, envelope: Uint8Array): string {
 /** No honest relay takes it in. */
 const unverifiable = ({ message }: Error) =>
   `the relay delivered a record that does not hold: ${message}`;
+
+/** The keys after a control record that was not delivered: with the one that can be had from here. */
+function followed(
+  { state, mine, keys }: Pick<View, "state" | "mine" | "keys">,
+  signed: Signed<ControlRecord>,
+  box?: Uint8Array,
+): EpochKeys {
+  try {
+    return follow(state, mine, keys, signed, box);
+  } catch (error) {
+    // Of an epoch before ours; or its box comes yet, or it will be asked for.
+    if (error instanceof KeyMissing || error instanceof KeyRejected) return keys;
+    throw error;
+  }
+}

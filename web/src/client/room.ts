@@ -8,21 +8,19 @@
 
 import type { FileRef } from "../e2e/attachments.ts";
 import type { Content } from "../e2e/bodies.ts";
-import { applyVerified } from "../e2e/chain.ts";
 import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
-import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
+import { KeyMissing } from "../e2e/epochs.ts";
 import { type Opened, Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { LogBroken, resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
-import type { View } from "../e2e/view.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
-import { openSigned, type Signed } from "../themis/index.ts";
+import { openSigned } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
 import { BeatDuty } from "./beats.ts";
@@ -344,14 +342,19 @@ export class Room extends RoomView {
     const { room } = this.state;
     // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
     const answered = link.ask({ type: "sync", room, start: seq + 1, log });
-    let head = seq;
+    let [head, isLog] = [seq, false];
     const caughtUp = this.core.enqueue(async () => {
       const synced = (await answered) as FrameOf<"synced">;
       head = synced.head;
-      if (Math.max(synced.start, synced.floor) > seq + 1) await this.skip(link, synced);
+      const from = Math.max(synced.start, synced.floor);
+      if (from > head + 1)
+        link.close(); // it begins behind its end: that is no log
+      else if (from > seq + 1) await this.skip(link, synced);
+      isLog = from <= head + 1;
     });
     await answered;
     await caughtUp;
+    if (!isLog) return;
     // What an owner does, it does for the room as it is now.
     await this.core.until(() => this.lastSeq >= head || this.core.link !== link).catch(unlessOver);
     if (this.core.link !== link || this.core.isOver) return;
@@ -385,8 +388,9 @@ export class Room extends RoomView {
     try {
       await this.core.commit(async (draft) => {
         draft.view = { ...draft.view, senders, log: resumedLog(room, from - 1, log) };
+        // It goes on from the state held: no relay can unsay by leaving out what is known.
         for (const [seq, envelope] of missed) {
-          if (seq < from) this.applyMissed(draft, seq, envelope);
+          if (seq < from) this.controlTaken(draft, this.ledger.applyMissed(draft, seq, envelope));
         }
         const { state, mine } = draft.view;
         if (state.members.has(hex(mine.mid))) checkAdmitted(state, mine);
@@ -396,13 +400,6 @@ export class Room extends RoomView {
       if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
       await this.core.freeze(error.message);
     }
-  }
-
-  /** It goes on from the state held: what is known can not be unsaid by what a relay leaves out. */
-  private applyMissed(draft: Draft, seq: number, envelope: Uint8Array): void {
-    const { state, signed } = applyVerified(draft.view.state, envelope, seq);
-    draft.view = { ...draft.view, state, keys: followed(draft.view, signed) };
-    this.controlTaken(draft, signed.record);
   }
 
   /** Tell the others what one wants to be called, once. */
@@ -537,17 +534,6 @@ export class Room extends RoomView {
     }
     this.refusal = message; // the relay's word alone: the next link asks again
     this.core.changed();
-  }
-}
-
-/** The keys after a control record that was not delivered: with those that follow from one held. */
-function followed({ state, mine, keys }: View, signed: Signed<ControlRecord>): EpochKeys {
-  try {
-    return follow(state, mine, keys, signed, undefined);
-  } catch (error) {
-    // Of an epoch before ours; or it will be asked for.
-    if (error instanceof KeyMissing || error instanceof KeyRejected) return keys;
-    throw error;
   }
 }
 

@@ -83,7 +83,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "ofc-web-"));
   relay = await Relay.start(join(folder, "relay"));
   url = relay.url;
-}, PATIENCE_MS);
+}, PATIENCE_MS * 4);
 
 async function restartRelay(): Promise<void> {
   await relay.away();
@@ -107,7 +107,7 @@ async function ofc(who: string, ...words: string[]): Promise<Said[]> {
   const { stdout } = await run(PYTHON, [...OFC, vault, ...words], {
     cwd: ROOT,
     env: environment,
-    timeout: 2 * PATIENCE_MS,
+    timeout: 4 * PATIENCE_MS,
   });
   return stdout
     .trim()
@@ -201,7 +201,7 @@ test.runIf(existsSync(PYTHON))(
       serving.kill();
     }
   },
-  PATIENCE_MS * 2,
+  PATIENCE_MS * 6,
 );
 
 const DAY_MS = 24 * 3_600_000;
@@ -292,7 +292,7 @@ test.runIf(existsSync(PYTHON))(
       for (const one of processes) one.kill();
     }
   },
-  PATIENCE_MS * 4,
+  PATIENCE_MS * 10,
 );
 
 test.runIf(existsSync(PYTHON))(
@@ -337,5 +337,5 @@ test.runIf(existsSync(PYTHON))(
       home.stop();
     }
   },
-  PATIENCE_MS * 3,
+  PATIENCE_MS * 8,
 );
