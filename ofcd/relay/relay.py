@@ -207,18 +207,25 @@ class Relay:
 
     def replicate(self, room: RoomId, entries: Sequence[Verified], now: int) -> Decision:
         """Entries of the hub, verified against this very copy, go to its end."""
-        held = self._core.rooms[room]
+        held = self._held(room)
         if entries and entries[0].entry.seq != held.seq + 1:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
         return following.replicate(self._core, held, entries, now)
 
     def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
         """See `following.accept_head`. Raises `HubLied`."""
-        return following.accept_head(self._core.rooms[room], head, envelope)
+        return following.accept_head(self._held(room), head, envelope)
 
     def freeze(self, room: RoomId, lied: HubLied, key: PublicKey | None, now: int) -> Decision:
         """See `following.freeze`."""
-        return following.freeze(self._core, self._core.rooms[room], lied, key, now)
+        return following.freeze(self._core, self._held(room), lied, key, now)
+
+    def _held(self, room: RoomId) -> RoomLog:
+        """The room. Raises `Refused` (try_again) where it has left memory: load it first."""
+        held = self._core.find(room)
+        if held is None:
+            raise Refused(Code.NOT_FOUND)
+        return held
 
     def found_copy(self, copy: RoomLog, facts: Sequence[Fact]) -> Decision:
         """A copy of another relay's room begins."""

@@ -77,6 +77,7 @@ class Statements:
         self.chunk = make(_chunk(dialect), *CHUNK)
         self.blob_drop = make(_blob_drop(), *BLOB_DROP)
         self.peer = put(t.peers)
+        self.peer_drop = make(_delete(t.peers, "relay_id"), "b_relay_id")
         self.replica = make(_insert(t.replicas, dialect), *t.replicas.c.keys())
         self.head = make(_head(), *HEAD)
         self.frozen = make(_frozen(), *FROZEN)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ofcd.protocol import limits
-from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RoomId, Sid
+from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RelayId, RoomId, Sid
 from ofcd.relay.facts import Fact, LogEntry, RoomSnapshot
 from ofcd.store import backup as backups
 from ofcd.store import migrate as migrations
@@ -151,6 +151,10 @@ class Store:
     def put_peer(self, row: PeerRow) -> None:
         """Insert or replace what is known of another relay."""
         self._writer.put_peer(row)
+
+    def drop_peer(self, relay_id: RelayId) -> None:
+        """Forget another relay; nothing, if it is not known."""
+        self._writer.drop_peer(relay_id)
 
     def evidence(self) -> list[Evidence]:
         """All that was kept of relays caught lying."""

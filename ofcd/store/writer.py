@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from attrs import astuple
 
-from ofcd.protocol.ids import RoomId
+from ofcd.protocol.ids import RelayId, RoomId
 from ofcd.relay.facts import Fact, RoomFounded
 from ofcd.store import tables as t
 from ofcd.store.batch import Batch
@@ -84,6 +84,11 @@ class Writer:
         """See `Store.put_peer`."""
         with self.transaction() as connection:
             self._statements.peer.run(connection, [astuple(row)])
+
+    def drop_peer(self, relay_id: RelayId) -> None:
+        """See `Store.drop_peer`."""
+        with self.transaction() as connection:
+            self._statements.peer_drop.run(connection, [(relay_id,)])
 
     def grew(self, weight: int) -> None:
         """A transaction put about so many bytes into the write-ahead log."""

@@ -91,10 +91,20 @@ def test_a_relays_page_is_believed_by_its_key_alone() -> None:
         "::ffff:127.0.0.1",
         "::",
         "255.255.255.255",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::1.1.1.1",
+        "::127.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:7f00:1::1",
+        "2002:101:101::1",
+        "2001:0:101:101::80ff:fffe",
+        "192.88.99.1",
+        "fec0::1",
     ],
 )
 def test_addresses_that_strangers_may_not_have_us_dial(address: str) -> None:
-    """Private, link-local, loopback, shared, multicast: only where the settings name them."""
+    """Private, link-local, loopback, shared, multicast, however they are written."""
     assert not allowed_by(Networks(()))(ip_address(address))
 
 
@@ -105,6 +115,9 @@ def test_addresses_that_are_dialled() -> None:
     assert allowed_by(LOOPBACK)(ip_address("127.0.0.1"))
     assert allowed_by(LOOPBACK)(ip_address("::ffff:127.0.0.1"))
     assert not allowed_by(LOOPBACK)(ip_address("10.0.0.1"))
+    assert allowed_by(Networks(()))(ip_address("64:ff9b::1.1.1.1"))  # a public one, by NAT64
+    sixtofour = Networks((ip_network("2002::/16"),))
+    assert allowed_by(sixtofour)(ip_address("2002:101:101::1"))
 
 
 async def test_29_an_address_that_leads_to_this_machine_is_not_dialled() -> None:

@@ -9,10 +9,15 @@ import trio
 from attrs import evolve
 
 from ofcd.client import JoinFailed
+from ofcd.config.fields import Words
 from ofcd.daemon.peers import federation
-from ofcd.protocol.ids import RelayId, RoomId
+from ofcd.protocol import frames
+from ofcd.protocol.codes import SENTENCES, Code
+from ofcd.protocol.ids import Hash32, InviteId, RelayId, RoomId
 from ofcd.testing import World, open_net
-from tests.world.scene import agree, settle
+from tests.daemon.rawlink import open_raw
+from tests.federation.double import dialling, quickly, shared
+from tests.world.scene import agree, settle, stored
 
 NOWHERE = "ws://nowhere.example:5103"
 
@@ -64,3 +69,59 @@ async def test_relays_that_there_are_not_fill_no_table(
         await bo.send("still here")
         await settle([ana, bo])
         agree([ana, bo], ["still here"])
+
+
+async def test_nobody_learns_what_came_of_dialling_where_they_said(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Else strangers could ask a relay what there is in its own network: the operator is told."""
+    async with open_net(tmp_path, "home") as (home,):
+        async with open_raw(home) as raw:
+            relay_id, invite_id = RelayId(b"\x05" * 32), InviteId(bytes(16))
+            for url in (NOWHERE, home.url):
+                ask = frames.Lookup(
+                    raw.rid(), RoomId(bytes(32)), invite_id, Hash32(bytes(32)), 0, relay_id, url
+                )
+                began = trio.current_time()
+                await raw.send(ask)
+                [failure] = await raw.expect(frames.Failure)
+                assert (failure.code, failure.text) == ("hub_away", SENTENCES[Code.HUB_AWAY])
+                assert trio.current_time() - began == pytest.approx(10, abs=1)
+        assert known(home)._peers[relay_id].row.detail
+
+
+async def test_relays_that_are_forgotten_are_forgotten_on_disk_too(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who dials under one key after another leaves no more behind than there is room for."""
+    monkeypatch.setattr(federation, "_PEERS", 3)
+    async with open_net(tmp_path, "hub", change=quickly) as (hub,):
+        for _ in range(7):
+            async with dialling(hub) as double:
+                assert double.refusal is None
+                await trio.sleep(11)
+            await trio.sleep(1)
+        await trio.sleep(11)
+        assert {peer.relay_id for peer in stored(hub).peers()} == set(known(hub)._peers)
+        assert len(known(hub)._peers) == 3
+        monkeypatch.setattr(federation, "_PEERS", 1)
+        await hub.restart_relay()
+        await trio.sleep(11)
+        assert len(stored(hub).peers()) == 1
+
+
+async def test_relays_that_are_needed_are_known_however_many_there_are(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start refuses neither what is configured nor where rooms are."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        monkeypatch.setattr(federation, "_PEERS", 0)
+        peer = f"other!{'ab' * 32} {NOWHERE}"
+        given = home.settings
+        home.settings = evolve(given, federation=evolve(given.federation, peers=Words((peer,))))
+        await home.restart_relay()
+        await bo.send("still here")
+        await settle([ana, bo])
+        agree([ana, bo], ["still here"])
+        assert len(known(home)._peers) == 2

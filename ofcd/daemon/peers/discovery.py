@@ -7,7 +7,7 @@ signed it, which hashes to the relay id; and where no id is known, that it was t
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
 from ofcd.config import Networks
@@ -29,6 +29,22 @@ __all__ = [
     "write_descriptor",
 ]
 
+_NAT64: Final = ip_network("64:ff9b::/96")
+_DISGUISES: Final = tuple(
+    map(
+        ip_network,
+        (
+            "::/96",  # IPv4-compatible
+            "::ffff:0:0:0/96",  # IPv4-translated
+            "64:ff9b:1::/48",  # NAT64 of a network's own
+            "2001::/32",  # Teredo
+            "2002::/16",  # 6to4
+            "192.88.99.0/24",  # its relays
+            "fec0::/10",  # site-local
+        ),
+    )
+)
+"""Other ways to write, or to come to, an address that is not public. No relay needs them."""
 _PAGE_BYTES: Final = 16 * limits.KIB
 _SECONDS: Final = 10.0
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -40,13 +56,26 @@ def allowed_by(private: Networks) -> Callable[[IPv4Address | IPv6Address], bool]
     """Whether an address may be dialled: a public one, or one in these networks."""
 
     def allowed(address: IPv4Address | IPv6Address) -> bool:
-        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        real = mapped or address
-        if any(real in network for network in private if network.version == real.version):
+        real = _real(address)
+        if any(one in network for one in (address, real) for network in private):
             return True
-        return real.is_global and not real.is_multicast
+        return real.is_global and not real.is_multicast and not _is_disguise(real)
 
     return allowed
+
+
+def _real(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Where a packet to this address arrives: an IPv4 address may be written as another one."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _NAT64:  # what a network without IPv4 makes of every public address
+            return IPv4Address(address.packed[-4:])
+    return address
+
+
+def _is_disguise(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _DISGUISES)
 
 
 def write_descriptor(identity: Identity, name: str, url: str, now: int) -> bytes:

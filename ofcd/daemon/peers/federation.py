@@ -87,11 +87,10 @@ class _Peer:
         """Whether nobody but strangers has said where it is: neither settings, nor a link."""
         return self.row.pinned in ("", "invite") and not self.row.links
 
-    @property
-    def is_spare(self) -> bool:
+    def is_spare(self, now: int) -> bool:
         """Whether it can be forgotten: nobody here wants it, and there is no link."""
         wanted = self.configured or self.asked or self.following.wants_link
-        return not wanted and self.link is None and self.row.state != "quarantined"
+        return not wanted and self.link is None and self.row.quarantined <= now
 
 
 class Federation:
@@ -121,7 +120,8 @@ class Federation:
         self._workers = workers
         self._random = random
         self._peers: dict[RelayId, _Peer] = {}
-        self._searched: dict[str, RelayId] = {}
+        self._forgotten: set[RelayId] = set()
+        """What is to be dropped from the store."""
         self._log = get_log()
         self._stirred = trio.Event()
         deny = settings.federation.deny
@@ -147,8 +147,10 @@ class Federation:
             if known:
                 self._configure(RelayId(bytes.fromhex(known)), name, url)
         for replica in self._store.replicas():
-            peer = self._peer(replica.hub)
+            peer = self._peer(replica.hub, needed=True)
             peer.following.adopt(replica.room)
+        while len(self._peers) > _PEERS and self._forget_one():
+            pass  # rows of many years
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for peer in list(self._peers.values()):
@@ -164,7 +166,7 @@ class Federation:
                 await self._note()
 
     def _configure(self, relay_id: RelayId, name: str, url: str) -> _Peer:
-        peer = self._peer(relay_id)
+        peer = self._peer(relay_id, needed=True)
         peer.configured = True
         peer.row = evolve(peer.row, name=name, url=url or peer.row.url, pinned="config")
         return peer
@@ -205,23 +207,28 @@ class Federation:
     def _backoff(self) -> Backoff:
         return Backoff(self._random, first=_FIRST_WAIT, longest=_LONGEST_WAIT)
 
-    def _peer(self, relay_id: RelayId) -> _Peer:
+    def _peer(self, relay_id: RelayId, *, needed: bool = False) -> _Peer:
+        """What is known of a relay. Raises `Refused` where there are too many, if not `needed`."""
         peer = self._peers.get(relay_id)
         if peer is None:
-            if len(self._peers) >= _PEERS:
-                self._forget_one()
-            peer = self._peers[relay_id] = self._known(
-                PeerRow(relay_id, ts=self._hub.milliseconds())
-            )
+            if not needed and len(self._peers) >= _PEERS and not self._forget_one():
+                raise Refused(Code.QUOTA, "this relay knows as many others as it may")
+            row = PeerRow(relay_id, ts=self._hub.milliseconds())
+            peer = self._peers[relay_id] = self._known(row)
+            self._forgotten.discard(relay_id)
         return peer
 
-    def _forget_one(self) -> None:
+    def _forget_one(self) -> bool:
         """Make room: strangers may not fill the table with relays that are of no use here."""
-        spare = [peer for peer in self._peers.values() if peer.is_spare]
+        now = self._hub.milliseconds()
+        spare = [peer for peer in self._peers.values() if peer.is_spare(now)]
         if not spare:
-            raise Refused(Code.QUOTA, "this relay knows as many others as it may")
+            return False
         oldest = min(spare, key=lambda peer: (not peer.is_unproven, peer.row.contact))
         del self._peers[oldest.row.relay_id]
+        self._forgotten.add(oldest.row.relay_id)
+        self._stirred.set()
+        return True
 
     def following(self, relay_id: RelayId) -> Following:
         """What this relay wants of another."""
@@ -285,7 +292,8 @@ class Federation:
                 await peer.up.wait()
             peer.asked -= 1
         if not peer.following.forward(connection, effect):
-            self._answer(connection, effect, Code.HUB_AWAY, peer.row.detail)
+            # What came of dialling is the operator's to know: strangers name what is dialled.
+            self._answer(connection, effect, Code.HUB_AWAY, "")
 
     def _pinned(self, effect: Forward) -> _Peer:
         """The relay that an invite names: what is known of it already stays."""
@@ -312,13 +320,13 @@ class Federation:
 
     def stir(self, hub: RelayId, room: RoomId) -> None:
         """Something waits for the room's hub."""
-        peer = self._peer(hub)
+        peer = self._peer(hub, needed=True)
         peer.following.stir(room)
         self._keep(peer)
 
     def came(self, hub: RelayId, room: RoomId, mid: MemberId) -> None:
         """A local member of another relay's room is here."""
-        peer = self._peer(hub)
+        peer = self._peer(hub, needed=True)
         peer.following.came(room, mid)
         self._keep(peer)
 
@@ -552,6 +560,9 @@ class Federation:
 
     async def _note(self) -> None:
         """Keep what is known of each relay, where it has changed."""
+        forgotten, self._forgotten = self._forgotten, set()
+        for relay_id in forgotten:
+            await self._store_peer(partial(self._store.drop_peer, relay_id))
         for peer in list(self._peers.values()):
             link = peer.link
             if link is not None and peer.row.state == "up":
@@ -559,11 +570,14 @@ class Federation:
                 detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
                 peer.row = evolve(peer.row, detail=detail if link.followed else "")
             if peer.noted != peer.row and not (peer.is_unproven and not peer.row.quarantined):
-                peer.noted = row = peer.row
-                try:
-                    await self._hub.with_writer(partial(self._store.put_peer, row))
-                except StoreError as error:
-                    self._log.error("what is known of a relay was not kept", error=str(error))
+                peer.noted = peer.row
+                await self._store_peer(partial(self._store.put_peer, peer.row))
+
+    async def _store_peer(self, change: Callable[[], None]) -> None:
+        try:
+            await self._hub.with_writer(change)
+        except StoreError as error:
+            self._log.error("what is known of a relay was not kept", error=str(error))
 
     def _counts(self) -> dict[str, float]:
         """For the metrics."""

@@ -77,6 +77,7 @@ _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
 _CHAIN_RECORDS: Final = 1_000_000
 _GAPS: Final = 3
+_TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
 _PUSHED_TO_MEMBERS: Final = (
     frames.JoinAsked,
@@ -134,6 +135,11 @@ class _Copy:
     head: bytes = b""
     """A head that the copy has not come to yet."""
     grown: trio.Event = field(factory=trio.Event)
+
+    def stir(self) -> None:
+        """Something has changed: whoever waits, holding the event of now, looks again."""
+        self.grown.set()
+        self.grown = trio.Event()
 
 
 def _numbered(frame: F, rid: int) -> F:
@@ -442,6 +448,7 @@ class Following:
                     return False
                 copy = self.rooms.setdefault(room, _Copy())
                 self._follow(log)
+                self._flush()
                 await copy.grown.wait()
         return False
 
@@ -517,9 +524,18 @@ class Following:
             case Head():
                 await self._headed(frame)
             case Unfollowed():
-                copy = self.rooms.get(frame.room)
-                if copy is not None:
-                    copy.following = False
+                await self._unfollowed(frame.room)
+
+    async def _unfollowed(self, room: RoomId) -> None:
+        """The hub sends no more: right, if nobody at home here is a member, or it is on the way."""
+        copy = self.rooms.get(room)
+        if copy is None or not copy.following:
+            return
+        copy.following = False
+        copy.stir()  # who waits for its own admission has it asked for anew
+        log = await self._hub.room(room)
+        if log is not None and self._relay.homed(room, self._own_id):
+            self.later(_AFTER_REFUSAL, lambda: self._follow(log))
 
     async def _told(self, lane: int, frame: RelayFrame) -> None:
         rid = rid_of(frame)
@@ -648,13 +664,12 @@ class Following:
             verified, lied = list(caught.before), caught
         now = self._hub.milliseconds()
         if verified:
-            await self._hub.do(lambda: self._relay.replicate(room, verified, now), room)
+            await self._decide(room, lambda: self._relay.replicate(room, verified, now))
             copy.gaps = 0
             self._hub.deliver_soon()
             if self._link is not None:
                 self._link.tell(Cursor(room, verified[-1].entry.seq))
-            copy.grown.set()
-            copy.grown = trio.Event()  # whoever waits holds the one that was set
+            copy.stir()
         if lied is not None and lied.kind is Code.TRY_AGAIN:
             await self._gap(copy, log)
             return
@@ -682,8 +697,7 @@ class Following:
         copy = self.rooms.get(room)
         if copy is not None:
             copy.following = False
-        await self._hub.room(room)  # the decision in which it was caught has dropped it
-        await self._hub.do(lambda: self._relay.freeze(room, lied, self.key, now), room)
+        await self._decide(room, lambda: self._relay.freeze(room, lied, self.key, now))
         self._hub.deliver_soon()
         if not lied.is_proof and self._link is not None:
             self._link.offend(str(lied))
@@ -709,12 +723,26 @@ class Following:
                 return
             copy.head = b""
             await self._workers.run(partial(open_signed, key, envelope), self._threads)
-            await self._hub.do(lambda: self._accept(room, record, envelope), room)
-            self._hub.publish_head(room, envelope, key)
         except ProtocolError as error:
             await self._caught(room, HubLied(error.kind, f"its LOG_HEAD: {error}"))
+            return
+        try:
+            await self._decide(room, lambda: self._accept(room, record, envelope))
         except HubLied as lied:
             await self._caught(room, lied)
+            return
+        self._hub.publish_head(room, envelope, key)
+
+    async def _decide(self, room: RoomId, decide: Callable[[], Decision]) -> None:
+        """Decide this of a copy, which may have left memory meanwhile: load it, and again."""
+        for left in reversed(range(_TRIES)):
+            await self._hub.room(room)
+            try:
+                await self._hub.do(decide, room)
+                return
+            except Refused as error:
+                if error.kind is not Code.TRY_AGAIN or not left:
+                    raise
 
     def _accept(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision:
         return self._relay.accept_head(room, head, envelope) or Decision()
