@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
 from ofcd.relay import blobs, following, joining, keys, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
@@ -211,6 +211,15 @@ class Relay:
         if entries and entries[0].entry.seq != held.seq + 1:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
         return following.replicate(self._core, held, entries, now)
+
+    def refill(
+        self, room: RoomId, entries: Sequence[Verified], lost: Mapping[int, EventId], now: int
+    ) -> Decision:
+        """As `replicate`, of a room of ours; nobody may say anything before the rest of `lost`."""
+        decision = self.replicate(room, entries, now)
+        held = self._held(room)
+        held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
+        return decision
 
     def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
         """See `following.accept_head`. Raises `HubLied`."""

@@ -174,6 +174,8 @@ class RoomLog:
     """Of a copy: where it begins."""
     head: bytes = field(default=b"", repr=False)
     """Of a copy: the hub's latest LOG_HEAD that fits it."""
+    lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
+    """Entries that a follower is giving back to this relay, and that are not here yet."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
@@ -258,6 +260,8 @@ class RoomLog:
 
     def check_seen(self, seen: Seen) -> None:
         """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""
+        if self.lost:
+            raise Refusal(Code.TRY_AGAIN)  # what comes next in the log is known, and on its way
         if seen.seq > self.seq:
             raise Refusal(Code.HUB_BEHIND, seq=self.seq)
         entry = self.recent.get(seen.seq)

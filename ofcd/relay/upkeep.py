@@ -51,6 +51,7 @@ def tick(core: Core, now: int) -> Decision:
             facts += expired_events.facts
             effects += expired_events.effects
     for room in _settled(core, now):
+        room.lost.clear()  # who began to give it back is gone
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
     return Decision(tuple(facts), tuple(effects))

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 
 from ofcd.client import RoomStatus
 from ofcd.protocol import frames
-from ofcd.protocol.ids import Hash32
+from ofcd.protocol.ids import Hash32, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import peek, sign_record
+from tests.daemon.rawlink import open_raw
 from tests.federation.double import Double, dialling, federated, identity, local, quickly, shared
+from tests.federation.test_blame import attach, event_of
 from tests.federation.test_hostile import copy_head, log_of
 from tests.federation.test_outage import say
-from tests.world.scene import agree, settle, stored, texts, until
+from tests.world.scene import again, agree, settle, stored, texts, until
 
 
 def backup(world: World, to: Path) -> None:
@@ -111,6 +114,61 @@ async def test_19_a_refill_must_be_what_the_hub_itself_had_signed(
             answer = await refill(double, start + 1, genuine, ids, entries, ana.id)
             assert isinstance(answer, frames.Done)
         assert log_of(hub, ana.id) == lost
+
+
+async def test_19_a_refill_in_parts_goes_on_past_the_last_signed_head(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What its first part named is what may follow; nobody speaks in between."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        await settle([ana, bo])
+        backup(hub, tmp_path / "old.db")
+        for number in range(4):
+            await ana.send(f"ana {number}")
+            await bo.send(f"bo {number}")
+        await settle([ana, bo])
+        lost = log_of(hub, ana.id)
+        keys, hubs = identity(home).keys, identity(hub).keys
+        core = ana._client._core(ana.id)
+        await hub.stop_client("ana")
+        await home.stop_relay()
+        await put_back(hub, tmp_path / "old.db")
+        await hub.start_relay()
+        start, log = copy_head(hub, ana.id)
+        gone = [row for row in lost if row.seq > start]
+        ids = [peek(row.record).event_id for row in gone]
+        for seq, event_id in enumerate(ids[:4], start=start + 1):
+            log = log_hash(log, seq, event_id)
+        head = sign_record(hubs.private, LogHead(1, ana.id, 0, start + 4, log, hub.now())).envelope
+
+        async with dialling(hub, keys) as double:
+
+            async def part(first: int, stop: int, *, at: int | None = None) -> frames.PeerFrame:
+                entries = tuple(p for row in gone[first:stop] for p in (row.record, row.cell))
+                begin = start + 1 + (first if at is None else at)
+                return await refill(double, begin, head, b"".join(ids[first:]), entries, ana.id)
+
+            assert isinstance(await part(0, 3), frames.Done)
+            assert isinstance(await part(3, 6), frames.Done)  # past the head
+            assert copy_head(hub, ana.id)[0] == start + 6
+            assert isinstance(await part(7, 8, at=6), frames.Failure)
+            assert isinstance(await part(6, 8, at=5), frames.Failure)
+            async with open_raw(hub) as raw:
+                await attach(raw, core, identity(hub).relay_id)
+                word = evolve(event_of(core, hub.now()), counter=9)
+                envelope = sign_record(core.mine.sign.private, word).envelope
+                await raw.send(frames.Post(raw.rid(), ana.id, envelope, b"cell"))
+                [refused] = await raw.expect(frames.Failure)
+                assert refused.code == "try_again"
+            assert isinstance(await part(6, 8), frames.Done)
+            assert isinstance(await part(7, 8, at=8), frames.Failure)
+        assert log_of(hub, ana.id) == lost
+        await home.start_relay()
+        ana = await again(hub, "ana")
+        await until(lambda: ana.status is RoomStatus.ACTIVE)
+        await ana.send("and on")
+        await settle([ana, bo])
 
 
 async def refill(

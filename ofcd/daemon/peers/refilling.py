@@ -3,7 +3,8 @@
 A hub that was restored from an old backup stands behind its followers. It takes entries back only
 where its own signature shows that it had them: a LOG_HEAD beyond its end, to which the ids of
 what it lost have to add up. Each entry is verified as it was the first time. What came after the
-LOG_HEAD, a second's worth at most, is taken on its members' signatures.
+LOG_HEAD, a second's worth at most, is taken on its members' signatures. It comes in parts; between
+two of them nobody says anything in the room, which would come in between.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ async def take_refill(
         raise Refused(Code.NOT_FOUND)
     if len(frame.entries) % 2:
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
-    head = (await workers.run(partial(open_signed, identity.public, frame.head))).record
-    if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
-        raise Refused(Code.FORBIDDEN, "no LOG_HEAD of this relay says that it has lost anything")
-    ids = _proven(room, head, frame)
+    ids = room.lost  # of a refill that is under way, what is still to come
+    if frame.start != room.seq + 1 or frame.start not in ids:
+        head = (await workers.run(partial(open_signed, identity.public, frame.head))).record
+        if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
+            text = "no LOG_HEAD of this relay says that it has lost anything"
+            raise Refused(Code.FORBIDDEN, text)
+        ids = _proven(room, head, frame)
     pairs = list(zip(frame.entries[::2], frame.entries[1::2], strict=True))
     entries = [
         Entry(seq, record, cell)
@@ -82,7 +86,7 @@ async def take_refill(
         raise Refused(Code.FORBIDDEN, f"this was never in the log: {lied}") from None
     if any(ids.get(one.entry.seq) != one.signed.event_id for one in verified):
         raise Refused(Code.FORBIDDEN, "these are not the entries that were lost")
-    await hub.do(lambda: relay.replicate(frame.room, verified, hub.milliseconds()), frame.room)
+    await hub.do(lambda: relay.refill(frame.room, verified, ids, hub.milliseconds()), frame.room)
     hub.deliver_soon()
 
 
