@@ -407,6 +407,16 @@ class Federation:
     rooms_per_peer: int = setting(
         500, "Rooms of this relay that one other relay follows.", low=1, high=100_000
     )
+    copies_per_peer: int = setting(
+        500, "Rooms of one other relay that this one keeps copies of.", low=1, high=100_000
+    )
+    events_per_second_per_copy: int = setting(
+        1000,
+        "What is taken of one other relay's room a second, over time; four times that at once. "
+        "That relay is read no faster.",
+        low=1,
+        high=100_000,
+    )
     frames_per_second_per_peer: int = setting(
         200,
         "What one other relay may ask a second, over time; twice that at once. It is read no "
@@ -434,6 +444,9 @@ class Federation:
     blob_cache_bytes: Size = size(
         256 * hard.MIB,
         "Attachments of other relays' rooms that are kept here, by room and member; 0 keeps none.",
+    )
+    blob_cache_bytes_in_all: Size = size(
+        4 * 1024 * hard.MIB, "And at most this much of them in all rooms together."
     )
     quarantine_minutes: int = setting(
         10,

@@ -115,6 +115,9 @@ _WAITING: Final = (
     .join(t.outbox, t.outbox.c.room == _rooms.id)
     .group_by(_rooms.room)
 )
+_CACHED: Final = select(func.coalesce(func.sum(t.blob_chunks.c.size), 0)).join(
+    t.replicas, t.replicas.c.room == t.blob_chunks.c.room
+)
 _PEERS: Final = select(t.peers).order_by(t.peers.c.ts)
 _EVIDENCE: Final = (
     select(_rooms.room, t.evidence.c.ts, t.evidence.c.code, t.evidence.c.records)
@@ -260,6 +263,11 @@ class Reader:
                 )
                 for room, hub, seq, frozen in connection.execute(_REPLICAS)
             ]
+
+    def cached_bytes(self) -> int:
+        """See `Store.cached_bytes`."""
+        with self.snapshot() as connection:
+            return int(connection.execute(_CACHED).scalar_one())
 
     def peers(self) -> list[PeerRow]:
         """See `Store.peers`."""

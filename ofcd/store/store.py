@@ -144,6 +144,10 @@ class Store:
         """The copies of other relays' rooms."""
         return self._reader.replicas()
 
+    def cached_bytes(self) -> int:
+        """What is kept of attachments in other relays' rooms."""
+        return self._reader.cached_bytes()
+
     def peers(self) -> list[PeerRow]:
         """The other relays that were heard of, the first ones first."""
         return self._reader.peers()

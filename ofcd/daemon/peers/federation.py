@@ -25,6 +25,7 @@ from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
+from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.link import PeerLink
@@ -32,7 +33,7 @@ from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Peer, Peered, Refill, Welcome
+from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Welcome
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId, relay_id_of
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.protocol.versions import VERSION
@@ -120,6 +121,8 @@ class Federation:
         self._workers = workers
         self._random = random
         self._peers: dict[RelayId, _Peer] = {}
+        limit = self._settings.blob_cache_bytes_in_all
+        self._cache = BlobCache(limit, store.cached_bytes, workers)
         self._forgotten: set[RelayId] = set()
         """What is to be dropped from the store."""
         self._log = get_log()
@@ -198,7 +201,8 @@ class Federation:
             self._relay,
             self._workers,
             self._identity.relay_id,
-            self._settings.blob_cache_bytes,
+            self._settings,
+            self._cache,
         )
         following.key = PublicKey(row.key) if row.key else None
         following.refill = partial(refill_room, self._store, self._workers)
@@ -281,6 +285,8 @@ class Federation:
         try:
             peer = self._pinned(effect)
             self._require_welcome(effect.hub)
+            if isinstance(effect.frame, Join) and not peer.following.may_copy(effect.room):
+                raise Refused(Code.QUOTA, "it keeps as many rooms of that one as it may")
         except Refused as error:
             self._answer(connection, effect, error.kind, str(error))
             return

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import trio
 from attrs import define, evolve, field, frozen
 
+from ofcd.config import Federation
 from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.log import get_log
+from ofcd.daemon.pace import Pace
+from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.daemon.workers import Workers
 from ofcd.protocol import frames, limits
@@ -58,6 +61,7 @@ from ofcd.relay import (
     verify_entries,
 )
 from ofcd.relay.facts import BlobStored, ChainRecord, Fact
+from ofcd.relay.room_log import chain_size
 from ofcd.store import StoreError
 from ofcd.themis.signed import open_signed, peek
 
@@ -75,7 +79,9 @@ _LANE_BYTES: Final = 256
 _COPY_SECONDS: Final = 60
 _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
-_CHAIN_RECORDS: Final = 1_000_000
+_CHAIN_BYTES: Final = limits.CHAIN_BYTES
+_COPIERS: Final = 2
+"""Copies of one hub's rooms that are begun at once: each takes a control log's memory."""
 _GAPS: Final = 3
 _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
@@ -135,6 +141,7 @@ class _Copy:
     head: bytes = b""
     """A head that the copy has not come to yet."""
     grown: trio.Event = field(factory=trio.Event)
+    pace: Pace = field(kw_only=True)
 
     def stir(self) -> None:
         """Something has changed: whoever waits, holding the event of now, looks again."""
@@ -177,8 +184,10 @@ class Following:
         relay: Relay,
         workers: Workers,
         own_id: RelayId,
-        blob_cache_bytes: int,
+        settings: Federation,
+        cache: BlobCache,
     ) -> None:
+        """`cache` is one for all hubs."""
         self.hub_id = hub_id
         self.key: PublicKey | None = None
         """The hub's key, once a link has proven it."""
@@ -187,7 +196,9 @@ class Following:
         self._relay = relay
         self._workers = workers
         self._own_id = own_id
-        self._blob_cache_bytes = blob_cache_bytes
+        self._settings = settings
+        self._cache_of_all = cache
+        self._copiers = trio.CapacityLimiter(_COPIERS)
         self.refill: Callable[[HubLink, RoomLog, int, int], Awaitable[None]] | None = None
         """Gives the hub what it lost of a room: link, copy, the hub's head, a number."""
         self._link: HubLink | None = None
@@ -214,7 +225,14 @@ class Following:
 
     def adopt(self, room: RoomId) -> None:
         """A copy of this room of the hub's is in the store."""
-        self.rooms.setdefault(room, _Copy())
+        self.rooms.setdefault(room, self._new_copy())
+
+    def _new_copy(self) -> _Copy:
+        return _Copy(pace=Pace(self._settings.events_per_second_per_copy))
+
+    def may_copy(self, room: RoomId) -> bool:
+        """Whether this room is here, or there is room for one more of this hub's."""
+        return room in self.rooms or len(self.rooms) < self._settings.copies_per_peer
 
     async def link_up(self, link: HubLink, key: PublicKey) -> None:
         """A link is open: follow every room on, and send what waits."""
@@ -446,7 +464,7 @@ class Following:
                 except (StoreError, BadSnapshot, ProtocolError, HubLied) as error:
                     self._log.error("a copy of a room could not be made", error=str(error))
                     return False
-                copy = self.rooms.setdefault(room, _Copy())
+                copy = self.rooms.setdefault(room, self._new_copy())
                 self._follow(log)
                 self._flush()
                 await copy.grown.wait()
@@ -458,7 +476,7 @@ class Following:
         if log is None or effect.mid is None or not isinstance(get, frames.BlobGet):
             return
         size = len(answer.chunk)
-        if log.blob_bytes.get(effect.mid, 0) + size > self._blob_cache_bytes:
+        if log.blob_bytes.get(effect.mid, 0) + size > self._settings.blob_cache_bytes:
             return
         now = self._hub.milliseconds()
         stored = BlobStored(
@@ -471,7 +489,8 @@ class Following:
             return Decision((stored,))
 
         try:
-            await self._hub.do(decide, effect.room)
+            if await self._cache_of_all.take(size):
+                await self._hub.do(decide, effect.room)
         except StoreError as error:
             self._log.error("an attachment could not be cached", error=str(error))
 
@@ -596,7 +615,7 @@ class Following:
 
     def _follow(self, log: RoomLog) -> None:
         """Ask for the room from the end of the copy on, if it is not asked for already."""
-        copy, link = self.rooms.setdefault(log.room, _Copy()), self._link
+        copy, link = self.rooms.setdefault(log.room, self._new_copy()), self._link
         if link is None or copy.following or log.frozen:
             return
         copy.following = True
@@ -654,6 +673,7 @@ class Following:
         entries = [entry for entry in entries if entry.seq > log.seq]
         if not entries or log.frozen:
             return
+        await copy.pace.take(len(entries))
         if entries[0].seq != log.seq + 1:
             await self._gap(copy, log)
             return
@@ -757,12 +777,13 @@ class Following:
             return self._relay.room(room) is not None
         self._copying[room] = trio.Event()
         try:
-            return await self._make_copy(room, mid)
+            async with self._copiers:
+                return await self._make_copy(room, mid)
         finally:
             self._copying.pop(room).set()
 
     async def _make_copy(self, room: RoomId, mid: MemberId) -> bool:
-        chain = await self._read_chain(room, mid)
+        chain = await self._read_chain(room, mid) if self.may_copy(room) else []
         if not chain:
             return False
         floor = await self._workers.run(
@@ -802,19 +823,22 @@ class Following:
             return False
         kept: list[Fact] = facts
         await self._hub.do(lambda: self._relay.found_copy(copy, kept), room)
-        self.rooms[room] = _Copy(following=True)
+        self.rooms[room] = self._new_copy()
+        self.rooms[room].following = True
         return True
 
     async def _read_chain(self, room: RoomId, mid: MemberId) -> list[ChainRecord]:
         """The room's control log, as the hub tells it to this member."""
         records: list[ChainRecord] = []
-        start = 0
+        start = size = 0
         while True:
             page = await self._answer_to(room, mid, frames.ChainGet(1, room, start))
             if not isinstance(page, frames.ChainPage) or len(page.seqs) != len(page.records):
                 return []
             for seq, envelope in zip(page.seqs, page.records, strict=True):
-                if seq < start or len(records) >= _CHAIN_RECORDS:
+                size += chain_size(envelope)
+                if seq < start or size > _CHAIN_BYTES:
+                    self._log.error("a hub shows a control log out of order, or without end")
                     return []
                 records.append(ChainRecord(seq, peek(envelope).event_id, envelope))
                 start = seq + 1

@@ -1,0 +1,113 @@
+"""What one other relay may cost at most: copies, control logs, attachments, entries a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from ofcd.client import JoinFailed, Room
+from ofcd.config import Settings
+from ofcd.daemon.peers import following
+from ofcd.testing import World, open_net
+from tests.federation.double import federated, quickly, shared
+from tests.federation.test_hostile import copy_head
+from tests.federation.test_outage import say
+from tests.federation.test_strangers import known
+from tests.world.scene import agree, settle, stored, until
+
+
+def given(**changes: object) -> Callable[[str, Settings], Settings]:
+    """Quick relays with these settings of `[federation]`."""
+
+    def change(name: str, settings: Settings) -> Settings:
+        settings = quickly(name, settings)
+        return evolve(settings, federation=evolve(settings.federation, **changes))  # type: ignore[arg-type]
+
+    return change
+
+
+async def another(hub: World, ana: Room) -> Room:
+    return await ana._client.create_room(hub.url, "coffee", my_name="ana")
+
+
+async def test_no_more_rooms_of_one_relay_are_copied_than_are_set(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Who would join one more is told so, before the hub is asked; those there are go on."""
+    async with open_net(tmp_path, "hub", "home", change=given(copies_per_peer=1)) as (hub, home):
+        ana, bo = await shared(hub, home)
+        coffee = await another(hub, ana)
+        with pytest.raises(JoinFailed) as refused:
+            await bo._client.join(await coffee.invite(), name="bo", via=home.url)
+        assert refused.value.code == "quota"
+        assert len(stored(home).replicas()) == 1
+        cai = await federated(hub, home, "cai", ana)
+        await bo.send("still here")
+        await settle([ana, bo, cai])
+        agree([ana, bo, cai], ["still here"])
+
+
+async def test_a_control_log_without_end_is_not_read_to_its_end(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than any room's may be: no copy begins, and the other rooms of that hub go on."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        coffee = await another(hub, ana)
+        monkeypatch.setattr(following, "_CHAIN_BYTES", 500)
+        with trio.move_on_after(10), pytest.raises(JoinFailed):
+            await bo._client.join(await coffee.invite(), name="bo", via=home.url)
+        assert len(stored(home).replicas()) == 1
+        await bo.send("still here")
+        await settle([ana, bo])
+
+
+async def test_a_room_is_taken_no_faster_than_is_set(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Much at once takes its time, is all there in the end, and holds up no other relay."""
+    change = given(events_per_second_per_copy=5)
+    async with open_net(tmp_path, "hub", "home", change=change) as (hub, home):
+        ana, bo = await shared(hub, home)
+        line = home.to_relays[hub.url]
+        line.up = False
+        home.cut_links()
+        hub.cut_links()
+        words = [f"word {number}" for number in range(60)]
+        await say(ana, *words)
+        await until(lambda: not ana.outbox())
+        line.up = True
+        [hubs] = known(home)._peers.values()
+        await until(lambda: hubs.link is not None)
+        began = trio.current_time()
+        await until(lambda: copy_head(home, ana.id) == copy_head(hub, ana.id))
+        assert trio.current_time() - began > 7  # sixty at five a second, twenty of them at once
+        await settle([ana, bo])
+        agree([ana, bo], words)
+
+
+async def test_the_cache_of_attachments_is_bounded_for_all_rooms_together(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What does not fit is fetched anew each time; what was kept counts after a restart, too."""
+    limit = 300 * 1024
+    change = given(blob_cache_bytes_in_all=limit)
+    async with open_net(tmp_path, "hub", "home", change=change) as (hub, home):
+        ana, bo = await shared(hub, home)
+        content = bytes(range(256)) * 3000
+        source = tmp_path / "photo.png"
+        source.write_bytes(content)
+        for _ in range(2):
+            await ana.send_file(source)
+        await settle([ana, bo])
+        first, second = [m for m in bo.messages(since=0, limit=100) if m.file is not None]
+        assert await bo.read_file(first) == content
+        assert 0 < (kept := stored(home).cached_bytes()) <= limit
+        await home.restart_relay()
+        assert await bo.read_file(second) == content
+        assert stored(home).cached_bytes() == kept
+        assert stored(hub).cached_bytes() == 0
