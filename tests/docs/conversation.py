@@ -65,7 +65,7 @@ class Shell:
 
     bin: Path
     environment: Mapping[str, str]
-    patience: float = 30.0
+    patience: float = 120.0
 
     @contextmanager
     def running(self, command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:

@@ -31,6 +31,7 @@ def relay(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.live
+@pytest.mark.timeout(300)
 def test_the_first_conversation_happens_as_the_readme_says(relay: str, tmp_path: Path) -> None:
     """Every command, in order, prints what the page shows; the relay's files hold no word of it."""
     address = re.findall(r"127\.0\.0\.1:\d+", relay)[0]
