@@ -293,7 +293,7 @@ class Puppets:
 
     async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
         """The member has another name; where its nick is taken, the old one stays."""
-        with suppress(Lost):
+        with suppress(Lost, ConfigError):  # a password file that is gone matters at the next login
             await connection.send("NICK", self._credentials(puppet).nick)
 
     async def _take(self, puppet: _Puppet, connection: Connection, line: Line) -> None:
