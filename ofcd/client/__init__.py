@@ -15,7 +15,8 @@ Inside: `client`, `rooms`, `connection`, `streams`, `files` are the trio shell; 
 (history), `outbox` (of `queued`), `controls` (changes), `admitting` (with `holding` for joins that
 the application decides, `inviting` for invites made once), `keydesk`, `duties`, `beats`,
 `receipts`, `evidence`, `comparing`, `aliases` and `blobdrops`; `joins` is a join under way,
-`arriving` what it brings. All of them read and write one vault transaction a turn (`turn`).
+`arriving` what it brings, `moving` another relay to be at home at. All of them read and write one
+vault transaction a turn (`turn`).
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from ofcd.client.events import (
     HandedOver,
     HandoverOffered,
     HistoryGap,
+    HomeChanged,
     InviteClosed,
     InviteOpened,
     JoinAsked,
@@ -131,6 +133,7 @@ __all__ = [
     "HandedOver",
     "HandoverOffered",
     "HistoryGap",
+    "HomeChanged",
     "InviteClosed",
     "InviteCode",
     "InviteOpened",

@@ -16,6 +16,7 @@ from ofcd.client.events import (
     FileInfo,
     HandedOver,
     HandoverOffered,
+    HomeChanged,
     InviteClosed,
     InviteOpened,
     LoggedEvent,
@@ -47,6 +48,7 @@ from ofcd.protocol.records import (
     Genesis,
     Grant,
     Handover,
+    Home,
     InviteClose,
     InviteOpen,
     Leave,
@@ -365,6 +367,8 @@ def _of_control(signed: SignedRecord, common: dict[str, Any]) -> LoggedEvent | N
             made = RoleChanged(**common, **kw, member=record.member)
         case Handover() as record:
             made = HandedOver(**common, to=record.to)
+        case Home() as record:
+            made = HomeChanged(**common, home=record.home)
         case InviteOpen() as record:
             kw = {"role": record.role, "caps": frozenset(record.caps)}
             made = InviteOpened(**common, **kw, invite_id=record.invite_id)

@@ -29,6 +29,7 @@ from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
 from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
 from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
+from ofcd.client.moving import relocate
 from ofcd.client.room import RoomMachine
 from ofcd.client.rooms import Room
 from ofcd.client.streams import EventHub, EventStream
@@ -237,6 +238,36 @@ class Client:
         room = cast(RoomId, await self._settled(ticket, connection, inf))
         return Room(self, room)
 
+    async def _move_home(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
+        """See `Room.move_home`."""
+        _check_url(url)
+        there = self._connect(url, relay_id or self._pin_of(url))
+        with _deadline(self.patience, f"no link to {url}", there):
+            await there.up.wait()
+        home = cast(RelayId, there.relay_id)
+        await self._reach(room)
+        core = self._core(room)
+        if core.state.member(core.me).home != home:
+            with self._turn(self._connection(room)) as turn:
+                core.save_head(turn, moving=(url, home))
+            await Room(self, room)._say_home(home)
+        elif core.identity.relay_id != home:
+            with self._turn(self._connection(room)) as turn:
+                relocate(turn, core, url, home)
+        await self._live(room, self.patience)
+
+    async def _reach(self, room: RoomId) -> None:
+        """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
+        try:
+            await self._live(room, self.patience)
+        except (Offline, RelayRefused):
+            core = self._core(room)
+            if not core.is_away:
+                raise
+            with self._turn(self._connection(room)) as turn:
+                relocate(turn, core, core.identity.invite_url, core.state.relay_id)
+            await self._live(room, self.patience)
+
     async def _require_outside(self, room: RoomId) -> None:
         """Raises unless this client has left the room, was evicted, or is no longer let in."""
         if room not in self._places:
@@ -431,9 +462,20 @@ class Client:
             if before not in (None, connection):
                 before.machine.rooms.pop(room, None)  # it came back by another address
             self._places[room] = connection
+        for room in turn.moved:
+            self._carry(room, connection)
         self._hub.tell(turn.events)
         if turn.again:
             connection.stir()
+
+    def _carry(self, room: RoomId, before: RelayConnection) -> None:
+        """The room is reached elsewhere now: by that relay's link."""
+        before.machine.rooms.pop(room, None)
+        identity = load(Identity, cast(bytes, self.vault.get(ROOMS, room)))
+        connection = self._connect(identity.relay_url, identity.relay_id)
+        self._places[room] = connection
+        with self._turn(connection) as turn:
+            connection.machine.add_room(turn, room)
 
     def now(self) -> int:
         """Milliseconds since 1970."""

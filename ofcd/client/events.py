@@ -26,6 +26,7 @@ __all__ = [
     "HandedOver",
     "HandoverOffered",
     "HistoryGap",
+    "HomeChanged",
     "InviteClosed",
     "InviteOpened",
     "JoinAsked",
@@ -233,6 +234,13 @@ class HandedOver(_Logged):
 
 
 @frozen(kw_only=True)
+class HomeChanged(_Logged):
+    """`mid` is at home at another relay now: the one with this id."""
+
+    home: RelayId
+
+
+@frozen(kw_only=True)
 class Rotated(_Logged):
     """A new room key; `boxed` where it was handed to each member anew."""
 
@@ -271,6 +279,7 @@ LoggedEvent = (
     | RoleChanged
     | HandoverOffered
     | HandedOver
+    | HomeChanged
     | Rotated
     | InviteOpened
     | InviteClosed

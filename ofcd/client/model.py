@@ -1,6 +1,6 @@
 """What a client keeps of its rooms: plain data, and where it stands in the vault.
 
-rooms            room            -> Identity, written once
+rooms            room            -> Identity, written once, and when its relay is another one
 joins            room+invite     -> a join of ours that is under way (joining.py)
 relays           relay url       -> the relay's pinned id
 joining/<hex>    as room/<hex>   what an answered join brought, until it is admitted (arriving.py)
@@ -158,6 +158,8 @@ class Head:
     key_asked: int = 0
     offered_to: MemberId | None = None
     """Whom we asked to become root."""
+    moving: tuple[str, RelayId] | None = None
+    """Where this client asked to be at home from now on: address and id (moving.py)."""
     hold_joins: bool = False
     """The application decides who is let in: requests wait for its word."""
 

@@ -21,7 +21,7 @@ from ofcd.client.comparing import CompareDesk
 from ofcd.client.controls import Change, ControlDesk, Made
 from ofcd.client.core import Core, load_core, refusal
 from ofcd.client.duties import RekeyDuty, expired_invites, next_check
-from ofcd.client.errors import ClientError, JoinFailed, RelayRefused, RoomFrozen
+from ofcd.client.errors import ClientError, JoinFailed, Offline, RelayRefused, RoomFrozen
 from ofcd.client.events import (
     Alarm,
     AlarmKind,
@@ -32,6 +32,7 @@ from ofcd.client.events import (
 from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.ledger import Ledger
+from ofcd.client.moving import finish_move
 from ofcd.client.outbox import Outbox
 from ofcd.client.receipts import ReceiptDuty
 from ofcd.client.turn import Ticket, Turn
@@ -195,7 +196,12 @@ class RoomMachine:
             challenge=link.challenge,
             now=turn.now,
         )
-        turn.ask(lambda rid: frames.Attach(rid, signed.envelope), self._attached)
+        core = self.core
+        hub = core.state.relay_id if core.is_away else None
+        url = core.identity.hub_url
+        turn.ask(
+            lambda rid: frames.Attach(rid, signed.envelope, hub=hub, hub_url=url), self._attached
+        )
 
     def _attached(self, turn: Turn, frame: frames.RelayFrame) -> None:
         core = self.core
@@ -323,6 +329,8 @@ class RoomMachine:
         if isinstance(record, CONTROL_TYPES):
             self.admissions.control(turn, record)
             self.controls.delivered(turn, signed.event_id)
+            if finish_move(turn, self.core, record):
+                self._halt(turn, Offline(_MOVING))
 
     def _check_admission(self, turn: Turn) -> None:
         """Our own certificate names both our keys, or the admitter reads our boxes."""
@@ -609,6 +617,7 @@ class RoomMachine:
                 turn.send(frames.Cursor(core.room, core.head.seq))
 
 
+_MOVING: Final = "the room is reached at another relay from now on: what is queued is sent there"
 _KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
 _LATER: Final = frozenset(
     {Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL, Code.HUB_AWAY}

@@ -19,7 +19,7 @@ from ofcd.client.trusting import RoomTrust
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Transaction
 from ofcd.e2e import bodies
-from ofcd.e2e.controls import accept_handover, make_grant, make_leave
+from ofcd.e2e.controls import accept_handover, make_grant, make_home, make_leave
 from ofcd.e2e.epochs import make_boxed_rekey
 from ofcd.e2e.errors import KeyMissing
 from ofcd.e2e.invites import InviteCode, make_invite
@@ -28,7 +28,7 @@ from ofcd.e2e.names import display_name
 from ofcd.e2e.signals import Signal, SignalKind, seal_signal
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import Signal as SignalFrame
-from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, Sid
+from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, RelayId, Sid
 from ofcd.protocol.records import Cap, History, Role
 
 __all__ = ["Delivery", "MemberInfo", "Room", "Sponsor"]
@@ -374,6 +374,26 @@ class Room(RoomTrust):
             return Made(make_leave(core.state, core.mine, core.log.seen, turn.now))
 
         await self._ask("leave", make)
+
+    async def move_home(self, url: str, *, relay_id: RelayId | None = None) -> None:
+        """Be at home at the relay at `url` from now on, and stay the same member.
+
+        Done when the room is live there. `relay_id` pins that relay; without it, its key is trusted
+        on first use. Where the relay so far can not be reached, the room's own is asked directly.
+        Raises `Offline`, `NotAllowed` (the room is local-only), `RelayRefused`; called again, it
+        goes on from where it had come.
+        """
+        await self._client._move_home(self.id, url, relay_id)
+
+    async def _say_home(self, home: RelayId) -> None:
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made | None:
+            if core.state.member(core.me).home == home:
+                return None
+            return Made(make_home(core.state, core.mine, core.log.seen, turn.now, home=home))
+
+        await self._ask("home", make)
 
     async def hand_over(self, to: MemberId, *, sid: Sid | None = None) -> Sent:
         """Ask `to` to become root; done by itself once they accept (`HandedOver`).

@@ -52,6 +52,8 @@ class Turn:
     settled: list[Ticket] = field(factory=list)
     opened: list[RoomId] = field(factory=list)
     """Rooms that a finished join has brought."""
+    moved: list[RoomId] = field(factory=list)
+    """Rooms that are reached at another relay from now on."""
     again: bool = False
     """Something was queued that can be sent in the next turn: let it come at once."""
     drop: str = ""

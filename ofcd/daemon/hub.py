@@ -54,6 +54,7 @@ from ofcd.protocol.frames import (
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.relay import (
     Appended,
+    Arrive,
     Backlog,
     BadSnapshot,
     Close,
@@ -136,6 +137,10 @@ class Across(Protocol):
 
     def forward(self, connection: LinkEnd, effect: Forward) -> None:
         """Ask another relay on behalf of this link, and answer it."""
+        ...
+
+    def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
+        """Fetch a room for a member who is at home here only now."""
         ...
 
     def stir(self, hub: RelayId, room: RoomId) -> None:
@@ -591,7 +596,8 @@ class Hub:
         | FindUpload
         | ReadChain
         | ReadBlob
-        | Forward,
+        | Forward
+        | Arrive,
     ) -> None:
         match effect:
             case Reply():
@@ -618,8 +624,10 @@ class Hub:
                 connection.do(lambda: self.jobs.subscribe(connection, effect, feed))
             case ReadBlob() if self._relay.hub_of(effect.room) is not None:
                 connection.do(lambda: self._read_cached(connection, effect))
-            case Forward():
-                if self.federation is None:
+            case Arrive() if self.federation is not None:
+                self.federation.arrive(connection, effect)
+            case Forward() | Arrive():
+                if self.federation is None or isinstance(effect, Arrive):
                     failure = failure_of(Code.NOT_FEDERATED, rid_of(effect.frame))
                     if failure.rid:
                         self.answer(connection, failure)

@@ -19,6 +19,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     HandoverAccept,
+    Home,
     InviteClose,
     Leave,
     Record,
@@ -35,6 +36,7 @@ __all__ = [
     "make_attach",
     "make_grant",
     "make_handover",
+    "make_home",
     "make_invite_close",
     "make_leave",
     "sign_control",
@@ -63,6 +65,14 @@ def sign_control(state: RoomState, mine: MemberKeys, record: Control, seen: Seen
 def make_leave(state: RoomState, mine: MemberKeys, seen: Seen, now: int) -> SignedRecord:
     """LEAVE: my own departure; an owner must hand out a new key next."""
     return sign_control(state, mine, Leave(**header_fields(state, mine, seen, now)), seen)
+
+
+def make_home(
+    state: RoomState, mine: MemberKeys, seen: Seen, now: int, *, home: RelayId
+) -> SignedRecord:
+    """HOME: I am at home at the relay `home` from now on."""
+    record = Home(**header_fields(state, mine, seen, now), home=home)
+    return sign_control(state, mine, record, seen)
 
 
 def make_grant(

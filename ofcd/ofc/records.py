@@ -278,6 +278,11 @@ def _(event: events.HandedOver, who: Who) -> Made:
 
 
 @_details.register
+def _(event: events.HomeChanged, who: Who) -> Made:
+    return {"kind": "home", "relay": event.home.hex()}
+
+
+@_details.register
 def _(event: events.Rotated, who: Who) -> Made:
     return {"kind": "rotated", "epoch": event.epoch, "boxed": event.boxed}
 

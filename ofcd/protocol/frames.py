@@ -146,9 +146,15 @@ class Create:
 
 @frozen
 class Attach:
-    """Prove to be a member, here and now. Answer: `Attached`."""
+    """Prove to be a member, here and now. Answer: `Attached`.
+
+    `hub` and `hub_url`: the room's own relay, where that is another one; this relay may still have
+    to fetch the room from there, for a member who is at home here only now.
+    """
 
     rid: int
+    hub: RelayId | None = field(default=None, kw_only=True)
+    hub_url: str = field(default="", kw_only=True, validator=max_len(limits.URL_TEXT))
     record: bytes = part(limits.ATTACH_BYTES)
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "Handover",
     "HandoverAccept",
     "History",
+    "Home",
     "InviteClose",
     "InviteOpen",
     "JoinConfirm",
@@ -268,6 +269,13 @@ class Handover(_ControlFields):
     accept: bytes = field(validator=max_len(2048))
 
 
+@frozen(kw_only=True)
+class Home(_ControlFields):
+    """HOME: from now on its signer is at home at another relay."""
+
+    home: RelayId
+
+
 @frozen
 class HandoverAccept:
     """HANDOVER_ACCEPT: signed by the member who is to be root."""
@@ -434,6 +442,7 @@ Control = (
     | Leave
     | Grant
     | Handover
+    | Home
 )
 """Everything that stands on the control log; GENESIS is its first record."""
 Record = (
@@ -463,6 +472,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "leave": Leave,
     "grant": Grant,
     "handover": Handover,
+    "home": Home,
     "handover_accept": HandoverAccept,
     "join_req": JoinRequest,
     "join_resp": JoinResponse,
@@ -475,7 +485,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "peer": Peer,
     "relay": Descriptor,
 }
-"""The names that stand in `OFC1:<type>`; reserved for later: update_e, recover, hub_move, home."""
+"""The names that stand in `OFC1:<type>`; reserved for later: update_e, recover, hub_move."""
 
 CONTROL_TYPES: Final = (
     Genesis,
@@ -487,6 +497,7 @@ CONTROL_TYPES: Final = (
     Leave,
     Grant,
     Handover,
+    Home,
 )
 _NAMES: Final = {cls: name for name, cls in RECORD_TYPES.items()}
 _PREFIX: Final = b"OFC1:"

@@ -37,6 +37,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     History,
+    Home,
     InviteClose,
     InviteOpen,
     Leave,
@@ -149,6 +150,11 @@ class RoomState:
         if found_member is None:
             raise Refused(Code.NOT_FOUND)
         return found_member
+
+    @property
+    def homes(self) -> Mapping[MemberId, RelayId]:
+        """Where each member is at home."""
+        return {mid: member.home for mid, member in self.members.items()}
 
     def key_of(self, record: Control) -> PublicKey:
         """The key that must have signed `record`; raises `Refused` (not_found) for a stranger."""
@@ -323,6 +329,12 @@ class RoomState:
             heir.mid: evolve(heir, role=Role.ROOT),
         }
         return evolve(self, members=members, root=heir.mid, boxed_due=True)
+
+    @_apply.register(Home)
+    def _(self, record: Home, by: Member, seq: int) -> RoomState:
+        _require(record.home != by.home)
+        _require(record.home == self.relay_id or not self.policy.local_only)
+        return evolve(self, members={**self.members, by.mid: evolve(by, home=record.home)})
 
     def _invite(self, invite_id: InviteId) -> Invite:
         invite = self.invites.get(invite_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ofcd.relay.effects import (
     Appended,
+    Arrive,
     Backlog,
     Close,
     Decision,
@@ -43,6 +44,7 @@ from ofcd.relay.room_log import BadSnapshot, RoomLog
 
 __all__ = [
     "Appended",
+    "Arrive",
     "Asked",
     "Backlog",
     "BadSnapshot",

@@ -17,6 +17,7 @@ from ofcd.themis.signed import check_keys
 __all__ = [
     "check_attach",
     "check_create",
+    "check_proof",
     "run_attach",
     "run_create",
     "run_detach",
@@ -74,13 +75,8 @@ def _found(request: Request[frames.Create, Genesis]) -> None:
 
 def check_attach(request: Request[frames.Attach, Attach]) -> Signatures:
     """ATTACH proves `mid` on this very session (B3). No room, or not a member: not_found."""
+    check_proof(request)
     record, link = request.record, request.link
-    if record.relay_id != request.core.relay_id:
-        raise Refused(Code.WRONG_RELAY)
-    if record.challenge != link.challenge:
-        raise Refused(Code.STALE_CHALLENGE)
-    if record.transport_key != link.transport_key:
-        raise Refused(Code.WRONG_TRANSPORT_KEY)
     before = link.rooms.get(record.room)
     if before is None and len(link.rooms) >= request.policy.rooms_per_link:
         raise Refused(Code.QUOTA, "this connection is attached to as many rooms as it may be")
@@ -90,6 +86,17 @@ def check_attach(request: Request[frames.Attach, Attach]) -> Signatures:
     if before not in (None, member.mid) and before in request.room.state.members:
         raise Refused(Code.FORBIDDEN, "this connection is in the room as another member: detach")
     return request.signed_by(member.sign_key)
+
+
+def check_proof(request: Request[frames.Attach, Attach]) -> None:
+    """The ATTACH was made for this very link."""
+    record, link = request.record, request.link
+    if record.relay_id != request.core.relay_id:
+        raise Refused(Code.WRONG_RELAY)
+    if record.challenge != link.challenge:
+        raise Refused(Code.STALE_CHALLENGE)
+    if record.transport_key != link.transport_key:
+        raise Refused(Code.WRONG_TRANSPORT_KEY)
 
 
 def run_attach(request: Request[frames.Attach, Attach]) -> None:

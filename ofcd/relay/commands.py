@@ -13,7 +13,7 @@ from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
-from ofcd.protocol.ids import RoomId, room_id_of
+from ofcd.protocol.ids import MemberId, RoomId, room_id_of
 from ofcd.protocol.room import Member
 from ofcd.relay import attach, blobs, control, following, joining, keys, posting, sync
 from ofcd.relay.effects import LinkId
@@ -161,6 +161,9 @@ _FOREIGN: Final[dict[type[frames.ClientFrame], Command]] = {
     for kind in (frames.Lookup, frames.Join, frames.JoinConfirm)
 }
 """For a stranger who joins a room that another relay orders."""
+_FOREIGN[frames.Attach] = evolve(
+    COMMANDS[frames.Attach], check=following.check_arrival, run=following.run_arrival
+)
 
 _GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})
 
@@ -196,11 +199,24 @@ def _named(core: Core, frame: frames.ClientFrame) -> Command | None:
     return COMMANDS.get(type(frame))
 
 
-def _command_for(core: Core, frame: frames.ClientFrame) -> Command:
+def _command_for(core: Core, asked: Asked | Examined) -> Command:
     """The command for a frame that was read, and whose room is loaded."""
+    frame = asked.frame
+    if isinstance(frame, frames.Attach):
+        return _attaching(core, asked)
     room = core.rooms.get(getattr(frame, "room", None) or RoomId(b""))
     away = None if room is None or room.hub == core.relay_id else _AWAY.get(type(frame))
     return away or _named(core, frame) or COMMANDS[type(frame)]
+
+
+def _attaching(core: Core, asked: Asked | Examined) -> Command:
+    """Attach; or, for who is at home here only now, fetch the room first."""
+    signed = asked.signed
+    log = None if asked.room is None else core.rooms.get(asked.room)
+    mid: MemberId = getattr(None if signed is None else signed.record, "mid", MemberId(b""))
+    if log is not None and following.is_at_home(log, mid, core.relay_id):
+        return COMMANDS[frames.Attach]
+    return _named(core, asked.frame) or COMMANDS[frames.Attach]
 
 
 def _room_of(frame: frames.ClientFrame, signed: SignedRecord | None) -> RoomId | None:
@@ -213,7 +229,7 @@ def _room_of(frame: frames.ClientFrame, signed: SignedRecord | None) -> RoomId |
 
 def examine(core: Core, link_id: LinkId, asked: Asked, now: int) -> Examined:
     """The cheap checks that need the room; raises `ProtocolError`."""
-    command = _command_for(core, asked.frame)
+    command = _command_for(core, asked)
     try:
         return _examine(core, command, _link(core, link_id), asked, now)
     except Refused as error:
@@ -298,7 +314,7 @@ def reopen(
     Raises `ProtocolError`. The rates were counted, and what depends on the bytes alone checked,
     when the frame was examined.
     """
-    command = _command_for(core, examined.frame)
+    command = _command_for(core, examined)
     link = _link(core, link_id)
     request: Request[Any, Any] = Request(core, link, examined.frame, now, final=True)
     request.signed_record = examined.signed

@@ -17,6 +17,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     HandoverAccept,
+    Home,
     InviteClose,
     InviteOpen,
     Leave,
@@ -156,8 +157,9 @@ def run_control(request: Ask) -> None:
     request.reply(frames.Ack(request.rid, event_id, fact.seq, fact.log))
     boxes = _store_boxes(request, fact.seq)
     _see_off(request, before, after)
+    _leave_lanes(request)
     delivery = frames.Delivery(fact.room, fact.seq, fact.record)
-    changed = before.members.keys() != after.members.keys()
+    changed = before.homes != after.homes
     request.effects.append(Appended(fact.room, fact.seq, delivery, boxes, changed))
     joining.settle(request, request.record, lost_joins)
 
@@ -192,6 +194,17 @@ def _see_off(request: Ask, before: RoomState, after: RoomState) -> None:
         for link in request.core.links.of_member(room.room, mid):
             request.effects += [Push(link, told), Unsubscribe(link, room.room)]
         _drop_key_asks(request, [mid] if mid in room.key_asks else [])
+
+
+def _leave_lanes(request: Ask) -> None:
+    """Who is at home elsewhere now asks nothing more through the relay before."""
+    record, links = request.record, request.core.links
+    if not isinstance(record, Home):
+        return
+    for link_id in links.of_member(record.room, record.mid):
+        link = links.get(link_id)
+        if link is not None and link.peer not in (None, record.home):
+            links.detach(link, record.room)
 
 
 def _drop_key_asks(request: Ask, mids: list[MemberId]) -> None:

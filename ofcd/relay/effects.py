@@ -18,6 +18,7 @@ from ofcd.relay.facts import ChainRecord, Fact, LogEntry
 
 __all__ = [
     "Appended",
+    "Arrive",
     "Backlog",
     "Close",
     "Decision",
@@ -253,6 +254,21 @@ class Forward:
 
 
 @frozen
+class Arrive:
+    """Have this room of the hub's here for `mid`, if it is at home here; then take the frame again.
+
+    The frame is its Attach, whose signature nobody can check before.
+    """
+
+    link: LinkId
+    hub: RelayId
+    hub_url: str
+    room: RoomId
+    mid: MemberId
+    frame: frames.Attach
+
+
+@frozen
 class Stir:
     """Something waits for this room's hub: send it."""
 
@@ -275,6 +291,7 @@ Effect = (
     | ReadChain
     | ReadBlob
     | Forward
+    | Arrive
     | Stir
 )
 

@@ -28,20 +28,24 @@ from ofcd.protocol.ids import (
 from ofcd.protocol.records import (
     CONTROL_TYPES,
     Admit,
+    Attach,
     Control,
     Event,
     EventKind,
     Genesis,
     Handover,
+    Home,
     JoinConfirm,
     JoinRequest,
     LogHead,
     RekeyBoxed,
 )
 from ofcd.protocol.room import RoomState, found
+from ofcd.relay.attach import check_proof
 from ofcd.relay.control import nested
 from ofcd.relay.effects import (
     Appended,
+    Arrive,
     Decision,
     Effect,
     Forward,
@@ -68,6 +72,7 @@ from ofcd.relay.facts import (
 )
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.posting import ack, check_shape, find_sid, perhaps_old, repeated
+from ofcd.relay.rates import Rate
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, RoomLog, Waiting, chain_size
@@ -78,6 +83,7 @@ __all__ = [
     "HubLied",
     "Verified",
     "accept_head",
+    "check_arrival",
     "check_foreign",
     "check_forward",
     "check_queue",
@@ -85,8 +91,10 @@ __all__ = [
     "expire_outbox",
     "found_copy",
     "freeze",
+    "is_at_home",
     "replicate",
     "return_events",
+    "run_arrival",
     "run_foreign",
     "run_forward",
     "run_queue",
@@ -235,6 +243,34 @@ def run_foreign(request: Request[Any, Any]) -> None:
     room: RoomId = frame.room if record is None else record.room  # type: ignore[union-attr]
     effect = Forward(request.link.id, frame.hub, frame.hub_url, room, None, frame, joiner)
     request.effects.append(effect)
+
+
+def is_at_home(room: RoomLog, mid: MemberId, own: RelayId) -> bool:
+    """Whether this relay can take this member in: the room is here, and the member's home is."""
+    member = room.state.members.get(mid)
+    return room.hub == own or member is None or member.home == own
+
+
+def check_arrival(request: Request[frames.Attach, Attach]) -> Signatures:
+    """A member says to be at home here only now: the hub knows, and the room has to be fetched.
+
+    Its key is not known before; its signature is checked once the room is here.
+    """
+    if request.link.peer is not None or not request.policy.federated:
+        raise Refused(Code.NOT_FEDERATED)
+    check_proof(request)
+    return ()
+
+
+def run_arrival(request: Request[frames.Attach, Attach]) -> None:
+    """Fetch the room; this counts as a guess, since anybody can say so."""
+    frame, record = request.frame, request.record
+    if frame.hub is None:
+        raise Refused(Code.NOT_FOUND)
+    request.core.rates.spend(Rate.GUESS, request.link.id, request.now)
+    request.effects.append(
+        Arrive(request.link.id, frame.hub, frame.hub_url, record.room, record.mid, frame)
+    )
 
 
 # -- what the hub delivers -----------------------------------------------------------------------
@@ -412,6 +448,8 @@ def _take(
     boxes = dict(entry.boxes)
     facts += [BoxStored(room.room, fact.seq, mid, box) for mid, box in boxes.items()]
     _see_off(core, room, before, verified.signed, facts, effects)
+    if isinstance(record, Home) and record.home != core.relay_id:
+        facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
     changed = before.members.keys() != room.state.members.keys()
     delivery = frames.Delivery(room.room, fact.seq, fact.record)
     effects.append(Appended(room.room, fact.seq, delivery, boxes, changed))
@@ -432,9 +470,15 @@ def _see_off(
         told = frames.Removed(room.room, room.state.departed[mid].value, signed.envelope)
         for link in core.links.of_member(room.room, mid):
             effects += [Push(link, told), Unsubscribe(link, room.room)]
-        for key in [key for key in room.outbox if key[0] == mid]:
-            room.drop_waiting(*key)
-            facts.append(OutboxDropped(room.room, *key))
+        facts += _drop_outbox(room, mid)
+
+
+def _drop_outbox(room: RoomLog, mid: MemberId) -> list[Fact]:
+    """Nothing of this member's waits here any more."""
+    keys = [key for key in room.outbox if key[0] == mid]
+    for key in keys:
+        room.drop_waiting(*key)
+    return [OutboxDropped(room.room, *key) for key in keys]
 
 
 def accept_head(room: RoomLog, head: LogHead, envelope: bytes) -> Decision | None:

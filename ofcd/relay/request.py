@@ -15,6 +15,7 @@ from ofcd.protocol.records import (
     Admit,
     Grant,
     Handover,
+    Home,
     InviteClose,
     InviteOpen,
     Leave,
@@ -46,7 +47,7 @@ F = TypeVar("F")
 R = TypeVar("R")
 
 LoggedRecord = (
-    InviteOpen | InviteClose | Admit | RekeyRoutine | RekeyBoxed | Leave | Grant | Handover
+    InviteOpen | InviteClose | Admit | RekeyRoutine | RekeyBoxed | Leave | Grant | Handover | Home
 )
 """What may stand on a control log after its GENESIS."""
 Signatures = tuple[tuple[PublicKey, bytes], ...]

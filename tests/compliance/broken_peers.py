@@ -122,7 +122,7 @@ def any_log(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@broken("follower.evicted")
+@broken("follower.evicted", "follower.moved")
 def never_ends_a_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(federation.Federation, "members_changed", nothing)
 

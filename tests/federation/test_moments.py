@@ -73,7 +73,7 @@ async def test_who_waits_to_be_let_in_does_not_wait_for_a_room_that_is_followed_
         await scene.lying(double)
         nobody_yet = MemberId(b"\x01" * 32)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(following(scene)._have, scene.room, nobody_yet)
+            nursery.start_soon(following(scene).have, scene.room, nobody_yet)
             await trio.sleep(1)
             await double.send(frames.Unfollowed(scene.room, "not_found"))
             await double.expect(frames.Follow, seconds=5)

@@ -267,6 +267,18 @@ async def test_a_room_is_handed_over_and_left(street: Street, autojump_clock: Mo
     assert left["status"] == "left"
 
 
+async def test_another_relay_is_named_by_its_id(street: Street, autojump_clock: MockClock) -> None:
+    """What is no id is refused before anything is done; at home already, nothing is."""
+    ana, _ = await street.pair()
+    url = ana.client.rooms[0].relay_url
+    with pytest.raises(UsageError, match="64 hex digits"):
+        await ana.ofc("home", "Club", url, "--relay-id", "beef")
+    head = ana.client.rooms[0].head
+    moved = (await ana.ofc("home", "Club", url)).one(Shape.CHANGED)
+    assert (moved["relay"], moved["did"].split(",")[0]) == (url, f"you are at home at {url} now")
+    assert ana.client.rooms[0].head == head
+
+
 async def test_both_sides_see_the_same_code(street: Street, autojump_clock: MockClock) -> None:
     """`verify` on each side, with the other's name."""
     ana, bo = await street.pair()

@@ -73,6 +73,7 @@ VALUES: dict[str, Any] = {
     "retry_at": 5,
     "until": 5,
     "outcome": "same",
+    "home": RelayId(b"\5" * 32),
     "same": True,
 }
 UNSEEN = {

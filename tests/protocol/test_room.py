@@ -28,6 +28,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     History,
+    Home,
     InviteClose,
     InviteOpen,
     Leave,
@@ -426,3 +427,22 @@ def test_a_record_for_another_room_is_refused() -> None:
         chain.apply(evolve(record, room=type(record.room)(bytes(32))))
     with refused(Code.CONFLICT):
         chain.apply(evolve(record, prev=EventId(bytes(32))))
+
+
+def test_a_member_says_where_it_is_at_home_and_nothing_else_changes() -> None:
+    """Anybody, of themselves alone; not where they are already, nor out of a local-only room."""
+    chain = full_room()
+    before = chain.state
+    other = RelayId(sha256(b"another relay"))
+    for who in ("root", "reader"):
+        chain.do(Home, who, home=other)
+        assert chain.state.member(mid(who)) == evolve(before.member(mid(who)), home=other)
+        with refused(Code.FORBIDDEN):
+            chain.do(Home, who, home=other)
+    chain.do(Home, "root", home=RELAY)
+    assert chain.state.homes == {**before.homes, mid("reader"): other}
+    kept = evolve(chain.state, members=before.members)
+    assert (kept.epoch, kept.boxed_due, kept.invites) == (before.epoch, False, before.invites)
+    local = full_room(local_only=True)
+    with refused(Code.FORBIDDEN):
+        local.do(Home, "root", home=other)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
-from ofcd.relay import Appended, Backlog, Push, RelayPolicy
+from ofcd.relay import Appended, Arrive, Backlog, Push, RelayPolicy
 from ofcd.relay.facts import LogAppended, RoomFounded
 from ofcd.themis.signed import peek, sign_record
 from tests.relay.world import (
@@ -277,3 +278,37 @@ def test_a_hello_on_an_open_link_is_out_of_order(world: World) -> None:
     """HELLO was said before the link was open; the core takes none."""
     link = world.open_link()
     assert world.decide(link, frames.Hello((1,))).effects == ()
+
+
+HUB = RelayId(digest("the hub"))
+
+
+def arriving(world: World) -> tuple[Person, frames.Attach]:
+    """Somebody who says to be at home here now, in a room that another relay orders."""
+    bo = Person(world, "bo")
+    bo.create()  # not sent: this relay has no such room
+    return bo, evolve(bo.attach(), hub=HUB, hub_url="wss://hub.example")
+
+
+def test_who_comes_to_be_at_home_here_has_the_room_fetched() -> None:
+    """Nothing is answered, and nobody attached, before the room and with it their key is here."""
+    world = World(RelayPolicy(federated=True))
+    bo, frame = arriving(world)
+    decision = world.decide(bo.link, frame)
+    wanted = Arrive(bo.link, HUB, "wss://hub.example", bo.room, bo.mid, frame)
+    assert decision.effects == (wanted,)
+    assert not world.relay.is_attached(bo.link, bo.room, bo.mid)
+
+
+def test_a_fetch_is_asked_for_on_this_very_link_and_counts_as_a_guess() -> None:
+    """Anybody can say so: few tries, and none where this relay talks to no other."""
+    world = World(RelayPolicy(federated=True, failed_lookups_per_minute_per_link=3))
+    bo, frame = arriving(world)
+    stolen = evolve(frame, record=bo.attach(challenge=Hash32(digest("old"))).record)
+    assert world.code(bo.link, stolen) == Code.STALE_CHALLENGE
+    for _ in range(3):
+        assert len(world.decide(bo.link, frame).effects) == 1
+    assert world.code(bo.link, frame) == Code.RATE_LIMITED
+    alone = World(RelayPolicy(federated=False))
+    bo, frame = arriving(alone)
+    assert alone.code(bo.link, frame) == Code.NOT_FEDERATED

@@ -13,11 +13,13 @@ import {
 import { verifyChain } from "../src/e2e/chain.ts";
 import {
   acceptHandover,
+  headerFields,
   type Making,
   makeGrant,
   makeHandover,
   makeInviteClose,
   makeLeave,
+  signControl,
 } from "../src/e2e/controls.ts";
 import { keyFor } from "../src/e2e/epochs.ts";
 import { makeGenesis } from "../src/e2e/genesis.ts";
@@ -325,4 +327,21 @@ test("a file's name and type are safe to use", () => {
 
 test("a relay's key is known by its id", () => {
   expect(relayKeyMatches(newMemberKeys().sign.public, new Uint8Array(32))).toBe(false);
+});
+
+test("a member says where it is at home, and nothing else changes", () => {
+  const stage = new Stage();
+  const bo = stage.admit();
+  const [here, other] = [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)];
+  const move = (home: Uint8Array) => {
+    const making = stage.making(bo);
+    const signed = signControl(making, { type: "home", ...headerFields(making), home });
+    stage.postAlone(signed);
+  };
+  const before = memberOf(stage.view(stage.root).state, bo.mid);
+  move(other);
+  expect(memberOf(stage.view(stage.root).state, bo.mid)).toEqual({ ...before, home: other });
+  expect(() => move(other)).toThrow();
+  move(here);
+  expect(memberOf(stage.view(stage.root).state, bo.mid)).toEqual(before);
 });

@@ -14,7 +14,7 @@ from ofcd.compliance.errors import LinkEnded, NotKept
 from ofcd.compliance.lab import Lab
 from ofcd.compliance.people import Entry, Person, random_hash
 from ofcd.compliance.relays import RelayEnd, open_relay
-from ofcd.protocol import frames
+from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import encode_frame
 from ofcd.protocol.ids import Hash32, InviteId, RelayId, RoomId, event_id_of
@@ -160,6 +160,25 @@ async def homes(lab: Lab) -> None:
         lane = end.guest_lane()
         join = guest.join(guest.join_request(invite))
         await end.refused_in(lane, join, Code.WRONG_RELAY, what="a join for another relay")
+
+
+@check("moved", "19", "With its last member's move to another relay a follower's copy ends.")
+async def moved(lab: Lab) -> None:
+    """It speaks for that member no more; who moved is still a member."""
+    there = await scene(lab)
+    await follow(there, there.ana.room.head.seq + 1)
+    signed = there.guest.control(records.Home, home=RelayId(random_hash()))
+    ack = await there.end.took_in(there.lane, there.guest.carry(signed), frames.Ack)
+    there.ana.room.take(signed, b"", ack)
+    event = there.guest.post_of(there.guest.event(b"cell"), b"cell")
+    await there.end.refused_in(there.lane, event, *_NOBODY, what="an event of who has moved")
+    later = await there.ana.say()
+    heard = [f for f in await there.end.quiet(1.0) if isinstance(f, frames.Delivery)]
+    require(later.seq not in {f.seq for f in heard}, "who has nobody left there is served on")
+    rid = there.end.number()
+    await there.end.send(frames.Follow(rid, there.ana.room.id, 0))
+    answer = await there.end.answer(rid)
+    require(isinstance(answer, frames.Failure), "who has nobody left there may follow")
 
 
 @check("again", "19", "An event that a follower sends again is the same entry, with the same ack.")

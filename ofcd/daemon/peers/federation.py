@@ -37,7 +37,7 @@ from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Welcome
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId, relay_id_of
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.protocol.versions import VERSION
-from ofcd.relay import Forward, LinkId, Relay
+from ofcd.relay import Arrive, Forward, LinkId, Relay
 from ofcd.session import ClientSession, RelaySession, SessionState
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
@@ -290,18 +290,45 @@ class Federation:
         except Refused as error:
             self._answer(connection, effect, error.kind, str(error))
             return
-        if peer.link is None:
-            peer.asked += 1
-            self._keep(peer)
-            peer.wake.set()
-            with trio.move_on_after(_LINK_WAIT_SECONDS):
-                await peer.up.wait()
-            peer.asked -= 1
+        await self._linked(peer)
         if not peer.following.forward(connection, effect):
             # What came of dialling is the operator's to know: strangers name what is dialled.
             self._answer(connection, effect, Code.HUB_AWAY, "")
 
-    def _pinned(self, effect: Forward) -> _Peer:
+    def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
+        """Fetch a room for a member who is at home here only now."""
+        self._nursery.start_soon(self._arrive, connection, effect)
+
+    async def _arrive(self, connection: LinkEnd, effect: Arrive) -> None:
+        try:
+            peer = self._pinned(effect)
+            self._require_welcome(effect.hub)
+        except Refused as error:
+            self._answer(connection, effect, error.kind, str(error))
+            return
+        peer.asked += 1  # until the copy is here, nothing else keeps the link
+        try:
+            await self._linked(peer)
+            here = await peer.following.have(effect.room, effect.mid)
+        finally:
+            peer.asked -= 1
+        if here:
+            await self._hub.take(connection, [evolve(effect.frame, hub=None, hub_url="")])
+        else:
+            self._answer(connection, effect, Code.HUB_AWAY, peer.row.detail)
+
+    async def _linked(self, peer: _Peer) -> None:
+        """Wait for a link for a while."""
+        if peer.link is not None:
+            return
+        peer.asked += 1
+        self._keep(peer)
+        peer.wake.set()
+        with trio.move_on_after(_LINK_WAIT_SECONDS):
+            await peer.up.wait()
+        peer.asked -= 1
+
+    def _pinned(self, effect: Forward | Arrive) -> _Peer:
         """The relay that an invite names: what is known of it already stays."""
         if self._settings.mode == "off":
             raise Refused(Code.NOT_FEDERATED)
@@ -314,7 +341,9 @@ class Federation:
             self._stirred.set()
         return peer
 
-    def _answer(self, connection: LinkEnd, effect: Forward, code: Code, detail: str) -> None:
+    def _answer(
+        self, connection: LinkEnd, effect: Forward | Arrive, code: Code, detail: str
+    ) -> None:
         rid = rid_of(effect.frame)
         if not rid:
             return

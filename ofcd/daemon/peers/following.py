@@ -439,7 +439,7 @@ class Following:
     async def _admitted(self, connection: LinkEnd, room: RoomId, status: frames.JoinStatus) -> None:
         """Tell a joiner that it is a member once the room is here for it."""
         mid = self._joiners.get((connection.link, room))
-        here = mid is not None and await self._have(room, mid)
+        here = mid is not None and await self.have(room, mid)
         frame: RelayFrame = status
         if not here:
             frame = failure_of(Code.HUB_AWAY, status.rid)
@@ -449,13 +449,13 @@ class Following:
             connection.push_encoded(encode_frame(status))
         connection.pump()
 
-    async def _have(self, room: RoomId, mid: MemberId) -> bool:
-        """The copy is here, and knows this member; waits a bounded time for it."""
+    async def have(self, room: RoomId, mid: MemberId) -> bool:
+        """The copy is here, and this member at home here; waits a bounded time for it."""
         with trio.move_on_after(_COPY_SECONDS):
             while self._link is not None:
                 try:
                     log = await self._hub.room(room)
-                    if log is not None and mid in log.state.members:
+                    if log is not None and log.state.homes.get(mid) == self._own_id:
                         return True
                     if log is None:
                         if not await self._copy(room, mid):

@@ -25,6 +25,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     people.ROTATE,
     people.GRANT,
     people.HAND_OVER,
+    rooms.HOME,
     rooms.LEAVE,
     exporting.EXPORT,
     inviting.SERVE,

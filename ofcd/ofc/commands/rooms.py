@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from typing import Final
 
@@ -13,9 +14,12 @@ from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import UsageError
 from ofcd.ofc.text import one_line
+from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Policy
 
-__all__ = ["CREATE", "LEAVE", "ROOMS"]
+__all__ = ["CREATE", "HOME", "LEAVE", "ROOMS"]
+
+_RELAY_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @frozen(kw_only=True)
@@ -108,6 +112,50 @@ ROOMS: Final = Command(
     run=rooms,
     expects=Shape.ROOM,
     details="Shows what this vault knows, without waiting for the relay.",
+)
+
+
+@frozen(kw_only=True)
+class HomeOptions(Options):
+    """Of `home`."""
+
+    room: str
+    url: str
+    relay_id: str = ""
+
+
+def _home_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("room", metavar="ROOM", help="its name, or the beginning of its id")
+    parser.add_argument("url", metavar="URL", help="the relay to be at home at")
+    parser.add_argument("--relay-id", default="", help="its id, as its operator tells it")
+
+
+async def home(context: Context, options: HomeOptions) -> None:
+    """Move to another relay, in one room."""
+    room = context.room(options.room)
+    word = options.relay_id.lower()
+    if word and not _RELAY_ID.fullmatch(word):
+        raise UsageError("--relay-id takes the 64 hex digits of a relay's id")
+    pinned = RelayId(bytes.fromhex(word)) if word else None
+    await room.move_home(options.url, relay_id=pinned)
+    await context.say(
+        Shape.CHANGED,
+        did=f"you are at home at {options.url} now, in {room_label(room)}",
+        room=room.id.hex(),
+        relay=options.url,
+        relay_id=room.relay_id.hex(),
+    )
+
+
+HOME: Final = Command(
+    name="home",
+    summary="be at home at another relay, in one room",
+    examples=("ofc home 'Book club' wss://relay.other.example",),
+    options=HomeOptions,
+    run=home,
+    arguments=_home_arguments,
+    details="You stay the same member: keys, history and what is queued go along. Your relay need "
+    "not be there any more; the room's own must be. Called again, it goes on where it had come.",
 )
 
 

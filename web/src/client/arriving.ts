@@ -11,6 +11,7 @@ import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { resumedLog } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
+import { NO_HUB } from "../protocol/frames.ts";
 import { isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, LinkLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
@@ -62,7 +63,7 @@ export async function openRoom(
   const { room } = code;
   const { challenge } = link.welcome;
   const proof = makeAttach(room, mine, { transportKey, relayId, challenge });
-  const attached = await link.ask({ type: "attach", record: proof.envelope });
+  const attached = await link.ask({ type: "attach", record: proof.envelope, ...NO_HUB });
   if (attached.type !== "attached" || keys === undefined) throw odd();
   // My admitter has seen more than this relay says there is.
   if (checkpoint !== undefined && attached.seq < checkpoint.seq)

@@ -17,7 +17,7 @@ import { LogBroken, resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
-import type { RelayFrame } from "../protocol/frames.ts";
+import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
@@ -270,7 +270,10 @@ export class Room extends RoomView {
     this.refusal = "";
     try {
       await this.create(link);
-      const answer = await link.ask({ type: "attach", record: proof.envelope });
+      const hub = equal(this.relayId, state.relayId)
+        ? NO_HUB
+        : { hub: state.relayId, hub_url: this.saved.hubUrl };
+      const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
       if (answer.type !== "attached" || answer.counter > answer.seq) {
         link.close();
       } else if (await this.isWhole(answer)) await this.sync(link, answer);

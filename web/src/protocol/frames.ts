@@ -77,7 +77,7 @@ export const clientFrames = {
     software: is.optional(shortText, ""),
   }),
   create: frame({ rid, token: is.optional(shortText, "") }, { record }),
-  attach: frame({ rid }, { record: part(limits.ATTACH_BYTES) }),
+  attach: frame({ rid, ...hub }, { record: part(limits.ATTACH_BYTES) }),
   detach: frame({ rid, room }),
   sync: frame({ rid, room, start: is.int(), log: is.optional(is.b32) }),
   cursor: frame({ room, seq: is.int() }),

@@ -92,6 +92,7 @@ export const controls = {
   leave: control,
   grant: { ...control, member: is.b32, role, caps },
   handover: { ...control, to: is.b32, accept: is.bytes(2048) },
+  home: { ...control, home: is.b32 },
 } satisfies Record<string, is.Fields>;
 
 export const records = {

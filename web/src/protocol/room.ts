@@ -181,7 +181,16 @@ function changes(
       return grant(state, record, by);
     case "handover":
       return handover(state, record, by);
+    case "home":
+      return moveHome(state, record, by);
   }
+}
+
+/** Its signer is at home at another relay from now on. */
+function moveHome(state: RoomState, { home }: RecordOf<"home">, by: Member): Changes {
+  require(!equal(home, by.home));
+  require(!state.policy.local_only || equal(home, state.relayId));
+  return { members: new Map(state.members).set(hex(by.mid), { ...by, home }) };
 }
 
 function openInvite(state: RoomState, record: RecordOf<"invite_open">, by: Member): Changes {

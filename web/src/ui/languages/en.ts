@@ -102,6 +102,7 @@ export const en = {
     leave: (who: string) => `${who} left`,
     grant: (who: string, whom: string) => `${who} changed what ${whom} may do`,
     handover: (who: string, whom: string) => `${who} handed the room over to ${whom}`,
+    home: (who: string) => `${who} uses another relay now`,
     close: (who: string) => `${who} closed the room`,
   } satisfies Record<string, (who: string, whom: string) => string>,
   somethingChanged: (who: string) => `${who} changed the room`,

@@ -98,6 +98,7 @@ export const es: Strings = {
     leave: (who) => `${who} ha salido`,
     grant: (who, whom) => `${who} ha cambiado lo que puede hacer ${whom}`,
     handover: (who, whom) => `${who} ha entregado la sala a ${whom}`,
+    home: (who) => `${who} usa ahora otro servidor`,
     close: (who) => `${who} ha cerrado la sala`,
   },
   somethingChanged: (who) => `${who} ha cambiado la sala`,

@@ -1,0 +1,40 @@
+"""Another relay to be at home at: where this client reaches a room, and how that changes.
+
+The member says so in the control log (HOME), through the relay it had, or straight at the room's
+own where that one is gone. Once the record stands in the log, and not before, the vault names the
+new relay, in the same transaction; the client's shell then takes the room to that relay's link.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from ofcd.client.core import Core
+from ofcd.client.model import ROOMS, save
+from ofcd.client.turn import Turn
+from ofcd.protocol.ids import RelayId
+from ofcd.protocol.records import Control, Home
+
+__all__ = ["finish_move", "relocate"]
+
+
+def relocate(turn: Turn, core: Core, url: str, relay_id: RelayId) -> None:
+    """This client reaches the room there from now on."""
+    hub_url = "" if relay_id == core.state.relay_id else core.identity.invite_url
+    identity = evolve(core.identity, relay_url=url, relay_id=relay_id, hub_url=hub_url)
+    turn.records.put(ROOMS, core.room, save(identity))
+    core.identity = identity
+    turn.moved.append(core.room)
+
+
+def finish_move(turn: Turn, core: Core, record: Control) -> bool:
+    """A control record was applied: go to where it says that this client is at home, if it does."""
+    moving = core.head.moving
+    if not isinstance(record, Home) or record.mid != core.me or moving is None:
+        return False
+    url, relay_id = moving
+    core.save_head(turn, moving=None)
+    if relay_id != record.home:
+        return False
+    relocate(turn, core, url, relay_id)
+    return True
