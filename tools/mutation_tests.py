@@ -28,6 +28,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/protocol/room.py": ("tests/protocol", "tests/e2e/test_chain.py", "tests/relay"),
     "ofcd/protocol": ("tests/protocol", "tests/themis/test_keys.py"),
     "ofcd/e2e": ("tests/e2e",),
+    "ofcd/relay/following.py": ("tests/relay/test_following.py",),
     "ofcd/relay": ("tests/relay",),
     "ofcd/themis/signed.py": ("tests/e2e", "tests/relay"),
     "ofcd/themis": ("tests/themis",),

@@ -20,6 +20,7 @@ class StoredRoom:
     joins: dict[tuple[bytes, bytes], f.JoinRow] = field(factory=dict)
     key_requests: dict[MemberId, f.KeyRequestRow] = field(factory=dict)
     blobs: dict[tuple[BlobId, int], f.BlobStored] = field(factory=dict)
+    outbox: dict[tuple[MemberId, Sid], f.OutboxRow] = field(factory=dict)
 
 
 class FactStore:
@@ -47,7 +48,7 @@ class FactStore:
             assert fact.room not in self.rooms
             self.rooms[fact.room] = StoredRoom()
             return
-        if isinstance(fact, f.JoinStored | f.KeyRequestStored):
+        if isinstance(fact, f.JoinStored | f.KeyRequestStored | f.OutboxStored):
             room = self.rooms[fact.row.room]
         else:
             room = self.rooms[fact.room]
@@ -74,6 +75,8 @@ class FactStore:
                 known = [b for (blob, _), b in room.blobs.items() if blob == fact.blob]
                 if all((b.mid, b.count) == mine for b in known):
                     room.blobs.setdefault((fact.blob, fact.index), fact)
+            case f.OutboxStored(row):
+                room.outbox[row.mid, row.sid] = row
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:
