@@ -108,3 +108,22 @@ test("each link has keys of its own: a relay does not know a browser again by th
   await expect.poll(() => opened.length, { timeout: 10_000 }).toBe(2);
   expect(relay.keys.public).not.toEqual(before);
 });
+
+test("a relay that closes each link at once is called less and less often", async () => {
+  const keys = generateKeyPair();
+  const { relays, opened } = relaysAt(() => keys);
+  const relay = relays.at(URL_, relayIdOf(keys.public));
+  const pauses: number[] = [];
+  for (let count = 1; count <= 3; count += 1) {
+    await expect.poll(() => opened.length).toBe(count);
+    relay.link?.close();
+    await expect.poll(() => relay.state).not.toBe("online");
+    pauses.push(relay.pause);
+    relays.retryNow();
+  }
+  expect(pauses).toEqual([1_000, 2_000, 4_000]);
+  await expect.poll(() => opened.length).toBe(4);
+  relay.openedAt -= 10_000; // it has lasted
+  relay.link?.close();
+  await expect.poll(() => relay.pause).toBe(1_000);
+});

@@ -412,11 +412,11 @@ export class Outbox {
       const next = ownNext(view, marks);
       return next.counter !== made.counter || hex(next.prev) !== made.prev;
     };
-    const mark_ = this.hold();
+    const held = this.hold();
     void core
-      .until(() => this.waiting !== mark_ || isOver(), CATCH_UP_MS)
+      .until(() => this.waiting !== held || isOver(), CATCH_UP_MS)
       .then((came) => {
-        if (this.waiting !== mark_) return;
+        if (this.waiting !== held) return;
         this.waiting = undefined;
         if (came) this.pump();
         else core.link?.close(); // the next one brings what was missed
@@ -425,11 +425,11 @@ export class Outbox {
   }
 
   private rest(wish: number): void {
-    const mark_ = this.hold();
+    const held = this.hold();
     const delay = Math.max(this.backoff, wish);
     this.backoff = Math.min(2 * this.backoff, LONGEST_PAUSE_MS);
     this.core.later(() => {
-      if (this.waiting !== mark_) return;
+      if (this.waiting !== held) return;
       this.waiting = undefined;
       this.pump();
     }, delay);

@@ -10,6 +10,8 @@ import { Link, LinkLost, type SocketLike } from "../wire/link.ts";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
+/** After so long a link counts as a success: one that breaks at once is no better than none. */
+const STEADY_MS = 10_000;
 
 export type LinkState = "connecting" | "online" | "offline";
 
@@ -35,6 +37,7 @@ export interface Relay {
   /** Why there is no link, in words, where its person should know; "" else. */
   trouble: string;
   pause: number;
+  openedAt: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
@@ -71,6 +74,7 @@ export class Relays {
       state: "connecting",
       trouble: "",
       pause: FIRST_PAUSE_MS,
+      openedAt: 0,
       timer: undefined,
     };
     this.relays.set(place, relay);
@@ -169,7 +173,7 @@ export class Relays {
     relay.link = link;
     relay.state = "online";
     relay.trouble = "";
-    relay.pause = FIRST_PAUSE_MS;
+    relay.openedAt = Date.now();
     this.changed();
     void link.closed.then(() => this.lost(relay));
     await this.listeners.opened(relay, link);
@@ -177,6 +181,8 @@ export class Relays {
 
   private lost(relay: Relay): void {
     if (relay.timer !== undefined || this.closed) return;
+    const wasOpen = relay.link !== undefined;
+    if (wasOpen && Date.now() - relay.openedAt >= STEADY_MS) relay.pause = FIRST_PAUSE_MS;
     relay.link = undefined;
     relay.state = "offline";
     this.listeners.lost(relay);

@@ -73,6 +73,12 @@ export class RoomView {
     return this.core.view.state;
   }
 
+  /** Its person has read the alarm. */
+  dismissAlarm(): void {
+    this.core.alarm = "";
+    this.core.changed();
+  }
+
   /** What the history shows has changed only if this has. */
   get revision(): number {
     return this.core.revision;

@@ -171,7 +171,15 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   const { status, reason } = room.saved;
   if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(reason)} />;
   if (status === "removed") return <Banner kind="note" text={strings.removed} />;
-  if (room.alarm) return <Banner kind="alarm" text={strings.alarmed(room.alarm)} />;
+  if (room.alarm) {
+    return (
+      <Banner kind="alarm" text={strings.alarmed(room.alarm)}>
+        <button type="button" onClick={() => room.dismissAlarm()}>
+          {strings.dismiss}
+        </button>
+      </Banner>
+    );
+  }
   if (room.refusal) return <Banner kind="note" text={strings.refusedNow(room.refusal)} />;
   const [asking] = room.phrasesAsked();
   if (asking) {

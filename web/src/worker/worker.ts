@@ -48,12 +48,12 @@ const addressOf = (file: string) =>
 /** All files as they were built, or none. */
 async function install(): Promise<void> {
   const cache = await scope.caches.open(cacheName);
-  try {
-    await Promise.all(Object.entries(files).map(([file, sum]) => fetchInto(cache, file, sum)));
-  } catch (error) {
-    await scope.caches.delete(cacheName);
-    throw error;
-  }
+  const entries = Object.entries(files);
+  const all = await Promise.allSettled(entries.map(([file, sum]) => fetchInto(cache, file, sum)));
+  const failed = all.find((one) => one.status === "rejected");
+  if (failed === undefined) return;
+  await scope.caches.delete(cacheName);
+  throw failed.reason;
 }
 
 async function fetchInto(cache: Cache, file: string, integrity: string): Promise<void> {

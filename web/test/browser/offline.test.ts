@@ -171,5 +171,6 @@ test("a new version waits until it is wanted and then is all there is; one that 
   await page.goto(url);
   await page.getByText("Choose a passphrase").waitFor();
   expect(await page.title()).toBe("second");
-  expect(await page.evaluate(() => caches.keys())).toEqual(caches_);
+  // To open the page was to try again, in vain.
+  await expect.poll(() => page.evaluate(() => caches.keys())).toEqual(caches_);
 });
