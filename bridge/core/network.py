@@ -184,6 +184,9 @@ class Network(ABC, Generic[S, P]):
     """Frozen attrs with defaults for all: a portal's `[portal.kind]`."""
     holds_edits: ClassVar[bool] = True
     """Whether messages wait for the portal's `hold` so that quick edits merge."""
+    reaction_hold: ClassVar[float] = 0.0
+    """Seconds that reactions wait, so that those to one message can be told together; messages do
+    not wait for them."""
     max_age: ClassVar[int] = 600
     """Seconds that a message may wait for the network, where the portal does not say."""
 

@@ -281,9 +281,17 @@ class Outbound:
             return
         if consent_of(tx, room.id, event.mid) is not Consent.FULL:
             return
+        for waiting in self._engine.places[portal.network, portal.place].waiting():
+            same = (Kind.REACTION, event.target, event.mid, event.reaction)
+            is_same = (waiting.kind, waiting.target, waiting.mid, waiting.emoji) == same
+            if is_same and waiting.withdrawn != event.withdrawn and not waiting.again:
+                self.finish(tx, waiting, State.DROPPED, "taken back before it was sent")
+                return
         entry = self._entry(room, portal, Kind.REACTION, event)
         name = self._engine.author(room, event.mid).name
+        hold = self._engine.networks[portal.network].reaction_hold
         entry = evolve(entry, target=event.target, mid=event.mid, name=name)
+        entry = evolve(entry, reply_to=event.target, due=entry.due + int(hold * 1000))
         self._add(tx, evolve(entry, emoji=event.reaction, withdrawn=event.withdrawn))
 
     def _presence(

@@ -8,7 +8,7 @@ import trio
 from attrs import define, field
 
 from bridge.core.journal import Entry
-from bridge.core.model import State
+from bridge.core.model import Kind, State
 
 __all__ = ["PlaceQueue"]
 
@@ -50,17 +50,26 @@ class PlaceQueue:
         self.stir()
 
     def due(self, now: int, count: int) -> list[Entry]:
-        """The first that are due, in order: nothing overtakes what stands before it."""
+        """The first that are due, in order: nothing overtakes what stands before it.
+
+        But for reactions: those wait to be told together, and nothing waits for them.
+        """
         found: list[Entry] = []
         for entry in self.entries.values():
-            if entry.due > now or len(found) == count:
+            if len(found) == count or (entry.due > now and entry.kind is not Kind.REACTION):
                 break
-            found.append(entry)
+            if entry.due <= now:
+                found.append(entry)
         return found
 
     def next_due(self) -> int | None:
-        """When the first is due."""
-        return next((entry.due for entry in self.entries.values()), None)
+        """When something is due next."""
+        soonest: int | None = None
+        for entry in self.entries.values():
+            soonest = entry.due if soonest is None else min(soonest, entry.due)
+            if entry.kind is not Kind.REACTION:
+                break
+        return soonest
 
     def waiting(self) -> list[Entry]:
         """What is not being sent right now."""

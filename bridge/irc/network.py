@@ -22,6 +22,8 @@ from bridge.core.model import (
     Receipt,
     RemoteMessage,
     RemoteNote,
+    RemoteReaction,
+    RemoteRedaction,
     RemoteTopic,
     State,
 )
@@ -34,9 +36,9 @@ from bridge.irc.nicks import relayed_nick
 from bridge.irc.presence import Presence
 from bridge.irc.proof import OwnLines
 from bridge.irc.puppets import JOIN_ERRORS, Puppets
-from bridge.irc.rendering import render, wants_link
+from bridge.irc.rendering import reaction_words, render, wants_link
 from bridge.irc.settings import IrcPlace, IrcSettings
-from bridge.irc.splitting import budget
+from bridge.irc.splitting import budget, split
 from bridge.irc.wire import Line, fold, time_of
 from ofcd.client import Offline, lite
 from ofcd.errors import ConfigError
@@ -58,6 +60,9 @@ _CHECK_SECONDS: Final = 30.0
 _SEEN_SECONDS: Final = 1.0
 _RELAYED: Final = "draft/relaymsg"
 _REPLY: Final = "+draft/reply"
+_REACT: Final = "+draft/react"
+_UNREACT: Final = "+draft/unreact"
+_REDACT: Final = "draft/message-redaction"
 _SECONDS_APART: Final = 600
 
 
@@ -92,6 +97,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     Settings = IrcSettings
     PlaceSettings = IrcPlace
     max_age: ClassVar[int] = 600
+    reaction_hold: ClassVar[float] = 10.0
 
     def __init__(self, settings: IrcSettings, places: Sequence[PlaceInfo[IrcPlace]]) -> None:
         super().__init__(settings, places)
@@ -260,6 +266,8 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 pass
             case "JOIN" | "PART" | "KICK" | "QUIT" | "NICK" | "353" | "366":
                 self._presence.take(line, connection.fold, trio.current_time())
+            case "TAGMSG" | "REDACT" if self._own_nick(connection, line) is None:
+                await self._about(connection, line)
             case "731":
                 await self._nick_is_free(connection, line)
             case "TOPIC" if not connection.is_me(line.nick):
@@ -445,6 +453,22 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             )
         )
 
+    async def _about(self, connection: Connection, line: Line) -> None:
+        """A reaction to a line, or a line that was taken back."""
+        place = self._by_fold.get(connection.fold(line[0]))
+        if place is None:
+            return
+        ident, author = self._id_of(line, place), _author(line)
+        target = line.tags.get(_REPLY, "")[:200]
+        if line.command == "REDACT":
+            taken = RemoteRedaction(place=place, id=ident, author=author, target=line[1][:200])
+            await self.host.take(taken)
+        elif target and line.tags.get(_REACT):
+            emoji = line.tags[_REACT]
+            await self.host.take(
+                RemoteReaction(place=place, id=ident, author=author, target=target, emoji=emoji)
+            )
+
     async def _tell_presence(self) -> None:
         """Who came and went, folded."""
         while True:
@@ -466,12 +490,19 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         """Say each, and wait for what the server answers."""
         receipts: dict[int, Receipt] = {}
         open_: list[tuple[Outgoing, _Way, Fence]] = []
+        together: dict[int, list[Outgoing]] = {}
+        """Reactions that are told in one line, by the first of them."""
         for plain in batch:
             try:
                 one = await self._linked(plain)
             except Offline:
                 break  # the relay has the file: this waits for it, and what is behind it too
             voice = self._voice(one)
+            told = isinstance(voice, _Voice) and self._reacts(voice.connection, one)
+            if one.kind is Kind.REACTION and isinstance(voice, _Voice) and not told:
+                same = (x[0] for x in together.values() if x[0].target == one.target)
+                together.setdefault(next(same, one).number, []).append(one)
+                continue
             if isinstance(voice, str):
                 receipts[one.number] = Receipt(one.number, State.FAILED, (), voice)
                 continue
@@ -487,6 +518,14 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 receipts[one.number] = said
             else:
                 open_.append((one, *said))
+        for several in together.values():
+            voice = self._voice(several[0])
+            relay = self._connection
+            if isinstance(voice, _Voice) and relay is not None:
+                way = _Way(_Voice(relay), _reaction_line(relay, several))
+                fence = way.voice.connection.open_fence(several[0].place)
+                await self._say(several[0], way, fence)
+                open_.extend((one, way, fence) for one in several)
         await _wait(open_)
         for one, way, fence in open_:
             receipts[one.number] = self._receipt(one, way, fence)
@@ -526,6 +565,12 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         return _Voice(relay)
 
     async def _deliver_one(self, voice: _Voice, one: Outgoing) -> Receipt | tuple[_Way, Fence]:
+        if one.kind is Kind.REACTION or (
+            one.kind is Kind.REDACTION and _REDACT in voice.connection.caps and one.remote_ids
+        ):
+            fence = voice.connection.open_fence(one.place)
+            await self._tell(one, voice.connection, fence)
+            return _Way(voice, []), fence
         way = _Way(voice, self._lines(voice, one))
         if not way.lines and one.kind is not Kind.TOPIC:
             return Receipt(one.number, State.DROPPED)
@@ -541,6 +586,29 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         fence = voice.connection.open_fence(one.place)
         await self._say(one, _Way(voice, way.lines[len(skipped) :]), fence)
         return way, fence
+
+    def _reacts(self, connection: Connection, one: Outgoing) -> bool:
+        """Whether a reaction can be told as such: the line has an id, and the tags pass."""
+        denied = connection.isupport.get("CLIENTTAGDENY", "").split(",")
+        refused = "*" in denied and f"-{_REACT[1:]}" not in denied
+        tags = "message-tags" in connection.caps and not refused and _REACT[1:] not in denied
+        return tags and bool(one.remote_ids)
+
+    async def _tell(self, one: Outgoing, connection: Connection, fence: Fence) -> None:
+        """Take a message back, or react to it, where the server knows what that is."""
+        try:
+            if one.kind is Kind.REDACTION:
+                for msgid in one.remote_ids:
+                    await connection.paced()
+                    await connection.say(fence, "REDACT", (one.place, msgid), {})
+            else:
+                await connection.paced()
+                name = _UNREACT if one.withdrawn else _REACT
+                tags = {name: one.emoji, _REPLY: one.remote_ids[0]}
+                await connection.say(fence, "TAGMSG", (one.place,), tags)
+            await connection.close_fence(fence)
+        except Lost:
+            fence.done.set()
 
     def _lines(self, voice: _Voice, one: Outgoing) -> list[str]:
         connection = voice.connection
@@ -584,7 +652,8 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 tags[ORIGIN_TAG] = ",".join(one.path)
             if one.reply_to is not None and one.reply_to.remote_ids:
                 tags[_REPLY] = one.reply_to.remote_ids[0]
-        noted = one.kind is Kind.NOTE and self.places[one.place].options.notes == "notice"
+        own = one.kind in (Kind.NOTE, Kind.REACTION)
+        noted = own and self.places[one.place].options.notes == "notice"
         try:
             if one.kind is Kind.TOPIC:
                 await connection.paced()
@@ -664,6 +733,12 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
                 nursery.cancel_scope.cancel()
         for place in open_places.values():
             report(Finding(False, f"{place}: the server does not answer the JOIN"))
+
+
+def _reaction_line(connection: Connection, several: Sequence[Outgoing]) -> list[str]:
+    """One line, cut off where there are too many."""
+    room = budget(connection.nick, connection.user, connection.host, several[0].place)
+    return split([mirc.Run(reaction_words(several))], room)[:1]
 
 
 async def _wait(open_: Sequence[tuple[Outgoing, _Way, Fence]]) -> None:

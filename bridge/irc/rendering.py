@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from bridge.irc.settings import IrcPlace
 from bridge.irc.splitting import split
 from ofcd.client import lite
 
-__all__ = ["edit_words", "render", "wants_link"]
+__all__ = ["edit_words", "reaction_words", "render", "wants_link"]
 
 _BOLD: Final = Style(bold=True)
 _SHORT: Final = 0.6
@@ -25,6 +26,8 @@ def render(one: Outgoing, room: int, place: IrcPlace, *, attributed: bool = True
 
     Not `attributed`: the nick that says them is the author's own.
     """
+    if one.kind is Kind.REDACTION and place.redactions == "off":
+        return []
     head = encode(_head(one, attributed))
     lines = _lines(one, head, room)
     if place.long != "all" and len(lines) > place.max_lines:
@@ -72,10 +75,9 @@ def _rows(one: Outgoing) -> list[tuple[Run, ...]]:
         case Kind.EDIT:
             return [(Run(edit_words(one.before, one.document)),)]
         case Kind.REACTION:
-            verb = "took back" if one.withdrawn else "reacted with"
-            return [(Run(f"{verb} {clean(one.emoji)}"),)]
+            return []  # those to one message are told together: `reaction_words`
         case Kind.REDACTION:
-            return []
+            return [(Run("(took back what they said)"),)]
         case Kind.NOTE:
             return [(Run(clean(plain_text(one.document))),)]
         case Kind.TOPIC:
@@ -104,6 +106,23 @@ def _size(size: int) -> str:
             return f"{size} {unit}"
         size //= 1024
     return f"{size} GiB"
+
+
+def reaction_words(reactions: Sequence[Outgoing]) -> str:
+    """Reactions to one message, in a line: `to kim, "shall we?": 👍 Ana, Bo; no more ❤ Cy`."""
+    told: dict[tuple[bool, str], list[str]] = {}
+    for one in reactions:
+        name = clean(one.author.name) if one.author is not None else "somebody"
+        told.setdefault((one.withdrawn, clean(one.emoji)), []).append(name)
+    words = "; ".join(
+        f"{'no more ' if withdrawn else ''}{emoji} {', '.join(dict.fromkeys(names))}"
+        for (withdrawn, emoji), names in told.items()
+    )
+    about = reactions[0].reply_to
+    if about is None:
+        return words
+    quoted = f', "{clean(about.excerpt)}"' if about.excerpt else ""
+    return f"to {clean(about.name)}{quoted}: {words}"
 
 
 def edit_words(before: lite.Document, after: lite.Document) -> str:

@@ -295,3 +295,91 @@ async def test_relaymsg_speaks_in_members_names_and_does_not_come_back(
         passed = scene.engine.journal.passed(scene.bridge.vault, "irc", CHANNEL, sent.event_id)
         assert passed is not None
         assert (passed.state, len(passed.remote_ids)) == (State.CONFIRMED, 1)
+
+
+# -- redactions and reactions (G6) -----------------------------------------------------------------
+
+
+async def test_what_is_taken_back_is_redacted_where_that_is_offered(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Both ways; and what waits still is never said."""
+    there = portal(hold=3.0)
+    async with irc_scene(tmp_path, there, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        sent = await scene.room.send("oops")
+        await until(lambda: scene.heard())
+        await trio.sleep(1)
+        await scene.room.redact(sent.event_id)
+        await until(lambda: scene.guest("ofc").said("REDACT"))
+        msgid = scene.server.history[CHANNEL][0].tags["msgid"]
+        assert scene.guest("ofc").said("REDACT") == [(CHANNEL, msgid)]
+        soon = await scene.room.send("never")
+        await scene.room.redact(soon.event_id)
+        theirs = await scene.server.say("kim", CHANNEL, "mine")
+        await until(lambda: scene.bridged())
+        await scene.server.act("kim", "REDACT", (CHANNEL, theirs))
+        await until(lambda: sum(m.redacted_by is not None for m in scene.messages()) == 3)
+        await trio.sleep(10)
+        assert len(scene.heard()) == 1
+
+
+@pytest.mark.parametrize(("choice", "count"), [("off", 1), ("notice", 2)])
+async def test_without_redact_a_notice_only_if_wanted(
+    tmp_path: Path, autojump_clock: object, choice: str, count: int
+) -> None:
+    there = portal(options=IrcPlace(redactions=choice))
+    async with irc_scene(tmp_path, there) as scene, scene.running():
+        await scene.up()
+        sent = await scene.room.send("oops")
+        await until(lambda: scene.heard())
+        await trio.sleep(1)
+        await scene.room.redact(sent.event_id)
+        await trio.sleep(10)
+        assert len(scene.heard()) == count
+        assert "oops" not in "".join(scene.heard()[1:])
+
+
+async def test_reactions_are_tags_where_the_line_has_an_id(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    there = portal(reactions=True)
+    async with irc_scene(tmp_path, there, caps=_MODERN) as scene, scene.running():
+        await scene.up()
+        theirs = await scene.server.say("kim", CHANNEL, "shall we?")
+        await until(lambda: scene.bridged())
+        [message] = [one for one in scene.messages() if one.via is not None]
+        await scene.room.react(message.event_id, "👍")
+        await until(lambda: scene.guest("ofc").said("TAGMSG"))
+        [told] = [one for one in scene.guest("ofc").lines if one.command == "TAGMSG"]
+        assert told.tags["+draft/react"] == "👍"
+        assert told.tags["+draft/reply"] == theirs
+        tags = {"+draft/react": "❤", "+draft/reply": theirs}
+        await scene.server.act("kim", "TAGMSG", (CHANNEL,), **tags)
+        await until(lambda: len(scene.bridged()) == 2)
+        assert scene.bridged()[-1] == "kim: ❤"
+        assert [one for one in scene.messages() if one.via][-1].reply_to == message.event_id
+
+
+async def test_elsewhere_reactions_are_told_together_and_hold_nothing_up(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """One line for a message's reactions; one that was taken back meanwhile is not told."""
+    async with irc_scene(tmp_path, portal(reactions=True)) as scene, scene.running():
+        await scene.up()
+        bo = await (await scene.world.client("bo")).join(await scene.room.invite(), name="Bo")
+        await scene.server.say("kim", CHANNEL, "shall we?")
+        await until(lambda: scene.bridged())
+        [message] = [one for one in scene.messages() if one.via is not None]
+        await until(lambda: bo.message(message.event_id) is not None)
+        await scene.room.react(message.event_id, "👍")
+        await bo.react(message.event_id, "👍")
+        await bo.react(message.event_id, "🎉")
+        await bo.react(message.event_id, "🎉", remove=True)
+        await scene.room.send("at once")
+        await until(lambda: len(scene.heard()) == 2)
+        await trio.sleep(20)
+        assert scene.heard() == [
+            "ofc: <\x02Ana\x02> at once",
+            'ofc: to kim, "shall we?": 👍 Ana, Bo',
+        ]
