@@ -6,6 +6,7 @@
     relay         the whole relay, against a fan-out that neither encrypts, verifies nor stores
     federation    a delivery to another relay's member, against a local one
     bots          an echo bot on the SDK, against one on the bare client core
+    irc           a message through the bridge to IRC and back; lines a second
     mail          a message through the bridge to mail and back, against one to another member
 
 How to read them. Every benchmark runs ofcd and a rival in turn, on the same machine, in the same
@@ -33,6 +34,7 @@ BENCHMARKS: Final = {
     "relay": ("--rounds", "1", "--events", "10", "--links", "40"),
     "federation": ("--messages", "5", "--readers", "2"),
     "bots": ("--rounds", "1", "--questions", "20"),
+    "irc": ("--lines", "10", "--paced", "7"),
     "mail": ("--mails", "10"),
 }
 """In the order they run; with what makes each quick."""

@@ -20,6 +20,7 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
+from benchmarks.bridging import PATIENCE_SECONDS, client, seen, timed
 from benchmarks.relay import percentile
 from benchmarks.servers import LOAD_CPU, relay
 from bridge.core import Engine, Portal, Settings
@@ -27,10 +28,9 @@ from bridge.core.settings import BridgeSettings
 from bridge.email.lmtp import LmtpServer
 from bridge.email.network import EmailNetwork
 from bridge.email.settings import EmailPlace, EmailSettings, Lmtp, Smtp
-from ofcd.client import Client, MessageReceived, Room, Vault, open_client
+from ofcd.client import Room
 from ofcd.protocol.records import Cap
 
-PATIENCE_SECONDS = 120
 PERSON = "bo@people.example"
 
 
@@ -103,9 +103,9 @@ async def stage(url: str, folder: Path) -> AsyncIterator[Stage]:
         sink = Sink()
         await nursery.start(sink.run)
         async with (
-            _client(folder / "ana") as ana,
-            _client(folder / "bo") as bo,
-            _client(folder / "bridge") as bridge,
+            client(folder / "ana") as ana,
+            client(folder / "bo") as bo,
+            client(folder / "bridge") as bridge,
         ):
             room = await ana.create_room(url, "Bench", my_name="Ana")
             other = await bo.join(await room.invite(), name="Bo")
@@ -154,23 +154,6 @@ def _network(sink: Sink, port: int) -> EmailNetwork:
     return EmailNetwork(settings, [place])
 
 
-@asynccontextmanager
-async def _client(path: Path) -> AsyncIterator[Client]:
-    with Vault.create(path, bytes(32)) as vault:
-        async with open_client(vault) as client:
-            yield client
-
-
-async def _seen(room: Room, after: int, count: int = 1) -> None:
-    """Until so many messages of others are here."""
-    with trio.fail_after(PATIENCE_SECONDS):
-        async for event in room.events_since(after):
-            if isinstance(event, MessageReceived) and not event.message.mine:
-                count -= 1
-                if not count:
-                    return
-
-
 async def measure(url: str, count: int) -> dict[str, list[float]]:
     """Milliseconds of each way, and seconds for all at once."""
     found: dict[str, list[float]] = {name: [] for name in ("out", "member", "in", "rate")}
@@ -183,14 +166,14 @@ async def measure(url: str, count: int) -> dict[str, list[float]]:
             await link.receive_some(4096)
             for number in range(count):
                 await trio.sleep(0.05)
-                seen, taken, started = all_.other.head, all_.sink.taken, time.perf_counter()
+                head, taken, started = all_.other.head, all_.sink.taken, time.perf_counter()
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_timed, found["member"], started, _seen, all_.other, seen)
-                    nursery.start_soon(_timed, found["out"], started, all_.sink.until, taken + 1)
+                    nursery.start_soon(timed, found["member"], started, seen, all_.other, head)
+                    nursery.start_soon(timed, found["out"], started, all_.sink.until, taken + 1)
                     await all_.room.send(f"word {number}")
-                seen, started = all_.room.head, time.perf_counter()
+                head, started = all_.room.head, time.perf_counter()
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_timed, found["in"], started, _seen, all_.room, seen)
+                    nursery.start_soon(timed, found["in"], started, seen, all_.room, head)
                     await all_.mail(link, number)
             started = time.perf_counter()
             for number in range(count):
@@ -198,11 +181,6 @@ async def measure(url: str, count: int) -> dict[str, list[float]]:
             found["rate"].append(count / (time.perf_counter() - started))
             await link.aclose()
     return found
-
-
-async def _timed(into: list[float], started: float, wait: object, *arguments: object) -> None:
-    await wait(*arguments)  # type: ignore[operator]
-    into.append((time.perf_counter() - started) * 1e3)
 
 
 def main() -> None:
