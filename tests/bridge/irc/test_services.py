@@ -103,7 +103,7 @@ def _lost_it(ghost: Person) -> bool:
 async def _registered(port: int) -> None:
     """The bridge's account, made by somebody with its nick once the services are there."""
     async with person(port, "ofcbridge") as one:
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             while not any("regist" in x[1].lower() for x in one.lines if x.command == "NOTICE"):
                 await one.send("PRIVMSG", "NickServ", "REGISTER sesame-walnut ofc@b.example")
                 await trio.sleep(1)
