@@ -36,20 +36,23 @@ async def check_links(
     except ConfigError as error:
         report(False, f"[links] {error}")
     pages = Pages(settings, Shelf(settings.folder), lambda _: None, get_log("bridge"))
+    taken: list[str] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, pages, report)
+        nursery.start_soon(_serve, pages, taken)
         await pages.listening.wait()
         good, text = await _fetched(settings.public_url, context)
+        if not good and taken:
+            report(False, taken[0])
         report(good, f"[links] {settings.public_url}: {text}")
         nursery.cancel_scope.cancel()
 
 
-async def _serve(pages: Pages, report: Callable[[bool, str], None]) -> None:
+async def _serve(pages: Pages, taken: list[str]) -> None:
     try:
         await pages.run()
     except ConfigError as error:
-        # Perhaps a bridge that runs: then the answer comes from that one.
-        report(False, f"{error} (is a bridge running with these settings?)")
+        # Perhaps by a bridge that runs with these settings: then it answers, and all is well.
+        taken.append(str(error))
         pages.listening.set()
 
 
