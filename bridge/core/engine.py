@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -332,9 +331,9 @@ class HostOf:
             raise BridgeError(f"no portal names {place}")
         queue.set_ready(on, why)
 
-    async def fetch_file(self, room: RoomId, seq: int, target: Path, limit: int) -> Path:
+    async def read_file(self, room: RoomId, seq: int, limit: int) -> bytes:
         """See `Host`."""
-        return await self._engine.client.room(room).fetch_file(seq, target, limit=limit)
+        return await self._engine.client.room(room).read_file(seq, limit=limit)
 
     async def link(self, one: Outgoing) -> str | None:
         """See `Host`."""

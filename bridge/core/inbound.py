@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -290,8 +286,7 @@ class Inbound:
             why = f"files are taken up to {limit} bytes"
             return f"[file {name}, {len(file.content)} bytes, was not taken: {why}]"
         try:
-            async with _in_memory(file.content) as path:
-                return await room.upload(path, name=name, mime=file.media_type, caption=caption)
+            return await room.upload(file.content, name=name, mime=file.media_type, caption=caption)
         except (BadAttachment, NotAllowed, RelayRefused) as error:
             return f"[file {name}, {len(file.content)} bytes, was not taken: {error}]"
 
@@ -363,15 +358,3 @@ def _begun_with(document: lite.Document, mark: str) -> lite.Document:
             return (lite.Paragraph(((lite.Text(mark), *first), *rest)), *others)
         case _:
             return (lite.Paragraph(((lite.Text(mark),),)), *document)
-
-
-@asynccontextmanager
-async def _in_memory(content: bytes) -> AsyncIterator[Path]:
-    """A file that is nowhere on a disk: nothing is written in clear."""
-    number = os.memfd_create("bridge")
-    try:
-        with os.fdopen(os.dup(number), "wb") as file:
-            file.write(content)
-        yield Path(f"/proc/self/fd/{number}")
-    finally:
-        os.close(number)

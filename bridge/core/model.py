@@ -87,14 +87,14 @@ class ReplyTo:
 
 @frozen
 class FileOut:
-    """A file that a room message carries: fetched with `Host.fetch_file`."""
+    """A file that a room message carries: fetched with `Host.read_file`."""
 
     name: str
     """Untrusted."""
     media_type: str
     size: int
     seq: int
-    """Of the message, for `Host.fetch_file`."""
+    """Of the message, for `Host.read_file`."""
 
 
 @frozen(kw_only=True)

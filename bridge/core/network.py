@@ -21,7 +21,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -145,10 +144,10 @@ class Host(Protocol):
         """Whether `deliver` makes sense for a place now; `why` not is shown by `!bridge status`."""
         ...
 
-    async def fetch_file(self, room: RoomId, seq: int, target: Path, limit: int) -> Path:
-        """Fetch and check the attachment of a message, in clear, at `target`.
+    async def read_file(self, room: RoomId, seq: int, limit: int) -> bytes:
+        """The attachment of a message, fetched and checked, and put on no disk.
 
-        Raises `BadAttachment`, `ClientError`, `OSError`.
+        Raises `BadAttachment`, also for one of over `limit` bytes, and `ClientError`.
         """
         ...
 

@@ -513,7 +513,6 @@ class Outbound:
             self._keep_passed(tx, network, place, event_id, after)
             if receipt.state is State.FAILED:
                 self._engine.metrics.went.labels(network, State.FAILED.value).inc()
-                self._engine.links.untold(tx, network, place, event_id)
                 self.mark_failed(tx, network, place, event_id, receipt.reason)
 
     def expire(self, queue: PlaceQueue) -> None:

@@ -30,7 +30,7 @@ from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter
 from bridge.email.unsubscribing import serve_page
-from ofcd.client import lite
+from ofcd.client import Offline, lite
 from ofcd.client.applog import traceback_of
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RoomId
@@ -236,10 +236,23 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Each is on disk for each subscriber when this returns; mails are made of it when due."""
-        receipts = [self._deliver(one) for one in batch]
+        receipts: list[Receipt] = []
+        for one in batch:
+            try:
+                receipts.append(self._deliver(await self._linked(one)))
+            except Offline:
+                break  # the relay has the file: this waits for it, and what is behind it too
         self.postman.stir()
         await trio.lowlevel.checkpoint()
-        return receipts
+        return receipts + [Receipt(one.number, State.QUEUED) for one in batch[len(receipts) :]]
+
+    async def _linked(self, one: Outgoing) -> Outgoing:
+        """With a link to a file that is too large to go along. Raises `Offline`."""
+        limit = self.places[one.place].options.attachment_bytes
+        hidden = one.author is not None and one.author.nick_only
+        if one.kind is not Kind.MESSAGE or one.file is None or hidden or one.file.size <= limit:
+            return one
+        return evolve(one, link=await self.host.link(one)) if self.is_full(one.room) else one
 
     def _deliver(self, one: Outgoing) -> Receipt:
         if one.kind is Kind.REDACTION:
@@ -284,7 +297,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             plain, html = f"[edit]\n{plain}", f"<p>[edit]</p>{html}"
         file = one.file
         if file is not None:
-            words = f"[file: {_shown(file.name)}, {file.size} bytes]"
+            where = "" if one.link is None else f", {one.link} "
+            words = f"[file: {_shown(file.name)}, {file.size} bytes{where}]"
             plain, html = f"{plain}\n{words}".strip(), f"{html}<p>{escape(words)}</p>"
             subject = subject or words
         author = "" if one.author is None else one.author.name

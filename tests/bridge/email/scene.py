@@ -13,6 +13,7 @@ import trio
 from attrs import frozen
 
 from bridge.core import Engine, Portal, Settings
+from bridge.core.links import LinksSettings
 from bridge.core.settings import BridgeSettings
 from bridge.email.network import EmailNetwork
 from bridge.email.settings import EmailPlace, EmailSettings, Imap, Lmtp, Smtp
@@ -97,6 +98,7 @@ async def open_scene(
     *,
     name: str = "",
     films: bool = False,
+    links: LinksSettings | None = None,
 ) -> AsyncIterator[Scene]:
     """The owner founds a room (or two) and lets the bridge in."""
     ana, bridge = await world.client(f"ana{name}"), await world.client(f"bridge{name}")
@@ -106,7 +108,9 @@ async def open_scene(
     if films:
         other = await ana.create_room(world.url, "Films", my_name="Ana")
         await bridge.join(await other.invite(caps={Cap.BRIDGE}), name="Bridge")
-    async with running(world, ana, room, bridge, settings, place, films=other) as scene:
+    async with running(
+        world, ana, room, bridge, settings, place, films=other, links=links
+    ) as scene:
         yield scene
 
 
@@ -120,12 +124,14 @@ async def running(
     place: EmailPlace = NOW,
     *,
     films: Room | None = None,
+    links: LinksSettings | None = None,
 ) -> AsyncIterator[Scene]:
     """One life of the bridge."""
     portals = [Portal(room="Book club", network="mail", place="books", options=place)]
     if films is not None:
         portals.append(Portal(room="Films", network="mail", place="films", options=place))
-    made = Settings(BridgeSettings(), (settings,), {"mail": EmailNetwork}, tuple(portals))
+    kinds, linked = {"mail": EmailNetwork}, links or LinksSettings()
+    made = Settings(BridgeSettings(), (settings,), kinds, tuple(portals), links=linked)
     networks = made.make_networks()
     engine = Engine(made, bridge, networks)
     network = networks["mail"]

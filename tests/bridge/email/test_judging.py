@@ -17,7 +17,6 @@ from bridge.email.automatic import Origin, origin, path_of
 from bridge.email.composing import Item, Letter, compose
 from bridge.email.identity import Proof, admits, is_aligned, proof_by_dkim, proof_by_server
 from bridge.email.parsing import Attachment, parse
-from bridge.email.photos import without_metadata
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.reports import Bounce, Failure, bounces
 from bridge.email.schedule import (
@@ -382,29 +381,6 @@ def test_a_file_with_a_strange_type_is_still_a_file() -> None:
     odd = Attachment("a\r\nb: c.txt", 'text/x; evil="1\r\n', b"data")
     made = parse(compose(letter(attachments=(odd,))))
     assert [one.content for one in made.attachments] == [b"data"]
-
-
-def test_pictures_lose_what_cameras_write_into_them() -> None:
-    def segment(kind: int, raw: bytes) -> bytes:
-        return b"\xff" + bytes([kind]) + (len(raw) + 2).to_bytes(2, "big") + raw
-
-    jpeg = b"\xff\xd8" + segment(0xE0, b"JFIF") + segment(0xE1, b"Exif GPS") + segment(0xFE, b"me")
-    jpeg += b"\xff\xda\x00\x02 pixels"
-    kept = without_metadata(jpeg)
-    assert b"GPS" not in kept
-    assert b"me" not in kept
-    assert kept.endswith(b"pixels")
-    assert b"JFIF" in kept
-
-    def chunk(kind: bytes, raw: bytes) -> bytes:
-        return len(raw).to_bytes(4, "big") + kind + raw + b"crc!"
-
-    png = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"x") + chunk(b"eXIf", b"GPS") + chunk(b"IDAT", b"p")
-    )
-    assert without_metadata(png) == png.replace(chunk(b"eXIf", b"GPS"), b"")
-    assert without_metadata(b"\xff\xd8\xff") == b"\xff\xd8\xff"
-    assert without_metadata(b"text") == b"text"
 
 
 # -- when ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from bridge.email.parsing import parse
 from bridge.email.settings import EmailPlace, Lmtp
 from ofcd.protocol.records import Cap
 from ofcd.testing import World
+from tests.bridge.core import pictures
 from tests.bridge.email.scene import (
     answer_to,
     body_of,
@@ -353,6 +354,15 @@ async def test_files_go_both_ways(servers: MailServers, world: World, tmp_path: 
             "plan.txt",
             b"the plan",
         )
+        await scene.room.send_file(pictures.jpeg(), name="us.jpg", mime="image/jpeg")
+        await scene.room.send_file(pictures.jpeg()[:300], name="cut.jpg", mime="image/jpeg")
+        mails = await mailed(servers, "hal", 3)
+        sent = {p.get_filename(): p for m in mails[1:] for p in m.walk() if p.get_filename()}
+        assert list(sent) == ["us.jpg"], "what can not be cleaned does not go along"
+        taken = sent["us.jpg"].get_payload(decode=True)
+        assert isinstance(taken, bytes)
+        assert pictures.MARK not in taken
+        assert taken.startswith(b"\xff\xd8\xff")
         answer = EmailMessage()
         answer["From"], answer["To"], answer["Subject"] = (
             "hal@people.test",
