@@ -30,8 +30,8 @@ export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
       return;
     }
     await Vault.forget(vault);
-    await forgetPage();
     letGo();
+    void forgetPage(); // of which nobody has a secret
     onDone();
   };
 

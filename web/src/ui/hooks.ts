@@ -1,6 +1,6 @@
 /** What the views follow: the client, a room's history, the browser's own state. */
 
-import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import type { Entry } from "../client/entries.ts";
@@ -58,7 +58,8 @@ export function useBack(back: () => void): void {
 export function useEscape(close: () => void): void {
   const latest = useRef(close);
   latest.current = close;
-  useEffect(() => {
+  // At once: whoever sees it may press the key already.
+  useLayoutEffect(() => {
     const heard = (event: KeyboardEvent) => {
       if (event.key === "Escape") latest.current();
     };
