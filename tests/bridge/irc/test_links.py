@@ -12,8 +12,11 @@ from attrs import evolve
 from trio.testing import MockClock, memory_stream_pair
 
 from bridge.core.links import LinksSettings
+from bridge.core.links.desk import _Link
 from bridge.irc.settings import IrcPlace
 from bridge.irc.wire import Line
+from ofcd.client.boxes import Box
+from ofcd.client.model import load
 from tests.bridge.irc.scene import IrcScene, irc_scene, portal, until
 from tests.bridge.irc.scripted import Guest
 
@@ -63,10 +66,9 @@ async def test_a_file_is_a_link_and_only_its_key_opens_it(
         assert scene.heard()[0].startswith("ofc: <\x02Ana\x02> [file plan.pdf, 13 bytes, https://")
         assert await opened(scene, token) == (200, b"%PDF of Ana's")
         key = urlsafe_b64decode(token + "=")
-        kept = [raw for _, raw in scene.bridge.vault.items("app/bridge/links")]
-        assert len(kept) == 1
-        await until(lambda: all(key.hex().encode() not in raw for raw in _kept(scene)))
-        assert key not in kept[0]
+        assert len(_kept(scene)) == 1
+        await until(lambda: load(_Link, _kept(scene)[0]).key == b"")
+        assert load(_Link, _kept(scene)[0]).box == Box(key, 0).id
         assert b"plan" not in on_disk(tmp_path)[0].read_bytes()
 
 
