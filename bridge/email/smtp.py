@@ -24,6 +24,8 @@ __all__ = ["Letter", "Outcome", "SmtpClient", "SmtpError", "Tls"]
 
 _LINE: Final = 4096
 _LINES: Final = 100
+_QUESTIONS: Final = 2
+"""What AUTH LOGIN asks: the user name and the password."""
 _REPLY: Final = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
 _STATUS: Final = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 
@@ -113,6 +115,7 @@ class SmtpClient:
     _features: dict[str, str] = field(factory=dict)
     _letter: Letter | None = None
     _dry: bool = False
+    _asked: int = 0
 
     def __attrs_post_init__(self) -> None:
         self._secure = self.tls is Tls.TLS
@@ -231,7 +234,13 @@ class SmtpClient:
 
     def _authenticating(self, code: int, lines: list[str]) -> None:
         if code == 334:
-            asked = base64.b64decode(lines[-1] + "==").lower()
+            self._asked += 1
+            if self._asked > _QUESTIONS:
+                raise SmtpError("the server asks for more than a user name and a password")
+            try:
+                asked = base64.b64decode(lines[-1] + "==").lower()
+            except ValueError:
+                raise SmtpError("the server asks for something that is not base64") from None
             word = self.password if b"pass" in asked else self.user
             self._command(_Step.AUTH, base64.b64encode(word.encode()).decode())
             return

@@ -102,6 +102,15 @@ def test_a_wrong_password_is_told_from_a_server_that_can_not_tell(reply: bytes, 
         client.receive(reply + b"\r\n")
 
 
+@pytest.mark.parametrize("question", ["abcde", "é", "=", "VXNlcm5hbWU6"])
+def test_a_server_that_asks_what_it_may_not_ends_the_link_and_no_more(question: str) -> None:
+    """What comes out is what the submitter catches; and nobody is asked without end."""
+    client = ready(user="u", password="p")
+    client.receive(b"250-mx\r\n250 AUTH LOGIN\r\n")
+    with pytest.raises(SmtpError, match="the server asks for"):
+        client.receive(f"334 {question}\r\n".encode() * 3)
+
+
 def test_no_password_is_said_in_clear() -> None:
     """A server (or who stands before it) that hides STARTTLS gets nothing."""
     client = SmtpClient("b", user="u", password="p")
