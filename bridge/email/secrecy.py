@@ -3,8 +3,8 @@
 Who has somebody's answer address (`books+<token>@`) can write as them, and who has the token alone
 can end their mail. A mail to us holds it: in To, in what servers write into its head, in the foot
 that it quotes; plain, folded, quoted-printable, base64, as an encoded word, percent-encoded or as
-HTML's entities. So a mail is looked at in all of these ways, what is found is written anew without
-the token, and then looked at once more: what still shows it is left out whole.
+HTML's entities, and broken by tags. So a mail is looked at in all of these ways, what is found is
+written anew without the token, and then looked at once more: what still shows it is left out whole.
 
 What a sender packs (zip, PDF, a picture of it) is not opened: nobody's mail program does that.
 """
@@ -49,6 +49,10 @@ _BASE64_LINES: Final = re.compile(
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,20000}")
 _QUOTED: Final = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_TAG: Final = re.compile(rb"<[^<>]{0,1000}>")
+_NEAR: Final = 1000
+"""Bytes on either side of a tag in which all of a token would stand, however its letters are
+written."""
 _ENTITY: Final = re.compile(rb"&(?:#|[A-Za-z])")
 _WRITTEN: Final = RAW_POLICY.clone(linesep="\r\n")
 _GONE: Final = "(left out here: it held a secret address)"
@@ -205,6 +209,10 @@ def _decoded(raw: bytes) -> Iterator[bytes]:
         yield unquote_to_bytes(raw)
     if _ENTITY.search(raw):
         yield unescape(raw.decode("latin-1")).encode("utf-8", "replace")
+    if b"<" in raw and len(apart := _TAG.split(raw)) > 1:
+        yield b"".join(
+            one if len(one) <= 2 * _NEAR else one[:_NEAR] + b"\n" + one[-_NEAR:] for one in apart
+        )
     yield from _out_of_base64(raw)
 
 

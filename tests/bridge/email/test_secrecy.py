@@ -34,7 +34,8 @@ KEPT = "The Dispossessed"
 def shows(raw: bytes, token: str = TOKEN) -> bool:
     """Read by the standard library, every part and field, as a member's program would."""
     texts = [raw.decode("utf-8", "replace"), *_texts(message_from_bytes(raw, policy=default))]
-    return any(token in re.sub(r"[\s>=\u00ad\u200b]", "", text).lower() for text in texts)
+    between = r"</?(?:wbr|b)>|[\s>=\u00ad\u200b]"
+    return any(token in re.sub(between, "", text).lower() for text in texts)
 
 
 def _texts(message: Message[Any, Any]) -> list[str]:
@@ -122,6 +123,7 @@ def rich(text: str) -> bytes:
 
 QUOTE = f"{KEPT}\r\n\r\n> No more of them: write to {ADDRESS}\r\n"
 PAIRS = " ".join(TOKEN[at : at + 2] for at in range(22, -2, -2)).replace(" ", "88")
+IN_TAGS = ADDRESS.replace("tzy", "t<wbr>z<b></b>y")
 PARTS: dict[str, tuple[str, str, bytes]] = {
     "plain": ("text/plain", "7bit", QUOTE.encode()),
     "broken by the width": (
@@ -138,6 +140,12 @@ PARTS: dict[str, tuple[str, str, bytes]] = {
         "text/html",
         "7bit",
         f'<a href="mailto:{in_percent(ADDRESS)}">{KEPT}</a>'.encode(),
+    ),
+    "broken by a tag": ("text/html", "7bit", f"<p>{KEPT} {IN_TAGS}</p>".encode()),
+    "broken by a tag, in base64": (
+        "text/html",
+        "base64",
+        base64.encodebytes(f"{'<p>x</p>' * 500}<p>{KEPT} {IN_TAGS}</p>".encode()),
     ),
     "in a link": ("text/html", "7bit", f'<a href="https://b.example/u/{TOKEN}">x</a>'.encode()),
     "forwarded": ("message/rfc822", "7bit", mail(QUOTE, To=ADDRESS)),
