@@ -13,10 +13,10 @@ from ofcd.config.fields import Words
 from ofcd.daemon.peers import federation
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code
-from ofcd.protocol.ids import Hash32, InviteId, RelayId, RoomId
+from ofcd.protocol.ids import Hash32, InviteId, MemberId, RelayId, RoomId
 from ofcd.testing import World, open_net
-from tests.daemon.rawlink import open_raw
-from tests.federation.double import dialling, quickly, shared
+from tests.daemon.rawlink import Founder, open_raw
+from tests.federation.double import dialling, federated, identity, quickly, shared
 from tests.world.scene import agree, settle, stored
 
 NOWHERE = "ws://nowhere.example:5103"
@@ -88,6 +88,43 @@ async def test_nobody_learns_what_came_of_dialling_where_they_said(
                 assert (failure.code, failure.text) == ("hub_away", SENTENCES[Code.HUB_AWAY])
                 assert trio.current_time() - began == pytest.approx(10, abs=1)
         assert known(home)._peers[relay_id].row.detail
+
+
+async def test_an_attach_tells_nothing_of_dialling_either(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its signature is not checked before the room is here, so anybody may name any address."""
+    async with open_net(tmp_path, "home") as (home,), open_raw(home) as raw:
+        member = Founder(home)
+        relay_id = RelayId(b"\x05" * 32)
+        await raw.send(evolve(member.attach(raw), hub=relay_id, hub_url=NOWHERE))
+        [failure] = await raw.expect(frames.Failure)
+        assert (failure.code, failure.text) == ("hub_away", SENTENCES[Code.HUB_AWAY])
+        assert known(home)._peers[relay_id].row.detail, "the operator is told"
+
+
+async def test_a_relay_that_a_stranger_names_is_asked_for_no_other_relays_room(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Else it could take the room's log from here by saying that it has lost it, or freeze it."""
+    async with open_net(tmp_path, "hub", "home", "other", change=quickly) as (hub, home, other):
+        ana, bo = await shared(hub, home)
+        eve = await (await other.client("eve")).create_room(other.url, "soup", my_name="eve")
+        bob = await federated(other, home, "bob", eve)
+        own = await (await home.client("cy")).create_room(home.url, "own", my_name="cy")
+        await settle([ana, bo, eve, bob, own])
+        following = known(home)._peers[identity(other).relay_id].following
+        for room, mid in ((ana.id, bo.me), (ana.id, MemberId(bytes(32))), (own.id, own.me)):
+            with trio.fail_after(1):
+                assert not await following.have(room, mid)
+        log = await following._hub.room(ana.id)
+        assert log is not None
+        following._follow(log)
+        await following._resume(own.id)
+        assert set(following.rooms) == {eve.id}, "nothing is asked of it for others' rooms"
+        await ana.send("still here")
+        await settle([ana, bo])
+        agree([ana, bo], ["still here"])
 
 
 async def test_relays_that_are_forgotten_are_forgotten_on_disk_too(

@@ -313,9 +313,12 @@ class Federation:
         finally:
             peer.asked -= 1
         if here:
-            await self._hub.take(connection, [evolve(effect.frame, hub=None, hub_url="")])
+            try:
+                await self._hub.take(connection, [evolve(effect.frame, hub=None, hub_url="")])
+            except Exception as mistake:  # it ends the link that it happened on, not the relay
+                connection.fail(mistake)
         else:
-            self._answer(connection, effect, Code.HUB_AWAY, peer.row.detail)
+            self._answer(connection, effect, Code.HUB_AWAY, "")  # as in `_forward`
 
     async def _linked(self, peer: _Peer) -> None:
         """Wait for a link for a while."""

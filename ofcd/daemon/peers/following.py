@@ -262,7 +262,7 @@ class Following:
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
-        if log is not None:
+        if log is not None and log.hub == self.hub_id:
             self._follow(log)
             self.outgoing.pump(log)
             self._flush()
@@ -455,6 +455,8 @@ class Following:
             while self._link is not None:
                 try:
                     log = await self._hub.room(room)
+                    if log is not None and log.hub != self.hub_id:
+                        return False  # a stranger named another relay than the room's own
                     if log is not None and log.state.homes.get(mid) == self._own_id:
                         return True
                     if log is None:
@@ -615,6 +617,8 @@ class Following:
 
     def _follow(self, log: RoomLog) -> None:
         """Ask for the room from the end of the copy on, if it is not asked for already."""
+        if log.hub != self.hub_id:
+            return
         copy, link = self.rooms.setdefault(log.room, self._new_copy()), self._link
         if link is None or copy.following or log.frozen:
             return
@@ -734,6 +738,8 @@ class Following:
         key, copy = self.key, self.rooms[room]
         log = await self._hub.room(room)
         if key is None or log is None or log.frozen or envelope == log.head:
+            return
+        if log.hub != self.hub_id:
             return
         try:
             record = peek(envelope).record
