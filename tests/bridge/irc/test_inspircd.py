@@ -47,6 +47,7 @@ async def test_each_line_is_said_once_whatever_is_killed(tmp_path: Path, mode: s
                 text = settings(link, server.port, _MORE + f'[portal.irc]\nmode = "{mode}"\n', _IRC)
                 with bridge(tmp_path / "bridge", text) as program:
                     await until(lambda: _ready(program) == 1)
+                    await until(lambda: room.messages())  # it is in the room too, and says so
                     victims: dict[str, Bridge | Relay | Server] = {
                         "bridge": program,
                         "relay": relay,
