@@ -112,7 +112,7 @@ def make_invite_close(
 def accept_handover(state: RoomState, mine: MemberKeys, now: int) -> SignedRecord:
     """HANDOVER_ACCEPT: I am ready to be root; sent to root inside a sealed message."""
     accept = HandoverAccept(
-        v=VERSION, room=state.room, root=state.root, mid=mine.mid, ctl=state.ctl, ts=now
+        v=VERSION, room=state.room, root=state.root, mid=mine.mid, ctl=state.heads[-1], ts=now
     )
     return sign_record(mine.sign.private, accept)
 

@@ -65,6 +65,8 @@ JOIN_TRIES: Final = 3
 """Different join requests that one invite may see."""
 HANDOVER_RECORDS: Final = 64
 """Control records after which an acceptance of a handover is too old: days in a quiet room."""
+HOMES_PER_EPOCH: Final = 4
+"""HOMEs of one member in one epoch: there, back, and once more, in a log that has an end."""
 CAPS: Final = 8
 """Capabilities of one member: more than there are."""
 SHORT_TEXT: Final = 128

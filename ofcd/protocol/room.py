@@ -140,7 +140,12 @@ class RoomState:
     """Routine rotations since the last boxed one."""
     closed: bool = False
     heads: tuple[EventId, ...] = ()
-    """The control heads at which an heir may have accepted a handover that comes next."""
+    """The control heads at which an heir may have accepted a handover that comes next.
+
+    No HOME is one: any member says HOME, and could wear out an heir's acceptance with them.
+    """
+    moves: Mapping[MemberId, int] = field(factory=dict)
+    """The HOMEs of each member in the current epoch."""
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -189,9 +194,13 @@ class RoomState:
         if record.prev != self.ctl:
             raise Refused(Code.CONFLICT)
         changed = self._apply(record, self.member(record.mid), seq)
+        return evolve(changed, ctl=event_id, seq=seq, heads=self._heads_after(record, event_id))
+
+    def _heads_after(self, record: Control, event_id: EventId) -> tuple[EventId, ...]:
+        if isinstance(record, Home):
+            return self.heads
         earlier = () if isinstance(record, Handover) else self.heads
-        heads = (*earlier, event_id)[-limits.HANDOVER_RECORDS :]
-        return evolve(changed, ctl=event_id, seq=seq, heads=heads)
+        return (*earlier, event_id)[-limits.HANDOVER_RECORDS :]
 
     @singledispatchmethod
     def _apply(self, record: Control, by: Member, seq: int) -> RoomState:
@@ -334,7 +343,14 @@ class RoomState:
     def _(self, record: Home, by: Member, seq: int) -> RoomState:
         _require(record.home != by.home)
         _require(record.home == self.relay_id or not self.policy.local_only)
-        return evolve(self, members={**self.members, by.mid: evolve(by, home=record.home)})
+        moves = self.moves.get(by.mid, 0) + 1
+        if moves > limits.HOMES_PER_EPOCH:
+            raise Refused(Code.QUOTA, "this member has moved often enough until the next rotation")
+        return evolve(
+            self,
+            members={**self.members, by.mid: evolve(by, home=record.home)},
+            moves={**self.moves, by.mid: moves},
+        )
 
     def _invite(self, invite_id: InviteId) -> Invite:
         invite = self.invites.get(invite_id)
@@ -358,7 +374,7 @@ class RoomState:
     def _open_epoch(self, epoch: int, key_commitment: Hash32, seq: int) -> RoomState:
         if epoch != self.epoch + 1:
             raise Refused(Code.EPOCH_STALE)
-        return evolve(self, epoch=epoch, key_commitment=key_commitment, epoch_seq=seq)
+        return evolve(self, epoch=epoch, key_commitment=key_commitment, epoch_seq=seq, moves={})
 
 
 def found(genesis: Genesis, payload: bytes) -> RoomState:

@@ -18,13 +18,14 @@ from ofcd.e2e.controls import (
     make_attach,
     make_grant,
     make_handover,
+    make_home,
     make_invite_close,
     make_leave,
 )
 from ofcd.e2e.genesis import make_genesis
 from ofcd.e2e.keys import MemberKeys, key_commitment
 from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, PublicKey, RoomId, b64encode, room_id_of
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId, b64encode, room_id_of
 from ofcd.protocol.records import Admit, Attach, Cap, Genesis, Grant, Handover, InviteOpen, Role
 from ofcd.protocol.room import RoomState
 from ofcd.themis import sign
@@ -268,6 +269,20 @@ def test_root_hands_over_with_the_heirs_word(world: World) -> None:
     assert state.member(root.mid).role is Role.CO_OWNER
     world.rotate_boxed(ana)
     assert root.view.state == ana.view.state
+
+
+def test_an_heir_accepts_whoever_has_just_moved_home(world: World) -> None:
+    """What it names is no HOME: those do not count, before its acceptance and after it."""
+    root, ana, bo = world.people
+    seen = bo.view.seen
+    world.control(make_home(bo.view.state, bo.mine, seen, NOW, home=RelayId(b"h" * 32)))
+    accept = accept_handover(ana.view.state, ana.mine, NOW)
+    world.control(make_home(bo.view.state, bo.mine, bo.view.seen, NOW, home=RELAY_ID))
+    view = root.view
+    world.control(
+        make_handover(view.state, root.mine, view.seen, NOW, to=ana.mid, accept=accept.envelope)
+    )
+    assert ana.view.state.root == ana.mid
 
 
 def test_nobody_is_made_root_unasked(world: World) -> None:

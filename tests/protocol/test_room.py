@@ -286,6 +286,27 @@ def test_a_handover_swaps_root_and_asks_for_a_boxed_rekey() -> None:
         chain.rotate("member")
 
 
+def test_moving_home_again_and_again_wears_nothing_out() -> None:
+    """Few HOMEs of one member in one epoch, each member's own; an heir's acceptance outlives them.
+
+    And an heir whose last control record is a HOME has one to name all the same.
+    """
+    chain = full_room()
+    heads = chain.state.heads
+    there, back = RelayId(sha256(b"other relay")), RELAY
+    for who in ("reader", "member"):
+        for home in (there, back, there, back):
+            chain.do(Home, who, home=home)
+        with refused(Code.QUOTA):
+            chain.do(Home, who, home=there)
+    assert chain.state.heads == heads
+    chain.state.check_accepted(heads[-1])
+    chain.rotate()
+    chain.do(Home, "reader", home=there)
+    with refused(Code.FORBIDDEN):
+        chain.state.check_accepted(chain.state.ctl)
+
+
 def test_root_leaves_only_an_empty_room() -> None:
     """Root hands over first; the last one out closes the room, and nothing follows."""
     chain = full_room()

@@ -345,3 +345,22 @@ test("a member says where it is at home, and nothing else changes", () => {
   move(here);
   expect(memberOf(stage.view(stage.root).state, bo.mid)).toEqual(before);
 });
+
+test("HOMEs are few in one epoch, and wear out no heir's acceptance", () => {
+  const stage = new Stage();
+  const bo = stage.admit();
+  const move = (seed: number) => {
+    const home = new Uint8Array(32).fill(seed);
+    const making = stage.making(bo);
+    stage.postAlone(signControl(making, { type: "home", ...headerFields(making), home }));
+  };
+  const before = stage.view(stage.root).state.heads;
+  for (const seed of [8, 7, 8, 7]) move(seed);
+  expect(() => move(8)).toThrow("quota");
+  const { heads, ctl } = stage.view(stage.root).state;
+  expect(heads).toEqual(before);
+  const accept = acceptHandover(stage.making(bo));
+  expect(accept.record.ctl).not.toEqual(ctl);
+  stage.postAlone(makeHandover(stage.making(stage.root), bo.mid, accept.envelope));
+  expect(stage.view(stage.root).state.root).toEqual(bo.mid);
+});

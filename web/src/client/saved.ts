@@ -91,6 +91,7 @@ export const savedState: Codec<RoomState> = codec({
   sponsors: dict(is.b32),
   boxedDue: is.bool,
   heads: is.list(is.b32),
+  moves: dict(is.int()),
   routineRekeys: is.int(),
   closed: is.bool,
 });

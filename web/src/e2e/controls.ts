@@ -77,7 +77,7 @@ export const acceptHandover = ({ state, mine, now }: Making): Signed<RecordOf<"h
     room: state.room,
     root: state.root,
     mid: mine.mid,
-    ctl: state.ctl,
+    ctl: state.heads.at(-1) ?? state.ctl,
     ts: now,
   });
 

@@ -28,6 +28,8 @@ export class Refused extends Error {
 export const OPEN_INVITES = 50;
 /** Control records after which an acceptance of a handover is too old. */
 const HANDOVER_RECORDS = 64;
+/** HOMEs of one member in one epoch. */
+const HOMES_PER_EPOCH = 4;
 
 export interface Member {
   readonly mid: Bytes;
@@ -82,8 +84,10 @@ export interface RoomState {
   readonly sponsors: ByHex<Bytes>;
   /** A boxed REKEY must come next: someone left, the room was handed over, or a key may be out. */
   readonly boxedDue: boolean;
-  /** The control heads at which an heir may have accepted a handover that comes next. */
+  /** The control heads at which an heir may have accepted a handover that comes next; no HOME. */
   readonly heads: readonly Bytes[];
+  /** The HOMEs of each member in the current epoch. */
+  readonly moves: ByHex<number>;
   readonly routineRekeys: number;
   readonly closed: boolean;
 }
@@ -133,6 +137,7 @@ export function found(genesis: RecordOf<"genesis">, payload: Bytes): RoomState {
     sponsors: new Map(),
     boxedDue: false,
     heads: [eventIdOf(payload)],
+    moves: new Map(),
     routineRekeys: 0,
     closed: false,
   };
@@ -144,9 +149,14 @@ export function apply(state: RoomState, record: ControlRecord, id: Bytes, seq: n
   if (state.closed) throw new Refused("room_closed");
   if (!equal(record.prev, state.ctl)) throw new Refused("conflict");
   const by = memberOf(state, record.mid);
-  const earlier = record.type === "handover" ? [] : state.heads;
-  const heads = [...earlier, id].slice(-HANDOVER_RECORDS);
+  const heads = headsAfter(state, record, id);
   return { ...state, ...changes(state, record, by, seq), ctl: id, seq, heads };
+}
+
+/** Any member says HOME: so it does not count, or it could wear out an heir's acceptance. */
+function headsAfter({ heads }: RoomState, { type }: ControlRecord, id: Bytes): readonly Bytes[] {
+  if (type === "home") return heads;
+  return [...(type === "handover" ? [] : heads), id].slice(-HANDOVER_RECORDS);
 }
 
 /** Throws `Refused` if what an heir signed at the control head `ctl` is too old to use. */
@@ -190,7 +200,13 @@ function changes(
 function moveHome(state: RoomState, { home }: RecordOf<"home">, by: Member): Changes {
   require(!equal(home, by.home));
   require(!state.policy.local_only || equal(home, state.relayId));
-  return { members: new Map(state.members).set(hex(by.mid), { ...by, home }) };
+  const id = hex(by.mid);
+  const moves = (state.moves.get(id) ?? 0) + 1;
+  if (moves > HOMES_PER_EPOCH) throw new Refused("quota");
+  return {
+    members: withEntry(state.members, id, { ...by, home }),
+    moves: withEntry(state.moves, id, moves),
+  };
 }
 
 function openInvite(state: RoomState, record: RecordOf<"invite_open">, by: Member): Changes {
@@ -340,7 +356,8 @@ function openEpoch(
   seq: number,
 ): Changes {
   if (record.epoch !== state.epoch + 1) throw new Refused("epoch_stale");
-  return { epoch: record.epoch, keyCommitment: record.key_commitment, epochSeq: seq };
+  const { epoch, key_commitment: keyCommitment } = record;
+  return { epoch, keyCommitment, epochSeq: seq, moves: new Map() };
 }
 
 function inviteOf(state: RoomState, inviteId: Bytes): Invite {
