@@ -153,7 +153,7 @@ class Postman:
         )
         with self._host.transaction() as tx:
             # What was taken back, or changed, while files were fetched is looked at anew.
-            if any(tx.get(self._store.item_table, key) is None for key, _ in batch):
+            if any(self._store.item(tx, key) != item for key, item in batch):
                 return
             self._store.post(tx, posted, compose(letter))
             self._store.keep_references(tx, message_id, letter.references, now)

@@ -128,7 +128,7 @@ class Store:
         self._sub = tables.table("sub")
         self._token = tables.table("token")
         self._state = tables.table("state")
-        self.item_table = self._item = tables.table("item", large=True)
+        self._item = tables.table("item", large=True)
         self._mail = tables.table("mail", large=True)
         self._raw = tables.table("raw", large=True)
         self._mid = tables.table("mid", large=True)
@@ -185,6 +185,11 @@ class Store:
         start, end = _below(_person(place, address) + b"/")
         found = records.items(self._item, start, end, limit=limit)
         return [(key, load(Waiting, raw)) for key, raw in found]
+
+    def item(self, records: Reader, key: bytes) -> Waiting | None:
+        """What waits under a key of `items`, as it is now."""
+        raw = records.get(self._item, key)
+        return None if raw is None else load(Waiting, raw)
 
     def replace_item(self, tx: Records, key: bytes, item: Waiting | None) -> None:
         """Change what waits, or (None) take it out."""

@@ -172,6 +172,32 @@ async def test_an_edit_within_the_hold_goes_out_as_if_written_so(
         assert post.words()[1:] == ["[edit]\nhello!"]
 
 
+async def test_an_edit_while_files_are_fetched_is_what_goes_out(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene_of(tmp_path, delivery="digest", every=60.0) as scene:
+        await scene.do("full", "on")
+        read_file, asked = scene.network.host.read_file, 0
+
+        async def slow(*args: Any) -> bytes:
+            nonlocal asked
+            asked += 1
+            await trio.sleep(30)
+            return await read_file(*args)
+
+        monkeypatch.setattr(scene.network.host, "read_file", slow)
+        sent = await scene.room.send("helo")
+        await scene.room.send_file(b"%PDF", name="plan.pdf")
+        await trio.sleep(75)
+        assert asked == 1
+        await scene.room.edit(sent.event_id, "hello")
+        await trio.sleep(120)
+        [words] = post.words()
+        assert "hello" in words.split("\n")
+        assert "helo" not in words.split("\n")
+        assert [one.name for one in post.mails[0][1].attachments] == ["plan.pdf"]
+
+
 async def test_what_is_taken_back_within_the_hold_does_not_go_out(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:
