@@ -257,8 +257,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     def _deliver(self, one: Outgoing) -> Receipt:
         if one.kind is Kind.REDACTION:
             return self._take_back(one)
-        if one.kind is Kind.EDIT and self._change(one):
-            return Receipt(one.number, State.SENT, one.remote_ids)
+        changed = self._change(one) if one.kind is Kind.EDIT else set[str]()
         if one.kind not in (Kind.MESSAGE, Kind.EDIT, Kind.NOTE):
             return Receipt(one.number, State.DROPPED, reason="mail has no such thing")
         failed = f"failed/{one.event_id.hex()}"
@@ -267,7 +266,10 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             person
             for person in self._people(one.place)
             if person.on and not person.suspended and (not again or person.address in again)
+            if person.address not in changed
         ]
+        if changed and not people:
+            return Receipt(one.number, State.SENT, one.remote_ids)
         if not people:
             return Receipt(one.number, State.DROPPED, reason="nobody gets this room's mail")
         now = self.host.now()
@@ -322,20 +324,25 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     def _take_back(self, one: Outgoing) -> Receipt:
         """What waits is taken out; what is a mail already can not be taken back."""
-        found = False
+        people = self._people(one.place)
+        taken: set[tuple[str, str]] = set()
         with self.host.transaction() as tx:
-            for person in self._people(one.place):
+            for person in people:
                 for key, item in self.store.items(tx, one.place, person.address):
                     if item.event == one.target:
                         self.store.replace_item(tx, key, None)
-                        found = True
-        if found:
-            return Receipt(one.number, State.CONFIRMED)
+                        if item.key.startswith("message/"):
+                            taken.add((person.address, item.key))
+            everybody = {(person.address, key) for person in people for _, key in taken}
+            if taken and not any(
+                self.store.was_put(tx, one.place, *other) for other in everybody - taken
+            ):
+                return Receipt(one.number, State.CONFIRMED)
         return Receipt(one.number, State.DROPPED, reason="a mail can not be taken back")
 
-    def _change(self, one: Outgoing) -> bool:
-        """An edit of what still waits, for everybody: it goes out as it reads now."""
-        changed = []
+    def _change(self, one: Outgoing) -> set[str]:
+        """An edit of what still waits: it goes out as it reads now; for whom that is so."""
+        changed = set()
         with self.host.transaction() as tx:
             for person in self._people(one.place):
                 for key, item in self.store.items(tx, one.place, person.address):
@@ -345,8 +352,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
                             item, plain=plain, html=html, subject=_first_words(one.document)
                         )
                         self.store.replace_item(tx, key, new)
-                        changed.append(person.address)
-        return bool(changed)
+                        changed.add(person.address)
+        return changed
 
     # -- from mail to the others who get mail ----------------------------------------------------
 

@@ -178,6 +178,10 @@ class Store:
         number = self.next(tx, "item")
         tx.put(self._item, _person(place, address) + b"/" + number.to_bytes(8, "big"), save(item))
 
+    def was_put(self, records: Reader, place: str, address: str, key: str) -> bool:
+        """Whether the thing with this key was ever put for somebody."""
+        return records.get(self._time, b"item/" + _key(place, address, key)) is not None
+
     def items(
         self, records: Reader, place: str, address: str, limit: int | None = None
     ) -> list[tuple[bytes, Waiting]]:

@@ -198,6 +198,45 @@ async def test_an_edit_while_files_are_fetched_is_what_goes_out(
         assert [one.name for one in post.mails[0][1].attachments] == ["plan.pdf"]
 
 
+async def test_an_edit_reaches_who_has_the_mail_and_who_does_not_yet(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    people = ("bo@example.org", "cleo@example.org")
+    async with scene_of(tmp_path, subscribers=people) as scene:
+        await scene.do("full", "on")
+        await scene.do("pace", "cleo@example.org", "digest", "10m")
+        sent = await scene.room.send("helo")
+        await trio.sleep(60)
+        await scene.room.edit(sent.event_id, "hello")
+        await trio.sleep(60)
+        assert post.words("bo@example.org") == ["helo", "[edit]\nhello"]
+        assert post.words("cleo@example.org") == []
+        await trio.sleep(1200)
+        assert post.words("cleo@example.org") == ["hello"]
+        assert len(post.words("bo@example.org")) == 2
+
+
+@pytest.mark.parametrize("mailed", [True, False])
+async def test_what_somebody_has_by_mail_counts_as_not_taken_back(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, mailed: bool
+) -> None:
+    people = ("bo@example.org", "cleo@example.org")
+    async with scene_of(tmp_path, subscribers=people, delivery="digest", every=600.0) as scene:
+        await scene.do("full", "on")
+        if mailed:
+            await scene.do("pace", "bo@example.org", "each")
+        sent = await scene.room.send("oops")
+        await trio.sleep(60)
+        assert len(post.words("bo@example.org")) == mailed
+        await scene.do("add", "dan@example.org")  # who came later has nothing of it
+        await scene.room.redact(sent.event_id)
+        await trio.sleep(1200)
+        assert post.words("cleo@example.org") == post.words("dan@example.org") == []
+        counted = scene.engine.metrics.went
+        states = [counted.labels("mail", one)._value.get() for one in ("confirmed", "dropped")]
+        assert states == ([0, 1] if mailed else [1, 0])
+
+
 async def test_what_is_taken_back_within_the_hold_does_not_go_out(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:
