@@ -24,6 +24,8 @@ from ofcd.relay.room_log import RoomLog
 __all__ = ["Relay"]
 
 _NO_ANSWER: Final = 0
+_REFILL_MS: Final = 60_000
+"""How long the next part of a refill is waited for."""
 
 
 class Relay:
@@ -215,10 +217,14 @@ class Relay:
     def refill(
         self, room: RoomId, entries: Sequence[Verified], lost: Mapping[int, EventId], now: int
     ) -> Decision:
-        """As `replicate`, of a room of ours; nobody may say anything before the rest of `lost`."""
+        """As `replicate`, of a room of ours; nobody may say anything before the rest of `lost`.
+
+        For a minute, and for another with each part that comes.
+        """
         decision = self.replicate(room, entries, now)
         held = self._held(room)
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
+        held.lost_until = now + _REFILL_MS
         return decision
 
     def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:

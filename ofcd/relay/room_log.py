@@ -176,6 +176,8 @@ class RoomLog:
     """Of a copy: the hub's latest LOG_HEAD that fits it."""
     lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
     """Entries that a follower is giving back to this relay, and that are not here yet."""
+    lost_until: int = field(default=0, eq=False, repr=False)
+    """When they are waited for no more, unless some come."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)

@@ -50,8 +50,10 @@ def tick(core: Core, now: int) -> Decision:
             expired_events = following.expire_outbox(core, room, now)
             facts += expired_events.facts
             effects += expired_events.effects
+    for room in core.rooms.values():
+        if now >= room.lost_until:
+            room.lost.clear()  # who began to give it back is gone, or made up what it named
     for room in _settled(core, now):
-        room.lost.clear()  # who began to give it back is gone
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
     return Decision(tuple(facts), tuple(effects))

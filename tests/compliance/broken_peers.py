@@ -134,7 +134,9 @@ def local_only_means_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @broken("follower.refill")
 def takes_any_refill(patch: pytest.MonkeyPatch) -> None:
-    async def take(hub: Any, relay: Any, workers: Any, identity: Any, frame: Any) -> None:
+    async def take(
+        hub: Any, relay: Any, workers: Any, identity: Any, peer: Any, frame: Any
+    ) -> None:
         room = await hub.room(frame.room)
         entry = copies.Entry(frame.start, frame.entries[0], frame.entries[1])
         await hub.do(lambda: relay.replicate(frame.room, believed(room, [entry]), 0), frame.room)

@@ -16,6 +16,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
+from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
 from tests.daemon.rawlink import open_raw
 from tests.federation.double import Double, dialling, federated, identity, local, quickly, shared
@@ -104,6 +105,7 @@ async def test_19_a_refill_must_be_what_the_hub_itself_had_signed(
                 (head(hubs.private, seq, Hash32(bytes(32))), ids, entries),
                 (genuine, ids, entries[2:]),
                 (genuine, ids, entries[:-1]),
+                (genuine, ids, ()),
                 (genuine, ids[32:], entries[2:]),
                 (genuine, ids[32:] + ids[:32], entries[2:] + entries[:2]),
                 (genuine, ids + bytes(32 * 257), entries),
@@ -111,6 +113,10 @@ async def test_19_a_refill_must_be_what_the_hub_itself_had_signed(
                 answer = await refill(double, start + 1, envelope, named, parts, ana.id)
                 assert isinstance(answer, frames.Failure)
                 assert copy_head(hub, ana.id)[0] == start
+            async with dialling(hub, generate_keypair()) as stranger:
+                answer = await refill(stranger, start + 1, genuine, ids, entries, ana.id)
+                assert isinstance(answer, frames.Failure)
+                assert answer.code == "not_found"
             answer = await refill(double, start + 1, genuine, ids, entries, ana.id)
             assert isinstance(answer, frames.Done)
         assert log_of(hub, ana.id) == lost

@@ -385,3 +385,29 @@ def test_a_stranger_is_passed_on_with_its_own_word_alone(world: World, ana: Pers
     assert held is not None
     held.peer = OTHER
     assert world.code(cai.link, join) == Code.NOT_FEDERATED
+
+
+# -- what a hub gets back --------------------------------------------------------------------------
+
+
+def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Person) -> None:
+    """However much is asked in the room meanwhile; another part buys the follower a minute more."""
+
+    def give_back(*made_up: int) -> None:
+        verified = verify_entries(bo.log, [entry(bo, bo.post())])
+        ids = {bo.log.seq + 1 + ahead: EventId(digest("made up")) for ahead in made_up}
+        world.commit(world.relay.refill(bo.room, verified, ids, world.now))
+
+    def waits(milliseconds: int) -> bool:
+        world.now += milliseconds
+        bo.log.touched = world.now
+        world.commit(world.relay.tick(world.now))
+        return bool(bo.log.lost)
+
+    give_back(1, 2)
+    assert world.code(bo.link, bo.post()) == Code.TRY_AGAIN
+    assert waits(59_000)
+    give_back(1)
+    assert waits(59_000)
+    assert not waits(1_000)
+    bo.say()

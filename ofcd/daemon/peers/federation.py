@@ -588,7 +588,8 @@ class Federation:
     async def refilled(self, link: PeerLink, frame: Refill) -> None:
         """A follower has what this relay lost of a room of its own."""
         try:
-            await take_refill(self._hub, self._relay, self._workers, self._identity, frame)
+            own, workers = self._identity, self._workers
+            await take_refill(self._hub, self._relay, workers, own, link.peer, frame)
         except ProtocolError as error:
             link.answer(self._hub.failure(frame.rid, error))
             return

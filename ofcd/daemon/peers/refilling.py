@@ -18,7 +18,7 @@ from ofcd.daemon.peers.following import HubLink
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.frames import Refill
-from ofcd.protocol.ids import EventId, MemberId, log_hash
+from ofcd.protocol.ids import EventId, MemberId, RelayId, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.relay import Entry, HubLied, Relay, RoomLog, verify_entries
 from ofcd.store import Store
@@ -59,13 +59,13 @@ async def refill_room(
 
 
 async def take_refill(
-    hub: Hub, relay: Relay, workers: Workers, identity: Identity, frame: Refill
+    hub: Hub, relay: Relay, workers: Workers, identity: Identity, peer: RelayId, frame: Refill
 ) -> None:
-    """Take entries back that this relay once ordered. Raises `ProtocolError`."""
+    """Take entries back, from a relay that may follow the room. Raises `ProtocolError`."""
     room = await hub.room(frame.room)
-    if room is None or room.hub != identity.relay_id:
+    if room is None or room.hub != identity.relay_id or not relay.homed(frame.room, peer):
         raise Refused(Code.NOT_FOUND)
-    if len(frame.entries) % 2:
+    if not frame.entries or len(frame.entries) % 2:
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
     ids = room.lost  # of a refill that is under way, what is still to come
     if frame.start != room.seq + 1 or frame.start not in ids:
