@@ -19,7 +19,7 @@ from bridge.email.schedule import HOUR_MS, Delivery, Pace, flush_at, may_pass
 from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter, masked
-from ofcd.client import ClientError
+from ofcd.client import ClientError, Offline
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
 
@@ -31,6 +31,9 @@ __all__ = ["Postman"]
 _IDLE_SECONDS: Final = 5.0
 _FILES: Final = 20
 _LATE_MS: Final = 60_000
+_AWAY_MS: Final = 60_000
+"""How long mails with files wait after the relay did not answer: to ask takes as long as that."""
+_MISSING: Final = "[this file could not be fetched, and is not with this mail]"
 _WINDOWS: Final = 10_000
 _MAIL_ITEMS: Final = 200
 """Messages in one digest; the rest follow in the next."""
@@ -46,7 +49,10 @@ class Postman:
         self._host = host
         self._store = store
         self._submitter = submitter
+        self._patience = network.settings.give_up_hours * HOUR_MS
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._away: dict[RoomId, int] = {}
+        """Rooms whose relay did not answer, and until when it is not asked again."""
         self.changed = trio.Event()
 
     def stir(self) -> None:
@@ -76,6 +82,8 @@ class Postman:
         """A mistake of ours costs one person's mail a wait, and not everybody's."""
         try:
             return await self._serve(place, one)
+        except Offline:
+            return self._host.now() + _AWAY_MS  # what waits stays, and so does its order
         except Exception as error:  # whatever it is: the others are served
             self._host.operator("a mail could not be made", trace=traceback_of(error))
             return None
@@ -139,9 +147,10 @@ class Postman:
         full: bool,
     ) -> None:
         options: EmailPlace = self._network.places[place].options
-        files = await self._files(room, batch, options.attachment_bytes) if full else ()
+        wanted = batch if full else ()
+        files, missing = await self._files(room, wanted, options.attachment_bytes)
         now = self._host.now()
-        waiting = [item for _, item in batch]
+        waiting = [_without_file(item) if key in missing else item for key, item in batch]
         single = len(waiting) == 1
         last = waiting[-1]
         message_id = last.message_id if single and full else self._network.new_id()
@@ -205,16 +214,26 @@ class Postman:
 
     async def _files(
         self, room: RoomId, batch: Sequence[tuple[bytes, Waiting]], limit: int
-    ) -> tuple[Attachment, ...]:
-        """The files that go along, in all no more than one mail's limit."""
+    ) -> tuple[tuple[Attachment, ...], frozenset[bytes]]:
+        """The files that go along, no more than one mail's limit; and whose are not to be had.
+
+        Raises `Offline`: the relay has them, and they may be asked for later, for `give_up_hours`.
+        """
         found: list[Attachment] = []
+        missing: set[bytes] = set()
         left = limit
-        for _, waiting in batch:
+        for key, waiting in batch:
             if waiting.file is None or waiting.file[2] > left or len(found) == _FILES:
                 continue
             name, media_type, size, seq = waiting.file
-            content = await self._fetch(room, seq, size)
+            try:
+                content = await self._fetch(room, seq, size)
+            except Offline:
+                if self._host.now() - waiting.due_from < self._patience:
+                    raise
+                content = None
             if content is None:
+                missing.add(key)
                 continue
             try:
                 content, kind = await as_it_may_leave(content, media_type)
@@ -224,13 +243,23 @@ class Postman:
                 kept = kind if kind in CLEANABLE else media_type
                 found.append(Attachment(name, kept, content))
                 left -= len(content)
-        return tuple(found)
+        return tuple(found), frozenset(missing)
 
     async def _fetch(self, room: RoomId, seq: int, size: int) -> bytes | None:
+        if self._host.now() < self._away.get(room, 0):
+            raise Offline("the relay did not answer a moment ago")
         try:
             return await self._host.read_file(room, seq, size)
+        except Offline:
+            self._away[room] = self._host.now() + _AWAY_MS
+            raise
         except ClientError:
             return None
+
+
+def _without_file(item: Waiting) -> Waiting:
+    plain, html = f"{item.plain}\n{_MISSING}", f"{item.html}<p>{_MISSING}</p>"
+    return evolve(item, plain=plain, html=html)
 
 
 def _due(

@@ -25,6 +25,7 @@ from bridge.email.network import EmailNetwork
 from bridge.email.parsing import Mail, parse
 from bridge.email.settings import EmailPlace, EmailSettings, Imap, Lmtp, Server, Smtp
 from bridge.email.unsubscribing import serve_page
+from ofcd.client import BadAttachment
 from ofcd.testing import open_world
 from tests.bridge.email.corpus import mail, part
 from tests.bridge.email.scene import Scene, open_scene
@@ -235,6 +236,70 @@ async def test_what_somebody_has_by_mail_counts_as_not_taken_back(
         counted = scene.engine.metrics.went
         states = [counted.labels("mail", one)._value.get() for one in ("confirmed", "dropped")]
         assert states == ([0, 1] if mailed else [1, 0])
+
+
+async def test_a_file_waits_for_the_relay_and_stands_in_nobodys_way(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Nobody gets a mail without it while the relay is away; what needs no file goes out."""
+    people = ("bo@example.org", "cleo@example.org", "dan@example.org")
+    async with scene_of(tmp_path, subscribers=people, delivery="digest", every=600.0) as scene:
+        await scene.do("full", "on")
+        await scene.room.send_file(b"%PDF", name="plan.pdf")
+        await trio.sleep(60)
+        network = scene.network
+        [(key, _)] = network.store.items(scene.bridge.vault, "books", "dan@example.org")
+        with network.host.transaction() as tx:
+            network.store.replace_item(tx, key, None)
+        await scene.room.send("see you")
+        await trio.sleep(60)
+        await scene.world.stop_relay()
+        await trio.sleep(1200)
+        assert [to for to, _, _ in post.mails] == ["dan@example.org"]
+        await scene.world.start_relay()
+        with trio.fail_after(1200):
+            while len(post.mails) < 3:  # noqa: ASYNC110 - until the bridge has the relay again
+                await trio.sleep(10)
+        for to, one, _ in post.mails[1:]:
+            assert [file.content for file in one.attachments] == [b"%PDF"], to
+            assert "see you" in "\n".join(post.words(to))
+
+
+async def test_a_mail_does_not_wait_for_its_file_for_ever(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    settings = evolve(SETTINGS, give_up_hours=1.0)
+    async with scene_of(tmp_path, settings, hold=60.0) as scene:
+        await scene.do("full", "on")
+        await scene.room.send_file(b"%PDF", name="plan.pdf")
+        await trio.sleep(10)
+        await scene.world.stop_relay()
+        await trio.sleep(3000)
+        assert post.words() == []
+        await trio.sleep(1000)
+        [words] = post.words()
+        assert "could not be fetched" in words
+
+
+async def test_a_file_that_is_not_to_be_had_is_said_to_be_missing(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+
+        async def gone(*_: object) -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise BadAttachment("the file is not what was announced")
+
+        monkeypatch.setattr(scene.network.host, "read_file", gone)
+        await scene.room.send_file(b"%PDF", name="plan.pdf")
+        await trio.sleep(10)
+        [words] = post.words()
+        assert words.split("\n") == [
+            "[file: plan.pdf, 4 bytes]",
+            "[this file could not be fetched, and is not with this mail]",
+        ]
+        assert post.mails[0][2].count(b"could not be fetched") == 2, "in both of its texts"
 
 
 async def test_what_is_taken_back_within_the_hold_does_not_go_out(
