@@ -28,11 +28,11 @@ from ofcd.relay import joining
 from ofcd.relay.effects import Appended, FindEvent, Push, Unsubscribe
 from ofcd.relay.facts import BoxStored, KeyRequestDropped
 from ofcd.relay.refusal import Refusal
-from ofcd.relay.request import LoggedRecord, Request, Signatures
+from ofcd.relay.request import Core, LoggedRecord, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, chain_size
 from ofcd.themis.signed import peek
 
-__all__ = ["check_control", "nested", "run_control"]
+__all__ = ["check_control", "leave_lanes", "nested", "run_control"]
 
 Ask = Request[frames.Control, LoggedRecord]
 _TO_THE_LAST: Final = (Leave, RekeyBoxed, Grant, Handover, InviteClose)
@@ -157,7 +157,8 @@ def run_control(request: Ask) -> None:
     request.reply(frames.Ack(request.rid, event_id, fact.seq, fact.log))
     boxes = _store_boxes(request, fact.seq)
     _see_off(request, before, after)
-    _leave_lanes(request)
+    if isinstance(request.record, Home):
+        leave_lanes(request.core, request.record)
     delivery = frames.Delivery(fact.room, fact.seq, fact.record)
     changed = before.homes != after.homes
     request.effects.append(Appended(fact.room, fact.seq, delivery, boxes, changed))
@@ -196,11 +197,9 @@ def _see_off(request: Ask, before: RoomState, after: RoomState) -> None:
         _drop_key_asks(request, [mid] if mid in room.key_asks else [])
 
 
-def _leave_lanes(request: Ask) -> None:
+def leave_lanes(core: Core, record: Home) -> None:
     """Who is at home elsewhere now asks nothing more through the relay before."""
-    record, links = request.record, request.core.links
-    if not isinstance(record, Home):
-        return
+    links = core.links
     for link_id in links.of_member(record.room, record.mid):
         link = links.get(link_id)
         if link is not None and link.peer not in (None, record.home):

@@ -42,7 +42,7 @@ from ofcd.protocol.records import (
 )
 from ofcd.protocol.room import RoomState, found
 from ofcd.relay.attach import check_proof
-from ofcd.relay.control import nested
+from ofcd.relay.control import leave_lanes, nested
 from ofcd.relay.effects import (
     Appended,
     Arrive,
@@ -448,9 +448,11 @@ def _take(
     boxes = dict(entry.boxes)
     facts += [BoxStored(room.room, fact.seq, mid, box) for mid, box in boxes.items()]
     _see_off(core, room, before, verified.signed, facts, effects)
-    if isinstance(record, Home) and record.home != core.relay_id:
-        facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
-    changed = before.members.keys() != room.state.members.keys()
+    if isinstance(record, Home):
+        leave_lanes(core, record)
+        if record.home != core.relay_id:
+            facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
+    changed = before.homes != room.state.homes
     delivery = frames.Delivery(room.room, fact.seq, fact.record)
     effects.append(Appended(room.room, fact.seq, delivery, boxes, changed))
 

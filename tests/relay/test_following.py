@@ -30,6 +30,7 @@ from ofcd.relay import (
     found_copy,
     verify_entries,
 )
+from ofcd.relay.effects import Appended
 from ofcd.relay.facts import ChainRecord, OutboxRow
 from ofcd.relay.following import accept_head, freeze, replicate, return_events
 from ofcd.themis import generate_keypair
@@ -411,3 +412,19 @@ def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Perso
     assert waits(59_000)
     assert not waits(1_000)
     bo.say()
+
+
+def test_who_had_moved_asks_no_more_through_the_relay_before(
+    world: World, ana: Person, bo: Person
+) -> None:
+    """A HOME that a follower gives back counts as it did the first time."""
+    moved = verify_entries(bo.log, [entry(bo, bo.control(records.Home, home=OTHER))])
+    lane, links = world.open_link(), world.relay._core.links
+    held = links.get(lane)
+    assert held is not None
+    held.peer = RelayId(digest("before"))
+    links.attach(held, bo.room, bo.mid)
+    decision = world.relay.refill(bo.room, moved, {}, world.now)
+    [appended] = [e for e in decision.effects if isinstance(e, Appended)]
+    assert appended.members_changed
+    assert world.relay.links_of(bo.room, bo.mid) == [bo.link]
