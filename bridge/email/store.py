@@ -51,7 +51,9 @@ class Subscriber:
     suspended: str = ""
     """Why no mail goes there any more, though they did not leave."""
     soft: int = 0
-    """Reports in a row of mails that were not delivered."""
+    """Days, none a week after the one before, on which a mail was not delivered."""
+    soft_at: int = 0
+    """When the last of them was counted."""
     last_notice: int = 0
     wish: Wish = field(factory=Wish)
     """How they want mail."""

@@ -16,15 +16,19 @@ from bridge.core.network import Host
 from bridge.email.addressing import without_tokens
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
 from bridge.email.reports import Failure, failure_of
-from bridge.email.schedule import retry_at
+from bridge.email.schedule import HOUR_MS, retry_at
 from bridge.email.settings import EmailSettings
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
-from bridge.email.store import Posted, Store
+from bridge.email.store import Posted, Store, Subscriber
 
 __all__ = ["Link", "Submitter", "masked"]
 
 SOFT_LIMIT: Final = 5
-"""Mails in a row that were not delivered: then the address gets none any more (M5)."""
+"""Days on which a mail was not delivered: then the address gets none any more (M5). A day is one
+however many mails failed on it (a mailbox is full, a server is away), and what is a week back
+counts no more: of a mail that arrives nobody tells."""
+_DAY_MS: Final = 24 * HOUR_MS
+_WEEK_MS: Final = 7 * _DAY_MS
 _LINK_MAILS: Final = 100
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 _IDLE_SECONDS: Final = 5.0
@@ -319,12 +323,12 @@ class Submitter:
         with self._host.transaction() as tx:
             one = self._store.subscriber(tx, place, address)
             if one is not None and one.on and not one.suspended:
-                soft = one.soft + 1
+                one = _counted(one, self._host.now())
                 if failure is Failure.HARD:
                     reason = "there is no such mailbox"
-                elif soft >= SOFT_LIMIT:
-                    reason = f"{soft} mails in a row were not delivered"
-                self._store.keep_subscriber(tx, place, evolve(one, soft=soft, suspended=reason))
+                elif one.soft >= SOFT_LIMIT:
+                    reason = f"on {one.soft} days mails were not delivered"
+                self._store.keep_subscriber(tx, place, evolve(one, suspended=reason))
         if reason:
             self._host.notice(
                 place,
@@ -355,6 +359,14 @@ class Submitter:
             reason = f"not delivered to {masked(address)}: {without_tokens(told)}"
             receipt = Receipt(number, State.FAILED, reason=reason)
             self._host.settle(place, event, receipt)  # type: ignore[arg-type]
+
+
+def _counted(one: Subscriber, now: int) -> Subscriber:
+    """Somebody to whom a mail was not delivered now."""
+    since = now - one.soft_at
+    if one.soft and since < _DAY_MS:
+        return one
+    return evolve(one, soft=one.soft + 1 if since < _WEEK_MS else 1, soft_at=now)
 
 
 def _domain(one: Posted) -> str:

@@ -575,23 +575,38 @@ async def test_a_link_that_dies_inside_a_mail_doubles_it_under_one_id(
         assert "may arrive twice" in capsys.readouterr().out
 
 
+def days_pass(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets the bridge's own clock jump by days, in which nothing else happens."""
+    now, days = scene.network.host.now, 0.0
+
+    def pass_(count: float) -> None:
+        nonlocal days
+        days += count
+
+    monkeypatch.setattr(scene.network.host, "now", lambda: now() + int(days * 86_400_000))
+    return pass_
+
+
 async def test_five_soft_failures_suspend_and_an_answer_forgives(
-    tmp_path: Path, post: Post, autojump_clock: MockClock
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scene_of(tmp_path) as scene:
+        pass_days = days_pass(scene, monkeypatch)
         await scene.do("full", "on")
         post.replies["bo@example.org"] = (552, "5.2.2 mailbox full")
         for n in range(4):
             await scene.room.send(f"full {n}")
             await trio.sleep(10)
+            pass_days(1.01)
         assert await bring(scene, by_bo("made room")) == 250
         for n in range(4):
             await scene.room.send(f"full again {n}")
             await trio.sleep(10)
+            pass_days(1.01)
         assert not any("gets no more mail" in one for one in scene.notices())
         last = await scene.room.send("the fifth")
         await trio.sleep(10)
-        assert any("gets no more mail: 5 mails in a row" in one for one in scene.notices())
+        assert any("gets no more mail: on 5 days mails" in one for one in scene.notices())
         marked = next(m for m in scene.messages() if m.event_id == last.event_id)
         assert [r for r, _ in marked.reactions] == [FAILED_MARK]
         post.replies.clear()
@@ -599,6 +614,28 @@ async def test_five_soft_failures_suspend_and_an_answer_forgives(
         await scene.room.send("back")
         await trio.sleep(10)
         assert post.words() == ["back"]
+
+
+async def test_neither_one_bad_day_nor_one_bad_mail_a_fortnight_suspends(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who only reads, and so never answers, is not ended by what was mended long ago."""
+    async with scene_of(tmp_path) as scene:
+        pass_days = days_pass(scene, monkeypatch)
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (552, "5.2.2 mailbox full")
+        for n in range(6):
+            await scene.room.send(f"full {n}")
+            await trio.sleep(10)
+        for n in range(6):
+            pass_days(14)
+            await scene.room.send(f"full again {n}")
+            await trio.sleep(10)
+        assert not any("gets no more mail" in one for one in scene.notices())
+        post.replies.clear()
+        await scene.room.send("still here")
+        await trio.sleep(10)
+        assert post.words() == ["still here"]
 
 
 # -- in (M1 to M4, M6) -----------------------------------------------------------------------------
