@@ -53,6 +53,7 @@ _TRY_LATER: Final = frozenset(
         Code.SHUTTING_DOWN,
         Code.STALLED,
         Code.INTERNAL,
+        Code.WRONG_RELAY,  # it has seen our HOME before we have
     }
 )
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})

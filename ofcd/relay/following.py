@@ -139,7 +139,14 @@ def _require_thawed(room: RoomLog) -> None:
         raise Refusal(Code(room.frozen), seq=room.seq)
 
 
+def _require_home(request: Request[Any, Any]) -> None:
+    """Who has moved says it through the relay it moved to: from here the hub takes nothing more."""
+    if request.member.home != request.core.relay_id:
+        raise Refused(Code.WRONG_RELAY, "this member is at home at another relay")
+
+
 def _check_new(request: Post) -> None:
+    _require_home(request)
     event, room, policy = request.record, request.room, request.policy
     last = room.sender(event.mid)
     if event.counter <= last.counter:
@@ -205,6 +212,7 @@ def run_queue(request: Post) -> None:
 def check_forward(request: Request[Any, Any]) -> Signatures:
     """A record of the member's own, for the hub to judge; frames without one are passed on."""
     _require_thawed(request.room)
+    _require_home(request)
     if request.signed_record is None:
         return ()
     # All that the hub verifies, is verified here: it blames who passes on lies.

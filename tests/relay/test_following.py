@@ -270,7 +270,8 @@ def test_a_copy_begins_where_those_at_home_here_begin(ana: Person, bo: Person) -
 
 @pytest.fixture
 def foreign(ana: Person, bo: Person) -> Person:
-    """Bo, in what is a copy of another relay's room from now on."""
+    """Bo, in what is a copy of another relay's room from now on, and at home here."""
+    bo.do(bo.control(records.Home, home=OTHER))
     ana.world.relay._core.relay_id = OTHER
     return bo
 
@@ -315,6 +316,14 @@ def test_in_a_frozen_copy_nothing_is_asked(foreign: Person) -> None:
     for frame in (foreign.post(), foreign.leave()):
         refused = foreign.world.expect(frames.Failure, foreign.link, frame)
         assert refused.code == Code.FORK
+
+
+def test_nothing_is_asked_for_who_has_moved_away(foreign: Person) -> None:
+    """Neither kept for the hub nor passed on."""
+    foreign.world.relay._core.relay_id = RelayId(digest("the relay before"))
+    for frame in (foreign.post(), foreign.leave()):
+        assert foreign.world.code(foreign.link, frame) == Code.WRONG_RELAY
+    assert not foreign.log.outbox
 
 
 def test_what_is_passed_on_is_signed_by_who_asks(foreign: Person) -> None:
