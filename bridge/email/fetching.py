@@ -202,6 +202,9 @@ class Mailbox:
             await trio.sleep(min(self._settings.poll, seconds))
             return
         if self._told:
+            # Whoever waits in a loop may not look for news each time: then this has to be a wait.
+            self._told = False
+            await trio.lowlevel.checkpoint()
             return
         self._tag += 1
         tag = f"A{self._tag}".encode()
