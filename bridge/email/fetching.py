@@ -322,12 +322,15 @@ class Reading:
         await self._set_aside(mailbox, uid, why if of_no_use else "no room took it for days")
 
     async def _set_aside(self, mailbox: Mailbox, uid: int, why: str) -> None:
+        # Before the server is asked: one that ends the link over it would be asked on every link,
+        # and nothing else would be read.
+        self._note(None, uid)
         try:
             await mailbox.set_aside(uid)
         except ImapRefused as error:
             why = f"{why}; {error}"
-        self.aside(uid, why)
-        self._note(None, uid)
+        finally:
+            self.aside(uid, why)
 
     def _later(self, uid: int, taken: Taken) -> Later:
         now = self.now()

@@ -857,6 +857,8 @@ class Mailbox:
     """What it says NO to when it is fetched."""
     deadly: set[int] = field(factory=set)
     """What ends the link when it is fetched."""
+    no_flags: bool = False
+    """Whether \\Flagged ends the link."""
     links: int = 0
     read_only: bool = False
     aside: dict[int, bytes] = field(factory=dict)
@@ -913,6 +915,8 @@ class Mailbox:
             if self.read_only and b"STORE" in command:
                 await stream.send_all(tag + b" NO [READ-ONLY] no\r\n")
                 continue
+            if self.no_flags and b"Flagged" in command:
+                return
             fetched = re.match(rb"UID FETCH (\d+) ", command)
             if fetched and int(fetched[1]) in self.deadly:
                 return
@@ -1059,15 +1063,16 @@ async def test_a_mail_that_comes_between_a_look_and_idle_is_seen_at_once(
     assert taken == [b"one"]
 
 
-@pytest.mark.parametrize("how", ["broken", "days", "refused", "ends the link"])
+@pytest.mark.parametrize("how", ["broken", "days", "refused", "ends the link", "no flags"])
 async def test_a_mail_that_fails_for_ever_is_set_aside_and_told_of(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, how: str
 ) -> None:
     box = Mailbox(mails={1: b"bad", 2: b"good"})
     if how == "refused":
         box.refused.add(1)
-    if how == "ends the link":
+    if how in ("ends the link", "no flags"):
         box.deadly.add(1)
+    box.no_flags = how == "no flags"
     monkeypatch.setattr(fetching, "connect", box.connect)
     told: list[tuple[int, str]] = []
     tries: list[bytes] = []
@@ -1084,14 +1089,15 @@ async def test_a_mail_that_fails_for_ever_is_set_aside_and_told_of(
         told.append((uid, why))
 
     with trio.move_on_after(6 * 24 * 3600):
-        while True:
+        while box.links < 20:
             with suppress(ImapError):
                 await reading_of(box, kept[-1], kept.append, take, aside=aside).run("")
             await trio.sleep(1)
     assert tries.count(b"good") == 1
     assert [uid for uid, _ in told] == [1]
-    assert box.flagged == [1]
+    assert box.flagged == ([] if how == "no flags" else [1])
     assert kept[-1] == Cursor(7, 2)
+    assert box.links < 20, "the link works again"
     assert tries.count(b"bad") == {"broken": 5, "days": tries.count(b"bad")}.get(how, 0)
 
 
