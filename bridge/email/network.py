@@ -26,6 +26,7 @@ from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail
 from bridge.email.postman import Postman
 from bridge.email.rendering import as_html, as_plain
+from bridge.email.schedule import HOUR_MS
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter
@@ -85,6 +86,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     def _prepare(self) -> None:
         host: Host = self.host
+        self._told: dict[str, int] = {}
         self.store = Store(host)
         password = _secret(self.settings.smtp.password_file)
         self.submitter = Submitter(host, self.store, self.settings, password)
@@ -182,10 +184,15 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         self.host.operator(
             "a mail in the mailbox was set aside: look at it there", uid=uid, why=why
         )
-        for place in self.places:
-            self.host.notice(
-                place, "A mail could not be brought in: it is set aside.", key=f"aside/{uid}"
-            )
+        self._tell_all("aside", "A mail could not be brought in: it is set aside.")
+
+    def _tell_all(self, what: str, text: str) -> None:
+        """The rooms of every place, once an hour: strangers can write as often as they like."""
+        now = self.host.now()
+        if now - self._told.get(what, -HOUR_MS) >= HOUR_MS:
+            self._told[what] = now
+            for place in self.places:
+                self.host.notice(place, text)
 
     def _unmarked(self, uid: int, why: str) -> None:
         self.host.operator("a mail was brought in and can not be marked as seen", uid=uid, why=why)
@@ -223,10 +230,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     async def _too_large(self, uid: int, size: int) -> None:
         self.host.operator("a mail was too large to be read", uid=uid, size=size)
-        for place in self.places:
-            self.host.notice(
-                place, f"A mail of {size} bytes was too large to be read.", key=f"size/{uid}"
-            )
+        self._tell_all("size", f"A mail of {size} bytes was too large to be read.")
 
     # -- from rooms ------------------------------------------------------------------------------
 

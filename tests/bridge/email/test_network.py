@@ -1379,6 +1379,25 @@ async def test_strangers_are_told_of_once_an_hour(
         assert (await scene.do("held")).count("eve@far.example") == 10
 
 
+async def test_mails_left_in_the_mailbox_are_told_of_once_an_hour(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        for uid in range(10):
+            scene.network._aside(uid, "it could not be handled")
+            await scene.network._too_large(uid, 50_000_000)
+            await trio.sleep(120)
+        found = [one for one in scene.notices() if "set aside" in one or "too large" in one]
+        assert found == [
+            "A mail could not be brought in: it is set aside.",
+            "A mail of 50000000 bytes was too large to be read.",
+        ]
+        await trio.sleep(3600)
+        scene.network._aside(11, "it could not be handled")
+        await trio.sleep(10)
+        assert sum("set aside" in one for one in scene.notices()) == 2
+
+
 async def test_a_mistake_of_ours_costs_one_mail_and_not_the_bridge(
     tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
