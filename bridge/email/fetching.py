@@ -30,7 +30,10 @@ _WAITS: Final = (60, 300, 900, 1800)
 _FAILURES: Final = 5
 """Of a mail that makes us (or the server) fail: then it is set aside."""
 LATER_AT_ONCE: Final = 200
-"""Mails that wait to be tried again: with so many of them no new one is read."""
+"""Mails that wait to be tried again: with more, the oldest has to give way before one is read."""
+_GIVES_WAY_MS: Final = 3_600_000
+"""How long a mail waits before it gives way: a room that is only slow has taken it by then, and
+one that is closed stops its neighbours no longer than this."""
 _LATER_MS: Final = 5 * 24 * 3_600_000
 """How long a mail is tried again: as long as a mail server would."""
 
@@ -42,6 +45,8 @@ class Taken(Enum):
     """All of it that is for us is on disk, or it is refused for good."""
     LATER = auto()
     """No room takes it now."""
+    ASIDE = auto()
+    """It would have to wait for an owner's word, and too much does: it is not tried again."""
     BROKEN = auto()
     """Something went wrong over it."""
 
@@ -263,14 +268,23 @@ class Reading:
 
     async def _read_news(self, mailbox: Mailbox) -> bool:
         """What has come since; whether that was anything that could be read now."""
-        if len(self.cursor.later) >= LATER_AT_ONCE:
+        if not await self._has_room(mailbox):
             return False
         found = await mailbox.news(self.cursor.last)
         for uid, size in found:
-            if len(self.cursor.later) >= LATER_AT_ONCE:
+            if not await self._has_room(mailbox):
                 return False
             await self._read(mailbox, uid, size)
         return bool(found)
+
+    async def _has_room(self, mailbox: Mailbox) -> bool:
+        """Whether few enough wait, once the oldest gave way."""
+        while len(self.cursor.later) > LATER_AT_ONCE:
+            oldest = min(self.cursor.later, key=lambda one: one.first)
+            if self.now() - oldest.first < _GIVES_WAY_MS:
+                return False
+            await self._set_aside(mailbox, oldest.uid, "no room took it, and too many wait")
+        return True
 
     def _until_due(self) -> float:
         first = min((one.due for one in self.cursor.later), default=None)
@@ -295,6 +309,8 @@ class Reading:
         else:
             if taken is Taken.DONE:
                 self._note(None, uid)
+            elif taken is Taken.ASIDE:
+                await self._set_aside(mailbox, uid, "too much waits for an owner's word")
             else:
                 await self._again(mailbox, uid, taken, "it could not be handled")
 

@@ -21,7 +21,7 @@ from bridge.email.checking import Check
 from bridge.email.commanding import Commands
 from bridge.email.fetching import Cursor, Reading, Taken
 from bridge.email.imap import ImapError
-from bridge.email.incoming import BROKEN, Incoming
+from bridge.email.incoming import BROKEN, TOO_MANY, Incoming
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail
 from bridge.email.postman import Postman
@@ -209,8 +209,10 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         replies = [await self.incoming.take(raw, sender, one) for one in recipients]
         if BROKEN in replies:
             return Taken.BROKEN
-        later = any(400 <= code < 500 for code, _ in replies)
-        return Taken.LATER if later else Taken.DONE
+        if any(400 <= one[0] < 500 for one in replies if one != TOO_MANY):
+            return Taken.LATER
+        # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
+        return Taken.ASIDE if TOO_MANY in replies else Taken.DONE
 
     def _recipients(self, mail: Mail) -> list[str]:
         """Which of our addresses a mail in the mailbox is for."""

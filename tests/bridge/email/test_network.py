@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from bridge.core.links import LinksSettings
 from bridge.core.outbound import FAILED_MARK
-from bridge.email import fetching, submitting
+from bridge.email import fetching, store, submitting
 from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.lmtp import LmtpServer
@@ -1142,20 +1142,66 @@ async def test_a_mailbox_full_of_what_can_not_be_taken_is_not_read_without_end(
         assert looks < 100_000, "it goes round without a wait: nothing else in the process goes on"
         return int(trio.current_time() * 1000)
 
-    async def run() -> None:
-        with trio.move_on_after(3600):
+    async def run(seconds: float = 600) -> None:
+        with trio.move_on_after(seconds):
             await reading_of(box, kept[-1], kept.append, take, now=now).run("")
 
     await run()
-    assert len(kept[-1].later) == LATER_AT_ONCE
+    assert len(kept[-1].later) == LATER_AT_ONCE + 1
     await run()  # a new link, and new mail while it is idle
     box.arrived.set()
     await run()
-    assert len(kept[-1].later) == LATER_AT_ONCE
+    assert len(kept[-1].later) == LATER_AT_ONCE + 1
+    assert box.flagged == [], "a room that is only slow takes all of them"
     open_ = True
-    await run()
+    await run(3600)
     assert kept[-1] == Cursor(7, 399)
     assert sorted(box.seen) == list(range(1, 400))
+
+
+async def test_a_closed_room_does_not_stop_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """What has waited an hour for it gives way, and is told of."""
+    box = Mailbox(mails={n: b"closed" if n <= 300 else b"open" for n in range(1, 400)})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    told: list[int] = []
+    kept = [Cursor(7)]
+
+    async def take(raw: bytes) -> Taken:
+        await trio.lowlevel.checkpoint()
+        return Taken.DONE if raw == b"open" else Taken.LATER
+
+    def aside(uid: int, _why: str) -> None:
+        told.append(uid)
+
+    with trio.move_on_after(2 * 3600):
+        await reading_of(box, kept[-1], kept.append, take, aside=aside).run("")
+    assert box.seen == list(range(301, 400))
+    assert box.flagged == told == list(range(1, 101))
+    assert sorted(one.uid for one in kept[-1].later) == list(range(101, 301))
+
+
+async def test_what_may_not_even_wait_is_set_aside_at_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """However many strangers write, those who are proven are read."""
+    box = Mailbox(mails=dict.fromkeys(range(1, 400), b"stranger") | {400: b"bo"})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    tries: list[bytes] = []
+    kept = [Cursor(7)]
+
+    async def take(raw: bytes) -> Taken:
+        await trio.lowlevel.checkpoint()
+        tries.append(raw)
+        return Taken.DONE if raw == b"bo" else Taken.ASIDE
+
+    with trio.move_on_after(60):
+        await reading_of(box, kept[-1], kept.append, take).run("")
+    assert box.seen == [400]
+    assert box.flagged == list(range(1, 400))
+    assert len(tries) == 400
+    assert kept[-1] == Cursor(7, 400)
 
 
 async def test_a_mailbox_that_hangs_is_left(
@@ -1377,6 +1423,27 @@ async def test_strangers_are_told_of_once_an_hour(
             await trio.sleep(120)
         assert sum("waits for an owner's word" in one for one in scene.notices()) == 1
         assert (await scene.do("held")).count("eve@far.example") == 10
+
+
+async def test_strangers_mail_in_a_mailbox_is_not_tried_again_once_too_much_is_held(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "HELD_AT_ONCE", 3)
+    async with scene_of(tmp_path) as scene:
+        take = scene.network._take_from_mailbox
+        found = []
+        for n in range(5):
+            raw = mail(
+                "x\n", From="eve@far.example", To="books@bridge.example", Message_ID=f"<{n}@f>"
+            )
+            found.append(await take(raw))
+        assert found == [Taken.DONE] * 3 + [Taken.ASIDE] * 2
+        assert await take(PROOF + by_bo("proven", To=secret(scene))) is Taken.DONE
+        # A room of theirs that takes it later is waited for all the same.
+        me = next(one for one in scene.room.members() if one.mid == scene.bridge.rooms[0].me)
+        await scene.room.grant(me.mid, me.role, frozenset())
+        await trio.sleep(5)
+        assert await take(PROOF + by_bo("closed", 2, To=secret(scene))) is Taken.LATER
 
 
 async def test_mails_left_in_the_mailbox_are_told_of_once_an_hour(
