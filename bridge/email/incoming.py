@@ -139,10 +139,10 @@ class Incoming:
         if not self._may_pass(own.local, mail):
             self._too_many(own.local, mail)
             return self._hold(own.local, mail, raw, "too many mails in an hour")
-        reply = await self.say(own.local, mail, raw)
-        if reply == TAKEN:
+        verdict = await self._say(own.local, mail, raw, proven=True)
+        if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
             self._passed(own.local, mail)
-        return reply
+        return _reply(verdict)
 
     async def read(self, raw: bytes) -> Mail:
         """The mail that these bytes are."""
@@ -283,12 +283,15 @@ class Incoming:
 
     # -- into the room ---------------------------------------------------------------------------
 
-    async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool = True) -> Reply:
+    async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Reply:
         """Bring a mail that may speak into the rooms of a place: words, then files, then itself.
 
         Not `proven`: an owner let it in, and nothing shows who wrote it: it is said under another
         id than that of the address it claims.
         """
+        return _reply(await self._say(place, mail, raw, proven=proven))
+
+    async def _say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Verdict:
         sender = mail.senders[0]
         name = sender.name or sender.address.partition("@")[0]
         author = Author(sender.key, name, sender.key)
@@ -312,7 +315,7 @@ class Incoming:
                 self._submitter.delivered(place, sender.key)
             self._network.tell_others(place, mail, words, shown.subject)
         self._count(verdict.value)
-        return _reply(verdict)
+        return verdict
 
     def _secrets(self, sender: str) -> Secrets:
         """What must not be read in the room of a mail from `sender`."""

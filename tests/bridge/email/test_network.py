@@ -752,6 +752,20 @@ async def test_twenty_mails_an_hour_then_an_owner_decides(
         assert len(scene.texts()) == 21
 
 
+async def test_mails_that_are_read_again_do_not_fill_the_hour(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """As after another UIDVALIDITY: all of a mailbox comes again, and is in the room already."""
+    async with scene_of(tmp_path) as scene:
+        for _ in range(3):
+            for n in range(9):
+                assert await bring(scene, by_bo(f"mail {n}", n)) == 250
+        assert await bring(scene, by_bo("new", 99)) == 250
+        await trio.sleep(5)
+        assert len(scene.texts()) == 10
+        assert await scene.do("held") == "No mail waits."
+
+
 async def test_a_new_token_makes_the_old_one_worthless(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:
