@@ -150,14 +150,14 @@ class Commands:
         return "\n".join([*lines, f"!bridge {name} let N brings one in, drop N throws it away"])
 
     async def _release(self, place: str, number: int, *, let: bool) -> str:
-        found = dict(self._store.held(self._host.vault, place)).get(number)
-        if found is None:
+        if number not in dict(self._store.held(self._host.vault, place)):
             return "No such mail waits."
         if let:
-            mail = await self._incoming.read(found.raw)
+            raw = self._store.held_raw(self._host.vault, place, number)
+            mail = await self._incoming.read(raw)
             if len(mail.senders) != 1:
                 return "It does not name one sender: it can not be said who wrote it."
-            code, text = await self._incoming.say(place, mail, found.raw, proven=False)
+            code, text = await self._incoming.say(place, mail, raw, proven=False)
             if code != 250:
                 return f"It can not be brought in now: {text}"
         with self._host.transaction() as tx:

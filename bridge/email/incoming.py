@@ -236,9 +236,9 @@ class Incoming:
             self._count("too large to hold")
             return (552, "5.3.4 Too large for a mail that nobody vouches for")
         sender = mail.senders[0].key if len(mail.senders) == 1 else "somebody"
-        held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id, raw=raw)
+        held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id)
         with self._host.transaction() as tx:
-            number = self._store.hold(tx, place, held)
+            number = self._store.hold(tx, place, held, raw)
         if number is None:
             return TOO_MANY
         self._count("held")

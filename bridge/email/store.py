@@ -9,6 +9,7 @@ mid      event             -> its Message-ID; alias/<Message-ID> -> what the cor
 refs     Message-ID        -> the ids before it in its thread
 sent     bounce token      -> Sent          which mail a report is about
 held     place/n           -> Held          mail that waits for an owner's word
+heldraw  place/n           -> the mail
 state    name              -> small facts
 """
 
@@ -19,9 +20,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bridge.email.fetching import Cursor
+from bridge.email.limits import MIB
 from bridge.email.settings import Wish
 from ofcd.client.model import load, save
 from ofcd.client.vault import Reader, Records
@@ -32,6 +34,8 @@ __all__ = ["Held", "Posted", "Sent", "Store", "Subscriber", "Waiting"]
 KEEP_MS: Final = 45 * 24 * 3_600_000
 """How long ids and bounce tokens are known."""
 HELD_AT_ONCE: Final = 100
+HELD_BYTES: Final = 64 * MIB
+"""Of one place: anybody can have mail held."""
 _PRUNED_AT_ONCE: Final = 200
 _REFERENCES: Final = 20
 
@@ -120,7 +124,8 @@ class Held:
     why: str
     ts: int
     mail_id: str
-    raw: bytes = field(repr=False)
+    size: int = 0
+    """Of the mail, in bytes."""
 
 
 class Store:
@@ -137,6 +142,7 @@ class Store:
         self._refs = tables.table("refs", large=True)
         self._sent = tables.table("sent", large=True)
         self._held = tables.table("held", large=True)
+        self._held_raw = tables.table("heldraw", large=True)
         self._time = tables.table("time", large=True)
 
     # -- subscribers -----------------------------------------------------------------------------
@@ -278,15 +284,17 @@ class Store:
 
     # -- held ------------------------------------------------------------------------------------
 
-    def hold(self, tx: Records, place: str, held: Held) -> int | None:
-        """A mail waits for an owner's word: its number; None where too many do."""
+    def hold(self, tx: Records, place: str, held: Held, raw: bytes) -> int | None:
+        """A mail waits for an owner's word: its number; None where too many do, or too much."""
         waiting = list(self.held(tx, place))
         if any(one.mail_id == held.mail_id for _, one in waiting):
             return next(number for number, one in waiting if one.mail_id == held.mail_id)
-        if len(waiting) >= HELD_AT_ONCE:
+        size = sum(one.size for _, one in waiting) + len(raw)
+        if len(waiting) >= HELD_AT_ONCE or size > HELD_BYTES:
             return None
         number = self.next(tx, "held")
-        tx.put(self._held, place.encode() + b"/" + number.to_bytes(8, "big"), save(held))
+        tx.put(self._held, _numbered(place, number), save(evolve(held, size=len(raw))))
+        tx.put(self._held_raw, _numbered(place, number), raw)
         return number
 
     def held(self, records: Reader, place: str) -> Iterator[tuple[int, Held]]:
@@ -294,9 +302,14 @@ class Store:
         for key, raw in records.items(self._held, *_below(place.encode() + b"/")):
             yield int.from_bytes(key[-8:], "big"), load(Held, raw)
 
+    def held_raw(self, records: Reader, place: str, number: int) -> bytes:
+        """The bytes of a mail that waits for an owner's word."""
+        return records.get(self._held_raw, _numbered(place, number)) or b""
+
     def release(self, tx: Records, place: str, number: int) -> None:
         """It waits no longer."""
-        tx.delete(self._held, place.encode() + b"/" + number.to_bytes(8, "big"))
+        tx.delete(self._held, _numbered(place, number))
+        tx.delete(self._held_raw, _numbered(place, number))
 
     # -- small facts -----------------------------------------------------------------------------
 
@@ -347,6 +360,10 @@ class Store:
 
 def _person(place: str, address: str) -> bytes:
     return f"{place}/{address}".encode()
+
+
+def _numbered(place: str, number: int) -> bytes:
+    return place.encode() + b"/" + number.to_bytes(8, "big")
 
 
 def _key(*parts: str) -> bytes:

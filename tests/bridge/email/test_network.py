@@ -1479,6 +1479,36 @@ async def test_mails_left_in_the_mailbox_are_told_of_once_an_hour(
         assert sum("set aside" in one for one in scene.notices()) == 2
 
 
+async def test_what_strangers_write_fills_neither_disk_nor_memory(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mails that wait are bounded by their bytes, and none is read to see whether one more may."""
+    monkeypatch.setattr(store, "HELD_BYTES", 300_000)
+    async with scene_of(tmp_path, allow=("*@far.example",)) as scene:
+
+        async def write(number: int) -> int:
+            text = f"{number} {'x' * 70}\n" * 1500
+            raw = mail(text, From="eve@far.example", Message_ID=f"<{number}@far>")
+            to, sender = "books@bridge.example", "eve@far.example"
+            return (await scene.network.incoming.take(raw, sender, to))[0]
+
+        assert [await write(n) for n in (0, 1, 2, 0)] == [250, 250, 452, 250]
+        table = scene.network.host.table("held", large=True)
+        assert all(len(raw) < 1000 for _, raw in scene.bridge.vault.items(table))
+        assert "No such mail" in await scene.do("drop", "9" * 30)
+        assert await scene.do("let", "0") == "It is in the room."
+        assert await write(2) == 250
+        assert await scene.do("drop", "1") == "It is gone."
+        assert await scene.do("let", "2") == "It is in the room."
+        await trio.sleep(5)
+        assert [("0 xxx" in text, "2 xxx" in text) for text in scene.texts() if "xxx" in text] == [
+            (True, False),
+            (False, True),
+        ]
+        raws = scene.network.host.table("heldraw", large=True)
+        assert list(scene.bridge.vault.items(raws)) == []
+
+
 async def test_a_mistake_of_ours_costs_one_mail_and_not_the_bridge(
     tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
