@@ -51,6 +51,31 @@ async def test_no_more_rooms_of_one_relay_are_copied_than_are_set(
         agree([ana, bo, cai], ["still here"])
 
 
+async def test_a_copy_that_nobody_is_at_home_in_is_let_go(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It counts no more, now and after a restart, and is kept up again when somebody comes back."""
+    async with open_net(tmp_path, "hub", "home", change=given(copies_per_peer=1)) as (hub, home):
+        ana, bo = await shared(hub, home)
+        [hubs] = known(home)._peers.values()
+        await bo.move_home(hub.url)
+        await until(lambda: not hubs.following.wants_link)
+        coffee = await another(hub, ana)
+        cai = await federated(hub, home, "cai", coffee)
+        await ana.send("without a copy")
+        await settle([ana, bo])
+        await home.restart_relay()
+        [hubs] = known(home)._peers.values()
+        await until(lambda: set(hubs.following.rooms) == {coffee.id})
+        await bo.move_home(home.url)
+        await bo.send("back again")
+        await settle([ana, bo])
+        agree([ana, bo], ["without a copy", "back again"])
+        assert copy_head(home, ana.id) == copy_head(hub, ana.id)
+        await cai.send("all the while")
+        await settle([coffee, cai])
+
+
 async def test_a_control_log_without_end_is_not_read_to_its_end(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -262,10 +262,18 @@ class Following:
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
-        if log is not None and log.hub == self.hub_id:
+        if log is not None and log.hub == self.hub_id and not self._let_go(room):
             self._follow(log)
             self.outgoing.pump(log)
             self._flush()
+
+    def _let_go(self, room: RoomId) -> bool:
+        """Keep this copy, in memory now, up no more if no member is at home here; whether so."""
+        copy = self.rooms.get(room)
+        if copy is None or copy.following or self._relay.homed(room, self._own_id):
+            return False
+        del self.rooms[room]
+        return True
 
     def stir(self, room: RoomId) -> None:
         """Something waits in the outbox of this room."""
@@ -555,7 +563,7 @@ class Following:
         copy.following = False
         copy.stir()  # who waits for its own admission has it asked for anew
         log = await self._hub.room(room)
-        if log is not None and self._relay.homed(room, self._own_id):
+        if log is not None and not self._let_go(room):
             self.later(_AFTER_REFUSAL, lambda: self._follow(log))
 
     async def _told(self, lane: int, frame: RelayFrame) -> None:
@@ -647,7 +655,8 @@ class Following:
             text = "the hub no longer has the log that it gave before"
             await self._caught(room, HubLied(Code.FORK, text, (log.head,)))
             return
-        self.later(_AFTER_REFUSAL, lambda: self._follow(log))
+        if not self._let_go(room):
+            self.later(_AFTER_REFUSAL, lambda: self._follow(log))
 
     async def _refill(self, log: RoomLog, head: int) -> None:
         """The hub has lost the end of the room: give it back what is here, and follow again."""
@@ -700,7 +709,7 @@ class Following:
         if lied is not None:
             await self._caught(room, lied)
             return
-        if copy.head:
+        if copy.head and self.rooms.get(room) is copy:
             await self._check_head(room, copy.head)
         self.outgoing.pump(log)
 
