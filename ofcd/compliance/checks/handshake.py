@@ -248,7 +248,8 @@ async def subprotocol(lab: Lab) -> None:
 async def http(lab: Lab) -> None:
     """Garbage, an endless head, a body without end."""
     for name, data in {
-        "noise": secrets.token_bytes(2000),
+        # Without the end of a line, and nothing that shows at once that it is none of HTTP.
+        "noise": b"N" + secrets.token_bytes(2000).replace(b"\n", b"N"),
         "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + secrets.token_bytes(500),
         "a head of 100 kB": b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
         "a body of 90 GB": b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 99999999999\r\n\r\n",
