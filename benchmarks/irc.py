@@ -24,7 +24,7 @@ from pathlib import Path
 import trio
 from attrs import define, field, frozen
 
-from benchmarks.bridging import PATIENCE_SECONDS, client, seen, timed
+from benchmarks.bridging import PATIENCE_SECONDS, Tally, client, seen, timed
 from benchmarks.relay import percentile
 from benchmarks.servers import LOAD_CPU, relay
 from bridge.core import Engine, Portal, Settings
@@ -69,9 +69,8 @@ class Listener:
     """Somebody on IRC, who counts what is said."""
 
     stream: trio.SocketStream
-    heard: int = 0
+    heard: Tally = field(factory=Tally)
     ready: trio.Event = field(factory=trio.Event)
-    changed: trio.Event = field(factory=trio.Event)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -87,19 +86,11 @@ class Listener:
                 elif line.command == "PING":
                     await self.stream.send_all(encode("PONG", line.params))
                 elif line.command == "PRIVMSG":
-                    self.heard += 1
-                    self.changed.set()
-                    self.changed = trio.Event()
+                    self.heard.add()
 
     async def say(self, text: str) -> None:
         """A line to the channel."""
         await self.stream.send_all(encode("PRIVMSG", [CHANNEL, text]))
-
-    async def until(self, count: int) -> None:
-        """Until so many lines are here."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            while self.heard < count:
-                await self.changed.wait()
 
 
 @frozen
@@ -170,10 +161,10 @@ async def _latency(all_: Stage, count: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in ("out", "member", "in")}
     for number in range(count):
         await trio.sleep(0.05)
-        head, heard, started = all_.other.head, all_.kim.heard, time.perf_counter()
+        head, heard, started = all_.other.head, all_.kim.heard.count, time.perf_counter()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(timed, found["member"], started, seen, all_.other, head)
-            nursery.start_soon(timed, found["out"], started, all_.kim.until, heard + 1)
+            nursery.start_soon(timed, found["out"], started, all_.kim.heard.until, heard + 1)
             await all_.room.send(f"word {number}")
         head, started = all_.room.head, time.perf_counter()
         async with trio.open_nursery() as nursery:
@@ -184,11 +175,11 @@ async def _latency(all_: Stage, count: int) -> dict[str, list[float]]:
 
 async def _rate(all_: Stage, count: int) -> float:
     """Lines a second, of many at once."""
-    heard, started = all_.kim.heard, time.perf_counter()
+    heard, started = all_.kim.heard.count, time.perf_counter()
     with all_.client.transaction() as tx:
         for number in range(count):
             all_.room.queue(tx, f"word {number}")
-    await all_.kim.until(heard + count)
+    await all_.kim.heard.until(heard + count)
     return count / (time.perf_counter() - started)
 
 

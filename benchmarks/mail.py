@@ -20,7 +20,7 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from benchmarks.bridging import PATIENCE_SECONDS, client, seen, timed
+from benchmarks.bridging import Tally, client, seen, timed
 from benchmarks.relay import percentile
 from benchmarks.servers import LOAD_CPU, relay
 from bridge.core import Engine, Portal, Settings
@@ -39,8 +39,7 @@ class Sink:
     """Takes mail, at once, and tells that it did."""
 
     port: int = 0
-    taken: int = 0
-    changed: trio.Event = field(factory=trio.Event)
+    taken: Tally = field(factory=Tally)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled."""
@@ -57,16 +56,8 @@ class Sink:
             if not raw:
                 return
             for _ in server.receive(raw):
-                self.taken += 1
-                self.changed.set()
-                self.changed = trio.Event()
+                self.taken.add()
                 server.answer(0, 250, "ok")
-
-    async def until(self, count: int) -> None:
-        """Until so many mails are here."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            while self.taken < count:
-                await self.changed.wait()
 
 
 @define
@@ -166,10 +157,11 @@ async def measure(url: str, count: int) -> dict[str, list[float]]:
             await link.receive_some(4096)
             for number in range(count):
                 await trio.sleep(0.05)
-                head, taken, started = all_.other.head, all_.sink.taken, time.perf_counter()
+                taken = all_.sink.taken
+                head, before, started = all_.other.head, taken.count, time.perf_counter()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(timed, found["member"], started, seen, all_.other, head)
-                    nursery.start_soon(timed, found["out"], started, all_.sink.until, taken + 1)
+                    nursery.start_soon(timed, found["out"], started, taken.until, before + 1)
                     await all_.room.send(f"word {number}")
                 head, started = all_.room.head, time.perf_counter()
                 async with trio.open_nursery() as nursery:
