@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 
 from ofcd.daemon import hub
-from ofcd.daemon.peers import federation, following, link, outgoing
+from ofcd.daemon.peers import federation, following, handshake, link, outgoing
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import Hash32, RoomId, log_hash, relay_id_of
@@ -27,7 +27,7 @@ def introduces_itself_as_another(patch: pytest.MonkeyPatch) -> None:
     def by_another_key(_: bytes, record: Any) -> Any:
         return sign_record(generate_keypair().private, record)
 
-    patch.setattr(federation, "sign_record", by_another_key)
+    patch.setattr(handshake, "sign_record", by_another_key)
 
 
 @broken("peering.proof")
@@ -35,7 +35,7 @@ def takes_any_introduction(patch: pytest.MonkeyPatch) -> None:
     async def check(self: Any, envelope: bytes, key: Any, challenge: Hash32) -> Any:
         return relay_id_of(key)
 
-    patch.setattr(federation.Federation, "_check", check)
+    patch.setattr(handshake.Handshake, "check", check)
 
 
 @broken("peering.network")

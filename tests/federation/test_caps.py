@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ofcd.client import JoinFailed, Room
 from ofcd.config import Settings
-from ofcd.daemon.peers import following
+from ofcd.daemon.peers import asking
 from ofcd.testing import World, open_net
 from tests.federation.double import federated, quickly, shared
 from tests.federation.test_hostile import copy_head
@@ -83,7 +83,7 @@ async def test_a_control_log_without_end_is_not_read_to_its_end(
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
         ana, bo = await shared(hub, home)
         coffee = await another(hub, ana)
-        monkeypatch.setattr(following, "_CHAIN_BYTES", 500)
+        monkeypatch.setattr(asking, "_CHAIN_BYTES", 500)
         with trio.move_on_after(10), pytest.raises(JoinFailed):
             await bo._client.join(await coffee.invite(), name="bo", via=home.url)
         assert len(stored(home).replicas()) == 1

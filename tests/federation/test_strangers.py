@@ -117,9 +117,8 @@ async def test_a_relay_that_a_stranger_names_is_asked_for_no_other_relays_room(
         for room, mid in ((ana.id, bo.me), (ana.id, MemberId(bytes(32))), (own.id, own.me)):
             with trio.fail_after(1):
                 assert not await following.have(room, mid)
-        log = await following._hub.room(ana.id)
-        assert log is not None
-        following._follow(log)
+        assert await following._hub.room(ana.id) is not None
+        following._follow(ana.id)
         await following._resume(own.id)
         assert set(following.rooms) == {eve.id}, "nothing is asked of it for others' rooms"
         await ana.send("still here")

@@ -28,20 +28,20 @@ from ofcd.daemon.log import get_log
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
+from ofcd.daemon.peers.handshake import Handshake
 from ofcd.daemon.peers.link import PeerLink
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Welcome
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId, relay_id_of
+from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
-from ofcd.protocol.versions import VERSION
 from ofcd.relay import Arrive, Forward, LinkId, Relay
-from ofcd.session import ClientSession, RelaySession, SessionState
+from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
-from ofcd.themis.signed import open_signed, peek, sign_record
+from ofcd.themis.signed import peek
 from ofcd.wire import MessageStream, RelayBusy, WireError
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ __all__ = ["Dial", "Federation"]
 Dial = Callable[[str], AbstractAsyncContextManager[MessageStream]]
 """Opens a link to the relay at a URL; raises a `WireError`."""
 
-_HANDSHAKE_SECONDS: Final = 20
 _LINK_WAIT_SECONDS: Final = 10
 """How long a local client's request waits for a link to its room's relay."""
 _FIRST_WAIT: Final = 1_000
@@ -117,7 +116,7 @@ class Federation:
         self._relay = relay
         self._store = store
         self._dial = dial
-        self._url = url
+        self._handshake = Handshake(identity, workers, url, hub.milliseconds)
         self._workers = workers
         self._random = random
         self._peers: dict[RelayId, _Peer] = {}
@@ -387,7 +386,7 @@ class Federation:
     ) -> None:
         """Another relay has dialled: talk to it, until it is gone."""
         try:
-            peer_id = await self._check(frame.record, session.peer, challenge)
+            peer_id = await self._handshake.check(frame.record, session.peer, challenge)
             self._require_welcome(peer_id)
             peer = self._peer(peer_id)
         except ProtocolError as error:
@@ -399,36 +398,11 @@ class Federation:
         record = peek(frame.record).record
         if isinstance(record, PeerRecord) and record.url and peer.is_unproven:
             peer.row = evolve(peer.row, url=record.url, pinned="link")
-        own = await self._introduction(peer_id, challenge)
+        own = await self._handshake.introduction(peer_id, challenge)
         await stream.send(session.send([Peered(frame.rid, own)]))
         await self._talk(peer, stream, session, challenge, dialled=False)
 
     # -- links -------------------------------------------------------------------------------------
-
-    async def _introduction(self, peer_id: RelayId, challenge: Hash32) -> bytes:
-        url = self._url()
-        record = PeerRecord(
-            v=VERSION,
-            relay_id=self._identity.relay_id,
-            peer_id=peer_id,
-            challenge=challenge,
-            ts=self._hub.milliseconds(),
-            url=url,
-        )
-        private = self._identity.keys.private
-        return (await self._workers.run(partial(sign_record, private, record))).envelope
-
-    async def _check(self, envelope: bytes, key: PublicKey, challenge: Hash32) -> RelayId:
-        """Whom a PEER record is of: proven on this link, and meant for this relay."""
-        record = (await self._workers.run(partial(open_signed, key, envelope))).record
-        if not isinstance(record, PeerRecord):
-            raise Refused(Code.BAD_RECORD)
-        if record.challenge != challenge:
-            raise Refused(Code.STALE_CHALLENGE)
-        own = self._identity.relay_id
-        if record.peer_id != own or record.relay_id != relay_id_of(key) or record.relay_id == own:
-            raise Refused(Code.WRONG_RELAY)
-        return record.relay_id
 
     def _keep(self, peer: _Peer) -> None:
         """Have a link dialled for as long as there is need of one."""
@@ -479,32 +453,8 @@ class Federation:
     async def _dial_once(self, peer: _Peer) -> None:
         async with self._dial(peer.row.url) as stream:
             session = ClientSession(self._identity.keys, peer.row.relay_id, "ofcd")
-            with trio.fail_after(_HANDSHAKE_SECONDS):
-                welcome = await self._shake_hands(stream, session)
-                own = await self._introduction(peer.row.relay_id, welcome.challenge)
-                await stream.send(session.send([Peer(1, own)]))
-                await self._await_answer(stream, session, welcome.challenge)
-            await self._talk(peer, stream, session, welcome.challenge, dialled=True)
-
-    async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
-        await stream.send(session.connect())
-        while session.state is not SessionState.OPEN:
-            for reply in session.receive(await stream.receive()).replies:
-                await stream.send(reply)
-        if session.welcome is None:
-            raise Refused(Code.OUT_OF_ORDER)
-        return session.welcome
-
-    async def _await_answer(
-        self, stream: MessageStream, session: ClientSession, challenge: Hash32
-    ) -> None:
-        received = session.receive(await stream.receive()).frames
-        answer = received[0] if received else None
-        if isinstance(answer, Failure):
-            raise Refused(Code.NOT_FEDERATED, f"it refuses this relay: {answer.text}")
-        if not isinstance(answer, Peered) or len(received) > 1:
-            raise Refused(Code.OUT_OF_ORDER, "it does not talk to other relays")
-        await self._check(answer.record, session.peer, challenge)
+            challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
+            await self._talk(peer, stream, session, challenge, dialled=True)
 
     async def _talk(
         self,

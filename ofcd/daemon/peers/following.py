@@ -2,7 +2,7 @@
 
     copies    `Follow` from the end of the copy; what comes is verified in a thread, committed, and
               only then confirmed to the hub (`Cursor`) and shown to local readers
-    lanes     one for each local member of each room, one for each local stranger who joins
+    lanes     see `asking`
     outbox    see `outgoing`
 
 All of it begins anew on each link, from what the store holds.
@@ -13,16 +13,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, field
 
 from ofcd.config import Federation
-from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.log import get_log
 from ofcd.daemon.pace import Pace
+from ofcd.daemon.peers.asking import Answered, Asking
 from ofcd.daemon.peers.cache import BlobCache
+from ofcd.daemon.peers.hublink import HubLink, HubRooms
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.daemon.workers import Workers
 from ofcd.protocol import frames, limits
@@ -32,18 +33,13 @@ from ofcd.protocol.frames import (
     Delivery,
     Follow,
     Head,
-    LaneAsk,
-    LaneClose,
     LaneLost,
-    LaneOpen,
     LaneTell,
     PeerBox,
     PeerFrame,
-    RelayFrame,
     Synced,
     Unfollowed,
     decode_relay_frame,
-    encode_frame,
 )
 from ofcd.protocol.ids import MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
@@ -60,8 +56,7 @@ from ofcd.relay import (
     found_copy,
     verify_entries,
 )
-from ofcd.relay.facts import BlobStored, ChainRecord, Fact
-from ofcd.relay.room_log import chain_size
+from ofcd.relay.facts import ChainRecord, Fact
 from ofcd.store import StoreError
 from ofcd.themis.signed import open_signed, peek
 
@@ -69,66 +64,16 @@ if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.daemon.linkend import LinkEnd
 
-__all__ = ["Following", "HubLink"]
+__all__ = ["Following"]
 
-_ANSWER_SECONDS: Final = 30
-_UNDER_WAY: Final = 32
-"""Requests in one lane: what the hub takes of one member at a time."""
-_LANE_BYTES: Final = 256
-"""More than a frame grows by in a lane."""
 _COPY_SECONDS: Final = 60
 _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
-_CHAIN_BYTES: Final = limits.CHAIN_BYTES
 _COPIERS: Final = 2
 """Copies of one hub's rooms that are begun at once: each takes a control log's memory."""
 _GAPS: Final = 3
 _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
-_PUSHED_TO_MEMBERS: Final = (
-    frames.JoinAsked,
-    frames.JoinConfirmed,
-    frames.KeyAsked,
-    frames.KeyAnswered,
-)
-_PUSHED_TO_JOINERS: Final = (frames.JoinStatus, frames.JoinAnswer)
-
-F = TypeVar("F")
-LaneKey = tuple[RoomId, MemberId] | LinkId
-Answered = Callable[[RelayFrame], Awaitable[None]]
-
-
-class HubLink(Protocol):
-    """A link to the hub."""
-
-    def tell(self, frame: PeerFrame) -> None:
-        """Queue a frame."""
-        ...
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something waits for the hub to read."""
-        ...
-
-    async def hand_over(self, frame: PeerFrame) -> None:
-        """In the slow lane: queue a frame when most of what waits was taken."""
-        ...
-
-    def do(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Do this in the link's slow lane."""
-        ...
-
-    def pump(self) -> None:
-        """Send what can be sent."""
-        ...
-
-    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do this as long as the link lasts."""
-        ...
-
-    def offend(self, reason: str) -> None:
-        """The hub does what no honest one does."""
-        ...
 
 
 @define(eq=False)
@@ -147,31 +92,6 @@ class _Copy:
         """Something has changed: whoever waits, holding the event of now, looks again."""
         self.grown.set()
         self.grown = trio.Event()
-
-
-def _numbered(frame: F, rid: int) -> F:
-    """The same request or answer under another number."""
-    numbered: Any = frame
-    renamed: F = evolve(numbered, rid=rid)
-    return renamed
-
-
-@frozen
-class _Asked:
-    answered: Answered
-    lane: int
-
-
-@define(eq=False)
-class _Lane:
-    """A lane to the hub: what is under way in it, and what waits until some of that is answered."""
-
-    number: int
-    key: LaneKey
-    under_way: set[int] = field(factory=set)
-    waiting: dict[int, bytes] = field(factory=dict)
-    opening: bool = False
-    """Who it is of stands in the link's slow lane."""
 
 
 class Following:
@@ -197,20 +117,14 @@ class Following:
         self._workers = workers
         self._own_id = own_id
         self._settings = settings
-        self._cache_of_all = cache
+        self._rooms = HubRooms(hub_id, hub, relay)
+        self._asking = Asking(self._rooms, hub, relay, settings, cache, self.have)
         self._copiers = trio.CapacityLimiter(_COPIERS)
         self.refill: Callable[[HubLink, RoomLog, int, int], Awaitable[None]] | None = None
         """Gives the hub what it lost of a room: link, copy, the hub's head, a number."""
         self._link: HubLink | None = None
         self._rids = count(1)
-        self._asked: dict[int, _Asked] = {}
         self._requests: dict[int, Callable[[PeerFrame], Awaitable[None]]] = {}
-        self._lanes: dict[LaneKey, _Lane] = {}
-        self._ends: dict[int, _Lane] = {}
-        self._numbers = count(1)
-        self._joiners: dict[tuple[LinkId, RoomId], MemberId] = {}
-        self._entering: set[tuple[LinkId, RoomId]] = set()
-        """Joiners that are told of their admission as soon as the room is here."""
         self._copying: dict[RoomId, trio.Event] = {}
         self.outgoing = Outgoing(self)
         self._threads = trio.CapacityLimiter(1)
@@ -238,32 +152,29 @@ class Following:
         """A link is open: follow every room on, and send what waits."""
         self.link_down()
         self._link, self.key = link, key
+        self._asking.link_up(link)
         for room in list(self.rooms):
             link.spawn(partial(self._resume, room))
 
     def link_down(self) -> None:
         """The link is gone: who asked something is told so."""
         self._link = None
-        asked, self._asked = self._asked, {}
         self._requests.clear()
-        self._lanes.clear()
-        self._ends.clear()
+        self._asking.link_down()
         self.outgoing.link_lost()
         for copy in self.rooms.values():
             copy.following, copy.gaps = False, 0
             copy.boxes.clear()
             copy.head = b""
-        for question in asked.values():
-            self._hub.jobs_nursery.start_soon(question.answered, failure_of(Code.HUB_AWAY))
 
     async def _resume(self, room: RoomId) -> None:
         try:
-            log = await self._hub.room(room)
+            log = await self._rooms.load(room)
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
-        if log is not None and log.hub == self.hub_id and not self._let_go(room):
-            self._follow(log)
+        if log is not None and not self._let_go(room):
+            self._follow(room)
             self.outgoing.pump(log)
             self._flush()
 
@@ -277,7 +188,7 @@ class Following:
 
     def stir(self, room: RoomId) -> None:
         """Something waits in the outbox of this room."""
-        log = self._relay.room(room)
+        log = self._rooms.held(room)
         if self._link is not None and log is not None:
             self.outgoing.pump(log)
             self._flush()
@@ -290,117 +201,21 @@ class Following:
 
     def forward(self, connection: LinkEnd, effect: Forward) -> bool:
         """Ask the hub what a local link asked, and answer it; False without a link."""
-        link = self._link
-        if link is None:
-            return False
-        frame = effect.frame
-        if isinstance(frame, frames.Lookup | frames.Join | frames.JoinConfirm):
-            frame = evolve(frame, hub=None, hub_url="")
-            if effect.joiner is not None:
-                self._joiners[connection.link, effect.room] = effect.joiner
-            lane = self._lane(connection.link)
-        elif effect.mid is None:
-            return False
-        else:
-            lane = self._lane((effect.room, effect.mid))
-        rid = rid_of(frame)
-        if not rid:
-            if not link.is_behind:  # a hint for the screen: it may be lost
-                self._send(LaneAsk(lane.number, encode_frame(frame)))
-            return True
-
-        async def answered(answer: RelayFrame) -> None:
-            await self._hand_back(connection, effect, rid, answer)
-
-        self._ask(lane, frame, answered)
-        return True
+        return self._asking.forward(connection, effect)
 
     def ask(
         self, room: RoomId, mid: MemberId, frame: frames.ClientFrame, answered: Answered
     ) -> None:
         """Ask the hub as this member."""
-        self._ask(self._lane((room, mid)), frame, answered)
-
-    def _ask(self, lane: _Lane, frame: frames.ClientFrame, answered: Answered) -> None:
-        number = next(self._rids)
-        encoded = encode_frame(_numbered(frame, number))
-        if len(encoded) > limits.FRAME_BYTES - _LANE_BYTES:
-            # In its lane it would be more than a frame may be, and our fault to the hub.
-            self._hub.jobs_nursery.start_soon(answered, failure_of(Code.TOO_LARGE))
-            return
-        self._asked[number] = _Asked(answered, lane.number)
-        lane.waiting[number] = encoded
-        self._send_on(lane)
-        self._hub.jobs_nursery.start_soon(self._give_up, number)
-
-    def _send_on(self, lane: _Lane) -> None:
-        """As many requests as may be under way at a time."""
-        while lane.waiting and len(lane.under_way) < _UNDER_WAY:
-            number = next(iter(lane.waiting))
-            lane.under_way.add(number)
-            self._send(LaneAsk(lane.number, lane.waiting.pop(number)))
-
-    async def _give_up(self, number: int) -> None:
-        await trio.sleep(_ANSWER_SECONDS)
-        question = self._settle(number)
-        if question is not None:
-            await question.answered(failure_of(Code.HUB_AWAY))
-
-    def _settle(self, number: int) -> _Asked | None:
-        """This question has its answer: another may follow in its lane."""
-        question = self._asked.pop(number, None)
-        lane = None if question is None else self._ends.get(question.lane)
-        if lane is not None:
-            lane.waiting.pop(number, None)
-            lane.under_way.discard(number)
-            self._send_on(lane)
-        return question
-
-    def _send(self, frame: PeerFrame) -> None:
-        link = self._link
-        if link is not None:
-            link.do(partial(link.hand_over, frame))
-
-    def _lane(self, key: LaneKey) -> _Lane:
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = _Lane(next(self._numbers), key)
-            self._ends[lane.number] = lane
-            self._open(lane)
-        return lane
-
-    def _open(self, lane: _Lane) -> None:
-        """Say whose lane it is, unless that is about to be said."""
-        link = self._link
-        if link is None or lane.opening or not isinstance(lane.key, tuple):
-            return
-        opened = LaneOpen(lane.number, *lane.key)
-        lane.opening = True
-
-        async def opening() -> None:
-            lane.opening = False
-            await link.hand_over(opened)
-
-        link.do(opening)
+        self._asking.ask(room, mid, frame, answered)
 
     def came(self, room: RoomId, mid: MemberId) -> None:
         """A local member is here: have the hub say what waits for it."""
-        if self._link is None or self._relay.room(room) is None:
-            return
-        known = self._lanes.get((room, mid))
-        if known is None:
-            self._lane((room, mid))
-        else:
-            self._open(known)
+        self._asking.came(room, mid)
 
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
-        lane = self._lanes.pop(link, None)
-        if lane is not None:
-            self._ends.pop(lane.number, None)
-            self._send(LaneClose(lane.number))
-        for key in [key for key in self._joiners if key[0] == link]:
-            del self._joiners[key]
+        self._asking.left(link)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do this after so many seconds, if the link lasts."""
@@ -420,89 +235,27 @@ class Following:
         await self._hub.do(lambda: self._relay.return_events(room, mid, counter, why), room)
         self._hub.deliver_soon()
 
-    # -- answers -----------------------------------------------------------------------------------
-
-    async def _hand_back(
-        self, connection: LinkEnd, effect: Forward, rid: int, answer: RelayFrame
-    ) -> None:
-        if isinstance(answer, frames.JoinStatus) and answer.state == frames.JoinState.ADMITTED:
-            self._hub.jobs_nursery.start_soon(
-                self._admitted, connection, effect.room, evolve(answer, rid=rid)
-            )
-            return
-        if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
-            await self._cache(effect, answer)
-        if isinstance(answer, frames.Failure) and answer.code != Code.HUB_AWAY:
-            self._relay.refused(connection.link, self._hub.milliseconds())
-        if rid_of(answer) or isinstance(answer, frames.Failure):
-            self._hub.answer(connection, _numbered(answer, rid))
-            connection.pump()
-
-    async def _pushed_in(self, connection: LinkEnd, status: frames.JoinStatus) -> None:
-        try:
-            await self._admitted(connection, status.room, status)
-        finally:
-            self._entering.discard((connection.link, status.room))
-
-    async def _admitted(self, connection: LinkEnd, room: RoomId, status: frames.JoinStatus) -> None:
-        """Tell a joiner that it is a member once the room is here for it."""
-        mid = self._joiners.get((connection.link, room))
-        here = mid is not None and await self.have(room, mid)
-        frame: RelayFrame = status
-        if not here:
-            frame = failure_of(Code.HUB_AWAY, status.rid)
-        if status.rid:
-            self._hub.answer(connection, frame)
-        elif here:
-            connection.push_encoded(encode_frame(status))
-        connection.pump()
-
     async def have(self, room: RoomId, mid: MemberId) -> bool:
         """The copy is here, and this member at home here; waits a bounded time for it."""
         with trio.move_on_after(_COPY_SECONDS):
             while self._link is not None:
                 try:
-                    log = await self._hub.room(room)
-                    if log is not None and log.hub != self.hub_id:
-                        return False  # a stranger named another relay than the room's own
-                    if log is not None and log.state.homes.get(mid) == self._own_id:
-                        return True
+                    log = await self._rooms.load(room)
                     if log is None:
-                        if not await self._copy(room, mid):
+                        # What is here is another relay's, whichever a stranger named.
+                        if self._relay.is_loaded(room) or not await self._copy(room, mid):
                             return False
                         continue
+                    if log.state.homes.get(mid) == self._own_id:
+                        return True
                 except (StoreError, BadSnapshot, ProtocolError, HubLied) as error:
                     self._log.error("a copy of a room could not be made", error=str(error))
                     return False
                 copy = self.rooms.setdefault(room, self._new_copy())
-                self._follow(log)
+                self._follow(room)
                 self._flush()
                 await copy.grown.wait()
         return False
-
-    async def _cache(self, effect: Forward, answer: frames.Blob) -> None:
-        """Keep a part of an attachment, as far as the cache goes."""
-        get, log = effect.frame, self._relay.room(effect.room)
-        if log is None or effect.mid is None or not isinstance(get, frames.BlobGet):
-            return
-        size = len(answer.chunk)
-        if log.blob_bytes.get(effect.mid, 0) + size > self._settings.blob_cache_bytes:
-            return
-        now = self._hub.milliseconds()
-        stored = BlobStored(
-            effect.room, get.blob, get.index, answer.count, effect.mid, now, answer.chunk
-        )
-
-        def decide() -> Decision:
-            if effect.mid is not None:
-                log.blob_bytes[effect.mid] = log.blob_bytes.get(effect.mid, 0) + size
-            return Decision((stored,))
-
-        try:
-            if await self._cache_of_all.take(size):
-                await self._hub.do(decide, effect.room)
-        except StoreError as error:
-            self._log.error("an attachment could not be cached", error=str(error))
 
     # -- what the hub sends ------------------------------------------------------------------------
 
@@ -541,11 +294,11 @@ class Following:
     async def _take_one(self, frame: PeerFrame) -> None:
         match frame:
             case LaneTell(lane=0):
-                self._signalled(decode_relay_frame(frame.frame))
+                self._asking.signalled(decode_relay_frame(frame.frame))
             case LaneTell():
-                await self._told(frame.lane, decode_relay_frame(frame.frame))
+                await self._asking.told(frame.lane, decode_relay_frame(frame.frame))
             case LaneLost():
-                await self._lost(frame)
+                await self._asking.lost(frame)
             case Synced() | frames.Failure() | frames.Done():
                 request = self._requests.pop(frame.rid, None)
                 if request is not None:
@@ -562,76 +315,21 @@ class Following:
             return
         copy.following = False
         copy.stir()  # who waits for its own admission has it asked for anew
-        log = await self._hub.room(room)
-        if log is not None and not self._let_go(room):
-            self.later(_AFTER_REFUSAL, lambda: self._follow(log))
-
-    async def _told(self, lane: int, frame: RelayFrame) -> None:
-        rid = rid_of(frame)
-        if rid:
-            known = self._asked.get(rid)
-            if known is not None and known.lane == lane:
-                self._settle(rid)
-                await known.answered(frame)
-            return
-        end = self._ends.get(lane)
-        key = None if end is None else end.key
-        if isinstance(key, tuple) and isinstance(frame, _PUSHED_TO_MEMBERS):
-            encoded = encode_frame(frame)
-            for link in self._relay.links_of(*key):
-                self._push(link, encoded)
-        elif key is not None and not isinstance(key, tuple):
-            self._joiner_told(key, frame)
-
-    def _joiner_told(self, link: LinkId, frame: RelayFrame) -> None:
-        connection = self._hub.find(link)
-        if connection is None or not isinstance(frame, _PUSHED_TO_JOINERS):
-            return
-        if isinstance(frame, frames.JoinStatus) and frame.state == frames.JoinState.ADMITTED:
-            if (link, frame.room) not in self._entering:  # a hub may say so again and again
-                self._entering.add((link, frame.room))
-                self._hub.jobs_nursery.start_soon(self._pushed_in, connection, frame)
-        else:
-            self._push(link, encode_frame(frame))
-
-    def _signalled(self, frame: RelayFrame) -> None:
-        """A hint for all who are in the room, but the one who gave it."""
-        if not isinstance(frame, frames.Signalled):
-            return
-        if self._relay.hub_of(frame.room) != self.hub_id:
-            return
-        encoded = encode_frame(frame)
-        for link, mid in self._relay.links_in(frame.room):
-            if mid != frame.mid:
-                self._push(link, encoded)
-
-    def _push(self, link: LinkId, encoded: bytes) -> None:
-        connection = self._hub.find(link)
-        if connection is not None:
-            connection.push_encoded(encoded)
-            connection.pump()
-
-    async def _lost(self, frame: LaneLost) -> None:
-        """The hub knows nobody of this lane: what was asked there has no answer."""
-        lane = self._ends.pop(frame.lane, None)
-        if lane is not None:
-            self._lanes.pop(lane.key, None)
-        for number in [n for n, asked in self._asked.items() if asked.lane == frame.lane]:
-            question = self._asked.pop(number, None)
-            if question is not None:
-                await question.answered(frames.Failure(0, frame.code, "the hub closed your lane"))
+        if await self._rooms.load(room) is not None and not self._let_go(room):
+            self._resume_later(room)
 
     # -- copies ------------------------------------------------------------------------------------
 
-    def _follow(self, log: RoomLog) -> None:
-        """Ask for the room from the end of the copy on, if it is not asked for already."""
-        if log.hub != self.hub_id:
+    def _follow(self, room: RoomId) -> None:
+        """Ask for the room, in memory now, from the end of the copy on; once."""
+        log, link = self._rooms.held(room), self._link
+        if log is None or link is None or log.frozen:
             return
-        copy, link = self.rooms.setdefault(log.room, self._new_copy()), self._link
-        if link is None or copy.following or log.frozen:
+        copy = self.rooms.setdefault(room, self._new_copy())
+        if copy.following:
             return
         copy.following = True
-        rid, room = next(self._rids), log.room
+        rid = next(self._rids)
 
         async def answered(frame: PeerFrame) -> None:
             if isinstance(frame, frames.Failure):
@@ -644,7 +342,7 @@ class Following:
         link.tell(Follow(rid, room, log.seq + 1, log.log))
 
     async def _follow_refused(self, room: RoomId, failure: frames.Failure) -> None:
-        copy, log = self.rooms.get(room), self._relay.room(room)
+        copy, log = self.rooms.get(room), await self._rooms.load(room)
         if copy is None or log is None:
             return
         copy.following = False
@@ -656,7 +354,14 @@ class Following:
             await self._caught(room, HubLied(Code.FORK, text, (log.head,)))
             return
         if not self._let_go(room):
-            self.later(_AFTER_REFUSAL, lambda: self._follow(log))
+            self._resume_later(room)
+
+    def _resume_later(self, room: RoomId) -> None:
+        def resume() -> None:
+            if self._link is not None:
+                self._link.spawn(partial(self._resume, room))
+
+        self.later(_AFTER_REFUSAL, resume)
 
     async def _refill(self, log: RoomLog, head: int) -> None:
         """The hub has lost the end of the room: give it back what is here, and follow again."""
@@ -668,10 +373,9 @@ class Following:
         async def answered(frame: PeerFrame) -> None:
             if isinstance(frame, frames.Failure):
                 self._log.warning("a hub takes no refill", why=frame.text)
-                self.later(_AFTER_REFUSAL, lambda: self._follow(log))
+                self._resume_later(log.room)
             else:
-                self._follow(log)
-                self._flush()
+                await self._resume(log.room)
 
         self._requests[rid] = answered
         await self.refill(link, log, head, rid)
@@ -680,15 +384,15 @@ class Following:
         """Verify, commit, confirm."""
         if room is None or not entries:
             return
-        copy, log = self.rooms.get(room), await self._hub.room(room)
-        if copy is None or log is None or log.hub != self.hub_id or not copy.following:
+        copy, log = self.rooms.get(room), await self._rooms.load(room)
+        if copy is None or log is None or not copy.following:
             return
         entries = [entry for entry in entries if entry.seq > log.seq]
         if not entries or log.frozen:
             return
         await copy.pace.take(len(entries))
         if entries[0].seq != log.seq + 1:
-            await self._gap(copy, log)
+            await self._gap(copy, room)
             return
         lied: HubLied | None = None
         try:
@@ -704,16 +408,16 @@ class Following:
                 self._link.tell(Cursor(room, verified[-1].entry.seq))
             copy.stir()
         if lied is not None and lied.kind is Code.TRY_AGAIN:
-            await self._gap(copy, log)
+            await self._gap(copy, room)
             return
         if lied is not None:
             await self._caught(room, lied)
             return
         if copy.head and self.rooms.get(room) is copy:
             await self._check_head(room, copy.head)
-        self.outgoing.pump(log)
+        self.stir(room)
 
-    async def _gap(self, copy: _Copy, log: RoomLog) -> None:
+    async def _gap(self, copy: _Copy, room: RoomId) -> None:
         """Something is missing: ask for it again, from the end of the copy on."""
         copy.following = False
         copy.gaps += 1
@@ -721,7 +425,7 @@ class Following:
             if self._link is not None:
                 self._link.offend("it leaves out entries of a room again and again")
             return
-        self._follow(log)
+        await self._resume(room)
 
     async def _caught(self, room: RoomId, lied: HubLied) -> None:
         """The hub lied: keep what shows it; where that is proof, the room stands still."""
@@ -737,7 +441,7 @@ class Following:
 
     async def _headed(self, frame: Head) -> None:
         copy = self.rooms.get(frame.room)
-        if copy is None or self.key is None or self._relay.room(frame.room) is None:
+        if copy is None or self.key is None or self._rooms.held(frame.room) is None:
             return
         copy.head = frame.record
         await self._check_head(frame.room, frame.record)
@@ -745,10 +449,8 @@ class Following:
     async def _check_head(self, room: RoomId, envelope: bytes) -> None:
         """What the hub signs is what it delivered."""
         key, copy = self.key, self.rooms[room]
-        log = await self._hub.room(room)
+        log = await self._rooms.load(room)
         if key is None or log is None or log.frozen or envelope == log.head:
-            return
-        if log.hub != self.hub_id:
             return
         try:
             record = peek(envelope).record
@@ -789,7 +491,7 @@ class Following:
         under_way = self._copying.get(room)
         if under_way is not None:
             await under_way.wait()
-            return self._relay.room(room) is not None
+            return self._rooms.held(room) is not None
         self._copying[room] = trio.Event()
         try:
             async with self._copiers:
@@ -798,7 +500,7 @@ class Following:
             self._copying.pop(room).set()
 
     async def _make_copy(self, room: RoomId, mid: MemberId) -> bool:
-        chain = await self._read_chain(room, mid) if self.may_copy(room) else []
+        chain = await self._asking.read_chain(room, mid) if self.may_copy(room) else []
         if not chain:
             return False
         floor = await self._workers.run(
@@ -841,38 +543,3 @@ class Following:
         self.rooms[room] = self._new_copy()
         self.rooms[room].following = True
         return True
-
-    async def _read_chain(self, room: RoomId, mid: MemberId) -> list[ChainRecord]:
-        """The room's control log, as the hub tells it to this member."""
-        records: list[ChainRecord] = []
-        start = size = 0
-        while True:
-            page = await self._answer_to(room, mid, frames.ChainGet(1, room, start))
-            if not isinstance(page, frames.ChainPage) or len(page.seqs) != len(page.records):
-                return []
-            for seq, envelope in zip(page.seqs, page.records, strict=True):
-                size += chain_size(envelope)
-                if seq < start or size > _CHAIN_BYTES:
-                    self._log.error("a hub shows a control log out of order, or without end")
-                    return []
-                records.append(ChainRecord(seq, peek(envelope).event_id, envelope))
-                start = seq + 1
-            if not page.more:
-                return records
-            if not page.seqs:
-                return []
-
-    async def _answer_to(
-        self, room: RoomId, mid: MemberId, frame: frames.ClientFrame
-    ) -> RelayFrame | None:
-        found: list[RelayFrame] = []
-        done = trio.Event()
-
-        async def answered(answer: RelayFrame) -> None:
-            found.append(answer)
-            done.set()
-
-        self.ask(room, mid, frame, answered)
-        with trio.move_on_after(_ANSWER_SECONDS):
-            await done.wait()
-        return found[0] if found else None

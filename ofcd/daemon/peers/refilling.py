@@ -14,7 +14,7 @@ from typing import Final
 
 from ofcd.daemon.hub import Hub
 from ofcd.daemon.identity import Identity
-from ofcd.daemon.peers.following import HubLink
+from ofcd.daemon.peers.hublink import HubLink
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.frames import Refill

@@ -1,0 +1,105 @@
+"""How two relays introduce themselves on a link: each signs who it is, and whom it means.
+
+The link's own keys are those of the relays (`ofcd.session`); the PEER records bind both ids and the
+link's challenge, so that nobody in the middle passes one relay off as another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from ofcd.daemon.identity import Identity
+from ofcd.daemon.workers import Workers
+from ofcd.protocol.codes import Code, Refused
+from ofcd.protocol.frames import Failure, Peer, Peered, Welcome
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, relay_id_of
+from ofcd.protocol.records import Peer as PeerRecord
+from ofcd.protocol.versions import VERSION
+from ofcd.session import ClientSession, SessionState
+from ofcd.themis.signed import open_signed, sign_record
+from ofcd.wire import MessageStream
+
+__all__ = ["Handshake"]
+
+_SECONDS: Final = 20
+
+
+class Handshake:
+    """Says who this relay is, and checks who the other one is."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        workers: Workers,
+        url: Callable[[], str],
+        now: Callable[[], int],
+    ) -> None:
+        """`url` tells where this relay is reached."""
+        self._identity = identity
+        self._workers = workers
+        self._url = url
+        self._now = now
+
+    async def dialled(
+        self, stream: MessageStream, session: ClientSession, peer_id: RelayId
+    ) -> Hash32:
+        """Introduce both on a link that this relay has dialled; the link's challenge.
+
+        Raises `ProtocolError`, `ChannelError`, `WireError`, `ThemisError`, `trio.TooSlowError`.
+        """
+        with trio.fail_after(_SECONDS):
+            welcome = await self._shake_hands(stream, session)
+            own = await self.introduction(peer_id, welcome.challenge)
+            await stream.send(session.send([Peer(1, own)]))
+            await self._await_answer(stream, session, welcome.challenge)
+        return welcome.challenge
+
+    async def introduction(self, peer_id: RelayId, challenge: Hash32) -> bytes:
+        """This relay's own PEER record, for this other one, on this link."""
+        url = self._url()
+        record = PeerRecord(
+            v=VERSION,
+            relay_id=self._identity.relay_id,
+            peer_id=peer_id,
+            challenge=challenge,
+            ts=self._now(),
+            url=url,
+        )
+        private = self._identity.keys.private
+        return (await self._workers.run(partial(sign_record, private, record))).envelope
+
+    async def check(self, envelope: bytes, key: PublicKey, challenge: Hash32) -> RelayId:
+        """Whom a PEER record is of: proven on this link, and meant for this relay."""
+        record = (await self._workers.run(partial(open_signed, key, envelope))).record
+        if not isinstance(record, PeerRecord):
+            raise Refused(Code.BAD_RECORD)
+        if record.challenge != challenge:
+            raise Refused(Code.STALE_CHALLENGE)
+        own = self._identity.relay_id
+        if record.peer_id != own or record.relay_id != relay_id_of(key) or record.relay_id == own:
+            raise Refused(Code.WRONG_RELAY)
+        return record.relay_id
+
+    async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
+        await stream.send(session.connect())
+        while session.state is not SessionState.OPEN:
+            for reply in session.receive(await stream.receive()).replies:
+                await stream.send(reply)
+        if session.welcome is None:
+            raise Refused(Code.OUT_OF_ORDER)
+        return session.welcome
+
+    async def _await_answer(
+        self, stream: MessageStream, session: ClientSession, challenge: Hash32
+    ) -> None:
+        received = session.receive(await stream.receive()).frames
+        answer = received[0] if received else None
+        if isinstance(answer, Failure):
+            raise Refused(Code.NOT_FEDERATED, f"it refuses this relay: {answer.text}")
+        if not isinstance(answer, Peered) or len(received) > 1:
+            raise Refused(Code.OUT_OF_ORDER, "it does not talk to other relays")
+        await self.check(answer.record, session.peer, challenge)
