@@ -1,7 +1,8 @@
-"""IRC: one nick a network, attributed lines, from bare RFC 2812 servers to IRCv3.
+"""IRC: one nick a network or one for each member, from bare RFC 2812 servers to IRCv3.
 
 Sans-IO: `wire` (lines), `login` (CAP, SASL, NICK), `mirc` (formatting), `splitting`, `rendering`,
-`presence`. Shells: `connection` (one connection, its pace and proofs), `network`.
+`presence`, `nicks`, `proof`. Shells: `connection` (one connection, its pace and proofs), `dialing`,
+`history`; `network` with its `channels`, `hearing`, `saying` and `puppets`; `checking`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,148 @@
+"""Where the bridge is: its channels, how far their history was taken, its nick (trio)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from bridge.irc.connection import Connection, Lost
+from bridge.irc.shared import Shared
+from bridge.irc.wire import Line
+
+__all__ = ["Channels"]
+
+_JOIN_AGAIN_SECONDS: Final = 60.0
+_REGAIN_SECONDS: Final = 60.0
+_REGAIN_FIRST_SECONDS: Final = 2.0
+_NICKSERV: Final = "NickServ"
+_SEEN_SECONDS: Final = 1.0
+_SECONDS_APART: Final = 600
+
+
+class Channels:
+    """Joins, and gets back, what one network's portals name."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._seen: dict[str, int] = {}
+        """By place: when the last line there was said, milliseconds, not yet on disk."""
+
+    def none_ready(self, why: str) -> None:
+        """Nothing can be said there."""
+        for place in self._shared.places:
+            self._shared.host.ready(place, False, why)
+
+    async def join_all(self, connection: Connection) -> None:
+        """Join what is not joined, now and again."""
+        self._shared.by_fold = {connection.fold(place): place for place in self._shared.places}
+        with suppress(Lost):
+            while True:
+                for place, info in self._shared.places.items():
+                    if place not in self._shared.joined:
+                        await connection.paced()
+                        key = [info.options.key] if info.options.key else []
+                        await connection.send("JOIN", place, *key)
+                await trio.sleep(_JOIN_AGAIN_SECONDS)
+
+    async def regain_nick(self, connection: Connection) -> None:
+        """Get the own nick back while another is worn: MONITOR, services, and asking again."""
+        wanted, words = self._shared.settings.nick, self._shared.settings.regain
+        watching = False
+        with suppress(Lost):
+            await trio.sleep(_REGAIN_FIRST_SECONDS)  # ISUPPORT has come
+            while True:
+                if not connection.is_me(wanted):
+                    if "MONITOR" in connection.isupport and not watching:
+                        watching = True
+                        await connection.send("MONITOR", "+", wanted)
+                    if words and connection.login.account:
+                        # Whose account this is, the services know from SASL: no password is said.
+                        await connection.send("PRIVMSG", _NICKSERV, f"{words} {wanted}")
+                    await trio.sleep(_REGAIN_FIRST_SECONDS)
+                    if not connection.is_me(wanted):
+                        await connection.send("NICK", wanted)
+                await trio.sleep(_REGAIN_SECONDS)
+
+    def refused(self, connection: Connection, line: Line) -> None:
+        """A channel does not let the bridge in."""
+        place = self._shared.place_of(connection, line[1])
+        if place is not None and place not in self._shared.joined:  # else it answers a message
+            self._shared.host.ready(place, False, f"the channel: {line.params[-1]}")
+            text = f"I can not get into {place}: {line.params[-1]}"
+            self._shared.host.notice(place, text, key="join")
+
+    async def nick_is_free(self, connection: Connection, line: Line) -> None:
+        """MONITOR says who is not there any more."""
+        gone = {connection.fold(one.partition("!")[0]) for one in line.params[-1].split(",")}
+        wanted = self._shared.settings.nick
+        if connection.fold(wanted) in gone and not connection.is_me(wanted):
+            with suppress(Lost):
+                await connection.send("NICK", wanted)
+
+    def is_in(self, nursery: trio.Nursery, connection: Connection, channel: str) -> None:
+        """The bridge is in a channel."""
+        place = self._shared.place_of(connection, channel)
+        if place is None:
+            return
+        self._shared.joined.add(place)
+        first = self.fact("since", place) is None
+        if first:
+            self._keep_fact("since", place, self._shared.host.now())
+        nursery.start_soon(self._ready_behind_history, connection, place, first)
+
+    async def _ready_behind_history(self, connection: Connection, place: str, first: bool) -> None:
+        """What was under way when a link broke may be in what the server plays back now."""
+        with suppress(Lost):
+            history = self._shared.history
+            if not first and "draft/chathistory" in connection.caps and history is not None:
+                since = self.fact("seen", place) or self.fact("since", place) or 0
+                missing = await history.fill(place, max(0, since - _SECONDS_APART))
+                if missing:
+                    text = f"{place} on {self._shared.settings.name}: {missing}"
+                    self._shared.host.notice(place, text, key="gap")
+            fence = connection.open_fence(place)
+            await connection.close_fence(fence)
+            await fence.done.wait()
+            if fence.proven and place in self._shared.joined:
+                self._shared.host.ready(place, True)
+                self._shared.host.log.info("joined a channel")
+
+    def is_out(self, connection: Connection, channel: str, why: str) -> None:
+        """The bridge is not in a channel any more."""
+        place = self._shared.place_of(connection, channel)
+        if place is not None:
+            self._shared.joined.discard(place)
+            self._shared.host.ready(place, False, why)
+            text = f"{place} on {self._shared.settings.name}: {why}"
+            self._shared.host.notice(place, text, key="out")
+
+    def fact(self, table: str, place: str) -> int | None:
+        """A time that is kept of a place, milliseconds since 1970.
+
+        `since`: when the bridge first came, and nothing before is taken; `seen`: of the last line
+        that was taken.
+        """
+        raw = self._shared.host.vault.get(self._shared.host.table(table), place.encode())
+        return None if raw is None else int.from_bytes(raw, "big")
+
+    def _keep_fact(self, table: str, place: str, ms: int) -> None:
+        with self._shared.host.transaction() as tx:
+            tx.put(self._shared.host.table(table), place.encode(), ms.to_bytes(8, "big"))
+
+    async def note_seen(self) -> None:
+        """Keep, now and then, how far history was taken."""
+        while True:
+            await trio.sleep(_SEEN_SECONDS)
+            self.keep_seen()
+
+    def saw(self, place: str, ts: int) -> None:
+        """A line of this time was taken."""
+        self._seen[place] = max(ts, self._seen.get(place, 0))
+
+    def keep_seen(self) -> None:
+        """How far history was taken: an older mark asks for some lines twice, and no more."""
+        seen, self._seen = self._seen, {}
+        for place, ms in seen.items():
+            self._keep_fact("seen", place, ms)

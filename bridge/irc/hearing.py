@@ -1,0 +1,195 @@
+"""What others say and do, handed to the rooms: words, topics, reactions, presence (trio)."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+import trio
+
+from bridge.core.guard import MAX_HOPS
+from bridge.core.model import (
+    Author,
+    RemoteMessage,
+    RemoteNote,
+    RemoteReaction,
+    RemoteRedaction,
+    RemoteTopic,
+)
+from bridge.irc import mirc
+from bridge.irc.channels import Channels
+from bridge.irc.connection import Connection, Lost
+from bridge.irc.history import History
+from bridge.irc.presence import Presence
+from bridge.irc.shared import ORIGIN_TAG, REACT, REPLY, Shared
+from bridge.irc.wire import Line, fold, time_of
+from ofcd.client import lite
+from ofcd.protocol.ids import MemberId
+from ofcd.protocol.rates import TokenBuckets
+
+__all__ = ["Hearing"]
+
+_HOP_CHARACTERS: Final = 16
+
+
+class Hearing:
+    """Takes what one network's server passes on."""
+
+    def __init__(self, shared: Shared, channels: Channels) -> None:
+        self._shared = shared
+        self._channels = channels
+        self.presence = Presence()
+        self._number = 0
+        self._life = f"{random.getrandbits(64):016x}"
+        self._ctcp = TokenBuckets(burst=3, per_second=0.1, max_keys=1)
+        self._private_told = TokenBuckets(burst=1, per_second=1 / 600, max_keys=1000)
+
+    async def private(self, connection: Connection, who: str, line: Line) -> None:
+        """Something was said to a member's puppet alone."""
+        if line[1].startswith("\1"):
+            command, _, rest = line[1].strip("\1").partition(" ")
+            await self._answer_ctcp(connection, line.nick, command.upper(), rest)
+        elif not self._private_told.take(fold(line.nick), self._shared.host.now()):
+            words = "Nobody reads this: private messages are not bridged. Write in the channel."
+            with suppress(Lost):
+                await connection.send("NOTICE", line.nick, words)
+
+    async def message(self, connection: Connection, line: Line, history: History) -> None:
+        """A PRIVMSG or NOTICE, of now or played back."""
+        place = self._shared.place_of(connection, line[0])
+        text = line[1]
+        action = False
+        played = history.is_played(line)
+        counted = played and history.counts(line)
+        if text.startswith("\1"):
+            command, _, rest = text.strip("\1").partition(" ")
+            if command.upper() != "ACTION":
+                if line.command == "PRIVMSG" and not connection.is_me(line.nick) and not played:
+                    await self._answer_ctcp(connection, line.nick, command.upper(), rest)
+                return
+            text, action = rest, True
+        if place is None or counted:
+            return
+        ts = time_of(line)
+        own = self._shared.own_nick(connection, line)
+        if own is not None:
+            # Layer 1 of the loop guard: the bridge's own words, echoed or played back.
+            at = None if ts is None else ts - self._shared.skew
+            self._shared.own.saw(place, own, text, line.tags.get("msgid", "")[:200], at)
+            return
+        since = self._channels.fact("since", place) if played else None
+        if since is not None and ts is not None and ts < since + self._shared.skew:
+            return
+        runs = mirc.decode(text)
+        document: lite.Document = (lite.Paragraph((mirc.line_of(runs),)),) if runs else ()
+        await self._shared.host.take(
+            RemoteMessage(
+                place=place,
+                id=self._id_of(line, place),
+                author=_author(line),
+                ts=ts,
+                path=_path(line.tags.get(ORIGIN_TAG, "")),
+                late=played,
+                document=document,
+                action=action,
+                notice=line.command == "NOTICE",
+                reply_to=line.tags.get(REPLY, "")[:200],
+                mentions=self._mentions(place, mirc.plain(runs)),
+            )
+        )
+        if ts is not None:
+            self._channels.saw(place, ts)
+
+    def _id_of(self, line: Line, place: str) -> str:
+        if "msgid" in line.tags:
+            return line.tags["msgid"][:200]
+        if "time" in line.tags:
+            seen = "\0".join((line.tags["time"], line.nick, place, line[1])).encode()
+            return sha256(seen).hexdigest()
+        self._number += 1
+        return f"{self._life}/{self._number}"
+
+    def _mentions(self, place: str, text: str) -> tuple[MemberId, ...]:
+        """The members whose names stand in the text: at its beginning, or behind an @."""
+        names = [(one.author.name, one.author.mid) for one in self._shared.host.members(place)]
+        if self._shared.puppets is not None:
+            names.extend(self._shared.puppets.nicks().items())
+        found = []
+        for name, mid in names:
+            at = text.casefold().find(name.casefold())
+            begins = at == 0 and text[len(name) : len(name) + 1] in (":", ",", "")
+            if begins or f"@{name.casefold()}" in text.casefold():
+                found.append(mid)
+        return tuple(dict.fromkeys(found))[:16]
+
+    async def _answer_ctcp(
+        self, connection: Connection, nick: str, command: str, rest: str
+    ) -> None:
+        """VERSION, PING and TIME, now and then; nothing else, DCC least of all (I9)."""
+        if command not in ("VERSION", "PING", "TIME"):
+            return
+        if self._ctcp.take("", self._shared.host.now()):
+            return
+        now = datetime.fromtimestamp(self._shared.host.now() / 1000, UTC)
+        answers = {"VERSION": "ofc-bridge", "PING": rest[:100], "TIME": f"{now:%c} UTC"}
+        with suppress(Lost):
+            answer = mirc.clean(answers[command])
+            await connection.send("NOTICE", nick, f"\1{command} {answer}\1")
+
+    async def topic(self, connection: Connection, line: Line) -> None:
+        """A channel has another topic."""
+        place = self._shared.place_of(connection, line[0])
+        if place is None:
+            return
+        await self._shared.host.take(
+            RemoteTopic(
+                place=place,
+                id=self._id_of(line, place),
+                author=_author(line),
+                ts=time_of(line),
+                topic=mirc.plain(mirc.decode(line[1])),
+            )
+        )
+
+    async def about(self, connection: Connection, line: Line) -> None:
+        """A reaction to a line, or a line that was taken back."""
+        place = self._shared.place_of(connection, line[0])
+        if place is None:
+            return
+        ident, author = self._id_of(line, place), _author(line)
+        target = line.tags.get(REPLY, "")[:200]
+        if line.command == "REDACT":
+            taken = RemoteRedaction(place=place, id=ident, author=author, target=line[1][:200])
+            await self._shared.host.take(taken)
+        elif target and line.tags.get(REACT):
+            emoji = line.tags[REACT]
+            await self._shared.host.take(
+                RemoteReaction(place=place, id=ident, author=author, target=target, emoji=emoji)
+            )
+
+    async def tell_presence(self) -> None:
+        """Who came and went, folded."""
+        while True:
+            await trio.sleep(1.0)
+            for note in self.presence.due(trio.current_time()):
+                place = self._shared.by_fold.get(note.channel)
+                if place is None:
+                    continue
+                self._number += 1
+                ident = f"{self._life}/{self._number}"
+                author = Author(note.who, note.who)
+                await self._shared.host.take(
+                    RemoteNote(place=place, id=ident, author=author, text=note.text)
+                )
+
+
+def _path(tag: str) -> tuple[str, ...]:
+    """Where a line has been, as it says; as much of it as counts, for it goes on to others."""
+    return tuple(one[:_HOP_CHARACTERS] for one in tag.split(",") if one)[:MAX_HOPS]
+
+
+def _author(line: Line) -> Author:
+    return Author(line.mask, line.nick, line.tags.get("account", ""))

@@ -1,0 +1,59 @@
+"""What the parts of one IRC network share: where it is, as whom, and what it has said (trio)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import define, field
+
+from bridge.core.network import Host, PlaceInfo
+from bridge.irc.connection import Connection
+from bridge.irc.history import History
+from bridge.irc.proof import OwnLines
+from bridge.irc.puppets import Puppets
+from bridge.irc.settings import IrcPlace, IrcSettings
+from bridge.irc.wire import Line
+
+__all__ = ["ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared"]
+
+ORIGIN_TAG: Final = "+ofcd/origin"
+RELAYED: Final = "draft/relaymsg"
+REPLY: Final = "+draft/reply"
+REACT: Final = "+draft/react"
+
+
+@define(eq=False)
+class Shared:
+    """One network's state, as far as more than one part needs it."""
+
+    settings: IrcSettings
+    places: Mapping[str, PlaceInfo[IrcPlace]]
+    host: Host
+    puppets: Puppets | None = None
+    connection: Connection | None = None
+    """The bridge's own nick's."""
+    history: History | None = None
+    joined: set[str] = field(factory=set)
+    by_fold: dict[str, str] = field(factory=dict)
+    """By what the server takes for the same channel: its place."""
+    skew: int = 0
+    """What the server's clock is ahead of ours, milliseconds."""
+    own: OwnLines = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """The journal knows which lines have an id already."""
+        self.own = OwnLines(lambda place, msgid: self.host.event_of(place, msgid) is not None)
+
+    def place_of(self, connection: Connection, channel: str) -> str | None:
+        """The place that a channel is; None: none of ours."""
+        return self.by_fold.get(connection.fold(channel))
+
+    def own_nick(self, connection: Connection, line: Line) -> str | None:
+        """Which of the bridge's nicks this is: "" its own, a member's; None: somebody else."""
+        if connection.is_me(line.nick):
+            return ""
+        if self.puppets is not None and (owner := self.puppets.owner(line)) is not None:
+            return owner
+        relayed = line.tags.get(RELAYED, "")
+        return f"relayed/{line.nick}" if relayed and connection.is_me(relayed) else None
