@@ -274,6 +274,8 @@ class Inbound:
         for portal, room in self._engine.portals_at(network, remote.place):
             wanted = known is None or room.id in known.waits
             if wanted and portal.takes and self._engine.is_open(room):
+                if not room.is_live:
+                    raise Offline("the relay is away")  # to ask it would take a minute
                 limit = portal.file_bytes
                 made[room.id] = await self._upload_to(room, remote.file, caption, limit)
         return made

@@ -150,14 +150,15 @@ class Commands:
         return "\n".join([*lines, f"!bridge {name} let N brings one in, drop N throws it away"])
 
     async def _release(self, place: str, number: int, *, let: bool) -> str:
-        if number not in dict(self._store.held(self._host.vault, place)):
+        held = dict(self._store.held(self._host.vault, place)).get(number)
+        if held is None:
             return "No such mail waits."
         if let:
             raw = self._store.held_raw(self._host.vault, place, number)
             mail = await self._incoming.read(raw)
             if len(mail.senders) != 1:
                 return "It does not name one sender: it can not be said who wrote it."
-            code, text = await self._incoming.say(place, mail, raw, proven=False)
+            code, text = await self._incoming.say(place, mail, raw, proven=held.proven)
             if code != 250:
                 return f"It can not be brought in now: {text}"
         with self._host.transaction() as tx:
@@ -175,6 +176,8 @@ class Commands:
             + ("in full" if self._network.is_full(room) else "without content"),
             f"{waiting} mails wait for the server" + (f" ({why})" if why and waiting else ""),
         ]
+        if waiting := sum(1 for _ in self._store.inbox(self._host.vault, place)):
+            lines.append(f"{waiting} mails wait to be brought in here")
         lines += [f"{masked(one.address)}: no more mail, {one.suspended}" for one in suspended]
         counts = self._incoming.counts
         if counts:

@@ -20,7 +20,7 @@ from bridge.email.imap import ImapError, ImapReader, ImapRefused, Response, quot
 from bridge.email.links import REPLY_SECONDS, connect, receive_some
 from bridge.email.settings import Imap
 
-__all__ = ["Cursor", "Later", "Mailbox", "Reading", "Taken"]
+__all__ = ["Answer", "Cursor", "Later", "Mailbox", "Reading", "Taken"]
 
 IDLE_SECONDS: Final = 28 * 60.0
 """Servers end an IDLE of half an hour (RFC 2177): it is begun anew before."""
@@ -52,6 +52,18 @@ class Taken(Enum):
 
 
 @frozen
+class Answer:
+    """What became of a mail, and where."""
+
+    taken: Taken
+    places: frozenset[str] = frozenset()
+    """With `LATER`: which places it is still for."""
+
+
+_FAILED: Final = Answer(Taken.BROKEN)
+
+
+@frozen
 class Later:
     """A mail that is tried again."""
 
@@ -62,6 +74,8 @@ class Later:
     due: int
     """Milliseconds since 1970, as `first`."""
     first: int
+    places: frozenset[str] = frozenset()
+    """Where it is waited for: no later mail goes before it there."""
 
 
 @frozen
@@ -237,8 +251,8 @@ class Reading:
     cursor: Cursor
     keep: Callable[[Cursor], None]
     """Keeps it, before anything more is read."""
-    take: Callable[[bytes], Awaitable[Taken]]
-    """Brings a mail in."""
+    take: Callable[[bytes, frozenset[str]], Awaitable[Answer]]
+    """Brings a mail in, but not to these places: there an earlier one has to go first."""
     too_large: Callable[[int, int], Awaitable[None]]
     aside: Callable[[int, str], None]
     """A mail was set aside, and why."""
@@ -259,8 +273,9 @@ class Reading:
             if self.cursor.validity != mailbox.validity:
                 self.cursor = Cursor(mailbox.validity)
             while True:
-                for one in [one for one in self.cursor.later if one.due <= self.now()]:
-                    await self._read(mailbox, one.uid, 0)
+                due = [one.uid for one in self.cursor.later if one.due <= self.now()]
+                for uid in sorted(due):
+                    await self._read(mailbox, uid, 0)
                 found = await self._read_news(mailbox)
                 if not found:
                     self.up()
@@ -297,14 +312,15 @@ class Reading:
             await self._set_aside(mailbox, uid, "the link ended whenever it was read")
             return
         try:
-            taken = await self._take(mailbox, uid, size)
+            answer = await self._take(mailbox, uid, size)
+            taken = answer.taken
             if taken is Taken.DONE:
                 await self._mark(mailbox, uid)
         except ImapRefused as error:
-            await self._again(mailbox, uid, Taken.BROKEN, str(error))
+            await self._again(mailbox, uid, _FAILED, str(error))
         except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError):
             # This mail may be why the link ended: the next link begins with another.
-            self._note(self._later(uid, Taken.BROKEN), uid)
+            self._note(self._later(uid, _FAILED), uid)
             raise
         else:
             if taken is Taken.DONE:
@@ -312,14 +328,16 @@ class Reading:
             elif taken is Taken.ASIDE:
                 await self._set_aside(mailbox, uid, "too much waits for an owner's word")
             else:
-                await self._again(mailbox, uid, taken, "it could not be handled")
+                await self._again(mailbox, uid, answer, "it could not be handled")
 
-    async def _take(self, mailbox: Mailbox, uid: int, size: int) -> Taken:
+    async def _take(self, mailbox: Mailbox, uid: int, size: int) -> Answer:
         if size > self.max_bytes:
             await self.too_large(uid, size)
-            return Taken.DONE
+            return Answer(Taken.DONE)
         raw = await mailbox.fetch(uid)
-        return Taken.DONE if raw is None else await self.take(raw)
+        earlier = [one.places for one in self.cursor.later if one.uid < uid]
+        behind = frozenset[str]().union(*earlier)
+        return Answer(Taken.DONE) if raw is None else await self.take(raw, behind)
 
     async def _mark(self, mailbox: Mailbox, uid: int) -> None:
         """It is in the room, whether the server lets us say so or not."""
@@ -328,9 +346,9 @@ class Reading:
         except ImapRefused as error:
             self.unmarked(uid, str(error))
 
-    async def _again(self, mailbox: Mailbox, uid: int, taken: Taken, why: str) -> None:
+    async def _again(self, mailbox: Mailbox, uid: int, answer: Answer, why: str) -> None:
         """It is tried again in a while; or, once that is of no use, set aside."""
-        later = self._later(uid, taken)
+        later = self._later(uid, answer)
         if later.failures < _FAILURES and self.now() - later.first <= _LATER_MS:
             self._note(later, uid)
             return
@@ -348,15 +366,24 @@ class Reading:
         finally:
             self.aside(uid, why)
 
-    def _later(self, uid: int, taken: Taken) -> Later:
+    def _later(self, uid: int, answer: Answer) -> Later:
         now = self.now()
         known = next((one for one in self.cursor.later if one.uid == uid), Later(uid, 0, 0, 0, now))
         wait = _WAITS[min(known.tries, len(_WAITS) - 1)]
-        failures = known.failures + (taken is Taken.BROKEN)
-        return evolve(known, tries=known.tries + 1, failures=failures, due=now + wait * 1000)
+        failures = known.failures + (answer.taken is Taken.BROKEN)
+        due = now + wait * 1000
+        tries = known.tries + 1
+        return evolve(known, tries=tries, failures=failures, due=due, places=answer.places)
 
     def _note(self, later: Later | None, uid: int) -> None:
         others = tuple(one for one in self.cursor.later if one.uid != uid)
+        before = next((one.places for one in self.cursor.later if one.uid == uid), frozenset())
+        gone = before if later is None else before - later.places
+        # Those behind it had to wait for nothing else.
+        others = tuple(
+            evolve(one, due=min(one.due, self.now())) if one.places & gone else one
+            for one in others
+        )
         self.cursor = evolve(
             self.cursor,
             last=max(self.cursor.last, uid),

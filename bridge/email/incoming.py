@@ -20,6 +20,7 @@ from bridge.email import limits
 from bridge.email.addressing import Own, Purpose, own_address
 from bridge.email.automatic import Origin, origin, path_of
 from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_server
+from bridge.email.inbox import Inbox
 from bridge.email.parsing import Attachment, Mail, parse
 from bridge.email.reports import bounces
 from bridge.email.schedule import HOUR_MS, may_pass
@@ -84,6 +85,7 @@ class Incoming:
         self._told: dict[str, int] = {}
         """When each place's room was last told that mail is held."""
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self.inbox = Inbox(host, store, network.places, self.read, partial(self._say, proven=True))
         self.counts: dict[str, int] = {}
         """How many mails were what, for the status."""
 
@@ -139,7 +141,7 @@ class Incoming:
         if not self._may_pass(own.local, mail):
             self._too_many(own.local, mail)
             return self._hold(own.local, mail, raw, "too many mails in an hour")
-        verdict = await self._say(own.local, mail, raw, proven=True)
+        verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
             self._passed(own.local, mail)
         return _reply(verdict)

@@ -19,9 +19,9 @@ from bridge.core.network import Finding, Host, Network
 from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.checking import Check
 from bridge.email.commanding import Commands
-from bridge.email.fetching import Cursor, Reading, Taken
+from bridge.email.fetching import Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
-from bridge.email.incoming import BROKEN, TOO_MANY, Incoming
+from bridge.email.incoming import BROKEN, LATER, TOO_MANY, Incoming
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail
 from bridge.email.postman import Postman
@@ -74,6 +74,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.submitter.run)
             nursery.start_soon(self.postman.run)
+            nursery.start_soon(self.incoming.inbox.run)
             nursery.start_soon(self._keep_house)
             if self.settings.lmtp.port:
                 nursery.start_soon(self._listen)
@@ -197,7 +198,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     def _unmarked(self, uid: int, why: str) -> None:
         self.host.operator("a mail was brought in and can not be marked as seen", uid=uid, why=why)
 
-    async def _take_from_mailbox(self, raw: bytes) -> Taken:
+    async def _take_from_mailbox(self, raw: bytes, behind: frozenset[str]) -> Answer:
         """Whether all that a mail says is on disk; who refuses it tells nobody, as mailboxes do."""
         try:
             mail = await self.incoming.read(raw)
@@ -205,17 +206,22 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             recipients = self._recipients(mail)
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self.host.operator("a mail could not be handled", trace=traceback_of(error))
-            return Taken.BROKEN
-        replies = [await self.incoming.take(raw, sender, one) for one in recipients]
-        if BROKEN in replies:
-            return Taken.BROKEN
-        if any(400 <= one[0] < 500 for one in replies if one != TOO_MANY):
-            return Taken.LATER
+            return Answer(Taken.BROKEN)
+        replies = {
+            place: LATER if place in behind else await self.incoming.take(raw, sender, one)
+            for place, one in recipients.items()
+        }
+        if BROKEN in replies.values():
+            return Answer(Taken.BROKEN)
+        later = [p for p, (code, _) in replies.items() if 400 <= code < 500]
+        waits = frozenset(place for place in later if replies[place] != TOO_MANY)
+        if waits:
+            return Answer(Taken.LATER, waits)
         # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
-        return Taken.ASIDE if TOO_MANY in replies else Taken.DONE
+        return Answer(Taken.ASIDE if later else Taken.DONE)
 
-    def _recipients(self, mail: Mail) -> list[str]:
-        """Which of our addresses a mail in the mailbox is for."""
+    def _recipients(self, mail: Mail) -> dict[str, str]:
+        """Which of our addresses a mail in the mailbox is for, one a place."""
         named = [
             value.strip("<> ")
             for name in ("delivered-to", "x-original-to", "envelope-to")
@@ -228,7 +234,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             own = self.incoming.own(one)
             if own is not None and (own.local not in places or own.token):
                 places[own.local] = one
-        return list(places.values())
+        return places
 
     async def _too_large(self, uid: int, size: int) -> None:
         self.host.operator("a mail was too large to be read", uid=uid, size=size)

@@ -10,6 +10,8 @@ refs     Message-ID        -> the ids before it in its thread
 sent     bounce token      -> Sent          which mail a report is about
 held     place/n           -> Held          mail that waits for an owner's word
 heldraw  place/n           -> the mail
+inbox    place/n           -> Kept          mail that waits for its place's rooms, in order
+inraw    place/n           -> the mail
 state    name              -> small facts
 """
 
@@ -29,7 +31,7 @@ from ofcd.client.model import load, save
 from ofcd.client.vault import Reader, Records
 from ofcd.protocol.ids import EventId, RoomId
 
-__all__ = ["Held", "Posted", "Sent", "Store", "Subscriber", "Waiting"]
+__all__ = ["Held", "Kept", "Posted", "Sent", "Store", "Subscriber", "Waiting"]
 
 KEEP_MS: Final = 45 * 24 * 3_600_000
 """How long ids and bounce tokens are known."""
@@ -126,6 +128,20 @@ class Held:
     mail_id: str
     size: int = 0
     """Of the mail, in bytes."""
+    proven: bool = False
+    """Its sender is known and proven: it waits for another reason."""
+
+
+@frozen(kw_only=True)
+class Kept:
+    """A mail that waits for its place's rooms."""
+
+    mail_id: str
+    ts: int
+    """Since when."""
+    size: int
+    failures: int = 0
+    """How often something of ours went wrong over it."""
 
 
 class Store:
@@ -143,6 +159,8 @@ class Store:
         self._sent = tables.table("sent", large=True)
         self._held = tables.table("held", large=True)
         self._held_raw = tables.table("heldraw", large=True)
+        self._inbox = tables.table("inbox", large=True)
+        self._inbox_raw = tables.table("inraw", large=True)
         self._time = tables.table("time", large=True)
 
     # -- subscribers -----------------------------------------------------------------------------
@@ -310,6 +328,38 @@ class Store:
         """It waits no longer."""
         tx.delete(self._held, _numbered(place, number))
         tx.delete(self._held_raw, _numbered(place, number))
+
+    # -- what waits for rooms --------------------------------------------------------------------
+
+    def put_in(self, tx: Records, place: str, kept: Kept, raw: bytes) -> None:
+        """A mail waits, behind all others of its place."""
+        number = self.next(tx, "inbox")
+        tx.put(self._inbox, _numbered(place, number), save(kept))
+        tx.put(self._inbox_raw, _numbered(place, number), raw)
+
+    def inbox(
+        self, records: Reader, place: str, limit: int | None = None
+    ) -> Iterator[tuple[int, Kept]]:
+        """What waits for a place's rooms, in order."""
+        start, end = _below(place.encode() + b"/")
+        for key, raw in records.items(self._inbox, start, end, limit=limit):
+            yield int.from_bytes(key[-8:], "big"), load(Kept, raw)
+
+    def first_in(self, records: Reader, place: str) -> tuple[int, Kept] | None:
+        """Which of them is the next."""
+        return next(self.inbox(records, place, 1), None)
+
+    def raw_in(self, records: Reader, place: str, number: int) -> bytes:
+        """The bytes of one of them."""
+        return records.get(self._inbox_raw, _numbered(place, number)) or b""
+
+    def keep_in(self, tx: Records, place: str, number: int, kept: Kept | None) -> None:
+        """Change it; None: it waits no longer."""
+        if kept is None:
+            tx.delete(self._inbox, _numbered(place, number))
+            tx.delete(self._inbox_raw, _numbered(place, number))
+        else:
+            tx.put(self._inbox, _numbered(place, number), save(kept))
 
     # -- small facts -----------------------------------------------------------------------------
 

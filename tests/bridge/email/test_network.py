@@ -17,8 +17,8 @@ from trio.testing import MockClock
 
 from bridge.core.links import LinksSettings
 from bridge.core.outbound import FAILED_MARK
-from bridge.email import fetching, store, submitting
-from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Cursor, Reading, Taken
+from bridge.email import fetching, inbox, store, submitting
+from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.lmtp import LmtpServer
 from bridge.email.network import EmailNetwork
@@ -1009,7 +1009,7 @@ async def test_idle_is_begun_anew_before_servers_end_it_and_marks_come_last(
 
 
 def reading_of(
-    box: Mailbox, cursor: Cursor, keep: Callable[[Cursor], None], take: Any, **more: Any
+    box: Mailbox, cursor: Cursor, keep: Callable[[Cursor], None], said: Any, **more: Any
 ) -> Reading:
     async def never(*_: object) -> None:
         raise AssertionError
@@ -1024,7 +1024,14 @@ def reading_of(
         "up": lambda: None,
         **more,
     }
-    return Reading(cursor=cursor, keep=keep, take=take, **values)
+
+    async def answer(raw: bytes, behind: frozenset[str]) -> Answer:
+        """For tests in which no mail is behind another of its place."""
+        assert not behind
+        return Answer(await said(raw))
+
+    values.setdefault("take", answer)
+    return Reading(cursor=cursor, keep=keep, **values)
 
 
 async def test_a_mail_that_can_not_be_taken_stands_in_nobodys_way(
@@ -1057,6 +1064,40 @@ async def test_a_mail_that_can_not_be_taken_stands_in_nobodys_way(
     await run(3600)
     assert box.seen == [1, 3, 4, 5, 2]
     assert kept[-1] == Cursor(7, 5)
+
+
+async def test_no_mail_goes_before_an_earlier_one_of_its_place(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Order in a mailbox: by UID, a place's mails wait for the earliest of them; others' do not."""
+    box = Mailbox(mails={1: b"a1", 2: b"a2 b1", 3: b"b2", 4: b"c1", 5: b"a3"})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    said: list[str] = []
+    closed = {"a"}
+    kept = [Cursor(7)]
+
+    async def take(raw: bytes, behind: frozenset[str]) -> Answer:
+        await trio.lowlevel.checkpoint()
+        words = raw.decode().split()
+        waits = {word[0] for word in words} & (closed | behind)
+        said.extend(word for word in words if word[0] not in waits and word not in said)
+        return Answer(Taken.LATER, frozenset(waits)) if waits else Answer(Taken.DONE)
+
+    async def run(seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await reading_of(box, kept[-1], kept.append, None, take=take).run("")
+
+    await run(10)
+    assert said == ["b1", "b2", "c1"], "each place's words in order, and no place waits for another"
+    closed.clear()
+    box.mails[6] = b"a4"
+    box.arrived.set()
+    await run(10)  # another life; nothing is due yet
+    assert said == ["b1", "b2", "c1"]
+    await run(3600)
+    assert said == ["b1", "b2", "c1", "a1", "a2", "a3", "a4"]
+    assert box.seen == [3, 4, 1, 2, 5, 6]
+    assert kept[-1] == Cursor(7, 6)
 
 
 async def test_a_mail_that_comes_between_a_look_and_idle_is_seen_at_once(
@@ -1390,28 +1431,103 @@ async def test_a_file_that_the_room_can_not_take_costs_neither_the_mail_nor_the_
         assert "look" in post.words("cleo@example.org")[0]
 
 
+def with_file(text: str, number: int) -> bytes:
+    body = f"--b\n\n{text}\n--b\n"
+    body += part("text/plain", b"data", 'Content-Disposition: attachment; filename="a.txt"')
+    return by_bo(body + "--b--\n", number, Content_Type="multipart/mixed; boundary=b")
+
+
 async def test_a_mail_with_files_waits_while_the_relay_is_away(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:
-    """Nothing of it is lost: the server is told to come again, and then all of it is there."""
+    """It is on our disk, with all that comes after it: nothing is lost, and nothing overtakes."""
     async with scene_of(tmp_path) as scene:
-        body = "--b\n\nlook\n--b\n"
-        body += part("text/plain", b"data", 'Content-Disposition: attachment; filename="a.txt"')
-        raw = by_bo(body + "--b--\n", Content_Type="multipart/mixed; boundary=b")
         await scene.world.stop_relay()
-        assert await bring(scene, raw) == 451
+        assert await bring(scene, with_file("look", 1)) == 250
+        assert await bring(scene, by_bo("after it", 2)) == 250
+        assert await bring(scene, by_bo("after it", 2)) == 250, "and a server comes twice"
+        waits = scene.network.host.table("inraw", large=True)
+        assert len(list(scene.bridge.vault.items(waits))) == 2
+        assert "2 mails wait to be brought in" in await scene.do("status")
         await scene.world.start_relay()
         with trio.fail_after(600):
-            # As a server does, until the bridge has the relay again.
-            while (code := await bring(scene, raw)) == 451:  # noqa: ASYNC110
-                await trio.sleep(10)
-        assert code == 250
-        await trio.sleep(30)
+            while len(scene.texts()) < 3:  # noqa: ASYNC110 - the room tells no Event
+                await trio.sleep(1)
         assert [text.partition("\n")[0] for text in scene.texts()] == [
             "Bo: **Friday**",
             "Bo: <a.txt>",
+            "Bo: **Friday**",
         ]
+        assert scene.texts()[0].endswith("look")
+        assert scene.texts()[2].endswith("after it")
         assert await read(scene, "a.txt") == b"data"
+        assert list(scene.bridge.vault.items(waits)) == []
+        assert await bring(scene, by_bo("after it", 2)) == 250
+        await trio.sleep(30)
+        assert len(scene.texts()) == 3
+
+
+async def test_a_mail_taken_while_another_is_brought_in_comes_after_it(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over two links at once: who was taken first is first in the room."""
+    async with scene_of(tmp_path) as scene, trio.open_nursery() as nursery:
+        room, upload = scene.bridge.rooms[0], type(scene.bridge.rooms[0]).upload
+
+        async def slow(*args: Any, **more: Any) -> Any:
+            await trio.sleep(50)
+            return await upload(*args, **more)
+
+        monkeypatch.setattr(type(room), "upload", slow)
+        nursery.start_soon(bring, scene, with_file("first", 1))
+        await trio.sleep(1)
+        assert await bring(scene, by_bo("second", 2)) == 250
+        await trio.sleep(100)
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == [
+            "first",
+            "Bo: <a.txt>",
+            "second",
+        ]
+
+
+async def test_what_waits_for_the_room_is_bounded_and_ends(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than may wait stays with its server; what waits for days, or makes us fail, goes to an
+    owner, who lets it in under its author's own name: it is proven."""
+    monkeypatch.setattr(inbox, "INBOX_MAILS", 2)
+    monkeypatch.setattr(inbox, "_PATIENCE_MS", 600_000)
+    async with scene_of(tmp_path) as scene:
+        await scene.world.stop_relay()
+        assert await bring(scene, with_file("one", 1)) == 250
+        assert await bring(scene, by_bo("two", 2)) == 250
+        assert await bring(scene, by_bo("three", 3)) == 451
+        await trio.sleep(900)
+        held = await scene.do("held")
+        assert "0: from somebody known: no room took it for days" in held
+        assert "1:" not in held, "words alone wait with all else that the room says"
+        assert await bring(scene, by_bo("three", 3)) == 250
+        await scene.world.start_relay()
+        with trio.fail_after(600):
+            while not any("waits for an owner's word" in one for one in scene.notices()):  # noqa: ASYNC110
+                await trio.sleep(1)
+        assert await scene.do("let", "0") == "It is in the room."
+        assert all(text.startswith("Bo: ") for text in scene.texts())
+        inside = scene.network.incoming
+
+        def broken(*_: object, **_more: object) -> None:
+            raise KeyError("a mistake")
+
+        with monkeypatch.context() as patch:
+            await inside.inbox._turns["books"].acquire()
+            assert await bring(scene, by_bo("four", 4)) == 250
+            inside.inbox._turns["books"].release()
+            patch.setattr("bridge.email.incoming.shown_of", broken)
+            await trio.sleep(60)
+        assert "something went wrong over it" in await scene.do("held")
+        assert await bring(scene, by_bo("five", 5)) == 250
+        await trio.sleep(10)
+        assert scene.texts()[-1].endswith("five")
 
 
 async def test_a_refusal_does_not_tell_the_room_an_address(
@@ -1444,7 +1560,10 @@ async def test_strangers_mail_in_a_mailbox_is_not_tried_again_once_too_much_is_h
 ) -> None:
     monkeypatch.setattr(store, "HELD_AT_ONCE", 3)
     async with scene_of(tmp_path) as scene:
-        take = scene.network._take_from_mailbox
+
+        async def take(raw: bytes) -> Taken:
+            return (await scene.network._take_from_mailbox(raw, frozenset())).taken
+
         found = []
         for n in range(5):
             raw = mail(
@@ -1522,5 +1641,6 @@ async def test_a_mistake_of_ours_costs_one_mail_and_not_the_bridge(
             patch.setattr("bridge.email.incoming.origin", broken)
             raw = by_bo("unlucky", To=secret(scene))
             assert await bring(scene, raw) == 451
-            assert await scene.network._take_from_mailbox(raw) is Taken.BROKEN
+            answer = await scene.network._take_from_mailbox(raw, frozenset())
+            assert answer == Answer(Taken.BROKEN)
         assert await bring(scene, raw) == 250

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes
 from email.message import EmailMessage
+from email.policy import default
 from functools import partial
 from typing import Any
 
@@ -443,6 +445,54 @@ async def test_a_mailbox_is_read_over_imap(servers: MailServers, world: World) -
         third = letter("mia@people.test", to, "after a restart")
         await send(servers, third, "mia@people.test", "bridge@people.test")
         await until(lambda: len(later.texts()) == 3)
+
+
+@pytest.mark.parametrize("way", ["lmtp", "imap"])
+async def test_order_holds_while_relay_and_bridge_die(
+    servers: MailServers, world: World, way: str
+) -> None:
+    """A file waits for the relay, and what is mailed after it comes after it, in the next life."""
+    domain, more = "bridge", {}
+    if way == "imap":
+        domain, more = "boxes", {"lmtp": Lmtp(), "imap": imap_settings(servers)}
+    settings = email_settings(servers, domain=f"{domain}.test", **more)
+    people = place("ulf@people.test")
+    async with open_scene(world, settings, people) as scene:
+        one = scene.network.store.subscriber(scene.bridge.vault, "books", "ulf@people.test")
+        assert one is not None
+        to = f"books+{one.token}@{domain}.test"
+        box = to if way == "lmtp" else "bridge@people.test"
+
+        async def write(text: str, *, with_file: bool = False) -> None:
+            mail = letter("ulf@people.test", to, text)
+            if with_file:
+                made: Any = message_from_bytes(mail, policy=default)
+                made.add_attachment(b"data", "text", "plain", filename="a.txt")
+                mail = made.as_bytes()
+            await send(servers, mail, "ulf@people.test", box)
+            await settled(servers)  # it is at the bridge, or in its mailbox
+
+        await write("before")
+        await until(scene.texts)
+        await world.stop_relay()
+        await write("with a file", with_file=True)
+        await write("after it")
+        await until(
+            lambda: "2 mails wait" in scene.network.commands._status(scene.room.id, "books")
+        )
+    async with running(world, scene.ana, scene.room, scene.bridge, settings, people) as scene:
+        await write("to another life")
+        await world.start_relay()
+        await write("last")
+        await until(lambda: len(scene.texts()) >= 6)
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == [
+            "before",
+            "with a file",
+            "ulf: <a.txt>",
+            "after it",
+            "to another life",
+            "last",
+        ]
 
 
 async def test_a_mailbox_with_another_uidvalidity_is_read_again_and_said_once(
