@@ -133,6 +133,26 @@ test("a relay that says twice that one is admitted has one enter once", async ()
   expect(asOf(fake, "sync")).toBe(1);
 });
 
+test("a new link takes the place of a join that did not work, and of one that nobody answered", async () => {
+  let isGone = true;
+  const { fake, joins, joined, hub, room, respond } = await joining((request) =>
+    request.type === "join" && isGone ? refusal("quota") : undefined,
+  );
+  await joins.join(inviteLink(room.code), "Bo");
+  expect(joins.all()[0]?.state).toBe("failed");
+  isGone = false;
+  await joins.join(inviteLink(room.code), "Bo"); // the same link, tried again
+  expect(joins.all()[0]?.state).toBe("waiting");
+  const asked = fake.of("join").length;
+  await joins.join(inviteLink(room.code), "Bo");
+  expect(fake.of("join")).toHaveLength(asked);
+  const second = hub.invite();
+  await joins.join(inviteLink(second), "Bo");
+  expect(fake.of("join")).toHaveLength(asked + 1);
+  await respond(second);
+  expect(joined).toEqual([room.id]);
+});
+
 test("the same answer again is confirmed with the same bytes", async () => {
   let early = true;
   const { fake, answered, joined, joins, room } = await joining((request) =>

@@ -1,14 +1,14 @@
 /** A room on a relay that lies, and members who would break it. */
 
 import "fake-indexeddb/auto";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
 import { applyChange, type Entry } from "../src/client/entries.ts";
 import { Room } from "../src/client/room.ts";
 import { savedRoom } from "../src/client/saved.ts";
-import { Turn } from "../src/client/vault.ts";
+import { Turn, VaultFull } from "../src/client/vault.ts";
 import type { Content } from "../src/e2e/bodies.ts";
 import { sealEvent } from "../src/e2e/events.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
@@ -304,6 +304,27 @@ test("an entry out of turn has the link opened anew, and breaks nothing", async 
   room.receive({ type: "delivery", room: room.state.room, seq: 9, record, cell: new Uint8Array() });
   await settled(room);
   expect([room.saved.status, fake.isClosed, room.lastSeq]).toEqual(["active", true, 1]);
+});
+
+test("what there is no room for is no fault of the relay's: it comes again on the next link", async () => {
+  const { room, fake, deliver } = await live();
+  const { core } = room as unknown as { core: RoomCore };
+  const { envelope } = makeRekey(
+    { state: core.view.state, mine: core.view.mine, seen: seenOf(core.view.log), now: 1 },
+    core.view.keys,
+  ).signed;
+  const full = vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(() => {
+    throw new DOMException("no more", "QuotaExceededError");
+  });
+  await deliver(envelope).catch((error) => expect(error).toBeInstanceOf(VaultFull));
+  full.mockRestore();
+  expect([room.saved.status, room.lastSeq, fake.isClosed]).toEqual(["active", 1, true]);
+  expect(room.alarm).toMatch(/no room left/);
+  room.detach();
+  const cell = new Uint8Array();
+  room.receive({ type: "delivery", room: room.state.room, seq: 2, record: envelope, cell });
+  await settled(room);
+  expect([room.lastSeq, room.epoch]).toEqual([2, 1]);
 });
 
 test("a control record that does not hold is evidence: the room is frozen", async () => {

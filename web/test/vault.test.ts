@@ -2,9 +2,17 @@
 
 import "fake-indexeddb/auto";
 import { openDB } from "idb";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 
-import { Turn, Vault, VaultDamaged, VaultError, WrongPassphrase } from "../src/client/vault.ts";
+import {
+  Turn,
+  Vault,
+  VaultDamaged,
+  VaultError,
+  VaultFull,
+  VaultLocked,
+  WrongPassphrase,
+} from "../src/client/vault.ts";
 import { hex, utf8 } from "../src/protocol/bytes.ts";
 
 let name: string;
@@ -69,6 +77,66 @@ describe("a vault", () => {
     expect(await Vault.exists(name)).toBe(true);
     await Vault.forget(name);
     expect(await Vault.exists(name)).toBe(false);
+  });
+
+  test("is the tab's that opened it last: one that slept meanwhile writes nothing more", async () => {
+    const slept = await Vault.create(name, "so geheim");
+    const heard = vi.fn();
+    slept.onTaken = heard;
+    await put(slept, "rooms", { a: "one" });
+    const awake = await Vault.open(name, "so geheim");
+    await expect(put(slept, "rooms", { a: "stale" })).rejects.toThrow(VaultLocked);
+    expect(heard).toHaveBeenCalledOnce();
+    await put(awake, "rooms", { b: "two" });
+    await expect(put(slept, "rooms", { a: "stale" })).rejects.toThrow(VaultLocked);
+    await awake.close();
+    const whole = await Vault.open(name, "so geheim");
+    expect(texts(whole.items("rooms"))).toEqual([
+      ["a", "one"],
+      ["b", "two"],
+    ]);
+    await whole.close();
+  });
+
+  test("that is forgotten in one tab is gone in another, which does not keep it from going", async () => {
+    const vault = await Vault.create(name, "so geheim");
+    const heard = vi.fn();
+    vault.onTaken = heard;
+    await Vault.forget(name);
+    expect(heard).toHaveBeenCalledOnce();
+    await expect(put(vault, "rooms", { a: "one" })).rejects.toThrow();
+    expect(await Vault.exists(name)).toBe(false);
+  });
+
+  test("without room for all of a turn takes nothing of it, and goes on once there is some", async () => {
+    const vault = await Vault.create(name, "so geheim");
+    await put(vault, "rooms", { a: "one" });
+    const put_ = IDBObjectStore.prototype.put;
+    let left = 1;
+    const full = vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(function (
+      this: IDBObjectStore,
+      ...args
+    ) {
+      left -= 1;
+      if (left < 0) throw new DOMException("no more", "QuotaExceededError");
+      return put_.apply(this, args);
+    });
+    await expect(put(vault, "rooms", { a: "two", b: "two" })).rejects.toThrow(VaultFull);
+    full.mockRestore();
+    expect(texts(vault.items("rooms"))).toEqual([["a", "one"]]);
+    await put(vault, "rooms", { c: "three" });
+    expect(texts((await reopened(vault)).items("rooms"))).toEqual([
+      ["a", "one"],
+      ["c", "three"],
+    ]);
+  });
+
+  test("that is locked while somebody reads says that it is locked, and not that it was changed", async () => {
+    const vault = await Vault.create(name, "so geheim");
+    await put(vault, "archive/room", { a: "one", b: "two" });
+    const reading = vault.archived("archive/room", { limit: 2 });
+    await Promise.all([vault.close(), expect(reading).rejects.toThrow(VaultLocked)]);
+    await expect(vault.archived("archive/room", { limit: 2 })).rejects.toThrow(VaultLocked);
   });
 
   test("pages through an archive from its end", async () => {

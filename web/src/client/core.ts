@@ -7,7 +7,7 @@ import { isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
-import { Turn, type Vault } from "./vault.ts";
+import { Turn, type Vault, VaultLocked } from "./vault.ts";
 
 /** The client was locked, or the room can not be used any more. */
 export class RoomOver extends Error {
@@ -165,7 +165,13 @@ export class RoomCore {
     if (saved !== this.saved) turn.put(this.tables.rooms, this.id, savedRoom.write(saved));
     if (marks !== this.marks) saveMarks(turn, this.id, marks);
     if (this.over) return;
-    await this.vault.commit(turn);
+    try {
+      await this.vault.commit(turn);
+    } catch (error) {
+      if (!(error instanceof VaultLocked)) throw error;
+      this.close(); // another tab has it: what is said there counts
+      return;
+    }
     this.view = view;
     this.saved = saved;
     this.marks = marks;

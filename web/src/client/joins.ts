@@ -94,7 +94,7 @@ export class Joins {
   async join(text: string, name: string, via = ""): Promise<string> {
     const code = parseLink(text);
     const id = hex(code.room);
-    if (this.joins.has(id)) return id;
+    if (this.goesOn(id, code)) return id;
     const relayId = via === "" ? code.relayId : await this.relays.idOf(via);
     const relay = this.relays.at(via || code.relayUrl, relayId);
     const link = await this.relays.linkTo(relay);
@@ -116,6 +116,16 @@ export class Joins {
     await this.keepJoin(id, pending, asking(id));
     await this.ask(link, id);
     return id;
+  }
+
+  /** Whether a join under way is what this invite would begin; one that failed gives way. */
+  private goesOn(id: string, { inviteId }: InviteCode): boolean {
+    const join = this.joins.get(id);
+    if (join === undefined) return false;
+    const { joining, confirm } = join.pending;
+    const isSame = equal(joining.code.inviteId, inviteId) && join.info.state !== "failed";
+    // Once confirmed, those keys may be a member's.
+    return isSame || confirm !== undefined;
   }
 
   /** Give a join up. */

@@ -27,7 +27,7 @@ import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
-import type { Turn } from "./vault.ts";
+import { type Turn, VaultError } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
 
@@ -131,16 +131,27 @@ export class Ledger {
   private async takeIn(): Promise<void> {
     const batch = this.arriving.splice(0);
     if (this.core.saved.status !== "active") return;
-    await this.core.commit(async (draft) => {
-      for (const arriving of batch) {
-        if (draft.saved.status !== "active") return;
-        const { seq } = arriving.frame;
-        if (seq <= draft.view.log.seq) await this.takeLateBox(draft, seq, arriving.box);
-        else if (!(await this.takeOne(draft, arriving))) return;
-      }
-    });
+    try {
+      await this.core.commit((draft) => this.takeAll(draft, batch));
+    } catch (error) {
+      if (!(error instanceof VaultError)) throw error;
+      this.arriving = []; // behind what could not be kept: all of it comes again on the next link
+      this.core.alarm = error.message;
+      this.core.link?.close();
+      this.core.changed();
+      return;
+    }
     this.tellCursor();
     this.listeners.taken();
+  }
+
+  private async takeAll(draft: Draft, batch: readonly Arriving[]): Promise<void> {
+    for (const arriving of batch) {
+      if (draft.saved.status !== "active") return;
+      const { seq } = arriving.frame;
+      if (seq <= draft.view.log.seq) await this.takeLateBox(draft, seq, arriving.box);
+      else if (!(await this.takeOne(draft, arriving))) return;
+    }
   }
 
   /** False: this is not the log's next entry, and the link is opened anew. */

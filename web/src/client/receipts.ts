@@ -57,7 +57,10 @@ export class Receipts {
     if (!this.mayTell || !this.isDue || this.isPlanned) return;
     const now = Date.now();
     if (atOnce && now >= this.notBefore) this.send();
-    else this.plan(Math.max(SOON_MS + SPREAD_MS * Math.random(), this.notBefore - now));
+    else {
+      const rest = Math.min(this.notBefore - now, EVERY_MS); // a clock may be put back
+      this.plan(Math.max(SOON_MS + SPREAD_MS * Math.random(), rest));
+    }
   }
 
   /** A signal that the relay says is of `member`; believed by its signature alone. */

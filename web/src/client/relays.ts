@@ -119,6 +119,7 @@ export class Relays {
 
   /** The relay's link, once it is open; rejects with `LinkLost` if it can not be reached. */
   async linkTo(relay: Relay): Promise<Link> {
+    if (relay.timer !== undefined) this.connect(relay); // a person waits
     while (relay.link === undefined) {
       if (relay.state === "offline") {
         throw relay.trouble ? new OtherRelay(relay.url) : new LinkLost("the relay is away");

@@ -72,6 +72,7 @@ export class Room extends RoomView {
   private readonly receipts: Receipts;
   private readonly evidence: EvidenceDesk;
   private readonly uploading: Uploads;
+  private readonly stopTyping = new Map<string, () => void>();
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
@@ -479,14 +480,23 @@ export class Room extends RoomView {
       const signal = openSignal(room, epoch, this.core.view.keys, mid, cell, Date.now());
       const { kind } = signal;
       if (kind === "seen") this.receipts.heard(member, signal);
-      else if (kind === "typing") this.typing.set(id, Date.now() + TYPING_MS);
-      else if (kind === "stopped") this.typing.delete(id);
+      else if (kind === "typing" || kind === "stopped") this.typed(id, kind === "typing");
     } catch (error) {
       // A hint that can not be read is no hint.
       if (!(error instanceof Unreadable || error instanceof KeyMissing)) throw error;
     }
+  }
+
+  /** One timer for each member, however often the relay says so. */
+  private typed(id: string, types: boolean): void {
+    this.stopTyping.get(id)?.();
+    this.stopTyping.delete(id);
+    if (types) {
+      this.typing.set(id, Date.now() + TYPING_MS);
+      const over = () => this.typed(id, false);
+      this.stopTyping.set(id, this.core.later(over, TYPING_MS + 1));
+    } else this.typing.delete(id);
     this.core.changed();
-    this.core.later(() => this.core.changed(), TYPING_MS + 1);
   }
 
   /** The relay says we are out; believed for good only with the record that says so. */

@@ -8,6 +8,9 @@
  * versions of all state records: one put back, or removed, is noticed. Tables that begin with
  * `archive/` are read from the disk and not pinned. What can not be noticed is the whole database
  * put back to an earlier state.
+ *
+ * Whoever opens it has it from then on: to open counts as a commit, and a commit that does not follow
+ * the one before it is refused. A tab that slept while another one took the vault writes nothing more.
  */
 
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
@@ -39,6 +42,15 @@ export class WrongPassphrase extends VaultError {
 /** Records were changed, put back or removed outside this program. */
 export class VaultDamaged extends VaultError {
   override readonly name = "VaultDamaged";
+}
+
+/** There is no room left to write; nothing of what is here was lost. */
+export class VaultFull extends VaultError {
+  override readonly name = "VaultFull";
+}
+/** It was locked, or another tab has it now: nothing is read or written here any more. */
+export class VaultLocked extends VaultError {
+  override readonly name = "VaultLocked";
 }
 
 interface Stored {
@@ -93,11 +105,16 @@ export class Turn implements Reader {
 type Database = IDBPDatabase<Schema>;
 type Versions = Map<string, number>;
 
-const open = (name: string): Promise<Database> =>
+/** `onForgotten` is called when another tab removes it, or opens it in a later form. */
+const open = (name: string, onForgotten: () => void = () => undefined): Promise<Database> =>
   openDB<Schema>(name, FORMAT, {
     upgrade(database) {
       database.createObjectStore("meta");
       database.createObjectStore("records");
+    },
+    blocking(_now, _next, event) {
+      (event.target as IDBDatabase).close(); // it would wait for this one
+      onForgotten();
     },
   });
 
@@ -111,11 +128,16 @@ export class Vault implements Reader {
   private commits = 0;
   private queue: Promise<void> = Promise.resolve();
   private closed = false;
+  /** Called once another tab has the vault, or has removed it. */
+  onTaken: () => void = () => undefined;
+  private database!: Database;
 
-  private constructor(
-    private readonly database: Database,
-    private readonly dek: Uint8Array,
-  ) {}
+  private constructor(private readonly dek: Uint8Array) {}
+
+  private async connect(name: string): Promise<Database> {
+    this.database = await open(name, () => this.onTaken());
+    return this.database;
+  }
 
   /** Whether there is a vault of this name in this browser. */
   static async exists(name: string): Promise<boolean> {
@@ -127,18 +149,20 @@ export class Vault implements Reader {
 
   /** A new vault; throws `VaultError` if there is one. */
   static async create(name: string, passphrase: string): Promise<Vault> {
-    const database = await open(name);
+    const dek = generateKey();
+    const vault = new Vault(dek);
+    const database = await vault.connect(name);
     if ((await database.getKey("meta", KEY)) !== undefined) {
       database.close();
       throw new VaultError("there already is a vault in this browser");
     }
-    const dek = generateKey();
-    const vault = new Vault(database, dek);
     const top = vault.sealedTop(0, new Map());
+    const wrapped = sealWithPassphrase(passphrase, dek);
     const tx = database.transaction(["meta", "records"], "readwrite", { durability: "strict" });
-    tx.objectStore("meta").put(sealWithPassphrase(passphrase, dek), KEY);
-    tx.objectStore("records").put({ version: 0, sealed: top }, [TOP, ""]);
-    await tx.done;
+    await whole(tx, (ask) => {
+      ask(tx.objectStore("meta").put(wrapped, KEY));
+      ask(tx.objectStore("records").put({ version: 0, sealed: top }, [TOP, ""]));
+    });
     return vault;
   }
 
@@ -156,11 +180,11 @@ export class Vault implements Reader {
     return unwrapped(wrapped, passphrase);
   }
 
-  /** A vault by its key, which it keeps; throws `VaultDamaged`. Only one may have it open. */
+  /** A vault by its key, which it keeps; who had it open writes no more. Throws `VaultDamaged`. */
   static async openWith(name: string, key: Uint8Array): Promise<Vault> {
-    const database = await open(name);
+    const vault = new Vault(key);
+    const database = await vault.connect(name);
     try {
-      const vault = new Vault(database, key);
       await vault.load();
       return vault;
     } catch (error) {
@@ -201,6 +225,7 @@ export class Vault implements Reader {
     table: string,
     { before, limit }: { before?: string; limit: number },
   ): Promise<[string, Uint8Array][]> {
+    if (this.closed) throw new VaultLocked("the vault is locked");
     const upper = before === undefined ? [table, []] : [table, before];
     // An array sorts behind every string: all ids of the table.
     const range = IDBKeyRange.bound([table], upper as IDBValidKey, false, true);
@@ -224,7 +249,7 @@ export class Vault implements Reader {
 
   /** Write all of a turn, durably, or nothing of it; turns are written in the order of the calls. */
   commit(turn: Turn): Promise<void> {
-    if (this.closed) return Promise.reject(new VaultError("the vault is locked"));
+    if (this.closed) return Promise.reject(new VaultLocked("the vault is locked"));
     const done = this.queue.then(() => this.write(turn));
     this.queue = done.catch(() => undefined);
     return done;
@@ -238,17 +263,23 @@ export class Vault implements Reader {
     if (turn.writes.size === 0) return;
     const version = this.commits + 1;
     const versions = new Map(this.versions);
-    const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
-    const store = tx.objectStore("records");
+    const rows: [key: [string, string], row: Stored | undefined][] = [];
     for (const [table, records] of turn.writes) {
       for (const [id, value] of records) {
-        if (value === undefined) store.delete([table, id]);
-        else store.put(this.sealed(table, id, version, value), [table, id]);
+        rows.push([[table, id], value && this.sealed(table, id, version, value)]);
         if (!table.startsWith(ARCHIVE)) note(versions, address(table, id), value && version);
       }
     }
-    store.put({ version, sealed: this.sealedTop(version, versions) }, [TOP, ""]);
-    await tx.done;
+    rows.push([[TOP, ""], { version, sealed: this.sealedTop(version, versions) }]);
+    const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
+    const top = await tx.store.get([TOP, ""]);
+    if (top?.version !== this.commits) {
+      this.onTaken();
+      throw new VaultLocked("another tab has the vault now");
+    }
+    await whole(tx, (ask) => {
+      for (const [key, row] of rows) ask(row ? tx.store.put(row, key) : tx.store.delete(key));
+    });
     this.commits = version;
     this.versions = versions;
     this.keep(turn);
@@ -266,18 +297,25 @@ export class Vault implements Reader {
     }
   }
 
+  /** All of it as it is at one moment, and from that moment on nobody else's to write. */
   private async load(): Promise<void> {
-    const top = await this.database.get("records", [TOP, ""]);
+    const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
+    const store = tx.objectStore("records");
+    const top = await store.get([TOP, ""]);
     if (top === undefined) throw damaged();
-    this.commits = top.version;
-    this.versions = readVersions(this.unsealed(TOP, "", top));
-    for (const [place, version] of this.versions) {
+    const versions = readVersions(this.unsealed(TOP, "", top));
+    for (const [place, version] of versions) {
       const [table, id] = place.split("\u0000") as [string, string];
-      const stored = await this.database.get("records", [table, id]);
+      const stored = await store.get([table, id]);
       if (stored === undefined || stored.version !== version) throw damaged();
       const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
       this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
     }
+    const version = top.version + 1;
+    const sealed = this.sealedTop(version, versions);
+    await whole(tx, (ask) => ask(store.put({ version, sealed }, [TOP, ""])));
+    this.commits = version;
+    this.versions = versions;
   }
 
   private sealed(table: string, id: string, version: number, value: Uint8Array): Stored {
@@ -291,12 +329,38 @@ export class Vault implements Reader {
   }
 
   private unsealed(table: string, id: string, stored: Stored): Uint8Array {
+    if (this.closed) throw new VaultLocked("the vault is locked"); // the key is gone
     try {
       return unseal(this.dek, stored.sealed, context(table, id, stored.version)).slice(1);
     } catch (error) {
       if (error instanceof CannotOpen) throw damaged();
       throw error;
     }
+  }
+}
+
+type Asking = (request: Promise<unknown>) => void;
+/** Each request fails with its transaction, whose own end is looked at. */
+const ignored: Asking = (request) => void request.catch(() => undefined);
+
+/** All that is asked of a transaction, or nothing of it; rejects with `VaultError`. */
+async function whole(
+  tx: { readonly done: Promise<void>; abort(): void },
+  askAll: (ask: Asking) => void,
+): Promise<void> {
+  let isAsked = false;
+  try {
+    askAll(ignored);
+    isAsked = true;
+    await tx.done;
+  } catch (error) {
+    if (!isAsked) tx.abort(); // what it was asked for by then goes too
+    await tx.done.catch(() => undefined);
+    if (!(error instanceof DOMException)) throw error;
+    if (error.name === "QuotaExceededError") {
+      throw new VaultFull("there is no room left in this browser: nothing more can be kept");
+    }
+    throw new VaultError(`the browser could not keep it: ${error.name}`);
   }
 }
 

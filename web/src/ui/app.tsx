@@ -1,7 +1,7 @@
 /** The whole page: locked or open, and what is wrong with it if anything is. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import wasmUrl from "wasm-themis/dist-es6/libthemis.wasm?url";
 
 import { Client } from "../client/client.ts";
@@ -14,7 +14,7 @@ import { useTrouble } from "./hooks.ts";
 import { takeInvitation } from "./invitation.ts";
 import { useNewVersion } from "./offline.ts";
 import { type Strings, useStrings } from "./strings.ts";
-import { whenWanted } from "./tabs.ts";
+import { type Hold, whenWanted } from "./tabs.ts";
 
 export const VAULT = "ofc";
 /** Of the encryption core's file; put here by the build (vite.config.ts). */
@@ -23,7 +23,7 @@ declare const CORE_INTEGRITY: string;
 type Stage =
   | { readonly at: "loading" | "create" | "unlock" | "forget" | "taken" }
   | { readonly at: "unusable"; readonly why: "insecure" | "coreMissing" }
-  | { readonly at: "open"; readonly client: Client; readonly letGo: () => void };
+  | { readonly at: "open"; readonly client: Client; readonly hold: Hold };
 
 export function App({ invitation }: { invitation: string }): JSX.Element {
   const strings = useStrings();
@@ -102,7 +102,7 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
         <Gate
           isNew={stage.at === "create"}
           isInvited={invited !== ""}
-          onOpen={(vault, letGo) => onStage({ at: "open", client: started(vault), letGo })}
+          onOpen={(vault, hold) => onStage({ at: "open", client: started(vault), hold })}
           onForget={() => onStage({ at: "forget" })}
         />
       );
@@ -117,12 +117,24 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
 
 /** Another tab may have the vault at any time: this one then says so. */
 function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
-  useEffect(() => {
+  // At once: a tab that is not looked at draws nothing, and would hear nothing for a while.
+  useLayoutEffect(() => {
     if (stage.at !== "open") return undefined;
-    return whenWanted(() => {
+    const { client, hold } = stage;
+    let isOver = false;
+    const taken = () => {
+      if (isOver) return;
+      isOver = true;
       closeAll(stage);
       onStage({ at: "taken" });
-    });
+    };
+    client.vault.onTaken = taken;
+    void hold.lost.then(taken);
+    const stop = whenWanted(taken);
+    return () => {
+      isOver = true;
+      stop();
+    };
   }, [stage, onStage]);
 }
 
@@ -183,6 +195,6 @@ function started(vault: Vault): Client {
 }
 
 /** Keys leave the memory; once all is written, another tab may open the vault. */
-function closeAll({ client, letGo }: Extract<Stage, { at: "open" }>): void {
-  void client.close().finally(letGo);
+function closeAll({ client, hold }: Extract<Stage, { at: "open" }>): void {
+  void client.close().finally(() => hold.letGo());
 }

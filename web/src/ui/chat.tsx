@@ -43,7 +43,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   useReading(room, entries?.at(-1));
   const send = (words: string) => {
     setDraft({});
-    void room.send(contentOf(words, draft, mentionedIn(words, room, people)));
+    return room.send(contentOf(words, draft, mentionedIn(words, room, people)));
   };
   const show = async (entry: Entry) => {
     setLimit(Math.max(limit, (await room.countFrom(entry.seq)) + 1));

@@ -26,7 +26,8 @@ interface ComposerProps {
   readonly room: Room;
   readonly draft: Draft;
   readonly people: People;
-  readonly onSend: (words: string) => void;
+  /** Settled once they are in the vault. */
+  readonly onSend: (words: string) => Promise<void>;
   readonly onFiles: ((files: readonly File[]) => void) | undefined;
   readonly onCancel: () => void;
 }
@@ -55,7 +56,10 @@ export function Composer(props: ComposerProps): JSX.Element {
   };
   const send = () => {
     if (words.trim() === "" || isTooLong) return;
-    onSend(words);
+    void onSend(words).catch((error: unknown) => {
+      setWords((now) => now || words); // they are nowhere else
+      throw error;
+    });
     setWords("");
     told.current = 0;
     input.current?.focus();
@@ -181,7 +185,7 @@ function About({
     <div class="about">
       <p>
         <strong>{reply ? strings.replyTo(authorOf(reply, people)) : strings.editing}</strong>
-        {reply && <span class="excerpt">{excerptOf(reply)}</span>}
+        {reply && <bdi class="excerpt">{excerptOf(reply)}</bdi>}
       </p>
       <button type="button" onClick={onCancel}>
         {strings.cancel}

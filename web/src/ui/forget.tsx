@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 
 import { Vault } from "../client/vault.ts";
 import { forgetPage } from "./offline.ts";
-import { Field, Problem } from "./parts.tsx";
+import { Field } from "./parts.tsx";
 import { useStrings } from "./strings.ts";
 import { holdVault } from "./tabs.ts";
 
@@ -18,19 +18,14 @@ interface ForgetProps {
 export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
   const strings = useStrings();
   const [typed, setTyped] = useState("");
-  const [problem, setProblem] = useState("");
   const isSure = typed.trim().toLowerCase() === strings.forgetWord;
 
   const go = async (event: Event) => {
     event.preventDefault();
     if (!isSure) return;
-    const letGo = await holdVault();
-    if (letGo === undefined) {
-      setProblem(strings.elsewhere);
-      return;
-    }
+    const hold = await holdVault();
     await Vault.forget(vault);
-    letGo();
+    hold.letGo();
     void forgetPage(); // of which nobody has a secret
     onDone();
   };
@@ -46,7 +41,6 @@ export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
           onValue={setTyped}
           isFirst
         />
-        <Problem text={problem} />
         <div class="row">
           <button type="submit" class="danger" disabled={!isSure}>
             {strings.forgetNow}

@@ -7,14 +7,14 @@ import { Vault, VaultDamaged, VaultError, WrongPassphrase } from "../client/vaul
 import { VAULT } from "./app.tsx";
 import { Field, Problem } from "./parts.tsx";
 import { type Strings, useStrings } from "./strings.ts";
-import { holdVault } from "./tabs.ts";
+import { type Hold, holdVault } from "./tabs.ts";
 
 const LEAST_CHARACTERS = 8;
 
 interface GateProps {
   readonly isNew: boolean;
   readonly isInvited: boolean;
-  readonly onOpen: (vault: Vault, letGo: () => void) => void;
+  readonly onOpen: (vault: Vault, hold: Hold) => void;
   readonly onForget: () => void;
 }
 
@@ -98,17 +98,16 @@ async function tryOpen(
   strings: Strings,
   onOpen: GateProps["onOpen"],
 ): Promise<string> {
-  let letGo: (() => void) | undefined;
+  let hold: Hold | undefined;
   try {
     // Before another tab is asked to let go: who does not know it takes nothing over.
     const key = isNew ? undefined : await Vault.keyOf(VAULT, passphrase);
-    letGo = await holdVault();
-    if (letGo === undefined) return strings.elsewhere;
+    hold = await holdVault();
     const vault = key ? await Vault.openWith(VAULT, key) : await Vault.create(VAULT, passphrase);
-    onOpen(vault, letGo);
+    onOpen(vault, hold);
     return "";
   } catch (error) {
-    letGo?.();
+    hold?.letGo();
     if (error instanceof WrongPassphrase) return strings.wrongPassphrase;
     if (error instanceof VaultDamaged) return strings.vaultDamaged;
     if (error instanceof VaultError) return error.message;

@@ -101,9 +101,14 @@ function Address({ url, label }: { url: string; label: Line }): JSX.Element {
   return (
     <>
       <a href={url} target="_blank" rel="noopener noreferrer" title={strings.leadsTo(url)}>
-        {inline(label)}
+        <bdi>{inline(label)}</bdi>
       </a>
-      {!isBare && <span class="address"> ({url})</span>}
+      {!isBare && (
+        <>
+          {" "}
+          <bdi class="address">({url})</bdi>
+        </>
+      )}
     </>
   );
 }

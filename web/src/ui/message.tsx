@@ -104,8 +104,10 @@ function Quote({ replied, people }: { replied: Entry | undefined; people: People
   if (replied === undefined) return <blockquote class="quoted">{strings.replyGone}</blockquote>;
   return (
     <blockquote class="quoted">
-      <strong>{authorOf(replied, people)}</strong>
-      <span class="excerpt">{excerptOf(replied)}</span>
+      <strong>
+        <bdi>{authorOf(replied, people)}</bdi>
+      </strong>
+      <bdi class="excerpt">{excerptOf(replied)}</bdi>
     </blockquote>
   );
 }

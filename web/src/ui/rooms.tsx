@@ -81,8 +81,12 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
         <bdi class="name">{room.name || room.id.slice(0, 8)}</bdi>
         {last && <time>{clock(last.ts)}</time>}
         <span class="preview">
-          {last &&
-            `${last.mid === room.me ? strings.you : authorOf(last, people)}: ${excerptOf(last)}`}
+          {last && (
+            <>
+              <bdi>{last.mid === room.me ? strings.you : authorOf(last, people)}</bdi>:{" "}
+              <bdi>{excerptOf(last)}</bdi>
+            </>
+          )}
         </span>
         {room.saved.url !== ownRelay() && <span class="where">{hostOf(room.url)}</span>}
         {unread > 0 && (

@@ -54,8 +54,11 @@ export function Search({ room, onClose, onShow }: SearchProps): JSX.Element {
         {found?.map((entry) => (
           <li key={entry.eventId}>
             <button type="button" class="hit" onClick={() => onShow(entry)}>
-              <strong>{authorOf(entry, people)}</strong> <time>{shortTime(entry.ts)}</time>
-              <span class="excerpt">{excerptOf(entry)}</span>
+              <strong>
+                <bdi>{authorOf(entry, people)}</bdi>
+              </strong>{" "}
+              <time>{shortTime(entry.ts)}</time>
+              <bdi class="excerpt">{excerptOf(entry)}</bdi>
             </button>
           </li>
         ))}

@@ -1,28 +1,54 @@
 /**
- * One tab at a time has the vault: two would each overwrite what the other wrote. A second tab asks
- * the first to let go, which then shows where the keys are now.
+ * One tab at a time has the vault. A second one asks the first to let go, which then shows where the
+ * keys are now. A tab that sleeps, as phones put them to sleep, hears nothing: from it the vault is
+ * taken, and whatever it still wants to write when it wakes is refused (client/vault.ts).
  */
 
 const LOCK = "ofc-vault";
 const CHANNEL = "ofc-tabs";
 const HAND_OVER = "hand over";
 /** So long the other tab may take to write what it has under way. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 5_000;
+/** It is asked again: one that is just being opened does not listen yet. */
+const AGAIN_MS = 250;
 
-/** Hold the vault for this tab; how to let it go, or undefined if another tab does not. */
-export function holdVault(
+/** The vault is this tab's, until it lets go. */
+export interface Hold {
+  letGo(): void;
+  /** Settled once another tab has taken it. */
+  readonly lost: Promise<void>;
+}
+
+/** Hold the vault for this tab. */
+export async function holdVault(
   patience = PATIENCE_MS,
   locks: LockManager = navigator.locks,
-): Promise<(() => void) | undefined> {
+): Promise<Hold> {
   const channel = new BroadcastChannel(CHANNEL);
-  channel.postMessage(HAND_OVER);
-  channel.close();
-  return new Promise((resolve, reject) => {
+  const ask = () => channel.postMessage(HAND_OVER);
+  const timer = setInterval(ask, AGAIN_MS);
+  ask();
+  try {
     const signal = AbortSignal.timeout(patience);
+    return (await held(locks, { signal })) ?? ((await held(locks, { steal: true })) as Hold);
+  } finally {
+    clearInterval(timer);
+    channel.close();
+  }
+}
+
+/** Undefined: in vain, as its signal says. */
+function held(locks: LockManager, options: LockOptions): Promise<Hold | undefined> {
+  return new Promise((resolve, reject) => {
+    let lose = () => {};
+    const lost = new Promise<void>((settle) => {
+      lose = settle;
+    });
     locks
-      .request(LOCK, { signal }, () => new Promise<void>((release) => resolve(release)))
+      .request(LOCK, options, () => new Promise<void>((letGo) => resolve({ letGo, lost })))
       .catch((error: unknown) => {
-        if (signal.aborted) resolve(undefined);
+        lose(); // where it was held, another tab has taken it
+        if (options.signal?.aborted) resolve(undefined);
         else reject(error);
       });
   });

@@ -184,6 +184,24 @@ test("a second tab takes the vault over, and the first says so and can take it b
   await second.page.getByText("They were opened in another one").waitFor();
   expect(complaints).toEqual([]);
 
+  // As a phone puts it to sleep: it hears nothing, and lets nothing go.
+  const life = await guest.browser.newCDPSession(page);
+  await life.send("Page.setWebLifecycleState", { state: "frozen" });
+  await second.page.bringToFront();
+  await second.page.getByRole("button", { name: "Use it here" }).click();
+  await second.unlock();
+  await second.page.getByRole("button", { name: /Tabs/ }).click();
+  await second.sees("and back");
+  await second.say("while the other slept");
+  await life.send("Page.setWebLifecycleState", { state: "active" });
+  await page.bringToFront();
+  await page.getByText("They were opened in another one").waitFor();
+  await page.getByRole("button", { name: "Use it here" }).click();
+  await guest.unlock();
+  await page.getByRole("button", { name: /Tabs/ }).click();
+  await guest.sees("while the other slept");
+  expect(complaints).toEqual([]);
+
   await page.getByRole("button", { name: "Lock now" }).click();
   await page.getByRole("button", { name: "Unlock" }).waitFor();
   await page.getByRole("button", { name: "Forget everything" }).click();

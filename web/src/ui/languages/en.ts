@@ -32,7 +32,6 @@ export const en = {
   wrongPassphrase: "This is not the passphrase. Try again.",
   vaultDamaged:
     "What is kept in this browser was changed from outside, and can not be trusted. You can only forget it and be invited again.",
-  elsewhere: "It is open in another tab or window of this browser, which does not let go.",
   invited: "You were invited to a room. First, open your keys in this browser.",
 
   rooms: "Rooms",

@@ -29,7 +29,6 @@ export const es: Strings = {
   wrongPassphrase: "Esta no es la frase. Inténtalo de nuevo.",
   vaultDamaged:
     "Lo que se guarda en este navegador se cambió desde fuera y no es de fiar. Solo puedes olvidarlo y pedir otra invitación.",
-  elsewhere: "Está abierto en otra pestaña o ventana de este navegador, que no lo suelta.",
   invited: "Te han invitado a una sala. Primero, abre tus claves en este navegador.",
 
   rooms: "Salas",
