@@ -104,18 +104,23 @@ test.each(["forbidden", "too_large", "some_new_code"])(
   },
 );
 
-test.each(["try_again", "storage_failed", "rate_limited", "hub_away", "shutting_down", "internal"])(
-  "%s passes: the same bytes are sent again on the same link",
-  async (code) => {
-    const { outbox, posts, links } = await sending((post, at) =>
-      at === 0 ? refusal(code, { retry_after: 1 }) : acked(post),
-    );
-    await outbox.send(text("patience"));
-    await expect.poll(() => posts().length, { timeout: 10_000 }).toBe(2);
-    expect(posts()[1]?.record).toEqual(posts()[0]?.record);
-    expect(links[0]?.isClosed).toBe(false);
-  },
-);
+test.each([
+  "try_again",
+  "storage_failed",
+  "rate_limited",
+  "hub_away",
+  "shutting_down",
+  "internal",
+  "wrong_relay",
+])("%s passes: the same bytes are sent again on the same link", async (code) => {
+  const { outbox, posts, links } = await sending((post, at) =>
+    at === 0 ? refusal(code, { retry_after: 1 }) : acked(post),
+  );
+  await outbox.send(text("patience"));
+  await expect.poll(() => posts().length, { timeout: 10_000 }).toBe(2);
+  expect(posts()[1]?.record).toEqual(posts()[0]?.record);
+  expect(links[0]?.isClosed).toBe(false);
+});
 
 test.each(["not_attached", "not_found"])("%s has the link opened anew", async (code) => {
   const { outbox, links, posts, connect } = await sending((post, at) =>

@@ -109,6 +109,23 @@ test("each link has keys of its own: a relay does not know a browser again by th
   expect(relay.keys.public).not.toEqual(before);
 });
 
+test("a relay that nobody needs any more is not connected to", async () => {
+  const keys = generateKeyPair();
+  const { relays, opened } = relaysAt(() => keys);
+  const id = relayIdOf(keys.public);
+  relays.at(URL_, id);
+  await expect.poll(() => opened).toHaveLength(1);
+  const { link } = opened[0] as Relay;
+  relays.drop(URL_, id);
+  await link?.closed;
+  relays.at(URL_, id);
+  relays.drop(URL_, id); // while it connects
+  relays.retryNow();
+  expect(relays.stateOf(URL_, id)).toBe("offline");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(opened).toHaveLength(1);
+});
+
 test("a relay that closes each link at once is called less and less often", async () => {
   const keys = generateKeyPair();
   const { relays, opened } = relaysAt(() => keys);

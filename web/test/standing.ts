@@ -3,6 +3,7 @@
 import "fake-indexeddb/auto";
 
 import { Room } from "../src/client/room.ts";
+import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom } from "../src/client/tables.ts";
 import { Turn, Vault } from "../src/client/vault.ts";
 import { verifyChain } from "../src/e2e/chain.ts";
@@ -51,10 +52,7 @@ export async function opened(answer?: (request: Request) => Promise<unknown>) {
   const vault = await Vault.create(`standing-${++vaults}`, "so geheim");
   const view = viewOf("root");
   const turn = new Turn(vault);
-  const saved = { room: id, url: "ws://r", relayId: wrong, name: "", myName: "", readUpTo: 0 };
-  const more = { status: "active", code: "", reason: "", genesis: undefined } as const;
-  const rest = { createToken: "", hubUrl: "" };
-  saveNewRoom(turn, { ...saved, ...more, ...rest }, view);
+  saveNewRoom(turn, newRoom({ room: id, url: "ws://r", relayId: wrong }), view);
   await vault.commit(turn);
   const room = new Room(vault, hex(id), () => undefined);
   const told: ClientFrame[] = [];

@@ -5,8 +5,11 @@ import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { type Link, unlessLost } from "../wire/link.ts";
+import { isRefusal } from "../protocol/room.ts";
+import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
+import { RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
+import type { Place } from "./moving.ts";
 import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts";
 import { Room } from "./room.ts";
 import { newRoom } from "./saved.ts";
@@ -16,6 +19,8 @@ import { Turn, type Vault } from "./vault.ts";
 export type { JoinInfo } from "./joins.ts";
 
 const SETTINGS = "settings";
+/** Milliseconds for a relay to take a room in. */
+const REACH_MS = 10_000;
 
 export interface ClientOptions {
   readonly makeSocket?: MakeSocket;
@@ -63,8 +68,18 @@ export class Client {
 
   /** Open the links; call it once. */
   start(): void {
-    for (const { url, relayId } of this.rooms.values()) this.relays.at(url, relayId);
+    for (const room of this.rooms.values()) {
+      if (room.saved.status !== "removed") void this.begin(room).catch(unlessHindered);
+    }
     this.joins.start();
+  }
+
+  /** Connect a room to its relay; what was under way when the page was closed goes on. */
+  private async begin(room: Room): Promise<void> {
+    const { moving } = room.saved;
+    this.relays.at(room.url, room.relayId);
+    await room.settleHome();
+    if (moving !== undefined) await this.moveTo(room, moving);
   }
 
   /** Called after every change that a person could see; returns how to stop that. */
@@ -160,8 +175,37 @@ export class Client {
   }
 
   /** Give a join up. */
-  cancelJoin(id: string): Promise<void> {
-    return this.joins.cancel(id);
+  async cancelJoin(id: string): Promise<void> {
+    const place = this.joins.placeOf(id);
+    await this.joins.cancel(id);
+    if (place !== undefined) this.dropUnused(place);
+  }
+
+  /**
+   * Be at home at another relay from now on, in one room, and stay the same member there. Where the
+   * relay so far is gone, the room's own is asked. Rejects with `LinkLost`, `OtherRelay`, `Refused`,
+   * `RelayRefused` or `RoomOver`; resolves to whether the new relay has let it in by now.
+   */
+  async moveHome(id: string, url: string): Promise<boolean> {
+    const room = this.rooms.get(id);
+    if (room === undefined) throw new RoomOver("the room is not here");
+    const isHub = url === room.hubUrl;
+    const relayId = isHub ? room.state.relayId : await this.relays.idOf(url);
+    return this.moveTo(room, { url, relayId });
+  }
+
+  private async moveTo(room: Room, home: Place): Promise<boolean> {
+    await this.reach(room);
+    await room.moveHome(home);
+    return room.isLiveWithin(REACH_MS);
+  }
+
+  /** Have a room live: at its relay, or, where that is gone, straight at the room's own. */
+  private async reach(room: Room): Promise<void> {
+    this.relays.retryNow();
+    if (await room.isLiveWithin(REACH_MS)) return;
+    if (room.isAway) await room.goToHub();
+    if (!(await room.isLiveWithin(REACH_MS))) throw new LinkLost("no relay of the room is there");
   }
 
   /** Lock: close links and vault; settled once what was under way is written. */
@@ -199,9 +243,33 @@ export class Client {
     return this.roomsAt(relay).find((room) => room.id === id);
   }
 
+  /** A room is reached at another relay from now on. */
+  private moved(id: string, before: Place): void {
+    const room = this.rooms.get(id);
+    if (room === undefined || this.closed) return;
+    room.leaveLink();
+    const relay = this.relays.at(room.url, room.relayId);
+    if (relay.link !== undefined) {
+      void room.attach(relay.link, relay.keys.public).catch(unlessLost);
+    }
+    this.dropUnused(before);
+  }
+
+  private dropUnused(place: Place): void {
+    const isOfRoom = this.allRooms().some(
+      ({ url, relayId }) => url === place.url && equal(relayId, place.relayId),
+    );
+    if (!isOfRoom && !this.joins.uses(place)) this.relays.drop(place.url, place.relayId);
+  }
+
   private adopt(id: string): Room {
     this.rooms.get(id)?.close(); // joined anew: it must not write any more
-    const room = new Room(this.vault, id, () => this.changed());
+    const room = new Room(
+      this.vault,
+      id,
+      () => this.changed(),
+      (before) => this.moved(id, before),
+    );
     this.rooms.set(id, room);
     this.changed();
     return room;
@@ -211,4 +279,14 @@ export class Client {
     if (this.closed) return;
     for (const listener of [...this.listeners]) listener();
   }
+}
+
+/** For a move that goes on by itself: its person can ask for it again. */
+function unlessHindered(error: unknown): void {
+  const isHindrance =
+    isRefusal(error) ||
+    error instanceof RelayRefused ||
+    error instanceof RoomOver ||
+    error instanceof LinkLost;
+  if (!isHindrance) throw error;
 }

@@ -26,6 +26,7 @@ const LATER = new Set([
   "stalled",
   "internal",
   "not_attached",
+  "wrong_relay", // it has seen our HOME before we have
 ]);
 
 type Outcome = "taken" | "stale" | "lost" | { readonly wait: number };

@@ -5,6 +5,7 @@ import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
+import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
 import { Turn, type Vault, VaultLocked } from "./vault.ts";
@@ -32,6 +33,8 @@ export class RoomCore {
   revision = 0;
   /** What its person should hear of; "" nothing. */
   alarm = "";
+  /** Called with where it was, once the room is reached at another relay. */
+  onMoved: (before: Place) => void = () => undefined;
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
   private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
   private live = false;
@@ -172,9 +175,11 @@ export class RoomCore {
       this.close(); // another tab has it: what is said there counts
       return;
     }
+    const before = this.saved;
     this.view = view;
     this.saved = saved;
     this.marks = marks;
+    if (hasMoved(before, saved)) this.onMoved(before);
     if (turn.writes.has(this.tables.archive)) this.revision += 1;
     if (saved.status !== "active") this.live = false;
     this.changed();
@@ -199,6 +204,9 @@ export class RoomCore {
     return mine !== undefined && !equal(mine, vouched.log);
   }
 }
+
+const hasMoved = (before: Place, now: Place): boolean =>
+  before.url !== now.url || !equal(before.relayId, now.relayId);
 
 export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
   draft.saved = { ...draft.saved, ...changes };

@@ -6,7 +6,16 @@ import { LinkLost, RelayRefused } from "../wire/link.ts";
 import type { RoomCore } from "./core.ts";
 
 const AGAIN_MS = 1_000;
-const LATER = new Set(["rate_limited", "try_again", "storage_failed", "not_attached", "internal"]);
+const LATER = new Set([
+  "rate_limited",
+  "try_again",
+  "hub_away",
+  "storage_failed",
+  "shutting_down",
+  "not_attached",
+  "wrong_relay",
+  "internal",
+]);
 
 export type Progress = (done: number, count: number) => void;
 

@@ -14,6 +14,7 @@ import { type HubFields, NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { checkOutside, checkPast, earlierState, enter, openRoom, stateOf } from "./arriving.ts";
 import { chainOfInvite } from "./chainpages.ts";
+import type { Place } from "./moving.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
 import { Turn, type Vault } from "./vault.ts";
@@ -72,6 +73,20 @@ export class Joins {
 
   all(): JoinInfo[] {
     return [...this.joins.values()].map(({ info }) => info);
+  }
+
+  /** The relay that a join goes through. */
+  placeOf(id: string): Place | undefined {
+    const join = this.joins.get(id);
+    return join && placeOf(join.pending);
+  }
+
+  /** Whether some join goes through this relay. */
+  uses(relay: Place): boolean {
+    return [...this.joins.values()].some(({ pending }) => {
+      const { url, relayId } = placeOf(pending);
+      return url === relay.url && equal(relayId, relay.relayId);
+    });
   }
 
   start(): void {
@@ -330,7 +345,7 @@ function unlessNotYet(error: unknown): void {
 }
 
 /** Where a join is asked for. */
-const placeOf = ({ home, joining: { code } }: PendingJoin) =>
+const placeOf = ({ home, joining: { code } }: PendingJoin): Place =>
   home ?? { url: code.relayUrl, relayId: code.relayId };
 
 /** The room's own relay and its address, where that is another one than the link's. */

@@ -43,6 +43,7 @@ const LATER = new Set([
   "shutting_down",
   "stalled",
   "internal",
+  "wrong_relay", // it has seen our HOME before we have
 ]);
 /** The link does not know this room any more: it is opened anew. */
 const RELINK = new Set(["not_attached", "not_found"]);

@@ -117,6 +117,16 @@ export class Relays {
     return relayId;
   }
 
+  /** Nobody needs it any more. */
+  drop(url: string, relayId: Uint8Array): void {
+    const place = placeOf(url, relayId);
+    const relay = this.relays.get(place);
+    if (relay === undefined) return;
+    this.relays.delete(place);
+    clearTimeout(relay.timer);
+    relay.link?.close();
+  }
+
   /** The relay's link, once it is open; rejects with `LinkLost` if it can not be reached. */
   async linkTo(relay: Relay): Promise<Link> {
     if (relay.timer !== undefined) this.connect(relay); // a person waits
@@ -167,7 +177,7 @@ export class Relays {
       onFrame: (frame) => this.listeners.frame(relay, frame),
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
-    if (this.closed) {
+    if (!this.isWanted(relay)) {
       link.close();
       return;
     }
@@ -181,7 +191,7 @@ export class Relays {
   }
 
   private lost(relay: Relay): void {
-    if (relay.timer !== undefined || this.closed) return;
+    if (relay.timer !== undefined || !this.isWanted(relay)) return;
     const wasOpen = relay.link !== undefined;
     if (wasOpen && Date.now() - relay.openedAt >= STEADY_MS) relay.pause = FIRST_PAUSE_MS;
     relay.link = undefined;
@@ -190,6 +200,10 @@ export class Relays {
     relay.timer = setTimeout(() => this.connect(relay), relay.pause * (0.5 + Math.random()));
     relay.pause = Math.min(relay.pause * 2, LONGEST_PAUSE_MS);
     this.changed();
+  }
+
+  private isWanted(relay: Relay): boolean {
+    return !this.closed && this.relays.get(placeOf(relay.url, relay.relayId)) === relay;
   }
 
   private changed(): void {

@@ -32,6 +32,7 @@ import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
 import { Ledger } from "./ledger.ts";
+import { followHome, goToHub, makeHome, type Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
@@ -59,6 +60,9 @@ const REFUSALS = new Set([
   "too_large",
 ]);
 const BEHIND = "the relay has lost part of the room log: nothing is sent until it has it again";
+const HOME_UNKNOWN =
+  "you are at home at a relay whose address this browser does not know: it uses the room's own; " +
+  "choose a relay under Members";
 const GONE = "you are no longer in this room";
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
@@ -76,9 +80,18 @@ export class Room extends RoomView {
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
 
-  /** `changed` is called after every change that a person could see. */
-  constructor(vault: Vault, id: string, changed: () => void) {
+  /**
+   * `changed` is called after every change that a person could see; `moved`, with where it was, once
+   * the room is reached at another relay.
+   */
+  constructor(
+    vault: Vault,
+    id: string,
+    changed: () => void,
+    moved: (before: Place) => void = () => undefined,
+  ) {
     super(new RoomCore(vault, id, changed));
+    this.core.onMoved = moved;
     this.controls = new ControlDesk(this.core);
     this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));
     this.receipts = new Receipts(this.core);
@@ -256,6 +269,42 @@ export class Room extends RoomView {
     this.outbox.pump();
   }
 
+  /**
+   * Be at home at another relay from now on, and stay the same member: settled once HOME stands in
+   * the log. Called again, it goes on from where it had come.
+   */
+  async moveHome(home: Place): Promise<void> {
+    await this.core.change((draft) => amend(draft, { moving: home }));
+    await this.controls.run("home", () => {
+      const { myself } = this.core;
+      if (myself === undefined || equal(myself.home, home.relayId)) return undefined;
+      return { signed: makeHome(this.controls.making, home.relayId), boxes: [] };
+    });
+    await this.settleHome();
+  }
+
+  /** Go to the relay where the control log says that one is at home. */
+  settleHome(): Promise<void> {
+    return this.core.change((draft) => {
+      if (draft.view.state.members.has(this.me)) this.follow(draft);
+    });
+  }
+
+  /** Straight to the room's own relay, which takes every member. */
+  goToHub(): Promise<void> {
+    return this.core.change(goToHub);
+  }
+
+  /** Whether it is live by then; false at once if the relay does not take it in. */
+  async isLiveWithin(limit: number): Promise<boolean> {
+    await this.core.until(() => this.isLive || this.refusal !== "", limit);
+    return this.isLive;
+  }
+
+  private follow(draft: Draft): void {
+    if (!followHome(draft)) this.core.alarm = HOME_UNKNOWN;
+  }
+
   // -- on a link -------------------------------------------------------------------------------
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
@@ -271,9 +320,7 @@ export class Room extends RoomView {
     this.refusal = "";
     try {
       await this.create(link);
-      const hub = equal(this.relayId, state.relayId)
-        ? NO_HUB
-        : { hub: state.relayId, hub_url: this.saved.hubUrl };
+      const hub = this.isAway ? { hub: state.relayId, hub_url: this.saved.hubUrl } : NO_HUB;
       const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
       if (answer.type !== "attached" || answer.counter > answer.seq) {
         link.close();
@@ -281,7 +328,7 @@ export class Room extends RoomView {
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {
       if (!(error instanceof RelayRefused)) throw error;
-      await this.refused(link, error, transportKey);
+      if (this.core.link === link) await this.refused(link, error, transportKey);
     }
   }
 
@@ -312,7 +359,18 @@ export class Room extends RoomView {
     });
   }
 
+  /** It goes to another link; the one that it is on may serve other rooms. */
+  leaveLink(): void {
+    const { link } = this.core;
+    const { room } = this.state;
+    this.detach();
+    void link?.ask({ type: "detach", room }).catch((error: unknown) => {
+      if (!(error instanceof RelayRefused)) unlessLost(error);
+    });
+  }
+
   detach(): void {
+    this.refusal = "";
     this.core.link = undefined;
     const { outbox, ledger, admissions, duties, beats, receipts, evidence } = this;
     const parts = [outbox, ledger, admissions, duties, beats, receipts, evidence];
@@ -451,6 +509,8 @@ export class Room extends RoomView {
 
   private controlTaken(draft: Draft, record: ControlRecord): void {
     this.admissions.taken(draft, record);
+    const isMine = record.type === "home" && hex(record.mid) === this.me;
+    if (isMine) this.follow(draft);
     if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
   }
 
@@ -539,6 +599,9 @@ export class Room extends RoomView {
         if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
       };
       this.core.later(again, delay);
+    } else if (code === "wrong_relay" && this.isAway && this.saved.moving !== undefined) {
+      await this.goToHub(); // HOME is in the log, and this relay alone has seen it
+      return;
     } else if (code === "fork" || code === "hub_behind") {
       await this.core.enqueue(() => this.core.freeze(message, code));
     } else if (!REFUSALS.has(code)) {

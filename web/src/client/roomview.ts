@@ -1,12 +1,13 @@
 /** What a person sees of a room: read from the vault, and from what the room knows. */
 
-import { hex } from "../protocol/bytes.ts";
+import { equal, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import { type Member, mayAdmit, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
 import { Aliases } from "./aliases.ts";
 import { CompareDesk } from "./comparing.ts";
 import type { RoomCore } from "./core.ts";
 import type { Entry } from "./entries.ts";
+import { hubUrlOf } from "./moving.ts";
 import { Outbox, type Waiting } from "./outbox.ts";
 import { json, type SavedRoom } from "./saved.ts";
 import { padded } from "./tables.ts";
@@ -135,11 +136,21 @@ export class RoomView {
 
   /** The address of the relay that orders the room: the one that invites name. */
   get hubUrl(): string {
-    return this.saved.hubUrl || this.saved.url;
+    return hubUrlOf(this.saved);
   }
 
   get relayId(): Uint8Array {
     return this.saved.relayId;
+  }
+
+  /** Whether it is reached through another relay than the one that orders it. */
+  get isAway(): boolean {
+    return !equal(this.relayId, this.state.relayId);
+  }
+
+  /** Whether its member may be at home at another relay. */
+  get mayMove(): boolean {
+    return this.core.isActive && !this.state.policy.local_only;
   }
 
   /** Who offers the room to this member, in hex; "" nobody. */

@@ -141,6 +141,8 @@ export const savedMemberKeys: Codec<MemberKeys> = {
   },
 };
 
+const place = is.object({ url: is.text(), relayId: is.b32 });
+
 /** A room as it stands in the list of rooms. */
 export const savedRoom = codec({
   room: is.b32,
@@ -160,6 +162,8 @@ export const savedRoom = codec({
   createToken: is.optional(is.text(), ""),
   /** The address of the relay that orders the room, where that is another one; else "". */
   hubUrl: is.optional(is.text(), ""),
+  /** Where its member has asked to be at home, until HOME stands in the log. */
+  moving: is.optional(place),
 });
 export type SavedRoom = ReturnType<typeof savedRoom.read>;
 
@@ -176,6 +180,7 @@ export const newRoom = (
   genesis: undefined,
   createToken: "",
   hubUrl: "",
+  moving: undefined,
   ...given,
 });
 
@@ -193,7 +198,7 @@ const joining = codec({
   checkpoint: is.optional(is.object({ seq: is.int(), log: is.b32 })),
   response: is.optional(is.bytes()),
   ctl: is.optional(is.b32),
-  home: is.optional(is.object({ url: is.text(), relayId: is.b32 })),
+  home: is.optional(place),
 });
 
 /** A join under way: the request, and once it was answered what the answer brought. */

@@ -78,7 +78,9 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
         )}
         {dropping.isOver && <p class="drop">{strings.files.drop}</p>}
       </main>
-      {beside === "members" && <Members room={room} onClose={() => setBeside(undefined)} />}
+      {beside === "members" && (
+        <Members client={client} room={room} onClose={() => setBeside(undefined)} />
+      )}
       {beside === "invite" && <Invite room={room} onClose={() => setBeside(undefined)} />}
       {beside === "search" && (
         <Search room={room} onClose={() => setBeside(undefined)} onShow={show} />

@@ -76,6 +76,9 @@ export function saveAs(blob: Blob, name: string): void {
 /** The address of the relay that serves this page. */
 export const ownRelay = (): string => location.origin.replace(/^http/, "ws");
 
+/** The part of a relay's address that a person knows it by. */
+export const hostOf = (url: string): string => new URL(url).host;
+
 export function isRelayAddress(url: string): boolean {
   try {
     return /^wss?:$/.test(new URL(url).protocol);

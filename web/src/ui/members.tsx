@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
+import type { Client } from "../client/client.ts";
 import type { Room } from "../client/room.ts";
 import type { RoomMember } from "../client/roomview.ts";
 import { roomSafetyNumber, safetyNumber, shortCode } from "../e2e/trust.ts";
@@ -14,15 +15,17 @@ import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
 import { Phrase } from "./phrase.tsx";
 import { QrCode } from "./qr.tsx";
+import { RelayOf } from "./relay.tsx";
 import { hasCamera, Scanner } from "./scanner.tsx";
 import { useStrings } from "./strings.ts";
 
 interface MembersProps {
+  readonly client: Client;
   readonly room: Room;
   readonly onClose: () => void;
 }
 
-export function Members({ room, onClose }: MembersProps): JSX.Element {
+export function Members({ client, room, onClose }: MembersProps): JSX.Element {
   const strings = useStrings();
   const people = peopleOf(room, strings);
   return (
@@ -33,7 +36,7 @@ export function Members({ room, onClose }: MembersProps): JSX.Element {
           <MemberRow key={hex(member.mid)} room={room} member={member} people={people} />
         ))}
       </ul>
-      <Whole room={room} />
+      <Whole client={client} room={room} />
     </Panel>
   );
 }
@@ -58,7 +61,7 @@ function Offer({ room, name }: { room: Room; name: string }): JSX.Element {
 }
 
 /** What concerns the room as a whole: its key, its number, and leaving it. */
-function Whole({ room }: { room: Room }): JSX.Element {
+function Whole({ client, room }: Omit<MembersProps, "onClose">): JSX.Element {
   const strings = useStrings();
   const { membership } = strings;
   const { problem, isBusy, run } = useDoing();
@@ -71,6 +74,7 @@ function Whole({ room }: { room: Room }): JSX.Element {
         <p class="digits">{roomSafetyNumber(room.state)}</p>
         <p class="hint">{strings.roomNumberWhy}</p>
       </details>
+      <RelayOf client={client} room={room} />
       {room.saved.status === "active" && (
         <p class="row">
           {room.isOwner && (

@@ -14,7 +14,7 @@ import { clock, excerptOf, fullTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People } from "./people.ts";
-import { useStrings } from "./strings.ts";
+import { type Strings, useStrings } from "./strings.ts";
 import type { LineProps } from "./timeline.tsx";
 
 /** Members named one by one. */
@@ -234,10 +234,11 @@ type ChangeProps = Pick<LineProps, "entry" | "room" | "people">;
 export function Change({ entry, room, people }: ChangeProps): JSX.Element {
   const strings = useStrings();
   const nameOf = (mid: string) => (mid === room.me ? strings.toYou : people(mid));
-  const who = entry.mid === room.me ? strings.you : authorOf(entry, people);
+  const isMine = entry.mid === room.me;
+  const who = isMine ? strings.you : authorOf(entry, people);
   const whom = (entry.mentions ?? []).map(nameOf).join(", ");
-  const known = (strings.changes as Record<string, (who: string, whom: string) => string>)[
-    entry.text
-  ];
-  return <li class="change">{known?.(who, whom) || strings.somethingChanged(who)}</li>;
+  const known = (strings.changes as Record<string, Strings["changes"]["admit"]>)[entry.text];
+  return (
+    <li class="change">{known?.(who, whom, isMine) || strings.somethingChanged(who, isMine)}</li>
+  );
 }

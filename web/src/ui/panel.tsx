@@ -4,8 +4,9 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
+import { OtherRelay } from "../client/relays.ts";
 import { isRefusal } from "../protocol/room.ts";
-import { RelayRefused } from "../wire/link.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
 import { useEscape } from "./hooks.ts";
 import { useStrings } from "./strings.ts";
 
@@ -50,8 +51,11 @@ export function useDoing(): {
       await act();
     } catch (error) {
       if (error instanceof RoomOver) return;
-      if (!isRefusal(error) && !(error instanceof RelayRefused)) throw error;
-      setProblem(strings.membership.failed((error as Error).message));
+      if (error instanceof LinkLost) setProblem(strings.relayAway);
+      else if (error instanceof OtherRelay) setProblem(error.message);
+      else if (isRefusal(error) || error instanceof RelayRefused)
+        setProblem(strings.membership.failed(error.message));
+      else throw error;
     } finally {
       setBusy(false);
     }

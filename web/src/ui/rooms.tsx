@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import type { Client, JoinInfo } from "../client/client.ts";
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
-import { clock, excerptOf, ownRelay } from "./format.ts";
+import { clock, excerptOf, hostOf, ownRelay } from "./format.ts";
 import { useHistory } from "./hooks.ts";
 import { authorOf, peopleOf } from "./people.ts";
 import { useStrings } from "./strings.ts";
@@ -118,8 +118,6 @@ function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.
     </li>
   );
 }
-
-const hostOf = (url: string) => new URL(url).host;
 
 const isWords = ({ kind }: Entry) => kind === "text" || kind === "file";
 

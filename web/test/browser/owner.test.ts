@@ -218,7 +218,9 @@ test("a second tab takes the vault over, and the first says so and can take it b
   expect(complaints).toEqual([]);
 });
 
-test("rooms at two relays stand side by side; one may be away", { timeout: TEST_MS }, async () => {
+test("rooms at two relays stand side by side; one may be left for the other, and one be away", {
+  timeout: TEST_MS,
+}, async () => {
   const other = await Relay.start();
   onTestFinished(() => other.stop());
   const guest = await Guest.arrive(relay, "Webber");
@@ -230,11 +232,34 @@ test("rooms at two relays stand side by side; one may be away", { timeout: TEST_
   await guest.say("at this relay");
   await guest.found("There", other.url);
   await guest.say("at the other");
+
+  await guest.members();
+  const host = ({ url }: Relay) => new URL(url).host;
+  await page.getByText("Relay", { exact: true }).click();
+  await page.getByText(`You reach this room through ${host(other)}`).waitFor();
+  await page.getByLabel("Address of the relay").fill("relay.example");
+  await page.getByRole("button", { name: "Use this relay" }).click();
+  await page.getByText("An address of a relay begins with wss://").waitFor();
+  await page.getByLabel("Address of the relay").fill(relay.url);
+  await page.getByRole("button", { name: "Use this relay" }).click();
+  await page.getByText(`You are at ${host(relay)} now`).waitFor();
+  await page.getByText(`It passes on to ${host(other)}, which orders the room`).waitFor();
+  await guest.closePanel();
+  await page.getByText("You went to another relay").waitFor();
+  await guest.say("by way of the first");
   await other.away();
-  await page.getByText("No connection to the relay").waitFor();
+  await guest.write("while the room's own is away");
+  await page.locator(".pending").waitFor();
   await page.getByRole("button", { name: /^Here/ }).click();
   await guest.say("still here");
   expect(await guest.said("at the other").count()).toBe(0);
+  await other.back();
+  await page.getByRole("button", { name: /^There/ }).click();
+  await guest.sees("while the room's own is away");
+
+  await guest.found("Alone", other.url);
+  await other.away();
+  await page.getByText("No connection to the relay").waitFor();
 });
 
 test("the keyboard is enough, and nothing moves for who wants no motion", {

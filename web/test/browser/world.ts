@@ -58,7 +58,11 @@ export class Relay {
   async back(): Promise<void> {
     const config = join(this.folder, "config.toml");
     const { port } = new URL(this.url);
-    writeFileSync(config, `[relay]\nport = ${port}\ndata_dir = "${this.folder}/var"\n`);
+    const lines = [
+      `[relay]\nport = ${port}\ndata_dir = "${this.folder}/var"`,
+      `[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n`,
+    ];
+    writeFileSync(config, lines.join("\n"));
     this.process = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
     this.url = await addressOf(this.process);
   }

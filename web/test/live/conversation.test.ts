@@ -296,9 +296,10 @@ test.runIf(existsSync(PYTHON))(
 );
 
 test.runIf(existsSync(PYTHON))(
-  "joins through a relay of its own; what is said while the room's is away comes when it is back",
+  "joins through a relay of its own; what is said while the room's is away comes later; moves on, and home",
   async () => {
     const home = await Relay.start(join(folder, "home"));
+    const third = await Relay.start(join(folder, "third"));
     await ana("create", "Far", "--relay", url, "--name", "Ana");
     const [invite] = await ana("invite", "Far");
     const link = invite?.["link"] as string;
@@ -331,10 +332,40 @@ test.runIf(existsSync(PYTHON))(
       const said = texts(await room.history()).slice(-2);
       expect(said).toEqual(["one while it is away", "two while it is away"]);
       expect(JSON.stringify(await ana("read", "Far"))).toContain("two while it is away");
+
+      // To a third relay, as the same member; from there, that being gone, to the room's own.
+      const { me } = room;
+      const homeOf = () => hex(room.state.members.get(me)?.home as Uint8Array);
+      expect(await client.moveHome(id, third.url)).toBe(true);
+      expect([room.url, room.hubUrl, room.me, homeOf()]).toEqual([
+        third.url,
+        url,
+        me,
+        hex(room.relayId),
+      ]);
+      await room.send(text("from the third"));
+      await arrived(client, room);
+      await ana("send", "Far", "heard at the third");
+      await saw(client, room, "heard at the third");
+      await third.away();
+      await until(client, () => !room.isLive);
+      await room.send(text("while the third is gone"));
+      expect(await client.moveHome(id, url)).toBe(true);
+      await arrived(client, room);
+      expect([room.url, homeOf()]).toEqual([url, hex(room.state.relayId)]);
+      await client.close();
+      client = await openClient(false, "far");
+      room = client.room(id) as Room;
+      await room.send(text("after all of it"));
+      await arrived(client, room);
+      const heard = JSON.stringify(await ana("read", "Far"));
+      for (const words of ["from the third", "while the third is gone", "after all of it"])
+        expect(heard.split(words)).toHaveLength(2);
     } finally {
       await client.close();
       serving.kill();
       home.stop();
+      third.stop();
     }
   },
   PATIENCE_MS * 8,

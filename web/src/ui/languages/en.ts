@@ -91,20 +91,23 @@ export const en = {
   via: (network: string) => `via ${network}`,
   showAll: "Show all of it",
   leadsTo: (address: string) => `leads to ${address}`,
+  /** Who did it, to whom, and whether it was the reader: some languages speak to them otherwise. */
   changes: {
     invite_open: () => "",
     invite_close: () => "",
     genesis: () => "",
     rekey: () => "",
-    admit: (who: string, whom: string) => `${who} let ${whom} in`,
-    rekey_boxed: (who: string, whom: string) => `${who} removed ${whom}; the room has a new key`,
-    leave: (who: string) => `${who} left`,
-    grant: (who: string, whom: string) => `${who} changed what ${whom} may do`,
-    handover: (who: string, whom: string) => `${who} handed the room over to ${whom}`,
-    home: (who: string) => `${who} uses another relay now`,
-    close: (who: string) => `${who} closed the room`,
-  } satisfies Record<string, (who: string, whom: string) => string>,
-  somethingChanged: (who: string) => `${who} changed the room`,
+    admit: (who: string, whom: string, _isMine: boolean) => `${who} let ${whom} in`,
+    rekey_boxed: (who: string, whom: string, _isMine: boolean) =>
+      `${who} removed ${whom}; the room has a new key`,
+    leave: (who: string, _whom: string, _isMine: boolean) => `${who} left`,
+    grant: (who: string, whom: string, _isMine: boolean) => `${who} changed what ${whom} may do`,
+    handover: (who: string, whom: string, _isMine: boolean) =>
+      `${who} handed the room over to ${whom}`,
+    home: (who: string, _whom: string, _isMine: boolean) => `${who} went to another relay`,
+    close: (who: string, _whom: string, _isMine: boolean) => `${who} closed the room`,
+  } satisfies Record<string, (who: string, whom: string, isMine: boolean) => string>,
+  somethingChanged: (who: string, _isMine: boolean) => `${who} changed the room`,
 
   actions: "What to do with this message",
   reply: "Reply",
@@ -210,6 +213,17 @@ export const en = {
     failed: (reason: string) => `This was refused: ${reason}`,
     key: (epoch: number) => `Room key number ${epoch}`,
     sponsor: (name: string) => `brought by ${name}`,
+  },
+  moving: {
+    title: "Relay",
+    here: (host: string) => `You reach this room through ${host}.`,
+    ordered: (host: string) => `It passes on to ${host}, which orders the room.`,
+    why: "You can go to another one, also where yours is gone: you stay the same member, and what waits here is sent from there.",
+    go: "Use this relay",
+    done: (host: string) => `You are at ${host} now.`,
+    waits: (host: string) =>
+      `The room knows that you are at ${host} now. It has not let you in yet: see what it says above.`,
+    localOnly: "This room stays at its own relay: whoever made it wanted it so.",
   },
   scanning: {
     open: "Scan a QR code",

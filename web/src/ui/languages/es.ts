@@ -2,6 +2,8 @@
 
 import type { Strings } from "./en.ts";
 
+const has = (isMine: boolean) => (isMine ? "has" : "ha");
+
 export const es: Strings = {
   loading: "Cargando…",
   insecure:
@@ -92,15 +94,16 @@ export const es: Strings = {
     invite_close: () => "",
     genesis: () => "",
     rekey: () => "",
-    admit: (who, whom) => `${who} ha dejado entrar a ${whom}`,
-    rekey_boxed: (who, whom) => `${who} ha expulsado a ${whom}; la sala tiene otra clave`,
-    leave: (who) => `${who} ha salido`,
-    grant: (who, whom) => `${who} ha cambiado lo que puede hacer ${whom}`,
-    handover: (who, whom) => `${who} ha entregado la sala a ${whom}`,
-    home: (who) => `${who} usa ahora otro servidor`,
-    close: (who) => `${who} ha cerrado la sala`,
+    admit: (who, whom, isMine) => `${who} ${has(isMine)} dejado entrar a ${whom}`,
+    rekey_boxed: (who, whom, isMine) =>
+      `${who} ${has(isMine)} expulsado a ${whom}; la sala tiene otra clave`,
+    leave: (who, _, isMine) => `${who} ${has(isMine)} salido`,
+    grant: (who, whom, isMine) => `${who} ${has(isMine)} cambiado lo que puede hacer ${whom}`,
+    handover: (who, whom, isMine) => `${who} ${has(isMine)} entregado la sala a ${whom}`,
+    home: (who, _, isMine) => `${who} ${has(isMine)} pasado a otro servidor`,
+    close: (who, _, isMine) => `${who} ${has(isMine)} cerrado la sala`,
   },
-  somethingChanged: (who) => `${who} ha cambiado la sala`,
+  somethingChanged: (who, isMine) => `${who} ${has(isMine)} cambiado la sala`,
 
   actions: "Qué hacer con este mensaje",
   reply: "Responder",
@@ -205,6 +208,17 @@ export const es: Strings = {
     failed: (reason) => `No se admitió: ${reason}`,
     key: (epoch) => `Clave de la sala número ${epoch}`,
     sponsor: (name) => `traído por ${name}`,
+  },
+  moving: {
+    title: "Servidor",
+    here: (host) => `Llegas a esta sala a través de ${host}.`,
+    ordered: (host) => `Él transmite a ${host}, que ordena la sala.`,
+    why: "Puedes pasarte a otro, también si el tuyo ya no está: sigues siendo el mismo miembro, y lo que espera aquí se envía desde allí.",
+    go: "Usar este servidor",
+    done: (host) => `Ahora estás en ${host}.`,
+    waits: (host) =>
+      `La sala ya sabe que ahora estás en ${host}, que aún no te deja entrar: mira lo que dice arriba.`,
+    localOnly: "Esta sala se queda en su propio servidor: así lo quiso quien la creó.",
   },
   scanning: {
     open: "Leer un código QR",

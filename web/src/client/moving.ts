@@ -1,0 +1,56 @@
+/**
+ * Another relay to be at home at (ofcd/client/moving.py, docs/protocol.md, Changing homes).
+ *
+ * A member says so in the control log. Once its HOME stands there, and not before, the vault names the
+ * new relay, in the same turn; the room is then taken to that relay's link.
+ */
+
+import type { Making } from "../e2e/controls.ts";
+import { headerFields, signControl } from "../e2e/controls.ts";
+import { equal } from "../protocol/bytes.ts";
+import { memberOf } from "../protocol/room.ts";
+import { amend, type Draft } from "./core.ts";
+import type { SavedRoom } from "./saved.ts";
+
+/** A relay, and where it answers. */
+export interface Place {
+  readonly url: string;
+  readonly relayId: Uint8Array;
+}
+
+/** HOME: I am at home at the relay `home` from now on. */
+export const makeHome = (making: Making, home: Uint8Array) =>
+  signControl(making, { type: "home", ...headerFields(making), home });
+
+/** The address of the relay that orders the room: the one that invites name. */
+export const hubUrlOf = ({ hubUrl, url }: Pick<SavedRoom, "hubUrl" | "url">): string =>
+  hubUrl || url;
+
+/** This room is reached there from now on. */
+export function relocate(draft: Draft, { url, relayId }: Place): void {
+  const isHub = equal(relayId, draft.view.state.relayId);
+  amend(draft, { url, relayId, hubUrl: isHub ? "" : hubUrlOf(draft.saved) });
+}
+
+/** The room's own relay takes every member, wherever that is at home. */
+export function goToHub(draft: Draft): void {
+  relocate(draft, { url: hubUrlOf(draft.saved), relayId: draft.view.state.relayId });
+}
+
+/**
+ * Go to where the control log says that this member is at home; false where that is a relay whose
+ * address nobody here knows: it is reached at the room's own then.
+ */
+export function followHome(draft: Draft): boolean {
+  const { saved, view } = draft;
+  const { home } = memberOf(view.state, view.mine.mid);
+  const { moving } = saved;
+  if (moving !== undefined && equal(moving.relayId, home)) {
+    relocate(draft, moving);
+    amend(draft, { moving: undefined });
+    return true;
+  }
+  if (equal(saved.relayId, home)) return true;
+  goToHub(draft);
+  return equal(home, view.state.relayId);
+}
