@@ -78,8 +78,8 @@ test("of two relays known at one address, each has its own link, or none", async
   await expect.poll(() => opened).toEqual([second]);
   await expect.poll(() => relays.stateOf(URL_, relayIdOf(one.public))).toBe("offline");
   expect(relays.stateOf(URL_, relayIdOf(two.public))).toBe("online");
-  expect(relays.troubleOf(URL_, relayIdOf(one.public))).toMatch(/another relay answers/);
-  expect(relays.troubleOf(URL_, relayIdOf(two.public))).toBe("");
+  expect(relays.isOther(URL_, relayIdOf(one.public))).toBe(true);
+  expect(relays.isOther(URL_, relayIdOf(two.public))).toBe(false);
   await expect(relays.linkTo(first as Relay)).rejects.toThrow(OtherRelay);
   expect(await relays.idOf(URL_)).toEqual(relayIdOf(two.public));
 });
@@ -90,12 +90,12 @@ test("a relay whose key has changed is refused in words, and taken again once it
   const { relays } = relaysAt(() => answering);
   const id = relayIdOf(known.public);
   relays.at(URL_, id);
-  await expect.poll(() => relays.troubleOf(URL_, id)).toMatch(/another relay answers/);
+  await expect.poll(() => relays.isOther(URL_, id)).toBe(true);
   await expect(relays.idOf(URL_)).rejects.toThrow(OtherRelay);
   answering = known;
   relays.retryNow();
   await expect.poll(() => relays.stateOf(URL_, id)).toBe("online");
-  expect(relays.troubleOf(URL_, id)).toBe("");
+  expect(relays.isOther(URL_, id)).toBe(false);
 });
 
 test("each link has keys of its own: a relay does not know a browser again by them", async () => {

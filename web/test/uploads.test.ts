@@ -103,7 +103,7 @@ test.each(["quota", "too_large", "forbidden"])("refused by %s, it says why", asy
   const { vault, id } = await founded();
   const { uploads, outbox } = page(vault, id, () => refusal(code));
   await expect(uploads.send(file(), {})).rejects.toThrow(code);
-  expect(uploads.all()).toMatchObject([{ problem: `refused: ${code}` }]);
+  expect(uploads.all()).toMatchObject([{ problem: code }]);
   expect(await pieces(vault)).toEqual([]);
   expect(outbox.items()).toEqual([]);
 });

@@ -28,6 +28,7 @@ import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type Draft, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
+import { toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 const OTHERS_WAIT_MS = 3_000;
@@ -263,7 +264,7 @@ export class AdmissionDesk {
   /** Somebody may be attacking: an owner should hear of it. */
   private sound(error: JoinRejected): void {
     if (!ALERTING.has(error.fault)) return;
-    this.core.alarm = error.message;
+    this.core.alarm = toldOf(error);
     this.core.changed();
   }
 

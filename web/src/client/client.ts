@@ -14,6 +14,7 @@ import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts
 import { Room } from "./room.ts";
 import { newRoom } from "./saved.ts";
 import { ROOMS, saveNewRoom } from "./tables.ts";
+import { type Told, told } from "./told.ts";
 import { Turn, type Vault } from "./vault.ts";
 
 export type { JoinInfo } from "./joins.ts";
@@ -105,9 +106,9 @@ export class Client {
     return this.relays.stateOf(url, relayId);
   }
 
-  /** Why a room's relay is not reached, in words; "" where the network may be all that is wrong. */
-  troubleOf({ url, relayId }: Room): string {
-    return this.relays.troubleOf(url, relayId);
+  /** Why a room's relay is not reached; "" where the network may be all that is wrong. */
+  troubleOf({ url, relayId }: Room): Told {
+    return this.relays.isOther(url, relayId) ? told("other_relay", url) : "";
   }
 
   /** The network is back, or a person is impatient: try all relays now. */

@@ -8,6 +8,7 @@ import type { Link } from "../wire/link.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
+import type { Told } from "./told.ts";
 import { Turn, type Vault, VaultLocked } from "./vault.ts";
 
 /** The client was locked, or the room can not be used any more. */
@@ -32,7 +33,7 @@ export class RoomCore {
   /** Another one after each change of the history. */
   revision = 0;
   /** What its person should hear of; "" nothing. */
-  alarm = "";
+  alarm: Told = "";
   /** Called with where it was, once the room is reached at another relay. */
   onMoved: (before: Place) => void = () => undefined;
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
@@ -186,7 +187,7 @@ export class RoomCore {
   }
 
   /** `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so. */
-  freeze(reason: string, code = ""): Promise<void> {
+  freeze(reason: Told, code = ""): Promise<void> {
     return this.commit((draft) => amend(draft, { status: "frozen", reason, code }));
   }
 

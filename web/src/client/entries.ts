@@ -3,10 +3,11 @@
 import type { FileRef } from "../e2e/attachments.ts";
 import type { Content } from "../e2e/bodies.ts";
 import { displayName } from "../e2e/names.ts";
-import type { Taken, Trouble } from "../e2e/view.ts";
+import type { Taken } from "../e2e/view.ts";
 import { b64decode, b64encode, fromHex, hex } from "../protocol/bytes.ts";
 import { memberIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
+import { toldOf } from "./told.ts";
 
 /** An entry of a room's history. Ids are hex. */
 export interface Entry {
@@ -19,6 +20,7 @@ export interface Entry {
   /** Milliseconds since 1970, by their clock. */
   readonly ts: number;
   readonly kind: EntryKind;
+  /** Of what can not be read, why: see told.ts. */
   readonly text: string;
   readonly isMarkdown: boolean;
   readonly replyTo: string;
@@ -100,11 +102,9 @@ export function effectOf(seq: number, eventId: string, taken: Taken): Effect {
 function unreadable(seq: number, eventId: string, { event, troubles }: Taken): Entry {
   const mid = event === undefined ? "" : hex(event.record.mid);
   const ts = event?.record.ts ?? 0;
-  const text = sentenceOf(troubles[0]);
+  const text = troubles[0] === undefined ? "" : toldOf(troubles[0]);
   return { ...blank, seq, eventId, mid, name: "", ts, kind: "unreadable", text };
 }
-
-const sentenceOf = (trouble: Trouble | undefined) => trouble?.message ?? "";
 
 function said(seq: number, eventId: string, { opened }: Taken): Effect {
   if (opened === undefined) return NONE;

@@ -6,13 +6,10 @@
 import { judge, type Proof } from "../e2e/evidence.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { RoomCore } from "./core.ts";
+import { type Told, told } from "./told.ts";
 
 /** How long the entry may take to come that evidence is about. */
 const PATIENCE_MS = 60_000;
-export const UNPROVEN =
-  "your relay says that this room's own relay shows two histories, but proves nothing: the room is " +
-  "not frozen here, and what you write waits; ask your relay's operator";
-
 type Frame = Extract<RelayFrame, { type: "evidence" }>;
 
 export class EvidenceDesk {
@@ -58,16 +55,13 @@ export class EvidenceDesk {
   }
 
   private reject(): void {
-    this.core.alarm = UNPROVEN;
+    this.core.alarm = told("unproven");
     this.core.changed();
   }
 
-  private words({ fault, seq, witness }: Proof): string {
-    if (fault === "equivocation") {
-      return `the room's relay has signed two different logs up to entry ${seq}`;
-    }
-    const who =
-      witness === "" ? "the room's relay" : this.nameOf(witness) || `member ${witness.slice(0, 8)}`;
-    return `${who} has signed another log up to entry ${seq} than was delivered here`;
+  private words({ fault, seq, witness }: Proof): Told {
+    if (fault === "equivocation") return told("two_logs", seq);
+    if (witness === "") return told("hub_word", seq);
+    return told("member_word", `${seq} ${this.nameOf(witness) || witness.slice(0, 8)}`);
   }
 }

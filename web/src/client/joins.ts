@@ -17,6 +17,7 @@ import { chainOfInvite } from "./chainpages.ts";
 import type { Place } from "./moving.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
+import { type Told, toldOf } from "./told.ts";
 import { Turn, type Vault } from "./vault.ts";
 
 const JOINS = "joins";
@@ -33,7 +34,7 @@ export interface JoinInfo {
   readonly room: string;
   readonly state: "asking" | "waiting" | "failed";
   /** Why it failed; "" else. */
-  readonly reason: string;
+  readonly reason: Told;
 }
 
 export interface JoinListeners {
@@ -286,7 +287,8 @@ export class Joins {
     }
   }
 
-  private async refused(link: Link, id: string, { failure, message }: RelayRefused): Promise<void> {
+  private async refused(link: Link, id: string, error: RelayRefused): Promise<void> {
+    const { failure } = error;
     // Once confirmed, these keys may be a member's: no word of the relay's ends the join.
     const isConfirmed = this.joins.get(id)?.pending.confirm !== undefined;
     if (isConfirmed && SPENT.has(failure.code)) {
@@ -294,13 +296,13 @@ export class Joins {
       await this.admitted(link, id).catch(unlessNotYet);
     } else if (isConfirmed || AGAIN.has(failure.code)) {
       this.poll(link, id, failure.retry_after ?? 0);
-    } else this.note(id, { room: id, state: "failed", reason: message });
+    } else this.note(id, { room: id, state: "failed", reason: toldOf(error) });
   }
 
-  private rejected(link: Link, id: string, { fault, message }: JoinRejected): void {
+  private rejected(link: Link, id: string, error: JoinRejected): void {
     const isConfirmed = this.joins.get(id)?.pending.confirm !== undefined;
-    if (isConfirmed && fault !== "already_member") this.poll(link, id);
-    else this.note(id, { room: id, state: "failed", reason: message });
+    if (isConfirmed && error.fault !== "already_member") this.poll(link, id);
+    else this.note(id, { room: id, state: "failed", reason: toldOf(error) });
   }
 
   // -- asking again ----------------------------------------------------------------------------

@@ -27,6 +27,7 @@ import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
+import { type Told, told, toldOf } from "./told.ts";
 import { type Turn, VaultError } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
@@ -123,7 +124,7 @@ export class Ledger {
         const head = openSigned(relayKey, record).record;
         if (head.type === "log_head") checkHead(this.core.view.log, head, record);
       } catch (error) {
-        if (error instanceof LogBroken) await this.core.freeze(error.message);
+        if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
       }
     });
   }
@@ -136,7 +137,7 @@ export class Ledger {
     } catch (error) {
       if (!(error instanceof VaultError)) throw error;
       this.arriving = []; // behind what could not be kept: all of it comes again on the next link
-      this.core.alarm = error.message;
+      this.core.alarm = toldOf(error);
       this.core.link?.close();
       this.core.changed();
       return;
@@ -162,7 +163,7 @@ export class Ledger {
       taken = take(draft.view, frame.seq, frame.record, frame.cell, box);
     } catch (error) {
       if (!(error instanceof LogBroken)) throw error;
-      this.core.alarm = error.message;
+      this.core.alarm = toldOf(error);
       this.core.link?.close();
       return false;
     }
@@ -171,7 +172,7 @@ export class Ledger {
       amend(draft, { status: "frozen", reason: fault });
       return true;
     }
-    for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = one.message;
+    for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = toldOf(one);
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
     draft.view = taken.view;
     this.note(draft, frame.seq, taken);
@@ -185,10 +186,10 @@ export class Ledger {
   }
 
   /** What admitter and relay said that L is at one seq: a log that is another one is found out. */
-  private belied(draft: Draft, view: View): string {
-    const told = { ...draft, view };
-    if (!this.core.isBelied(view) && this.checkPoint(told)) return "";
-    return new LogBroken("fork", view.log.seq).message;
+  private belied(draft: Draft, view: View): Told {
+    const here = { ...draft, view };
+    if (!this.core.isBelied(view) && this.checkPoint(here)) return "";
+    return told("log.fork", view.log.seq);
   }
 
   // -- what came without its key ---------------------------------------------------------------
@@ -335,9 +336,9 @@ export class Ledger {
 }
 
 /** Why an entry shows that this log is not the one others see, or none; "" if nothing does. */
-function faultOf(taken: Taken, envelope: Uint8Array): string {
+function faultOf(taken: Taken, envelope: Uint8Array): Told {
   for (const trouble of taken.troubles) {
-    if (trouble instanceof LogBroken && trouble.fault === "fork") return trouble.message;
+    if (trouble instanceof LogBroken && trouble.fault === "fork") return toldOf(trouble);
     if (isRefusal(trouble)) return unverifiable(trouble);
   }
   if (taken.event !== undefined || taken.control !== undefined) return "";
@@ -351,8 +352,7 @@ function faultOf(taken: Taken, envelope: Uint8Array): string {
 }
 
 /** No honest relay takes it in. */
-const unverifiable = ({ message }: Error) =>
-  `the relay delivered a record that does not hold: ${message}`;
+const unverifiable = (error: Error): Told => told("unverifiable", toldOf(error));
 
 /** The keys after a control record that was not delivered: with the one that can be had from here. */
 function followed(

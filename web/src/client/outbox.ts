@@ -21,9 +21,9 @@ import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
-import { UNPROVEN } from "./evidence.ts";
 import { json } from "./saved.ts";
 import { type Marks, padded } from "./tables.ts";
+import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 /** After these the same words may be taken, once what was missed has come. */
@@ -56,21 +56,13 @@ const LONGEST_PAUSE_MS = 60_000;
 const VOIDS = 16;
 const VOIDS_KEPT = 256;
 
-const PUT_BACK =
-  "this browser's vault was put back to an earlier state, and what was sent after that is no " +
-  "longer at the relay: this may have been said already";
-const UNKNOWN =
-  "this browser was out of the room before it heard whether this had been sent: look, and say it " +
-  "again if it is not there";
-const DOUBTFUL = " (this one may have been sent before that)";
-
 /** What waits in the outbox, as its sender sees it. */
 export interface Waiting {
   readonly id: string;
   readonly content: Content;
   readonly ts: number;
   /** Why it will not be sent; "" while it waits. */
-  readonly failed: string;
+  readonly failed: Told;
 }
 
 /** The event that a message was last made into. Ids are hex. */
@@ -177,9 +169,10 @@ export class Outbox {
   }
 
   /** Nothing will ever be sent here again. */
-  giveUp(draft: Draft, why: string): void {
+  giveUp(draft: Draft): void {
     for (const [id, item] of this.all(draft.turn)) {
-      if (item.failed === "") this.fail(draft, id, item, why + (item.made ? DOUBTFUL : ""));
+      const why = told(item.made ? "out_gone_doubtful" : "out_gone");
+      if (item.failed === "") this.fail(draft, id, item, why);
     }
   }
 
@@ -192,7 +185,8 @@ export class Outbox {
     const waiting = this.all(draft.turn).filter(([, { failed }]) => failed === "");
     const known = upTo(waiting, hex(last));
     for (const [id] of known) this.accept(draft.turn, id);
-    if (known.length === 0) for (const [id, item] of waiting) this.fail(draft, id, item, PUT_BACK);
+    if (known.length === 0)
+      for (const [id, item] of waiting) this.fail(draft, id, item, told("out_put_back"));
     mark(draft, { ownCounter: counter, ownLast: hex(last) });
   }
 
@@ -300,7 +294,7 @@ export class Outbox {
     } catch (error) {
       if (error instanceof KeyMissing) return "wait"; // asked for: see duties.ts
       if (!(error instanceof Refused || error instanceof BodyInvalid)) throw error;
-      this.fail(draft, id, item, error.message);
+      this.fail(draft, id, item, toldOf(error));
       return "next";
     }
   }
@@ -356,10 +350,10 @@ export class Outbox {
         if (isFirst) this.rest(refusal.retry_after ?? 0);
         return false;
       }
-      if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusal.text, code));
+      if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
       else if (RELINK.has(code)) this.core.link?.close();
       else {
-        await this.amend(id, (draft, item) => this.fail(draft, id, item, refusal.text || code));
+        await this.amend(id, (draft, item) => this.fail(draft, id, item, refusedWith(code)));
         return true;
       }
       return false;
@@ -372,7 +366,7 @@ export class Outbox {
   private isClaim(code: string): boolean {
     const { saved, view } = this.core;
     if (code !== "fork" || equal(saved.relayId, view.state.relayId)) return false;
-    this.core.alarm = UNPROVEN;
+    this.core.alarm = told("unproven");
     this.core.changed();
     return true;
   }
@@ -459,7 +453,7 @@ export class Outbox {
     });
   }
 
-  private fail(draft: Draft, id: string, item: Item, failed: string): void {
+  private fail(draft: Draft, id: string, item: Item, failed: Told): void {
     const { made, isPosted: _, ...rest } = item;
     const { outbox } = this.core.tables;
     if (SILENT.has(contentFrom(item.content).type)) draft.turn.delete(outbox, id);
@@ -484,7 +478,7 @@ const OF_THE_MEMBER = new Set([
 export function leftToSend(raw: Uint8Array): Uint8Array | undefined {
   const { made, isPosted: _, ...item } = json.read<Item>(raw);
   if (OF_THE_MEMBER.has(contentFrom(item.content).type)) return undefined;
-  const failed = item.failed || (made ? UNKNOWN : "");
+  const failed = item.failed || (made ? told("out_unknown") : "");
   return json.write({ ...item, failed } satisfies Item);
 }
 

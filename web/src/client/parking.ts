@@ -6,6 +6,7 @@ import type { Taken, View } from "../e2e/view.ts";
 import { b64decode, b64encode } from "../protocol/bytes.ts";
 import { peek } from "../themis/index.ts";
 import type { Entry, Parked } from "./entries.ts";
+import { told } from "./told.ts";
 
 /** Whether all that is wrong with a message is that its key is not here. */
 export function isParked({ event, troubles }: Taken): boolean {
@@ -32,7 +33,7 @@ export function parked(
 /** The same once it is sure that its key will not come. */
 export const keyLost = ({ parked: _, ...entry }: Entry): Entry => ({
   ...entry,
-  text: new Unreadable("key_lost").message,
+  text: told("unreadable.key_lost"),
 });
 
 /** What it comes to, now that its key is here; its header was verified when it came. */

@@ -19,7 +19,7 @@ export type LinkState = "connecting" | "online" | "offline";
 export class OtherRelay extends Error {
   override readonly name = "OtherRelay";
 
-  constructor(url: string) {
+  constructor(readonly url: string) {
     super(
       `another relay answers at ${url} than the one known there: whoever runs it has changed its ` +
         "key, or somebody stands in its place; ask them, over another way",
@@ -34,8 +34,8 @@ export interface Relay {
   keys: KeyPair;
   link: Link | undefined;
   state: LinkState;
-  /** Why there is no link, in words, where its person should know; "" else. */
-  trouble: string;
+  /** Another relay than the known one answers there. */
+  isOther: boolean;
   pause: number;
   openedAt: number;
   timer: ReturnType<typeof setTimeout> | undefined;
@@ -72,7 +72,7 @@ export class Relays {
       keys: generateKeyPair(),
       link: undefined,
       state: "connecting",
-      trouble: "",
+      isOther: false,
       pause: FIRST_PAUSE_MS,
       openedAt: 0,
       timer: undefined,
@@ -86,9 +86,9 @@ export class Relays {
     return this.relays.get(placeOf(url, relayId))?.state ?? "offline";
   }
 
-  /** Why there is no link, in words; "" where the network may be all that is wrong. */
-  troubleOf(url: string, relayId: Uint8Array): string {
-    return this.relays.get(placeOf(url, relayId))?.trouble ?? "";
+  /** Whether another relay than the known one answers there. */
+  isOther(url: string, relayId: Uint8Array): boolean {
+    return this.relays.get(placeOf(url, relayId))?.isOther ?? false;
   }
 
   ofLink(link: Link): Relay | undefined {
@@ -132,7 +132,7 @@ export class Relays {
     if (relay.timer !== undefined) this.connect(relay); // a person waits
     while (relay.link === undefined) {
       if (relay.state === "offline") {
-        throw relay.trouble ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
+        throw relay.isOther ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
       }
       await new Promise<void>((resolve) => {
         this.watchers.add(resolve);
@@ -163,7 +163,7 @@ export class Relays {
     this.changed();
     void this.open(relay).catch((error: unknown) => {
       if (!(error instanceof LinkLost)) throw error;
-      if (error.isOther) relay.trouble = new OtherRelay(relay.url).message;
+      if (error.isOther) relay.isOther = true;
       this.lost(relay);
     });
   }
@@ -183,7 +183,7 @@ export class Relays {
     }
     relay.link = link;
     relay.state = "online";
-    relay.trouble = "";
+    relay.isOther = false;
     relay.openedAt = Date.now();
     this.changed();
     void link.closed.then(() => this.lost(relay));

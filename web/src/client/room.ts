@@ -13,7 +13,7 @@ import { KeyMissing } from "../e2e/epochs.ts";
 import { type Opened, Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
-import { LogBroken, resumedLog } from "../e2e/log.ts";
+import { resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
@@ -36,6 +36,7 @@ import { followHome, goToHub, makeHome, type Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
+import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
 import type { Vault } from "./vault.ts";
 
@@ -59,11 +60,6 @@ const REFUSALS = new Set([
   "bad_record",
   "too_large",
 ]);
-const BEHIND = "the relay has lost part of the room log: nothing is sent until it has it again";
-const HOME_UNKNOWN =
-  "you are at home at a relay whose address this browser does not know: it uses the room's own; " +
-  "choose a relay under Members";
-const GONE = "you are no longer in this room";
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -109,7 +105,7 @@ export class Room extends RoomView {
   }
 
   /** What an owner should hear of; "" nothing. */
-  get alarm(): string {
+  get alarm(): Told {
     return this.core.alarm;
   }
 
@@ -246,7 +242,7 @@ export class Room extends RoomView {
     }));
     await this.core.change((draft) => {
       amend(draft, { status: "removed", reason: "left" });
-      this.outbox.giveUp(draft, GONE);
+      this.outbox.giveUp(draft);
     });
   }
 
@@ -302,7 +298,7 @@ export class Room extends RoomView {
   }
 
   private follow(draft: Draft): void {
-    if (!followHome(draft)) this.core.alarm = HOME_UNKNOWN;
+    if (!followHome(draft)) this.core.alarm = told("home_unknown");
   }
 
   // -- on a link -------------------------------------------------------------------------------
@@ -336,12 +332,11 @@ export class Room extends RoomView {
   private async isWhole({ seq, log }: FrameOf<"attached">): Promise<boolean> {
     const known = this.core.view.log;
     if (seq < known.seq) {
-      await this.core.enqueue(() => this.core.freeze(BEHIND, "hub_behind"));
+      await this.core.enqueue(() => this.core.freeze(told("relay_behind"), "hub_behind"));
       return false;
     }
     if (seq === known.seq && !equal(log, known.log)) {
-      const { message } = new LogBroken("fork", seq);
-      await this.core.enqueue(() => this.core.freeze(message));
+      await this.core.enqueue(() => this.core.freeze(told("log.fork", seq)));
       return false;
     }
     if (this.saved.status === "frozen") {
@@ -391,7 +386,7 @@ export class Room extends RoomView {
       await link.ask({ type: "create", record: genesis, token });
     } catch (error) {
       if (error instanceof RelayRefused && REFUSALS.has(error.code)) {
-        const reason = error.message;
+        const reason = toldOf(error);
         await this.core.change((draft) => amend(draft, { status: "removed", reason }));
       }
       throw error;
@@ -460,7 +455,7 @@ export class Room extends RoomView {
       });
     } catch (error) {
       if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
-      await this.core.freeze(error.message);
+      await this.core.freeze(toldOf(error));
     }
   }
 
@@ -564,7 +559,7 @@ export class Room extends RoomView {
     if (this.isProof(record)) {
       await this.core.commit((draft) => {
         amend(draft, { status: "removed", reason: code });
-        this.outbox.giveUp(draft, GONE);
+        this.outbox.giveUp(draft);
       });
     }
     this.core.isLive = false;
@@ -588,7 +583,7 @@ export class Room extends RoomView {
   /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
   private async refused(
     link: Link,
-    { code, message, failure }: RelayRefused,
+    { code, failure }: RelayRefused,
     transportKey: Uint8Array,
   ): Promise<void> {
     this.core.isLive = false;
@@ -603,12 +598,12 @@ export class Room extends RoomView {
       await this.goToHub(); // HOME is in the log, and this relay alone has seen it
       return;
     } else if (code === "fork" || code === "hub_behind") {
-      await this.core.enqueue(() => this.core.freeze(message, code));
+      await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
     } else if (!REFUSALS.has(code)) {
       link.close(); // the next one may do better
       return;
     }
-    this.refusal = message; // the relay's word alone: the next link asks again
+    this.refusal = refusedWith(code); // the relay's word alone: the next link asks again
     this.core.changed();
   }
 }

@@ -11,6 +11,7 @@ import { hubUrlOf } from "./moving.ts";
 import { Outbox, type Waiting } from "./outbox.ts";
 import { json, type SavedRoom } from "./saved.ts";
 import { padded } from "./tables.ts";
+import type { Told } from "./told.ts";
 
 const PAGE = 50;
 const SEARCH_PAGE = 200;
@@ -45,7 +46,7 @@ export class RoomView {
   /** Until when whom is said to be typing, by member. */
   protected readonly typing = new Map<string, number>();
   /** Why the relay does not let this member in just now; "" if it does. */
-  refusal = "";
+  refusal: Told = "";
 
   constructor(protected readonly core: RoomCore) {
     this.outbox = new Outbox(core);

@@ -14,7 +14,8 @@ import { type FileLike, patiently } from "./files.ts";
 import type { Outbox } from "./outbox.ts";
 import { json } from "./saved.ts";
 import { padded } from "./tables.ts";
-import { ARCHIVE, Turn } from "./vault.ts";
+import { type Told, toldOf } from "./told.ts";
+import { ARCHIVE, Turn, VaultError } from "./vault.ts";
 
 /** Pieces that are written at once. */
 const AT_ONCE = 8;
@@ -28,7 +29,7 @@ export interface UploadInfo {
   /** From 0 to 1. */
   readonly done: number;
   /** Why it was given up; "" while it goes on, `CLOSED_EARLY` where it could not be read whole. */
-  readonly problem: string;
+  readonly problem: Told;
 }
 
 export interface Sending {
@@ -102,7 +103,7 @@ export class Uploads {
     } catch (error) {
       if (error instanceof RoomOver) throw error; // it goes on with the next page
       const info = this.infos.get(id);
-      if (info !== undefined) this.show({ ...info, problem: (error as Error).message });
+      if (info !== undefined) this.show({ ...info, problem: toldOf(error) });
       await this.forget(id);
       throw error;
     } finally {
@@ -119,7 +120,7 @@ export class Uploads {
     { name, caption }: Required<Sending>,
     signal: AbortSignal,
   ): Promise<void> {
-    if (file.size > FILE_BYTES) throw new FileRejected("the file is too large: 240 MiB fit");
+    if (file.size > FILE_BYTES) throw new FileRejected("too_large");
     const sealer = new FileSealer(this.core.view.state.room, file.size);
     const { count } = sealer;
     const kept: Kept = { name, count };
@@ -177,7 +178,7 @@ export class Uploads {
     for (let index = 0; index < count; index += 1) {
       signal.throwIfAborted();
       const chunk = await core.vault.fetch(this.tableOf(id), padded(index));
-      if (chunk === undefined) throw new FileRejected("a piece of the file is gone");
+      if (chunk === undefined) throw new FileRejected("missing");
       await patiently(core, { type: "blob_put", room, blob: content.blob_id, index, count, chunk });
       const info = this.infos.get(id);
       if (info !== undefined) this.show({ ...info, done: (index + 1) / count });
@@ -202,7 +203,8 @@ export function unlessKnown(error: unknown): void {
     error instanceof FileRejected ||
     error instanceof RelayRefused ||
     error instanceof RoomOver ||
-    // It was stopped; or the file is gone, may not be read any more, or does not fit into the vault.
+    error instanceof VaultError ||
+    // It was stopped; or the file is gone, may not be read any more, or was taken away.
     error instanceof DOMException;
   if (!isKnown) throw error;
 }

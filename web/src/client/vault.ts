@@ -32,25 +32,57 @@ const TOP = "#top";
 const KEY = "key";
 const FORMAT = 1;
 
+export type VaultFault =
+  | "there"
+  | "missing"
+  | "passphrase"
+  | "damaged"
+  | "full"
+  | "locked"
+  | "not_removed"
+  | "not_written";
+
 /** The vault can not be used; the message says why, and what to do. */
 export class VaultError extends Error {
   override readonly name: string = "VaultError";
+
+  constructor(
+    readonly fault: VaultFault,
+    sentence: string,
+  ) {
+    super(sentence);
+  }
 }
 export class WrongPassphrase extends VaultError {
   override readonly name = "WrongPassphrase";
+
+  constructor() {
+    super("passphrase", "this is not the passphrase of this vault");
+  }
 }
 /** Records were changed, put back or removed outside this program. */
 export class VaultDamaged extends VaultError {
   override readonly name = "VaultDamaged";
-}
 
+  constructor() {
+    super("damaged", "the vault was changed outside this program: restore a backup, or forget it");
+  }
+}
 /** There is no room left to write; nothing of what is here was lost. */
 export class VaultFull extends VaultError {
   override readonly name = "VaultFull";
+
+  constructor() {
+    super("full", "there is no room left in this browser: nothing more can be kept");
+  }
 }
 /** It was locked, or another tab has it now: nothing is read or written here any more. */
 export class VaultLocked extends VaultError {
   override readonly name = "VaultLocked";
+
+  constructor() {
+    super("locked", "the vault is locked, or another tab has it now");
+  }
 }
 
 interface Stored {
@@ -154,7 +186,7 @@ export class Vault implements Reader {
     const database = await vault.connect(name);
     if ((await database.getKey("meta", KEY)) !== undefined) {
       database.close();
-      throw new VaultError("there already is a vault in this browser");
+      throw new VaultError("there", "there already is a vault in this browser");
     }
     const top = vault.sealedTop(0, new Map());
     const wrapped = sealWithPassphrase(passphrase, dek);
@@ -176,7 +208,8 @@ export class Vault implements Reader {
     const database = await open(name);
     const wrapped = await database.get("meta", KEY);
     database.close();
-    if (wrapped === undefined) throw new VaultError("there is no vault in this browser yet");
+    if (wrapped === undefined)
+      throw new VaultError("missing", "there is no vault in this browser yet");
     return unwrapped(wrapped, passphrase);
   }
 
@@ -198,7 +231,8 @@ export class Vault implements Reader {
     await new Promise<void>((resolve, reject) => {
       const request = indexedDB.deleteDatabase(name);
       request.onsuccess = () => resolve();
-      request.onerror = () => reject(new VaultError("the vault could not be removed"));
+      request.onerror = () =>
+        reject(new VaultError("not_removed", "the vault could not be removed"));
     });
   }
 
@@ -225,7 +259,7 @@ export class Vault implements Reader {
     table: string,
     { before, limit }: { before?: string; limit: number },
   ): Promise<[string, Uint8Array][]> {
-    if (this.closed) throw new VaultLocked("the vault is locked");
+    if (this.closed) throw new VaultLocked();
     const upper = before === undefined ? [table, []] : [table, before];
     // An array sorts behind every string: all ids of the table.
     const range = IDBKeyRange.bound([table], upper as IDBValidKey, false, true);
@@ -249,7 +283,7 @@ export class Vault implements Reader {
 
   /** Write all of a turn, durably, or nothing of it; turns are written in the order of the calls. */
   commit(turn: Turn): Promise<void> {
-    if (this.closed) return Promise.reject(new VaultLocked("the vault is locked"));
+    if (this.closed) return Promise.reject(new VaultLocked());
     const done = this.queue.then(() => this.write(turn));
     this.queue = done.catch(() => undefined);
     return done;
@@ -275,7 +309,7 @@ export class Vault implements Reader {
     const top = await tx.store.get([TOP, ""]);
     if (top?.version !== this.commits) {
       this.onTaken();
-      throw new VaultLocked("another tab has the vault now");
+      throw new VaultLocked();
     }
     await whole(tx, (ask) => {
       for (const [key, row] of rows) ask(row ? tx.store.put(row, key) : tx.store.delete(key));
@@ -302,12 +336,12 @@ export class Vault implements Reader {
     const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
     const store = tx.objectStore("records");
     const top = await store.get([TOP, ""]);
-    if (top === undefined) throw damaged();
+    if (top === undefined) throw new VaultDamaged();
     const versions = readVersions(this.unsealed(TOP, "", top));
     for (const [place, version] of versions) {
       const [table, id] = place.split("\u0000") as [string, string];
       const stored = await store.get([table, id]);
-      if (stored === undefined || stored.version !== version) throw damaged();
+      if (stored === undefined || stored.version !== version) throw new VaultDamaged();
       const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
       this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
     }
@@ -329,11 +363,11 @@ export class Vault implements Reader {
   }
 
   private unsealed(table: string, id: string, stored: Stored): Uint8Array {
-    if (this.closed) throw new VaultLocked("the vault is locked"); // the key is gone
+    if (this.closed) throw new VaultLocked(); // the key is gone
     try {
       return unseal(this.dek, stored.sealed, context(table, id, stored.version)).slice(1);
     } catch (error) {
-      if (error instanceof CannotOpen) throw damaged();
+      if (error instanceof CannotOpen) throw new VaultDamaged();
       throw error;
     }
   }
@@ -358,14 +392,11 @@ async function whole(
     await tx.done.catch(() => undefined);
     if (!(error instanceof DOMException)) throw error;
     if (error.name === "QuotaExceededError") {
-      throw new VaultFull("there is no room left in this browser: nothing more can be kept");
+      throw new VaultFull();
     }
-    throw new VaultError(`the browser could not keep it: ${error.name}`);
+    throw new VaultError("not_written", `the browser could not keep it: ${error.name}`);
   }
 }
-
-const damaged = () =>
-  new VaultDamaged("the vault was changed outside this program: restore a backup, or forget it");
 
 function unwrapped(wrapped: Uint8Array, passphrase: string): Uint8Array {
   try {
@@ -374,7 +405,7 @@ function unwrapped(wrapped: Uint8Array, passphrase: string): Uint8Array {
   } catch (error) {
     if (!(error instanceof CannotOpen)) throw error;
   }
-  throw new WrongPassphrase("this is not the passphrase of this vault");
+  throw new WrongPassphrase();
 }
 
 function note(versions: Versions, place: string, version: number | undefined): void {

@@ -24,9 +24,23 @@ const DEVICES = /^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])\s*(\..*)?$/iu;
 const MIME = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,63}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}$/;
 const NO_MIME = "application/octet-stream";
 
+export type FileFault = "too_large" | "changed" | "claims" | "altered" | "missing";
+
+const SENTENCES: Record<FileFault, string> = {
+  too_large: "the file is too large: 240 MiB fit",
+  changed: "the file changed its size while it was read",
+  claims: "the file's size and pieces, as its sender describes them, do not fit",
+  altered: "the file, or a piece of it, is not the one its sender described",
+  missing: "pieces of the file are missing",
+};
+
 /** A file that can not be sent, or is not what its sender described. */
 export class FileRejected extends Error {
   override readonly name = "FileRejected";
+
+  constructor(readonly fault: FileFault) {
+    super(SENTENCES[fault]);
+  }
 }
 
 export type FileContent = Extract<Content, { type: "file" }>;
@@ -37,8 +51,6 @@ export type FileRef = Pick<FileContent, "blob_id" | "key" | "size" | "sha256" | 
 export const chunkCount = (size: number): number => Math.ceil(size / CHUNK_BYTES);
 const chunkBytes = (size: number, index: number) =>
   Math.min(CHUNK_BYTES, size - index * CHUNK_BYTES);
-
-const CHANGED = "the file changed its size while it was read";
 
 /** Seals a file of known size, chunk after chunk, and then describes it. */
 export class FileSealer {
@@ -52,7 +64,7 @@ export class FileSealer {
     private readonly room: Uint8Array,
     private readonly size: number,
   ) {
-    if (size > FILE_BYTES) throw new FileRejected("the file is too large: 240 MiB fit");
+    if (size > FILE_BYTES) throw new FileRejected("too_large");
     this.count = chunkCount(size);
   }
 
@@ -60,7 +72,7 @@ export class FileSealer {
   seal(chunk: Uint8Array): Uint8Array {
     const index = this.hashes.length;
     if (index >= this.count || chunk.length !== chunkBytes(this.size, index)) {
-      throw new FileRejected(CHANGED);
+      throw new FileRejected("changed");
     }
     const context = attachmentContext(this.room, this.blobId, index, this.count, this.size);
     const sealed = seal(this.key, chunk, context);
@@ -71,7 +83,7 @@ export class FileSealer {
 
   /** What the message says of the file, once all chunks are sealed. */
   finish(name: string, mime: string, caption = ""): FileContent {
-    if (this.hashes.length !== this.count) throw new FileRejected(CHANGED);
+    if (this.hashes.length !== this.count) throw new FileRejected("changed");
     return {
       type: "file",
       blob_id: this.blobId,
@@ -97,9 +109,9 @@ export class FileOpener {
     private readonly ref: FileRef,
     limit = FILE_BYTES,
   ) {
-    if (ref.size > limit) throw new FileRejected("the file claims to be larger than is allowed");
+    if (ref.size > limit) throw new FileRejected("claims");
     if (ref.chunks.length !== chunkCount(ref.size)) {
-      throw new FileRejected("the file does not have as many pieces as its size asks for");
+      throw new FileRejected("claims");
     }
     this.count = ref.chunks.length;
   }
@@ -109,12 +121,12 @@ export class FileOpener {
     const { ref, next } = this;
     const hash = ref.chunks[next];
     if (hash === undefined || !equal(sha256(sealed), hash)) {
-      throw new FileRejected("a piece of the file is not the one its sender sent");
+      throw new FileRejected("altered");
     }
     const context = attachmentContext(this.room, ref.blob_id, next, this.count, ref.size);
     const chunk = openedChunk(ref.key, sealed, context);
     if (chunk.length !== chunkBytes(ref.size, next)) {
-      throw new FileRejected("a piece of the file is not as long as it should be");
+      throw new FileRejected("altered");
     }
     this.whole.update(chunk);
     this.next += 1;
@@ -123,9 +135,9 @@ export class FileOpener {
 
   /** The file is whole and is the one that was sent. */
   finish(): void {
-    if (this.next !== this.count) throw new FileRejected("pieces of the file are missing");
+    if (this.next !== this.count) throw new FileRejected("missing");
     if (!equal(this.whole.digest(), this.ref.sha256)) {
-      throw new FileRejected("the file is not the one its sender described");
+      throw new FileRejected("altered");
     }
   }
 }
@@ -135,7 +147,7 @@ function openedChunk(key: Uint8Array, sealed: Uint8Array, context: Uint8Array): 
     return unseal(key, sealed, context);
   } catch (error) {
     if (!(error instanceof CannotOpen)) throw error;
-    throw new FileRejected("a piece of the file does not open in its place");
+    throw new FileRejected("altered");
   }
 }
 

@@ -18,9 +18,18 @@ const LARGEST = BUCKETS[BUCKETS.length - 1] as number;
 export const FILE_CHUNKS = 960;
 const NAME = 256;
 
+export type BodyFault = "too_long" | "invalid";
+
 /** A body that can not be sent, with a sentence for whoever wrote it. */
 export class BodyInvalid extends Error {
   override readonly name = "BodyInvalid";
+
+  constructor(
+    readonly fault: BodyFault,
+    sentence: string,
+  ) {
+    super(sentence);
+  }
 }
 
 /** A format from the future is read as plain. */
@@ -144,6 +153,7 @@ function requireSendable(raw: Uint8Array): void {
     if (!(error instanceof Malformed)) throw error;
     const long = error.code === "too_large";
     throw new BodyInvalid(
+      long ? "too_long" : "invalid",
       long
         ? `the message is ${raw.length} bytes long, and ${LARGEST} are allowed`
         : `this can not be sent: ${error.message}`,

@@ -13,6 +13,7 @@ import { Home } from "./home.tsx";
 import { useTrouble } from "./hooks.ts";
 import { takeInvitation } from "./invitation.ts";
 import { useNewVersion } from "./offline.ts";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 import { type Hold, whenWanted } from "./tabs.ts";
 
@@ -37,7 +38,7 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
     <>
       {trouble !== "" && (
         <div class="banner alarm" role="alert">
-          {strings.broken(trouble)}
+          {strings.broken(sentenceOf(trouble, strings))}
           <button type="button" onClick={dismiss}>
             {strings.dismiss}
           </button>

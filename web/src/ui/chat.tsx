@@ -7,6 +7,7 @@ import type { Client } from "../client/client.ts";
 import { text } from "../client/contents.ts";
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
+import type { Told } from "../client/told.ts";
 import type { Content } from "../e2e/bodies.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { Composer, type Draft } from "./composer.tsx";
@@ -16,6 +17,7 @@ import { Invite } from "./invite.tsx";
 import { Members } from "./members.tsx";
 import { mentionedIn, type People, peopleOf } from "./people.ts";
 import { Search } from "./search.tsx";
+import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 import { Timeline } from "./timeline.tsx";
 import { sendAll, Uploads, useDropping } from "./uploads.tsx";
@@ -170,26 +172,31 @@ function Typing({ room, people }: { room: Room; people: People }): JSX.Element {
 /** One line above the messages, when something keeps them from coming or going. */
 function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   const strings = useStrings();
-  const { status, reason } = room.saved;
-  if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(reason)} />;
-  if (status === "removed") return <Banner kind="note" text={strings.removed} />;
+  const { status, reason, genesis } = room.saved;
+  const say = (what: Told) => sentenceOf(what, strings);
+  if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(say(reason))} />;
+  if (status === "removed") {
+    const wasRefused = genesis !== undefined; // nobody was ever in it
+    const text = wasRefused ? strings.making.refused(say(reason)) : strings.removed;
+    return <Banner kind="note" text={text} />;
+  }
   if (room.alarm) {
     return (
-      <Banner kind="alarm" text={strings.alarmed(room.alarm)}>
+      <Banner kind="alarm" text={strings.alarmed(say(room.alarm))}>
         <button type="button" onClick={() => room.dismissAlarm()}>
           {strings.dismiss}
         </button>
       </Banner>
     );
   }
-  if (room.refusal) return <Banner kind="note" text={strings.refusedNow(room.refusal)} />;
+  if (room.refusal) return <Banner kind="note" text={strings.refusedNow(say(room.refusal))} />;
   const [asking] = room.phrasesAsked();
   if (asking) {
     const name = peopleOf(room, strings)(asking);
     return <Banner kind="note" text={strings.phrases.banner(name)} />;
   }
   const trouble = client.troubleOf(room);
-  if (trouble) return <Banner kind="alarm" text={strings.alarmed(trouble)} />;
+  if (trouble) return <Banner kind="alarm" text={strings.alarmed(say(trouble))} />;
   const state = client.stateOf(room);
   if (state === "offline") {
     return (

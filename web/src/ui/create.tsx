@@ -5,9 +5,11 @@ import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { OtherRelay } from "../client/relays.ts";
+import { toldOf } from "../client/told.ts";
 import { LinkLost } from "../wire/link.ts";
 import { isRelayAddress, ownRelay } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
 interface CreateProps {
@@ -34,9 +36,8 @@ export function Create({ client, onMade, onBack }: CreateProps): JSX.Element {
     try {
       onMade(await client.create({ url: url.trim(), name, myName, token: token.trim() }));
     } catch (error) {
-      if (error instanceof OtherRelay) setProblem(error.message);
-      else if (error instanceof LinkLost) setProblem(strings.relayAway);
-      else throw error;
+      if (!(error instanceof OtherRelay || error instanceof LinkLost)) throw error;
+      setProblem(sentenceOf(toldOf(error), strings));
     } finally {
       setBusy(false);
     }

@@ -6,12 +6,14 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { RoomOver } from "../client/core.ts";
 import { type Entry, refOf } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
+import { toldOf } from "../client/told.ts";
 import { FileRejected, safeFileName } from "../e2e/attachments.ts";
 import { MIB } from "../protocol/limits.ts";
 import { RelayRefused } from "../wire/link.ts";
 import { percentName, saveAs, sizeName } from "./format.ts";
 import { Problem } from "./parts.tsx";
 import { isPicture, thumbnail } from "./pictures.ts";
+import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 
 /** Pictures up to this size are fetched without being asked for. */
@@ -46,7 +48,7 @@ export function FileView({ entry, room }: FileProps): JSX.Element | null {
     } catch (error) {
       if (error instanceof RoomOver) return undefined;
       if (!(error instanceof FileRejected) && !(error instanceof RelayRefused)) throw error;
-      setProblem(strings.files.broken(error.message));
+      setProblem(strings.files.broken(sentenceOf(toldOf(error), strings)));
       return undefined;
     } finally {
       setDone(undefined);

@@ -3,9 +3,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
-import { Vault, VaultDamaged, VaultError, WrongPassphrase } from "../client/vault.ts";
+import { toldOf } from "../client/told.ts";
+import { Vault, VaultError } from "../client/vault.ts";
 import { VAULT } from "./app.tsx";
 import { Field, Problem } from "./parts.tsx";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 import { type Hold, holdVault } from "./tabs.ts";
 
@@ -108,9 +110,7 @@ async function tryOpen(
     return "";
   } catch (error) {
     hold?.letGo();
-    if (error instanceof WrongPassphrase) return strings.wrongPassphrase;
-    if (error instanceof VaultDamaged) return strings.vaultDamaged;
-    if (error instanceof VaultError) return error.message;
+    if (error instanceof VaultError) return sentenceOf(toldOf(error), strings);
     throw error;
   }
 }

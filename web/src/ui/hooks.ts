@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact
 import type { Client } from "../client/client.ts";
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
+import { type Told, toldOf } from "../client/told.ts";
 
 /** Draw this component anew after every change of the client. */
 export function useClient(client: Client): void {
@@ -84,11 +85,11 @@ export function useWaking(client: Client): void {
 }
 
 /** The latest failure that nobody handled, for a banner. */
-export function useTrouble(): [trouble: string, dismiss: () => void] {
-  const [trouble, setTrouble] = useState("");
+export function useTrouble(): [trouble: Told, dismiss: () => void] {
+  const [trouble, setTrouble] = useState<Told>("");
   useEffect(() => {
-    const failed = ({ reason }: PromiseRejectionEvent) => setTrouble(sentenceOf(reason));
-    const threw = ({ error }: ErrorEvent) => setTrouble(sentenceOf(error));
+    const failed = ({ reason }: PromiseRejectionEvent) => setTrouble(toldOf(reason));
+    const threw = ({ error }: ErrorEvent) => setTrouble(toldOf(error));
     addEventListener("unhandledrejection", failed);
     addEventListener("error", threw);
     return () => {
@@ -98,5 +99,3 @@ export function useTrouble(): [trouble: string, dismiss: () => void] {
   }, []);
   return [trouble, () => setTrouble("")];
 }
-
-const sentenceOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -5,11 +5,13 @@ import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { isJoinProblem } from "../client/joins.ts";
+import { toldOf } from "../client/told.ts";
 import { LinkInvalid, parseLink } from "../e2e/invites.ts";
 import { LinkLost } from "../wire/link.ts";
 import { isRelayAddress } from "./format.ts";
 import { Field, Problem } from "./parts.tsx";
 import { hasCamera, Scanner } from "./scanner.tsx";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
 interface JoinProps {
@@ -120,7 +122,7 @@ function unfitness(link: string, name: string, via: string, strings: Strings): s
 }
 
 function reasonOf(error: unknown, strings: Strings): string {
-  if (error instanceof LinkLost) return strings.relayAway;
-  if (isJoinProblem(error)) return strings.joinRefused(error.message);
+  if (error instanceof LinkLost) return sentenceOf(toldOf(error), strings);
+  if (isJoinProblem(error)) return strings.joinRefused(sentenceOf(toldOf(error), strings));
   throw error;
 }

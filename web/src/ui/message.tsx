@@ -14,6 +14,7 @@ import { clock, excerptOf, fullTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People } from "./people.ts";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 import type { LineProps } from "./timeline.tsx";
 
@@ -93,7 +94,7 @@ function Words({ entry, room, people }: Pick<LineProps, "entry" | "room" | "peop
     case "redacted":
       return <p class="gone">{entry.text ? strings.redactedWhy(entry.text) : strings.redacted}</p>;
     case "unreadable":
-      return <p class="gone">{strings.unreadable(entry.text)}</p>;
+      return <p class="gone">{strings.unreadable(sentenceOf(entry.text, strings))}</p>;
     default:
       return <p class="gone">{strings.unknownKind(entry.text)}</p>;
   }
@@ -101,7 +102,8 @@ function Words({ entry, room, people }: Pick<LineProps, "entry" | "room" | "peop
 
 function Quote({ replied, people }: { replied: Entry | undefined; people: People }): JSX.Element {
   const strings = useStrings();
-  if (replied === undefined) return <blockquote class="quoted">{strings.replyGone}</blockquote>;
+  if (replied === undefined || !isChangeable(replied))
+    return <blockquote class="quoted">{strings.replyGone}</blockquote>;
   return (
     <blockquote class="quoted">
       <strong>
@@ -212,7 +214,9 @@ export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Elem
     <li class="message mine pending">
       <div class="bubble">
         <Lite text={words} isMarkdown />
-        <p class="stamp">{item.failed ? strings.notSent(item.failed) : strings.sending}</p>
+        <p class="stamp">
+          {item.failed ? strings.notSent(sentenceOf(item.failed, strings)) : strings.sending}
+        </p>
         {item.failed && (
           <p class="row">
             <button type="button" onClick={() => void retry()}>

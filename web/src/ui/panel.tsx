@@ -5,9 +5,11 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
 import { OtherRelay } from "../client/relays.ts";
+import { toldOf } from "../client/told.ts";
 import { isRefusal } from "../protocol/room.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
 import { useEscape } from "./hooks.ts";
+import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 
 interface PanelProps {
@@ -51,10 +53,10 @@ export function useDoing(): {
       await act();
     } catch (error) {
       if (error instanceof RoomOver) return;
-      if (error instanceof LinkLost) setProblem(strings.relayAway);
-      else if (error instanceof OtherRelay) setProblem(error.message);
-      else if (isRefusal(error) || error instanceof RelayRefused)
-        setProblem(strings.membership.failed(error.message));
+      const sentence = sentenceOf(toldOf(error), strings);
+      if (isRefusal(error) || error instanceof RelayRefused)
+        setProblem(strings.membership.failed(sentence));
+      else if (error instanceof LinkLost || error instanceof OtherRelay) setProblem(sentence);
       else throw error;
     } finally {
       setBusy(false);

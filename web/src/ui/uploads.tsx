@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Room } from "../client/room.ts";
 import { CLOSED_EARLY, type UploadInfo, unlessKnown } from "../client/uploads.ts";
 import { percentName } from "./format.ts";
+import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
 /** Send these; what goes wrong stands in the room's list. */
@@ -37,8 +38,10 @@ export function Uploads({ room }: { room: Room }): JSX.Element {
   );
 }
 
-const problemOf = ({ name, problem }: UploadInfo, { files }: Strings): string =>
-  problem === CLOSED_EARLY ? files.lost(name) : files.failed(name, problem);
+const problemOf = ({ name, problem }: UploadInfo, strings: Strings): string =>
+  problem === CLOSED_EARLY
+    ? strings.files.lost(name)
+    : strings.files.failed(name, sentenceOf(problem, strings));
 
 const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
 

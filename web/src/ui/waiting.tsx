@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 
 import type { Client, JoinInfo } from "../client/client.ts";
+import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 
 interface WaitingProps {
@@ -22,7 +23,9 @@ export function Waiting({ client, join, onBack }: WaitingProps): JSX.Element {
       <div class="card">
         <h1>{join.state === "failed" ? strings.joinFailed : strings.waitingTitle}</h1>
         <p role="status">
-          {join.state === "failed" ? strings.joinRefused(join.reason) : strings[join.state]}
+          {join.state === "failed"
+            ? strings.joinRefused(sentenceOf(join.reason, strings))
+            : strings[join.state]}
         </p>
         <div class="row">
           <button type="button" class="only-phone" onClick={onBack}>

@@ -1,8 +1,9 @@
 /** Somebody at the page, in a browser of their own. */
 
 import type { BrowserContext, Locator, Page } from "playwright-core";
+import { onTestFinished } from "vitest";
 
-import { DESKTOP, type Look, openBrowser, type Relay } from "./world.ts";
+import { complaintsOf, DESKTOP, type Look, openBrowser, type Relay } from "./world.ts";
 
 /** More than there are places for the focus in any view of a test. */
 const STEPS = 60;
@@ -160,4 +161,16 @@ export class Guest {
   leave(): Promise<void> {
     return this.browser.close();
   }
+}
+
+/** Webber, never here before, in a new room of their own until the test is over. */
+export async function founder(relay: Relay, room: string) {
+  const guest = await Guest.arrive(relay, "Webber");
+  onTestFinished(() => guest.leave());
+  const { page } = guest;
+  const complaints = complaintsOf(page);
+  await page.goto(relay.page);
+  await guest.createVault();
+  await guest.found(room);
+  return { guest, page, complaints };
 }

@@ -8,8 +8,8 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
 import { seal } from "../../seal.ts";
-import { Guest } from "./guest.ts";
-import { complaintsOf, missing, PATIENCE_MS, Relay } from "./world.ts";
+import { founder, Guest } from "./guest.ts";
+import { missing, PATIENCE_MS, Relay } from "./world.ts";
 
 const TEST_MS = 5 * PATIENCE_MS;
 const DIST = new URL("../../dist/", import.meta.url).pathname;
@@ -28,13 +28,7 @@ const kept = (page: Page) => page.evaluate(async () => void (await navigator.ser
 test("a page that was open once opens without the relay: what was said is read, what is written waits", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay, "Webber");
-  onTestFinished(() => guest.leave());
-  const { page } = guest;
-  const complaints = complaintsOf(page);
-  await page.goto(relay.page);
-  await guest.createVault();
-  await guest.found("Cellar");
+  const { guest, page, complaints } = await founder(relay, "Cellar");
   await guest.say("before the storm");
   await kept(page);
   expect(complaints).toEqual([]);

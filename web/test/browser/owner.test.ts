@@ -4,8 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
-import { Guest, PASSPHRASE } from "./guest.ts";
-import { complaintsOf, missing, PATIENCE_MS, Relay } from "./world.ts";
+import { founder, Guest, PASSPHRASE } from "./guest.ts";
+import { missing, PATIENCE_MS, Relay } from "./world.ts";
 
 const TEST_MS = 5 * PATIENCE_MS;
 const test = vitest.skipIf(missing() !== "");
@@ -27,14 +27,7 @@ const PICTURE = Buffer.from(
 test("a room is made, people and a bot are let in, files pass, the key is renewed, one is evicted", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay, "Webber");
-  onTestFinished(() => guest.leave());
-  const { page } = guest;
-  const complaints = complaintsOf(page);
-
-  await page.goto(relay.page);
-  await guest.createVault();
-  await guest.found("Garden");
+  const { guest, page, complaints } = await founder(relay, "Garden");
   const first = await guest.invite();
   await relay.ofc("bo", "join", first, "--name", "Bo", "--timeout", "60");
   await page.getByText("You let Bo in").waitFor();
@@ -117,12 +110,7 @@ test("a room is made, people and a bot are let in, files pass, the key is renewe
 test("after 100 messages the key is renewed by itself; the other reads on; all can be searched and saved", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay, "Webber");
-  onTestFinished(() => guest.leave());
-  const { page } = guest;
-  await page.goto(relay.page);
-  await guest.createVault();
-  await guest.found("Busy");
+  const { guest, page } = await founder(relay, "Busy");
   await relay.ofc("cy", "join", await guest.invite(), "--name", "Cy", "--timeout", "60");
   await guest.closePanel();
   await guest.writeAll(Array.from({ length: 100 }, (_, at) => `number ${at + 1}`));
@@ -155,13 +143,7 @@ test("after 100 messages the key is renewed by itself; the other reads on; all c
 test("a second tab takes the vault over, and the first says so and can take it back", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay, "Webber");
-  onTestFinished(() => guest.leave());
-  const { page } = guest;
-  const complaints = complaintsOf(page);
-  await page.goto(relay.page);
-  await guest.createVault();
-  await guest.found("Tabs");
+  const { guest, page, complaints } = await founder(relay, "Tabs");
   await guest.say("from the first tab");
 
   const second = guest.at(await guest.browser.newPage());
@@ -223,12 +205,7 @@ test("rooms at two relays stand side by side; one may be left for the other, and
 }, async () => {
   const other = await Relay.start();
   onTestFinished(() => other.stop());
-  const guest = await Guest.arrive(relay, "Webber");
-  onTestFinished(() => guest.leave());
-  const { page } = guest;
-  await page.goto(relay.page);
-  await guest.createVault();
-  await guest.found("Here");
+  const { guest, page } = await founder(relay, "Here");
   await guest.say("at this relay");
   await guest.found("There", other.url);
   await guest.say("at the other");

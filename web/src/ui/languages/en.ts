@@ -1,11 +1,14 @@
 /** Every sentence of the page in English; the other languages have the same keys. */
 
 import type { Hindrance, Outcome } from "../../client/comparing.ts";
+import type { ToldCode } from "../../client/told.ts";
 import type { Role } from "../../protocol/records.ts";
+import { told } from "./told-en.ts";
 
 const roles = { root: "owner", "co-owner": "co-owner", member: "member", readonly: "reads only" };
 
 export const en = {
+  told: told as Record<ToldCode, string>,
   loading: "Loading…",
   insecure:
     "This page needs a safe connection: open it with https:// (or at localhost on this machine).",
@@ -29,9 +32,6 @@ export const en = {
   unlockWhy: "Your keys and messages in this browser are locked.",
   unlock: "Unlock",
   working: "One moment…",
-  wrongPassphrase: "This is not the passphrase. Try again.",
-  vaultDamaged:
-    "What is kept in this browser was changed from outside, and can not be trusted. You can only forget it and be invited again.",
   invited: "You were invited to a room. First, open your keys in this browser.",
 
   rooms: "Rooms",
@@ -48,7 +48,6 @@ export const en = {
   joinThrough: "Join through another relay",
   joinThroughHint:
     "As wss://relay.example: your own, which passes on to the room's and keeps a sealed copy. Empty: the room's own.",
-  relayAway: "The relay can not be reached just now. Try again in a moment.",
   joinRefused: (reason: string) => `You could not be let in: ${reason}`,
   waitingTitle: "Waiting to be let in",
   asking: "Asking the relay…",

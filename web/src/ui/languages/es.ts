@@ -1,10 +1,12 @@
 /** Todas las frases de la página en español. */
 
 import type { Strings } from "./en.ts";
+import { told } from "./told-es.ts";
 
 const has = (isMine: boolean) => (isMine ? "has" : "ha");
 
 export const es: Strings = {
+  told,
   loading: "Cargando…",
   insecure:
     "Esta página necesita una conexión segura: ábrela con https:// (o en localhost en este equipo).",
@@ -28,9 +30,6 @@ export const es: Strings = {
   unlockWhy: "Tus claves y mensajes en este navegador están cerrados.",
   unlock: "Abrir",
   working: "Un momento…",
-  wrongPassphrase: "Esta no es la frase. Inténtalo de nuevo.",
-  vaultDamaged:
-    "Lo que se guarda en este navegador se cambió desde fuera y no es de fiar. Solo puedes olvidarlo y pedir otra invitación.",
   invited: "Te han invitado a una sala. Primero, abre tus claves en este navegador.",
 
   rooms: "Salas",
@@ -47,7 +46,6 @@ export const es: Strings = {
   joinThrough: "Entrar a través de otro servidor",
   joinThroughHint:
     "Como wss://servidor.example: el tuyo, que transmite al de la sala y guarda una copia sellada. Vacío: el de la sala.",
-  relayAway: "Ahora no se puede llegar al servidor. Inténtalo dentro de un momento.",
   joinRefused: (reason) => `No has podido entrar: ${reason}`,
   waitingTitle: "A la espera de que te dejen entrar",
   asking: "Preguntando al servidor…",
