@@ -69,7 +69,7 @@ test("a proof freezes the room, and says in words who signed what", async () => 
   const { core, told, show } = desk(whole);
   await show(of("the hub signed two logs"));
   await show(of("a member signed another log"));
-  expect(told[0]).toContain("has signed two different logs");
+  expect(told[0]).toMatch(/^two_logs \d+$/);
   expect(told[1]).toMatch(/^member_word \d+ Ana$/);
   expect(core.alarm).toBe("");
 });
