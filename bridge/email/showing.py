@@ -49,8 +49,12 @@ def shown_of(mail: Mail, raw: bytes, secrets: Secrets, *, titled: bool) -> Shown
         why = "; ".join([*mail.defects, *(["its text is cut here"] if cut else [])])
         notes.append(f"Not all of this mail is shown: {why}.")
     if left_out:
-        what = "A file is" if left_out == 1 else f"{left_out} files are"
-        notes.append(f"{what} left out: they hold a secret address for answers by mail.")
+        what = "A file is left out: it holds"
+        if left_out > 1:
+            what = f"{left_out} files are left out: they hold"
+        notes.append(
+            f"{what} a secret address for answers by mail, or more than can be searched for one."
+        )
     for note in notes:
         text = f"{text}\n\n*{lite.escape(note)}*".lstrip()
     if not text and not files:

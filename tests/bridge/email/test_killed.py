@@ -235,7 +235,7 @@ async def test_every_mail_arrives_once_whoever_dies(tmp_path: Path, servers: Mai
             print(f"in: {len(mailed_in)} mails, {_inversions(words_in(room))} overtaken")
             print(f"out: {len(said)} messages, {_inversions(map(body_of, mails))} overtaken")
             print(f"sent again because a link or a process died within a mail: {counted}")
-            # In which order Postfix brings what waited is its own to say; here order is kept from there on.
+            # Postfix brings what waited in an order of its own; from there on it is kept.
             assert sorted(words_in(room)) == sorted(mailed_in), "all, and once"
             assert_all_once(mails, said, counted)
             # The bridge does keep it: so each was handed to the server.

@@ -313,7 +313,7 @@ def written(plan: dict[str, Any]) -> bytes:
     return raw.replace(b"\n", plan["end"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=90, deadline=None)
 @given(_PLANS)
 def test_whatever_a_program_makes_of_it_nothing_shows_it(plan: dict[str, Any]) -> None:
     raw = written(plan)
