@@ -154,12 +154,15 @@ class AdmissionDesk:
         if not self._controls.has(name):
             self._controls.add(Change(name, lambda later: self._admit(later, invite_id)))
 
-    def control(self, turn: Turn, record: Control) -> None:
-        """A control record was applied: invites come and go."""
+    def control(self, turn: Turn, seq: int, record: Control) -> None:
+        """The control record at `seq` was applied, perhaps others after it: invites come and go."""
         core = self._core
         if isinstance(record, InviteOpen) and core.me in dict(record.token_boxes):
+            # The box was made by the key that the inviter had then.
+            is_last = core.state.seq == seq
+            state = core.state if is_last else core.state_before(turn.records, seq)
             try:
-                token = open_token_box(core.state, core.mine, record)
+                token = open_token_box(state, core.mine, record)
             except (BoxRejected, ProtocolError):
                 return  # this client can not answer it; others can
             keep_token(turn.records, core, record.invite_id, token)
@@ -171,6 +174,11 @@ class AdmissionDesk:
             self._closed(turn, record.invite_id)
         elif isinstance(record, RekeyBoxed):
             self._next_review = turn.now
+
+    @property
+    def are_waiting(self) -> bool:
+        """Somebody asks in, and waits for this client's answer."""
+        return bool(self._asked) or bool(len(self._held))
 
     # -- what the application decides ------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from ofcd.client.turn import Ticket, Turn
 from ofcd.e2e.bodies import Beat
 from ofcd.e2e.keys import new_sid
 from ofcd.protocol.ids import Sid
-from ofcd.protocol.records import Event, EventKind
+from ofcd.protocol.records import Event, EventKind, UpdateKey
 from ofcd.themis.signed import SignedRecord
 
 __all__ = ["LEAST_MEMBERS", "BeatDuty", "end_after"]
@@ -37,7 +37,8 @@ _MINUTE: Final = 60_000
 def end_after(core: Core, seq: int, signed: SignedRecord | None, now: int) -> dict[str, Any]:
     """How entry `seq`, verified or None, changes what the head says of the log's end."""
     head, record = core.head, None if signed is None else signed.record
-    if isinstance(record, Event) and record.kind is EventKind.BEAT:
+    beat = isinstance(record, Event) and record.kind is EventKind.BEAT
+    if isinstance(record, UpdateKey) or (isinstance(record, Event) and beat):
         return {"unconfirmed": -1} if record.seen.seq >= head.unconfirmed else {}
     said = {"said_seq": seq}
     if record is None or getattr(record, "mid", None) != core.me:

@@ -78,7 +78,7 @@ _LIMIT: Final = (
 
 @frozen
 class Verified:
-    """The keys of a member that a phrase has shown to be genuine."""
+    """The keys a member came with, that a phrase has shown to be genuine."""
 
     sign_key: PublicKey
     enc_key: PublicKey
@@ -143,7 +143,7 @@ class CompareDesk:
     def verified(self, member: Member) -> int | None:
         """When a phrase has shown that exactly these keys are genuine; None if none has."""
         found = self._verified.get(member.mid)
-        keys = (member.sign_key, member.enc_key)
+        keys = (member.sign_key, member.first_enc_key)  # a later one is signed by the former
         return found.ts if found and (found.sign_key, found.enc_key) == keys else None
 
     # -- the person here -------------------------------------------------------------------------
@@ -329,7 +329,7 @@ class CompareDesk:
         self._keep(turn, peer, evolve(self._kept[peer], open_run=None))
         if outcome is Outcome.SAME:
             member = core.state.member(peer)
-            found = self._verified[peer] = Verified(member.sign_key, member.enc_key, turn.now)
+            found = self._verified[peer] = Verified(member.sign_key, member.first_enc_key, turn.now)
             turn.records.put(core.tables.state, _VERIFIED + peer, save(found))
         turn.tell(ComparisonEnded(core.room, peer, outcome.value))
         failed = _SENTENCES.get(outcome)

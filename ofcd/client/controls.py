@@ -78,9 +78,9 @@ class ControlDesk:
         self._not_before = 0
         self._backoff = Backoff(random, first=500, longest=60_000)
 
-    def add(self, change: Change) -> None:
-        """Do this after what is pending."""
-        self._changes.append(change)
+    def add(self, change: Change, *, first: bool = False) -> None:
+        """Do this after what is pending, or (`first`) before all that is not under way."""
+        self._changes.insert(int(self._under_way) if first else len(self._changes), change)
 
     def has(self, name: str) -> bool:
         """Whether a change of this name is pending."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
+from ofcd.client import ownkeys
 from ofcd.client.archive import Archive
 from ofcd.client.errors import ClientError, NotAllowed, RoomFrozen, VaultDamaged
 from ofcd.client.events import Alarm, AlarmKind, MemberReached, RoomStateChanged, RoomStatus
@@ -14,10 +15,12 @@ from ofcd.e2e.errors import LogBroken
 from ofcd.e2e.keys import EpochKeys, MemberKeys
 from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.e2e.view import View
+from ofcd.protocol import limits
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
 from ofcd.protocol.records import CONTROL_TYPES, Genesis, Seen
 from ofcd.protocol.room import RoomState, found
+from ofcd.themis import KeyPair, generate_keypair
 from ofcd.themis.signed import peek
 
 __all__ = ["Core", "load_core", "refusal"]
@@ -132,6 +135,64 @@ class Core:
         """The envelopes kept by `keep_evidence`."""
         return [raw for _, raw in records.items(self.tables.state, _EVIDENCE, b"evidence0")]
 
+    # -- this member's own keys ------------------------------------------------------------------
+
+    @property
+    def holds_own_key(self) -> bool:
+        """Whether the encryption key that others make boxes for is here.
+
+        It is not in a vault that was put back from a backup made before a renewal.
+        """
+        member = self.state.members.get(self.me)
+        return member is None or member.enc_key == self.mine.enc_key
+
+    def turn_own_key(self, turn: Turn) -> None:
+        """The control log may have an UPDATE_E of ours: go on with the pair that it names."""
+        member = self.state.members.get(self.me)
+        mine = self.mine if member is None else self.mine.turned_to(member.enc_key)
+        if mine.enc_key != self.identity.enc_public:
+            self.identity = ownkeys.turn_to(turn.records, self.identity, mine.encrypt, turn.now)
+            self.view = evolve(self.view, mine=mine)
+
+    def next_own_pair(self, turn: Turn) -> KeyPair:
+        """The pair that our UPDATE_E names: kept before, and the same until the log has it."""
+        kept = ownkeys.load_pairs(turn.records, self.tables)
+        pair = next((found.pair for found in kept if not found.replaced), None)
+        if pair is None:
+            pair = generate_keypair()
+            ownkeys.keep_next(turn.records, self.tables, pair)
+            self.view = evolve(self.view, mine=self.mine.holding(pair))
+        return pair
+
+    def forget_own_keys(self, turn: Turn, kept_for: int) -> None:
+        """Delete the keys that were replaced so many milliseconds ago, or by a clock far ahead."""
+        kept = ownkeys.load_pairs(turn.records, self.tables)
+        ages = ((pair, turn.now - pair.replaced) for pair in kept if pair.replaced)
+        due = [pair for pair, age in ages if age >= kept_for or age < -ownkeys.FORMER_KEPT]
+        if due:
+            mine = ownkeys.forget(turn.records, self.tables, self.mine, due)
+            self.view = evolve(self.view, mine=mine)
+
+    @property
+    def needs_boxed(self) -> bool:
+        """Whether this owner's next REKEY is a boxed one."""
+        state = self.state
+        return state.boxed_required or state.epoch not in self.keys or self.is_spent
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this member may not renew its key again before a boxed REKEY.
+
+        An owner then makes one: were this key lost once more, it could box for nobody.
+        """
+        member = self.state.members.get(self.me)
+        return member is not None and member.renewals >= limits.KEY_RENEWALS
+
+    def state_before(self, records: Reader, seq: int) -> RoomState:
+        """The room's state just before the control record at `seq`, which is in the archive."""
+        earlier = max(number for number, _ in self.archive.chain(records) if number < seq)
+        return _replay(records, self.archive, self.room, earlier)
+
     # -- keys and senders --------------------------------------------------------------------------
 
     def adopt(self, turn: Turn, keys: EpochKeys) -> None:
@@ -221,7 +282,8 @@ def load_core(records: Reader, room: RoomId) -> Core:
     if raw_identity is None or raw_head is None:
         raise VaultDamaged(f"the vault has lost the state of room {room.hex()}")
     identity, head = load(Identity, raw_identity), load(Head, raw_head)
-    mine = identity.mine
+    pairs = tuple(kept.pair for kept in ownkeys.load_pairs(records, tables))
+    mine = evolve(identity.mine, others=pairs)
     archive = Archive(room, mine.mid, identity.former)
     heads, names, reached = _load_senders(records, tables)
     seq, log = max(head.seq, 0), head.log or Hash32(room)

@@ -61,7 +61,7 @@ class RekeyDuty:
         entries = core.log.seq - state.epoch_seq
         by_time = now - core.head.epoch_since >= _OVERDUE * policy.rotate_hours * _HOUR
         said = _said_seq(core) > state.epoch_seq
-        if entries < _OVERDUE * policy.rotate_after and not (said and by_time):
+        if not said or not (entries >= _OVERDUE * policy.rotate_after or by_time):
             return False
         self._warned = state.epoch
         return True
@@ -74,6 +74,8 @@ class RekeyDuty:
         core = self._core
         if not core.is_owner:
             return RekeyDue.NO
+        if core.is_spent and core.holds_own_key and not core.state.closed:
+            return RekeyDue.BOXED
         return rekey_due(
             core.state, core.log.seq, core.head.epoch_since, now, said_seq=_said_seq(core)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from ofcd.client.controls import Change, ControlDesk, Made
@@ -16,6 +17,7 @@ from ofcd.e2e.epochs import (
     open_key_answer,
 )
 from ofcd.e2e.errors import KeyFault, KeyMissing, KeyRejected
+from ofcd.protocol import limits
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import KeyAnswer, KeyRequest, RelayFrame
 from ofcd.themis.signed import peek
@@ -24,6 +26,8 @@ __all__ = ["KeyDesk"]
 
 _ASK_AGAIN: Final = 600_000
 """Milliseconds between two requests of one key: an owner may be away for days."""
+_CROSSED: Final = 30_000
+"""Milliseconds after which it is asked for again, where the answer crossed an UPDATE_E."""
 _OWNER_PATIENCE: Final = 60_000
 """Milliseconds after which an owner without the key makes a new one instead of waiting."""
 
@@ -37,6 +41,8 @@ class KeyDesk:
         self._ledger = ledger
         self._controls = controls
         self._missing_since: int | None = None
+        self._asking: deque[bytes] = deque(maxlen=limits.ROOM_MEMBERS)
+        """KEY_REQs not answered yet: the relay shows one of a member."""
 
     def deadline(self) -> int | None:
         """When `pump` should be called, even if nothing comes in."""
@@ -48,10 +54,14 @@ class KeyDesk:
         return again
 
     def pump(self, turn: Turn) -> None:
-        """Ask for the current key, if it is missing. Only while attached and caught up."""
+        """Give the current key, or ask for it. Only while attached and caught up."""
         core = self._core
+        if not core.holds_own_key:
+            return  # what is boxed for it, or by it, would not open: it is renewed first
         if core.state.epoch in core.keys:
             self._missing_since = None
+            while self._asking:
+                self._answer(turn, self._asking.popleft())
             return
         if self._missing_since is None:
             self._missing_since = turn.now
@@ -63,8 +73,9 @@ class KeyDesk:
             self._controls.add(Change("rekey", self._renew))
 
     def link_lost(self) -> None:
-        """Ask again on the next link."""
+        """Ask again on the next link, on which the relay shows again who asks."""
         self._missing_since = None
+        self._asking.clear()
 
     def _ask(self, turn: Turn) -> None:
         core = self._core
@@ -82,13 +93,20 @@ class KeyDesk:
         made = make_boxed_rekey(core.state, core.mine, core.log.seen, turn.now, reason="key lost")
         return Made(made.signed, made.boxes)
 
-    def asked(self, turn: Turn, envelope: bytes) -> None:
-        """A member asks: give it the current key, if it is one and this is an owner."""
+    def asked(self, envelope: bytes) -> None:
+        """A member asks: it is answered once all is here that came before (`pump`).
+
+        Its key, or this one's, may have been renewed in what is still to come.
+        """
+        self._asking.append(envelope)
+
+    def _answer(self, turn: Turn, envelope: bytes) -> None:
+        """Give it the current key, if it is a member and this is an owner."""
         core = self._core
         try:
             signed, boxed = make_key_answer(core.state, core.mine, core.keys, envelope)
         except (ProtocolError, KeyMissing):
-            return  # not ours to give; or the relay shows it again when the epoch is here
+            return  # not ours to give, or of another epoch
         turn.ask(lambda rid: KeyAnswer(rid, core.room, signed.envelope, boxed), _nothing_more)
 
     def answered(self, turn: Turn, envelope: bytes, boxed: bytes) -> None:
@@ -100,7 +118,12 @@ class KeyDesk:
         try:
             keys = open_key_answer(core.state, core.mine, core.keys, request, envelope, boxed)
         except KeyRejected as error:
-            if error.fault is not KeyFault.OTHER_REQUEST:
+            if error.fault is KeyFault.CANNOT_OPEN:
+                # Signed by an owner, but boxed for or by a key that was renewed a moment before.
+                # The next request is another one: the relay keeps one answer to each.
+                asked = min(turn.now - _ASK_AGAIN + _CROSSED, core.head.key_asked)
+                core.save_head(turn, key_request=b"", key_asked=asked)
+            elif error.fault is not KeyFault.OTHER_REQUEST:
                 turn.tell(Alarm(core.room, AlarmKind.KEY_MISMATCH, str(error)))
             return
         core.save_head(turn, key_request=b"")

@@ -20,7 +20,7 @@ from ofcd.client.folding import Folder, Hear
 from ofcd.client.turn import Turn
 from ofcd.e2e import epochs
 from ofcd.e2e.chain import apply_verified, verify_chain
-from ofcd.e2e.errors import Fault, KeyRejected, LogBroken, Reason, Unreadable
+from ofcd.e2e.errors import Fault, KeyFault, KeyRejected, LogBroken, Reason, Unreadable
 from ofcd.e2e.errors import KeyMissing as NoKey
 from ofcd.e2e.events import open_verified
 from ofcd.e2e.keys import EpochKeys
@@ -183,7 +183,7 @@ class Ledger:
     ) -> None:
         core = self.core
         for trouble in taken.troubles:
-            if isinstance(trouble, KeyRejected):
+            if isinstance(trouble, KeyRejected) and not self._is_for_lost(signed, trouble):
                 core.keep_evidence(turn, (frame.record,))
                 turn.tell(Alarm(core.room, AlarmKind.KEY_MISMATCH, str(trouble), frame.seq))
             if isinstance(trouble, KeyRejected | NoKey):
@@ -204,11 +204,17 @@ class Ledger:
         core.archive.add(turn.records, entry)
         self._tell(turn, entry)
 
+    def _is_for_lost(self, signed: SignedRecord, rejected: KeyRejected) -> bool:
+        """Whether a key box was made for a key of ours that is gone: that alarms nobody."""
+        is_closed = rejected.fault is KeyFault.CANNOT_OPEN
+        return is_closed and isinstance(signed.record, RekeyBoxed) and not self.core.holds_own_key
+
     def _enter(self, turn: Turn, view: View, seq: int, envelope: bytes) -> None:
         """The room after a control record."""
         core = self.core
         opens = view.state.epoch != core.state.epoch
         core.view = view
+        core.turn_own_key(turn)
         core.archive.add_control(turn.records, seq, envelope)
         if opens:
             core.save_head(turn, ctl_seq=seq, epoch_since=turn.now)
@@ -226,7 +232,8 @@ class Ledger:
         if not isinstance(record, RekeyBoxed) or record.epoch in core.keys:
             return
         try:
-            keys = epochs.open_boxed_rekey(core.state, core.mine, record, boxed, core.keys)
+            state = core.state_before(turn.records, seq)  # whose keys the box was made by and for
+            keys = epochs.open_boxed_rekey(state, core.mine, record, boxed, core.keys)
         except (ProtocolError, KeyRejected):
             return  # no key from here: KEY_REQ asks for the current one
         self.adopt(turn, self._follow_on(turn, keys, seq))

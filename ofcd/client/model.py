@@ -1,6 +1,6 @@
 """What a client keeps of its rooms: plain data, and where it stands in the vault.
 
-rooms            room            -> Identity, written once, and when its relay is another one
+rooms            room            -> Identity: anew with another relay or encryption key of ours
 joins            room+invite     -> a join of ours that is under way (joining.py)
 relays           relay url       -> the relay's pinned id
 joining/<hex>    as room/<hex>   what an answered join brought, until it is admitted (arriving.py)
@@ -14,6 +14,7 @@ room/<hex>       head            -> Head, rewritten with every batch
                  compare/<mid>   -> comparisons begun with a member (comparing.py)
                  offer/<mid>     -> a member's first step of one, that waits for the person here
                  verified/<mid>  -> keys that a comparison has shown to be genuine
+                 enc/<public>    -> OwnPair: a former or a next encryption key of ours (ownkeys.py)
                  alias/<mid>     -> whom a member says to be the same person as (aliases.py)
                  drop/<blob>     -> whose attachment the relay is to forget (blobdrops.py)
                  app/<name>      -> an application's cursor

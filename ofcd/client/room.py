@@ -35,6 +35,7 @@ from ofcd.client.ledger import Ledger
 from ofcd.client.moving import finish_move
 from ofcd.client.outbox import Outbox
 from ofcd.client.receipts import ReceiptDuty
+from ofcd.client.renewing import RenewDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
 from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile
@@ -50,7 +51,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
-from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed
+from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed, UpdateKey
 from ofcd.themis.signed import SignedRecord, open_signed, peek
 
 __all__ = ["LinkFacts", "Phase", "RoomMachine"]
@@ -103,6 +104,7 @@ class RoomMachine:
         self._evidence = EvidenceDesk(self.core)
         self._drops = BlobDrops(self.core, records, random)
         self._duty = RekeyDuty(self.core, random)
+        self._renewing = RenewDuty(self.core, self.controls, self.admissions, random)
         self._link: LinkFacts | None = None
         self._chain = ChainPages()
         self._backoff = Backoff(random, first=1_000, longest=600_000)
@@ -165,7 +167,8 @@ class RoomMachine:
         self._chain = ChainPages()
         self._cursor_due, self.core.blamed = None, False
         parts = (self.outbox, self.controls, self.admissions, self.keydesk)
-        for part in (*parts, self._beats, self._receipts, self._evidence, self._drops):
+        own = (self._beats, self._receipts, self._evidence, self._drops, self._renewing)
+        for part in (*parts, *own):
             part.link_lost()
 
     def _create(self, turn: Turn) -> None:
@@ -319,15 +322,17 @@ class RoomMachine:
             turn.tell(HistoryGap(self.core.room, before + 1, first))
         for seq, envelope in chain:
             if known < seq < first:
-                self._control_taken(turn, peek(envelope))
+                self._control_taken(turn, seq, peek(envelope))
         self._check_admission(turn)
         return True
 
-    def _control_taken(self, turn: Turn, signed: SignedRecord) -> None:
+    def _control_taken(self, turn: Turn, seq: int, signed: SignedRecord) -> None:
         """A control record is verified and applied: what waits for it goes on."""
         record = signed.record
         if isinstance(record, CONTROL_TYPES):
-            self.admissions.control(turn, record)
+            self.admissions.control(turn, seq, record)
+            if isinstance(record, UpdateKey) and record.mid == self.core.me:
+                self._renewing.renewed(turn.now)
             self.controls.delivered(turn, signed.event_id)
             if finish_move(turn, self.core, record):
                 self._halt(turn, Offline(_MOVING))
@@ -409,7 +414,7 @@ class RoomMachine:
             case frames.JoinConfirmed():
                 self.admissions.confirmed(turn, frame.record)
             case frames.KeyAsked():
-                self.keydesk.asked(turn, frame.record)
+                self.keydesk.asked(frame.record)
             case frames.KeyAnswered():
                 self.keydesk.answered(turn, frame.record, frame.box)
             case frames.Signalled():
@@ -440,7 +445,7 @@ class RoomMachine:
             if core.state.ctl == signed.event_id:
                 if isinstance(record, Admit):
                     self._check_admission(turn)
-                self._control_taken(turn, signed)
+                self._control_taken(turn, frame.seq, signed)
         elif isinstance(record, Event) and self._is_own(signed):
             self.outbox.delivered(turn, record.sid, signed.event_id, frame.seq)
             if record.target is not None:
@@ -521,6 +526,7 @@ class RoomMachine:
         if self.phase is not Phase.LIVE:
             return
         self._pumped_at = turn.now
+        self._renewing.pump(turn)
         self._check_rekey(turn)
         if self._duty.warns(turn.now):
             turn.tell(Alarm(self.core.room, AlarmKind.KEY_OLD, _KEY_OLD))
@@ -552,6 +558,7 @@ class RoomMachine:
             self._evidence.deadline(),
             self._drops.deadline(),
             self._duty.deadline(),
+            self._renewing.deadline(),
             next_check(self.core),
             self._cursor_due,
         ]
@@ -576,7 +583,7 @@ class RoomMachine:
         """The kind of REKEY that is next: routine, or boxed where that is due."""
         core = self.core
         seen = core.log.seen
-        if core.state.boxed_required or core.state.epoch not in core.keys:
+        if core.needs_boxed:
             made = make_boxed_rekey(core.state, core.mine, seen, turn.now)
         else:
             made = make_routine_rekey(core.state, core.mine, core.keys, seen, turn.now)

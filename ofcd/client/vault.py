@@ -94,6 +94,10 @@ class Records(Reader, Protocol):
         """Run `action` once everything written here is committed; never, if it is not."""
         ...
 
+    def scrub(self) -> None:
+        """Once committed, nothing that was deleted or replaced stays in the vault's files."""
+        ...
+
 
 @define
 class _Pins:
@@ -118,6 +122,8 @@ class Vault:
         self._dek = dek
         self._transaction: Transaction | None = None
         self._unsynced = False
+        self._unscrubbed = True
+        """The write-ahead log may hold what is to stay in no file: at first, a crash's remains."""
         self._doubtful = False
         """Something was committed, and may not be on the disk: nothing more is promised."""
         self._pins = self._load_pins()
@@ -221,6 +227,15 @@ class Vault:
             self._doubtful = True
             sync_log(self.path)
             self._doubtful = self._unsynced = False
+        if tx.scrubbed or self._unscrubbed:
+            self._unscrubbed = True
+            self._scrub()
+
+    def _scrub(self) -> None:
+        """Empty the write-ahead log; while somebody reads (or the disk is full) it stays due."""
+        with suppress(sqlite3.Error):
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._unscrubbed = bool(busy)
 
     def get(self, table: str, record_id: bytes) -> bytes | None:
         """The record as last committed, or None. Raises `VaultDamaged`."""
@@ -375,6 +390,8 @@ class Transaction:
         """Use `Vault.transaction`."""
         self.durable = durable
         """Whether it, and all before it, outlives a power cut. May be set until the commit."""
+        self.scrubbed = False
+        """Whether what it deletes must leave the write-ahead log too."""
         self._vault = vault
         self._pins = vault._pins.copy()
         self._pins.commit += 1
@@ -423,6 +440,10 @@ class Transaction:
     def on_commit(self, action: Callable[[], None]) -> None:
         """Run `action` right after the commit; never, if it fails."""
         self._actions.append(action)
+
+    def scrub(self) -> None:
+        """Once committed, nothing that was deleted or replaced stays in the vault's files."""
+        self.scrubbed = True
 
     # -- the vault's side ------------------------------------------------------------------------
 

@@ -18,8 +18,9 @@ from ofcd.e2e.errors import BoxRejected
 from ofcd.e2e.keys import MemberKeys
 from ofcd.protocol import limits
 from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
-from ofcd.protocol.codes import Malformed
+from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, PublicKey, RoomId, b64encode
+from ofcd.protocol.room import RoomState
 from ofcd.themis import KEY_BYTES, CannotOpen, box, unbox
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Party",
     "Purpose",
     "TokenBox",
+    "check_own",
     "open_box",
     "seal_box",
 ]
@@ -98,6 +100,15 @@ _PURPOSES: Final[dict[type[Content], Purpose]] = {
 }
 
 
+def check_own(state: RoomState, mine: MemberKeys) -> None:
+    """My boxes open for others, who take my key from the room's state; else `Refused` (bad_key).
+
+    A vault put back from a backup may not hold the key that was made after it.
+    """
+    if state.member(mine.mid).enc_key != mine.enc_key:
+        raise Refused(Code.BAD_KEY, "this member's encryption key is not here: it is renewed first")
+
+
 def seal_box(mine: MemberKeys, to: Party, room: RoomId, content: Content) -> bytes:
     """`content` for `to` alone."""
     fields = {
@@ -113,12 +124,10 @@ def open_box(mine: MemberKeys, sender: Party, room: RoomId, cls: type[C], boxed:
     """What `sender` boxed for me; raises `BoxRejected`.
 
     Refuses a box made for another purpose or room, a box of mine that came back to me, and one
-    that names another sender or addressee.
+    that names another sender or addressee. Tries every pair held: a box may have been made for a
+    key just before it was replaced.
     """
-    try:
-        payload = unbox(mine.encrypt.private, sender.enc_key, boxed)
-    except CannotOpen:
-        raise BoxRejected("the box does not open") from None
+    payload = _unboxed(mine, sender, boxed)
     head = _head(cls)
     if not payload.startswith(head):
         raise BoxRejected("the box was made for another purpose")
@@ -134,6 +143,15 @@ def open_box(mine: MemberKeys, sender: Party, room: RoomId, cls: type[C], boxed:
     if fields.get("to") != b64encode(mine.mid):
         raise BoxRejected("the box was made for someone else")
     return content
+
+
+def _unboxed(mine: MemberKeys, sender: Party, boxed: bytes) -> bytes:
+    for pair in mine.held:
+        try:
+            return unbox(pair.private, sender.enc_key, boxed)
+        except CannotOpen:
+            continue
+    raise BoxRejected("the box does not open")
 
 
 def _head(cls: type[Content]) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, RoomId, room_id_of
-from ofcd.protocol.records import CONTROL_TYPES, Admit, Control, Genesis, Handover
+from ofcd.protocol.records import CONTROL_TYPES, Admit, Control, Genesis, Handover, UpdateKey
 from ofcd.protocol.room import RoomState, found
 from ofcd.themis.signed import SignedRecord, check_handover, check_keys, open_signed, peek
 
@@ -79,3 +79,5 @@ def _check_nested(state: RoomState, record: Control) -> None:
         check_handover(state, record)
     if isinstance(record, Admit):
         check_keys(record.sign_key, record.enc_key)
+    if isinstance(record, UpdateKey):
+        check_keys(record.enc_key)

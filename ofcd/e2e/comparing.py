@@ -57,7 +57,8 @@ def compared_secret(
     """What the two sides compare. Raises `PhraseTooShort`.
 
     The initiator stands first: so a member's own messages, reflected, never match. A mid is the
-    hash of the signing key; the encryption keys stand there too.
+    hash of the signing key; the encryption keys they came with stand there too, and those that
+    replaced these since are signed by what is compared (`trust`).
     """
     return tagged_hash(
         "cmp",
@@ -66,8 +67,8 @@ def compared_secret(
         responder.mid,
         relay_id,
         run,
-        initiator.enc_key,
-        responder.enc_key,
+        initiator.first_enc_key,
+        responder.first_enc_key,
         normal_phrase(phrase).encode("utf-8"),
     )
 

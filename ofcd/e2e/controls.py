@@ -25,6 +25,7 @@ from ofcd.protocol.records import (
     Record,
     Role,
     Seen,
+    UpdateKey,
 )
 from ofcd.protocol.room import RoomState
 from ofcd.protocol.versions import VERSION
@@ -38,6 +39,7 @@ __all__ = [
     "make_handover",
     "make_home",
     "make_invite_close",
+    "make_key_update",
     "make_leave",
     "sign_control",
 ]
@@ -72,6 +74,17 @@ def make_home(
 ) -> SignedRecord:
     """HOME: I am at home at the relay `home` from now on."""
     record = Home(**header_fields(state, mine, seen, now), home=home)
+    return sign_control(state, mine, record, seen)
+
+
+def make_key_update(
+    state: RoomState, mine: MemberKeys, seen: Seen, now: int, enc_key: PublicKey
+) -> SignedRecord:
+    """UPDATE_E: `enc_key` takes the place of my encryption key.
+
+    Keep its private half before this is sent: from where it stands, boxes are made for it alone.
+    """
+    record = UpdateKey(**header_fields(state, mine, seen, now), enc_key=enc_key)
     return sign_control(state, mine, record, seen)
 
 

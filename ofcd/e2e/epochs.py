@@ -13,11 +13,12 @@ from typing import Final
 
 from attrs import field, frozen
 
-from ofcd.e2e.boxes import AnswerBox, KeyBox, Party, open_box, seal_box
+from ofcd.e2e.boxes import AnswerBox, KeyBox, Party, check_own, open_box, seal_box
 from ofcd.e2e.contexts import rekey_context
 from ofcd.e2e.controls import header_fields, sign_control
 from ofcd.e2e.errors import BoxRejected, KeyFault, KeyMissing, KeyRejected
 from ofcd.e2e.keys import EpochKeys, MemberKeys, key_commitment, new_nonce
+from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import MemberId, sha256
 from ofcd.protocol.records import (
@@ -41,6 +42,7 @@ __all__ = [
     "make_key_answer",
     "make_key_request",
     "make_routine_rekey",
+    "next_renewal",
     "open_boxed_rekey",
     "open_key_answer",
     "open_routine_rekey",
@@ -48,6 +50,10 @@ __all__ = [
 ]
 
 _HOUR: Final = 3_600_000
+_DAY: Final = 24 * _HOUR
+_RENEWED_AT_ONCE: Final = 50
+"""Members of a room in which each renews its key once a day; in larger ones less often."""
+_LONGEST_DAYS: Final = 7
 
 
 @frozen
@@ -108,6 +114,7 @@ def make_boxed_rekey(
 
     Does not need the current key. About 0.7 ms a member. Raises `Refused`.
     """
+    check_own(state, mine)
     key, epoch = generate_key(), state.epoch + 1
     commitment = key_commitment(state.nonce, epoch, key)
     content = KeyBox(epoch, commitment, state.ctl, key)
@@ -194,6 +201,7 @@ def make_key_answer(
         raise Refused(Code.FORBIDDEN)
     if asked.epoch != state.epoch:
         raise Refused(Code.EPOCH_STALE)
+    check_own(state, mine)
     content = AnswerBox(state.epoch, state.key_commitment, signed.hash, keys.get(state.epoch))
     boxed = seal_box(mine, _party(member), state.room, content)
     answer = KeyAnswer(
@@ -266,7 +274,7 @@ def rekey_due(
     `epoch_began` is when the current epoch's record was made, in milliseconds since 1970;
     `said_seq` is the last entry that is no beat, where the end of the log may be one. After a
     departure or a handover at once; else every `rotate_after` log entries or `rotate_hours`, if
-    anything was said since.
+    anything was said since, or nothing more can be (`stall_after`).
     """
     if state.closed:
         return RekeyDue.NO
@@ -274,10 +282,28 @@ def rekey_due(
         return RekeyDue.BOXED
     entries = head_seq - state.epoch_seq
     said = (head_seq if said_seq is None else said_seq) > state.epoch_seq
-    by_time = said and now - epoch_began >= state.policy.rotate_hours * _HOUR
-    if entries < state.policy.rotate_after and not by_time:
+    stalled = 0 < state.policy.stall_after <= entries
+    by_time = now - epoch_began >= state.policy.rotate_hours * _HOUR
+    if not (stalled or said) or not (entries >= state.policy.rotate_after or by_time):
         return RekeyDue.NO
     return RekeyDue.BOXED if state.boxed_required else RekeyDue.ROUTINE
+
+
+def next_renewal(state: RoomState, mid: MemberId, now: int) -> int | None:
+    """When `mid` is to replace its encryption key, in milliseconds since 1970; None: not yet.
+
+    Once the key has opened, or made, something that stays secret, and is a day old: in rooms of
+    more than 50 members older, up to a week, for the control log keeps every renewal for ever.
+    """
+    member = state.members.get(mid)
+    if member is None or len(state.members) < 2 or not member.boxed_ts:
+        return None
+    if member.renewals >= limits.KEY_RENEWALS - 1:
+        return None  # the last one is for who lost the key
+    days = min(max(1, len(state.members) / _RENEWED_AT_ONCE), _LONGEST_DAYS)
+    # What a clock said that was ahead counts as long ago, or it would put this off for ever.
+    since, boxed = (ts if ts <= now else 0 for ts in (member.renewed_ts, member.boxed_ts))
+    return max(since + int(days * _DAY), boxed)
 
 
 def forget_old_keys(keys: EpochKeys, stored_epoch: int, keep: int = 1) -> EpochKeys:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
-from ofcd.e2e.boxes import Party, TokenBox, open_box, seal_box
+from ofcd.e2e.boxes import Party, TokenBox, check_own, open_box, seal_box
 from ofcd.e2e.controls import header_fields, sign_control
 from ofcd.e2e.errors import BoxRejected, LinkInvalid
 from ofcd.e2e.keys import MemberKeys, new_invite_id
@@ -156,6 +156,7 @@ def make_invite(
     answering = tuple(admitters)
     others = [state.member(mid) for mid in answering if mid != mine.mid]
     content = TokenBox(invite_id, token)
+    check_own(state, mine)
     record = InviteOpen(
         **header_fields(state, mine, seen, now),
         invite_id=invite_id,

@@ -208,12 +208,13 @@ def check_response(joining: Joining, chain: Iterable[tuple[int, bytes]], envelop
 def check_admitted(state: RoomState, mine: MemberKeys) -> Member:
     """Me as the control log has me; raises `JoinRejected` unless ADMIT names both my keys.
 
-    An admitter that put another encryption key beside my identity would read my boxes.
+    An admitter that put another encryption key beside my identity would read my boxes. One that
+    UPDATE_E has set since bears my own signature.
     """
     member = state.members.get(mine.mid)
     if member is None:
         raise JoinRejected(JoinFault.BAD_CHAIN)
-    if member.enc_key != mine.enc_key:
+    if not member.has_renewed and member.enc_key != mine.enc_key:
         raise JoinRejected(JoinFault.BAD_KEY, alert=True)
     return member
 
@@ -466,7 +467,9 @@ def _open_request(
         content = open_box(mine, joiner, state.room, JoinBox, boxed)
         shown = unseal(token, content.proof, proof_context(state.room, request.invite_id))
     except BoxRejected:
-        raise JoinRejected(JoinFault.BAD_BOX, alert=True) from None
+        # Who renewed its key may be shown a box for one that is forgotten: no reason for an alarm.
+        alert = not state.member(mine.mid).has_renewed
+        raise JoinRejected(JoinFault.BAD_BOX, alert=alert) from None
     except CannotOpen:
         raise JoinRejected(JoinFault.BAD_PROOF, alert=True) from None
     if (content.invite_id, content.nonce) != (request.invite_id, request.nonce):

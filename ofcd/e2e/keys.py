@@ -38,6 +38,8 @@ class MemberKeys:
 
     sign: KeyPair = field(repr=False)
     encrypt: KeyPair = field(repr=False)
+    others: tuple[KeyPair, ...] = field(default=(), repr=False)
+    """Pairs that boxes may still come for: former ones, and one that is to be the next."""
 
     @classmethod
     def generate(cls) -> MemberKeys:
@@ -53,6 +55,27 @@ class MemberKeys:
     def enc_key(self) -> PublicKey:
         """The public key that boxes are made for."""
         return PublicKey(self.encrypt.public)
+
+    @property
+    def held(self) -> tuple[KeyPair, ...]:
+        """All pairs that open boxes, the current one first."""
+        return (self.encrypt, *self.others)
+
+    def turned_to(self, enc_key: PublicKey) -> MemberKeys:
+        """With the pair of this public key as the current one; unchanged, if it is not held."""
+        pair = next((pair for pair in self.others if pair.public == enc_key), None)
+        if pair is None:
+            return self
+        rest = tuple(other for other in self.held if other is not pair)
+        return evolve(self, encrypt=pair, others=rest)
+
+    def holding(self, pair: KeyPair) -> MemberKeys:
+        """With one pair more."""
+        return evolve(self, others=(pair, *self.others))
+
+    def current_only(self) -> MemberKeys:
+        """With the current pair alone."""
+        return evolve(self, others=())
 
     @property
     def mid(self) -> MemberId:

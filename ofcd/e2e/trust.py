@@ -2,6 +2,10 @@
 
 A number is the same on both sides exactly if both sides have the same keys: read it to each other
 over a channel that the relay does not carry.
+
+It is made of the signing key and the encryption key a member came with. The latter has another
+member's word alone, so it is compared; each that replaced it (UPDATE_E) is signed by the key that
+was compared. So a number stays the same when somebody renews a key.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ _FINGERPRINT_BYTES: Final = 20
 
 
 def safety_number(state: RoomState, one: Member, other: Member) -> str:
-    """60 digits, in twelve groups, that two members compare: both keys of both, in this room."""
+    """60 digits, in groups, that two members compare: the keys both came with, in this room."""
     return _digits("sn-pair", (state.room, *_keys_in_order(one, other)), _GROUPS)
 
 
@@ -55,8 +59,8 @@ def room_safety_number(state: RoomState) -> str:
 
 
 def fingerprint(member: Member) -> str:
-    """40 hex digits, in groups of four, of a member's two public keys."""
-    return _hex(tagged_hash("fp", member.sign_key, member.enc_key))
+    """40 hex digits, in groups of four, of the two public keys a member came with."""
+    return _hex(tagged_hash("fp", member.sign_key, member.first_enc_key))
 
 
 def relay_fingerprint(relay_id: RelayId) -> str:
@@ -65,9 +69,9 @@ def relay_fingerprint(relay_id: RelayId) -> str:
 
 
 def _keys_in_order(one: Member, other: Member) -> Iterable[PublicKey]:
-    for _, sign_key, enc_key in sorted((m.mid, m.sign_key, m.enc_key) for m in (one, other)):
-        yield sign_key
-        yield enc_key
+    for member in sorted((one, other), key=lambda member: member.mid):
+        yield member.sign_key
+        yield member.first_enc_key
 
 
 def _digits(tag: str, fields: tuple[bytes, ...], groups: int) -> str:

@@ -90,7 +90,11 @@ class View:
             keys = follow(self.state, self.mine, keys, signed, boxed)
         except (KeyMissing, KeyRejected) as trouble:
             troubles = (*troubles, trouble)
-        return Taken(evolve(self, state=state, keys=keys), control=signed, troubles=troubles)
+        mine, me = self.mine, state.members.get(self.mine.mid)
+        if me is not None:
+            mine = mine.turned_to(me.enc_key)  # of an UPDATE_E of mine
+        view = evolve(self, mine=mine, state=state, keys=keys)
+        return Taken(view, control=signed, troubles=troubles)
 
     def _take_event(self, seq: int, envelope: bytes, cell: bytes) -> Taken:
         try:

@@ -61,6 +61,8 @@ ADMITTERS: Final = 8
 """Members who may answer one invite: each costs the joiner one box."""
 OPEN_INVITES: Final = 50
 """Invites open in one room at once."""
+KEY_RENEWALS: Final = 3
+"""UPDATE_Es of one member between two boxed REKEYs: by itself, and after a restored backup."""
 JOIN_TRIES: Final = 3
 """Different join requests that one invite may see."""
 HANDOVER_RECORDS: Final = 64

@@ -62,6 +62,7 @@ __all__ = [
     "RekeyRoutine",
     "Role",
     "Seen",
+    "UpdateKey",
     "decode_record",
     "encode_record",
 ]
@@ -276,6 +277,13 @@ class Home(_ControlFields):
     home: RelayId
 
 
+@frozen(kw_only=True)
+class UpdateKey(_ControlFields):
+    """UPDATE_E: the signer's boxes are made for, and by, this key from here on."""
+
+    enc_key: PublicKey
+
+
 @frozen
 class HandoverAccept:
     """HANDOVER_ACCEPT: signed by the member who is to be root."""
@@ -443,6 +451,7 @@ Control = (
     | Grant
     | Handover
     | Home
+    | UpdateKey
 )
 """Everything that stands on the control log; GENESIS is its first record."""
 Record = (
@@ -473,6 +482,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "grant": Grant,
     "handover": Handover,
     "home": Home,
+    "update_e": UpdateKey,
     "handover_accept": HandoverAccept,
     "join_req": JoinRequest,
     "join_resp": JoinResponse,
@@ -485,7 +495,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "peer": Peer,
     "relay": Descriptor,
 }
-"""The names that stand in `OFC1:<type>`; reserved for later: update_e, recover, hub_move."""
+"""The names that stand in `OFC1:<type>`; reserved for later: recover, hub_move."""
 
 CONTROL_TYPES: Final = (
     Genesis,
@@ -498,6 +508,7 @@ CONTROL_TYPES: Final = (
     Grant,
     Handover,
     Home,
+    UpdateKey,
 )
 _NAMES: Final = {cls: name for name, cls in RECORD_TYPES.items()}
 _PREFIX: Final = b"OFC1:"

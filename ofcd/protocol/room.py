@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from functools import singledispatchmethod
 from typing import Final, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, Refused
@@ -45,6 +45,7 @@ from ofcd.protocol.records import (
     RekeyBoxed,
     RekeyRoutine,
     Role,
+    UpdateKey,
 )
 
 __all__ = ["Departure", "Invite", "Member", "RoomState", "found", "may_assign", "may_evict"]
@@ -58,7 +59,7 @@ _PLAIN: Final = frozenset({Role.MEMBER, Role.READONLY})
 
 @frozen
 class Member:
-    """One current member, as ADMIT (or GENESIS) and later GRANTs made it."""
+    """One current member, as ADMIT (or GENESIS) and later GRANTs and UPDATE_Es made it."""
 
     mid: MemberId
     sign_key: PublicKey
@@ -69,6 +70,19 @@ class Member:
     """First seq this member may read."""
     joined_seq: int
     home: RelayId
+    first_enc_key: PublicKey = Factory(lambda self: self.enc_key, takes_self=True)
+    """The one it came with, that another member vouched for; every later one is its own word."""
+    renewed_ts: int = 0
+    """When `enc_key` was set, by the signer's clock."""
+    boxed_ts: int = 0
+    """When something that stays secret was first boxed for or by it; 0: nothing was yet."""
+    renewals: int = 0
+    """UPDATE_Es since the last boxed REKEY."""
+
+    @property
+    def has_renewed(self) -> bool:
+        """`enc_key` was set by the member's own signature, not by whoever admitted it."""
+        return self.enc_key != self.first_enc_key
 
     @property
     def is_owner(self) -> bool:
@@ -142,7 +156,8 @@ class RoomState:
     heads: tuple[EventId, ...] = ()
     """The control heads at which an heir may have accepted a handover that comes next.
 
-    No HOME is one: any member says HOME, and could wear out an heir's acceptance with them.
+    No HOME and no UPDATE_E is one: every member makes these, and could wear out an heir's
+    acceptance with them.
     """
     moves: Mapping[MemberId, int] = field(factory=dict)
     """The HOMEs of each member in the current epoch."""
@@ -197,7 +212,7 @@ class RoomState:
         return evolve(changed, ctl=event_id, seq=seq, heads=self._heads_after(record, event_id))
 
     def _heads_after(self, record: Control, event_id: EventId) -> tuple[EventId, ...]:
-        if isinstance(record, Home):
+        if isinstance(record, Home | UpdateKey):
             return self.heads
         earlier = () if isinstance(record, Handover) else self.heads
         return (*earlier, event_id)[-limits.HANDOVER_RECORDS :]
@@ -263,10 +278,12 @@ class RoomState:
             history_from=record.history_from,
             joined_seq=seq,
             home=record.home,
+            renewed_ts=record.ts,
+            boxed_ts=max(record.ts, 1),
         )
         return evolve(
             self,
-            members={**self.members, mid: newcomer},
+            members={**self.members, by.mid: _boxed(by, record.ts), mid: newcomer},
             invites=_without(self.invites, invite.invite_id),
             sponsors=_sponsored(self.sponsors, newcomer, by),
         )
@@ -284,7 +301,11 @@ class RoomState:
         _require(by.is_owner)
         for mid in record.removed:
             _require(may_evict(by, self.member(mid)))
-        staying = {m: member for m, member in self.members.items() if m not in record.removed}
+        staying = {
+            m: evolve(_boxed(member, record.ts), renewals=0)
+            for m, member in self.members.items()
+            if m not in record.removed
+        }
         listed = [mid for mid, _ in record.boxes]
         if len(listed) != len(staying) or set(listed) != set(staying):
             raise Refused(Code.BOX_LIST_MISMATCH)
@@ -352,6 +373,21 @@ class RoomState:
             moves={**self.moves, by.mid: moves},
         )
 
+    @_apply.register(UpdateKey)
+    def _(self, record: UpdateKey, by: Member, seq: int) -> RoomState:
+        if by.renewals >= limits.KEY_RENEWALS:
+            raise Refused(Code.QUOTA, "renewed often enough until the next boxed rotation")
+        if any(record.enc_key in _keys(member) for member in self.members.values()):
+            raise Refused(Code.BAD_KEY, "this key is in use in the room already")
+        renewed = evolve(
+            by,
+            enc_key=record.enc_key,
+            renewed_ts=record.ts,
+            boxed_ts=0,
+            renewals=by.renewals + 1,
+        )
+        return evolve(self, members={**self.members, by.mid: renewed})
+
     def _invite(self, invite_id: InviteId) -> Invite:
         invite = self.invites.get(invite_id)
         if invite is None:
@@ -388,6 +424,7 @@ def found(genesis: Genesis, payload: bytes) -> RoomState:
         history_from=0,
         joined_seq=0,
         home=genesis.relay_id,
+        renewed_ts=genesis.ts,
     )
     return RoomState(
         room=room_id_of(payload),
@@ -432,6 +469,15 @@ def _sponsored(
     if Cap.BOT not in member.caps:
         return _without(sponsors, member.mid)
     return {member.mid: by.mid, **sponsors}
+
+
+def _boxed(member: Member, ts: int) -> Member:
+    """With a key that a thief would have use for."""
+    return member if member.boxed_ts else evolve(member, boxed_ts=max(ts, 1))
+
+
+def _keys(member: Member) -> tuple[PublicKey, ...]:
+    return (member.sign_key, member.enc_key, member.first_enc_key)
 
 
 def _without(mapping: Mapping[K, V], key: K) -> dict[K, V]:

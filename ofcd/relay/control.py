@@ -22,6 +22,7 @@ from ofcd.protocol.records import (
     InviteOpen,
     Leave,
     RekeyBoxed,
+    UpdateKey,
 )
 from ofcd.protocol.room import RoomState
 from ofcd.relay import joining
@@ -30,7 +31,7 @@ from ofcd.relay.facts import BoxStored, KeyRequestDropped
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, LoggedRecord, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, chain_size
-from ofcd.themis.signed import peek
+from ofcd.themis.signed import check_keys, peek
 
 __all__ = ["check_control", "leave_lanes", "nested", "run_control"]
 
@@ -53,6 +54,8 @@ def check_control(request: Ask) -> Signatures:
         raise _conflict(request)
     if not request.final:
         _check_boxes(request)
+        if isinstance(record, UpdateKey):  # whatever may yet come before it
+            check_keys(record.enc_key)
     return signatures + nested(record, room.state)
 
 

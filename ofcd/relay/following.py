@@ -39,6 +39,7 @@ from ofcd.protocol.records import (
     JoinRequest,
     LogHead,
     RekeyBoxed,
+    UpdateKey,
 )
 from ofcd.protocol.room import RoomState, found
 from ofcd.relay.attach import check_proof
@@ -416,6 +417,8 @@ def _check_nested(state: RoomState, record: Control) -> None:
         check_handover(state, record)
     elif isinstance(record, Admit):
         check_keys(record.sign_key, record.enc_key)
+    elif isinstance(record, UpdateKey):
+        check_keys(record.enc_key)
 
 
 def replicate(core: Core, room: RoomLog, entries: Sequence[Verified], now: int) -> Decision:

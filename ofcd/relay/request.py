@@ -22,6 +22,7 @@ from ofcd.protocol.records import (
     Record,
     RekeyBoxed,
     RekeyRoutine,
+    UpdateKey,
 )
 from ofcd.protocol.room import Member, RoomState
 from ofcd.relay.effects import Decision, Effect, Push, Reply
@@ -47,7 +48,16 @@ F = TypeVar("F")
 R = TypeVar("R")
 
 LoggedRecord = (
-    InviteOpen | InviteClose | Admit | RekeyRoutine | RekeyBoxed | Leave | Grant | Handover | Home
+    InviteOpen
+    | InviteClose
+    | Admit
+    | RekeyRoutine
+    | RekeyBoxed
+    | Leave
+    | Grant
+    | Handover
+    | Home
+    | UpdateKey
 )
 """What may stand on a control log after its GENESIS."""
 Signatures = tuple[tuple[PublicKey, bytes], ...]

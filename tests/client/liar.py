@@ -106,7 +106,9 @@ class Bo:
     def __init__(self, scene: Scene, vault: Vault) -> None:
         self.scene = scene
         self.vault = vault
-        self.machine = RelayMachine(lambda: 0.0)
+        self.now = NOW
+        self.chance = 0.0
+        self.machine = RelayMachine(lambda: self.chance)
         self.events: list[AppEvent] = []
         self.dropped = ""
         self.syncs: list[frames.Sync] = []
@@ -154,7 +156,7 @@ class Bo:
 
     def turn(self, action: Callable[[Turn], None]) -> list[frames.ClientFrame]:
         with self.vault.transaction() as tx:
-            turn = Turn(NOW, tx, lambda: 0.0, self.machine)
+            turn = Turn(self.now, tx, lambda: self.chance, self.machine)
             action(turn)
             self.machine.pump(turn)
         self.events += turn.events

@@ -594,6 +594,16 @@ def always_routine(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(room.RoomState, "boxed_required", False)
 
 
+@broken("control.renewing")
+def any_renewed_key(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(control, "check_keys", nothing)
+
+
+@broken("control.renewing")
+def renewals_without_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "KEY_RENEWALS", 1_000)
+
+
 @broken("control.evicted")
 def the_evicted_stay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(control, "_see_off", nothing)

@@ -87,7 +87,13 @@ def test_the_same_phrase_matches() -> None:
     assert ana.result is True
 
 
-OTHER_KEY = evolve(BO, enc_key=MALLORY.enc_key)
+OTHER_KEY = evolve(BO, enc_key=MALLORY.enc_key, first_enc_key=MALLORY.enc_key)
+RENEWED = evolve(BO, enc_key=MALLORY.enc_key)
+
+
+def test_a_renewed_key_is_signed_by_what_is_compared() -> None:
+    """Who has heard of Bo's renewal, and who has not yet, compare the same."""
+    assert run(Side(ANA, RENEWED), Side(BO, ANA)) == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_an_event_nobody_can_read_still_counts(world: World) -> None:
 def test_a_record_of_a_future_version_is_marked_and_counted(world: World) -> None:
     """A record this version can not read has its place in the log, and a marker."""
     _, ana, bo = world.people
-    envelope = sign(ana.mine.sign.private, b'OFC1:update_e\n{"v":1}')
+    envelope = sign(ana.mine.sign.private, b'OFC1:recover\n{"v":1}')
     (taken,) = deliver(bo, [Entry(envelope)])
     assert isinstance(taken.troubles[0], Unreadable)
     assert bo.view.log.seq == ana.view.log.seq + 1

@@ -32,12 +32,12 @@ def test_both_sides_read_the_same_number(quiet: World) -> None:
 
 
 def test_another_key_makes_another_number(quiet: World) -> None:
-    """Either key of either side, and the room, change number, code and fingerprint."""
+    """Either key that either side came with, and the room, change number, code and fingerprint."""
     root, ana, bo, _ = quiet.people
     state = root.view.state
     one, two, other = state.member(ana.mid), state.member(bo.mid), MemberKeys.generate()
     variants = [
-        evolve(one, enc_key=other.enc_key),
+        evolve(one, enc_key=other.enc_key, first_enc_key=other.enc_key),
         evolve(one, sign_key=other.sign_key, mid=other.mid),
     ]
     numbers = {safety_number(state, one, two), *(safety_number(state, v, two) for v in variants)}

@@ -9,6 +9,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from ofcd.e2e.bodies import Content, Text
 from ofcd.e2e.chain import verify_chain
+from ofcd.e2e.controls import make_key_update
 from ofcd.e2e.epochs import Rekey, make_boxed_rekey, make_routine_rekey
 from ofcd.e2e.events import Outgoing, SealedEvent, seal_event
 from ofcd.e2e.genesis import make_genesis
@@ -37,7 +38,7 @@ from ofcd.protocol.ids import (
     relay_id_of,
 )
 from ofcd.protocol.records import LogHead, Policy, Seen
-from ofcd.themis import generate_keypair
+from ofcd.themis import KeyPair, generate_keypair
 from ofcd.themis.signed import SignedRecord, peek, sign_record
 
 NOW = 1_750_000_000_000
@@ -227,6 +228,16 @@ class World:
 
 def seen_of(joined: Joined) -> Seen:
     return Seen(joined.welcome.seq, joined.welcome.log)
+
+
+def renew(world: World, person: Person, *, hold: bool = True) -> KeyPair:
+    """The person replaces its encryption key; without `hold`, by one that it has lost."""
+    pair, view = generate_keypair(), person.view
+    if hold:
+        person.view = evolve(view, mine=view.mine.holding(pair))
+    enc_key = PublicKey(pair.public)
+    world.control(make_key_update(view.state, view.mine, view.seen, NOW, enc_key))
+    return pair
 
 
 def entry_of(sealed: SealedEvent) -> Entry:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.protocol import frames, limits, records
-from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import EventId, MemberId, log_hash, sha256
+from ofcd.protocol.codes import Code, Malformed
+from ofcd.protocol.ids import EventId, MemberId, PublicKey, log_hash, sha256
 from ofcd.relay import Appended, RelayPolicy, Reply
 from ofcd.relay.facts import BoxStored, KeyRequestDropped, LogAppended
 from ofcd.themis.signed import peek
@@ -22,6 +23,7 @@ from tests.relay.world import (
     digest,
     found_room,
     invite_named,
+    keypair,
 )
 
 Role = records.Role
@@ -69,6 +71,22 @@ def test_changes_under_way_are_judged_when_their_turn_comes(world: World, ana: P
     assert isinstance(reply, Reply)
     assert isinstance(reply.frame, frames.Failure)
     assert (reply.frame.code, reply.frame.event_id) == (Code.CONFLICT, ana.log.state.ctl)
+
+
+def test_a_key_off_the_curve_is_refused_whatever_comes_before_it(world: World, ana: Person) -> None:
+    """Its record stands behind one that is not decided yet, and would fit by then."""
+    bo = admit_to(ana, "bo")
+    first = bo.control(records.UpdateKey, enc_key=PublicKey(keypair("second").public))
+    ahead = EventId(peek(first.record).event_id)
+    second = bo.control(records.UpdateKey, prev=ahead, enc_key=PublicKey(off_curve_key()))
+    examined = world.examine(bo.link, first)
+    with pytest.raises(Malformed) as caught:
+        world.examine(bo.link, second)
+    assert caught.value.code == Code.BAD_KEY
+    world.commit(world.relay.decide(bo.link, examined, world.now))
+    assert world.code(bo.link, second) == Code.BAD_KEY
+    third = bo.control(records.UpdateKey, enc_key=PublicKey(keypair("third").public))
+    assert bo.do(third).seq == ana.log.seq
 
 
 def test_a_repeated_record_gets_the_same_ack(world: World, ana: Person) -> None:

@@ -8,6 +8,7 @@ from copy import deepcopy
 import pytest
 from attrs import evolve
 
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import (
@@ -253,6 +254,24 @@ def test_no_copy_begins_with_a_false_control_log(ana: Person, bo: Person) -> Non
     before, _ = found_copy(chain, ana.room, chain[-1].seq, Hash32(bytes(32)), NOW)
     assert bo.mid not in before.state.members
     assert (before.seq, before.floor) == (chain[-1].seq - 1, chain[-1].seq)
+
+
+def test_no_key_off_the_curve_comes_with_a_copy(ana: Person, bo: Person) -> None:
+    """UPDATE_E, delivered as the next entry or in the control log that a copy begins with."""
+    wrong = bo.control(records.UpdateKey, enc_key=PublicKey(off_curve_key()))
+    right = bo.control(records.UpdateKey, enc_key=PublicKey(generate_keypair().public))
+    assert lie(bo.log, entry(bo, wrong)).kind is Code.BAD_KEY
+    assert verify_entries(bo.log, [entry(bo, right)])
+    chain, end = chain_of(ana), ana.log.seq + 1
+    for frame in (wrong, right):
+        last = ChainRecord(end, peek(frame.record).event_id, frame.record)
+        given = [*chain, last]
+        if frame is wrong:
+            with pytest.raises(HubLied):
+                found_copy(given, ana.room, end + 1, Hash32(bytes(32)), NOW)
+        else:
+            copy, _ = found_copy(given, ana.room, end + 1, Hash32(bytes(32)), NOW)
+            assert copy.state.member(bo.mid).has_renewed
 
 
 def test_a_copy_begins_where_those_at_home_here_begin(ana: Person, bo: Person) -> None:

@@ -20,11 +20,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ofcd.protocol import frames, records
+from ofcd.protocol import frames, limits, records
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid, log_hash
+from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, Sid, log_hash
 from ofcd.relay import Appended, RoomLog
 from ofcd.relay.facts import LogAppended
+from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek
 from tests.relay.world import Person, World, admit_to, digest, found_room
 
@@ -60,6 +61,9 @@ class RelayMachine(RuleBasedStateMachine):
         self.sids: dict[tuple[MemberId, Sid], EventId] = {}
         self.epoch = 0
         self.boxed_due = False
+        self.renewals: dict[Person, int] = {}
+        self.enc_keys: dict[MemberId, PublicKey] = {}
+        """Of those who have renewed theirs."""
         self.sent: list[tuple[Person, frames.Post, frames.Ack]] = []
         self.changes: list[tuple[Person, frames.Control, frames.Ack]] = []
         self.old_posts: list[tuple[Person, frames.Post]] = []
@@ -142,6 +146,7 @@ class RelayMachine(RuleBasedStateMachine):
         ack = self.change(person, person.rekey_boxed())
         self.epoch += 1
         self.boxed_due = False
+        self.renewals.clear()
         for member in self.people:
             box, delivery = self.world.inbox[member.link][-2:]
             assert box == frames.Box(member.room, ack.seq, b"box of " + member.mid)
@@ -159,6 +164,7 @@ class RelayMachine(RuleBasedStateMachine):
         self.accept(self.world.answer_in(decisions[0].effects, first.link, frames_sent[0][1]))
         self.epoch += 1
         self.boxed_due = False
+        self.renewals.clear()
         loser = self.world.answer_in(decisions[1].effects, second.link, frames_sent[1][1])
         if first is second and isinstance(loser, frames.Ack):
             assert loser.event_id == self.acked[-1]
@@ -174,6 +180,7 @@ class RelayMachine(RuleBasedStateMachine):
         self.change(self.ana, self.ana.rekey_boxed(target.mid))
         self.epoch += 1
         self.boxed_due = False
+        self.renewals.clear()
         self.leave_room(target)
 
     @precondition(lambda self: len(self.people) > 2)
@@ -184,6 +191,22 @@ class RelayMachine(RuleBasedStateMachine):
         self.change(person, person.leave())
         self.boxed_due = True
         self.leave_room(person)
+
+    @rule(number=PICK, borrow=st.booleans())
+    def renew_key(self, number: int, borrow: bool) -> None:
+        """A member replaces its encryption key, so often and by no key that is another's."""
+        person, state = self.pick(number), self.ana.log.state
+        made = PublicKey(generate_keypair().public)
+        enc_key = state.members[self.ana.mid].enc_key if borrow else made
+        frame = person.control(records.UpdateKey, enc_key=enc_key)
+        if self.renewals.get(person, 0) >= limits.KEY_RENEWALS:
+            assert self.refuse(person, frame) == Code.QUOTA
+        elif borrow:
+            assert self.refuse(person, frame) == Code.BAD_KEY
+        else:
+            self.change(person, frame)
+            self.renewals[person] = self.renewals.get(person, 0) + 1
+            self.enc_keys[person.mid] = made
 
     @rule(number=PICK, behind=st.integers(0, 3))
     def move_cursor(self, number: int, behind: int) -> None:
@@ -331,6 +354,8 @@ class RelayMachine(RuleBasedStateMachine):
         state = self.ana.log.state
         assert set(state.members) == {person.mid for person in self.people}
         assert (state.epoch, state.boxed_due) == (self.epoch, self.boxed_due)
+        renewed = {m.mid: m.enc_key for m in state.members.values() if m.has_renewed}
+        assert renewed == {m: k for m, k in self.enc_keys.items() if m in state.members}
 
     @invariant()
     def members_are_fed_the_log(self) -> None:

@@ -88,6 +88,9 @@ class Shelf:
     def on_commit(self, action: Callable[[], None]) -> None:
         self._actions.append(action)
 
+    def scrub(self) -> None:
+        """What was deleted is in no file."""
+
     def commit(self) -> None:
         actions, self._actions = self._actions, []
         for action in actions:

@@ -212,7 +212,7 @@ async def test_who_was_answered_under_an_invite_that_another_came_in_by_is_shut_
         admits = [r for _, raw in chain if isinstance(r := peek(raw).record, Admit)]
         with there["ana"]._change() as turn:
             of_another = evolve(admits[0], invite_id=code.invite_id)
-            client._machine(code.room).admissions.control(turn, of_another)
+            client._machine(code.room).admissions.control(turn, 0, of_another)
         await until(lambda: there["bo"].epoch == 1)
         [rotation] = [e for e in await everything(there["bo"]) if isinstance(e, Rotated)]
         assert rotation.boxed

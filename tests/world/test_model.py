@@ -17,6 +17,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ofcd.client import ClientError, JoinFailed, NotAllowed, Offline, Room, RoomStatus
+from ofcd.client.controls import Change, Made
+from ofcd.client.turn import Turn
+from ofcd.e2e.controls import make_key_update
+from ofcd.protocol.ids import PublicKey
+from ofcd.protocol.limits import KEY_RENEWALS
 from ofcd.protocol.records import Policy, Role
 from ofcd.testing import World, open_world
 from tests.world.scene import agree, join, people, quick, settle, texts
@@ -29,6 +34,7 @@ STEPS = st.one_of(
     st.tuples(st.just("say"), person),
     st.tuples(st.just("rotate"), person),
     st.tuples(st.just("box"), person),
+    st.tuples(st.just("renew"), person),
     st.tuples(st.just("evict"), person),
     st.tuples(st.just("join"), person),
     st.tuples(st.just("cut"), person),
@@ -95,6 +101,8 @@ async def step(
             nursery.start_soon(say, model, room, f"{who} {number}")
         case "rotate" | "box" if room is not None:
             nursery.start_soon(rotate, room, what == "box")
+        case "renew" if room is not None:
+            renew(room)
         case "evict" if room is not None and who in ("cy", "di"):
             nursery.start_soon(evict, model, who)
         case "join" if who == "di" and who not in model.members and who not in model.out:
@@ -131,6 +139,22 @@ async def rotate(room: Room, boxed: bool) -> None:
         await room.rotate(boxed=boxed)
     except ClientError:
         return
+
+
+def renew(room: Room) -> None:
+    """Let the room's client renew its key at the next moment, as if a day had passed."""
+    machine = room._client._connection(room.id).machine.rooms.get(room.id)
+    if machine is not None:
+        core = machine.core
+
+        def make(turn: Turn) -> Made | None:
+            if core.state.members[core.me].renewals >= KEY_RENEWALS - 1:
+                return None
+            enc_key = PublicKey(core.next_own_pair(turn).public)
+            return Made(make_key_update(core.state, core.mine, core.log.seen, turn.now, enc_key))
+
+        machine.controls.add(Change("renew", make))
+        room._client._connection(room.id).stir()
 
 
 async def evict(model: Model, who: str) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from ofcd.client import Room
 from ofcd.e2e.contexts import message_context, rekey_context
 from ofcd.e2e.epochs import open_routine_rekey
 from ofcd.e2e.errors import KeyMissing, KeyRejected
 from ofcd.e2e.keys import EpochKeys, MemberKeys
-from ofcd.protocol.records import Event, RekeyRoutine
+from ofcd.protocol.ids import b64decode
+from ofcd.protocol.records import Event, RekeyBoxed, RekeyRoutine, UpdateKey
 from ofcd.store import LogRow
 from ofcd.testing import World
-from ofcd.themis import CannotOpen, unbox, unseal
+from ofcd.themis import CannotOpen, InvalidInput, unbox, unseal
 from ofcd.themis.signed import peek
 from tests.world.scene import rows
 
-__all__ = ["followed", "follows", "opened", "recording", "stolen", "unboxes"]
+__all__ = ["followed", "follows", "opened", "opened_later", "recording", "stolen", "unboxes"]
 
 
 def stolen(room: Room) -> tuple[MemberKeys, EpochKeys]:
@@ -60,6 +63,35 @@ def followed(recorded: Iterable[LogRow], keys: EpochKeys) -> EpochKeys:
             except (KeyMissing, KeyRejected):
                 continue
     return keys
+
+
+def opened_later(
+    recorded: list[LogRow], mine: MemberKeys, keys: EpochKeys, witness: Room
+) -> list[bytes]:
+    """What someone opens who has a member's keys, and every box that was recorded for anyone.
+
+    Each box is tried with each of the keys, and with every public key that the log has seen: a box
+    opens from both of its ends. Room keys that are found are followed on; those that the member
+    held at the theft are not used, but for what they lead to.
+    """
+    core = witness._client._core(witness.id)
+    publics = {m.first_enc_key for m in core.state.members.values()} | {mine.enc_key}
+    found = EpochKeys(keys.nonce)
+    for row in recorded:
+        record = peek(row.record).record
+        publics |= {record.enc_key} if isinstance(record, UpdateKey) else set()
+    for row in recorded:
+        record = peek(row.record).record
+        if isinstance(record, RekeyBoxed) and row.box:
+            for pair, public in product(mine.held, publics):
+                try:
+                    said = unbox(pair.private, public, row.box)
+                    content = json.loads(said.partition(b"\n")[2])
+                    key = b64decode(content["key"])
+                    found = found.adopt(record.epoch, key, record.key_commitment)
+                except (CannotOpen, InvalidInput):
+                    continue
+    return opened(recorded, followed(recorded, found))
 
 
 def follows(row: LogRow, keys: EpochKeys) -> bool:

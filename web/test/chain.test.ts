@@ -9,7 +9,7 @@ import { resumedLog } from "../src/e2e/log.ts";
 import * as trust from "../src/e2e/trust.ts";
 import { take, type View } from "../src/e2e/view.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
-import { memberOf } from "../src/protocol/room.ts";
+import { type Member, memberOf } from "../src/protocol/room.ts";
 import { peek } from "../src/themis/index.ts";
 import { type Vector, vectors } from "./vectors.ts";
 
@@ -72,8 +72,9 @@ describe("the control log", () => {
     expect(Object.fromEntries(whole.departed)).toEqual(said.departed);
     expect(whole.boxedDue).toBe(said.boxed_due);
     expect(whole.closed).toBe(said.closed);
-    expect([...whole.members.values()].map((one) => [hex(one.mid), one.role])).toEqual(
-      said.members.map((one: Vector) => [one.mid, one.role]),
+    const keys = (one: Member) => [hex(one.encKey), hex(one.firstEncKey), one.renewals];
+    expect([...whole.members.values()].map((m) => [hex(m.mid), m.role, ...keys(m)])).toEqual(
+      said.members.map((m: Vector) => [m.mid, m.role, m.enc_key, m.first_enc_key, m.renewals]),
     );
   });
 

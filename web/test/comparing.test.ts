@@ -38,7 +38,7 @@ function member(name: string): Member {
   const found = vectors("keys").members[name];
   const pair = (raw: Vector) => ({ private: fromHex(raw.private), public: fromHex(raw.public) });
   const keys = memberKeys(pair(found.sign), pair(found.encrypt));
-  return { mid: keys.mid, encKey: keys.encrypt.public } as Member;
+  return { mid: keys.mid, firstEncKey: keys.encrypt.public } as Member;
 }
 
 test.each<Vector>(shared.secrets)("what $initiator and $responder compare", (one) => {
@@ -145,7 +145,7 @@ test("one begins, the other types the same later: both know, and it holds for th
   await talk();
   expect(await Promise.all([first, second])).toEqual(["same", "same"]);
   expect(here.desk.provenAt(made)).toBeGreaterThan(0);
-  expect(here.desk.provenAt({ ...made, encKey: new Uint8Array(45) })).toBeUndefined();
+  expect(here.desk.provenAt({ ...made, firstEncKey: new Uint8Array(45) })).toBeUndefined();
   expect(there.desk.askedUntil(anaId)).toBe(0);
 });
 

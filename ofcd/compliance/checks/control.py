@@ -7,15 +7,17 @@ from typing import Any
 from ofcd.compliance.check import check as group
 from ofcd.compliance.check import require
 from ofcd.compliance.lab import Lab
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.compliance.people import Person, random_hash
-from ofcd.protocol import frames, records
+from ofcd.protocol import frames, limits, records
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import EventId, RoomId, sha256
+from ofcd.protocol.ids import EventId, PublicKey, RoomId, sha256
 from ofcd.protocol.records import Cap, Role
 from ofcd.themis import generate_keypair, sign
 from ofcd.themis.signed import SignedRecord, sign_record
 
 check = group("control")
+_RENEWALS = limits.KEY_RENEWALS
 
 
 @check("owners", "6", "Only owners rotate, invite, grant, evict and close.")
@@ -212,6 +214,40 @@ async def handover(lab: Lab) -> None:
     await ana.do(ana.control(records.Handover, to=bo.mid, accept=accepted(bo)))
     await bo.do(*bo.boxed())
     await ana.refused(ana.control(records.Grant, member=bo.mid, role=Role.MEMBER), Code.FORBIDDEN)
+
+
+@check(
+    "renewing", "9", "A member renews its own encryption key alone, by a new one, and not often."
+)
+async def renewing(lab: Lab) -> None:
+    """UPDATE_E: in no other's name, to no key that is in use, three times between boxed REKEYs."""
+    ana, bo = await lab.pair()
+
+    def renewed(enc_key: bytes | None = None, **fields: Any) -> SignedRecord:
+        made = generate_keypair().public if enc_key is None else enc_key
+        return bo.control(records.UpdateKey, enc_key=PublicKey(made), **fields)
+
+    for key, what in (
+        (ana.enc.public, "another member's key"),
+        (bo.sign.public, "a signing key"),
+        (bo.enc.public, "the key there is"),
+        (off_curve_key(), "a key that is off the curve"),
+    ):
+        await bo.refused(renewed(key), Code.BAD_KEY, what=what)
+    other = renewed(mid=ana.mid)
+    await bo.refused(other, Code.BAD_SIGNATURE, Code.FORBIDDEN, what="a key in another's name")
+    await bo.do(renewed())
+    await bo.refused(renewed(bo.enc.public), Code.BAD_KEY, what="the key that it came with")
+    for _ in range(_RENEWALS - 1):
+        await bo.do(renewed())
+    await bo.refused(renewed(), Code.QUOTA, what="one renewal more")
+    await ana.do(*ana.boxed())
+    await bo.do(renewed())
+    evict, boxes = ana.boxed(bo.mid)
+    late = renewed(prev=evict.event_id)
+    await ana.do(evict, boxes)
+    codes = (Code.NOT_FOUND, Code.NOT_ATTACHED)
+    await bo.peer.refused(bo.carry(late), *codes, what="a renewal by the evicted")
 
 
 @check("evicted", "9", "An eviction ends delivery and posting for the evicted, at once.")

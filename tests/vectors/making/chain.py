@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve
 
+from ofcd.compliance.p256 import off_curve_key
 from ofcd.e2e.bodies import Text
 from ofcd.e2e.controls import make_grant, make_leave
 from ofcd.e2e.epochs import make_boxed_rekey
@@ -19,10 +20,10 @@ from ofcd.e2e.trust import (
 )
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import PublicKey, relay_id_of
-from ofcd.protocol.records import Cap, Policy, RekeyBoxed, Role
+from ofcd.protocol.records import Cap, Leave, Policy, RekeyBoxed, Role, UpdateKey
 from ofcd.protocol.room import RoomState
 from ofcd.themis.signed import SignedRecord, peek, sign_record
-from tests.e2e.world import NOW, Person, World, found_world
+from tests.e2e.world import NOW, Person, World, found_world, renew
 from tests.vectors.making.common import Keys, member, relay_pair
 
 
@@ -67,7 +68,10 @@ def _play(world: World, keys: Keys) -> list[dict[str, str]]:
     world.say(bo, "and Bo")
     world.evict(ana, bo)
     world.say(cy, "Bo does not read this")
+    renew(world, ana)
+    world.rotate_boxed(ana)
     world.control(make_leave(ana.view.state, ana.mine, ana.view.seen, NOW))
+    renew(world, cy)
     world.rotate_boxed(root)
     world.say(root, "nor Ana this")
     return joins
@@ -130,6 +134,8 @@ def state_fields(state: RoomState) -> dict[str, Any]:
                 "mid": m.mid.hex(),
                 "sign_key": m.sign_key.hex(),
                 "enc_key": m.enc_key.hex(),
+                "first_enc_key": m.first_enc_key.hex(),
+                "renewals": m.renewals,
                 "role": m.role.value,
                 "caps": sorted(m.caps),
                 "joined_seq": m.joined_seq,
@@ -167,6 +173,7 @@ def _refused(world: World, keys: Keys) -> list[dict[str, str]]:
     rekey: Any = make_boxed_rekey(view.state, root.mine, view.seen, NOW).signed.record
     assert isinstance(rekey, RekeyBoxed)
     cy = world.people[3].mine
+    taken = UpdateKey(**_header(leave), enc_key=root.mine.enc_key)
     cases: list[tuple[str, MemberKeys, Any, Code]] = [
         ("signed by another member", root.mine, leave, Code.BAD_SIGNATURE),
         ("signed by one who was evicted", bo, evolve(leave, mid=bo.mid), Code.NOT_FOUND),
@@ -175,6 +182,15 @@ def _refused(world: World, keys: Keys) -> list[dict[str, str]]:
         ("a rotation by a plain member", cy, evolve(rekey, mid=cy.mid), Code.FORBIDDEN),
         ("a box list without a member", root.mine, _short(rekey), Code.BOX_LIST_MISMATCH),
         ("an epoch skipped", root.mine, evolve(rekey, epoch=rekey.epoch + 1), Code.EPOCH_STALE),
+        ("a key that another member has", cy, taken, Code.BAD_KEY),
+        ("a key that it came with", cy, evolve(taken, enc_key=_first_key(world)), Code.BAD_KEY),
+        (
+            "a key off the curve",
+            cy,
+            evolve(taken, enc_key=PublicKey(off_curve_key())),
+            Code.BAD_KEY,
+        ),
+        ("another's key renewed", cy, evolve(taken, mid=root.mid), Code.BAD_SIGNATURE),
         (
             "root leaves",
             root.mine,
@@ -186,6 +202,17 @@ def _refused(world: World, keys: Keys) -> list[dict[str, str]]:
     again = peek(world.relay.entries[view.state.seq].envelope)
     made.append(("the last record again", again, Code.CONFLICT))
     return [_refused_fields(why, signed, code) for why, signed, code in made]
+
+
+def _header(record: Leave) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ("v", "room", "mid", "prev", "seen", "ts")}
+
+
+def _first_key(world: World) -> PublicKey:
+    """The one that Cy, who has renewed it, was admitted with."""
+    cy = world.people[3]
+    assert cy.mine.enc_key != cy.mine.others[0].public
+    return PublicKey(cy.mine.others[0].public)
 
 
 def _short(rekey: RekeyBoxed) -> RekeyBoxed:

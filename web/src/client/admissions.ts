@@ -18,11 +18,12 @@ import { KeyMissing } from "../e2e/epochs.ts";
 import { openTokenBox } from "../e2e/invites.ts";
 import { type JoinFault, JoinRejected } from "../e2e/joining.ts";
 import { type Made, makeBoxedRekey, makeRekey } from "../e2e/rekeying.ts";
+import type { View } from "../e2e/view.ts";
 import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { Malformed, RETRYABLE } from "../protocol/codes.ts";
 import { sha256 } from "../protocol/ids.ts";
-import type { ControlRecord } from "../protocol/records.ts";
-import { type Invite, isRefusal } from "../protocol/room.ts";
+import type { ControlRecord, RecordOf } from "../protocol/records.ts";
+import { hasRenewed, type Invite, isRefusal } from "../protocol/room.ts";
 import { hashOf, peek } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
@@ -46,6 +47,7 @@ const NOBODY_CLOSED_MS = 24 * 3_600_000;
 
 export class AdmissionDesk {
   private readonly answering = new Set<string>();
+  private waiting = 0;
   private readonly confirms = new Map<string, Uint8Array>();
 
   constructor(
@@ -65,7 +67,17 @@ export class AdmissionDesk {
     const key = hex(sha256(envelope));
     if (this.answering.has(key)) return;
     this.answering.add(key);
-    void this.answer(envelope).catch(unlessOver);
+    this.waiting += 1;
+    void this.answer(envelope)
+      .catch(unlessOver)
+      .finally(() => {
+        this.waiting -= 1;
+      });
+  }
+
+  /** Somebody asks in, and waits for an answer from here. */
+  get areWaiting(): boolean {
+    return this.waiting > 0;
   }
 
   /** The relay shows a JOIN_CONFIRM: admit, if it is the one for the answer from here. */
@@ -87,7 +99,7 @@ export class AdmissionDesk {
   /** A control record was applied, in this turn: invites come and go. */
   taken({ turn, view }: Draft, record: ControlRecord): void {
     const { tokens, admits, links } = this.core.tables;
-    if (record.type === "invite_open") this.opened(turn, record);
+    if (record.type === "invite_open") this.opened(turn, view, record);
     else if (record.type === "admit" || record.type === "invite_close") {
       const id = hex(record.invite_id);
       turn.delete(tokens, id);
@@ -140,8 +152,7 @@ export class AdmissionDesk {
     return invite.expires + (isGone ? 0 : NOBODY_CLOSED_MS) <= now;
   }
 
-  private opened(turn: Turn, record: Extract<ControlRecord, { type: "invite_open" }>): void {
-    const { state, mine } = this.core.view;
+  private opened(turn: Turn, { state, mine }: View, record: RecordOf<"invite_open">): void {
     if (!record.token_boxes.some(([mid]) => equal(mid, mine.mid))) return;
     try {
       this.keepToken(turn, hex(record.invite_id), openTokenBox(state, mine, record));
@@ -264,6 +275,9 @@ export class AdmissionDesk {
   /** Somebody may be attacking: an owner should hear of it. */
   private sound(error: JoinRejected): void {
     if (!ALERTING.has(error.fault)) return;
+    // Who renewed its key may be shown a box for one that is forgotten: no reason for an alarm.
+    const me = this.core.myself;
+    if (error.fault === "bad_box" && me !== undefined && hasRenewed(me)) return;
     this.core.alarm = toldOf(error);
     this.core.changed();
   }

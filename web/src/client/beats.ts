@@ -19,6 +19,7 @@ const MINUTE_MS = 60_000;
 
 /** What is looked at of a verified entry; undefined where nothing of it is verified. */
 export interface Ending {
+  /** A beat, or UPDATE_E: it confirms what came before, and says nothing. */
   readonly isBeat: boolean;
   readonly isMine: boolean;
   /** How far its sender had seen the log; -1 where it does not say. */

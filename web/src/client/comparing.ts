@@ -102,10 +102,10 @@ export class CompareDesk {
   }
 
   /** When a phrase has shown that exactly these keys are genuine; undefined if none has. */
-  provenAt({ mid, signKey, encKey }: Member): number | undefined {
+  provenAt({ mid, signKey, firstEncKey }: Member): number | undefined {
     const raw = this.core.vault.get(this.core.tables.proven, hex(mid));
     const found = raw && json.read<Proven>(raw);
-    const isSame = found?.signKey === hex(signKey) && found.encKey === hex(encKey);
+    const isSame = found?.signKey === hex(signKey) && found.encKey === hex(firstEncKey);
     return isSame ? found.ts : undefined;
   }
 
@@ -339,8 +339,8 @@ export class CompareDesk {
     this.open.delete(mid);
     this.keep(draft, mid, { ...this.kept(draft.turn, mid), openRun: "" });
     if (outcome === "same") {
-      const { signKey, encKey } = memberOf(draft.view.state, fromHex(mid));
-      const proven: Proven = { signKey: hex(signKey), encKey: hex(encKey), ts: Date.now() };
+      const { signKey, firstEncKey } = memberOf(draft.view.state, fromHex(mid));
+      const proven: Proven = { signKey: hex(signKey), encKey: hex(firstEncKey), ts: Date.now() };
       draft.turn.put(this.core.tables.proven, mid, json.write(proven));
     }
     if (mine !== undefined) mine.outcome = outcome;

@@ -7,7 +7,9 @@
  */
 
 import { KeyMissing, KeyRejected } from "../e2e/epochs.ts";
+import { holdsOwnKey } from "../e2e/keys.ts";
 import {
+  isSpent,
   makeBoxedRekey,
   makeKeyAnswer,
   makeKeyRequest,
@@ -16,6 +18,7 @@ import {
   rekeyDue,
 } from "../e2e/rekeying.ts";
 import { hex } from "../protocol/bytes.ts";
+import { ROOM_MEMBERS } from "../protocol/limits.ts";
 import { isRefusal } from "../protocol/room.ts";
 import type { Signed } from "../themis/index.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
@@ -26,6 +29,8 @@ import type { Draft, RoomCore } from "./core.ts";
 const RANK_STEP_MS = 20_000;
 const RANK_SPREAD_MS = 10_000;
 const ASK_AGAIN_MS = 600_000;
+/** After which a key is asked for again, where the answer crossed an UPDATE_E. */
+const CROSSED_MS = 30_000;
 const OWNER_PATIENCE_MS = 60_000;
 
 export class Duties {
@@ -34,6 +39,8 @@ export class Duties {
   private request: Signed | undefined;
   private askedAt = 0;
   private missingSince = 0;
+  /** KEY_REQs not answered yet: the relay shows one of a member. */
+  private asking: Uint8Array[] = [];
 
   constructor(
     private readonly core: RoomCore,
@@ -45,6 +52,7 @@ export class Duties {
   linkLost(): void {
     this.request = undefined;
     this.planned = -1;
+    this.asking = [];
   }
 
   /** Do what is due; to be called after whatever came, and now and then. */
@@ -58,7 +66,10 @@ export class Duties {
     const { core } = this;
     const { said, since } = core.marks;
     const head = core.view.log.seq;
-    return core.isOwner && rekeyDue(core.view.state, { head, said, since, now: Date.now() });
+    const { state, mine } = core.view;
+    if (!core.isOwner || !holdsOwnKey(state, mine, core.me)) return false;
+    if (isSpent({ state, mine }) && !state.closed) return true;
+    return rekeyDue(state, { head, said, since, now: Date.now() });
   }
 
   private renew(): void {
@@ -105,8 +116,11 @@ export class Duties {
   private askForKey(): void {
     const { state, keys, mine } = this.core.view;
     const now = Date.now();
+    // What is boxed for a key that is not here, or by it, would not open: it is renewed first.
+    if (!holdsOwnKey(state, mine, this.core.me)) return;
     if (keys.keys.has(state.epoch)) {
       this.missingSince = 0;
+      for (const envelope of this.asking.splice(0)) this.give(envelope);
       return;
     }
     this.missingSince ||= now;
@@ -122,8 +136,17 @@ export class Duties {
     this.tell({ type: "key_request", room: state.room, record: envelope });
   }
 
-  /** A member asks for the current key: give it, if it is one and this is an owner. */
+  /**
+   * A member asks for the current key: it is answered once all is here that came before. Its key, or
+   * this one's, may have been renewed in what is still to come.
+   */
   asked(envelope: Uint8Array): void {
+    this.asking = [...this.asking, envelope].slice(-ROOM_MEMBERS);
+    this.check();
+  }
+
+  /** Give it the current key, if it is a member and this is an owner. */
+  private give(envelope: Uint8Array): void {
     const { state, mine, keys } = this.core.view;
     try {
       const { record, box } = makeKeyAnswer(state, mine, keys, envelope);
@@ -144,6 +167,8 @@ export class Duties {
         this.request = undefined;
       } catch (error) {
         if (!(error instanceof KeyRejected)) throw error;
+        // Perhaps boxed for or by a key that was renewed a moment before.
+        this.askedAt = Math.min(this.askedAt, Date.now() - ASK_AGAIN_MS + CROSSED_MS);
         return;
       }
       await this.release(draft);

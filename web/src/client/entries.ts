@@ -164,6 +164,7 @@ function fileInfo(content: Extract<Content, { type: "file" }>): FileInfo {
 function changed(seq: number, eventId: string, record: ControlRecord): Effect {
   if (record.type === "genesis" || record.type === "invite_open") return NONE;
   if (record.type === "invite_close" || record.type === "rekey") return NONE;
+  if (record.type === "update_e") return NONE; // of no concern to people: it says nothing
   if (record.type === "rekey_boxed" && record.removed.length === 0) return NONE;
   const mid = hex(record.mid);
   const entry = { ...blank, seq, eventId, mid, name: "", ts: record.ts, kind: "change" as const };

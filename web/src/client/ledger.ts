@@ -260,7 +260,7 @@ export class Ledger {
       return;
     }
     noteEnd(draft, seq, {
-      isBeat: event?.record.kind === "beat",
+      isBeat: event?.record.kind === "beat" || record.type === "update_e",
       isMine: hex(record.mid) === this.core.me,
       seen: record.seen.seq,
     });

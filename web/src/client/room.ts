@@ -13,6 +13,7 @@ import { KeyMissing } from "../e2e/epochs.ts";
 import { type Opened, Unreadable } from "../e2e/events.ts";
 import { inviteLink, makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
+import { turnedTo } from "../e2e/keys.ts";
 import { resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
@@ -34,6 +35,7 @@ import { download, type Fetching, type FileLike } from "./files.ts";
 import { Ledger } from "./ledger.ts";
 import { followHome, goToHub, makeHome, type Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
+import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
@@ -67,6 +69,7 @@ export class Room extends RoomView {
   private readonly controls: ControlDesk;
   private readonly admissions: AdmissionDesk;
   private readonly duties: Duties;
+  private readonly renewing: RenewDuty;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
   private readonly receipts: Receipts;
@@ -93,6 +96,7 @@ export class Room extends RoomView {
     this.receipts = new Receipts(this.core);
     this.evidence = new EvidenceDesk(this.core, (mid) => this.nameOf(mid));
     this.admissions = new AdmissionDesk(this.core, this.controls, () => this.names());
+    this.renewing = new RenewDuty(this.core, this.controls, () => this.admissions.areWaiting);
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
       event: ({ turn }, sid) => this.outbox.arrived(turn, sid),
@@ -367,8 +371,8 @@ export class Room extends RoomView {
   detach(): void {
     this.refusal = "";
     this.core.link = undefined;
-    const { outbox, ledger, admissions, duties, beats, receipts, evidence } = this;
-    const parts = [outbox, ledger, admissions, duties, beats, receipts, evidence];
+    const { outbox, ledger, admissions, duties, renewing, beats, receipts, evidence } = this;
+    const parts = [outbox, ledger, admissions, duties, renewing, beats, receipts, evidence];
     for (const part of parts) part.linkLost();
     this.core.isLive = false;
   }
@@ -471,6 +475,7 @@ export class Room extends RoomView {
 
   private goOn(): void {
     this.outbox.pump();
+    this.renewing.check();
     this.duties.check();
     this.comparing.resume();
     this.beats.check();
@@ -481,6 +486,7 @@ export class Room extends RoomView {
   private reviewLater(): void {
     this.core.later(() => {
       this.admissions.review();
+      this.renewing.check();
       this.duties.check();
       this.reviewLater();
     }, REVIEW_MS);
@@ -503,6 +509,10 @@ export class Room extends RoomView {
   }
 
   private controlTaken(draft: Draft, record: ControlRecord): void {
+    if (record.type === "update_e" && hex(record.mid) === this.me) {
+      const mine = turnedTo(draft.view.mine, record.enc_key, Date.now());
+      draft.view = { ...draft.view, mine };
+    }
     this.admissions.taken(draft, record);
     const isMine = record.type === "home" && hex(record.mid) === this.me;
     if (isMine) this.follow(draft);

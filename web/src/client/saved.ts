@@ -52,7 +52,7 @@ function dict<T>(kind: is.Kind<T>): is.Kind<ReadonlyMap<string, T>> {
   };
 }
 
-const member: is.Kind<Member> = is.object({
+const savedMember = is.object({
   mid: is.b32,
   signKey: is.key,
   encKey: is.key,
@@ -61,7 +61,19 @@ const member: is.Kind<Member> = is.object({
   historyFrom: is.int(),
   joinedSeq: is.int(),
   home: is.b32,
+  // Not there in what was kept before keys could be renewed.
+  firstEncKey: is.optional(is.key),
+  renewedTs: is.optional(is.int(), 0),
+  boxedTs: is.optional(is.int(), 0),
+  renewals: is.optional(is.int(), 0),
 });
+const member: is.Kind<Member> = {
+  read: (value) => {
+    const one = savedMember.read(value);
+    return { ...one, firstEncKey: one.firstEncKey ?? one.encKey };
+  },
+  write: savedMember.write,
+};
 
 const invite: is.Kind<Invite> = is.object({
   inviteId: is.b16,
@@ -131,13 +143,18 @@ export const savedEpochKeys: Codec<EpochKeys> = {
 
 const pairFields = { private: is.bytes(), public: is.key };
 const keyPair = is.object(pairFields);
+const otherPair = is.object({ ...pairFields, replaced: is.int() });
 export const savedKeyPair: Codec<KeyPair> = codec(pairFields);
-const pairs = codec({ sign: keyPair, encrypt: keyPair });
+const pairs = codec({
+  sign: keyPair,
+  encrypt: keyPair,
+  others: is.optional(is.list(otherPair), []),
+});
 export const savedMemberKeys: Codec<MemberKeys> = {
-  write: ({ sign, encrypt }) => pairs.write({ sign, encrypt }),
+  write: ({ sign, encrypt, others }) => pairs.write({ sign, encrypt, others }),
   read(raw) {
-    const { sign, encrypt } = pairs.read(raw);
-    return memberKeys(sign, encrypt);
+    const { sign, encrypt, others } = pairs.read(raw);
+    return memberKeys(sign, encrypt, others);
   },
 };
 

@@ -77,7 +77,7 @@ export class Tables {
 export interface Marks {
   /** When the current epoch began, in milliseconds since 1970 by this clock. */
   readonly since: number;
-  /** The last entry that is no beat. */
+  /** The last entry that is neither beat nor UPDATE_E. */
   readonly said: number;
   /** The last entry that nobody has confirmed; -1 none. */
   readonly unconfirmed: number;
@@ -138,7 +138,7 @@ export function loadView(vault: Reader, room: string): View {
 /** Puts what has changed of a view since `before`; everything, if there was none. */
 export function saveView(turn: Turn, room: string, view: View, before?: View): void {
   const table = `room/${room}`;
-  if (before === undefined) turn.put(table, "mine", savedMemberKeys.write(view.mine));
+  if (view.mine !== before?.mine) turn.put(table, "mine", savedMemberKeys.write(view.mine));
   if (view.state !== before?.state) turn.put(table, "state", savedState.write(view.state));
   if (view.keys !== before?.keys) turn.put(table, "keys", savedEpochKeys.write(view.keys));
   if (view.log !== before?.log) turn.put(table, "log", savedLog.write(view.log));

@@ -11,7 +11,7 @@ import { dumpJson, parseJson } from "../protocol/json.ts";
 import * as limits from "../protocol/limits.ts";
 import * as is from "../protocol/schema.ts";
 import { box, CannotOpen, KEY_BYTES, unbox } from "../themis/index.ts";
-import type { MemberKeys } from "./keys.ts";
+import { heldPairs, type MemberKeys } from "./keys.ts";
 
 export class BoxRejected extends Error {
   override readonly name = "BoxRejected";
@@ -63,7 +63,10 @@ export function sealBox<P extends Purpose>(
   return box(mine.encrypt.private, to.encKey, concat(head(purpose), dumpJson(fields)));
 }
 
-/** What `sender` boxed for me; throws `BoxRejected`. */
+/**
+ * What `sender` boxed for me; throws `BoxRejected`. Tries every pair held: a box may have been made
+ * for a key just before it was replaced.
+ */
 export function openBox<P extends Purpose>(
   purpose: P,
   mine: MemberKeys,
@@ -79,12 +82,14 @@ export function openBox<P extends Purpose>(
 }
 
 function unboxed(mine: MemberKeys, sender: Party, boxed: Uint8Array): Uint8Array {
-  try {
-    return unbox(mine.encrypt.private, sender.encKey, boxed);
-  } catch (error) {
-    if (error instanceof CannotOpen) throw new BoxRejected("the box does not open");
-    throw error;
+  for (const pair of heldPairs(mine)) {
+    try {
+      return unbox(pair.private, sender.encKey, boxed);
+    } catch (error) {
+      if (!(error instanceof CannotOpen)) throw error;
+    }
   }
+  throw new BoxRejected("the box does not open");
 }
 
 function read<P extends Purpose>(

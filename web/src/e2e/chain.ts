@@ -48,6 +48,7 @@ export function applyVerified(
   }
   if (record.type === "handover") checkHandover(state, record);
   if (record.type === "admit") checkKeys(record.sign_key, record.enc_key);
+  if (record.type === "update_e") checkKeys(record.enc_key);
   return { state: apply(state, record, eventId(signed), seq), signed };
 }
 

@@ -74,8 +74,8 @@ export const comparedSecret = (
     responder.mid,
     relayId,
     run,
-    initiator.encKey,
-    responder.encKey,
+    initiator.firstEncKey,
+    responder.firstEncKey,
     utf8(normalPhrase(phrase)),
   );
 

@@ -8,7 +8,7 @@ import { isOwner, memberOf, type RoomState } from "../protocol/room.ts";
 import { generateKey, randomBytes, type Signed } from "../themis/index.ts";
 import { BoxRejected, openBox, sealBox } from "./boxes.ts";
 import { headerFields, type Making, signControl } from "./controls.ts";
-import type { MemberKeys } from "./keys.ts";
+import { checkOwn, type MemberKeys } from "./keys.ts";
 
 export const SCHEME = "ofc1:";
 const ADDRESS_BYTES = 200;
@@ -86,6 +86,7 @@ export function makeInvite(
   },
 ): { signed: Signed<RecordOf<"invite_open">>; code: InviteCode } {
   const { state, mine } = making;
+  checkOwn(state, mine);
   const admitters = caps.includes("bot") ? [mine.mid] : admittersOf(state, mine.mid);
   const others = admitters.filter((mid) => !equal(mid, mine.mid));
   const signed = signControl(making, {

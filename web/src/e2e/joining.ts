@@ -11,7 +11,14 @@ import { inviteCommitment } from "../protocol/ids.ts";
 import { dumpJson, parseJson } from "../protocol/json.ts";
 import * as limits from "../protocol/limits.ts";
 import { type RecordOf, VERSION } from "../protocol/records.ts";
-import { isRefusal, type Member, mayAdmit, Refused, type RoomState } from "../protocol/room.ts";
+import {
+  hasRenewed,
+  isRefusal,
+  type Member,
+  mayAdmit,
+  Refused,
+  type RoomState,
+} from "../protocol/room.ts";
 import * as is from "../protocol/schema.ts";
 import {
   CannotOpen,
@@ -297,10 +304,14 @@ function makeConfirm(
   });
 }
 
-/** Me as the control log has me; an admitter that put another key there would read my boxes. */
+/**
+ * Me as the control log has me; an admitter that put another key there would read my boxes. One
+ * that UPDATE_E has set since bears my own signature.
+ */
 export function checkAdmitted(state: RoomState, mine: MemberKeys): Member {
   const member = state.members.get(hex(mine.mid));
   if (member === undefined) throw new JoinRejected("bad_chain");
-  if (!equal(member.encKey, mine.encrypt.public)) throw new JoinRejected("bad_key");
+  if (!hasRenewed(member) && !equal(member.encKey, mine.encrypt.public))
+    throw new JoinRejected("bad_key");
   return member;
 }

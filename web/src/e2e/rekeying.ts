@@ -7,6 +7,7 @@ import { type ControlRecord, type RecordOf, VERSION } from "../protocol/records.
 import {
   boxedRequired,
   isOwner,
+  KEY_RENEWALS,
   type Member,
   memberOf,
   Refused,
@@ -26,7 +27,7 @@ import { BoxRejected, openBox, sealBox } from "./boxes.ts";
 import { rekeyContext } from "./contexts.ts";
 import { headerFields, type Making, signControl } from "./controls.ts";
 import { adopt, type EpochKeys, KeyRejected, keyFor } from "./epochs.ts";
-import type { MemberKeys } from "./keys.ts";
+import { checkOwn, type MemberKeys } from "./keys.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -59,6 +60,7 @@ export function makeBoxedRekey(
   reason = "",
 ): Made {
   const { state, mine } = making;
+  checkOwn(state, mine);
   const [key, epoch] = [generateKey(), state.epoch + 1];
   const commitment = keyCommitment(state.nonce, epoch, key);
   const content = { epoch, key_commitment: commitment, prev: state.ctl, key };
@@ -79,13 +81,23 @@ export function makeBoxedRekey(
 
 /** The kind of REKEY that is next: routine, or boxed where that is due. */
 export const makeRekey = (making: Making, held: EpochKeys): Made =>
-  boxedRequired(making.state) || !held.keys.has(making.state.epoch)
+  boxedRequired(making.state) || isSpent(making) || !held.keys.has(making.state.epoch)
     ? makeBoxedRekey(making)
     : makeRoutineRekey(making, held);
 
 /**
+ * Whether I may not renew my key again before a boxed REKEY. An owner then makes one: were this key
+ * lost once more, it could box for nobody.
+ */
+export function isSpent({ state, mine }: Pick<Making, "state" | "mine">): boolean {
+  const member = state.members.get(hex(mine.mid));
+  return member !== undefined && member.renewals >= KEY_RENEWALS;
+}
+
+/**
  * Whether an owner owes the room a new key, its log ending at `head`. `since` is when the epoch
- * began; `said` the last entry that is no beat.
+ * began; `said` the last entry that is neither beat nor UPDATE_E: where nothing was said since, no
+ * new key is due, unless nothing more can be (`stall_after`).
  */
 export function rekeyDue(
   state: RoomState,
@@ -93,8 +105,11 @@ export function rekeyDue(
 ): boolean {
   if (state.closed) return false;
   if (state.boxedDue) return true;
-  const byTime = said > state.epochSeq && now - since >= state.policy.rotate_hours * HOUR_MS;
-  return head - state.epochSeq >= state.policy.rotate_after || byTime;
+  const entries = head - state.epochSeq;
+  const { stall_after, rotate_after, rotate_hours } = state.policy;
+  const isStalled = stall_after > 0 && entries >= stall_after;
+  if (!isStalled && said <= state.epochSeq) return false;
+  return entries >= rotate_after || now - since >= rotate_hours * HOUR_MS;
 }
 
 /** KEY_REQ: I can not read the current epoch. Keep it: the answer names it. */
@@ -126,6 +141,7 @@ export function makeKeyAnswer(
   const request = openSigned(member.signKey, envelope);
   if (!isOwner(memberOf(state, mine.mid))) throw new Refused("forbidden");
   if (asked.epoch !== state.epoch) throw new Refused("epoch_stale");
+  checkOwn(state, mine);
   const content = {
     epoch: state.epoch,
     key_commitment: state.keyCommitment,

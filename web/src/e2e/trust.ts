@@ -1,4 +1,8 @@
-/** Numbers that two people compare: equal exactly if both see the same keys. */
+/**
+ * Numbers that two people compare: equal exactly if both see the same keys.
+ *
+ * Of the keys members came with: those that replaced them since are signed by what is compared.
+ */
 
 import { concat, hex } from "../protocol/bytes.ts";
 import { taggedHash } from "../protocol/ids.ts";
@@ -9,10 +13,10 @@ const SHORT_GROUPS = 4;
 const GROUP_BYTES = 5;
 const FINGERPRINT_BYTES = 20;
 
-/** 60 digits, in twelve groups: both keys of both members, in this room. */
+/** 60 digits, in twelve groups: the keys both came with, in this room. */
 export function safetyNumber(state: RoomState, one: Member, other: Member): string {
   const inOrder = [one, other].sort((a, b) => (hex(a.mid) < hex(b.mid) ? -1 : 1));
-  const keys = inOrder.flatMap((member) => [member.signKey, member.encKey]);
+  const keys = inOrder.flatMap((member) => [member.signKey, member.firstEncKey]);
   return digits("sn-pair", [state.room, ...keys]);
 }
 
@@ -23,9 +27,9 @@ export const shortCode = (state: RoomState, one: Member, other: Member): string 
 /** 60 digits of the whole control log: equal for all who see the same members and keys. */
 export const roomSafetyNumber = (state: RoomState): string => digits("sn", [state.room, state.ctl]);
 
-/** 40 hex digits, in groups of four, of a member's two public keys. */
+/** 40 hex digits, in groups of four, of the two public keys a member came with. */
 export const fingerprint = (member: Member): string =>
-  grouped(taggedHash("fp", member.signKey, member.encKey));
+  grouped(taggedHash("fp", member.signKey, member.firstEncKey));
 
 /** 40 hex digits, in groups of four, of a relay's id. */
 export const relayFingerprint = (relayId: Uint8Array): string => grouped(relayId);

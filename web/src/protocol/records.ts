@@ -93,6 +93,7 @@ export const controls = {
   grant: { ...control, member: is.b32, role, caps },
   handover: { ...control, to: is.b32, accept: is.bytes(2048) },
   home: { ...control, home: is.b32 },
+  update_e: { ...control, enc_key: is.key },
 } satisfies Record<string, is.Fields>;
 
 export const records = {

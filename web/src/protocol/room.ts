@@ -30,6 +30,8 @@ export const OPEN_INVITES = 50;
 const HANDOVER_RECORDS = 64;
 /** HOMEs of one member in one epoch. */
 const HOMES_PER_EPOCH = 4;
+/** UPDATE_Es of one member between two boxed REKEYs. */
+export const KEY_RENEWALS = 3;
 
 export interface Member {
   readonly mid: Bytes;
@@ -41,8 +43,18 @@ export interface Member {
   readonly historyFrom: number;
   readonly joinedSeq: number;
   readonly home: Bytes;
+  /** The one it came with, that another member vouched for; every later one is its own word. */
+  readonly firstEncKey: Bytes;
+  /** When `encKey` was set, by the signer's clock. */
+  readonly renewedTs: number;
+  /** When something that stays secret was first boxed for or by it; 0: nothing was yet. */
+  readonly boxedTs: number;
+  /** UPDATE_Es since the last boxed REKEY. */
+  readonly renewals: number;
 }
 
+/** `encKey` was set by the member's own signature, not by whoever admitted it. */
+export const hasRenewed = ({ encKey, firstEncKey }: Member) => !equal(encKey, firstEncKey);
 export const isOwner = (member: Member) => member.role === "root" || member.role === "co-owner";
 export const mayAdmit = (member: Member) => isOwner(member) || member.caps.has("admit");
 export const mayPost = (member: Member) => member.role !== "readonly";
@@ -84,7 +96,7 @@ export interface RoomState {
   readonly sponsors: ByHex<Bytes>;
   /** A boxed REKEY must come next: someone left, the room was handed over, or a key may be out. */
   readonly boxedDue: boolean;
-  /** The control heads at which an heir may have accepted a handover that comes next; no HOME. */
+  /** The control heads at which an heir may have accepted a handover: no HOMEs, no UPDATE_Es. */
   readonly heads: readonly Bytes[];
   /** The HOMEs of each member in the current epoch. */
   readonly moves: ByHex<number>;
@@ -119,6 +131,10 @@ export function found(genesis: RecordOf<"genesis">, payload: Bytes): RoomState {
     historyFrom: 0,
     joinedSeq: 0,
     home: genesis.relay_id,
+    firstEncKey: genesis.enc_key,
+    renewedTs: genesis.ts,
+    boxedTs: 0,
+    renewals: 0,
   };
   return {
     room: roomIdOf(payload),
@@ -153,9 +169,9 @@ export function apply(state: RoomState, record: ControlRecord, id: Bytes, seq: n
   return { ...state, ...changes(state, record, by, seq), ctl: id, seq, heads };
 }
 
-/** Any member says HOME: so it does not count, or it could wear out an heir's acceptance. */
+/** Every member makes HOMEs and UPDATE_Es: counted, they could wear out an heir's acceptance. */
 function headsAfter({ heads }: RoomState, { type }: ControlRecord, id: Bytes): readonly Bytes[] {
-  if (type === "home") return heads;
+  if (type === "home" || type === "update_e") return heads;
   return [...(type === "handover" ? [] : heads), id].slice(-HANDOVER_RECORDS);
 }
 
@@ -193,6 +209,8 @@ function changes(
       return handover(state, record, by);
     case "home":
       return moveHome(state, record, by);
+    case "update_e":
+      return updateKey(state, record, by);
   }
 }
 
@@ -273,9 +291,14 @@ function admit(state: RoomState, record: RecordOf<"admit">, by: Member, seq: num
     historyFrom: record.history_from,
     joinedSeq: seq,
     home: record.home,
+    firstEncKey: record.enc_key,
+    renewedTs: record.ts,
+    boxedTs: Math.max(record.ts, 1),
+    renewals: 0,
   };
+  const admitted = withEntry(state.members, hex(by.mid), boxed(by, record.ts));
   return {
-    members: withEntry(state.members, id, newcomer),
+    members: withEntry(admitted, id, newcomer),
     invites: without(state.invites, hex(record.invite_id)),
     sponsors: sponsored(state.sponsors, newcomer, by),
   };
@@ -296,7 +319,11 @@ function rekeyBoxed(
   require(isOwner(by));
   for (const mid of record.removed) require(mayEvict(by, memberOf(state, mid)));
   const removed = new Set(record.removed.map(hex));
-  const staying = new Map([...state.members].filter(([id]) => !removed.has(id)));
+  const staying = new Map(
+    [...state.members]
+      .filter(([id]) => !removed.has(id))
+      .map(([id, member]) => [id, { ...boxed(member, record.ts), renewals: 0 }]),
+  );
   const listed = new Set(record.boxes.map(([mid]) => hex(mid)));
   if (record.boxes.length !== staying.size || !sameSet(listed, new Set(staying.keys()))) {
     throw new Refused("box_list_mismatch");
@@ -349,6 +376,26 @@ function handover(state: RoomState, record: RecordOf<"handover">, by: Member): C
   members.set(hex(heir.mid), { ...heir, role: "root" });
   return { members, root: heir.mid, boxedDue: true };
 }
+
+function updateKey(state: RoomState, record: RecordOf<"update_e">, by: Member): Changes {
+  if (by.renewals >= KEY_RENEWALS) throw new Refused("quota");
+  const inUse = [...state.members.values()].some((member) =>
+    [member.signKey, member.encKey, member.firstEncKey].some((key) => equal(key, record.enc_key)),
+  );
+  if (inUse) throw new Refused("bad_key");
+  const renewed: Member = {
+    ...by,
+    encKey: record.enc_key,
+    renewedTs: record.ts,
+    boxedTs: 0,
+    renewals: by.renewals + 1,
+  };
+  return { members: withEntry(state.members, hex(by.mid), renewed) };
+}
+
+/** With a key that a thief would have use for. */
+const boxed = (member: Member, ts: number): Member =>
+  member.boxedTs > 0 ? member : { ...member, boxedTs: Math.max(ts, 1) };
 
 function openEpoch(
   state: RoomState,
