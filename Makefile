@@ -143,7 +143,8 @@ bench-page: setup web-build ## time the page's first load in Chromium; fails if 
 soak: setup ## storms that last: relays killed, roads cut, clocks wrong (STORM=600 seconds each)
 	@OFCD_SOAK=$(STORM) $(BIN)/python -m pytest -p no:randomly -s tests/live/test_storm.py \
 		tests/live/test_federation.py $(ARGS)
-	@FEDERATION_EVENTS=10000 $(BIN)/python -m pytest -q tests/federation/test_lost.py -k test_28
+	@FEDERATION_EVENTS=10000 OFCD_FRAMES=1000000 $(BIN)/python -m pytest -q -k "test_28 or test_16" \
+		tests/federation/test_lost.py tests/daemon/test_flood.py
 
 mutation: setup ## remove each verify step in turn: some test must go red
 	@$(BIN)/python tools/mutation_check.py $(ARGS)

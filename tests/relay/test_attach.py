@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from importlib import import_module
+
 import pytest
 from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
-from ofcd.relay import Appended, Arrive, Backlog, Push, RelayPolicy
+from ofcd.protocol.ids import Hash32, InviteId, PublicKey, RelayId, RoomId
+from ofcd.relay import Appended, Arrive, Backlog, Push, RelayPolicy, Reply
 from ofcd.relay.facts import LogAppended, RoomFounded
 from ofcd.themis.signed import peek, sign_record
 from tests.relay.world import (
@@ -169,6 +172,68 @@ def test_strangers_learn_nothing_from_how_they_are_refused(world: World) -> None
     }
     assert len(answers) == 1
     assert answers.pop()[0] == Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("memory", ["cold", "warm"])
+@pytest.mark.parametrize("ask", ["attach", "lookup", "join"])
+def test_26_strangers_learn_nothing_from_how_long_it_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch, ask: str, memory: str
+) -> None:
+    """Test 26, the timing: the same work for a room that is not there, another's, one's former.
+
+    Store reads, records parsed and signatures verified are what takes time. Only who names a
+    current member has a signature looked at, and nobody guesses the hash of a key.
+    """
+    ana = found_room(world)
+    bo = admit_to(ana, "bo")
+    ana.do(ana.rekey_boxed(bo.mid))
+    eve, nowhere = Person(world, "eve", ana.room), RoomId(digest("no such room"))
+    asked = {
+        "was": (bo.link, _question(bo, ask, ana.room)),
+        "never": (eve.link, _question(eve, ask, ana.room)),
+        "nowhere": (eve.link, _question(eve, ask, nowhere)),
+    }
+    work: Counter[str] = Counter()
+    for owner, name in (
+        (world.store, "load"),
+        ("ofcd.relay.commands", "peek"),
+        ("ofcd.relay.request", "open_signed"),
+    ):
+        _count(monkeypatch, work, owner, name)
+    seen = {}
+    for name, (link, frame) in asked.items():
+        if memory == "cold":
+            world.relay.forget([ana.room])
+            world.relay._core.absent.clear()
+        else:
+            world.decide(link, frame)
+        work.clear()
+        [effect] = world.decide(link, frame).effects
+        assert isinstance(effect, Reply)
+        assert isinstance(effect.frame, frames.Failure)
+        seen[name] = (effect.frame.code, effect.frame.text, sorted(work.items()))
+    assert seen["was"] == seen["never"] == seen["nowhere"]
+    assert dict(seen["was"][2]).get("load", 0) == (1 if memory == "cold" else 0)
+
+
+def _question(who: Person, ask: str, room: RoomId) -> frames.ClientFrame:
+    """What someone asks who is not in this room."""
+    invite = InviteId(bytes(16))
+    if ask == "attach":
+        return who.attach(room=room)
+    return who.lookup(invite, room=room) if ask == "lookup" else who.join(invite, room=room)
+
+
+def _count(monkeypatch: pytest.MonkeyPatch, work: Counter[str], owner: object, name: str) -> None:
+    """Count the calls of a function."""
+    owner = import_module(owner) if isinstance(owner, str) else owner
+    real = getattr(owner, name)
+
+    def counted(*args: object) -> object:
+        work[name] += 1
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, counted)
 
 
 def test_guessing_is_rate_limited() -> None:

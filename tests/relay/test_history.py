@@ -88,6 +88,27 @@ def test_a_newcomer_reads_from_its_admission_on(world: World, ana: Person) -> No
     assert all(delivery.seq >= floor for delivery in world.received(bo.link, frames.Delivery))
 
 
+def test_26_asking_for_too_early_is_the_same_as_asking_for_what_one_may_read(
+    world: World, ana: Person
+) -> None:
+    """Test 26: no word, no reading and no check more or less, so that time tells nothing either."""
+    acks = [ana.say(b"before") for _ in range(3)]
+    ana.do(ana.rekey())
+    bo = admit_to(ana, "bo")
+    floor = ana.log.state.members[bo.mid].history_from
+    decided = [
+        world.decide(bo.link, frames.Sync(7, bo.room, start, log))
+        for start, log in (
+            (floor, None),
+            (0, None),
+            (acks[1].seq, None),
+            (acks[1].seq, acks[0].log),
+            (acks[1].seq, digest("a guess")),
+        )
+    ]
+    assert all(decision == decided[0] for decision in decided)
+
+
 def test_a_cursor_moves_forward_within_the_log(world: World, ana: Person) -> None:
     """Back, past the head, or again: nothing happens, nobody answers."""
     ana.say()
