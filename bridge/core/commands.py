@@ -137,6 +137,8 @@ class Commands:
         except ValueError:
             return "It is one of: full, nick-only, withheld"
         keep_consent(tx, room.id, message.mid, consent)
+        if consent is not Consent.FULL:
+            self._engine.links.withdraw(tx, room.id, mid=message.mid)
         return f"Of you, from now on: {consent.value}"
 
     def _status(self, room: Room) -> str:

@@ -15,7 +15,7 @@ from bridge.core.consent import Consent, consent_of
 from bridge.core.errors import BridgeError
 from bridge.core.guard import EchoMemory
 from bridge.core.inbound import Inbound
-from bridge.core.journal import Entry, Journal
+from bridge.core.journal import Entry, Journal, place_tag
 from bridge.core.links import LinkDesk
 from bridge.core.metrics import Metrics
 from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, State, Verdict
@@ -338,6 +338,10 @@ class HostOf:
     async def link(self, one: Outgoing) -> str | None:
         """See `Host`."""
         return await self._engine.links.link(self._name, one)
+
+    def end_links(self, tx: Transaction, place: str, room: RoomId) -> None:
+        """See `Host`."""
+        self._engine.links.withdraw(tx, room, place=place_tag(self._name, place))
 
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """See `Host`."""

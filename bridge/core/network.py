@@ -159,6 +159,10 @@ class Host(Protocol):
         """
         ...
 
+    def end_links(self, tx: Transaction, place: str, room: RoomId) -> None:
+        """Nothing of a room's content may be at a place any more: none of its links opens there."""
+        ...
+
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """Tell the rooms of a place something as the bridge itself.
 

@@ -63,6 +63,8 @@ class Outbound:
             self._remember(room, event.message)
         if isinstance(event, MessageRedacted):
             engine.links.revoke(tx, event.target)  # whatever else is told of it
+        if isinstance(event, MessageEdited):
+            engine.links.edited(tx, event.message)
         if not engine.is_open(room):
             return
         for portal in portals:

@@ -132,6 +132,9 @@ class Commands:
     def _full(self, room: RoomId, place: str, on: bool) -> str:
         with self._host.transaction() as tx:
             self._store.keep_fact(tx, f"full/{room.hex()}", on)
+            if not on:
+                for one in self._network.places:
+                    self._host.end_links(tx, one, room)
         self._network.postman.stir()
         where = self._network.describe(place)
         if on:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
+from bridge.core.consent import Consent, consent_of
 from bridge.core.formatting import one_line, plain_text
 from bridge.core.journal import place_tag
 from bridge.core.links.pages import Pages
@@ -21,11 +22,20 @@ from bridge.core.links.pictures import Unclean, as_it_may_leave
 from bridge.core.links.settings import LinksSettings
 from bridge.core.links.shelf import Shelf
 from bridge.core.model import Outgoing
-from ofcd.client import BadAttachment, NotAllowed, RelayRefused, Transaction
+from ofcd.client import (
+    BadAttachment,
+    Message,
+    NoSuchRoom,
+    NotAllowed,
+    RelayRefused,
+    RoomStatus,
+    Transaction,
+)
 from ofcd.client.boxes import Box, new_box_key
 from ofcd.client.model import load, save
 from ofcd.errors import ConfigError
-from ofcd.protocol.ids import EventId
+from ofcd.protocol.ids import EventId, MemberId, RoomId
+from ofcd.protocol.records import Cap
 
 if TYPE_CHECKING:
     from bridge.core.engine import Engine
@@ -35,6 +45,9 @@ __all__ = ["LinkDesk", "passphrase_of"]
 _TABLE: Final = "app/bridge/links"
 _HOUR_MS: Final = 3_600_000
 _NAME: Final = 150
+_TAG: Final = len(place_tag("", ""))
+_OVER: Final = (RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED)
+"""Where the bridge is let in no more; a room that is frozen, or hidden, may come back."""
 
 
 @frozen
@@ -45,6 +58,11 @@ class _Link:
     expires: int
     size: int
     key: bytes = field(default=b"", repr=False)
+    room: bytes = b""
+    mid: bytes = b""
+    """Whose message it is; b"" for somebody outside, whom a bridge speaks for."""
+    text: bool = False
+    """It opens a message's words, and not its file."""
 
 
 class LinkDesk:
@@ -58,9 +76,15 @@ class LinkDesk:
         self._good: dict[bytes, _Link] = {}
         """By box: the links that open now."""
         self._passphrase = passphrase_of(settings.passphrase_file)
-        for _, raw in engine.client.vault.items(_TABLE):
-            link = load(_Link, raw)
-            self._good[link.box] = evolve(link, key=b"")
+        linked = [one for one in engine.settings.portals if one.links]
+        places = {place_tag(one.network, one.place) for one in linked}
+        with engine.client.transaction() as tx:
+            for record, raw in list(tx.items(_TABLE)):
+                link = load(_Link, raw)
+                if record[-_TAG:] in places:
+                    self._good[link.box] = evolve(link, key=b"")
+                else:
+                    tx.delete(_TABLE, record)  # no portal leads there any more
         self._shelf.tidy(frozenset(self._good))
         self.pages = Pages(settings, self._shelf, self._expires_of, engine.log)
 
@@ -101,13 +125,16 @@ class LinkDesk:
         known = self._engine.client.vault.get(_TABLE, key)
         if known is not None and (link := load(_Link, known)).key:
             return self._url(link.key)
+        message = self._engine.client.room(one.room).message(one.event_id)
+        if message is None or (one.file is None and one.again and message.edited):
+            return None  # handed over again, it still says what stood there before
         try:
             name, kind, content = await self._content(one, options.file_bytes)
             made = await self._put(name, kind, content)
         except (BadAttachment, NotAllowed, RelayRefused, Unclean, OSError) as error:
             self._refused(network, one, str(error))
             return None
-        if self._keep(key, made, one):
+        if self._keep(key, made, one, message):
             self._engine.metrics.links.labels("made").inc()
             return self._url(made.key)
         self._shelf.drop(made.box)
@@ -137,15 +164,21 @@ class LinkDesk:
         await self._shelf.keep(box, name, kind, content, self._passphrase)
         return _Link(box.id, box.expires, len(content), key)
 
-    def _keep(self, key: bytes, link: _Link, one: Outgoing) -> bool:
-        """Whether it is good now: not where the message was taken back meanwhile."""
+    def _keep(self, key: bytes, link: _Link, one: Outgoing, before: Message) -> bool:
+        """Whether it is good now: not where something was taken back, or changed, meanwhile."""
+        room = self._engine.client.room(one.room)
         with self._engine.client.transaction() as tx:
-            message = self._engine.client.room(one.room).message(one.event_id)
-            if message is None or message.redacted_by is not None:
+            message = room.message(one.event_id)
+            if message is None or message.redacted_by is not None or message.text != before.text:
                 return False
-            before = tx.get(_TABLE, key)
-            if before is not None:
-                self._drop(tx, key, load(_Link, before))
+            agreed = message.via is not None or consent_of(tx, room.id, message.mid) is Consent.FULL
+            if not agreed or not self._engine.is_open(room):
+                return False
+            mid = b"" if message.via is not None else message.mid
+            link = evolve(link, room=room.id, mid=mid, text=one.file is None)
+            earlier = tx.get(_TABLE, key)
+            if earlier is not None:
+                self._drop(tx, key, load(_Link, earlier))
             tx.put(_TABLE, key, save(link))
             tx.on_commit(lambda: self._good.update({link.box: evolve(link, key=b"")}))
         return True
@@ -184,16 +217,44 @@ class LinkDesk:
         for key, raw in list(tx.items(_TABLE, event, event + b"\xff" * 9)):
             self._drop(tx, key, load(_Link, raw))
 
+    def edited(self, tx: Transaction, message: Message) -> None:
+        """The message reads otherwise: its words of before open no more. No edit is of a file."""
+        for key, raw in list(tx.items(_TABLE, message.event_id, message.event_id + b"\xff" * 9)):
+            link = load(_Link, raw)
+            if link.text:
+                self._drop(tx, key, link)
+
+    def withdraw(
+        self, tx: Transaction, room: RoomId, *, mid: MemberId | None = None, place: bytes = b""
+    ) -> None:
+        """What was agreed is taken back: by one member, or for a place, or for all of a room."""
+        for key, raw in list(tx.items(_TABLE)):
+            link = load(_Link, raw)
+            hers = mid is None or link.mid == mid
+            if link.room == room and hers and (not place or key[-_TAG:] == place):
+                self._drop(tx, key, link)
+
     def keep_house(self) -> None:
-        """Remove what has come to its end."""
+        """Remove what has come to its end, and all of a room that takes its grant back (G4)."""
         now = self._engine.client.now()
-        if not any(link.expires <= now for link in self._good.values()):
+        rooms = {link.room for link in self._good.values() if link.room}
+        over = {room for room in rooms if self._is_over(RoomId(room))}
+        if not over and not any(link.expires <= now for link in self._good.values()):
             return
         with self._engine.client.transaction() as tx:
             for key, raw in list(tx.items(_TABLE)):
                 link = load(_Link, raw)
-                if link.expires <= now:
+                if link.expires <= now or link.room in over:
                     self._drop(tx, key, link)
+
+    def _is_over(self, room: RoomId) -> bool:
+        try:
+            found = self._engine.client.room(room)
+        except NoSuchRoom:
+            return True
+        if found.status is RoomStatus.ACTIVE:
+            return Cap.BRIDGE not in found.caps_of(found.me)
+        return found.status in _OVER
 
     def _drop(self, tx: Transaction, key: bytes, link: _Link) -> None:
         tx.delete(_TABLE, key)

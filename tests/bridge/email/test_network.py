@@ -1304,6 +1304,9 @@ async def test_a_file_too_large_for_a_mail_is_a_link_in_it(
         mail_with = post.mails[-1][1]
         assert [one.content for one in mail_with.attachments] == [b"%PDF small"]
         assert len(list((tmp_path / "links").iterdir())) == 1
+        await scene.room.send("!bridge mail full off")
+        await trio.sleep(5)
+        assert list((tmp_path / "links").iterdir()) == [], "what an owner takes back is gone there"
 
 
 async def test_owners_command_in_the_room_and_nobody_else(

@@ -17,6 +17,7 @@ from bridge.irc.settings import IrcPlace
 from bridge.irc.wire import Line
 from ofcd.client.boxes import Box
 from ofcd.client.model import load
+from ofcd.protocol.records import Cap
 from tests.bridge.irc.scene import IrcScene, irc_scene, portal, until
 from tests.bridge.irc.scripted import Guest
 
@@ -140,6 +141,100 @@ async def test_taking_the_message_back_revokes_its_link(
         await until(lambda: len(on_disk(tmp_path)) == 1)
         assert (await opened(scene, first))[0] == 404
         assert await opened(scene, second) == (200, b"two")
+
+
+async def test_an_edit_ends_the_link_to_the_words_of_before(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A file is what it was: no edit changes it."""
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene, scene.running():
+        await scene.up()
+        poem = await scene.room.send(LONG)
+        words = await told(scene)
+        await scene.room.send_file(b"one", name="one.pdf")
+        file = await told(scene, len(scene.heard()) + 1)
+        assert [(await opened(scene, one))[0] for one in (words, file)] == [200, 200]
+        await scene.room.edit(poem.event_id, "a shorter one")
+        sent = next(m for m in scene.messages() if m.file is not None)
+        await scene.room.edit(sent.event_id, "// a file has no other words")
+        await until(lambda: len(on_disk(tmp_path)) == 1)
+        await trio.sleep(5)
+        assert [(await opened(scene, one))[0] for one in (words, file)] == [404, 200]
+        await scene.room.redact(sent.event_id)
+        await until(lambda: not on_disk(tmp_path))
+        assert _kept(scene) == []
+
+
+async def test_a_link_is_not_made_of_words_that_were_changed_meanwhile(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The line is handed over again, after a crash; what it says now is told as an edit."""
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene:
+        scene.server.swallow = lambda _guest, line: "before" if line.command == "PRIVMSG" else ""
+        async with scene.running():
+            await scene.up()
+            poem = await scene.room.send(LONG)
+            await until(lambda: on_disk(tmp_path))
+            await scene.room.edit(poem.event_id, "a shorter one")
+            await until(lambda: not on_disk(tmp_path))
+        scene.server.swallow = lambda _guest, _line: ""
+        async with scene.running():
+            await until(lambda: len(scene.heard()) >= 2)
+            assert not any("http" in one for one in scene.heard())
+            assert on_disk(tmp_path) == []
+
+
+async def test_who_takes_back_what_was_agreed_ends_the_links(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """G4: a member all of theirs, an owner all of the room's; the operator a portal's."""
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene:
+        async with scene.running():
+            await scene.up()
+            bo = await scene.world.client("bo")
+            theirs = await bo.join(await scene.room.invite(), name="Bo")
+            await theirs.send_file(b"two", name="two.pdf")
+            second = await told(scene)
+            await scene.room.send_file(b"one", name="one.pdf")
+            first = await told(scene, 2)
+            await theirs.send("!bridge me nick-only")
+            await until(lambda: len(on_disk(tmp_path)) == 1)
+            assert [(await opened(scene, one))[0] for one in (first, second)] == [200, 404]
+            await scene.room.send_file(b"three", name="three.pdf")
+            third = await told(scene, 3)
+            bridge = next(one for one in scene.room.members() if Cap.BRIDGE in one.caps)
+            await scene.room.grant(bridge.mid, bridge.role, frozenset())
+            await until(lambda: not on_disk(tmp_path))
+            assert [(await opened(scene, one))[0] for one in (first, third)] == [404, 404]
+            await scene.room.grant(bridge.mid, bridge.role, {Cap.BRIDGE})
+            assert scene.engine is not None
+            await until(lambda: scene.engine and scene.engine.is_open(scene.bridge.rooms[0]))
+            await scene.room.send_file(b"four", name="four.pdf")
+            await told(scene, 4)
+        scene.portals = (portal(links=False),)
+        async with scene.running():
+            assert on_disk(tmp_path) == []
+            assert _kept(scene) == []
+
+
+async def test_who_is_evicted_leaves_what_they_said(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """In the room as outside: an owner takes back what is to go."""
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene, scene.running():
+        await scene.up()
+        bo = await scene.world.client("bo")
+        theirs = await bo.join(await scene.room.invite(), name="Bo")
+        await theirs.send_file(b"two", name="two.pdf")
+        token = await told(scene)
+        bo_is = next(one for one in scene.room.members() if one.name == "Bo")
+        await scene.room.evict(bo_is.mid)
+        await trio.sleep(30)
+        assert (await opened(scene, token))[0] == 200
+        sent = next(m for m in scene.messages() if m.file is not None)
+        await scene.room.redact(sent.event_id)
+        await until(lambda: not on_disk(tmp_path))
+        assert (await opened(scene, token))[0] == 404
 
 
 async def test_a_link_ends(tmp_path: Path, autojump_clock: MockClock) -> None:
