@@ -52,6 +52,7 @@ __all__ = ["Inbound"]
 
 _TEXT_BYTES: Final = 40 * 1024
 _NAME: Final = 256
+_LATE_BURST: Final = 2000
 _TELL_EVERY_MS: Final = 10_000
 _LATER: Final = (Verdict.FULL, Verdict.LIMITED)
 
@@ -61,7 +62,7 @@ class Inbound:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._rates: dict[tuple[str, str, str], TokenBuckets] = {}
+        self._rates: dict[tuple[str, str, str, bool], TokenBuckets] = {}
         self._skipped: Counter[tuple[str, str, str]] = Counter()
         self._told = 0
 
@@ -136,7 +137,7 @@ class Inbound:
             return Verdict.ECHO
         if len(room.outbox()) >= portal.in_backlog:
             return self._skip(network, portal, Verdict.FULL)
-        if not remote.late and self._rate(portal).take("", now):
+        if self._rate(portal, late=remote.late).take("", now):
             return self._skip(network, portal, Verdict.LIMITED)
         content = self._content(tx, network, room, remote, ref)
         if content is None:
@@ -154,11 +155,13 @@ class Inbound:
             return Verdict.INVALID
         return Verdict.TAKEN
 
-    def _rate(self, portal: Portal) -> TokenBuckets:
-        key = (portal.room, portal.network, portal.place)
+    def _rate(self, portal: Portal, *, late: bool) -> TokenBuckets:
+        """What fills a gap comes all at once, and not without end."""
+        key = (portal.room, portal.network, portal.place, late)
         if key not in self._rates:
+            burst = max(_LATE_BURST, portal.in_burst) if late else portal.in_burst
             self._rates[key] = TokenBuckets(
-                burst=portal.in_burst, per_second=portal.in_per_second, max_keys=1
+                burst=burst, per_second=portal.in_per_second, max_keys=1
             )
         return self._rates[key]
 

@@ -6,19 +6,45 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+from attrs import define
 
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.shared import Shared
-from bridge.irc.wire import Line
+from bridge.irc.wire import Line, said_there
 
 __all__ = ["Channels"]
 
-_JOIN_AGAIN_SECONDS: Final = 60.0
+_JOIN_AGAIN_SECONDS: Final = (60.0, 1800.0)
+_JOIN_LOOK_SECONDS: Final = 5.0
+_STAYED_SECONDS: Final = 600.0
+"""Who was in a channel for so long is not thrown out again and again."""
 _REGAIN_SECONDS: Final = 60.0
 _REGAIN_FIRST_SECONDS: Final = 2.0
 _NICKSERV: Final = "NickServ"
 _SEEN_SECONDS: Final = 1.0
 _SECONDS_APART: Final = 600
+
+
+@define
+class _Tries:
+    """How often the bridge has asked to be let into a channel, in a row."""
+
+    count: int = 0
+    due: float = 0.0
+    since: float = 0.0
+    """When it was let in."""
+
+    def asked(self) -> None:
+        """It asks now."""
+        first, most = _JOIN_AGAIN_SECONDS
+        self.due = trio.current_time() + min(most, first * 2.0 ** min(20, self.count))
+        self.count += 1
+
+    def left(self) -> None:
+        """It was thrown out."""
+        if trio.current_time() - self.since > _STAYED_SECONDS:
+            self.count = 0
+            self.due = trio.current_time() + _JOIN_AGAIN_SECONDS[0]
 
 
 class Channels:
@@ -28,6 +54,9 @@ class Channels:
         self._shared = shared
         self._seen: dict[str, int] = {}
         """By place: when the last line there was said, milliseconds, not yet on disk."""
+        self._tries: dict[str, _Tries] = {}
+        self._told: dict[str, str] = {}
+        """By place: why the bridge is not let in, as the room was told."""
 
     def none_ready(self, why: str) -> None:
         """Nothing can be said there."""
@@ -35,16 +64,19 @@ class Channels:
             self._shared.host.ready(place, False, why)
 
     async def join_all(self, connection: Connection) -> None:
-        """Join what is not joined, now and again."""
-        self._shared.by_fold = {connection.fold(place): place for place in self._shared.places}
+        """Join what is not joined; where it is not let in, or thrown out, less and less often."""
+        self._tries = {}
+        self._told = {}
         with suppress(Lost):
             while True:
                 for place, info in self._shared.places.items():
-                    if place not in self._shared.joined:
+                    tries = self._tries.setdefault(place, _Tries())
+                    if place not in self._shared.joined and tries.due <= trio.current_time():
+                        tries.asked()
                         await connection.paced()
                         key = [info.options.key] if info.options.key else []
                         await connection.send("JOIN", place, *key)
-                await trio.sleep(_JOIN_AGAIN_SECONDS)
+                await trio.sleep(_JOIN_LOOK_SECONDS)
 
     async def regain_nick(self, connection: Connection) -> None:
         """Get the own nick back while another is worn: MONITOR, services, and asking again."""
@@ -69,13 +101,16 @@ class Channels:
         """A channel does not let the bridge in."""
         place = self._shared.place_of(connection, line[1])
         if place is not None and place not in self._shared.joined:  # else it answers a message
-            self._shared.host.ready(place, False, f"the channel: {line.params[-1]}")
-            text = f"I can not get into {place}: {line.params[-1]}"
-            self._shared.host.notice(place, text, key="join")
+            why = said_there(line.last, connection.login.who.secrets)
+            self._shared.host.ready(place, False, f"the channel: {why}")
+            if self._told.get(place) != why:
+                self._told[place] = why
+                text = f"I can not get into {place}: {why}"
+                self._shared.host.notice(place, text, key="join")
 
     async def nick_is_free(self, connection: Connection, line: Line) -> None:
         """MONITOR says who is not there any more."""
-        gone = {connection.fold(one.partition("!")[0]) for one in line.params[-1].split(",")}
+        gone = {connection.fold(one.partition("!")[0]) for one in line.last.split(",")}
         wanted = self._shared.settings.nick
         if connection.fold(wanted) in gone and not connection.is_me(wanted):
             with suppress(Lost):
@@ -87,6 +122,9 @@ class Channels:
         if place is None:
             return
         self._shared.joined.add(place)
+        self._told.pop(place, None)
+        if place in self._tries:
+            self._tries[place].since = trio.current_time()
         first = self.fact("since", place) is None
         if first:
             self._keep_fact("since", place, self._shared.host.now())
@@ -114,6 +152,8 @@ class Channels:
         place = self._shared.place_of(connection, channel)
         if place is not None:
             self._shared.joined.discard(place)
+            if place in self._tries:
+                self._tries[place].left()
             self._shared.host.ready(place, False, why)
             text = f"{place} on {self._shared.settings.name}: {why}"
             self._shared.host.notice(place, text, key="out")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from bridge.core.errors import NetworkError
 from bridge.core.network import Finding, PlaceInfo
-from bridge.irc.connection import Connection
+from bridge.irc.connection import Connection, Lost
 from bridge.irc.dialing import Dialer, credentials_of
 from bridge.irc.puppets import JOIN_ERRORS
 from bridge.irc.settings import IrcPlace, IrcSettings
-from bridge.irc.wire import Line
+from bridge.irc.wire import Line, said_there
 from ofcd.errors import ConfigError
 
 __all__ = ["check"]
@@ -52,25 +53,29 @@ async def _check_places(
     places: Mapping[str, PlaceInfo[IrcPlace]],
     report: Callable[[Finding], None],
 ) -> None:
-    open_places = {connection.fold(place): place for place in places}
+    left = list(places)
     joined = trio.Event()
 
     async def look(line: Line) -> None:
-        if line.command == "JOIN" and connection.is_me(line.nick):
-            report(Finding(True, f"{open_places.pop(connection.fold(line[0]))}: joined"))
-        elif line.command in JOIN_ERRORS:
-            place = open_places.pop(connection.fold(line[1]), line[1])
-            report(Finding(False, f"{place}: {line.params[-1]}"))
-        if not open_places:
+        is_in = line.command == "JOIN" and connection.is_me(line.nick)
+        if not is_in and line.command not in JOIN_ERRORS:
+            return
+        channel = connection.fold(line[0] if is_in else line[1])
+        for place in [one for one in left if connection.fold(one) == channel]:
+            left.remove(place)
+            why = said_there(line.last, connection.login.who.secrets)
+            report(Finding(is_in, f"{place}: {'joined' if is_in else why}"))
+        if not left:
             joined.set()
 
     with trio.move_on_after(_CHECK_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, look)
-            for place, info in places.items():
-                key = [info.options.key] if info.options.key else []
-                await connection.send("JOIN", place, *key)
+            with suppress(Lost):
+                for place, info in places.items():
+                    key = [info.options.key] if info.options.key else []
+                    await connection.send("JOIN", place, *key)
             await joined.wait()
             nursery.cancel_scope.cancel()
-    for place in open_places.values():
+    for place in left:
         report(Finding(False, f"{place}: the server does not answer the JOIN"))

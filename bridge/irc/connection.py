@@ -13,9 +13,10 @@ from attrs import define, field
 from bridge.core.errors import NetworkError
 from bridge.irc.login import Login
 from bridge.irc.settings import IrcSettings
-from bridge.irc.wire import Framer, Line, encode, fold
+from bridge.irc.wire import Framer, Line, encode, fold, said_there
+from ofcd.client.applog import Log, traceback_of
 
-__all__ = ["Connection", "Fence", "Lost", "Said", "open_stream"]
+__all__ = ["Connection", "Fence", "Lost", "Said", "guarded", "open_stream"]
 
 _CONNECT_SECONDS: Final = 30.0
 _LOGIN_SECONDS: Final = 60.0
@@ -41,6 +42,10 @@ _REFUSALS: Final = frozenset(
 """Errors that answer a message, a notice or a topic, and name the place."""
 _SAYING: Final = frozenset({"PRIVMSG", "NOTICE", "TOPIC", "RELAYMSG", "REDACT", "TAGMSG"})
 _ECHOED: Final = frozenset({"PRIVMSG", "NOTICE", "TAGMSG", "REDACT", "TOPIC"})
+_ISUPPORT: Final = 200
+"""What a server says of itself that is noted."""
+_BATCHES: Final = 100
+"""Batches that may be open at once."""
 _MSGID: Final = 200
 """Characters of an id that are kept."""
 
@@ -130,9 +135,19 @@ async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.ab
         raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
 
 
+async def guarded(log: Log, take: Callable[[Line], Awaitable[None]], line: Line) -> None:
+    """Take a line; a mistake of ours costs this line, and neither the connection nor the bridge."""
+    try:
+        await take(line)
+    except NetworkError:
+        raise
+    except Exception as error:
+        log.error("a line could not be taken", trace=traceback_of(error))
+
+
 def _refused(line: Line) -> None:
     if line.command == "ERROR":
-        raise NetworkError(f"the server refuses the bridge: {line[0]}")
+        raise NetworkError(f"the server refuses the bridge: {line.last}")
 
 
 def _why(error: BaseException | None) -> str:
@@ -178,9 +193,14 @@ class Connection:
         """What is agreed with the server."""
         return self.login.caps
 
+    @property
+    def case_mapping(self) -> str:
+        """How this server compares names."""
+        return self.isupport.get("CASEMAPPING", "rfc1459")
+
     def fold(self, name: str) -> str:
         """A name as this server compares it."""
-        return fold(name, self.isupport.get("CASEMAPPING", "rfc1459"))
+        return fold(name, self.case_mapping)
 
     def is_me(self, nick: str) -> bool:
         """Whether that is the bridge itself."""
@@ -194,12 +214,22 @@ class Connection:
         async with self._sending:
             if self.lost:
                 raise Lost("the connection is gone")
+            ended = False
             try:
                 with trio.fail_after(self._settings.ping_seconds * 2):
                     await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                self.lost = True
+                ended = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                ended = self.lost = True  # who reads hears the server's last words, and the end
                 raise Lost("the connection broke") from None
+            except trio.TooSlowError:
+                raise Lost("the server takes nothing") from None
+            finally:
+                if not ended:
+                    # Half a line may be out: nothing can follow it, and who reads must learn that.
+                    self.lost = True
+                    with trio.CancelScope(shield=True):
+                        await trio.aclose_forcefully(self._stream)
 
     async def paced(self, size: int = 0) -> None:
         """Wait for the turn of a line; turns are given in the order in which they are asked for."""
@@ -294,14 +324,14 @@ class Connection:
             finally:
                 self.close()
             nursery.cancel_scope.cancel()
-        return why
+        return said_there(why, self.login.who.secrets)
 
     async def _read(self, take: Callable[[Line], Awaitable[None]]) -> str:
         try:
             while True:
                 for line in await self._next():
                     if line.command == "ERROR":
-                        return line[0] or "the server closed the connection"
+                        return line.last or "the server closed the connection"
                     await self._own(line)
                     await take(line)
         except NetworkError as error:
@@ -338,7 +368,7 @@ class Connection:
             case "PING":
                 await self.send("PONG", *line.params)
             case "PONG":
-                fence = self._fences.pop(line.params[-1] if line.params else "", None)
+                fence = self._fences.pop(line.last, None)
                 if fence is not None:
                     for one in fence.said:
                         self._labels.pop(one.label, None)
@@ -347,20 +377,20 @@ class Connection:
             case "CAP":
                 self.login.take(line)
                 await self._flush_login()
-            case "NICK" if self.is_me(line.nick):
+            case "NICK" if self.is_me(line.nick) and line[0]:
                 self.login.nick = line[0]
             case "FAIL" if line[0].upper() in _SAYING:
-                self._failed(line.params[-1], None)
+                self._failed(line.last, None)
             case "417":  # the line was too long: it names no place
-                self._failed(line.params[-1], None)
+                self._failed(line.last, None)
             case command if command in _REFUSALS:
-                self._failed(line.params[-1], line[1])
+                self._failed(line.last, line[1])
 
     def _answer(self, line: Line) -> bool:
         """What comes back of what was said; whether it is that and no more."""
         label = line.tags.get("label") or self._batches.get(line.tags.get("batch", ""), "")
         if line.command == "BATCH":
-            if line[0].startswith("+") and label:
+            if line[0].startswith("+") and label in self._labels and len(self._batches) < _BATCHES:
                 self._batches[line[0][1:]] = label
             elif line[0].startswith("-"):
                 self._batches.pop(line[0][1:], None)
@@ -375,7 +405,7 @@ class Connection:
             del self._labels[label]
             fence.look()
         elif line.command == "FAIL" or line.command[:1] in ("4", "5"):
-            fence.errors.append(line.params[-1] if line.params else "it was refused")
+            fence.errors.append(line.last or "it was refused")
             return True
         return False
 
@@ -404,7 +434,8 @@ class Connection:
             case "005":
                 for one in line.params[1:-1]:
                     name, _, value = one.partition("=")
-                    self.isupport[name] = value
+                    if len(self.isupport) < _ISUPPORT:
+                        self.isupport[name] = value
             case "JOIN" if self.is_me(line.nick):
                 self.user, self.host = line.user, line.host
             case "CHGHOST" if self.is_me(line.nick):
@@ -426,11 +457,12 @@ class Connection:
             await self.send("QUIT", "bye")
 
     async def aclose(self) -> None:
-        """End it, politely if there is time."""
+        """End it, politely if there is time; others may be in the midst of saying something."""
         self.close()
         with trio.move_on_after(0.5):
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.send_all(encode("QUIT", ["bye"]))
-            await self._stream.aclose()
+            async with self._sending:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._stream.send_all(encode("QUIT", ["bye"]))
+                await self._stream.aclose()
             return
         await trio.aclose_forcefully(self._stream)

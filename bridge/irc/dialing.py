@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import trio
+from attrs import evolve
 
+from bridge.core.errors import NetworkError
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, open_stream
 from bridge.irc.login import Credentials, Login, Upgrade, sts_values
 from bridge.irc.settings import IrcSettings
+from bridge.irc.wire import said_there
 from ofcd.errors import ConfigError
 
 __all__ = ["Dialer", "Policies", "Policy", "credentials_of", "secret_of"]
 
 _TABLE: Final = "sts"
+_SLOWEST: Final = 8
+_SLOW_SECONDS: Final = 6 * 3600.0
+"""For which a server that was flooded is spared."""
 
 
 class Policy(Protocol):
@@ -82,6 +88,18 @@ class Dialer:
         self._settings = settings
         self._policies = policies
         self._open = open_
+        self._slower = 1
+        self._slow_until = 0.0
+
+    def _paced(self, settings: IrcSettings) -> IrcSettings:
+        """At the pace that the server lets through, as far as it has said so."""
+        if trio.current_time() >= self._slow_until:
+            self._slower = 1
+        return evolve(
+            settings,
+            burst=max(1, settings.burst // self._slower),
+            line_seconds=settings.line_seconds * self._slower,
+        )
 
     async def connect(self, who: Credentials) -> Connection:
         """Connect and log in; raises `NetworkError`, `ConfigError`.
@@ -89,19 +107,27 @@ class Dialer:
         Without TLS the server is first asked whether it wants it; if it does, that connection ends
         before anything else is said on it.
         """
-        settings = self._settings
+        settings = self._paced(self._settings)
+        if not who.has_certificate:
+            # A puppet that showed the bridge's certificate would be logged in as the bridge.
+            settings = evolve(settings, client_cert_file="", regain="")
         tls, port = settings.tls, settings.port
         if not tls and self._policies is not None:
             wanted = self._policies.port(settings.server)
             tls, port = (True, wanted) if wanted else (tls, port)
         try:
-            return await self._connect(who, tls=tls, port=port)
-        except Upgrade as upgrade:
-            return await self._connect(who, tls=True, port=upgrade.port)
+            try:
+                return await self._connect(settings, who, tls=tls, port=port)
+            except Upgrade as upgrade:
+                return await self._connect(settings, who, tls=True, port=upgrade.port)
+        except NetworkError as error:
+            raise NetworkError(said_there(str(error), who.secrets)) from None
 
-    async def _connect(self, who: Credentials, *, tls: bool, port: int) -> Connection:
-        stream = await self._open(self._settings, tls=tls, port=port)
-        connection = Connection(self._settings, stream, Login(who, secure=tls))
+    async def _connect(
+        self, settings: IrcSettings, who: Credentials, *, tls: bool, port: int
+    ) -> Connection:
+        stream = await self._open(settings, tls=tls, port=port)
+        connection = Connection(settings, stream, Login(who, secure=tls))
         try:
             await connection.register()
         except BaseException:
@@ -115,14 +141,18 @@ class Dialer:
                 self._policies.keep(self._settings.server, port, seconds)
         return connection
 
-    def ended(self, connection: Connection) -> None:
-        """A connection has ended."""
+    def ended(self, connection: Connection, why: str) -> None:
+        """A connection has ended. Where the server says that too much was said, less is said."""
+        if "flood" in why.casefold():
+            self._slower = min(_SLOWEST, self._slower * 2)
+            self._slow_until = trio.current_time() + _SLOW_SECONDS
         if connection.login.secure and self._policies is not None:
             self._policies.ended(self._settings.server)
 
 
 def credentials_of(settings: IrcSettings) -> Credentials:
     """Who the bridge itself is at the server; raises `ConfigError` for a file that is not there."""
+    files = (settings.password_file, settings.account_password_file, settings.webirc_password_file)
     return Credentials(
         nick=settings.nick,
         username=settings.username,
@@ -132,6 +162,7 @@ def credentials_of(settings: IrcSettings) -> Credentials:
         password=secret_of(settings.account_password_file),
         has_certificate=bool(settings.client_cert_file),
         sasl_required=settings.sasl == "required",
+        secrets=tuple(secret_of(one) for one in files),
     )
 
 

@@ -33,6 +33,8 @@ from ofcd.protocol.rates import TokenBuckets
 __all__ = ["Hearing"]
 
 _HOP_CHARACTERS: Final = 16
+_OLD_MS: Final = 300_000
+"""By which a line's time shows that it is not of now."""
 
 
 class Hearing:
@@ -44,7 +46,8 @@ class Hearing:
         self.presence = Presence()
         self._number = 0
         self._life = f"{random.getrandbits(64):016x}"
-        self._ctcp = TokenBuckets(burst=3, per_second=0.1, max_keys=1)
+        self._ctcp = TokenBuckets(burst=1, per_second=0.1, max_keys=1)
+        self._mentioned = TokenBuckets(burst=16, per_second=16 / 60, max_keys=1000)
         self._private_told = TokenBuckets(burst=1, per_second=1 / 600, max_keys=1000)
 
     async def private(self, connection: Connection, who: str, line: Line) -> None:
@@ -80,7 +83,10 @@ class Hearing:
             at = None if ts is None else ts - self._shared.skew
             self._shared.own.saw(place, own, text, line.tags.get("msgid", "")[:200], at)
             return
-        since = self._channels.fact("since", place) if played else None
+        # Some that play back say so by the time alone.
+        there = self._shared.host.now() + self._shared.skew
+        late = played or (ts is not None and ts < there - _OLD_MS)
+        since = self._channels.fact("since", place) if late else None
         if since is not None and ts is not None and ts < since + self._shared.skew:
             return
         runs = mirc.decode(text)
@@ -92,16 +98,16 @@ class Hearing:
                 author=_author(line),
                 ts=ts,
                 path=_path(line.tags.get(ORIGIN_TAG, "")),
-                late=played,
+                late=late,
                 document=document,
                 action=action,
                 notice=line.command == "NOTICE",
                 reply_to=line.tags.get(REPLY, "")[:200],
-                mentions=self._mentions(place, mirc.plain(runs)),
+                mentions=self._mentions(place, mirc.plain(runs), line.host or line.nick),
             )
         )
         if ts is not None:
-            self._channels.saw(place, ts)
+            self._channels.saw(place, min(ts, there))
 
     def _id_of(self, line: Line, place: str) -> str:
         if "msgid" in line.tags:
@@ -112,18 +118,18 @@ class Hearing:
         self._number += 1
         return f"{self._life}/{self._number}"
 
-    def _mentions(self, place: str, text: str) -> tuple[MemberId, ...]:
-        """The members whose names stand in the text: at its beginning, or behind an @."""
-        names = [(one.author.name, one.author.mid) for one in self._shared.host.members(place)]
+    def _mentions(self, place: str, text: str, who: str) -> tuple[MemberId, ...]:
+        """The members that are named: at the beginning, behind an @, or a puppet's nick anywhere.
+
+        Nobody can call up members without end: `who` has so many mentions a minute.
+        """
+        members = self._shared.host.members(place)
+        names = [(one.author.name, one.author.mid, False) for one in members]
         if self._shared.puppets is not None:
-            names.extend(self._shared.puppets.nicks().items())
-        found = []
-        for name, mid in names:
-            at = text.casefold().find(name.casefold())
-            begins = at == 0 and text[len(name) : len(name) + 1] in (":", ",", "")
-            if begins or f"@{name.casefold()}" in text.casefold():
-                found.append(mid)
-        return tuple(dict.fromkeys(found))[:16]
+            names.extend((nick, mid, True) for nick, mid in self._shared.puppets.nicks().items())
+        found = dict.fromkeys(mid for name, mid, sure in names if _names(text, name, sure))
+        now = self._shared.host.now()
+        return tuple(mid for mid in found if not self._mentioned.take(who, now))
 
     async def _answer_ctcp(
         self, connection: Connection, nick: str, command: str, rest: str
@@ -175,15 +181,25 @@ class Hearing:
         while True:
             await trio.sleep(1.0)
             for note in self.presence.due(trio.current_time()):
-                place = self._shared.by_fold.get(note.channel)
-                if place is None:
-                    continue
                 self._number += 1
                 ident = f"{self._life}/{self._number}"
                 author = Author(note.who, note.who)
                 await self._shared.host.take(
-                    RemoteNote(place=place, id=ident, author=author, text=note.text)
+                    RemoteNote(place=note.place, id=ident, author=author, text=note.text)
                 )
+
+
+def _names(text: str, name: str, sure: bool) -> bool:
+    """Whether a text names somebody; `sure`: by a name that is no word of any language."""
+    text, name = text.casefold(), name.casefold()
+    at = text.find(name)
+    while at >= 0:
+        before, after = text[at - 1 : at] if at else "", text[at + len(name) :][:1]
+        begins = not before and after in ("", ":", ",")
+        if not after.isalnum() and (begins or before == "@" or (sure and not before.isalnum())):
+            return True
+        at = text.find(name, at + 1)
+    return False
 
 
 def _path(tag: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 
 from bridge.irc.connection import Connection
-from bridge.irc.wire import Line, time_of
+from bridge.irc.wire import Line, number_of, time_of
 
 __all__ = ["BATCHES", "History"]
 
@@ -20,6 +20,8 @@ _PAGES: Final = 10
 """Taken of one gap: with 100 lines each, a thousand lines."""
 _COUNTED: Final = 40
 """And counted beyond that, to say how many are missing."""
+_OPEN: Final = 100
+"""Batches that may be open at once."""
 _ANSWER_SECONDS: Final = 60.0
 
 
@@ -46,7 +48,8 @@ class History:
         """A BATCH begins or ends."""
         ref = line[0][1:]
         if line[0].startswith("+"):
-            self._open[ref] = (line[1].lower(), self._connection.fold(line[2]))
+            if len(self._open) < _OPEN:
+                self._open[ref] = (line[1].lower(), self._connection.fold(line[2]))
             return
         kind, channel = self._open.pop(ref, ("", ""))
         page = self._pages.get(channel)
@@ -117,8 +120,7 @@ class History:
         return page
 
     def _limit(self) -> int:
-        most = self._connection.isupport.get("CHATHISTORY", "")
-        return min(_PAGE, int(most)) if most.isdecimal() and int(most) else _PAGE
+        return min(_PAGE, number_of(self._connection.isupport.get("CHATHISTORY", "")) or _PAGE)
 
     def _by_msgid(self) -> bool:
         return "msgid" in self._connection.isupport.get("MSGREFTYPES", "").split(",")

@@ -13,7 +13,7 @@ from attrs import define, field
 from scramp import ScramClient, ScramException
 
 from bridge.core.errors import NetworkError
-from bridge.irc.wire import Line
+from bridge.irc.wire import Line, number_of
 
 __all__ = ["WANTED", "Credentials", "Login", "Upgrade", "sts_values"]
 
@@ -44,6 +44,13 @@ _NICK_TRIES: Final = 8
 _FOREVER: Final = 10 * 365 * 86_400
 """Seconds."""
 _SCRAM: Final = "SCRAM-SHA-256"
+_ITERATIONS: Final = range(4096, 500_001)
+"""Of SCRAM (RFC 7677). Fewer would give the password away to who listens; more would hold up all
+that the bridge does."""
+_CHALLENGE: Final = 16_384
+"""Characters of a challenge."""
+_OFFERED: Final = 500
+"""Capabilities of a server that are noted."""
 _MESSAGE = tuple[str, ...]
 
 
@@ -82,6 +89,8 @@ class Credentials:
     """Nicks to try where that one is taken; (): made from it."""
     webirc: tuple[str, str, str, str] = field(default=("", "", "", ""), repr=False)
     """Password, gateway, host and address of whom this connection is for (WEBIRC)."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no log may show, even if the server says it."""
 
     @property
     def wants_sasl(self) -> bool:
@@ -150,7 +159,7 @@ class Login:
             case "432" | "433" | "436" | "437":
                 self._other_nick(line)
             case "464" | "465" | "463" | "466":
-                raise NetworkError(f"the server does not let the bridge in: {line.params[-1]}")
+                raise NetworkError(f"the server does not let the bridge in: {line.last}")
             case "001":
                 if self.who.wants_sasl and self.who.sasl_required and not self._logged_in:
                     raise NetworkError("the server went on without SASL, which is required")
@@ -162,12 +171,13 @@ class Login:
     # -- capabilities ----------------------------------------------------------------------------
 
     def _cap(self, line: Line) -> None:
-        what, listed = line[1].upper(), line.params[-1].split()
+        what, listed = line[1].upper(), line.last.split()
         more = line[2] == "*"
         if what in ("LS", "NEW"):
             for one in listed:
                 name, _, value = one.partition("=")
-                self.offered[name] = value
+                if len(self.offered) < _OFFERED:
+                    self.offered[name] = value
             self._heed_policy()
             if not more:
                 self.begin()
@@ -176,7 +186,7 @@ class Login:
             for one in listed:
                 if one.startswith("-"):
                     self.caps.discard(one[1:])
-                else:
+                elif one in WANTED:
                     self.caps.add(one)
             self._acknowledged()
         elif what == "NAK":
@@ -237,6 +247,8 @@ class Login:
         if not self._mechanisms:
             return
         self._challenge += "" if text == "+" else text
+        if len(self._challenge) > _CHALLENGE:
+            raise NetworkError("the server's SASL challenge has no end")
         if len(text) == _CHUNK:
             return
         challenge, self._challenge = self._challenge, ""
@@ -267,6 +279,9 @@ class Login:
             first: str = self._scram.get_client_first()
             return first.encode()
         if challenge.startswith("r="):
+            count = number_of(challenge.rpartition(",i=")[2].partition(",")[0])
+            if count not in _ITERATIONS:
+                raise NetworkError(f"the server wants SCRAM with {count or 'no'} iterations")
             self._scram.set_server_first(challenge)
             final: str = self._scram.get_client_final()
             return final.encode()
@@ -289,7 +304,7 @@ class Login:
             return  # a list of mechanisms; the refusal itself follows
         self._mechanisms.pop(0)
         self._scram = None
-        self._next_mechanism(f"the server refuses it: {line.params[-1]}")
+        self._next_mechanism(f"the server refuses it: {line.last}")
 
     def _no_sasl(self, why: str) -> None:
         if self.who.wants_sasl and self.who.sasl_required:
@@ -303,7 +318,7 @@ class Login:
         self._tries += 1
         others = self.who.others
         if self._tries > (len(others) if others else _NICK_TRIES):
-            raise NetworkError(f"no nick like {self.who.nick} is free: {line.params[-1]}")
+            raise NetworkError(f"no nick like {self.who.nick} is free: {line.last}")
         if others:
             self.nick = others[self._tries - 1]
             self.out.append(("NICK", self.nick))

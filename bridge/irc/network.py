@@ -18,7 +18,7 @@ from bridge.core.model import Outgoing, Receipt, State
 from bridge.core.network import Finding, Network, PlaceInfo
 from bridge.irc.channels import Channels
 from bridge.irc.checking import check
-from bridge.irc.connection import Connection, open_stream
+from bridge.irc.connection import Connection, guarded, open_stream
 from bridge.irc.dialing import Dialer, Policies, credentials_of
 from bridge.irc.hearing import Hearing
 from bridge.irc.history import History
@@ -26,7 +26,7 @@ from bridge.irc.puppets import JOIN_ERRORS, Puppets
 from bridge.irc.saying import Saying
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import Shared
-from bridge.irc.wire import Line, fold, time_of
+from bridge.irc.wire import Line, fold, said_there, time_of
 from ofcd.errors import ConfigError
 
 __all__ = ["IrcNetwork"]
@@ -53,7 +53,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         """Channels compare without case."""
         if not place or place[0] not in "#&+!" or any(one in place for one in " ,\7\r\n\0"):
             raise ValueError("is no channel: it begins with #, and has no space or comma")
-        return fold(place)
+        return fold(place, "ascii")
 
     def describe(self, place: str) -> str:
         """A channel in a sentence."""
@@ -111,6 +111,7 @@ class _Life:
     async def _one_life(self) -> str:
         shared, channels = self._shared, self._channels
         connection: Connection | None = None
+        why = ""
         try:
             connection = await self._dialer.connect(credentials_of(shared.settings))
             shared.connection, shared.history = connection, History(connection)
@@ -123,7 +124,8 @@ class _Life:
                 nursery.start_soon(channels.note_seen)
                 if shared.puppets is not None:
                     nursery.start_soon(shared.puppets.run, connection.isupport)
-                why = await connection.run(partial(self._take, nursery, connection))
+                take = partial(self._take, nursery, connection)
+                why = await connection.run(partial(guarded, shared.host.log, take))
                 nursery.cancel_scope.cancel()
             return why
         except (NetworkError, ConfigError) as error:
@@ -132,7 +134,7 @@ class _Life:
             shared.connection = None
             channels.keep_seen()
             if connection is not None:
-                self._dialer.ended(connection)
+                self._dialer.ended(connection, why)
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
 
@@ -142,8 +144,8 @@ class _Life:
         if shared.connection is None or history is None:
             return
         played = history.is_played(line)
-        if not played and (at := time_of(line)) is not None:
-            shared.skew = at - shared.host.now()
+        if not line.user and not played and (at := time_of(line)) is not None:
+            shared.skew = at - shared.host.now()  # the server's own word, of now
         match line.command:
             case "BATCH":
                 history.batch(line)
@@ -154,11 +156,13 @@ class _Life:
             case _ if played:
                 pass  # who came and went then, is no news
             case "JOIN" if connection.is_me(line.nick):
+                hearing.presence.forget(shared.place_of(connection, line[0]) or "")
                 channels.is_in(nursery, connection, line[0])
             case "PART" if connection.is_me(line.nick):
                 channels.is_out(connection, line[0], "the bridge was made to leave the channel")
             case "KICK" if connection.is_me(line[1]):
-                why = f"{line.nick} kicked the bridge out: {line[2]}"
+                words = f": “{said_there(line[2])}”" if line[2] else ""
+                why = f"{said_there(line.nick)} kicked the bridge out{words}"
                 channels.is_out(connection, line[0], why)
             case "JOIN" | "PART" | "QUIT" | "NICK" if shared.own_nick(connection, line) is not None:
                 pass  # members are in the room anyway
@@ -167,7 +171,8 @@ class _Life:
             ):
                 pass
             case "JOIN" | "PART" | "KICK" | "QUIT" | "NICK" | "353" | "366":
-                hearing.presence.take(line, connection.fold, trio.current_time())
+                place_of = partial(shared.place_of, connection)
+                hearing.presence.take(line, connection.fold, place_of, trio.current_time())
             case "TAGMSG" | "REDACT" if shared.own_nick(connection, line) is None:
                 await hearing.about(connection, line)
             case "731":

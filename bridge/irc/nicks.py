@@ -63,8 +63,12 @@ def username_of(name: str, ident: str) -> str:
     return letters[:_USERNAME] or f"m{ident[: _USERNAME - 1]}"
 
 
-def relayed_nick(name: str, separators: str, length: int) -> str:
-    """A nick for RELAYMSG: its separator marks it, and no client can take one with it."""
-    end = f"{separators[:1] or '/'}ofc"
-    base = _plain(name) or "member"
+def relayed_nick(name: str, ident: str, separators: str, length: int) -> str:
+    """A nick for RELAYMSG: its separator marks it, and no client can take one with it.
+
+    `ident`: hexadecimal digits of the member's id, for names of which nothing is left.
+    """
+    mark = next((one for one in separators if "!" < one <= "~" and not one.isalnum()), "/")
+    end = f"{mark}ofc"
+    base = _plain(name) or f"m{ident[:6]}"
     return base[: max(_LEAST, length - len(end))] + end if length else base + end

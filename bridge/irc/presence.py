@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -18,13 +19,18 @@ _BACK_SECONDS: Final = 600.0
 _NAMED: Final = 8
 _HOST: Final = r"(?:[0-9A-Za-z*](?:[0-9A-Za-z-]*[0-9A-Za-z])?\.)+[A-Za-z*]{1,}"
 _SPLIT: Final = re.compile(rf"{_HOST} {_HOST}")
+_MEMBERS: Final = 20_000
+"""Of a channel that are kept in mind, and of those that were split off."""
+_NICK: Final = 64
+_NOTES: Final = 200
+"""Told at once; of more, how many there were."""
 
 
 @frozen
 class Note:
-    """One line for a channel."""
+    """One line for a place."""
 
-    channel: str
+    place: str
     who: str
     text: str
 
@@ -32,81 +38,108 @@ class Note:
 @define
 class _Held:
     due: float
+    count: int = 0
     nicks: list[str] = field(factory=list)
+
+    def add(self, nick: str) -> None:
+        """One more."""
+        self.count += 1
+        if self.count <= _NAMED:
+            self.nicks.append(nick)
 
 
 class Presence:
-    """The members of channels, as far as the server says, and what is to be told of them."""
+    """The members of the bridge's places, as far as the server says, and what is told of them."""
 
     def __init__(self) -> None:
         self.members: dict[str, dict[str, str]] = {}
-        """By channel: folded nick -> nick."""
+        """By place: folded nick -> nick."""
         self._notes: list[Note] = []
+        self._more: Counter[str] = Counter()
         self._gone: dict[str, _Held] = {}
         self._back: dict[str, _Held] = {}
         self._split: dict[tuple[str, str], float] = {}
         """Who was split off, and until when that is remembered."""
 
-    def take(self, line: Line, fold: Callable[[str], str], now: float) -> None:
+    def forget(self, place: str) -> None:
+        """Who is there is about to be told anew."""
+        self.members.pop(place, None)
+
+    def take(
+        self,
+        line: Line,
+        fold: Callable[[str], str],
+        place_of: Callable[[str], str | None],
+        now: float,
+    ) -> None:
         """A JOIN, PART, KICK, QUIT, NICK or part of NAMES of somebody else."""
-        nick = clean(line.nick)
+        nick = clean(line.nick[:_NICK])
+        place = place_of(line[2] if line.command == "353" else line[0])
         match line.command:
-            case "353":
-                channel = self.members.setdefault(fold(line[2]), {})
-                for one in line.params[-1].split():
-                    who = one.lstrip("~&@%+!").partition("!")[0]
-                    channel[fold(who)] = who
-            case "JOIN":
-                self._join(fold(line[0]), fold(nick), nick, now)
-            case "PART":
-                self._leave(fold(line[0]), fold(nick), f"{nick} left")
-            case "KICK":
-                what = f"{clean(line[1])} was kicked out by {nick}"
-                self._leave(fold(line[0]), fold(line[1]), what)
+            case "353" if place is not None:
+                channel = self.members.setdefault(place, {})
+                for one in line.last.split():
+                    who = one.lstrip("~&@%+!").partition("!")[0][:_NICK]
+                    if len(channel) < _MEMBERS:
+                        channel[fold(who)] = who
+            case "JOIN" if place is not None:
+                self._join(place, fold(nick), nick, now)
+            case "PART" if place is not None:
+                self._leave(place, fold(nick), f"{nick} left")
+            case "KICK" if place is not None:
+                whom = clean(line[1][:_NICK])
+                self._leave(place, fold(whom), f"{whom} was kicked out by {nick}")
             case "QUIT":
                 for name, members in self.members.items():
                     if fold(nick) in members:
                         self._quit(name, fold(nick), nick, line[0], now)
             case "NICK":
+                now_called = clean(line[0][:_NICK])
                 for name, members in self.members.items():
                     if members.pop(fold(nick), None) is not None:
-                        members[fold(line[0])] = line[0]
-                        text = f"{nick} is now {clean(line[0])}"
-                        self._notes.append(Note(name, nick, text))
+                        members[fold(now_called)] = now_called
+                        self._note(name, nick, f"{nick} is now {now_called}")
 
-    def _join(self, channel: str, folded: str, nick: str, now: float) -> None:
-        members = self.members.setdefault(channel, {})
-        if folded in members:
+    def _note(self, place: str, who: str, text: str) -> None:
+        if len(self._notes) < _NOTES:
+            self._notes.append(Note(place, who, text))
+        else:
+            self._more[place] += 1
+
+    def _join(self, place: str, folded: str, nick: str, now: float) -> None:
+        members = self.members.setdefault(place, {})
+        if folded in members or len(members) >= _MEMBERS:
             return
         members[folded] = nick
-        if self._split.pop((channel, folded), 0.0) > now:
-            held = self._back.setdefault(channel, _Held(now + _HOLD_SECONDS))
-            held.nicks.append(nick)
+        if self._split.pop((place, folded), 0.0) > now:
+            self._back.setdefault(place, _Held(now + _HOLD_SECONDS)).add(nick)
         else:
-            self._notes.append(Note(channel, nick, f"{nick} joined"))
+            self._note(place, nick, f"{nick} joined")
 
-    def _leave(self, channel: str, folded: str, text: str) -> None:
-        nick = self.members.get(channel, {}).pop(folded, None)
+    def _leave(self, place: str, folded: str, text: str) -> None:
+        nick = self.members.get(place, {}).pop(folded, None)
         if nick is not None:
-            self._notes.append(Note(channel, nick, text))
+            self._note(place, nick, text)
 
-    def _quit(self, channel: str, folded: str, nick: str, reason: str, now: float) -> None:
-        del self.members[channel][folded]
+    def _quit(self, place: str, folded: str, nick: str, reason: str, now: float) -> None:
+        del self.members[place][folded]
         if not _SPLIT.fullmatch(reason):
-            self._notes.append(Note(channel, nick, f"{nick} quit"))
+            self._note(place, nick, f"{nick} quit")
             return
-        self._split[channel, folded] = now + _BACK_SECONDS
-        self._gone.setdefault(channel, _Held(now + _HOLD_SECONDS)).nicks.append(nick)
+        if len(self._split) < _MEMBERS:
+            self._split[place, folded] = now + _BACK_SECONDS
+        self._gone.setdefault(place, _Held(now + _HOLD_SECONDS)).add(nick)
 
     def due(self, now: float) -> list[Note]:
         """What is to be told now."""
         made, self._notes = self._notes, []
+        more, self._more = self._more, Counter()
+        made += [Note(place, "others", f"{n} more came or went") for place, n in more.items()]
         for held, text in ((self._gone, "were split off"), (self._back, "are back")):
-            for channel in [name for name, one in held.items() if one.due <= now]:
-                nicks = held.pop(channel).nicks
-                more = f" and {len(nicks) - _NAMED} more" if len(nicks) > _NAMED else ""
-                named = ", ".join(nicks[:_NAMED])
-                words = f"netsplit: {len(nicks)} {text} ({named}{more})"
-                made.append(Note(channel, "netsplit", words))
+            for place in [name for name, one in held.items() if one.due <= now]:
+                one = held.pop(place)
+                others = f" and {one.count - _NAMED} more" if one.count > _NAMED else ""
+                words = f"netsplit: {one.count} {text} ({', '.join(one.nicks)}{others})"
+                made.append(Note(place, "netsplit", words))
         self._split = {key: until for key, until in self._split.items() if until > now}
         return made

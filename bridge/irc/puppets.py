@@ -19,13 +19,13 @@ from attrs import define, evolve, field
 from bridge.core.errors import NetworkError
 from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
-from bridge.irc.connection import Connection, Lost
+from bridge.irc.connection import Connection, Lost, guarded
 from bridge.irc.dialing import Dialer, credentials_of, secret_of
 from bridge.irc.login import Credentials
 from bridge.irc.mirc import clean
 from bridge.irc.nicks import nick_candidates, username_of
 from bridge.irc.settings import IrcSettings
-from bridge.irc.wire import Line, fold
+from bridge.irc.wire import Line, fold, number_of
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
@@ -63,6 +63,9 @@ class _Puppet:
     runs: bool = False
     retiring: bool = False
     failures: int = 0
+    named: str = ""
+    """The name that its nick is made from."""
+    rename_from: float = 0.0
     not_before: float = 0.0
 
     @property
@@ -114,7 +117,7 @@ class Puppets:
             try:
                 while True:
                     await trio.sleep(_LOOK_SECONDS)
-                    self._look()
+                    self._look(nursery)
             finally:
                 self._nursery = None
 
@@ -127,7 +130,7 @@ class Puppets:
         puppet = self._all.get(author.mid)
         if puppet is None:
             puppet = self._all[author.mid] = _Puppet(author.mid, author.name, now)
-        renamed, puppet.name, puppet.used = puppet.name != author.name, author.name, now
+        puppet.name, puppet.used = author.name, now
         command, until = puppet.refused.get(place, ("", 0.0))
         if until > now:
             if command == _BANNED:
@@ -136,8 +139,6 @@ class Puppets:
         puppet.places.add(place)
         connection = puppet.connection
         if connection is not None and not connection.lost and not puppet.retiring:
-            if renamed and self._nursery is not None:
-                self._nursery.start_soon(self._rename, puppet, connection)
             return connection if place in puppet.joined else None
         self._start(puppet)
         return None
@@ -188,7 +189,7 @@ class Puppets:
         if puppet.connection is not None and self._nursery is not None:
             self._nursery.start_soon(puppet.connection.quit)
 
-    def _look(self) -> None:
+    def _look(self, nursery: trio.Nursery) -> None:
         """Who is silent for long, has left the room or is not bridged any more, goes."""
         now = trio.current_time()
         allowed = {
@@ -196,6 +197,9 @@ class Puppets:
         }
         for puppet in list(self._all.values()):
             gone = puppet.mid not in allowed
+            connection = puppet.connection
+            if connection is not None and puppet.name != puppet.named and now >= puppet.rename_from:
+                nursery.start_soon(self._rename, puppet, connection)
             if puppet.runs and not puppet.retiring:
                 if gone or now - puppet.used > self._settings.puppet_idle:
                     self._retire(puppet)
@@ -217,14 +221,17 @@ class Puppets:
 
     async def _life(self, puppet: _Puppet) -> None:
         connection: Connection | None = None
+        why = ""
         try:
             await self._turn()
+            puppet.named = puppet.name
             connection = await self._dialer.connect(self._credentials(puppet))
             self._throttled = 0
             puppet.connection = connection
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._join, puppet, connection)
-                why = await connection.run(partial(self._take, puppet, connection))
+                take = partial(self._take, puppet, connection)
+                why = await connection.run(partial(guarded, self._host.log, take))
                 nursery.cancel_scope.cancel()
         except (NetworkError, ConfigError) as error:
             why = str(error)
@@ -232,6 +239,7 @@ class Puppets:
             puppet.connection, puppet.runs = None, False
             puppet.joined.clear()
             if connection is not None:
+                self._dialer.ended(connection, why)
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
         self._ended(puppet, why)
@@ -249,13 +257,13 @@ class Puppets:
     def _credentials(self, puppet: _Puppet) -> Credentials:
         settings = self._settings
         ident = puppet.who[:_IDENT_DIGITS]
-        length = self._isupport.get("NICKLEN", "")
+        length = number_of(self._isupport.get("NICKLEN", ""))
         borne = {fold(nick) for nick in self.nicks()}
         candidates = nick_candidates(
             puppet.name,
             puppet.who,
             settings.puppet_suffix,
-            min(64, int(length)) if length.isdecimal() and int(length) else _NICK_LENGTH,
+            min(64, length) or _NICK_LENGTH,
             lambda nick: fold(nick) in borne or fold(nick) == fold(settings.nick),
         )
         webirc = ("", "", "", "")
@@ -292,7 +300,11 @@ class Puppets:
                 await trio.sleep(0.2)
 
     async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
-        """The member has another name; where its nick is taken, the old one stays."""
+        """The member has another name; where its nick is taken, the old one stays.
+
+        Servers count changes of nick, and rooms may hold members who change theirs all the time.
+        """
+        puppet.named, puppet.rename_from = puppet.name, trio.current_time() + _LEAST_SECONDS
         with suppress(Lost, ConfigError):  # a password file that is gone matters at the next login
             await connection.send("NICK", self._credentials(puppet).nick)
 

@@ -17,6 +17,8 @@ from ofcd.client import lite
 __all__ = ["edit_words", "reaction_words", "render", "wants_link"]
 
 _BOLD: Final = Style(bold=True)
+_COMPARED: Final = 400
+"""Words of an edit that are compared: the time it takes grows with their square."""
 _SHORT: Final = 0.6
 """The part of an edit's words that may differ for it to be told as a difference."""
 
@@ -128,6 +130,8 @@ def reaction_words(reactions: Sequence[Outgoing]) -> str:
 def edit_words(before: lite.Document, after: lite.Document) -> str:
     """An edit in one line: the words that changed, or all of it where those are most."""
     old, new = plain_text(before).split(), plain_text(after).split()
+    if len(old) + len(new) > _COMPARED:
+        return clean(f"[edit] {excerpt(after, 400)}")
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
     changed = sum(max(op[2] - op[1], op[4] - op[3]) for op in changes)

@@ -16,11 +16,13 @@ from bridge.irc.nicks import relayed_nick
 from bridge.irc.rendering import reaction_words, render, wants_link
 from bridge.irc.shared import ORIGIN_TAG, REACT, RELAYED, REPLY, Shared
 from bridge.irc.splitting import budget, split
+from bridge.irc.wire import number_of, said_there
 from ofcd.client import Offline
 
 __all__ = ["Saying"]
 
 _PROOF_SECONDS: Final = 90.0
+_EMOJI: Final = 64
 _UNREACT: Final = "+draft/unreact"
 _REDACT: Final = "draft/message-redaction"
 
@@ -122,9 +124,9 @@ class Saying:
             return _Voice(relay)
         if mode == "relaymsg" and RELAYED in relay.caps and one.kind in (Kind.MESSAGE, Kind.EDIT):
             separators = relay.login.offered.get(RELAYED, "") or "/"
-            length = relay.isupport.get("NICKLEN", "")
-            limit = int(length) if length.isdecimal() else 0
-            return _Voice(relay, relayed=relayed_nick(author.name, separators, limit))
+            limit = number_of(relay.isupport.get("NICKLEN", ""))
+            nick = relayed_nick(author.name, author.mid.hex(), separators, limit)
+            return _Voice(relay, relayed=nick)
         if self._shared.puppets is not None and mode == "puppets" and not author.network:
             found = self._shared.puppets.voice(one.place, author)
             if isinstance(found, str):
@@ -173,7 +175,7 @@ class Saying:
             else:
                 await connection.paced()
                 name = _UNREACT if one.withdrawn else REACT
-                tags = {name: one.emoji, REPLY: one.remote_ids[0]}
+                tags = {name: one.emoji[:_EMOJI], REPLY: one.remote_ids[0]}
                 await connection.say(fence, "TAGMSG", (one.place,), tags)
             await connection.close_fence(fence)
         except Lost:
@@ -228,8 +230,8 @@ class Saying:
         try:
             if one.kind is Kind.TOPIC:
                 await connection.paced()
-                topic = plain_text(one.document).replace("\n", " ")
-                await connection.say(fence, "TOPIC", (one.place, mirc.clean(topic)), {})
+                topic = self._topic(connection, one)
+                await connection.say(fence, "TOPIC", (one.place, topic), {})
             for text in way.lines:
                 await connection.paced(len(text))
                 if way.voice.relayed:
@@ -242,9 +244,18 @@ class Saying:
         except Lost:
             fence.done.set()
 
+    def _topic(self, connection: Connection, one: Outgoing) -> str:
+        """As much of a topic as the server takes."""
+        nick, user, host = connection.nick, connection.user, connection.host
+        room = budget(nick, user, host, one.place, "TOPIC")
+        room = min(room, number_of(connection.isupport.get("TOPICLEN", "")) or room)
+        topic = mirc.clean(plain_text(one.document).replace("\n", " "))
+        return topic.encode()[:room].decode("utf-8", "ignore")
+
     def _receipt(self, one: Outgoing, way: _Way, fence: Fence) -> Receipt:
         if fence.errors:
-            return Receipt(one.number, State.FAILED, (), fence.errors[0])
+            reason = said_there(fence.errors[0], way.voice.connection.login.who.secrets)
+            return Receipt(one.number, State.FAILED, (), reason or "it was refused")
         if not (fence.proven or fence.all_answered):
             return Receipt(one.number, State.QUEUED, doubtful=fence.began)
         # What came back of it proves nothing else.

@@ -13,7 +13,7 @@ from bridge.irc.history import History
 from bridge.irc.proof import OwnLines
 from bridge.irc.puppets import Puppets
 from bridge.irc.settings import IrcPlace, IrcSettings
-from bridge.irc.wire import Line
+from bridge.irc.wire import Line, fold
 
 __all__ = ["ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared"]
 
@@ -35,8 +35,8 @@ class Shared:
     """The bridge's own nick's."""
     history: History | None = None
     joined: set[str] = field(factory=set)
-    by_fold: dict[str, str] = field(factory=dict)
-    """By what the server takes for the same channel: its place."""
+    _by_fold: dict[str, dict[str, str]] = field(factory=dict)
+    """By how the server compares names: by what it takes for the same channel, its place."""
     skew: int = 0
     """What the server's clock is ahead of ours, milliseconds."""
     own: OwnLines = field(init=False)
@@ -47,7 +47,10 @@ class Shared:
 
     def place_of(self, connection: Connection, channel: str) -> str | None:
         """The place that a channel is; None: none of ours."""
-        return self.by_fold.get(connection.fold(channel))
+        mapping = connection.case_mapping
+        if mapping not in self._by_fold:
+            self._by_fold = {mapping: {fold(place, mapping): place for place in self.places}}
+        return self._by_fold[mapping].get(fold(channel, mapping))
 
     def own_nick(self, connection: Connection, line: Line) -> str | None:
         """Which of the bridge's nicks this is: "" its own, a member's; None: somebody else."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import field, frozen
 from irctokens.line import build, tokenise
 
-__all__ = ["LINE_BYTES", "Framer", "Line", "encode", "fold", "time_of"]
+__all__ = ["LINE_BYTES", "Framer", "Line", "encode", "fold", "number_of", "said_there", "time_of"]
 
 LINE_BYTES: Final = 512
 """Of a line without its tags, CR LF included."""
 _INPUT_BYTES: Final = 8191 + LINE_BYTES
 _UNSAFE: Final = {ord(one): None for one in "\r\n\0"}
+_WORDS: Final = 200
+_DIGITS: Final = 9
+_LATEST: Final = 4_102_444_800_000
+"""The year 2100, milliseconds since 1970."""
 
 
 def _size(value: object) -> str:
@@ -35,6 +39,11 @@ class Line:
     def __getitem__(self, at: int) -> str:
         """A parameter; "" where there is none."""
         return self.params[at] if at < len(self.params) else ""
+
+    @property
+    def last(self) -> str:
+        """The last parameter: the words of most lines; "" where there is none."""
+        return self.params[-1] if self.params else ""
 
     @property
     def mask(self) -> str:
@@ -79,8 +88,10 @@ def _parse(raw: bytes) -> Line | None:
 def encode(command: str, params: Sequence[str], tags: Mapping[str, str] | None = None) -> bytes:
     """A line's bytes, CR LF included; nothing in a parameter ends it early (G7)."""
     clean = [one.translate(_UNSAFE) for one in params]
-    words = [one.replace(" ", "").lstrip(":") for one in clean[:-1]]
-    made = build(command, [*words, *clean[-1:]], tags=dict(tags) if tags else None)
+    # One that is left empty would make the next one take its place.
+    words = [one.replace(" ", "").lstrip(":") or "*" for one in clean[:-1]]
+    safe = {name: value.translate(_UNSAFE) for name, value in tags.items()} if tags else None
+    made = build(command, [*words, *clean[-1:]], tags=safe)
     return made.format().encode("utf-8", "replace") + b"\r\n"
 
 
@@ -96,8 +107,28 @@ def fold(name: str, mapping: str = "rfc1459") -> str:
 
 
 def time_of(line: Line) -> int | None:
-    """When a line was said, milliseconds since 1970, if the server says so."""
+    """When a line was said, milliseconds since 1970, if the server says so, and can be right."""
     try:
-        return int(datetime.fromisoformat(line.tags["time"]).timestamp() * 1000)
+        at = datetime.fromisoformat(line.tags["time"])
+        ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     except (KeyError, ValueError, OverflowError):
         return None
+    return ms if 0 <= ms < _LATEST else None
+
+
+def number_of(value: str) -> int:
+    """A number that a server names; 0: it names none that makes sense."""
+    return int(value) if 0 < len(value) <= _DIGITS and value.isascii() and value.isdecimal() else 0
+
+
+def said_there(text: str, secrets: Iterable[str] = ()) -> str:
+    """Words of a server, or of somebody there, to be shown in a log or a notice of the bridge.
+
+    One line without controls, cut off; and without what the bridge told the server in confidence,
+    should it say that again.
+    """
+    for one in secrets:
+        if one:
+            text = text.replace(one, "***")
+    words = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return words if len(words) <= _WORDS else f"{words[:_WORDS]}…"

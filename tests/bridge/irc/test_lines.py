@@ -170,16 +170,16 @@ def test_no_two_members_look_alike_outside() -> None:
 def test_a_netsplit_is_one_line_each_way() -> None:
     presence = Presence()
     nicks = [f"n{n}" for n in range(20)]
-    presence.take(Line("353", ("me", "=", "#c", " ".join(nicks))), fold, 0.0)
+    presence.take(Line("353", ("me", "=", "#c", " ".join(nicks))), fold, fold, 0.0)
     for nick in nicks:
-        presence.take(Line("QUIT", ("a.example b.example",), nick, "u", "h"), fold, 1.0)
+        presence.take(Line("QUIT", ("a.example b.example",), nick, "u", "h"), fold, fold, 1.0)
     assert presence.due(2.0) == []
     [gone] = presence.due(7.0)
     assert gone.text.startswith("netsplit: 20 were split off (n0, n1,")
     for nick in nicks:
-        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, 60.0)
-        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, 60.0)
+        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, fold, 60.0)
+        presence.take(Line("JOIN", ("#c",), nick, "u", "h"), fold, fold, 60.0)
     [back] = presence.due(66.0)
     assert back.text.startswith("netsplit: 20 are back")
-    presence.take(Line("QUIT", ("went home",), "n3", "u", "h"), fold, 70.0)
+    presence.take(Line("QUIT", ("went home",), "n3", "u", "h"), fold, fold, 70.0)
     assert [one.text for one in presence.due(70.0)] == ["n3 quit"]
