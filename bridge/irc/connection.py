@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +12,8 @@ from attrs import define, field
 
 from bridge.core.errors import NetworkError
 from bridge.irc.login import Login
+from bridge.irc.multiline import CONCAT, MULTILINE, Limits, limits_of
+from bridge.irc.rendering import Piece
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Framer, Line, encode, fold, said_there
 from ofcd.client.applog import Log, traceback_of
@@ -68,6 +70,8 @@ class Said:
 
     text: str
     label: str = ""
+    batch: bool = False
+    """It is a message of several lines."""
     answered: bool = False
     msgid: str = ""
 
@@ -87,6 +91,8 @@ class Fence:
     closed: bool = False
     """All of it was said."""
     said: list[Said] = field(factory=list)
+    batch_refused: bool = False
+    """The server took no message of several lines: it is to be said line by line."""
     errors: list[str] = field(factory=list)
     """What the server said against what stands between the fence before and this one."""
 
@@ -171,6 +177,7 @@ class Connection:
         self.user = ""
         self.host = ""
         self.lost = False
+        self.refuses_batches = False
         self._framer = Framer()
         self._sending = trio.Lock()
         self._pace = trio.Lock()
@@ -208,9 +215,18 @@ class Connection:
 
     # -- saying ----------------------------------------------------------------------------------
 
+    @property
+    def multiline(self) -> Limits | None:
+        """What a message of several lines may hold; None: the server keeps none together."""
+        if not {MULTILINE, "batch", "message-tags"} <= self.caps or self.refuses_batches:
+            return None
+        return limits_of(self.login.offered.get(MULTILINE, ""))
+
     async def send(self, command: str, *params: str, tags: Mapping[str, str] | None = None) -> None:
         """Say something at once, however much was said; raises `Lost`."""
-        data = encode(command, params, tags)
+        await self._write(encode(command, params, tags))
+
+    async def _write(self, data: bytes) -> None:
         async with self._sending:
             if self.lost:
                 raise Lost("the connection is gone")
@@ -265,6 +281,30 @@ class Connection:
             self._labels[said.label] = (fence, said)
             tags = {**tags, "label": said.label}
         await self.send(command, *params, tags=tags)
+
+    async def say_together(
+        self,
+        fence: Fence,
+        command: str,
+        target: str,
+        pieces: Sequence[Piece],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Say a message of several lines that the server keeps together; raises `Lost`."""
+        said = Said("", batch=True)
+        fence.said.append(said)
+        self._number += 1
+        ref = f"m{self._number}"
+        if self.caps >= _LABELS:
+            said.label = f"l{self._number}"
+            self._labels[said.label] = (fence, said)
+            tags = {**tags, "label": said.label}
+        made = [encode("BATCH", (f"+{ref}", MULTILINE, target), tags)]
+        for one in pieces:
+            more = {"batch": ref, **({CONCAT: ""} if one.goes_on else {})}
+            made.append(encode(command, (target, one.text), more))
+        # In one piece: nothing else may stand between.
+        await self._write(b"".join((*made, encode("BATCH", (f"-{ref}",)))))
 
     async def close_fence(self, fence: Fence) -> None:
         """All of it is said."""
@@ -379,6 +419,8 @@ class Connection:
                 await self._flush_login()
             case "NICK" if self.is_me(line.nick) and line[0]:
                 self.login.nick = line[0]
+            case "FAIL" if line[0].upper() == "BATCH":
+                self._no_batch(next(iter(self._batched()), None))
             case "FAIL" if line[0].upper() in _SAYING:
                 self._failed(line.last, None)
             case "417":  # the line was too long: it names no place
@@ -394,20 +436,47 @@ class Connection:
                 self._batches[line[0][1:]] = label
             elif line[0].startswith("-"):
                 self._batches.pop(line[0][1:], None)
+            elif line[1].lower() == MULTILINE and self.is_me(line.nick):
+                place = self.fold(line[2])
+                self._came(line, next((x for x in self._batched() if x[0].place == place), None))
+                return False
         found = self._labels.get(label)
         if found is None:
             if line.command in _ECHOED and self.is_me(line.nick):
                 self._echo(line)
             return False
         fence, said = found
-        if line.command in _ECHOED or line.command == "ACK":
-            said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
+        is_batch = line.command == "BATCH" and line[0][:1] == "+" and line[1].lower() == MULTILINE
+        if line.command in _ECHOED or line.command == "ACK" or is_batch:
+            self._came(line, found)
             del self._labels[label]
-            fence.look()
+        elif line.command == "FAIL" and line[0].upper() == "BATCH" and said.batch:
+            self._no_batch(found)
+            return True
         elif line.command == "FAIL" or line.command[:1] in ("4", "5"):
             fence.errors.append(line.last or "it was refused")
             return True
         return False
+
+    def _came(self, line: Line, found: tuple[Fence, Said] | None) -> None:
+        """It came back."""
+        if found is not None:
+            fence, said = found
+            said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
+            fence.look()
+
+    def _batched(self) -> Iterator[tuple[Fence, Said]]:
+        """Messages of several lines of which nothing came back, the oldest first."""
+        for fence in self._fences.values():
+            for said in fence.said:
+                if said.batch and not said.answered and not fence.batch_refused:
+                    yield fence, said
+
+    def _no_batch(self, found: tuple[Fence, Said] | None) -> None:
+        """The server does not take one after all: line by line from now on, and this again."""
+        self.refuses_batches = True
+        if found is not None:
+            found[0].batch_refused = True
 
     def _echo(self, line: Line) -> None:
         """An own line that came back without a label."""

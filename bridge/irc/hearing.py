@@ -81,7 +81,9 @@ class Hearing:
         if own is not None:
             # Layer 1 of the loop guard: the bridge's own words, echoed or played back.
             at = None if ts is None else ts - self._shared.skew
-            self._shared.own.saw(place, own, text, line.tags.get("msgid", "")[:200], at)
+            msgid = line.tags.get("msgid", "")[:200]
+            for number, part in enumerate(line.parts or (text,)):
+                self._shared.own.saw(place, own, part, "" if number else msgid, at, number)
             return
         # Some that play back say so by the time alone.
         there = self._shared.host.now() + self._shared.skew
@@ -89,8 +91,9 @@ class Hearing:
         since = self._channels.fact("since", place) if late else None
         if since is not None and ts is not None and ts < since + self._shared.skew:
             return
-        runs = mirc.decode(text)
-        document: lite.Document = (lite.Paragraph((mirc.line_of(runs),)),) if runs else ()
+        rows = [runs for one in text.split("\n") if (runs := mirc.decode(one))]
+        lines = tuple(mirc.line_of(runs) for runs in rows)
+        document: lite.Document = (lite.Paragraph(lines),) if lines else ()
         await self._shared.host.take(
             RemoteMessage(
                 place=place,
@@ -103,7 +106,9 @@ class Hearing:
                 action=action,
                 notice=line.command == "NOTICE",
                 reply_to=line.tags.get(REPLY, "")[:200],
-                mentions=self._mentions(place, mirc.plain(runs), line.host or line.nick),
+                mentions=self._mentions(
+                    place, "\n".join(map(mirc.plain, rows)), line.host or line.nick
+                ),
             )
         )
         if ts is not None:

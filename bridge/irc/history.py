@@ -9,6 +9,7 @@ import trio
 from attrs import define, field
 
 from bridge.irc.connection import Connection
+from bridge.irc.multiline import MULTILINE, Gathering
 from bridge.irc.wire import Line, number_of, time_of
 
 __all__ = ["BATCHES", "History"]
@@ -22,6 +23,8 @@ _COUNTED: Final = 40
 """And counted beyond that, to say how many are missing."""
 _OPEN: Final = 100
 """Batches that may be open at once."""
+_GATHERED: Final = 20
+"""Messages of several lines that may be under way at once."""
 _ANSWER_SECONDS: Final = 60.0
 
 
@@ -39,22 +42,36 @@ class History:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._open: dict[str, tuple[str, str]] = {}
+        self._gathered: dict[str, Gathering] = {}
         self._pages: dict[str, _Page] = {}
         self._counting: set[str] = set()
 
     # -- what the server sends -------------------------------------------------------------------
 
-    def batch(self, line: Line) -> None:
-        """A BATCH begins or ends."""
+    def batch(self, line: Line) -> Line | None:
+        """A BATCH begins or ends; a message of several lines that is complete with it."""
         ref = line[0][1:]
         if line[0].startswith("+"):
-            if len(self._open) < _OPEN:
+            if line[1].lower() == MULTILINE and len(self._gathered) < _GATHERED:
+                self._gathered[ref] = Gathering(line)
+            elif len(self._open) < _OPEN:
                 self._open[ref] = (line[1].lower(), self._connection.fold(line[2]))
-            return
+            return None
+        if ref in self._gathered:
+            gathered = self._gathered.pop(ref)
+            return gathered.whole() if gathered.parts else None
         kind, channel = self._open.pop(ref, ("", ""))
         page = self._pages.get(channel)
         if kind == "chathistory" and page is not None:
             page.done.set()
+        return None
+
+    def gathers(self, line: Line) -> bool:
+        """Whether a line is one of several, of which the last is still to come."""
+        gathering = self._gathered.get(line.tags.get("batch", ""))
+        if gathering is not None:
+            gathering.add(line)
+        return gathering is not None
 
     def is_played(self, line: Line) -> bool:
         """Whether a line is from before."""

@@ -27,6 +27,7 @@ WANTED: Final = frozenset(
         "chghost",
         "draft/chathistory",
         "draft/message-redaction",
+        "draft/multiline",
         "draft/relaymsg",
         "echo-message",
         "extended-join",

@@ -148,11 +148,14 @@ class _Life:
             shared.skew = at - shared.host.now()  # the server's own word, of now
         match line.command:
             case "BATCH":
-                history.batch(line)
+                whole = history.batch(line)
+                if whole is not None:
+                    await hearing.message(connection, whole, history)
             case "FAIL" if line[0].upper() == "CHATHISTORY":
                 history.failed(line)
             case "PRIVMSG" | "NOTICE":
-                await hearing.message(connection, line, history)
+                if not history.gathers(line):
+                    await hearing.message(connection, line, history)
             case _ if played:
                 pass  # who came and went then, is no news
             case "JOIN" if connection.is_me(line.nick):

@@ -21,11 +21,12 @@ class _Seen:
     text: str
     msgid: str
     ts: int | None
+    part: int
 
     @property
-    def key(self) -> tuple[str, str, int | None]:
+    def key(self) -> tuple[str, str, int | None, int]:
         """The same when it is played back."""
-        return (self.msgid, "", None) if self.msgid else ("", self.text, self.ts)
+        return (self.msgid, "", None, 0) if self.msgid else ("", self.text, self.ts, self.part)
 
 
 class OwnLines:
@@ -39,11 +40,16 @@ class OwnLines:
         """`is_known(place, msgid)`: the journal has a line under this id."""
         self._is_known = is_known
         self._seen: dict[str, deque[_Seen]] = {}
-        self._done: dict[str, deque[tuple[str, str, int | None]]] = {}
+        self._done: dict[str, deque[tuple[str, str, int | None, int]]] = {}
 
-    def saw(self, place: str, who: str, text: str, msgid: str, ts: int | None) -> None:
-        """A line came back; `who` said it: "" for the bridge's own nick, else a puppet."""
-        one = _Seen(who, text, msgid, ts)
+    def saw(
+        self, place: str, who: str, text: str, msgid: str, ts: int | None, part: int = 0
+    ) -> None:
+        """A line came back; `who` said it: "" for the bridge's own nick, else a puppet.
+
+        `part`: of a message of several lines that came with one id and time.
+        """
+        one = _Seen(who, text, msgid, ts, part)
         seen = self._seen.setdefault(place, deque(maxlen=_KEPT))
         again = (msgid or ts is not None) and (
             one.key in self._done.get(place, ()) or any(one.key == other.key for other in seen)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from attrs import field, frozen
+
 from bridge.core.formatting import excerpt, plain_text
 from bridge.core.model import Kind, Outgoing
 from bridge.irc.mirc import Run, Style, clean, encode, runs_of_row
@@ -14,7 +16,7 @@ from bridge.irc.settings import IrcPlace
 from bridge.irc.splitting import split
 from ofcd.client import lite
 
-__all__ = ["edit_words", "reaction_words", "render", "wants_link"]
+__all__ = ["Piece", "edit_words", "reaction_words", "render", "wants_link"]
 
 _BOLD: Final = Style(bold=True)
 _COMPARED: Final = 400
@@ -23,23 +25,35 @@ _SHORT: Final = 0.6
 """The part of an edit's words that may differ for it to be told as a difference."""
 
 
-def render(one: Outgoing, room: int, place: IrcPlace, *, attributed: bool = True) -> list[str]:
+@frozen
+class Piece:
+    """One line to say."""
+
+    text: str = field(repr=lambda text: f"<{len(text)}>")
+    goes_on: bool = False
+    """It goes on with the line before, which was too long (draft/multiline-concat)."""
+
+
+def render(
+    one: Outgoing, room: int, place: IrcPlace, *, attributed: bool = True, whole: bool = False
+) -> list[Piece]:
     """The lines to say, each of `room` bytes at most; none where IRC has nothing to say it with.
 
-    Not `attributed`: the nick that says them is the author's own.
+    Not `attributed`: the nick that says them is the author's own. `whole`: the server keeps them
+    together (draft/multiline), and what was one line can be one again.
     """
     if one.kind is Kind.REDACTION and place.redactions == "off":
         return []
     head = encode(_head(one, attributed))
-    lines = _lines(one, head, room)
+    lines = _lines(one, head, room, whole)
     if place.long != "all" and len(lines) > place.max_lines:
         more = len(lines) - place.max_lines
         lines = lines[: place.max_lines]
         if one.link is None or one.file is not None:
-            lines.append(f"{head}({more} more lines are in the room)")
+            lines.append(Piece(f"{head}({more} more lines are in the room)"))
         else:
             # A space behind it: some programs take what follows a link for a part of it.
-            lines.append(f"{head}({more} more: {one.link} )")
+            lines.append(Piece(f"{head}({more} more: {one.link} )"))
     return lines
 
 
@@ -47,14 +61,19 @@ def wants_link(one: Outgoing, room: int, place: IrcPlace) -> bool:
     """Whether a message is told better with a link: it has a file, or more lines than are said."""
     if one.kind is not Kind.MESSAGE or (one.author is not None and one.author.nick_only):
         return False
-    long = place.long == "link" and len(_lines(one, encode(_head(one, True)), room))
+    long = place.long == "link" and len(_lines(one, encode(_head(one, True)), room, False))
     return one.file is not None or long > place.max_lines
 
 
-def _lines(one: Outgoing, head: str, room: int) -> list[str]:
+def _lines(one: Outgoing, head: str, room: int, whole: bool) -> list[Piece]:
     left = room - len(head.encode())
+    whole = whole and not head
     # Each line says who speaks: others' lines may come in between.
-    return [head + line for row in _rows(one) for line in split(row, left)]
+    return [
+        Piece(head + line, goes_on=whole and at > 0)
+        for row in _rows(one)
+        for at, line in enumerate(split(row, left, whole=whole))
+    ]
 
 
 def _head(one: Outgoing, attributed: bool) -> tuple[Run, ...]:

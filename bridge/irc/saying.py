@@ -12,8 +12,9 @@ from bridge.core.formatting import plain_text
 from bridge.core.model import Kind, Outgoing, Receipt, State
 from bridge.irc import mirc
 from bridge.irc.connection import Connection, Fence, Lost
+from bridge.irc.multiline import packed
 from bridge.irc.nicks import relayed_nick
-from bridge.irc.rendering import reaction_words, render, wants_link
+from bridge.irc.rendering import Piece, reaction_words, render, wants_link
 from bridge.irc.shared import ORIGIN_TAG, REACT, RELAYED, REPLY, Shared
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import number_of, said_there
@@ -48,7 +49,12 @@ class _Way:
     """One way in which something may be said, or may have been said."""
 
     voice: _Voice
-    lines: list[str] = field(repr=False)
+    pieces: list[Piece] = field(repr=False)
+
+    @property
+    def lines(self) -> list[str]:
+        """As the server shows them."""
+        return [one.text for one in self.pieces]
 
 
 class Saying:
@@ -143,19 +149,19 @@ class Saying:
             await self._tell(one, voice.connection, fence)
             return _Way(voice, []), fence
         way = _Way(voice, self._lines(voice, one))
-        if not way.lines and one.kind is not Kind.TOPIC:
+        if not way.pieces and one.kind is not Kind.TOPIC:
             return Receipt(one.number, State.DROPPED)
         skipped: tuple[str, ...] = ()
         if one.again:
             found, skipped = self._arrived(one, way)
-            if found is not None and len(skipped) == len(found.lines):
+            if found is not None and len(skipped) == len(found.pieces):
                 return Receipt(one.number, State.CONFIRMED, tuple(x for x in skipped if x))
             if found is not None and found.voice == voice:
-                way = _Way(voice, found.lines)  # the rest of it, as it was begun
+                way = _Way(voice, found.pieces)  # the rest of it, as it was begun
             else:
                 skipped = ()
         fence = voice.connection.open_fence(one.place)
-        await self._say(one, _Way(voice, way.lines[len(skipped) :]), fence)
+        await self._say(one, _Way(voice, way.pieces[len(skipped) :]), fence)
         return way, fence
 
     def _reacts(self, connection: Connection, one: Outgoing) -> bool:
@@ -181,14 +187,15 @@ class Saying:
         except Lost:
             fence.done.set()
 
-    def _lines(self, voice: _Voice, one: Outgoing) -> list[str]:
+    def _lines(self, voice: _Voice, one: Outgoing) -> list[Piece]:
         connection = voice.connection
         options = self._shared.places[one.place].options
         nick, user, host = connection.nick, connection.user, connection.host
         room = budget(voice.relayed or nick, user, host, one.place)
         if voice.relayed:
             room -= len(f" {voice.relayed}".encode())
-        return render(one, room, options, attributed=voice.attributed)
+        whole = connection.multiline is not None and not voice.relayed
+        return render(one, room, options, attributed=voice.attributed, whole=whole)
 
     def _arrived(self, one: Outgoing, now: _Way) -> tuple[_Way | None, tuple[str, ...]]:
         """How much of it the server has shown as said, and in which of the ways it may have been.
@@ -232,13 +239,18 @@ class Saying:
                 await connection.paced()
                 topic = self._topic(connection, one)
                 await connection.say(fence, "TOPIC", (one.place, topic), {})
-            for text in way.lines:
-                await connection.paced(len(text))
+            limits = None if way.voice.relayed else connection.multiline
+            alone = [[piece] for piece in way.pieces]
+            for group in alone if limits is None else packed(way.pieces, limits):
+                for piece in group:
+                    await connection.paced(len(piece.text.encode()))
+                command, text = "NOTICE" if noted else "PRIVMSG", group[0].text
                 if way.voice.relayed:
                     params = (one.place, way.voice.relayed, text)
                     await connection.say(fence, "RELAYMSG", params, tags)
+                elif len(group) > 1:
+                    await connection.say_together(fence, command, one.place, group, tags)
                 else:
-                    command = "NOTICE" if noted else "PRIVMSG"
                     await connection.say(fence, command, (one.place, text), tags)
             await connection.close_fence(fence)
         except Lost:
@@ -253,6 +265,9 @@ class Saying:
         return topic.encode()[:room].decode("utf-8", "ignore")
 
     def _receipt(self, one: Outgoing, way: _Way, fence: Fence) -> Receipt:
+        if fence.batch_refused:
+            # Of several batches, some may have been taken.
+            return Receipt(one.number, State.QUEUED, doubtful=len(fence.said) > 1)
         if fence.errors:
             reason = said_there(fence.errors[0], way.voice.connection.login.who.secrets)
             return Receipt(one.number, State.FAILED, (), reason or "it was refused")
@@ -266,10 +281,10 @@ class Saying:
         return Receipt(one.number, State.CONFIRMED if proven else State.SENT, fence.ids)
 
 
-def _reaction_line(connection: Connection, several: Sequence[Outgoing]) -> list[str]:
+def _reaction_line(connection: Connection, several: Sequence[Outgoing]) -> list[Piece]:
     """One line, cut off where there are too many."""
     room = budget(connection.nick, connection.user, connection.host, several[0].place)
-    return split([mirc.Run(reaction_words(several))], room)[:1]
+    return [Piece(one) for one in split([mirc.Run(reaction_words(several))], room)[:1]]
 
 
 async def _wait(open_: Sequence[tuple[Outgoing, _Way, Fence]]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import wcwidth
 
 from bridge.irc import mirc
-from bridge.irc.mirc import PLAIN, Run, Style
+from bridge.irc.mirc import PLAIN, RESET, Run, Style
 from bridge.irc.wire import LINE_BYTES
 
 __all__ = ["budget", "split"]
@@ -38,14 +38,18 @@ def budget(nick: str, user: str, host: str, target: str, command: str = "PRIVMSG
     return max(_LEAST, LINE_BYTES - used)
 
 
-def split(runs: Iterable[Run], room: int) -> list[str]:
-    """The lines, with their codes, each of `room` bytes at most; none for no words."""
+def split(runs: Iterable[Run], room: int, *, whole: bool = False) -> list[str]:
+    """The lines, with their codes, each of `room` bytes at most; none for no words.
+
+    `whole`: so that they can be put together again, and still be read one by one: the spaces
+    between them stay, and each ends plain.
+    """
     lines: list[str] = []
-    builder = _Builder(room)
+    builder = _Builder(room, whole)
     for text, style in _atoms(runs):
         if not builder.add(text, style):
             lines.append(builder.take())
-            if not text.isspace():
+            if whole or not text.isspace():
                 _add_whole(builder, lines, text, style)
     last = builder.take()
     if last:
@@ -84,8 +88,9 @@ def _atoms(runs: Iterable[Run]) -> Iterator[tuple[str, Style]]:
 class _Builder:
     """One line under construction."""
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    def __init__(self, room: int, whole: bool) -> None:
+        self._room = room - len(RESET) if whole else room
+        self._whole = whole
         self._text = ""
         self._bytes = 0
         self._style = PLAIN
@@ -107,5 +112,8 @@ class _Builder:
 
     def take(self) -> str:
         """The line; the next begins plain."""
-        text, self._text, self._bytes, self._style = self._text, "", 0, PLAIN
+        text, self._text, self._bytes = self._text, "", 0
+        style, self._style = self._style, PLAIN
+        if self._whole:
+            return text if style == PLAIN else text + RESET
         return text.rstrip(" ")

@@ -35,6 +35,8 @@ class Line:
     user: str = ""
     host: str = ""
     tags: Mapping[str, str] = field(factory=dict, repr=_size)
+    parts: Sequence[str] = field(default=(), repr=_size)
+    """Of a message of several lines: those that it came in."""
 
     def __getitem__(self, at: int) -> str:
         """A parameter; "" where there is none."""

@@ -73,9 +73,10 @@ class IrcScene:
     def heard(self) -> list[str]:
         """What the channel has as said by the bridge and its puppets, as `nick: words`."""
         return [
-            f"{one.source.partition('!')[0]}: {one.params[1]}"
+            f"{one.source.partition('!')[0]}: {words}"
             for one in self.server.history.get(CHANNEL, [])
             if not one.source.endswith("@there.example")
+            for words in ([each[1] for each in one.inner] or [one.params[1]])
         ]
 
     def guest(self, nick: str) -> Guest:

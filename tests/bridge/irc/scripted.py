@@ -69,6 +69,8 @@ class Kept:
     command: str
     params: tuple[str, ...]
     tags: dict[str, str]
+    inner: tuple[Line, ...] = ()
+    """The lines of one that has several."""
 
 
 class Scripted:
@@ -89,6 +91,8 @@ class Scripted:
         self.history: dict[str, list[Kept]] = {}
         self.refuse: dict[tuple[str, str], str] = {}
         """(nick, command) -> the numeric that answers."""
+        self.no_batches = False
+        """It offers draft/multiline, and takes none."""
         self.dead = False
         self.swallow: Callable[[Guest, Line], str] = lambda _guest, _line: ""
         """"" : go on; "before" / "after": the link breaks before or after the line is taken;
@@ -160,6 +164,8 @@ class Scripted:
         allowed = {}
         for name, value in tags.items():
             needs = {"time": "server-time", "label": "labeled-response", "batch": "batch"}
+            if name == "draft/multiline-concat":
+                needs[name] = "draft/multiline"
             if needs.get(name, "message-tags") in guest.caps:
                 allowed[name] = value
         raw = encode(command, params, allowed)
@@ -329,24 +335,55 @@ class Scripted:
             return
         opened, inner = guest.batches.pop(line[0][1:])
         label, channel = opened.tags.get("label", ""), opened[2]
-        stamp = self._stamp()
+        wrong = self._wrong_with(inner, channel)
+        if wrong:
+            tags = {"label": label} if label else {}
+            await self._to(guest, "irc.example", "FAIL", ("BATCH", *wrong), tags)
+            return
+        passed = {k: v for k, v in opened.tags.items() if k.startswith("+")}
+        stamp = {**self._stamp(), **passed}
+        kept = Kept(guest.mask, inner[0].command, (channel, ""), stamp, tuple(inner))
+        self.history.setdefault(channel.lower(), []).append(kept)
         for one in list(self.guests):
             if channel.lower() not in one.channels:
                 continue
-            mine = {"label": label} if one is guest and label else {}
-            await self._to(
-                one,
-                guest.mask,
-                "BATCH",
-                (f"+m{self._number}", "draft/multiline", channel),
-                {**stamp, **mine},
-            )
-            for each in inner:
-                tags = {"batch": f"m{self._number}"}
-                if "draft/multiline-concat" in each.tags:
-                    tags["draft/multiline-concat"] = ""
-                await self._to(one, guest.mask, each.command, tuple(each.params), tags)
-            await self._to(one, "irc.example", "BATCH", (f"-m{self._number}",), {})
+            if one is not guest:
+                await self.several(one, kept, {})
+            elif "echo-message" in one.caps:
+                await self.several(one, kept, {"label": label} if label else {})
+
+    def _wrong_with(self, inner: list[Line], channel: str) -> tuple[str, ...]:
+        """Why a batch of several lines is refused."""
+        value = next(
+            (x.partition("=")[2] for x in self.caps if x.startswith("draft/multiline")), ""
+        )
+        limits = {k: int(v) for k, _, v in (one.partition("=") for one in value.split(","))}
+        size = sum(len(one[1].encode()) for one in inner)
+        size += sum("draft/multiline-concat" not in one.tags for one in inner[1:])
+        if size > limits["max-bytes"]:
+            return ("MULTILINE_MAX_BYTES", str(limits["max-bytes"]), "too long")
+        if len(inner) > limits["max-lines"]:
+            return ("MULTILINE_MAX_LINES", str(limits["max-lines"]), "too many lines")
+        if any(one[0] != channel for one in inner):
+            return ("MULTILINE_INVALID_TARGET", channel, inner[0][0], "another target")
+        odd = len({one.command for one in inner}) != 1 or not any(one[1] for one in inner)
+        return ("MULTILINE_INVALID", "not like that") if odd or self.no_batches else ()
+
+    async def several(self, guest: Guest, kept: Kept, tags: dict[str, str]) -> None:
+        """A message of several lines, kept together where the guest knows that."""
+        self._number += 1
+        ref = f"m{self._number}"
+        together = "draft/multiline" in guest.caps
+        if together:
+            params = (f"+{ref}", "draft/multiline", kept.params[0])
+            await self._to(guest, kept.source, "BATCH", params, {**kept.tags, **tags})
+        for at, each in enumerate(kept.inner):
+            mine = {"batch": ref} if together else {**tags, **(kept.tags if not at else {})}
+            if together and "draft/multiline-concat" in each.tags:
+                mine["draft/multiline-concat"] = ""
+            await self._to(guest, kept.source, each.command, tuple(each.params), mine)
+        if together:
+            await self._to(guest, "irc.example", "BATCH", (f"-{ref}",), {})
 
     async def _chathistory(self, guest: Guest, line: Line) -> None:
         kept = self.history.get(line[1].lower(), [])
@@ -365,5 +402,8 @@ class Scripted:
         ref = f"h{self._number}"
         await self._to(guest, "irc.example", "BATCH", (f"+{ref}", "chathistory", line[1]), {})
         for one in found[: int(line[3])]:
+            if one.inner:
+                await self.several(guest, one, {"batch": ref})
+                continue
             await self._to(guest, one.source, one.command, one.params, {**one.tags, "batch": ref})
         await self._to(guest, "irc.example", "BATCH", (f"-{ref}",), {})
