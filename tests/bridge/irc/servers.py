@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 
 from bridge.irc.wire import Framer, Line, encode
 
@@ -26,6 +29,7 @@ __all__ = [
     "ngircd",
     "person",
     "services_link",
+    "tls",
     "until",
 ]
 
@@ -178,6 +182,26 @@ def anope(folder: Path, port: int) -> Iterator[None]:
 SERVICES = " services_account sasl monitor hidechans globops"
 
 
+def tls(folder: Path, port: int) -> tuple[str, str]:
+    """An InspIRCd's settings for TLS at this port, and the fingerprint of `client.pem` there.
+
+    In the folder: what signed the server's certificate (ca.pem), and a client's with its key.
+    """
+    folder.mkdir(exist_ok=True)
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    server, client = ca.issue_cert("127.0.0.1"), ca.issue_cert("bridge@test.example")
+    server.private_key_pem.write_to_path(folder / "key.pem")
+    server.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
+    shown = sha256(ssl.PEM_cert_to_DER_cert(client.cert_chain_pems[0].bytes().decode())).hexdigest()
+    return (
+        f'<sslprofile name="tls" provider="gnutls" cafile="{folder}/ca.pem" hash="sha256" '
+        f'certfile="{folder}/cert.pem" keyfile="{folder}/key.pem" requestclientcert="yes">\n'
+        f'<bind address="127.0.0.1" port="{port}" type="clients" sslprofile="tls">\n'
+    ), shown
+
+
 def services_link(port: int) -> str:
     """An InspIRCd's settings for services at this port."""
     return (
@@ -213,6 +237,8 @@ module {{ name = "ns_identify"; maxlogins = 10 }}
 command {{ service = "NickServ"; name = "IDENTIFY"; command = "nickserv/identify" }}
 module {{ name = "ns_recover"; restoreonrecover = yes }}
 command {{ service = "NickServ"; name = "RECOVER"; command = "nickserv/recover" }}
+module {{ name = "ns_cert"; max = 5 }}
+command {{ service = "NickServ"; name = "CERT"; command = "nickserv/cert" }}
 module {{ name = "enc_sha256" }}
 module {{ name = "db_flatfile"; database = "anope.db"; keepbackups = 0; fork = no }}
 module {{ name = "m_sasl" }}
@@ -258,6 +284,10 @@ class Person:
         """How many such lines came."""
         return sum(line.command == command for line in self.lines)
 
+    def of(self, command: str) -> list[tuple[str, ...]]:
+        """The parameters of such lines."""
+        return [line.params for line in self.lines if line.command == command]
+
     def heard(self, channel: str) -> list[str]:
         """What others said there."""
         return [
@@ -268,9 +298,13 @@ class Person:
 
 
 @asynccontextmanager
-async def person(port: int, nick: str, *channels: str) -> AsyncIterator[Person]:
+async def person(
+    port: int, nick: str, *channels: str, secure: ssl.SSLContext | None = None
+) -> AsyncIterator[Person]:
     """Somebody who is in these channels."""
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port)
+    if secure is not None:
+        stream = trio.SSLStream(stream, secure, server_hostname="127.0.0.1")
     try:
         somebody = Person(nick, stream)
         async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.bridge.irc.servers import (
     needs,
     person,
     services_link,
+    tls,
     until,
 )
 from tests.live.support import Relay
@@ -31,23 +33,28 @@ pytestmark = [
 
 
 async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path: Path) -> None:
-    """A wrong password keeps the bridge out; RECOVER frees the nick, MONITOR tells when it is."""
+    """A wrong password keeps the bridge out; RECOVER frees the nick, MONITOR tells when it is.
+
+    With a certificate (EXTERNAL) it is logged in without a password, and no member's nick is.
+    """
     relay = Relay(tmp_path / "relay")
     relay.folder.mkdir()
     relay.start()
-    link_port = free_port()
+    link_port, tls_port = free_port(), free_port()
+    secured, shown = tls(tmp_path / "tls", tls_port)
     (tmp_path / "password").write_text("sesame-walnut")
     (tmp_path / "wrong").write_text("sesame")
+    modules, more = f"{SERVICES} ssl_gnutls sslinfo", services_link(link_port) + secured
     try:
         with (
-            inspircd(tmp_path / "irc", modules=SERVICES, more=services_link(link_port)) as server,
+            inspircd(tmp_path / "irc", modules=modules, more=more) as server,
             anope(tmp_path / "anope", link_port),
         ):
             async with (
                 room_of(relay.url, tmp_path) as (_, room, link),
                 person(server.port, "kim", "#books") as kim,
             ):
-                await _registered(server.port)
+                await _registered(tls_port, tmp_path / "tls", shown)
                 wrong = _account(tmp_path / "wrong")
                 with bridge(
                     tmp_path / "wrong-bridge", settings("x", server.port, irc=wrong)
@@ -78,6 +85,23 @@ async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path
                         assert len(_renamed(kim)) == before
                         await stack.aclose()
                         await until(lambda: "ofcbridge" in _renamed(kim)[before:])
+
+                irc = (
+                    f"tls = true\nca_file = '{tmp_path}/tls/ca.pem'\npuppet_seconds = 0.1\n"
+                    f"client_cert_file = '{tmp_path}/tls/client.pem'\n"
+                )
+                text = settings(link, tls_port, '[portal.irc]\nmode = "puppets"\n', irc)
+                text = text.replace("tls = false\n", "")
+                with bridge(tmp_path / "bridge", text) as three:
+                    await until(lambda: three.log.read_text().count("joined a channel") == 3)
+                    await room.send("first")
+                    await until(lambda: "Ana[o]" in _there(kim))
+                    for nick in ("ofcbridge", "Ana[o]"):
+                        await kim.send("WHOIS", nick)
+                        await until(lambda: any(x[1] == nick for x in kim.of("318")))  # noqa: B023
+                    assert [x[1] for x in kim.of("276")] == ["ofcbridge"], "shows its certificate"
+                    assert [x[1:3] for x in kim.of("330")] == [("ofcbridge", "ofcbridge")]
+                    assert {x[1] for x in kim.of("671")} == {"ofcbridge", "Ana[o]"}, "both by TLS"
     finally:
         relay.kill()
 
@@ -100,11 +124,15 @@ def _lost_it(ghost: Person) -> bool:
     return any(one.command == "NICK" and one.nick == "ofcbridge" for one in ghost.lines)
 
 
-async def _registered(port: int) -> None:
+async def _registered(port: int, keys: Path, shown: str) -> None:
     """The bridge's account, made by somebody with its nick once the services are there."""
-    async with person(port, "ofcbridge") as one:
+    secure = ssl.create_default_context(cafile=keys / "ca.pem")
+    secure.load_cert_chain(keys / "client.pem")
+    async with person(port, "ofcbridge", secure=secure) as one:
         with trio.fail_after(120):
             while not any("regist" in x[1].lower() for x in one.lines if x.command == "NOTICE"):
                 await one.send("PRIVMSG", "NickServ", "REGISTER sesame-walnut ofc@b.example")
                 await trio.sleep(1)
-            await trio.sleep(1)
+            while not any(shown in x[1] and "added" in x[1] for x in one.lines):
+                await one.send("PRIVMSG", "NickServ", "CERT ADD")
+                await trio.sleep(1)
