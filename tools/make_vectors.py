@@ -26,6 +26,7 @@ from tests.vectors.making import (
     ids,
     lite,
     messages,
+    moves,
     records,
     sealed,
 )
@@ -48,6 +49,7 @@ MADE_ONCE: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "sealed.json": sealed.make,
     "chain.json": chain.make,
     "evidence.json": evidence.make,
+    "moves.json": moves.make,
 }
 """Files that hold randomness: written where they are missing, or with --fresh."""
 

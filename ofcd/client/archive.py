@@ -17,6 +17,7 @@ from ofcd.client.events import (
     HandedOver,
     HandoverOffered,
     HomeChanged,
+    HubMoved,
     InviteClosed,
     InviteOpened,
     LoggedEvent,
@@ -49,6 +50,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     Leave,
@@ -369,6 +371,8 @@ def _of_control(signed: SignedRecord, common: dict[str, Any]) -> LoggedEvent | N
             made = HandedOver(**common, to=record.to)
         case Home() as record:
             made = HomeChanged(**common, home=record.home)
+        case HubMove() as record:
+            made = HubMoved(**common, hub=record.hub, url=record.urls[0])
         case InviteOpen() as record:
             kw = {"role": record.role, "caps": frozenset(record.caps)}
             made = InviteOpened(**common, **kw, invite_id=record.invite_id)

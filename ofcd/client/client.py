@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from ofcd.client.arriving import drop_staged
 from ofcd.client.connection import Dial, RelayConnection
-from ofcd.client.core import Core
+from ofcd.client.core import Core, refusal
 from ofcd.client.errors import (
     BadInvite,
     ClientClosed,
@@ -41,6 +41,7 @@ from ofcd.e2e.invites import InviteCode, check_address, parse_link
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.names import display_name
 from ofcd.e2e.trust import relay_fingerprint
+from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import ClientFrame, RelayFrame
 from ofcd.protocol.ids import InviteId, RelayId, RoomId
 from ofcd.protocol.records import Policy
@@ -240,11 +241,7 @@ class Client:
 
     async def _move_home(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
         """See `Room.move_home`."""
-        _check_url(url)
-        there = self._connect(url, relay_id or self._pin_of(url))
-        with _deadline(self.patience, f"no link to {url}", there):
-            await there.up.wait()
-        home = cast(RelayId, there.relay_id)
+        home = await self._relay_at(url, relay_id)
         await self._reach(room)
         core = self._core(room)
         if core.state.member(core.me).home != home:
@@ -256,6 +253,25 @@ class Client:
                 relocate(turn, core, url, home)
         await self._live(room, self.patience)
 
+    async def _move_hub(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
+        """See `Room.move_hub`."""
+        hub = await self._relay_at(url, relay_id)
+        await self._reach(room)
+        state, me = self._core(room).state, self._core(room).me
+        if state.root != me or state.policy.local_only:
+            raise refusal(Code.FORBIDDEN.value)
+        if hub not in state.homes.values():
+            await self._move_home(room, url, hub)
+        await Room(self, room)._say_hub(hub, url)
+
+    async def _relay_at(self, url: str, relay_id: RelayId | None) -> RelayId:
+        """The id of the relay at `url`, once a link has proven it."""
+        _check_url(url)
+        there = self._connect(url, relay_id or self._pin_of(url))
+        with _deadline(self.patience, f"no link to {url}", there):
+            await there.up.wait()
+        return cast(RelayId, there.relay_id)
+
     async def _reach(self, room: RoomId) -> None:
         """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
         try:
@@ -265,7 +281,7 @@ class Client:
             if not core.is_away:
                 raise
             with self._turn(self._connection(room)) as turn:
-                relocate(turn, core, core.identity.invite_url, core.state.relay_id)
+                relocate(turn, core, core.identity.invite_url, core.state.hub)
             await self._live(room, self.patience)
 
     async def _require_outside(self, room: RoomId) -> None:

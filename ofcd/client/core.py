@@ -86,7 +86,7 @@ class Core:
     @property
     def is_away(self) -> bool:
         """Whether the room is another relay's than this client's own."""
-        return self.identity.relay_id != self.state.relay_id
+        return self.identity.relay_id != self.state.hub
 
     @property
     def is_owner(self) -> bool:

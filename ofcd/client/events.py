@@ -27,6 +27,7 @@ __all__ = [
     "HandoverOffered",
     "HistoryGap",
     "HomeChanged",
+    "HubMoved",
     "InviteClosed",
     "InviteOpened",
     "JoinAsked",
@@ -241,6 +242,15 @@ class HomeChanged(_Logged):
 
 
 @frozen(kw_only=True)
+class HubMoved(_Logged):
+    """`mid`, who is root, has moved the room: the relay with this id orders it from now on."""
+
+    hub: RelayId
+    url: str
+    """Where it is reached."""
+
+
+@frozen(kw_only=True)
 class Rotated(_Logged):
     """A new room key; `boxed` where it was handed to each member anew."""
 
@@ -280,6 +290,7 @@ LoggedEvent = (
     | HandoverOffered
     | HandedOver
     | HomeChanged
+    | HubMoved
     | Rotated
     | InviteOpened
     | InviteClosed

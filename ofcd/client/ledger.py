@@ -29,7 +29,7 @@ from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
 from ofcd.e2e.view import Taken, View
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import Delivery
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, relay_id_of
 from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, RekeyBoxed, RekeyRoutine
 from ofcd.themis.signed import SignedRecord, peek
 
@@ -132,6 +132,9 @@ class Ledger:
     def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
         """The hub's signed LOG_HEAD: what it tells others must be what it told me."""
         core = self.core
+        claimed = getattr(peek(envelope).record, "seq", 0)  # it may overtake what it is about
+        if claimed > core.head.seq and core.state.hub != relay_id_of(relay_key):
+            return
         try:
             word = check_log_head(core.state, relay_key, envelope)
         except LogBroken as broken:

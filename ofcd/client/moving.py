@@ -13,14 +13,14 @@ from ofcd.client.core import Core
 from ofcd.client.model import ROOMS, save
 from ofcd.client.turn import Turn
 from ofcd.protocol.ids import RelayId
-from ofcd.protocol.records import Control, Home
+from ofcd.protocol.records import Control, Home, HubMove
 
-__all__ = ["finish_move", "relocate"]
+__all__ = ["finish_move", "follow_hub", "relocate"]
 
 
 def relocate(turn: Turn, core: Core, url: str, relay_id: RelayId) -> None:
     """This client reaches the room there from now on."""
-    hub_url = "" if relay_id == core.state.relay_id else core.identity.invite_url
+    hub_url = "" if relay_id == core.state.hub else core.identity.invite_url
     identity = evolve(core.identity, relay_url=url, relay_id=relay_id, hub_url=hub_url)
     turn.records.put(ROOMS, core.room, save(identity))
     core.identity = identity
@@ -38,3 +38,19 @@ def finish_move(turn: Turn, core: Core, record: Control) -> bool:
         return False
     relocate(turn, core, url, relay_id)
     return True
+
+
+def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
+    """The room was moved: this client stays at its relay, which follows there.
+
+    Who was at the hub of before only because it was the hub, is so at the new one: then True.
+    """
+    reached, url = core.identity.relay_id, record.urls[0]
+    me = core.state.members.get(core.me)
+    if me is not None and reached not in (me.home, record.hub):
+        relocate(turn, core, url, record.hub)
+        return True
+    identity = evolve(core.identity, hub_url="" if reached == record.hub else url)
+    turn.records.put(ROOMS, core.room, save(identity))
+    core.identity = identity
+    return False

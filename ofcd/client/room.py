@@ -32,7 +32,7 @@ from ofcd.client.events import (
 from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.ledger import Ledger
-from ofcd.client.moving import finish_move
+from ofcd.client.moving import finish_move, follow_hub
 from ofcd.client.outbox import Outbox
 from ofcd.client.receipts import ReceiptDuty
 from ofcd.client.renewing import RenewDuty
@@ -51,7 +51,15 @@ from ofcd.protocol import frames
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
-from ofcd.protocol.records import CONTROL_TYPES, Admit, Event, Leave, RekeyBoxed, UpdateKey
+from ofcd.protocol.records import (
+    CONTROL_TYPES,
+    Admit,
+    Event,
+    HubMove,
+    Leave,
+    RekeyBoxed,
+    UpdateKey,
+)
 from ofcd.themis.signed import SignedRecord, open_signed, peek
 
 __all__ = ["LinkFacts", "Phase", "RoomMachine"]
@@ -200,7 +208,7 @@ class RoomMachine:
             now=turn.now,
         )
         core = self.core
-        hub = core.state.relay_id if core.is_away else None
+        hub = core.state.hub if core.is_away else None
         url = core.identity.hub_url
         turn.ask(
             lambda rid: frames.Attach(rid, signed.envelope, hub=hub, hub_url=url), self._attached
@@ -336,6 +344,10 @@ class RoomMachine:
             self.controls.delivered(turn, signed.event_id)
             if finish_move(turn, self.core, record):
                 self._halt(turn, Offline(_MOVING))
+            elif isinstance(record, HubMove):
+                if follow_hub(turn, self.core, record):
+                    self._halt(turn, Offline(_MOVING))
+                self.keydesk.link_lost()  # what was asked of the hub before, the new one never got
 
     def _check_admission(self, turn: Turn) -> None:
         """Our own certificate names both our keys, or the admitter reads our boxes."""

@@ -19,7 +19,13 @@ from ofcd.client.trusting import RoomTrust
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Transaction
 from ofcd.e2e import bodies
-from ofcd.e2e.controls import accept_handover, make_grant, make_home, make_leave
+from ofcd.e2e.controls import (
+    accept_handover,
+    make_grant,
+    make_home,
+    make_hub_move,
+    make_leave,
+)
 from ofcd.e2e.epochs import make_boxed_rekey
 from ofcd.e2e.errors import KeyMissing
 from ofcd.e2e.invites import InviteCode, make_invite
@@ -394,6 +400,25 @@ class Room(RoomTrust):
             return Made(make_home(core.state, core.mine, core.log.seen, turn.now, home=home))
 
         await self._ask("home", make)
+
+    async def move_hub(self, url: str, *, relay_id: RelayId | None = None) -> None:
+        """Have the relay at `url` order this room from now on; root's alone to say.
+
+        Root is at home there first, if nobody is: the new hub needs the room's copy. Done when the
+        record stands in the log. The relay so far has to agree. Raises as `move_home`.
+        """
+        await self._client._move_hub(self.id, url, relay_id)
+
+    async def _say_hub(self, hub: RelayId, url: str) -> None:
+        core = self._client._core(self.id)
+
+        def make(turn: Turn) -> Made | None:
+            if core.state.hub == hub:
+                return None
+            seen = core.log.seen
+            return Made(make_hub_move(core.state, core.mine, seen, turn.now, hub=hub, urls=[url]))
+
+        await self._ask("move", make)
 
     async def hand_over(self, to: MemberId, *, sid: Sid | None = None) -> Sent:
         """Ask `to` to become root; done by itself once they accept (`HandedOver`).

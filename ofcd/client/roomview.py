@@ -147,6 +147,11 @@ class RoomView:
         return self._client._core(self.id).identity.relay_url
 
     @property
+    def hub_id(self) -> RelayId:
+        """The relay that orders the room."""
+        return self._client._core(self.id).state.hub
+
+    @property
     def relay_id(self) -> RelayId:
         """The pinned relay."""
         return self._client._core(self.id).identity.relay_id

@@ -113,6 +113,8 @@ class Feed:
         self.subscriptions: set[Subscription] = set()
         self.foreign = False
         """Another relay orders the room: its heads are signed there."""
+        self.term = 0
+        """Else, of which term of its hubs this relay's are."""
         self.signed_head = b""
         """The latest of those, encoded; for who comes to read."""
         self.awaited = 0

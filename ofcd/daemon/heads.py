@@ -24,8 +24,6 @@ from ofcd.themis.signed import sign_record
 __all__ = ["HeadSigner"]
 
 _PERIOD_SECONDS: Final = 1.0
-_TERM: Final = 0
-"""A room's first hub; HUB_MOVE will count up."""
 
 Publish = Callable[[Feed, bytes], None]
 
@@ -53,8 +51,8 @@ class HeadSigner:
             self._stirred = trio.Event()
             due, self._due = self._due, {}
             for feed in due.values():
-                if feed.log is None:
-                    continue
+                if feed.log is None or feed.foreign:
+                    continue  # it was moved away meanwhile
                 record = self._record(feed, feed.log)
                 signed = await self._workers.run(partial(sign_record, self._keys.private, record))
                 publish(feed, encode_frame(Head(feed.room, signed.envelope)))
@@ -62,5 +60,5 @@ class HeadSigner:
 
     def _record(self, feed: Feed, log: Hash32) -> LogHead:
         return LogHead(
-            v=VERSION, room=feed.room, term=_TERM, seq=feed.head, log=log, ts=self._now()
+            v=VERSION, room=feed.room, term=feed.term, seq=feed.head, log=log, ts=self._now()
         )

@@ -65,6 +65,7 @@ from ofcd.relay import (
     FindSid,
     FindUpload,
     Forward,
+    HubMoved,
     LinkId,
     Push,
     ReadBlob,
@@ -157,6 +158,10 @@ class Across(Protocol):
 
     def members_changed(self, room: RoomId, seq: int, feed: Feed) -> None:
         """With entry `seq` someone came or went: see which relays may still follow the room."""
+        ...
+
+    def hub_moved(self, effect: HubMoved, feed: Feed | None) -> None:
+        """A room has another hub: follow it there, and end the following here."""
         ...
 
     def key_of(self, relay: RelayId) -> PublicKey | None:
@@ -273,6 +278,14 @@ class Hub:
         self._stirred.discard(link)
         if not self._links:
             self._empty.set()
+
+    def acknowledged(self, room: RoomId, peer: RelayId, seq: int) -> None:
+        """A relay that follows this room has stored it up to `seq`."""
+        self._relay.acknowledged(room, peer, seq)
+
+    def last_of(self, room: RoomId) -> int | None:
+        """The last entry that others get from here as from the hub; None where there is none."""
+        return self._relay.last_of(room)
 
     def homed(self, room: RoomId, peer: RelayId) -> frozenset[MemberId]:
         """The room's members who are at home at this relay."""
@@ -546,6 +559,8 @@ class Hub:
                         self._append(effect)
                     except Exception as mistake:
                         self._drop_feed(effect.room, mistake)
+                case HubMoved():
+                    self._move(effect)
                 case Stir():
                     if self.federation is not None:
                         self.federation.stir(effect.hub, effect.room)
@@ -573,6 +588,14 @@ class Hub:
         self._feeds.append(feed, effect.delivery, effect.boxes)
         self._heads.mark(feed)
         self._stirred.update(subscription.link for subscription in feed.subscriptions)
+
+    def _move(self, effect: HubMoved) -> None:
+        """Another relay signs the heads from now on, or this one does."""
+        feed = self._feeds.get(effect.room)
+        if feed is not None:
+            self._mark_foreign(feed)
+        if self.federation is not None:
+            self.federation.hub_moved(effect, feed)
 
     def _drop_feed(self, room: RoomId, mistake: Exception) -> None:
         """A feed may lack what is stored: its readers come back, and are served from the store."""
@@ -622,7 +645,7 @@ class Hub:
                 self._mark_foreign(feed)
                 connection.await_feed(feed)
                 connection.do(lambda: self.jobs.subscribe(connection, effect, feed))
-            case ReadBlob() if self._relay.hub_of(effect.room) is not None:
+            case ReadBlob() if self._relay.keepers(effect.room, effect.link):
                 connection.do(lambda: self._read_cached(connection, effect))
             case Arrive() if self.federation is not None:
                 self.federation.arrive(connection, effect)
@@ -652,27 +675,30 @@ class Hub:
             await connection.hand(Evidence(effect.room, room.frozen, key=key, records=kept))
 
     async def _read_cached(self, connection: LinkEnd, effect: ReadBlob) -> None:
-        """A part of an attachment in another relay's room: from here, else from there."""
-        hub = self._relay.hub_of(effect.room)
+        """A part of an attachment that may be at another relay: from here, else from there."""
+        keepers = self._relay.keepers(effect.room, effect.link)
         mid = self._relay.member_on(connection.link, effect.room)
         try:
             cached = await self.lookups.has_blob(effect)
         except StoreError:
             cached = True  # the lookup fails in the same way, and answers
-        if cached or hub is None or mid is None or self.federation is None:
+        if cached or not keepers or mid is None or self.federation is None:
             await self.jobs.look_up(connection, effect)
             return
         get = BlobGet(effect.rid, effect.room, effect.blob, effect.index)
+        hub, *others = keepers
         self.federation.forward(
-            connection, Forward(connection.link, hub, "", effect.room, mid, get)
+            connection,
+            Forward(connection.link, hub, "", effect.room, mid, get, others=tuple(others)),
         )
 
     def _mark_foreign(self, feed: Feed) -> None:
         """The heads of another relay's room are not ours to sign: the kept one is passed on."""
         hub = self._relay.hub_of(feed.room)
+        feed.foreign, feed.term = hub is not None, self._relay.term_of(feed.room)
+        feed.signed_head = b""
         if hub is None:
             return
-        feed.foreign = True
         copy = self._relay.room(feed.room)
         key = None if self.federation is None else self.federation.key_of(hub)
         if copy is not None and copy.head and key is not None:

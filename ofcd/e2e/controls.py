@@ -20,6 +20,7 @@ from ofcd.protocol.records import (
     Handover,
     HandoverAccept,
     Home,
+    HubMove,
     InviteClose,
     Leave,
     Record,
@@ -38,6 +39,7 @@ __all__ = [
     "make_grant",
     "make_handover",
     "make_home",
+    "make_hub_move",
     "make_invite_close",
     "make_key_update",
     "make_leave",
@@ -85,6 +87,15 @@ def make_key_update(
     Keep its private half before this is sent: from where it stands, boxes are made for it alone.
     """
     record = UpdateKey(**header_fields(state, mine, seen, now), enc_key=enc_key)
+    return sign_control(state, mine, record, seen)
+
+
+def make_hub_move(
+    state: RoomState, mine: MemberKeys, seen: Seen, now: int, *, hub: RelayId, urls: Iterable[str]
+) -> SignedRecord:
+    """HUB_MOVE: the relay `hub`, reached at `urls`, orders the room behind `seen`."""
+    fields = header_fields(state, mine, seen, now)
+    record = HubMove(**fields, hub=hub, urls=tuple(urls), term=state.term + 1)
     return sign_control(state, mine, record, seen)
 
 

@@ -171,7 +171,7 @@ def make_invite(
         ),
     )
     signed = sign_control(state, mine, record, seen)
-    code = InviteCode(relay_url, state.relay_id, state.room, invite_id, token, mine.mid)
+    code = InviteCode(relay_url, state.hub, state.room, invite_id, token, mine.mid)
     return NewInvite(signed, code)
 
 

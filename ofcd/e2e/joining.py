@@ -220,7 +220,7 @@ def check_admitted(state: RoomState, mine: MemberKeys) -> Member:
 
 
 def _invite_of(code: InviteCode, state: RoomState, now: int) -> Invite:
-    if (state.room, state.relay_id) != (code.room, code.relay_id):
+    if (state.room, state.hub) != (code.room, code.relay_id):
         raise JoinRejected(JoinFault.WRONG_ROOM)
     invite = state.invites.get(code.invite_id)
     if invite is None:
@@ -259,7 +259,7 @@ def _state_at(code: InviteCode, chain: Iterable[tuple[int, bytes]], ctl: EventId
         state = verify_chain(code.room, chain, until=ctl)
     except (Malformed, Refused):
         raise JoinRejected(JoinFault.BAD_CHAIN) from None
-    if state.relay_id != code.relay_id:
+    if state.hub != code.relay_id:
         raise JoinRejected(JoinFault.WRONG_ROOM)
     return state
 

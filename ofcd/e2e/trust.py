@@ -101,17 +101,19 @@ class SignedHead:
 def check_log_head(state: RoomState, relay_key: PublicKey, envelope: bytes) -> SignedHead:
     """The hub's signed word for the room log; raises `LogBroken` (bad_head).
 
-    `relay_key` must be that of the relay the room names. Compare the head with one's own log by
+    `relay_key` must be that of the relay that the room names for that entry, and the term its:
+    a hub of before has nothing to say of what came after it. Compare the head with one's own log by
     `RoomLog.check_head`, and with an earlier head by `check_agreement`.
     """
     try:
-        if relay_id_of(relay_key) != state.relay_id:
-            raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
         head = open_signed(relay_key, envelope).record
     except (Malformed, Refused):
         raise LogBroken(Fault.BAD_HEAD, 0, (envelope,)) from None
     if not isinstance(head, LogHead) or head.room != state.room:
         raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
+    hub = state.hub_at(head.seq)
+    if (hub.relay_id, hub.term) != (relay_id_of(relay_key), head.term):
+        raise LogBroken(Fault.BAD_HEAD, head.seq, (envelope,))
     return SignedHead(head, envelope)
 
 

@@ -283,6 +283,11 @@ def _(event: events.HomeChanged, who: Who) -> Made:
 
 
 @_details.register
+def _(event: events.HubMoved, who: Who) -> Made:
+    return {"kind": "move", "relay": event.hub.hex(), "url": event.url}
+
+
+@_details.register
 def _(event: events.Rotated, who: Who) -> Made:
     return {"kind": "rotated", "epoch": event.epoch, "boxed": event.boxed}
 

@@ -231,6 +231,7 @@ _SENTENCES: Final[dict[str, Callable[[Fields], str]]] = {
     "handover_offer": lambda f: f"{_actor(f)} asks {_subjects(f)} to become the room's root owner",
     "handover": lambda f: f"{_subjects(f)} is the room's root owner now",
     "home": lambda f: f"{_actor(f)} is at home at another relay now ({short(f['relay'])})",
+    "move": lambda f: f"{_actor(f)} moved the room to another relay ({short(f['relay'])})",
     "rotated": _rotated,
     "invite_opened": lambda f: f"{_actor(f)} made an invite for {_role(f)}",
     "invite_closed": lambda f: f"{_actor(f)} closed an invite",

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from attrs import field, frozen
-from attrs.validators import ge, in_, le, max_len, min_len
+from attrs.validators import deep_iterable, ge, in_, le, max_len, min_len
 
 from ofcd.protocol import limits
 from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
@@ -45,6 +45,7 @@ __all__ = [
     "HandoverAccept",
     "History",
     "Home",
+    "HubMove",
     "InviteClose",
     "InviteOpen",
     "JoinConfirm",
@@ -284,6 +285,27 @@ class UpdateKey(_ControlFields):
     enc_key: PublicKey
 
 
+@frozen(kw_only=True)
+class HubMove(_ControlFields):
+    """HUB_MOVE: another relay orders the room from now on; said by root.
+
+    It stands exactly behind its `seen`, which so is the design's (at_seq, L_at): whatever else the
+    relay before put there is void. The new one must have the log up to there.
+    """
+
+    hub: RelayId
+    urls: tuple[str, ...] = field(
+        validator=[
+            min_len(1),
+            max_len(limits.RELAY_URLS),
+            deep_iterable(max_len(limits.URL_TEXT)),
+        ]
+    )
+    """Where the new hub is reached."""
+    term: int
+    """One more than that of the hub before."""
+
+
 @frozen
 class HandoverAccept:
     """HANDOVER_ACCEPT: signed by the member who is to be root."""
@@ -452,6 +474,7 @@ Control = (
     | Handover
     | Home
     | UpdateKey
+    | HubMove
 )
 """Everything that stands on the control log; GENESIS is its first record."""
 Record = (
@@ -483,6 +506,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "handover": Handover,
     "home": Home,
     "update_e": UpdateKey,
+    "hub_move": HubMove,
     "handover_accept": HandoverAccept,
     "join_req": JoinRequest,
     "join_resp": JoinResponse,
@@ -495,7 +519,7 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "peer": Peer,
     "relay": Descriptor,
 }
-"""The names that stand in `OFC1:<type>`; reserved for later: recover, hub_move."""
+"""The names that stand in `OFC1:<type>`; reserved for later: recover."""
 
 CONTROL_TYPES: Final = (
     Genesis,
@@ -509,6 +533,7 @@ CONTROL_TYPES: Final = (
     Handover,
     Home,
     UpdateKey,
+    HubMove,
 )
 _NAMES: Final = {cls: name for name, cls in RECORD_TYPES.items()}
 _PREFIX: Final = b"OFC1:"

@@ -38,6 +38,7 @@ from ofcd.protocol.records import (
     Handover,
     History,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     Leave,
@@ -48,7 +49,16 @@ from ofcd.protocol.records import (
     UpdateKey,
 )
 
-__all__ = ["Departure", "Invite", "Member", "RoomState", "found", "may_assign", "may_evict"]
+__all__ = [
+    "Departure",
+    "HubTerm",
+    "Invite",
+    "Member",
+    "RoomState",
+    "found",
+    "may_assign",
+    "may_evict",
+]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -128,12 +138,25 @@ class Departure:
 
 
 @frozen
+class HubTerm:
+    """One relay's time as the room's hub."""
+
+    term: int
+    relay_id: RelayId
+    since: int
+    """The seq of the HUB_MOVE that began it; 0: GENESIS."""
+    urls: tuple[str, ...] = ()
+    """Where HUB_MOVE says it is reached; GENESIS says nothing."""
+
+
+@frozen
 class RoomState:
     """Everything the control log says, after its record number `seq`."""
 
     room: RoomId
     nonce: Hash32
     relay_id: RelayId
+    """The relay that GENESIS names: the first hub."""
     policy: Policy
     root: MemberId
     epoch: int
@@ -161,6 +184,8 @@ class RoomState:
     """
     moves: Mapping[MemberId, int] = field(factory=dict)
     """The HOMEs of each member in the current epoch."""
+    moved: tuple[HubTerm, ...] = ()
+    """The hubs after the first one, in order."""
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -170,6 +195,25 @@ class RoomState:
         if found_member is None:
             raise Refused(Code.NOT_FOUND)
         return found_member
+
+    @property
+    def hubs(self) -> tuple[HubTerm, ...]:
+        """All hubs so far, the one of now last."""
+        return (HubTerm(0, self.relay_id, 0), *self.moved)
+
+    @property
+    def hub(self) -> RelayId:
+        """The relay that orders the room now."""
+        return self.moved[-1].relay_id if self.moved else self.relay_id
+
+    @property
+    def term(self) -> int:
+        """How often the room was moved to another hub."""
+        return len(self.moved)
+
+    def hub_at(self, seq: int) -> HubTerm:
+        """Whose LOG_HEADs for entry `seq` count: the relay that had the room by then."""
+        return next(hub for hub in reversed(self.hubs) if hub.since <= seq)
 
     @property
     def homes(self) -> Mapping[MemberId, RelayId]:
@@ -268,7 +312,7 @@ class RoomState:
         if record.epoch != self.epoch:
             raise Refused(Code.EPOCH_STALE)
         _require(self._history_floor(invite, record) <= record.history_from <= seq)
-        _require(record.home == self.relay_id or not self.policy.local_only)
+        _require(record.home == self.hub or not self.policy.local_only)
         newcomer = Member(
             mid=mid,
             sign_key=record.sign_key,
@@ -363,7 +407,7 @@ class RoomState:
     @_apply.register(Home)
     def _(self, record: Home, by: Member, seq: int) -> RoomState:
         _require(record.home != by.home)
-        _require(record.home == self.relay_id or not self.policy.local_only)
+        _require(record.home == self.hub or not self.policy.local_only)
         moves = self.moves.get(by.mid, 0) + 1
         if moves > limits.HOMES_PER_EPOCH:
             raise Refused(Code.QUOTA, "this member has moved often enough until the next rotation")
@@ -387,6 +431,22 @@ class RoomState:
             renewals=by.renewals + 1,
         )
         return evolve(self, members={**self.members, by.mid: renewed})
+
+    @_apply.register(HubMove)
+    def _(self, record: HubMove, by: Member, seq: int) -> RoomState:
+        _require(by.role is Role.ROOT and not self.policy.local_only)
+        _require(record.hub != self.hub and record.term == self.term + 1)
+        # Who has the room's copy is whom a member is at home at: nobody else can go on with it.
+        _require(record.hub in self.homes.values())
+        if record.seen.seq != seq - 1:
+            raise Refused(Code.SEEN_STALE)
+        return evolve(
+            self,
+            moved=(*self.moved, HubTerm(record.term, record.hub, seq, record.urls)),
+            # An invite names the hub; what was answered under it, and how far, stays there.
+            invites={},
+            boxed_due=self.boxed_due or bool(self.invites),
+        )
 
     def _invite(self, invite_id: InviteId) -> Invite:
         invite = self.invites.get(invite_id)

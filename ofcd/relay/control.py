@@ -18,6 +18,7 @@ from ofcd.protocol.records import (
     Handover,
     HandoverAccept,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     Leave,
@@ -25,9 +26,10 @@ from ofcd.protocol.records import (
     UpdateKey,
 )
 from ofcd.protocol.room import RoomState
-from ofcd.relay import joining
+from ofcd.relay import joining, moving
 from ofcd.relay.effects import Appended, FindEvent, Push, Unsubscribe
 from ofcd.relay.facts import BoxStored, KeyRequestDropped
+from ofcd.relay.moving import require_open
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, LoggedRecord, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, chain_size
@@ -36,7 +38,7 @@ from ofcd.themis.signed import check_keys, peek
 __all__ = ["check_control", "leave_lanes", "nested", "run_control"]
 
 Ask = Request[frames.Control, LoggedRecord]
-_TO_THE_LAST: Final = (Leave, RekeyBoxed, Grant, Handover, InviteClose)
+_TO_THE_LAST: Final = (Leave, RekeyBoxed, Grant, Handover, InviteClose, HubMove)
 """What must be possible in a room that can have no new members any more."""
 
 
@@ -46,6 +48,7 @@ def check_control(request: Ask) -> Signatures:
     if request.signed.event_id in request.room.chain:
         return signatures
     record, room = request.record, request.room
+    require_open(request)
     room.check_seen(record.seen)
     _check_space(request)
     if request.final or record.prev == room.state.ctl:
@@ -73,11 +76,17 @@ def _conflict(request: Ask) -> Refusal:
     return Refusal(Code.CONFLICT, seq=request.room.seq, event_id=state.ctl)
 
 
-def _next_state(request: Ask) -> RoomState:
+def _next_state(request: Ask) -> RoomState | None:
     room = request.room
     if request.record.prev != room.state.ctl and not room.state.closed:
         raise _conflict(request)
-    state = room.state.apply(request.record, request.signed.event_id, room.seq + 1)
+    record = request.record
+    # A HUB_MOVE that is not ready is one all the same: the room waits for it (see `run_control`).
+    ready = not isinstance(record, HubMove) or moving.is_ready(request.core, room, record)
+    seq = room.seq + 1 if ready else record.seen.seq + 1
+    state = room.state.apply(record, request.signed.event_id, seq)
+    if not ready:
+        return None
     _check_record(request.record, request)
     return state
 
@@ -152,7 +161,8 @@ def run_control(request: Ask) -> None:
         return
     before, after = request.room.state, request.next_state
     if after is None:
-        raise AssertionError("a final check leaves the next state")
+        moving.hold(request)
+        return
     lost_joins = joining.joins_lost(request.room, after)
     fact = request.room.append(request.signed, request.record.mid, request.now)
     request.room.advance(request.record, after)
@@ -162,6 +172,8 @@ def run_control(request: Ask) -> None:
     _see_off(request, before, after)
     if isinstance(request.record, Home):
         leave_lanes(request.core, request.record)
+    if isinstance(request.record, HubMove):
+        moving.change_hub(request.core, request.room, before, request.facts, request.effects)
     delivery = frames.Delivery(fact.room, fact.seq, fact.record)
     changed = before.homes != after.homes
     request.effects.append(Appended(fact.room, fact.seq, delivery, boxes, changed))

@@ -27,6 +27,7 @@ __all__ = [
     "FindSid",
     "FindUpload",
     "Forward",
+    "HubMoved",
     "LinkId",
     "Push",
     "ReadBlob",
@@ -251,6 +252,8 @@ class Forward:
     frame: frames.ClientFrame
     joiner: MemberId | None = None
     """Who would be the member, where this is a request to join."""
+    others: tuple[RelayId, ...] = ()
+    """Where it is not there, relays to ask next: what was stored with a hub of before."""
 
 
 @frozen
@@ -276,6 +279,20 @@ class Stir:
     room: RoomId
 
 
+@frozen
+class HubMoved:
+    """With entry `seq`, another relay orders the room: `hub`, reached at `urls`; perhaps this one.
+
+    It stands before the entry's `Appended`.
+    """
+
+    room: RoomId
+    seq: int
+    before: RelayId
+    hub: RelayId
+    urls: tuple[str, ...]
+
+
 Effect = (
     Reply
     | Push
@@ -293,6 +310,7 @@ Effect = (
     | Forward
     | Arrive
     | Stir
+    | HubMoved
 )
 
 

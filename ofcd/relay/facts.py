@@ -38,6 +38,7 @@ __all__ = [
     "OutboxRow",
     "OutboxStored",
     "ReplicaFounded",
+    "ReplicaMoved",
     "RoomFounded",
     "RoomFrozen",
     "RoomSnapshot",
@@ -64,6 +65,14 @@ class ReplicaFounded:
 
     room: RoomId
     hub: RelayId
+
+
+@frozen
+class ReplicaMoved:
+    """Another relay orders the room from now on: `hub`; None where it is this one."""
+
+    room: RoomId
+    hub: RelayId | None
 
 
 @frozen
@@ -312,6 +321,7 @@ Fact = (
     | BlobDropped
     | CellRedacted
     | ReplicaFounded
+    | ReplicaMoved
     | ChainCopied
     | HeadKept
     | RoomFrozen
@@ -366,9 +376,11 @@ class RoomSnapshot:
     blob_bytes: Mapping[MemberId, int]
     """Bytes of attachment chunks stored, by member."""
     floor: int = 0
-    """The first entry from which on nothing was removed, or left out."""
+    """Where a copy begins, and a room that was one before it was moved here."""
     outbox: tuple[OutboxRow, ...] = ()
     """What waits for the hub, oldest first."""
+    hub: RelayId | None = None
+    """Who orders the room, for a copy."""
     head: bytes = field(default=b"", repr=False)
     """The hub's latest LOG_HEAD, for a copy."""
     frozen: str = ""

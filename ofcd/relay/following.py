@@ -35,6 +35,7 @@ from ofcd.protocol.records import (
     Genesis,
     Handover,
     Home,
+    HubMove,
     JoinConfirm,
     JoinRequest,
     LogHead,
@@ -71,6 +72,7 @@ from ofcd.relay.facts import (
     RoomFrozen,
     SenderState,
 )
+from ofcd.relay.moving import change_hub
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.posting import ack, check_shape, find_sid, perhaps_old, repeated
 from ofcd.relay.rates import Rate
@@ -325,7 +327,7 @@ class _Walk:
     def sender(self, mid: MemberId) -> SenderState | None:
         """The sender's last event; None where the copy does not go back far enough to know."""
         known = self.senders.get(mid) or self.room.senders.get(mid)
-        if known is None and self.room.floor == 0:
+        if known is None and self.room.knows(self.state.member(mid)):
             return self.room.sender(mid)
         return known
 
@@ -340,6 +342,8 @@ def verify_entries(room: RoomLog, entries: Sequence[Entry]) -> list[Verified]:
     try:
         for entry in entries:
             verified.append(_verify(walk, entry))
+            if isinstance(verified[-1].signed.record, HubMove) and walk.state.hub != room.hub:
+                break  # what comes next is the new hub's to deliver
     except HubLied as lied:
         lied.before = tuple(verified)
         raise
@@ -463,6 +467,11 @@ def _take(
         leave_lanes(core, record)
         if record.home != core.relay_id:
             facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
+    if isinstance(record, HubMove):
+        if room.ahead == room.state.hub:
+            room.ahead = None
+        elif room.ahead is None:
+            change_hub(core, room, before, facts, effects)
     changed = before.homes != room.state.homes
     delivery = frames.Delivery(room.room, fact.seq, fact.record)
     effects.append(Appended(room.room, fact.seq, delivery, boxes, changed))
@@ -561,6 +570,7 @@ def found_copy(
         if state.room != room:
             raise Refused(Code.NOT_FOUND)
         copy = RoomLog.founded(first)
+        now_hub = _hub_of(chain)
         copy.chain[first.event_id] = 0
         copy.chain_bytes = sum(chain_size(stored.record) for stored in chain)
         for stored, signed in zip(chain[1:], rest, strict=False):
@@ -574,6 +584,7 @@ def found_copy(
         text = f"the hub shows a false control log: {error}"
         raise HubLied(Code.BAD_RECORD, text) from error
     copy.seq, copy.log, copy.floor = floor - 1, log, floor
+    copy.ahead = now_hub if now_hub != copy.state.hub else None
     copy.touched = now
     facts: list[Fact] = [
         RoomFounded(room, copy.state.root, now, floor, log),
@@ -584,6 +595,17 @@ def found_copy(
             mid = _author(stored)
             facts.append(ChainCopied(room, stored.seq, stored.event_id, mid, stored.record, now))
     return copy, facts
+
+
+def _hub_of(chain: Sequence[ChainRecord]) -> RelayId | None:
+    """The hub that a control log names at its end; what of it is true, shows when it is applied."""
+    records = (peek(stored.record).record for stored in reversed(chain))
+    for record in records:
+        if isinstance(record, HubMove):
+            return record.hub
+        if isinstance(record, Genesis):
+            return record.relay_id
+    return None
 
 
 def _author(stored: ChainRecord) -> MemberId:

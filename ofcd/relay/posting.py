@@ -8,6 +8,7 @@ from ofcd.protocol.ids import sha256
 from ofcd.protocol.records import Event, EventKind
 from ofcd.relay.effects import Appended, FindSid, Redacted
 from ofcd.relay.facts import CellRedacted, LogEntry
+from ofcd.relay.moving import require_open
 from ofcd.relay.refusal import Refusal, failure_of
 from ofcd.relay.request import Request, Signatures
 
@@ -90,20 +91,26 @@ def _check_next(request: Post) -> None:
     While examining, what may become right by what is under way is let pass.
     """
     event, room, final = request.record, request.room, request.final
+    require_open(request)
     room.check_seen(event.seen)
     if event.epoch != room.state.epoch and (final or event.epoch < room.state.epoch):
         raise Refusal(Code.EPOCH_STALE, seq=room.seq, event_id=room.state.ctl)
     if event.ctl != room.state.ctl and (final or event.ctl in room.chain):
         raise Refusal(Code.CTL_STALE, seq=room.seq, event_id=room.state.ctl)
-    last = room.sender(event.mid)
-    if event.counter <= last.counter or (final and event.counter != last.counter + 1):
-        raise Refusal(Code.COUNTER_GAP, event_id=last.last)
-    if event.counter == last.counter + 1 and event.prev != last.last:
-        raise Refusal(Code.PREV_MISMATCH, event_id=last.last)
+    if room.knows(request.member):
+        _check_counter(request)
     if not final and sha256(request.frame.cell) != event.cell_hash:
         raise Refused(Code.CELL_MISMATCH)
     _check_stall(request)
     _check_target(request)
+
+
+def _check_counter(request: Post) -> None:
+    event, last = request.record, request.room.sender(request.record.mid)
+    if event.counter <= last.counter or (request.final and event.counter != last.counter + 1):
+        raise Refusal(Code.COUNTER_GAP, event_id=last.last)
+    if event.counter == last.counter + 1 and event.prev != last.last:
+        raise Refusal(Code.PREV_MISMATCH, event_id=last.last)
 
 
 def _check_stall(request: Post) -> None:

@@ -173,6 +173,17 @@ class Relay:
         self._core.links.attach(held, room, mid)
         return Decision(effects=(Backlog(link, room, mid),))
 
+    def keepers(self, room: RoomId, link: LinkId) -> tuple[RelayId, ...]:
+        """Other relays that may have what was stored with the room's hub, likeliest first.
+
+        For a link of this relay's own; another relay's members ask them through their own.
+        """
+        log, held = self._core.rooms.get(room), self._core.links.get(link)
+        if log is None or held is None or held.peer is not None:
+            return ()
+        hubs = [log.hub, *(hub.relay_id for hub in reversed(log.state.hubs))]
+        return tuple(hub for hub in dict.fromkeys(hubs) if hub != self._core.relay_id)
+
     def links_of(self, room: RoomId, mid: MemberId) -> list[LinkId]:
         """The links that are in the room as `mid`, who is a member now."""
         return [link for link, who in self.links_in(room) if who == mid]
@@ -196,7 +207,8 @@ class Relay:
     def check_follow(self, room: RoomId, peer: RelayId, start: int, log: Hash32 | None) -> RoomLog:
         """The room, if this peer may follow it from there. Raises `ProtocolError`."""
         held = self._core.rooms.get(room)
-        if held is None or held.hub != self._core.relay_id or not self.homed(room, peer):
+        last = -1 if held is None else held.last_of(self._core.relay_id)
+        if held is None or not self.homed(room, peer) or (last is not None and start > last):
             raise Refused(Code.NOT_FOUND)
         if held.state.policy.local_only:
             raise Refused(Code.NOT_FEDERATED)
@@ -205,7 +217,23 @@ class Relay:
         ours = held.log_before(start)
         if None not in (log, ours) and log != ours:
             raise Refusal(Code.FORK, seq=held.seq)
+        if log is not None:  # else it is about to begin its copy, and need not come to do so
+            self.acknowledged(room, peer, start - 1)
         return held
+
+    def last_of(self, room: RoomId) -> int | None:
+        """See `RoomLog.last_of`, of this relay; -1 for a room that is not in memory."""
+        log = self._core.rooms.get(room)
+        return -1 if log is None else log.last_of(self._core.relay_id)
+
+    def acknowledged(self, room: RoomId, peer: RelayId, seq: int) -> None:
+        """The relay `peer`, which follows the room, has stored it up to `seq`."""
+        self._core.acked[room, peer] = seq
+
+    def term_of(self, room: RoomId) -> int:
+        """The term of the room's hub; 0 for a room that is not in memory."""
+        log = self._core.rooms.get(room)
+        return 0 if log is None else log.state.term
 
     def replicate(self, room: RoomId, entries: Sequence[Verified], now: int) -> Decision:
         """Entries of the hub, verified against this very copy, go to its end."""

@@ -16,6 +16,7 @@ from ofcd.protocol.records import (
     Grant,
     Handover,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     Leave,
@@ -58,6 +59,7 @@ LoggedRecord = (
     | Handover
     | Home
     | UpdateKey
+    | HubMove
 )
 """What may stand on a control log after its GENESIS."""
 Signatures = tuple[tuple[PublicKey, bytes], ...]
@@ -105,6 +107,8 @@ class Core:
     """Rooms with links, between `forget` and `load`: only good for who is attached."""
     unsure: set[RoomId] = field(factory=set)
     """Rooms counted, of which a failed commit leaves open whether they exist."""
+    acked: dict[tuple[RoomId, RelayId], int] = field(factory=dict)
+    """Up to which entry a relay that follows a room has stored it, as far as it has said."""
 
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 from typing import Final
 
 from attrs import define, field, frozen
@@ -171,13 +172,17 @@ class RoomLog:
     waiting: dict[MemberId, Waiting] = field(factory=dict, eq=False, repr=False)
     """The same by sender."""
     floor: int = field(default=0, eq=False)
-    """Of a copy: where it begins."""
+    """Of a copy, and of a room that was one before it was moved here: where it begins."""
+    ahead: RelayId | None = None
+    """Of a copy that is not as far as the HUB_MOVE that says so: the hub of now."""
     head: bytes = field(default=b"", repr=False)
     """Of a copy: the hub's latest LOG_HEAD that fits it."""
     lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
     """Entries that a follower is giving back to this relay, and that are not here yet."""
     lost_until: int = field(default=0, eq=False, repr=False)
     """When they are waited for no more, unless some come."""
+    held_until: int = field(default=0, eq=False, repr=False)
+    """Until when nothing is taken but the HUB_MOVE that root is about to send."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
@@ -218,6 +223,7 @@ class RoomLog:
             room.put_waiting(row)
         room.floor = snapshot.floor
         room.head, room.frozen = snapshot.head, snapshot.frozen
+        room.ahead = snapshot.hub if snapshot.hub != room.state.hub else None
         return room
 
     @classmethod
@@ -246,7 +252,18 @@ class RoomLog:
     @property
     def hub(self) -> RelayId:
         """The relay that orders this room."""
-        return self.state.relay_id
+        return self.ahead or self.state.hub
+
+    def last_of(self, relay: RelayId) -> int | None:
+        """The last entry that `relay` gives others as the hub it is, or was; -1: none was its own.
+
+        None: there is no last one.
+        """
+        if self.hub == relay:
+            return None
+        hubs = self.state.hubs
+        ends = [after.since for hub, after in pairwise(hubs) if hub.relay_id == relay]
+        return max(ends, default=-1)
 
     @property
     def all_in_memory(self) -> bool:
@@ -275,6 +292,10 @@ class RoomLog:
     def sender(self, mid: MemberId) -> SenderState:
         """The sender's last event; before the first: counter 0 and the room's id."""
         return self.senders.get(mid) or SenderState(0, EventId(self.room))
+
+    def knows(self, member: Member) -> bool:
+        """Whether `sender` is right for this member: not of a time that is not here."""
+        return member.mid in self.senders or member.joined_seq >= self.floor
 
     def require_space(self, members_per_room: int) -> None:
         """Raises `Refused` (room_full) when nobody else can be admitted."""

@@ -32,6 +32,7 @@ from ofcd.relay.facts import (
     OutboxDropped,
     OutboxStored,
     ReplicaFounded,
+    ReplicaMoved,
     RoomFounded,
     RoomFrozen,
 )
@@ -103,6 +104,7 @@ class Batch:
             BlobStored: self._attached,
             BlobDropped: self._dropped,
             ReplicaFounded: self._copied,
+            ReplicaMoved: self._moved_away,
             ChainCopied: self._chained,
             HeadKept: self._headed,
             RoomFrozen: self._froze,
@@ -237,6 +239,13 @@ class Batch:
     def _copied(self, fact: ReplicaFounded) -> None:
         row = (self._number_of(fact.room), fact.hub, -1, b"", "")
         self._copies.add(self._statements.replica, row)
+
+    def _moved_away(self, fact: ReplicaMoved) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        if fact.hub is None:
+            self._copies.add(made.replica_drop, (room,))
+        else:
+            self._copies.add(made.replica, (room, fact.hub, -1, b"", ""))
 
     def _chained(self, fact: ChainCopied) -> None:
         room, nothing = self._number_of(fact.room), b""

@@ -52,6 +52,8 @@ _MINE: Final = _log.room == _ROOM
 _FIND_ROOM: Final = select(_rooms.id, _rooms.seq, _rooms.log, _rooms.floor, _rooms.floor_log).where(
     _rooms.room == _ROOM
 )
+_FOUNDED_HERE: Final = select(_log.log).where(_MINE, _log.seq == 0)
+"""Of a copy, and what was one, the entries before its floor bear no running hash."""
 _CHAIN: Final = (
     select(_log.seq, _log.event_id, _log.record)
     .where(_MINE, _log.control, _log.seq >= bindparam("b_start"))
@@ -385,7 +387,9 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             for row in rows(_KEY_REQUESTS)
         ),
         blob_bytes={MemberId(mid): int(size) for mid, size in rows(_BLOB_BYTES)},
-        floor=found.floor if replica is not None else 0,
+        floor=0
+        if connection.execute(_FOUNDED_HERE, {"b_room": found.id}).scalar()
+        else found.floor,
         outbox=tuple(
             OutboxRow(
                 room,
@@ -399,6 +403,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             )
             for row in (rows(_OUTBOX) if replica is not None else ())
         ),
+        hub=None if replica is None else RelayId(replica.hub),
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
     )

@@ -15,13 +15,14 @@ from ofcd.e2e.bodies import BUCKETS, FileRef, Text, Unknown, decode_body, encode
 from ofcd.e2e.boxes import AnswerBox, JoinBox, KeyBox, Party, TokenBox, open_box
 from ofcd.e2e.chain import apply_verified, verify_chain
 from ofcd.e2e.comparing import normal_phrase
-from ofcd.e2e.errors import BoxRejected, LinkInvalid, PhraseTooShort
+from ofcd.e2e.errors import BoxRejected, Fault, LinkInvalid, LogBroken, PhraseTooShort
 from ofcd.e2e.invites import parse_link
 from ofcd.e2e.joining import Joining, check_response
 from ofcd.e2e.keys import EpochKeys, MemberKeys
 from ofcd.e2e.log import RoomLog, Senders
 from ofcd.e2e.names import display_name
 from ofcd.e2e.signals import SignalKind, open_signal
+from ofcd.e2e.trust import check_log_head
 from ofcd.e2e.view import View
 from ofcd.protocol.codec import build
 from ofcd.protocol.codes import Malformed, ProtocolError
@@ -46,9 +47,11 @@ from ofcd.protocol.ids import (
     tagged_hash,
 )
 from ofcd.protocol.records import decode_record, encode_record
+from ofcd.protocol.room import RoomState
 from ofcd.themis import KeyPair, unseal, verify
 from ofcd.themis.signed import peek
 from tests.vectors.making import chain as chain_maker
+from tests.vectors.making.moves import hub_fields
 from tools import make_vectors
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -435,3 +438,39 @@ def test_malformed_is_the_only_refusal_of_a_codec() -> None:
     for case in load("records")["invalid"]:
         with pytest.raises(Malformed):
             decode_record(raw(case["payload"]))
+
+
+MOVES = load("moves")
+
+
+def moved_to(before: int | None = None) -> RoomState:
+    log = [(row["seq"], raw(row["record"])) for row in MOVES["log"]]
+    return verify_chain(RoomId(raw(MOVES["room"])), log, before=before)
+
+
+def test_a_room_that_was_moved_names_its_hubs() -> None:
+    state = moved_to()
+    assert chain_maker.state_fields(state) | {"hubs": hub_fields(state)} == MOVES["state"]
+    assert state.hub.hex() == MOVES["state"]["hubs"][-1]["relay_id"]
+    assert (state.invites, state.boxed_due) == ({}, True)
+
+
+@pytest.mark.parametrize("case", cases("moves", "refused"))
+def test_a_room_is_not_moved_by_what_may_not_stand_there(case: dict[str, Any]) -> None:
+    """By root alone, behind what it has seen, to a relay that has a member, in the next term."""
+    seq = case["seq"] + (case["code"] == "conflict")
+    with pytest.raises(ProtocolError) as caught:
+        apply_verified(moved_to(seq), raw(case["record"]), seq)
+    assert caught.value.code == case["code"]
+
+
+@pytest.mark.parametrize("case", cases("moves", "heads"))
+def test_a_head_counts_of_the_hub_of_its_time(case: dict[str, Any]) -> None:
+    """A hub of before has nothing to say of what came after it, nor the next one of before."""
+    key = check_public_key(raw(case["key"]))
+    if case["counts"]:
+        check_log_head(moved_to(), key, raw(case["record"]))
+        return
+    with pytest.raises(LogBroken) as caught:
+        check_log_head(moved_to(), key, raw(case["record"]))
+    assert caught.value.fault is Fault.BAD_HEAD

@@ -279,6 +279,19 @@ async def test_another_relay_is_named_by_its_id(street: Street, autojump_clock: 
     assert ana.client.rooms[0].head == head
 
 
+async def test_a_room_stays_unless_its_root_moves_it(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """Where it is already, nothing is done; who is not root is refused."""
+    ana, bo = await street.pair()
+    url, head = ana.client.rooms[0].relay_url, ana.client.rooms[0].head
+    moved = (await ana.ofc("move", "Club", url)).one(Shape.CHANGED)
+    assert (moved["relay"], moved["relay_id"]) == (url, ana.client.rooms[0].relay_id.hex())
+    assert ana.client.rooms[0].head == head
+    with pytest.raises(NotAllowed):
+        await bo.ofc("move", "Club", url)
+
+
 async def test_both_sides_see_the_same_code(street: Street, autojump_clock: MockClock) -> None:
     """`verify` on each side, with the other's name."""
     ana, bo = await street.pair()

@@ -74,6 +74,7 @@ VALUES: dict[str, Any] = {
     "until": 5,
     "outcome": "same",
     "home": RelayId(b"\5" * 32),
+    "hub": RelayId(b"\5" * 32),
     "same": True,
 }
 UNSEEN = {

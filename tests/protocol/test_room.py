@@ -29,6 +29,7 @@ from ofcd.protocol.records import (
     Handover,
     History,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     Leave,
@@ -39,7 +40,7 @@ from ofcd.protocol.records import (
     Seen,
     encode_record,
 )
-from ofcd.protocol.room import RoomState, found
+from ofcd.protocol.room import HubTerm, RoomState, found
 
 RELAY = RelayId(sha256(b"relay"))
 
@@ -467,3 +468,35 @@ def test_a_member_says_where_it_is_at_home_and_nothing_else_changes() -> None:
     local = full_room(local_only=True)
     with refused(Code.FORBIDDEN):
         local.do(Home, "root", home=other)
+
+
+def test_root_moves_the_room_to_where_a_member_is_at_home() -> None:
+    """By root alone, a term further, behind what it has seen; invites end, and a key may be out."""
+    chain = full_room()
+    other = RelayId(sha256(b"another relay"))
+    chain.do(Home, "reader", home=other)
+    chain.invite()
+    fields: dict[str, Any] = {"hub": other, "urls": ("wss://r.example",), "term": 1}
+    for by, changes in (
+        ("co", {}),
+        ("reader", {}),
+        ("root", {"term": 0}),
+        ("root", {"term": 2}),
+        ("root", {"hub": RELAY}),
+        ("root", {"hub": RelayId(sha256(b"empty"))}),
+    ):
+        with refused(Code.FORBIDDEN):
+            chain.do(HubMove, by, **{**fields, **changes})
+    place = chain.state.seq + 1
+    late = chain.make(HubMove, "root", **fields)
+    for seq in (place + 1, place - 1):
+        with refused(Code.SEEN_STALE):
+            chain.state.apply(late, EventId(bytes(32)), seq)
+    state = chain.state.apply(late, EventId(bytes(32)), place)
+    assert (state.hub, state.term, state.relay_id) == (other, 1, RELAY)
+    assert (state.invites, state.boxed_due) == ({}, True)
+    assert state.hub_at(place - 1) == HubTerm(0, RELAY, 0)
+    assert state.hub_at(place) == state.hub_at(10**9) == HubTerm(1, other, place, fields["urls"])
+    local = full_room(local_only=True)
+    with refused(Code.FORBIDDEN):
+        local.do(HubMove, "root", **fields)

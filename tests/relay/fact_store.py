@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, field
 
-from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RoomId, Sid
+from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RelayId, RoomId, Sid
 from ofcd.relay import facts as f
 
 
@@ -21,6 +21,7 @@ class StoredRoom:
     key_requests: dict[MemberId, f.KeyRequestRow] = field(factory=dict)
     blobs: dict[tuple[BlobId, int], f.BlobStored] = field(factory=dict)
     outbox: dict[tuple[MemberId, Sid], f.OutboxRow] = field(factory=dict)
+    hub: RelayId | None = None
 
 
 class FactStore:
@@ -77,6 +78,10 @@ class FactStore:
                     room.blobs.setdefault((fact.blob, fact.index), fact)
             case f.OutboxStored(row):
                 room.outbox[row.mid, row.sid] = row
+            case f.OutboxDropped():
+                room.outbox.pop((fact.mid, fact.sid), None)
+            case f.ReplicaMoved():
+                room.hub = fact.hub
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:
@@ -110,6 +115,8 @@ class FactStore:
             joins=tuple(stored.joins.values()),
             key_requests=tuple(stored.key_requests.values()),
             blob_bytes=blob_bytes,
+            hub=stored.hub,
+            outbox=tuple(stored.outbox.values()),
         )
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> f.LogEntry | None:

@@ -37,6 +37,7 @@ from ofcd.relay import (
     FindEvent,
     FindSid,
     FindUpload,
+    HubMoved,
     LinkId,
     Push,
     ReadBlob,
@@ -68,6 +69,9 @@ def keypair(name: str) -> KeyPair:
 
 def digest(name: str) -> Hash32:
     return tagged_hash("test", name.encode())
+
+
+_NO_ANSWERS = (Push, Appended, Redacted, Backlog, Unsubscribe, Close, Stir, HubMoved)
 
 
 class World:
@@ -144,11 +148,7 @@ class World:
         self, effects: Iterable[Effect], link: LinkId, frame: frames.ClientFrame
     ) -> frames.RelayFrame | None:
         """The one answer to `frame`."""
-        answers = [
-            e
-            for e in effects
-            if not isinstance(e, Push | Appended | Redacted | Backlog | Unsubscribe | Close | Stir)
-        ]
+        answers = [e for e in effects if not isinstance(e, _NO_ANSWERS)]
         assert len(answers) == (1 if getattr(frame, "rid", 0) else 0), effects
         assert all(answer.link == link for answer in answers)
         return self._frame_of(answers[0]) if answers else None
@@ -208,7 +208,7 @@ class World:
                 case Backlog():
                     waiting = self.relay.backlog(effect.link, effect.room, effect.mid, self.now)
                     self.inbox[effect.link] += waiting
-                case Stir():
+                case Stir() | HubMoved():
                     pass  # for the way to other relays
                 case _:
                     self.inbox[effect.link].append(self._frame_of(effect))

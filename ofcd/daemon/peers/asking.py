@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.daemon.linkend import LinkEnd
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "next_to_ask"]
 
 _ANSWER_SECONDS: Final = 30
 _UNDER_WAY: Final = 32
@@ -68,6 +68,11 @@ def _numbered(frame: F, rid: int) -> F:
     numbered: Any = frame
     renamed: F = evolve(numbered, rid=rid)
     return renamed
+
+
+def next_to_ask(effect: Forward) -> Forward:
+    """The same request, of the next relay that may have an answer."""
+    return evolve(effect, hub=effect.others[0], others=effect.others[1:])
 
 
 @frozen
@@ -238,6 +243,16 @@ class Asking:
         else:
             self._open(known)
 
+    def release(self, room: RoomId) -> None:
+        """Another hub orders this room: who asked something of this one is told to ask again."""
+        for key in [key for key in self._lanes if isinstance(key, tuple) and key[0] == room]:
+            lane = self._lanes.pop(key)
+            self._ends.pop(lane.number, None)
+            self._send(LaneClose(lane.number))
+            for number in [n for n, asked in self._asked.items() if asked.lane == lane.number]:
+                question = self._asked.pop(number)
+                self._hub.jobs_nursery.start_soon(question.answered, failure_of(Code.TRY_AGAIN))
+
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
         lane = self._lanes.pop(link, None)
@@ -259,6 +274,9 @@ class Asking:
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
             await self._cache(effect, answer)
+        if isinstance(answer, frames.Failure) and effect.others and self._hub.federation:
+            self._hub.federation.forward(connection, next_to_ask(effect))
+            return
         if isinstance(answer, frames.Failure) and answer.code != Code.HUB_AWAY:
             self._relay.refused(connection.link, self._hub.milliseconds())
         if rid_of(answer) or isinstance(answer, frames.Failure):
@@ -286,7 +304,7 @@ class Asking:
 
     async def _cache(self, effect: Forward, answer: frames.Blob) -> None:
         """Keep a part of an attachment, as far as the cache goes."""
-        get, log = effect.frame, self._rooms.held(effect.room)
+        get, log = effect.frame, self._relay.room(effect.room)
         if log is None or effect.mid is None or not isinstance(get, frames.BlobGet):
             return
         size = len(answer.chunk)

@@ -25,11 +25,12 @@ from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
+from ofcd.daemon.peers.asking import next_to_ask
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.handshake import Handshake
-from ofcd.daemon.peers.link import PeerLink
+from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
@@ -37,7 +38,7 @@ from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
-from ofcd.relay import Arrive, Forward, LinkId, Relay
+from ofcd.relay import Arrive, Forward, HubMoved, LinkId, Relay
 from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
@@ -84,8 +85,13 @@ class _Peer:
 
     @property
     def is_unproven(self) -> bool:
-        """Whether nobody but strangers has said where it is: neither settings, nor a link."""
-        return self.row.pinned in ("", "invite") and not self.row.links
+        """Whether only invites, or a room's owner, have said where it is: no settings, no link."""
+        return self.row.pinned in ("", "invite", "move") and not self.row.links
+
+    @property
+    def is_worth_noting(self) -> bool:
+        """Whether it is to be known after a restart."""
+        return not self.is_unproven or self.row.pinned == "move" or self.row.quarantined > 0
 
     def is_spare(self, now: int) -> bool:
         """Whether it can be forgotten: nobody here wants it, and there is no link."""
@@ -287,12 +293,19 @@ class Federation:
             if isinstance(effect.frame, Join) and not peer.following.may_copy(effect.room):
                 raise Refused(Code.QUOTA, "it keeps as many rooms of that one as it may")
         except Refused as error:
-            self._answer(connection, effect, error.kind, str(error))
+            self._go_on(connection, effect, error.kind, str(error))
             return
         await self._linked(peer)
         if not peer.following.forward(connection, effect):
             # What came of dialling is the operator's to know: strangers name what is dialled.
-            self._answer(connection, effect, Code.HUB_AWAY, "")
+            self._go_on(connection, effect, Code.HUB_AWAY, "")
+
+    def _go_on(self, connection: LinkEnd, effect: Forward, code: Code, detail: str) -> None:
+        """It can not be asked there: elsewhere, or nowhere."""
+        if effect.others:
+            self.forward(connection, next_to_ask(effect))
+        else:
+            self._answer(connection, effect, code, detail)
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
         """Fetch a room for a member who is at home here only now."""
@@ -380,6 +393,24 @@ class Federation:
                 held = link.may_follow(room)
                 if held is not None and held.last is None:
                     held.last = seq
+
+    def hub_moved(self, effect: HubMoved, feed: Feed | None) -> None:
+        """A room has another hub: follow it there, and end the following here with its record."""
+        for subscription in () if feed is None else feed.subscriptions:
+            if isinstance(subscription, PeerSubscription):
+                subscription.last = effect.seq
+        before = self._peers.get(effect.before)
+        if before is not None:
+            before.following.release(effect.room)
+        if effect.hub == self._identity.relay_id:
+            return
+        peer = self._peer(effect.hub, needed=True)
+        if peer.is_unproven:
+            peer.row = evolve(peer.row, url=effect.urls[0], pinned="move")
+            self._stirred.set()
+        peer.following.adopt(effect.room)
+        peer.following.resume(effect.room)
+        self._keep(peer)
 
     async def accept(
         self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
@@ -558,7 +589,7 @@ class Federation:
                 lag = sum(link.followed.values())
                 detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
                 peer.row = evolve(peer.row, detail=detail if link.followed else "")
-            if peer.noted != peer.row and not (peer.is_unproven and not peer.row.quarantined):
+            if peer.noted != peer.row and peer.is_worth_noting:
                 peer.noted = peer.row
                 await self._store_peer(partial(self._store.put_peer, peer.row))
 

@@ -74,6 +74,7 @@ _COPIERS: Final = 2
 _GAPS: Final = 3
 _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
+_SOON: Final = 1.0
 
 
 @define(eq=False)
@@ -82,6 +83,8 @@ class _Copy:
 
     following: bool = False
     gaps: int = 0
+    pause: float = 0.0
+    """Seconds until the room is asked for again; longer each time."""
     boxes: dict[int, dict[MemberId, bytes]] = field(factory=dict)
     head: bytes = b""
     """A head that the copy has not come to yet."""
@@ -140,6 +143,19 @@ class Following:
     def adopt(self, room: RoomId) -> None:
         """A copy of this room of the hub's is in the store."""
         self.rooms.setdefault(room, self._new_copy())
+
+    def release(self, room: RoomId) -> None:
+        """Another relay orders this room from now on."""
+        copy = self.rooms.pop(room, None)
+        if copy is not None:
+            copy.stir()
+        self._asking.release(room)
+        self.outgoing.release(room)
+
+    def resume(self, room: RoomId) -> None:
+        """Follow this room, if a link is open; else as soon as one is."""
+        if self._link is not None:
+            self._link.spawn(partial(self._resume, room))
 
     def _new_copy(self) -> _Copy:
         return _Copy(pace=Pace(self._settings.events_per_second_per_copy))
@@ -334,7 +350,9 @@ class Following:
         async def answered(frame: PeerFrame) -> None:
             if isinstance(frame, frames.Failure):
                 await self._follow_refused(room, frame)
-            elif isinstance(frame, Synced) and frame.floor > frame.start:
+                return
+            copy.pause = 0.0
+            if isinstance(frame, Synced) and frame.floor > frame.start:
                 copy.following = False
                 self._log.error("the hub no longer keeps what this relay's copy of a room lacks")
 
@@ -357,11 +375,13 @@ class Following:
             self._resume_later(room)
 
     def _resume_later(self, room: RoomId) -> None:
-        def resume() -> None:
-            if self._link is not None:
-                self._link.spawn(partial(self._resume, room))
-
-        self.later(_AFTER_REFUSAL, resume)
+        copy, log = self.rooms.get(room), self._rooms.held(room)
+        if copy is None or log is None:
+            return
+        # A room that was just moved may be here before it is there.
+        first = _SOON if log.state.term else _AFTER_REFUSAL
+        copy.pause = min(2 * copy.pause or first, _AFTER_REFUSAL)
+        self.later(copy.pause, partial(self.resume, room))
 
     async def _refill(self, log: RoomLog, head: int) -> None:
         """The hub has lost the end of the room: give it back what is here, and follow again."""
@@ -458,6 +478,10 @@ class Following:
                 raise Refused(Code.BAD_RECORD)
             if record.seq > log.seq:
                 return
+            term = log.state.hub_at(record.seq)
+            if (term.relay_id, term.term) != (self.hub_id, record.term):
+                copy.head = b""
+                return  # of the time before or after: nothing that holds
             copy.head = b""
             await self._workers.run(partial(open_signed, key, envelope), self._threads)
         except ProtocolError as error:

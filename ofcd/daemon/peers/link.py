@@ -75,7 +75,7 @@ class PeerSubscription(Subscription):
     peer: PeerLink | None = None
     bulk: bool = False
     last: int | None = None
-    """Its last member went with this entry: nothing after it."""
+    """With this entry its last member went, or the room to another hub: nothing after it."""
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """The boxes for members who are at home there, then the delivery."""
@@ -236,6 +236,7 @@ class PeerLink(Connection):
                 case Cursor():
                     if frame.room in self._subscriptions:
                         self.acked[frame.room] = frame.seq
+                        self._hub.acknowledged(frame.room, self.peer, frame.seq)
                 case Ping():
                     self.tell(Pong(frame.number))
                 case Pong():
@@ -343,7 +344,8 @@ class PeerLink(Connection):
         """Its members' rooms, as long as it has members there."""
         if not self.homed(effect.room):
             return None
-        return PeerSubscription(self, effect.room, _NOBODY, start, peer=self)
+        last = self._hub.last_of(effect.room)
+        return PeerSubscription(self, effect.room, _NOBODY, start, peer=self, last=last)
 
     def may_follow(self, room: RoomId) -> PeerSubscription | None:
         """Its subscription of this room."""

@@ -114,6 +114,11 @@ class Outgoing:
         self._streams.clear()
         self._under_way = 0
 
+    def release(self, room: RoomId) -> None:
+        """Another hub orders this room: what waits is sent there."""
+        for key in [key for key in self._streams if key[0] == room]:
+            self._under_way -= self._streams.pop(key).under_way
+
     def pump(self, room: RoomLog) -> None:
         """Send what waits in this room, as far as the window allows."""
         for mid in room.waiting:

@@ -26,6 +26,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     people.GRANT,
     people.HAND_OVER,
     rooms.HOME,
+    rooms.MOVE,
     rooms.LEAVE,
     exporting.EXPORT,
     inviting.SERVE,

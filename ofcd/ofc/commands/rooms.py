@@ -17,7 +17,7 @@ from ofcd.ofc.text import one_line
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Policy
 
-__all__ = ["CREATE", "HOME", "LEAVE", "ROOMS"]
+__all__ = ["CREATE", "HOME", "LEAVE", "MOVE", "ROOMS"]
 
 _RELAY_ID: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -124,20 +124,23 @@ class HomeOptions(Options):
     relay_id: str = ""
 
 
-def _home_arguments(parser: ArgumentParser) -> None:
+def _home_arguments(parser: ArgumentParser, url: str = "the relay to be at home at") -> None:
     parser.add_argument("room", metavar="ROOM", help="its name, or the beginning of its id")
-    parser.add_argument("url", metavar="URL", help="the relay to be at home at")
+    parser.add_argument("url", metavar="URL", help=url)
     parser.add_argument("--relay-id", default="", help="its id, as its operator tells it")
+
+
+def _pin(options: HomeOptions) -> RelayId | None:
+    word = options.relay_id.lower()
+    if word and not _RELAY_ID.fullmatch(word):
+        raise UsageError("--relay-id takes the 64 hex digits of a relay's id")
+    return RelayId(bytes.fromhex(word)) if word else None
 
 
 async def home(context: Context, options: HomeOptions) -> None:
     """Move to another relay, in one room."""
     room = context.room(options.room)
-    word = options.relay_id.lower()
-    if word and not _RELAY_ID.fullmatch(word):
-        raise UsageError("--relay-id takes the 64 hex digits of a relay's id")
-    pinned = RelayId(bytes.fromhex(word)) if word else None
-    await room.move_home(options.url, relay_id=pinned)
+    await room.move_home(options.url, relay_id=_pin(options))
     await context.say(
         Shape.CHANGED,
         did=f"you are at home at {options.url} now, in {room_label(room)}",
@@ -156,6 +159,36 @@ HOME: Final = Command(
     arguments=_home_arguments,
     details="You stay the same member: keys, history and what is queued go along. Your relay need "
     "not be there any more; the room's own must be. Called again, it goes on where it had come.",
+)
+
+
+def _move_arguments(parser: ArgumentParser) -> None:
+    _home_arguments(parser, "the relay that is to order the room")
+
+
+async def move(context: Context, options: HomeOptions) -> None:
+    """Have another relay order a room."""
+    room = context.room(options.room)
+    await room.move_hub(options.url, relay_id=_pin(options))
+    await context.say(
+        Shape.CHANGED,
+        did=f"{room_label(room)} is at {options.url} now: everybody follows by themselves",
+        room=room.id.hex(),
+        relay=options.url,
+        relay_id=room.hub_id.hex(),
+    )
+
+
+MOVE: Final = Command(
+    name="move",
+    summary="move a room to another relay, which orders it from now on",
+    examples=("ofc move 'Book club' wss://relay.other.example",),
+    options=HomeOptions,
+    run=move,
+    arguments=_move_arguments,
+    details="For the room's root owner. Somebody has to be at home at that relay, so that it has "
+    "the room; if nobody is, you are from then on. The relay so far has to be there, and to agree. "
+    "Invites that are open end: make new ones.",
 )
 
 

@@ -22,6 +22,7 @@ from ofcd.protocol.records import (
     HandoverAccept,
     History,
     Home,
+    HubMove,
     InviteClose,
     InviteOpen,
     JoinConfirm,
@@ -171,6 +172,7 @@ def samples(keys: Keys) -> list[Record]:
         Handover(**_CONTROL, to=OTHER_MID, accept=b"a signed record"),
         Home(**_CONTROL, home=RELAY),
         UpdateKey(**_CONTROL, enc_key=enc_key),
+        HubMove(**_CONTROL, hub=RELAY, urls=("wss://relay.example", "wss://r.example"), term=1),
         HandoverAccept(1, ROOM, MID, OTHER_MID, EVENT, NOW),
         JoinRequest(1, ROOM, INVITE, HASH, sign_key, enc_key, HASH, RELAY, ((MID, b"a box"),)),
         JoinResponse(1, ROOM, INVITE, HASH, MID, OTHER_MID, b"a cell"),
@@ -203,6 +205,11 @@ def _wrong(keys: Keys) -> list[tuple[str, bytes, Code]]:
 
     def raw(text: str) -> bytes:
         return good[:-1] + b"," + text.encode() + b"}"
+
+    def moved(**changes: Any) -> bytes:
+        move = next(r for r in samples(keys) if isinstance(r, HubMove))
+        there = json.loads(encode_record(move).partition(b"\n")[2])
+        return b"OFC1:hub_move\n" + json.dumps({**there, **changes}).encode()
 
     def with_key(key: bytes) -> bytes:
         admitted = json.loads(encode_record(admit).partition(b"\n")[2])
@@ -243,6 +250,9 @@ def _wrong(keys: Keys) -> list[tuple[str, bytes, Code]]:
         ("unknown kind", event(kind="shout"), bad),
         ("seen without log", event(seen={"seq": 1}), bad),
         ("null for an id", event(prev=None), bad),
+        ("a move to nowhere", moved(urls=[]), bad),
+        ("a move to five addresses", moved(urls=["wss://r.example"] * 5), bad),
+        ("a move to a long address", moved(urls=["w" * 513]), bad),
         ("uncompressed public key", with_key(twin), key),
         ("key of 44 bytes", with_key(admit.sign_key[:-1]), key),
     ]

@@ -5,7 +5,7 @@ import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { isRefusal } from "../protocol/room.ts";
+import { hubOf, isRefusal } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
@@ -191,7 +191,7 @@ export class Client {
     const room = this.rooms.get(id);
     if (room === undefined) throw new RoomOver("the room is not here");
     const isHub = url === room.hubUrl;
-    const relayId = isHub ? room.state.relayId : await this.relays.idOf(url);
+    const relayId = isHub ? hubOf(room.state) : await this.relays.idOf(url);
     return this.moveTo(room, { url, relayId });
   }
 

@@ -7,19 +7,14 @@ import type { Opened, SignedEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
+import { countsOfHub } from "../e2e/trust.ts";
 import { type Taken, take, type View } from "../e2e/view.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
-import {
-  openSigned,
-  peek,
-  relayKeyMatches,
-  type Signed,
-  unverifiedPayload,
-} from "../themis/index.ts";
+import { openSigned, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
@@ -115,14 +110,15 @@ export class Ledger {
 
   /** The hub's signed word about the log's end. */
   hear({ record, key }: FrameOf<"head">): void {
-    const { link, view } = this.core;
+    const { link } = this.core;
     if (link === undefined) return;
     const relayKey = key ?? link.relayKey; // of a room at another relay, this one's passes it on
-    if (!relayKeyMatches(relayKey, view.state.relayId)) return;
     void this.core.enqueue(async () => {
       try {
         const head = openSigned(relayKey, record).record;
-        if (head.type === "log_head") checkHead(this.core.view.log, head, record);
+        const { log, state } = this.core.view;
+        if (head.type !== "log_head" || !countsOfHub(state, relayKey, head)) return;
+        checkHead(log, head, record);
       } catch (error) {
         if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
       }

@@ -8,7 +8,8 @@
 import type { Making } from "../e2e/controls.ts";
 import { headerFields, signControl } from "../e2e/controls.ts";
 import { equal } from "../protocol/bytes.ts";
-import { memberOf } from "../protocol/room.ts";
+import type { RecordOf } from "../protocol/records.ts";
+import { hubOf, memberOf } from "../protocol/room.ts";
 import { amend, type Draft } from "./core.ts";
 import type { SavedRoom } from "./saved.ts";
 
@@ -28,13 +29,13 @@ export const hubUrlOf = ({ hubUrl, url }: Pick<SavedRoom, "hubUrl" | "url">): st
 
 /** This room is reached there from now on. */
 export function relocate(draft: Draft, { url, relayId }: Place): void {
-  const isHub = equal(relayId, draft.view.state.relayId);
+  const isHub = equal(relayId, hubOf(draft.view.state));
   amend(draft, { url, relayId, hubUrl: isHub ? "" : hubUrlOf(draft.saved) });
 }
 
 /** The room's own relay takes every member, wherever that is at home. */
 export function goToHub(draft: Draft): void {
-  relocate(draft, { url: hubUrlOf(draft.saved), relayId: draft.view.state.relayId });
+  relocate(draft, { url: hubUrlOf(draft.saved), relayId: hubOf(draft.view.state) });
 }
 
 /**
@@ -52,5 +53,17 @@ export function followHome(draft: Draft): boolean {
   }
   if (equal(saved.relayId, home)) return true;
   goToHub(draft);
-  return equal(home, view.state.relayId);
+  return equal(home, hubOf(view.state));
+}
+
+/**
+ * The room was moved: this client stays at its relay, which follows there. Who was at the hub of
+ * before only because it was the hub is so at the new one.
+ */
+export function followHub(draft: Draft, { hub, urls }: RecordOf<"hub_move">): void {
+  const { relayId } = draft.saved;
+  const url = urls[0] ?? "";
+  const { home } = memberOf(draft.view.state, draft.view.mine.mid);
+  if (!equal(relayId, hub) && !equal(relayId, home)) relocate(draft, { url, relayId: hub });
+  else amend(draft, { hubUrl: equal(relayId, hub) ? "" : url });
 }

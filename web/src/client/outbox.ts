@@ -16,7 +16,7 @@ import { nextOf, seenOf } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
 import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { mayPost, Refused } from "../protocol/room.ts";
+import { hubOf, mayPost, Refused } from "../protocol/room.ts";
 import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
@@ -365,7 +365,7 @@ export class Outbox {
   /** A fork between two other relays is for evidence to show: this word alone is none. */
   private isClaim(code: string): boolean {
     const { saved, view } = this.core;
-    if (code !== "fork" || equal(saved.relayId, view.state.relayId)) return false;
+    if (code !== "fork" || equal(saved.relayId, hubOf(view.state))) return false;
     this.core.alarm = told("unproven");
     this.core.changed();
     return true;

@@ -20,7 +20,7 @@ import { openSignal, sealSignal } from "../e2e/signals.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
-import { isOwner, isRefusal, type Member } from "../protocol/room.ts";
+import { hubOf, isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
@@ -33,7 +33,7 @@ import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
 import { Ledger } from "./ledger.ts";
-import { followHome, goToHub, makeHome, type Place } from "./moving.ts";
+import { followHome, followHub, goToHub, makeHome, type Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
@@ -320,7 +320,7 @@ export class Room extends RoomView {
     this.refusal = "";
     try {
       await this.create(link);
-      const hub = this.isAway ? { hub: state.relayId, hub_url: this.saved.hubUrl } : NO_HUB;
+      const hub = this.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
       const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
       if (answer.type !== "attached" || answer.counter > answer.seq) {
         link.close();
@@ -517,6 +517,9 @@ export class Room extends RoomView {
     const isMine = record.type === "home" && hex(record.mid) === this.me;
     if (isMine) this.follow(draft);
     if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
+    if (record.type !== "hub_move") return;
+    if (draft.view.state.members.has(this.me)) followHub(draft, record);
+    this.duties.linkLost(); // what was asked of the hub before, the new one never got
   }
 
   private heard(draft: Draft, seq: number, opened: Opened): void {

@@ -2,7 +2,14 @@
 
 import { equal, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
-import { type Member, mayAdmit, mayAttach, mayPost, type RoomState } from "../protocol/room.ts";
+import {
+  hubOf,
+  type Member,
+  mayAdmit,
+  mayAttach,
+  mayPost,
+  type RoomState,
+} from "../protocol/room.ts";
 import { Aliases } from "./aliases.ts";
 import { CompareDesk } from "./comparing.ts";
 import type { RoomCore } from "./core.ts";
@@ -146,7 +153,7 @@ export class RoomView {
 
   /** Whether it is reached through another relay than the one that orders it. */
   get isAway(): boolean {
-    return !equal(this.relayId, this.state.relayId);
+    return !equal(this.relayId, hubOf(this.state));
   }
 
   /** Whether its member may be at home at another relay. */

@@ -8,7 +8,7 @@ import type { RoomLog, SenderHead, Senders } from "../e2e/log.ts";
 import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import { dumpJson, type JsonObject } from "../protocol/json.ts";
 import { HISTORIES, policy, type RecordOf, ROLES } from "../protocol/records.ts";
-import type { Invite, Member, RoomState } from "../protocol/room.ts";
+import type { HubTerm, Invite, Member, RoomState } from "../protocol/room.ts";
 import * as is from "../protocol/schema.ts";
 import { type KeyPair, peek, type Signed } from "../themis/index.ts";
 
@@ -86,6 +86,13 @@ const invite: is.Kind<Invite> = is.object({
   inviter: is.b32,
 });
 
+const hubTerm: is.Kind<HubTerm> = is.object({
+  term: is.int(),
+  relayId: is.b32,
+  since: is.int(),
+  urls: is.list(is.text()),
+});
+
 export const savedState: Codec<RoomState> = codec({
   room: is.b32,
   nonce: is.b32,
@@ -104,6 +111,7 @@ export const savedState: Codec<RoomState> = codec({
   boxedDue: is.bool,
   heads: is.list(is.b32),
   moves: dict(is.int()),
+  moved: is.optional(is.list(hubTerm), []),
   routineRekeys: is.int(),
   closed: is.bool,
 });

@@ -8,8 +8,9 @@
 import { equal, hex } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { memberOf, type RoomState } from "../protocol/room.ts";
-import { openSigned, peek, relayKeyMatches } from "../themis/index.ts";
+import { openSigned, peek } from "../themis/index.ts";
 import { hashAt, type RoomLog, type Seen } from "./log.ts";
+import { countsOfHub } from "./trust.ts";
 
 /** There are two histories of the room. */
 export interface Proof {
@@ -53,10 +54,10 @@ export function judge(
 /** A record that says something of this room's log, by the key that should have made it. */
 function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array) {
   const claimed = peek(envelope).record;
-  if (claimed.type === "log_head" && !relayKeyMatches(relayKey, state.relayId)) return undefined;
   if (claimed.type !== "log_head" && !("mid" in claimed)) return undefined;
   const key = "mid" in claimed ? memberOf(state, claimed.mid).signKey : relayKey;
   const { record } = openSigned(key, envelope);
+  if (record.type === "log_head" && !countsOfHub(state, relayKey, record)) return undefined;
   const saysLog = record.type === "log_head" || ("seen" in record && "prev" in record);
   return saysLog && equal(record.room, state.room) ? record : undefined;
 }

@@ -4,7 +4,7 @@ import { b64decode, b64encode, concat, equal, utf8 } from "../protocol/bytes.ts"
 import { inviteCommitment, inviteProof, taggedHash } from "../protocol/ids.ts";
 import * as limits from "../protocol/limits.ts";
 import type { RecordOf, Role } from "../protocol/records.ts";
-import { isOwner, memberOf, type RoomState } from "../protocol/room.ts";
+import { hubOf, isOwner, memberOf, type RoomState } from "../protocol/room.ts";
 import { generateKey, randomBytes, type Signed } from "../themis/index.ts";
 import { BoxRejected, openBox, sealBox } from "./boxes.ts";
 import { headerFields, type Making, signControl } from "./controls.ts";
@@ -104,10 +104,10 @@ export function makeInvite(
       return [mid, boxed] as const;
     }),
   });
-  const { relayId, room } = state;
+  const { room } = state;
   return {
     signed,
-    code: { relayUrl, relayId, room, inviteId: invite_id, token, inviter: mine.mid },
+    code: { relayUrl, relayId: hubOf(state), room, inviteId: invite_id, token, inviter: mine.mid },
   };
 }
 

@@ -13,6 +13,7 @@ import * as limits from "../protocol/limits.ts";
 import { type RecordOf, VERSION } from "../protocol/records.ts";
 import {
   hasRenewed,
+  hubOf,
   isRefusal,
   type Member,
   mayAdmit,
@@ -166,7 +167,7 @@ export function makeRequest(
 }
 
 function inviteOf(code: InviteCode, state: RoomState, now: number) {
-  if (!equal(state.room, code.room) || !equal(state.relayId, code.relayId)) {
+  if (!equal(state.room, code.room) || !equal(hubOf(state), code.relayId)) {
     throw new JoinRejected("wrong_room");
   }
   const invite = state.invites.get(hex(code.inviteId));
@@ -245,7 +246,7 @@ function stateAt(code: InviteCode, chain: Iterable<Standing>, ctl: Uint8Array): 
     if (isRefusal(error)) throw new JoinRejected("bad_chain");
     throw error;
   }
-  if (!equal(state.relayId, code.relayId)) throw new JoinRejected("wrong_room");
+  if (!equal(hubOf(state), code.relayId)) throw new JoinRejected("wrong_room");
   return state;
 }
 

@@ -1,12 +1,15 @@
 /**
- * Numbers that two people compare: equal exactly if both see the same keys.
+ * Trust: numbers that two people compare, equal exactly if both see the same keys, and whose word
+ * counts of a hub.
  *
  * Of the keys members came with: those that replaced them since are signed by what is compared.
  */
 
 import { concat, hex } from "../protocol/bytes.ts";
 import { taggedHash } from "../protocol/ids.ts";
-import type { Member, RoomState } from "../protocol/room.ts";
+import type { RecordOf } from "../protocol/records.ts";
+import { hubAt, type Member, type RoomState } from "../protocol/room.ts";
+import { relayKeyMatches } from "../themis/index.ts";
 
 const GROUPS = 12;
 const SHORT_GROUPS = 4;
@@ -45,3 +48,16 @@ function digits(tag: string, fields: readonly Uint8Array[]): string {
 
 const grouped = (raw: Uint8Array): string =>
   (hex(raw.subarray(0, FINGERPRINT_BYTES)).match(/.{4}/g) ?? []).join(" ");
+
+/**
+ * Whether a LOG_HEAD under this key is of the relay that the room names for that entry, in its term:
+ * a hub of before has nothing to say of what came after it.
+ */
+export function countsOfHub(
+  state: RoomState,
+  key: Uint8Array,
+  head: RecordOf<"log_head">,
+): boolean {
+  const { relayId, term } = hubAt(state, head.seq);
+  return head.term === term && relayKeyMatches(key, relayId);
+}

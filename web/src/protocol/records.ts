@@ -94,6 +94,12 @@ export const controls = {
   handover: { ...control, to: is.b32, accept: is.bytes(2048) },
   home: { ...control, home: is.b32 },
   update_e: { ...control, enc_key: is.key },
+  hub_move: {
+    ...control,
+    hub: is.b32,
+    urls: is.list(is.text(limits.URL_TEXT), limits.RELAY_URLS, 1),
+    term: is.int(),
+  },
 } satisfies Record<string, is.Fields>;
 
 export const records = {

@@ -75,10 +75,21 @@ export interface Invite {
 export type Departure = "evicted" | "left";
 type ByHex<T> = ReadonlyMap<string, T>;
 
+/** One relay's time as the room's hub. */
+export interface HubTerm {
+  readonly term: number;
+  readonly relayId: Bytes;
+  /** The seq of the HUB_MOVE that began it; 0: GENESIS. */
+  readonly since: number;
+  /** Where HUB_MOVE says it is reached; GENESIS says nothing. */
+  readonly urls: readonly string[];
+}
+
 /** Everything the control log says, after its record number `seq`. Maps go by id in hex. */
 export interface RoomState {
   readonly room: Bytes;
   readonly nonce: Bytes;
+  /** The relay that GENESIS names: the first hub. */
   readonly relayId: Bytes;
   readonly policy: RecordOf<"genesis">["policy"];
   readonly root: Bytes;
@@ -100,12 +111,26 @@ export interface RoomState {
   readonly heads: readonly Bytes[];
   /** The HOMEs of each member in the current epoch. */
   readonly moves: ByHex<number>;
+  /** The hubs after the first one, in order. */
+  readonly moved: readonly HubTerm[];
   readonly routineRekeys: number;
   readonly closed: boolean;
 }
 
 export const boxedRequired = (state: RoomState) =>
   state.boxedDue || state.routineRekeys + 1 >= state.policy.boxed_every;
+
+/** The relay that orders the room now. */
+export const hubOf = (state: RoomState): Bytes => state.moved.at(-1)?.relayId ?? state.relayId;
+
+/** Whose LOG_HEADs for entry `seq` count: the relay that had the room by then. */
+export const hubAt = (state: RoomState, seq: number): HubTerm =>
+  state.moved.findLast(({ since }) => since <= seq) ?? {
+    term: 0,
+    relayId: state.relayId,
+    since: 0,
+    urls: [],
+  };
 
 /** The current member `mid`; throws `Refused` (not_found) if there is none. */
 export function memberOf(state: RoomState, mid: Bytes): Member {
@@ -154,6 +179,7 @@ export function found(genesis: RecordOf<"genesis">, payload: Bytes): RoomState {
     boxedDue: false,
     heads: [eventIdOf(payload)],
     moves: new Map(),
+    moved: [],
     routineRekeys: 0,
     closed: false,
   };
@@ -211,19 +237,37 @@ function changes(
       return moveHome(state, record, by);
     case "update_e":
       return updateKey(state, record, by);
+    case "hub_move":
+      return moveHub(state, record, by, seq);
   }
 }
 
 /** Its signer is at home at another relay from now on. */
 function moveHome(state: RoomState, { home }: RecordOf<"home">, by: Member): Changes {
   require(!equal(home, by.home));
-  require(!state.policy.local_only || equal(home, state.relayId));
+  require(!state.policy.local_only || equal(home, hubOf(state)));
   const id = hex(by.mid);
   const moves = (state.moves.get(id) ?? 0) + 1;
   if (moves > HOMES_PER_EPOCH) throw new Refused("quota");
   return {
     members: withEntry(state.members, id, { ...by, home }),
     moves: withEntry(state.moves, id, moves),
+  };
+}
+
+/** Another relay, which has the room up to here, orders it from now on. */
+function moveHub(state: RoomState, record: RecordOf<"hub_move">, by: Member, seq: number): Changes {
+  const { hub: relayId, term, urls } = record;
+  require(by.role === "root" && !state.policy.local_only);
+  require(!equal(relayId, hubOf(state)) && term === state.moved.length + 1);
+  // Who has the room's copy is whom a member is at home at: nobody else can go on with it.
+  require([...state.members.values()].some(({ home }) => equal(home, relayId)));
+  if (record.seen.seq !== seq - 1) throw new Refused("seen_stale");
+  return {
+    moved: [...state.moved, { term, relayId, since: seq, urls }],
+    // An invite names the hub; what was answered under it, and how far, stays there.
+    invites: new Map(),
+    boxedDue: state.boxedDue || state.invites.size > 0,
   };
 }
 
@@ -281,7 +325,7 @@ function admit(state: RoomState, record: RecordOf<"admit">, by: Member, seq: num
   if (record.epoch !== state.epoch) throw new Refused("epoch_stale");
   const floor = historyFloor(state, invite, record);
   require(floor <= record.history_from && record.history_from <= seq);
-  require(!state.policy.local_only || equal(record.home, state.relayId));
+  require(!state.policy.local_only || equal(record.home, hubOf(state)));
   const newcomer: Member = {
     mid,
     signKey: record.sign_key,

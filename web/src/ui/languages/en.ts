@@ -104,6 +104,8 @@ export const en = {
     handover: (who: string, whom: string, _isMine: boolean) =>
       `${who} handed the room over to ${whom}`,
     home: (who: string, _whom: string, _isMine: boolean) => `${who} went to another relay`,
+    hub_move: (who: string, _whom: string, _isMine: boolean) =>
+      `${who} moved the room to another relay`,
     close: (who: string, _whom: string, _isMine: boolean) => `${who} closed the room`,
   } satisfies Record<string, (who: string, whom: string, isMine: boolean) => string>,
   somethingChanged: (who: string, _isMine: boolean) => `${who} changed the room`,

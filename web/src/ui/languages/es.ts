@@ -99,6 +99,7 @@ export const es: Strings = {
     grant: (who, whom, isMine) => `${who} ${has(isMine)} cambiado lo que puede hacer ${whom}`,
     handover: (who, whom, isMine) => `${who} ${has(isMine)} entregado la sala a ${whom}`,
     home: (who, _, isMine) => `${who} ${has(isMine)} pasado a otro servidor`,
+    hub_move: (who, _, isMine) => `${who} ${has(isMine)} llevado la sala a otro servidor`,
     close: (who, _, isMine) => `${who} ${has(isMine)} cerrado la sala`,
   },
   somethingChanged: (who, isMine) => `${who} ${has(isMine)} cambiado la sala`,

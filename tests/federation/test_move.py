@@ -1,0 +1,249 @@
+"""HUB_MOVE: root moves a room to another relay, and everybody follows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, Room
+from ofcd.e2e.controls import header_fields
+from ofcd.protocol import frames
+from ofcd.protocol.frames import Head
+from ofcd.protocol.ids import Hash32, RoomId
+from ofcd.protocol.records import HubMove, LogHead, Policy, Role
+from ofcd.testing import World, open_net
+from ofcd.themis.signed import sign_record
+from tests.daemon.rawlink import open_raw
+from tests.federation.double import federated, identity, local, quickly, shared
+from tests.federation.test_blame import attach
+from tests.federation.test_home import queued, relay_of
+from tests.federation.test_hostile import copy_head, log_of
+from tests.world.scene import agree, settle, stored, texts, until
+
+
+def hub_of(room: Room) -> tuple[bytes, int]:
+    """Who orders the room, and of which term, as this client knows it."""
+    state = room._client._core(room.id).state
+    return state.hub, state.term
+
+
+def push_head(world: World, room: RoomId, head: Head) -> None:
+    """This relay gives all who read the room a head of its own making."""
+    assert world.daemon is not None
+    hub = world.daemon.hub
+    feed = hub._feeds.get(room)
+    assert feed is not None
+    hub._publish(feed, frames.encode_frame(head))
+
+
+async def told_of(stream: EventStream) -> Alarm:
+    """The next alarm."""
+    with trio.fail_after(60):
+        async for event in stream:
+            if isinstance(event, Alarm):
+                return event
+    raise AssertionError
+
+
+async def test_a_room_is_moved_and_all_go_on(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Members at the old hub, the new one and a third relay: one log, by hash, and new members."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await ana.send("before")
+        rooms = [ana, bo, cai]
+        await settle(rooms)
+        await ana.move_hub(new.url)
+        for room, words in ((ana, "one"), (bo, "two"), (cai, "three")):
+            await queued(room, words)
+        await settle(rooms)
+        agree(rooms)
+        assert sorted(texts(cai)) == sorted(["before", "one", "two", "three"])
+        assert {hub_of(room) for room in rooms} == {(relay_of(new), 1)}
+        await until(
+            lambda: copy_head(old, ana.id) == copy_head(new, ana.id) == copy_head(third, ana.id)
+        )
+        assert {copy.room: copy.hub for copy in stored(old).replicas()} == {ana.id: relay_of(new)}
+        assert {copy.room: copy.hub for copy in stored(third).replicas()} == {ana.id: relay_of(new)}
+        assert stored(new).replicas() == []
+        await ana.rotate()
+        dan = await federated(new, third, "dan", ana)
+        eve = await local(new, ana, "eve")
+        await settle([*rooms, dan, eve])
+        await dan.send("hello")
+        await settle([*rooms, dan, eve])
+        agree([*rooms, dan, eve], None)
+
+
+async def test_nothing_said_meanwhile_is_lost_or_doubled(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Everybody speaks while root moves the room away and back: each word stands there once."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        rooms = [ana, bo, await federated(old, third, "cai", ana), await local(old, ana, "dan")]
+        await settle(rooms)
+        said: list[str] = []
+        over = trio.Event()
+
+        async def talk(room: Room, name: str) -> None:
+            number = 0
+            while not over.is_set():
+                number += 1
+                said.append(f"{name} {number}")
+                await queued(room, said[-1])
+                await trio.sleep(0.5)
+
+        async with trio.open_nursery() as nursery:
+            for room, name in zip(rooms, "abcd", strict=True):
+                nursery.start_soon(talk, room, name)
+            await trio.sleep(1)
+            await ana.move_hub(new.url)
+            await trio.sleep(1)
+            await ana.move_hub(old.url)
+            await trio.sleep(1)
+            over.set()
+        await settle(rooms)
+        agree(rooms, said)
+        assert {hub_of(room) for room in rooms} == {(relay_of(old), 2)}
+        await until(
+            lambda: copy_head(old, ana.id) == copy_head(new, ana.id) == copy_head(third, ana.id)
+        )
+
+
+async def test_who_was_away_hears_it_from_either_hub(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A relay that was cut off gets what it missed, key boxes too; so does a member that slept.
+
+    Then the old hub goes for good, and comes back: nobody waits for it, and it follows.
+    """
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai, dan = await federated(old, third, "cai", ana), await local(old, ana, "dan")
+        await settle([ana, bo, cai, dan])
+        await old.stop_client("dan")
+        third.to_relays[old.url].up = third.to_relays[new.url].up = False
+        third.cut_links()
+        old.cut_links()
+        await ana.rotate(boxed=True)
+        await ana.send("behind third's back")
+        await ana.move_hub(new.url)
+        await bo.send("from the new one")
+        third.to_relays[old.url].up = third.to_relays[new.url].up = True
+        await settle([ana, bo, cai])
+        agree([ana, bo, cai], ["behind third's back", "from the new one"])
+        await old.stop_relay()
+        await bo.send("without the old one")
+        await cai.send("nor with it")
+        await settle([bo, cai])
+        await old.start_relay()
+        [dan] = (await old.client("dan")).rooms
+        await settle([ana, bo, cai, dan])
+        agree([ana, bo, cai, dan])
+        await new.stop_relay()
+        await new.start_relay()
+        await dan.send("the new one again")
+        await settle([ana, bo, cai, dan])
+        agree([ana, bo, cai, dan])
+        assert texts(bo)[-1] == "the new one again"
+        assert log_of(old, ana.id)[-1] == log_of(new, ana.id)[-1] == log_of(third, ana.id)[-1]
+
+
+async def test_attachments_are_found_where_they_were_left(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What was stored with the old hub is fetched from it; what comes later is at the new one."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        file = tmp_path / "map.bin"
+        file.write_bytes(os.urandom(300_000))
+        await ana.send_file(file)
+        await settle([ana, bo, cai])
+        await ana.move_hub(new.url)
+        await ana.send_file(file, name="again.bin")
+        await settle([ana, bo, cai])
+        for room in (bo, cai, ana):
+            for message in room.messages():
+                if message.file is not None:
+                    assert await room.read_file(message) == file.read_bytes()
+        await old.stop_relay()
+        first = next(m for m in bo.messages() if m.file is not None)
+        assert await bo.read_file(first) == file.read_bytes(), "the new hub kept none of it"
+
+
+async def test_a_hub_of_before_has_nothing_to_say(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its heads of what came after it are refused: they freeze nothing, nor does its key count."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        await ana.move_hub(new.url)
+        await ana.send("after")
+        await settle([ana, bo])
+        stolen = identity(old)
+        told = ana.events()
+        for term in (0, 1):
+            lie = LogHead(1, ana.id, term, ana.head, Hash32(bytes(32)), old.now())
+            envelope = sign_record(stolen.keys.private, lie).envelope
+            push_head(old, ana.id, Head(ana.id, envelope, key=stolen.public))
+            alarm = await told_of(told)
+            assert alarm.kind is AlarmKind.HUB_MISBEHAVES
+            await trio.sleep(30)  # the link that it came on is opened anew
+        await ana.send("nobody minds")
+        await settle([ana, bo])
+        agree([ana, bo], ["after", "nobody minds"])
+
+
+# -- who may not -----------------------------------------------------------------------------------
+
+
+async def test_only_root_moves_a_room_and_no_local_one(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A co-owner is refused, by its client and by the hub; a local-only room goes nowhere."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.grant(bo.me, Role.CO_OWNER)
+        await settle([ana, bo])
+        with pytest.raises(NotAllowed):
+            await bo.move_hub(new.url)
+        core = bo._client._core(bo.id)
+        fields = header_fields(core.state, core.mine, core.log.seen, new.now())
+        move = HubMove(**fields, hub=relay_of(new), urls=(new.url,), term=1)
+        async with open_raw(new) as raw:
+            await attach(raw, core, relay_of(new))
+            envelope = sign_record(core.mine.sign.private, move).envelope
+            await raw.send(frames.Control(raw.rid(), bo.id, envelope))
+            [refused] = await raw.expect(frames.Failure)
+            assert refused.code == "forbidden"
+        client = await old.client("eve")
+        policy = Policy(local_only=True)
+        kept = await client.create_room(old.url, "kept", my_name="Eve", policy=policy)
+        with pytest.raises(NotAllowed):
+            await kept.move_hub(new.url)
+        assert hub_of(kept) == (relay_of(old), 0)
+
+
+async def test_nobody_at_home_there_yet(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    """Root goes there first; who dials a relay that takes nobody in has moved nothing."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        client = await old.client("ana")
+        ana = await client.create_room(old.url, "tea", my_name="Ana")
+        bo = await local(old, ana, "bo")
+        with pytest.raises(Offline):
+            await ana.move_hub("ws://nowhere.test")
+        await ana.move_hub(new.url)
+        await ana.send("here")
+        await settle([ana, bo])
+        agree([ana, bo], ["here"])
+        assert (ana.relay_url, bo.relay_url) == (new.url, old.url)
+        assert hub_of(bo) == (relay_of(new), 1)
