@@ -51,9 +51,9 @@ __all__ = [
 
 _HOUR: Final = 3_600_000
 _DAY: Final = 24 * _HOUR
-_RENEWED_AT_ONCE: Final = 50
+_RENEWED_AT_ONCE: Final = 35
 """Members of a room in which each renews its key once a day; in larger ones less often."""
-_LONGEST_DAYS: Final = 7
+_LONGEST_DAYS: Final = 14
 
 
 @frozen
@@ -293,7 +293,7 @@ def next_renewal(state: RoomState, mid: MemberId, now: int) -> int | None:
     """When `mid` is to replace its encryption key, in milliseconds since 1970; None: not yet.
 
     Once the key has opened, or made, something that stays secret, and is a day old: in rooms of
-    more than 50 members older, up to a week, for the control log keeps every renewal for ever.
+    more than 35 members older, up to two weeks, for the control log keeps every renewal for ever.
     """
     member = state.members.get(mid)
     if member is None or len(state.members) < 2 or not member.boxed_ts:

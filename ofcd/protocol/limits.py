@@ -87,7 +87,7 @@ PAGE_RECORDS: Final = 500
 """Records in one page of the control log."""
 CHAIN_BYTES: Final = 64 * MIB
 """A control log that a client reads before it can verify it: a million messages in the largest
-room make about 50 MiB; more than this is a relay that means no room."""
+room make about 52 MiB, a year of renewed keys 7; more than this is a relay that means no room."""
 CHAIN_OVERHEAD: Final = 128
 """Bytes that a record of a control log counts beside its own: what it takes in memory."""
 CHAIN_RESERVE: Final = 4 * MIB

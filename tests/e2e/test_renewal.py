@@ -175,7 +175,7 @@ def test_only_an_admitters_word_is_an_alarm(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "days"), [(2, 1), (50, 1), (100, 2), (500, 7)], ids=lambda n: str(n)
+    ("members", "days"), [(2, 1), (35, 1), (70, 2), (500, 14)], ids=lambda n: str(n)
 )
 def test_when_a_key_is_renewed(world: World, members: int, days: int) -> None:
     """A day after it was set, in large rooms later, and not before it was of use."""

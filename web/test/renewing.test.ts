@@ -146,15 +146,15 @@ test("of a member so many are taken, and no key that is in use", async () => {
 
 test.each([
   [2, 1],
-  [50, 1],
-  [100, 2],
-  [500, 7],
+  [35, 1],
+  [70, 2],
+  [500, 14],
 ])("of %i members each renews after %i days of use", async (count, days) => {
   const { view, root } = await aged();
   const me = memberOf(view.state, root.mid);
   const members = new Map<string, Member>();
   for (let at = 1; at < count; at += 1) members.set(String(at), me);
-  const due = (changes: Partial<Member>, now = NOW + 9 * DAY_MS) => {
+  const due = (changes: Partial<Member>, now = NOW + 19 * DAY_MS) => {
     const mine = { ...me, renewedTs: NOW, boxedTs: NOW, ...changes };
     const state = { ...view.state, members: new Map(members).set(hex(root.mid), mine) };
     return nextRenewal(state, root.mid, now);

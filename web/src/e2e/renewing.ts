@@ -8,8 +8,8 @@ import { headerFields, type Making, signControl } from "./controls.ts";
 
 const DAY_MS = 24 * 3_600_000;
 /** Members of a room in which each renews its key once a day; in larger ones less often. */
-const RENEWED_AT_ONCE = 50;
-const LONGEST_DAYS = 7;
+const RENEWED_AT_ONCE = 35;
+const LONGEST_DAYS = 14;
 
 /**
  * UPDATE_E: `enc_key` takes the place of my encryption key.
@@ -23,7 +23,7 @@ export const makeKeyUpdate = (making: Making, enc_key: Uint8Array): Signed<Recor
  * When `mid` is to replace its encryption key, in milliseconds since 1970; undefined: not yet.
  *
  * Once the key has opened, or made, something that stays secret, and is a day old: in rooms of more
- * than 50 members older, up to a week, for the control log keeps every renewal for ever.
+ * than 35 members older, up to two weeks, for the control log keeps every renewal for ever.
  */
 export function nextRenewal(state: RoomState, mid: Uint8Array, now: number): number | undefined {
   const member = state.members.get(hex(mid));
