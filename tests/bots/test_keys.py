@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -10,6 +11,7 @@ from bots.testing import BotWorld
 from ofcd.client import Vault
 from ofcd.client.model import Tables
 from ofcd.protocol.ids import RoomId
+from tests.world.renewing import all_renewed, short_days
 
 
 def listener(heard: list[str]) -> Bot:
@@ -81,3 +83,20 @@ async def test_without_the_current_key_only_its_log_says_so(
     await world.pass_time(60)
     assert heard == ["words"]
     assert [m.text for m in again.messages() if m.name == bot.name] == []
+
+
+async def test_a_bot_renews_its_own_key(
+    world: BotWorld, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every member does; and what is boxed for the new one it opens, started anew too."""
+    short_days(monkeypatch)
+    heard: list[str] = []
+    bot = listener(heard)
+    alice = await world.member("alice")
+    room = await world.room(alice, bot)
+    await all_renewed(room.room)
+    await world.crash_and_restart(bot)
+    await world.rotate(room, boxed=True)
+    await alice.say("for the new key")
+    await room.quiet()
+    assert heard == ["for the new key"]

@@ -11,15 +11,21 @@ from attrs import define, evolve
 from ofcd.client import AlarmKind, KeyMissing
 from ofcd.e2e.chain import apply_verified
 from ofcd.e2e.controls import make_grant, make_key_update
-from ofcd.e2e.epochs import make_boxed_rekey, make_key_answer, make_key_request, open_key_answer
+from ofcd.e2e.epochs import (
+    make_boxed_rekey,
+    make_key_answer,
+    make_key_request,
+    make_routine_rekey,
+    open_key_answer,
+)
 from ofcd.e2e.keys import EpochKeys, MemberKeys
 from ofcd.e2e.log import RoomLog
 from ofcd.protocol import frames
 from ofcd.protocol.ids import PublicKey
-from ofcd.protocol.records import KeyRequest, RekeyBoxed, Role, UpdateKey
+from ofcd.protocol.records import KeyRequest, RekeyBoxed, RekeyRoutine, Role, UpdateKey
 from ofcd.protocol.room import RoomState
 from ofcd.themis import generate_keypair
-from ofcd.themis.signed import SignedRecord, peek
+from ofcd.themis.signed import SignedRecord, peek, sign_record
 from tests.client.liar import NOW, Bo, Scene, open_bo
 
 HOUR = 3_600_000
@@ -138,6 +144,22 @@ def test_a_box_for_a_lost_key_is_missed_and_alarms_nobody(told: Told) -> None:
     assert bo.alarms == []
     assert [type(event) for event in bo.events if isinstance(event, KeyMissing)] == [KeyMissing]
     assert bo.room.core.evidence(bo.vault) == []
+
+
+def test_a_lost_key_excuses_nothing_else(told: Told) -> None:
+    """Another box than the signed one is still the relay's doing, and a false cell an owner's."""
+    bo = told.bo
+    bo.feed(*told.update(told.scene.bo, generate_keypair().public))
+    made = make_routine_rekey(told.state, told.ana, told.keys, told.log.seen, NOW)
+    record = made.signed.record
+    assert isinstance(record, RekeyRoutine)
+    false = sign_record(told.ana.sign.private, evolve(record, cell=bytes(len(record.cell))))
+    bo.feed(*told.records(false))
+    assert bo.alarms == [AlarmKind.KEY_MISMATCH]
+    told.keys = told.keys.adopt(record.epoch, made.key, record.key_commitment)
+    _, delivery = told.rekey(NOW)
+    bo.feed(frames.Box(told.scene.room, told.log.seq, b"another box"), delivery)
+    assert bo.alarms == [AlarmKind.KEY_MISMATCH] * 2
 
 
 def test_a_box_that_does_not_open_by_the_key_held_is_an_alarm(told: Told) -> None:

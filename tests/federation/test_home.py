@@ -17,6 +17,7 @@ from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_net
 from tests.federation.double import federated, quickly, shared
 from tests.federation.test_hostile import copy_head
+from tests.world.renewing import HOUR, all_renewed, short_days
 from tests.world.scene import agree, settle, stored, texts, until
 
 
@@ -177,3 +178,28 @@ async def test_nobody_is_brought_to_a_relay_by_claiming_to_be_somebody(
         await bo.send("at home")
         await settle([ana, bo])
         assert texts(ana) == ["at home"]
+
+
+async def test_a_member_behind_another_relay_renews_its_key_too(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through its own relay, at home and after a move; boxes for the new key come that way too."""
+    short_days(monkeypatch)
+    async with open_net(tmp_path, "hub", "old", "new", change=quickly) as (hub, old, new):
+        ana, bo = await shared(hub, old)
+        await all_renewed(ana)
+        await trio.sleep(1.1 * HOUR)
+        assert bo._client._core(bo.id).mine.others == ()
+        await ana.rotate(boxed=True)
+        await ana.send("for the new key")
+        await settle([ana, bo])
+        assert copy_head(old, ana.id) == copy_head(hub, ana.id)
+        before = ana._client._core(ana.id).state.member(bo.me).enc_key
+        await bo.move_home(new.url)
+        await trio.sleep(1.1 * HOUR)
+        assert ana._client._core(ana.id).state.member(bo.me).enc_key != before
+        await ana.rotate(boxed=True)
+        await bo.send("and from here")
+        await settle([ana, bo])
+        agree([ana, bo], ["for the new key", "and from here"])
+        assert copy_head(new, ana.id) == copy_head(hub, ana.id)

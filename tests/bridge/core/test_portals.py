@@ -13,6 +13,7 @@ from bridge.core import Kind, Portal, State, Verdict
 from bridge.core.outbound import FAILED_MARK
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
+from tests.world.renewing import all_renewed, short_days
 
 BOTH = Portal(room="books", network="paper", place=PLACE, hold=0.0)
 
@@ -27,6 +28,21 @@ async def test_words_go_both_ways_once(tmp_path: Path, autojump_clock: MockClock
         [message] = [m for m in scene.messages() if m.via is not None]
         assert message.via is not None
         assert (message.via.network, message.via.remote_id) == ("paper", "kim!x@y")
+
+
+async def test_a_bridge_renews_its_own_key(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every member does; and words go both ways under a room key boxed for the new one."""
+    short_days(monkeypatch)
+    async with open_scene(tmp_path) as scene:
+        await all_renewed(scene.room)
+        await scene.room.rotate(boxed=True)
+        await scene.room.send("hello out there")
+        assert await scene.outside("hello in there") is Verdict.TAKEN
+        await scene.quiet()
+        assert scene.walls.lines() == ["Ana: hello out there"]
+        assert scene.bridged() == ["kim: hello in there"]
 
 
 async def test_the_same_outside_id_is_taken_once(tmp_path: Path, autojump_clock: MockClock) -> None:
