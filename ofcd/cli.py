@@ -22,7 +22,7 @@ from ofcd.errors import ConfigError, OfcError
 
 if TYPE_CHECKING:
     from ofcd.daemon.run import Daemon
-    from ofcd.store import Evidence, PeerRow, Replica, RoomSummary
+    from ofcd.store import Evidence, Gap, PeerRow, Replica, RoomSummary
 
 __all__ = ["main"]
 
@@ -33,6 +33,7 @@ EXIT_CONFIG: Final = 3
 EXIT_STORE: Final = 4
 EXIT_THEMIS: Final = 5
 EXIT_INTERRUPTED: Final = 130
+_GAPS_SHOWN: Final = 5
 
 _NEXT_STEPS: Final = """\
 ofcd is a relay for end-to-end encrypted rooms. It needs a config file:
@@ -317,8 +318,10 @@ def _peers(options: argparse.Namespace) -> int:
         if options.evidence:
             sys.stdout.writelines(json.dumps(_evidence(one)) + "\n" for one in store.evidence())
             return EXIT_OK
-        peers, copies = store.peers(), store.replicas()
-    figures = [_peer_figures(peer, [c for c in copies if c.hub == peer.relay_id]) for peer in peers]
+        peers, copies, gaps = store.peers(), store.replicas(), store.gaps()
+    figures = [
+        _peer_figures(peer, [c for c in copies if c.hub == peer.relay_id], gaps) for peer in peers
+    ]
     if options.json:
         sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
     elif figures:
@@ -329,7 +332,8 @@ def _peers(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _peer_figures(peer: PeerRow, copies: list[Replica]) -> dict[str, object]:
+def _peer_figures(peer: PeerRow, copies: list[Replica], gaps: list[Gap]) -> dict[str, object]:
+    theirs = {copy.room for copy in copies}
     return {
         "relay_id": peer.relay_id.hex(),
         "name": peer.name,
@@ -342,6 +346,11 @@ def _peer_figures(peer: PeerRow, copies: list[Replica]) -> dict[str, object]:
         "quarantined_until": peer.quarantined,
         "copies": len(copies),
         "frozen": [copy.room.hex() for copy in copies if copy.frozen],
+        "gaps": [
+            {"room": gap.room.hex(), "ts": gap.ts, "first": gap.first, "last": gap.last}
+            for gap in gaps
+            if gap.room in theirs
+        ],
         "waiting": sum(copy.waiting for copy in copies),
         "waiting_bytes": sum(copy.waiting_bytes for copy in copies),
         "waiting_since": min((copy.oldest for copy in copies if copy.oldest), default=0),
@@ -360,6 +369,12 @@ def _peer_lines(peer: dict[str, object]) -> str:
     frozen = peer["frozen"]
     if isinstance(frozen, list) and frozen:
         rest.append(f"stand still, it showed two histories: {', '.join(frozen)}")
+    gaps = peer["gaps"]
+    for gap in gaps[-_GAPS_SHOWN:] if isinstance(gaps, list) else ():
+        rest.append(
+            f"it no longer kept entries {gap['first']} to {gap['last']} of room {gap['room']} "
+            f"when this relay came for them, {_when(gap['ts'])}"
+        )
     return head + "".join(f"    {line}\n" for line in rest)
 
 

@@ -598,12 +598,20 @@ class Hub:
             self.federation.hub_moved(effect, feed)
 
     def _drop_feed(self, room: RoomId, mistake: Exception) -> None:
-        """A feed may lack what is stored: its readers come back, and are served from the store."""
+        """A feed may lack what is stored."""
         self.report(mistake)
+        self._come_back(room, Code.INTERNAL)
+
+    def goes_on_elsewhere(self, room: RoomId) -> None:
+        """A copy has skipped a stretch: its feed does not go on there."""
+        self._come_back(room, Code.TRY_AGAIN)
+
+    def _come_back(self, room: RoomId, code: Code) -> None:
+        """Whoever reads this room comes back, and is served from the store."""
         self._feeds.drop(room)
         for connection in list(self._links.values()):
             if connection.reads(room):
-                connection.end(failure_of(Code.INTERNAL))
+                connection.end(failure_of(code))
 
     def _perform_on(
         self,

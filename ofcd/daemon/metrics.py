@@ -25,6 +25,7 @@ _PEER_GAUGES = {
     "followed": "Rooms of ours that other relays follow, by relay",
     "lag": "Entries that they have not stored yet",
     "copies": "Copies here of other relays' rooms",
+    "gaps": "Stretches that copies here lack: their relays no longer kept them",
     "outbox": "Messages that wait here for other relays",
 }
 _BATCH = (1, 2, 5, 10, 25, 50, 100, 250)

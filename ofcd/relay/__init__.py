@@ -42,6 +42,7 @@ from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
 from ofcd.relay.request import Asked, Examined
 from ofcd.relay.room_log import BadSnapshot, RoomLog
+from ofcd.relay.skipping import Skip, verify_skip
 
 __all__ = [
     "Appended",
@@ -70,6 +71,7 @@ __all__ = [
     "RelayPolicy",
     "Reply",
     "RoomLog",
+    "Skip",
     "Stir",
     "Subscribe",
     "Unsubscribe",
@@ -77,4 +79,5 @@ __all__ = [
     "copy_floor",
     "found_copy",
     "verify_entries",
+    "verify_skip",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "CellRedacted",
     "ChainCopied",
     "ChainRecord",
+    "CopySkipped",
     "CursorMoved",
     "EvidenceKept",
     "Fact",
@@ -42,6 +43,7 @@ __all__ = [
     "RoomFounded",
     "RoomFrozen",
     "RoomSnapshot",
+    "SenderLearnt",
     "SenderState",
 ]
 
@@ -85,6 +87,31 @@ class ChainCopied:
     mid: MemberId
     record: bytes = field(repr=False)
     ts: int = 0
+
+
+@frozen
+class CopySkipped:
+    """A copy goes on at `floor`: its hub keeps no event of what comes after `before` until then.
+
+    Control records of the stretch follow as `ChainCopied`. Who spoke last before it may have
+    spoken in it.
+    """
+
+    room: RoomId
+    before: int
+    floor: int
+    log: Hash32
+    """The running hash before `floor`."""
+    ts: int
+
+
+@frozen
+class SenderLearnt:
+    """The hub has said which event of a sender's is its last there."""
+
+    room: RoomId
+    mid: MemberId
+    last: SenderState
 
 
 @frozen
@@ -323,6 +350,8 @@ Fact = (
     | ReplicaFounded
     | ReplicaMoved
     | ChainCopied
+    | CopySkipped
+    | SenderLearnt
     | HeadKept
     | RoomFrozen
     | EvidenceKept
@@ -353,10 +382,19 @@ class LogEntry:
 
 @frozen
 class SenderState:
-    """A sender's last event."""
+    """A sender's last event; or, with an empty `last`, one that others may have followed since."""
 
     counter: int
     last: EventId
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether this was the last one: nothing is missing here since."""
+        return bool(self.last)
+
+    def follows(self, counter: int) -> bool:
+        """Whether an event of this number may come next."""
+        return counter == self.counter + 1 if self.is_certain else counter > self.counter
 
 
 @frozen

@@ -16,6 +16,7 @@ from ofcd.errors import OfcError
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code, Malformed, ProtocolError, Refused
 from ofcd.protocol.ids import (
+    EventId,
     Hash32,
     MemberId,
     PublicKey,
@@ -48,6 +49,7 @@ from ofcd.relay.control import leave_lanes, nested
 from ofcd.relay.effects import (
     Appended,
     Arrive,
+    Close,
     Decision,
     Effect,
     Forward,
@@ -70,6 +72,7 @@ from ofcd.relay.facts import (
     ReplicaFounded,
     RoomFounded,
     RoomFrozen,
+    SenderLearnt,
     SenderState,
 )
 from ofcd.relay.moving import change_hub
@@ -85,6 +88,7 @@ __all__ = [
     "Entry",
     "HubLied",
     "Verified",
+    "Walk",
     "accept_head",
     "check_arrival",
     "check_foreign",
@@ -94,6 +98,7 @@ __all__ = [
     "expire_outbox",
     "found_copy",
     "freeze",
+    "has_come_to",
     "is_at_home",
     "replicate",
     "return_events",
@@ -101,6 +106,8 @@ __all__ = [
     "run_foreign",
     "run_forward",
     "run_queue",
+    "take_members_change",
+    "verify_control",
     "verify_entries",
 ]
 
@@ -153,7 +160,7 @@ def _check_new(request: Post) -> None:
     event, room, policy = request.record, request.room, request.policy
     last = room.sender(event.mid)
     if event.counter <= last.counter:
-        raise Refusal(Code.COUNTER_GAP, event_id=last.last)
+        raise Refusal(Code.COUNTER_GAP, event_id=last.last or None)
     if request.now - event.ts > policy.outbox_days * DAY_MS:
         raise Refused(Code.EXPIRED)
     _check_shown(room, event)
@@ -310,7 +317,7 @@ class Verified:
 
 
 @define
-class _Walk:
+class Walk:
     """Where the log stands while entries are verified one after another."""
 
     room: RoomLog
@@ -321,6 +328,9 @@ class _Walk:
     hashes: dict[int, Hash32] = field(factory=dict)
 
     def hash_at(self, seq: int) -> Hash32 | None:
+        """L after entry `seq`, as far as it is known here."""
+        if seq == self.room.seq:
+            return self.room.log
         entry = self.room.recent.get(seq)
         return self.hashes.get(seq) or (None if entry is None else entry.log)
 
@@ -337,7 +347,7 @@ def verify_entries(room: RoomLog, entries: Sequence[Entry]) -> list[Verified]:
 
     Changes nothing: for a worker thread, while nobody else appends to this room.
     """
-    walk = _Walk(room, room.state, room.seq, room.log)
+    walk = Walk(room, room.state, room.seq, room.log)
     verified: list[Verified] = []
     try:
         for entry in entries:
@@ -350,7 +360,7 @@ def verify_entries(room: RoomLog, entries: Sequence[Entry]) -> list[Verified]:
     return verified
 
 
-def _verify(walk: _Walk, entry: Entry) -> Verified:
+def _verify(walk: Walk, entry: Entry) -> Verified:
     if entry.seq != walk.seq + 1:
         raise HubLied(Code.TRY_AGAIN, f"entry {entry.seq} was delivered after entry {walk.seq}")
     try:
@@ -359,7 +369,7 @@ def _verify(walk: _Walk, entry: Entry) -> Verified:
         if isinstance(record, Event):
             verified = _verify_event(walk, entry, signed, record)
         else:
-            verified = _verify_control(walk, entry, signed)
+            verified = verify_control(walk, entry, signed)
     except ProtocolError as error:
         raise HubLied(error.kind, f"entry {entry.seq}: {error}", (entry.record,)) from error
     walk.seq, walk.log = entry.seq, verified.log
@@ -367,7 +377,7 @@ def _verify(walk: _Walk, entry: Entry) -> Verified:
     return verified
 
 
-def _verify_event(walk: _Walk, entry: Entry, signed: SignedRecord, event: Event) -> Verified:
+def _verify_event(walk: Walk, entry: Entry, signed: SignedRecord, event: Event) -> Verified:
     state = walk.state
     member = state.member(event.mid)
     if event.room != state.room or not member.may_post:
@@ -377,9 +387,9 @@ def _verify_event(walk: _Walk, entry: Entry, signed: SignedRecord, event: Event)
     if event.ctl != state.ctl:
         raise Refused(Code.CTL_STALE)
     last = walk.sender(event.mid)
-    if last is not None and event.counter != last.counter + 1:
+    if last is not None and not last.follows(event.counter):
         raise Refused(Code.COUNTER_GAP)
-    if last is not None and event.prev != last.last:
+    if last is not None and last.is_certain and event.prev != last.last:
         raise Refused(Code.PREV_MISMATCH)
     if entry.cell and sha256(entry.cell) != event.cell_hash:
         raise Refused(Code.CELL_MISMATCH)
@@ -390,7 +400,7 @@ def _verify_event(walk: _Walk, entry: Entry, signed: SignedRecord, event: Event)
     return Verified(entry, signed, log, event.mid)
 
 
-def _check_seen(walk: _Walk, entry: Entry, seq: int, log: Hash32) -> None:
+def _check_seen(walk: Walk, entry: Entry, seq: int, log: Hash32) -> None:
     """What a member has signed to have seen is what stands here, or the hub shows two histories."""
     ours = walk.hash_at(seq)
     if seq >= entry.seq or (ours is not None and ours != log):
@@ -398,7 +408,8 @@ def _check_seen(walk: _Walk, entry: Entry, seq: int, log: Hash32) -> None:
         raise HubLied(Code.FORK, text, (entry.record, walk.room.head))
 
 
-def _verify_control(walk: _Walk, entry: Entry, signed: SignedRecord) -> Verified:
+def verify_control(walk: Walk, entry: Entry, signed: SignedRecord) -> Verified:
+    """A control record at its place. Raises `ProtocolError`, `HubLied`; moves the walk's state."""
     record = signed.record
     if not isinstance(record, CONTROL_TYPES) or isinstance(record, Genesis):
         raise Malformed(Code.BAD_RECORD)
@@ -462,7 +473,25 @@ def _take(
         room.advance(record, verified.state)
     boxes = dict(entry.boxes)
     facts += [BoxStored(room.room, fact.seq, mid, box) for mid, box in boxes.items()]
-    _see_off(core, room, before, verified.signed, facts, effects)
+    take_members_change(core, room, before, verified.signed, facts, effects)
+    changed = before.homes != room.state.homes
+    delivery = frames.Delivery(room.room, fact.seq, fact.record)
+    effects.append(Appended(room.room, fact.seq, delivery, boxes, changed))
+
+
+def take_members_change(
+    core: Core,
+    room: RoomLog,
+    before: RoomState,
+    signed: SignedRecord,
+    facts: list[Fact],
+    effects: list[Effect],
+) -> None:
+    """Who is no longer a member, or at home here, gets nothing more; what waits of theirs goes.
+
+    Where the room has moved, its copy here has another hub from now on.
+    """
+    record = signed.record
     if isinstance(record, Home):
         leave_lanes(core, record)
         if record.home != core.relay_id:
@@ -472,20 +501,6 @@ def _take(
             room.ahead = None
         elif room.ahead is None:
             change_hub(core, room, before, facts, effects)
-    changed = before.homes != room.state.homes
-    delivery = frames.Delivery(room.room, fact.seq, fact.record)
-    effects.append(Appended(room.room, fact.seq, delivery, boxes, changed))
-
-
-def _see_off(
-    core: Core,
-    room: RoomLog,
-    before: RoomState,
-    signed: SignedRecord,
-    facts: list[Fact],
-    effects: list[Effect],
-) -> None:
-    """Who is no longer a member gets nothing more, and what waits of theirs is dropped."""
     for mid in before.members:
         if mid in room.state.members:
             continue
@@ -639,6 +654,25 @@ def return_events(
         )
         effects += [Push(link, told) for link in core.links.of_member(room.room, mid)]
     return Decision(tuple(facts), tuple(effects))
+
+
+def has_come_to(
+    core: Core, room: RoomLog, mid: MemberId, counter: int, event_id: EventId
+) -> Decision:
+    """Event `counter` of `mid`, which waits here, is the last of theirs that the hub has.
+
+    It, and what came before it, stands in a stretch that is nowhere to be had. The sender's client
+    learns from ATTACH that it was said.
+    """
+    rows = [row for row in room.outbox.values() if row.mid == mid and row.counter <= counter]
+    for row in rows:
+        room.drop_waiting(row.mid, row.sid)
+    last = SenderState(counter, event_id)
+    room.senders[mid] = last
+    facts: list[Fact] = [OutboxDropped(room.room, row.mid, row.sid) for row in rows]
+    told = frames.Failure(0, Code.TRY_AGAIN.value, SENTENCES[Code.TRY_AGAIN])
+    effects = tuple(Close(link, told) for link in core.links.of_member(room.room, mid))
+    return Decision((*facts, SenderLearnt(room.room, mid, last)), effects)
 
 
 def expire_outbox(core: Core, room: RoomLog, now: int) -> Decision:

@@ -73,7 +73,7 @@ def perhaps_old(request: Post) -> bool:
 def find_sid(request: Post) -> FindSid:
     """Look for it among what is older than memory."""
     event = request.record
-    gap = Refusal(Code.COUNTER_GAP, event_id=request.room.sender(event.mid).last)
+    gap = Refusal(Code.COUNTER_GAP, event_id=request.room.sender(event.mid).last or None)
     return FindSid(
         request.link.id,
         request.rid,

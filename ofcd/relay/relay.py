@@ -9,7 +9,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
-from ofcd.relay import blobs, following, joining, keys, upkeep
+from ofcd.relay import blobs, following, joining, keys, skipping, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
 from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
 from ofcd.relay.facts import Fact, RoomSnapshot
@@ -254,6 +254,17 @@ class Relay:
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
         held.lost_until = now + _REFILL_MS
         return decision
+
+    def skip(self, room: RoomId, found: skipping.Skip, now: int) -> Decision:
+        """See `skipping.skip`."""
+        return skipping.skip(self._core, self._held(room), found, now)
+
+    def has_come_to(self, room: RoomId, mid: MemberId, counter: int, event_id: EventId) -> Decision:
+        """See `following.has_come_to`."""
+        held = self._core.rooms.get(room)
+        if held is None:
+            return Decision()
+        return following.has_come_to(self._core, held, mid, counter, event_id)
 
     def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
         """See `following.accept_head`. Raises `HubLied`."""

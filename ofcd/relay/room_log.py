@@ -6,7 +6,7 @@ from collections import OrderedDict
 from itertools import pairwise
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ofcd.errors import OfcError
 from ofcd.protocol import limits
@@ -353,6 +353,14 @@ class RoomLog:
         self.chain[state.ctl] = state.seq
         self.state = state
 
+    def skip_to(self, floor: int, log: Hash32) -> None:
+        """Of a copy: go on at `floor`. Whoever spoke before may have spoken in between."""
+        self.seq, self.log, self.floor = floor - 1, log, floor
+        for entry in [e for e in self.recent.values() if e.seq <= self.seq - RECENT_ENTRIES]:
+            self._leave(self.recent.pop(entry.seq))
+        unknown = EventId(b"")
+        self.senders = {mid: evolve(s, last=unknown) for mid, s in self.senders.items()}
+
     def free(self, mid: MemberId, size: int) -> None:
         """`size` bytes of attachments of `mid` no longer count."""
         left = self.blob_bytes.pop(mid, 0) - size
@@ -388,8 +396,11 @@ class RoomLog:
         if entry.sid is not None:
             self.by_sid[entry.mid, entry.sid] = entry
         old = self.recent.pop(entry.seq - RECENT_ENTRIES, None)
-        if old is None:
-            return
+        if old is not None:
+            self._leave(old)
+
+    def _leave(self, old: LogEntry) -> None:
+        """An entry is too old to be remembered."""
         self.by_event.pop(old.event_id, None)
         if old.sid is not None and self.by_sid.get((old.mid, old.sid)) is old:
             del self.by_sid[old.mid, old.sid]

@@ -20,6 +20,7 @@ from ofcd.relay.facts import (
     BoxStored,
     CellRedacted,
     ChainCopied,
+    CopySkipped,
     CursorMoved,
     EvidenceKept,
     Fact,
@@ -35,9 +36,11 @@ from ofcd.relay.facts import (
     ReplicaMoved,
     RoomFounded,
     RoomFrozen,
+    SenderLearnt,
 )
 from ofcd.store.errors import Contradiction
 from ofcd.store.statements import Prepared, Row, Statements
+from ofcd.store.types import GAP_CODE, Gap
 
 __all__ = ["Batch"]
 
@@ -87,6 +90,7 @@ class Batch:
         self._log, self._boxes, self._joins, self._asked, self._blobs = (_Lane() for _ in range(5))
         self._outbox, self._copies = _Lane(), _Lane()
         self._growth: dict[int, _Growth] = {}
+        self._skips: set[int] = set()
         self._senders: dict[tuple[int, MemberId], tuple[int, EventId]] = {}
         self._cursors: dict[tuple[int, MemberId], tuple[int, int]] = {}
         self.weight = _COMMIT_OVERHEAD
@@ -106,6 +110,8 @@ class Batch:
             ReplicaFounded: self._copied,
             ReplicaMoved: self._moved_away,
             ChainCopied: self._chained,
+            CopySkipped: self._skipped,
+            SenderLearnt: self._learnt,
             HeadKept: self._headed,
             RoomFrozen: self._froze,
             EvidenceKept: self._proved,
@@ -171,6 +177,8 @@ class Batch:
 
     def _grow(self, room: int, fact: LogAppended, size: int) -> None:
         growth = self._growth.get(room)
+        if room in self._skips:
+            raise Contradiction("a copy can not go on elsewhere and grow in one commit")
         if growth is None:
             growth = _Growth(fact.seq - 1, fact.seq - 1, fact.log, fact.ts)
             self._growth[room] = growth
@@ -266,6 +274,21 @@ class Batch:
                 nothing,
             ),
         )
+
+    def _skipped(self, fact: CopySkipped) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        if room in self._growth:
+            raise Contradiction("a copy can not grow and go on elsewhere in one commit")
+        self._growth[room] = _Growth(fact.before, fact.floor - 1, fact.log, fact.ts)
+        self._skips.add(room)
+        self._copies.add(made.skipped, (room, fact.floor, fact.log))
+        self._copies.add(made.unsure, (room, b""))
+        missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1).packed
+        self._copies.add(made.evidence, (room, fact.ts, GAP_CODE, missing))
+
+    def _learnt(self, fact: SenderLearnt) -> None:
+        room = self._number_of(fact.room)
+        self._senders[room, fact.mid] = (fact.last.counter, fact.last.last)
 
     def _headed(self, fact: HeadKept) -> None:
         row = (self._number_of(fact.room), fact.seq, fact.head)

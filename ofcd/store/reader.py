@@ -28,10 +28,12 @@ from ofcd.store.engine import reader_engine
 from ofcd.store.errors import Closed
 from ofcd.store.faults import translated
 from ofcd.store.types import (
+    GAP_CODE,
     BlobChunk,
     BlobInfo,
     ChainPage,
     Evidence,
+    Gap,
     LogPage,
     LogRow,
     PeerRow,
@@ -124,6 +126,7 @@ _PEERS: Final = select(t.peers).order_by(t.peers.c.ts)
 _EVIDENCE: Final = (
     select(_rooms.room, t.evidence.c.ts, t.evidence.c.code, t.evidence.c.records)
     .join(t.evidence, t.evidence.c.room == _rooms.id)
+    .where((t.evidence.c.code == GAP_CODE) == bindparam("b_gaps", type_=sa.Boolean))
     .order_by(t.evidence.c.id)
 )
 _BOXES: Final = (
@@ -281,7 +284,15 @@ class Reader:
         with self.snapshot() as connection:
             return [
                 Evidence(RoomId(room), ts, code, tuple(split_parts(raw, max_parts=64)))
-                for room, ts, code, raw in connection.execute(_EVIDENCE)
+                for room, ts, code, raw in connection.execute(_EVIDENCE, {"b_gaps": False})
+            ]
+
+    def gaps(self) -> list[Gap]:
+        """See `Store.gaps`."""
+        with self.snapshot() as connection:
+            return [
+                Gap.unpacked(RoomId(room), ts, raw)
+                for room, ts, _, raw in connection.execute(_EVIDENCE, {"b_gaps": True})
             ]
 
     def read_chain(self, room: RoomId, start: int, limit: int, *, max_bytes: int) -> ChainPage:

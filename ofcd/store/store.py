@@ -25,6 +25,7 @@ from ofcd.store.types import (
     CheckReport,
     Durability,
     Evidence,
+    Gap,
     LogPage,
     PeerRow,
     Replica,
@@ -163,6 +164,10 @@ class Store:
     def evidence(self) -> list[Evidence]:
         """All that was kept of relays caught lying."""
         return self._reader.evidence()
+
+    def gaps(self) -> list[Gap]:
+        """All stretches that copies here lack, because their hub no longer kept them; by time."""
+        return self._reader.gaps()
 
     def log_before(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash after entry `seq - 1`; before GENESIS it is the room's id.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from struct import Struct
+from typing import Final
 
 from attrs import field, frozen
 from attrs.validators import ge
@@ -12,12 +14,14 @@ from ofcd.protocol.ids import BlobId, MemberId, RelayId, RoomId
 from ofcd.relay.facts import ChainRecord
 
 __all__ = [
+    "GAP_CODE",
     "BlobChunk",
     "BlobInfo",
     "ChainPage",
     "CheckReport",
     "Durability",
     "Evidence",
+    "Gap",
     "LogPage",
     "LogRow",
     "PeerRow",
@@ -162,6 +166,31 @@ class Evidence:
     ts: int
     code: str
     records: tuple[bytes, ...] = field(repr=False)
+
+
+_RANGE: Final = Struct(">QQ")
+GAP_CODE: Final = "history_gap"
+"""Kept among the evidence, under this code: it proves nothing, but somebody has to be told."""
+
+
+@frozen
+class Gap:
+    """A stretch of a copy whose events its hub no longer kept when this relay came for them."""
+
+    room: RoomId
+    ts: int
+    first: int
+    last: int
+
+    @classmethod
+    def unpacked(cls, room: RoomId, ts: int, raw: bytes) -> Gap:
+        """As it is stored."""
+        return cls(room, ts, *_RANGE.unpack(raw))
+
+    @property
+    def packed(self) -> bytes:
+        """For the store."""
+        return _RANGE.pack(self.first, self.last)
 
 
 @frozen

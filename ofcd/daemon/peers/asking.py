@@ -386,10 +386,10 @@ class Asking:
 
     # -- a room that is new here -------------------------------------------------------------------
 
-    async def read_chain(self, room: RoomId, mid: MemberId) -> list[ChainRecord]:
-        """The room's control log, as the hub tells it to this member."""
+    async def read_chain(self, room: RoomId, mid: MemberId, start: int = 0) -> list[ChainRecord]:
+        """The room's control log from `start` on, as the hub tells it to this member."""
         records: list[ChainRecord] = []
-        start = size = 0
+        size = 0
         while True:
             page = await self._answer_to(room, mid, frames.ChainGet(1, room, start))
             if not isinstance(page, frames.ChainPage) or len(page.seqs) != len(page.records):

@@ -128,6 +128,8 @@ class Federation:
         self._peers: dict[RelayId, _Peer] = {}
         limit = self._settings.blob_cache_bytes_in_all
         self._cache = BlobCache(limit, store.cached_bytes, workers)
+        self._gaps = 0
+        """Stretches that copies lacked when this process began."""
         self._forgotten: set[RelayId] = set()
         """What is to be dropped from the store."""
         self._log = get_log()
@@ -154,6 +156,7 @@ class Federation:
             name, known, url = parse_peer(text) or ("", "", "")
             if known:
                 self._configure(RelayId(bytes.fromhex(known)), name, url)
+        self._gaps = len(self._store.gaps())
         for replica in self._store.replicas():
             peer = self._peer(replica.hub, needed=True)
             peer.following.adopt(replica.room)
@@ -612,5 +615,6 @@ class Federation:
             "followed": sum(len(link.followed) for link in links),
             "lag": sum(sum(link.followed.values()) for link in links),
             "copies": sum(len(peer.following.rooms) for peer in self._peers.values()),
+            "gaps": self._gaps + sum(peer.following.skips for peer in self._peers.values()),
             "outbox": sum(len(room.outbox) for room in waiting if room is not None),
         }

@@ -23,6 +23,7 @@ from ofcd.daemon.log import get_log
 from ofcd.daemon.pace import Pace
 from ofcd.daemon.peers.asking import Answered, Asking
 from ofcd.daemon.peers.cache import BlobCache
+from ofcd.daemon.peers.gaps import Gap
 from ofcd.daemon.peers.hublink import HubLink, HubRooms
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.daemon.workers import Workers
@@ -41,7 +42,7 @@ from ofcd.protocol.frames import (
     Unfollowed,
     decode_relay_frame,
 )
-from ofcd.protocol.ids import MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import EventId, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
 from ofcd.relay import (
     BadSnapshot,
@@ -55,6 +56,7 @@ from ofcd.relay import (
     copy_floor,
     found_copy,
     verify_entries,
+    verify_skip,
 )
 from ofcd.relay.facts import ChainRecord, Fact
 from ofcd.store import StoreError
@@ -75,6 +77,8 @@ _GAPS: Final = 3
 _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
 _SOON: Final = 1.0
+_AFTER_SKIP: Final = 600.0
+"""A hub that forgets faster than this relay reads is not followed into the next gap at once."""
 
 
 @define(eq=False)
@@ -82,9 +86,15 @@ class _Copy:
     """A room of the hub's, as it is read on the link that is open."""
 
     following: bool = False
+    awaited: bool = False
+    """The hub has not answered yet: what comes is of an earlier wish."""
     gaps: int = 0
     pause: float = 0.0
     """Seconds until the room is asked for again; longer each time."""
+    missing: Gap | None = None
+    """What the hub no longer keeps, while the rest of it is fetched."""
+    skipped: float | None = None
+    """When that was last so; by the clock of this process."""
     boxes: dict[int, dict[MemberId, bytes]] = field(factory=dict)
     head: bytes = b""
     """A head that the copy has not come to yet."""
@@ -115,6 +125,8 @@ class Following:
         self.key: PublicKey | None = None
         """The hub's key, once a link has proven it."""
         self.rooms: dict[RoomId, _Copy] = {}
+        self.skips = 0
+        """Stretches that the hub no longer had, in this process's time."""
         self._hub = hub
         self._relay = relay
         self._workers = workers
@@ -179,7 +191,7 @@ class Following:
         self._asking.link_down()
         self.outgoing.link_lost()
         for copy in self.rooms.values():
-            copy.following, copy.gaps = False, 0
+            copy.following, copy.gaps, copy.missing = False, 0, None
             copy.boxes.clear()
             copy.head = b""
 
@@ -250,6 +262,13 @@ class Following:
         """The hub refused this event: it goes back to its sender, with all behind it."""
         await self._hub.do(lambda: self._relay.return_events(room, mid, counter, why), room)
         self._hub.deliver_soon()
+
+    async def has_come_to(
+        self, room: RoomId, mid: MemberId, counter: int, event_id: EventId
+    ) -> None:
+        """The hub's last event of this sender is one that waits here: all up to it is said."""
+        decide = partial(self._relay.has_come_to, room, mid, counter, event_id)
+        await self._hub.do(decide, room)
 
     async def have(self, room: RoomId, mid: MemberId) -> bool:
         """The copy is here, and this member at home here; waits a bounded time for it."""
@@ -344,20 +363,75 @@ class Following:
         copy = self.rooms.setdefault(room, self._new_copy())
         if copy.following:
             return
-        copy.following = True
-        rid = next(self._rids)
+        copy.following = copy.awaited = True
+        rid, start = next(self._rids), log.seq + 1
 
         async def answered(frame: PeerFrame) -> None:
+            copy.awaited = False
             if isinstance(frame, frames.Failure):
                 await self._follow_refused(room, frame)
                 return
             copy.pause = 0.0
-            if isinstance(frame, Synced) and frame.floor > frame.start:
-                copy.following = False
-                self._log.error("the hub no longer keeps what this relay's copy of a room lacks")
+            if isinstance(frame, Synced) and frame.floor > start:
+                self._begin_skip(room, copy, Gap(frame.floor, frame.log, start - 1))
 
         self._requests[rid] = answered
-        link.tell(Follow(rid, room, log.seq + 1, log.log))
+        link.tell(Follow(rid, room, start, log.log))
+
+    def _begin_skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
+        """The hub no longer keeps what comes next: go on after it, if that is no habit."""
+        link, last = self._link, copy.skipped
+        if link is None:
+            return
+        copy.following = False
+        if last is not None and trio.current_time() - last < _AFTER_SKIP:
+            self._resume_later(room)
+            return
+        copy.missing = gap
+        link.spawn(partial(self._skip, room, copy, gap))
+
+    async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
+        try:
+            await self._go_on_after(room, gap)
+        except HubLied as lied:
+            await self._caught(room, lied)
+        except (StoreError, BadSnapshot, ProtocolError) as error:
+            self._log.error("a copy of a room could not go on", error=str(error))
+            self._resume_later(room)
+        else:
+            copy.missing, copy.skipped = None, trio.current_time()
+            await self._resume(room)
+        finally:
+            copy.missing = None
+
+    async def _go_on_after(self, room: RoomId, gap: Gap) -> None:
+        """Have what is left of it, and go on. Raises `Refused` if the hub does not tell."""
+        log = await self._rooms.load(room)
+        if log is None:
+            return
+        chain: list[ChainRecord] = []
+        with trio.move_on_after(_COPY_SECONDS):
+            for mid in self._relay.homed(room, self._own_id):  # some may have been evicted since
+                records = await self._asking.read_chain(room, mid, log.state.seq)
+                chain = [stored for stored in records if stored.seq < gap.floor]
+                if chain:
+                    break
+        if not chain:
+            raise Refused(Code.HUB_AWAY, "its relay shows no control log")
+        with trio.move_on_after(_COPY_SECONDS):
+            await gap.reach(chain[-1].seq)
+        verify = partial(verify_skip, log, chain, gap.floor, gap.log, gap.boxes)
+        found = await self._workers.run(verify, self._threads)
+        now = self._hub.milliseconds()
+        await self._decide(room, lambda: self._relay.skip(room, found, now))
+        self.skips += 1
+        self._hub.goes_on_elsewhere(room)
+        self._log.warning(
+            "a hub no longer kept what a copy of its room lacked",
+            room=room.hex()[:16],
+            first=found.before + 1,
+            last=gap.floor - 1,
+        )
 
     async def _follow_refused(self, room: RoomId, failure: frames.Failure) -> None:
         copy, log = self.rooms.get(room), await self._rooms.load(room)
@@ -405,7 +479,10 @@ class Following:
         if room is None or not entries:
             return
         copy, log = self.rooms.get(room), await self._rooms.load(room)
-        if copy is None or log is None or not copy.following:
+        if copy is not None and copy.missing is not None:
+            copy.missing.take(entries)
+            return
+        if copy is None or log is None or not copy.following or copy.awaited:
             return
         entries = [entry for entry in entries if entry.seq > log.seq]
         if not entries or log.frozen:

@@ -60,6 +60,12 @@ class Hub(Protocol):
         """This event, and all behind it of this sender, go back to the sender."""
         ...
 
+    async def has_come_to(
+        self, room: RoomId, mid: MemberId, counter: int, event_id: EventId
+    ) -> None:
+        """Event `counter`, which waits here, is the last of this sender's that the hub has."""
+        ...
+
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do this after so many seconds, if the link lasts."""
         ...
@@ -82,6 +88,14 @@ class _Stream:
     def is_over(self) -> bool:
         """Nothing waits, and no answer is awaited."""
         return not (self.held or self.under_way or self.mid in self.room.waiting)
+
+    def waiting(self, event_id: EventId | None) -> OutboxRow | None:
+        """The event of this id, if it waits, and the copy can not tell what came of it."""
+        known = self.room.senders.get(self.mid)
+        if event_id is None or not self.room.floor or (known is not None and known.is_certain):
+            return None
+        rows = self.room.waiting[self.mid].rows if self.mid in self.room.waiting else {}
+        return next((row for row in rows.values() if row.event_id == event_id), None)
 
     def next(self) -> OutboxRow | None:
         """What comes next, if anything may."""
@@ -161,6 +175,11 @@ class Outgoing:
     async def _refused(self, stream: _Stream, row: OutboxRow, failure: Failure) -> None:
         stream.turn += 1
         stream.posted.clear()
+        if failure.code == Code.COUNTER_GAP:
+            last = stream.waiting(failure.event_id)
+            if last is not None and last.counter >= row.counter:
+                await self._hub.has_come_to(row.room, row.mid, last.counter, last.event_id)
+                return
         if failure.code not in _LATER:
             await self._hub.give_back(row.room, row.mid, row.counter, failure)
             return
