@@ -123,6 +123,16 @@ test.each([
   expect(links[0]?.isClosed).toBe(false);
 });
 
+test("a relay that wants to be left alone for ever is not asked again at once", async () => {
+  const { outbox, posts } = await sending(() =>
+    refusal("try_again", { retry_after: Number.MAX_SAFE_INTEGER }),
+  );
+  await outbox.send(text("patience"));
+  await expect.poll(() => posts().length).toBe(1);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(posts()).toHaveLength(1);
+});
+
 test.each(["not_attached", "not_found"])("%s has the link opened anew", async (code) => {
   const { outbox, links, posts, connect } = await sending((post, at) =>
     at === 0 ? refusal(code) : acked(post),

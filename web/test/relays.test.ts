@@ -1,14 +1,14 @@
 /** Relays are told apart by their keys, whatever address they answer at. */
 
 import "fake-indexeddb/auto";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { Channel } from "../src/channel/channel.ts";
 import { OtherRelay, type Relay, Relays } from "../src/client/relays.ts";
 import { encodeRelayFrame } from "../src/protocol/frames.ts";
 import { relayIdOf } from "../src/protocol/ids.ts";
 import { generateKeyPair, type KeyPair } from "../src/themis/index.ts";
-import type { SocketLike } from "../src/wire/link.ts";
+import { LIFETIME_MS, LinkLost, type SocketLike } from "../src/wire/link.ts";
 import { URL_ } from "./rooms.ts";
 
 const welcome = {
@@ -107,6 +107,32 @@ test("each link has keys of its own: a relay does not know a browser again by th
   relay.link?.close();
   await expect.poll(() => opened.length, { timeout: 10_000 }).toBe(2);
   expect(relay.keys.public).not.toEqual(before);
+});
+
+test("where the browser lets no page connect, the relay is away, and nothing waits for ever", async () => {
+  const heard = { opened: async () => undefined, lost: () => undefined, frame: () => undefined };
+  const relays = new Relays({ ...heard, changed: () => undefined }, () => {
+    throw new DOMException("insecure", "SecurityError");
+  });
+  onTestFinished(() => relays.close());
+  const relay = relays.at(URL_, new Uint8Array(32));
+  await expect(relays.linkTo(relay)).rejects.toThrow(LinkLost);
+  await expect(relays.idOf(URL_)).rejects.toThrow(LinkLost);
+});
+
+test("a link gets new keys before a day is over, though its relay would go on", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const keys = generateKeyPair();
+  const { relays, opened } = relaysAt(() => keys);
+  const relay = relays.at(URL_, relayIdOf(keys.public));
+  const link = await relays.linkTo(relay);
+  await vi.advanceTimersByTimeAsync(LIFETIME_MS - 1);
+  expect(relay.link).toBe(link);
+  await vi.advanceTimersByTimeAsync(2);
+  expect((await link.closed).message).toMatch(/new keys/);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(opened).toHaveLength(2);
 });
 
 test("a relay that nobody needs any more is not connected to", async () => {

@@ -3,7 +3,7 @@
 import "fake-indexeddb/auto";
 import { expect, onTestFinished, test } from "vitest";
 
-import { RoomCore } from "../src/client/core.ts";
+import { amend, RoomCore } from "../src/client/core.ts";
 import type { FileLike } from "../src/client/files.ts";
 import { Outbox } from "../src/client/outbox.ts";
 import { CLOSED_EARLY, Uploads } from "../src/client/uploads.ts";
@@ -130,6 +130,19 @@ test("one that is stopped leaves nothing, here and in the room", async () => {
   await uploads.drop(uploads.all()[0]?.id as string);
   expect([uploads.all(), await pieces(vault), outbox.items()]).toEqual([[], [], []]);
   void sending;
+});
+
+test("once one is out of the room, what was on its way says so, and is kept no longer", async () => {
+  const { vault, id } = await founded();
+  const { uploads, core, puts } = page(vault, id, () => undefined);
+  void uploads.send(file(), {}).catch(() => undefined);
+  await expect.poll(() => puts().length).toBe(1);
+  await core.change((draft) => amend(draft, { status: "removed" }));
+  await uploads.giveUp();
+  expect(uploads.all()).toMatchObject([{ problem: "out_gone" }]);
+  expect(await pieces(vault)).toEqual([]);
+  const later = page(vault, id, () => undefined);
+  expect(later.uploads.all()).toEqual([]);
 });
 
 test("a file that is too large, or changes while it is read, is not begun", async () => {

@@ -191,7 +191,7 @@ export class AdmissionDesk {
           return;
         }
         if (!RETRYABLE.has(error.code) && error.code !== "internal") return;
-        await this.core.pause(Math.max(LATER_MS, error.failure.retry_after ?? 0));
+        await this.core.pause(Math.max(LATER_MS, error.wait));
       }
     }
   }

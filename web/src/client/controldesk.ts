@@ -98,7 +98,7 @@ export class ControlDesk {
       if (error instanceof LinkLost) return "lost";
       if (!(error instanceof RelayRefused)) throw error;
       if (AGAIN.has(error.code)) return "stale";
-      if (LATER.has(error.code)) return { wait: error.failure.retry_after ?? 0 };
+      if (LATER.has(error.code)) return { wait: error.wait };
       throw error;
     }
   }

@@ -24,6 +24,9 @@ export interface Draft {
   marks: Marks;
 }
 
+/** Browsers run a longer one at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export class RoomCore {
   readonly tables: Tables;
   saved: SavedRoom;
@@ -131,10 +134,13 @@ export class RoomCore {
       clearTimeout(timer);
       this.timers.delete(stop);
     };
-    const timer = setTimeout(() => {
-      stop();
-      act();
-    }, delay);
+    const timer = setTimeout(
+      () => {
+        stop();
+        act();
+      },
+      Math.min(delay, LONGEST_TIMER_MS),
+    );
     this.timers.add(stop);
     return stop;
   }

@@ -60,7 +60,7 @@ export async function patiently(core: RoomCore, request: Request): ReturnType<Li
         continue;
       }
       if (!(error instanceof RelayRefused) || !LATER.has(error.code)) throw error;
-      await core.pause(Math.max(AGAIN_MS, error.failure.retry_after ?? 0));
+      await core.pause(Math.max(AGAIN_MS, error.wait));
     }
   }
 }

@@ -295,7 +295,7 @@ export class Joins {
       this.poll(link, id);
       await this.admitted(link, id).catch(unlessNotYet);
     } else if (isConfirmed || AGAIN.has(failure.code)) {
-      this.poll(link, id, failure.retry_after ?? 0);
+      this.poll(link, id, error.wait);
     } else this.note(id, { room: id, state: "failed", reason: toldOf(error) });
   }
 

@@ -18,7 +18,7 @@ import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts"
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
 import { eventId, randomBytes } from "../themis/index.ts";
-import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
@@ -347,7 +347,7 @@ export class Outbox {
         return true; // what is waited for may have come meanwhile
       }
       if (LATER.has(code) || this.isClaim(code)) {
-        if (isFirst) this.rest(refusal.retry_after ?? 0);
+        if (isFirst) this.rest(waitOf(refusal));
         return false;
       }
       if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));

@@ -248,6 +248,7 @@ export class Room extends RoomView {
       amend(draft, { status: "removed", reason: "left" });
       this.outbox.giveUp(draft);
     });
+    await this.uploading.giveUp();
   }
 
   /** Ask a member to become root; once they accept, the room is theirs. */
@@ -574,6 +575,7 @@ export class Room extends RoomView {
         amend(draft, { status: "removed", reason: code });
         this.outbox.giveUp(draft);
       });
+      void this.uploading.giveUp(); // behind this turn
     }
     this.core.isLive = false;
   }
@@ -596,12 +598,12 @@ export class Room extends RoomView {
   /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
   private async refused(
     link: Link,
-    { code, failure }: RelayRefused,
+    { code, wait }: RelayRefused,
     transportKey: Uint8Array,
   ): Promise<void> {
     this.core.isLive = false;
     if (LATER.has(code)) {
-      const delay = Math.max(this.pause, failure.retry_after ?? 0);
+      const delay = Math.max(this.pause, wait);
       this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
       const again = () => {
         if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);

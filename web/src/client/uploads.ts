@@ -14,7 +14,7 @@ import { type FileLike, patiently } from "./files.ts";
 import type { Outbox } from "./outbox.ts";
 import { json } from "./saved.ts";
 import { padded } from "./tables.ts";
-import { type Told, toldOf } from "./told.ts";
+import { type Told, told, toldOf } from "./told.ts";
 import { ARCHIVE, Turn, VaultError } from "./vault.ts";
 
 /** Pieces that are written at once. */
@@ -55,7 +55,8 @@ export class Uploads {
   ) {
     for (const [id, raw] of core.vault.items(core.tables.uploads)) {
       const { name, content } = json.read<Kept>(raw);
-      const problem = content === undefined ? CLOSED_EARLY : "";
+      const isOut = core.saved.status === "removed";
+      const problem = isOut ? told("out_gone") : content === undefined ? CLOSED_EARLY : "";
       this.infos.set(id, { id, name, done: 0, problem });
       if (problem === "") void this.carryOn(id).catch(unlessOver);
     }
@@ -87,6 +88,15 @@ export class Uploads {
     this.stops.get(id)?.abort();
     this.infos.delete(id);
     await this.forget(id);
+    this.core.changed();
+  }
+
+  /** Nothing is sent from here any more: what was on its way is told of, and kept no longer. */
+  async giveUp(): Promise<void> {
+    for (const info of this.infos.values()) {
+      if (info.problem === "") this.infos.set(info.id, { ...info, problem: told("out_gone") });
+      await this.forget(info.id);
+    }
     this.core.changed();
   }
 

@@ -13,6 +13,8 @@ import type { KeyPair } from "../themis/index.ts";
 export const SUBPROTOCOL = "ofc.1";
 const HANDSHAKE_MS = 20_000;
 const ANSWER_MS = 30_000;
+/** A session's keys are fixed: new ones come before a day is over, whatever the relay does. */
+export const LIFETIME_MS = 23 * 3_600_000;
 
 /** The link is gone; what was asked may or may not have been done: ask again on the next one. */
 export class LinkLost extends Error {
@@ -46,7 +48,19 @@ export class RelayRefused extends Error {
   get code(): string {
     return this.failure.code;
   }
+
+  /** Milliseconds that the relay wants to be left alone: see `waitOf`. */
+  get wait(): number {
+    return waitOf(this.failure);
+  }
 }
+
+/** So long a relay may ask one to wait: a longer timer would go off at once, in every browser. */
+const LONGEST_WAIT_MS = 600_000;
+
+/** How long the relay wants to be left alone, in milliseconds; within reason. */
+export const waitOf = ({ retry_after = 0 }: Pick<Failure, "retry_after">): number =>
+  Math.min(retry_after, LONGEST_WAIT_MS);
 
 type Failure = Extract<RelayFrame, { type: "failure" }>;
 type WithRid = Extract<ClientFrame, { rid: number }>;
@@ -86,6 +100,16 @@ export interface LinkOptions {
 const browserSocket = (url: string): SocketLike =>
   new WebSocket(url, SUBPROTOCOL) as unknown as SocketLike;
 
+/** A page that came over https may open no `ws://`, for one. */
+function socketTo({ url, makeSocket = browserSocket }: LinkOptions): SocketLike {
+  try {
+    return makeSocket(url);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    throw new LinkLost("the browser does not let this page connect there", { cause: error });
+  }
+}
+
 export class Link {
   /** Settled, with the reason, when the link has ended. */
   readonly closed: Promise<Error>;
@@ -95,6 +119,7 @@ export class Link {
   private settleClosed: (reason: Error) => void = () => {};
   private settleOpened: (result: Error | undefined) => void = () => {};
   private ended: Error | undefined;
+  private readonly life = setTimeout(() => this.end("it is time for new keys"), LIFETIME_MS);
   private rid = 0;
 
   /** Opens a link; rejects with `LinkLost` if that fails, or takes too long. */
@@ -120,7 +145,12 @@ export class Link {
       this.settleClosed = resolve;
     });
     this.session = new ClientSession(options.keys, options.pin, "ofc-web");
-    this.socket = (options.makeSocket ?? browserSocket)(options.url);
+    try {
+      this.socket = socketTo(options);
+    } catch (error) {
+      clearTimeout(this.life);
+      throw error;
+    }
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => this.transmit(this.session.connect());
     this.socket.onmessage = ({ data }) => this.receive(data);
@@ -186,6 +216,7 @@ export class Link {
       for (const reply of replies) this.transmit(reply);
       if (!wasOpen && this.session.state === "open") this.settleOpened(undefined);
       for (const frame of frames) this.take(frame);
+      if (this.session.isWorn) this.end("it is time for new keys");
     } catch (error) {
       if (this.session.isOther)
         this.end("another relay answered than the one that is known", error);
@@ -222,6 +253,7 @@ export class Link {
       reject(reason);
     }
     this.waiting.clear();
+    clearTimeout(this.life);
     this.session.close();
     this.socket.close();
     this.settleOpened(reason);
