@@ -5,7 +5,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
-import { applyChange, type Entry } from "../src/client/entries.ts";
+import { applyChange, type Entry, effectOf } from "../src/client/entries.ts";
 import { Room } from "../src/client/room.ts";
 import { savedRoom } from "../src/client/saved.ts";
 import { Turn, VaultFull } from "../src/client/vault.ts";
@@ -14,7 +14,7 @@ import { sealEvent } from "../src/e2e/events.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeBoxedRekey, makeKeyAnswer, makeRekey } from "../src/e2e/rekeying.ts";
-import { take, type View } from "../src/e2e/view.ts";
+import { type Taken, take, type View } from "../src/e2e/view.ts";
 import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
 import { FakeLink, founded, refusal } from "./rooms.ts";
@@ -43,6 +43,14 @@ test.each(["constructor", "toString", "__proto__"])("%s is an emoji like any oth
   expect(Object.entries(there.reactions)).toEqual([[emoji, ["bb", "cc"]]]);
   const left = applyChange(there, "bb", reaction(emoji, true), false);
   expect(Object.entries(left.reactions)).toEqual([[emoji, ["cc"]]]);
+});
+
+test("from which network somebody is said to speak is shown, and can hide nothing", () => {
+  const via = { network: "IRC\u202e", remote_id: "x", name: "" };
+  const body = { name: "Bo", via, content: text("hi") };
+  const event = { mid: new Uint8Array(32), ts: 1 };
+  const effect = effectOf(3, "aa", { opened: { event, body } } as unknown as Taken);
+  expect(effect).toMatchObject({ type: "add", entry: { via: "IRC", text: "hi", name: "Bo" } });
 });
 
 test("an entry holds 64 different emoji, and one that is redacted none", () => {

@@ -209,16 +209,6 @@ export class RoomView {
     return found;
   }
 
-  /** How many of the newest entries there are from `seq` on. */
-  async countFrom(seq: number): Promise<number> {
-    let count = 0;
-    for await (const entry of this.backwards()) {
-      if (entry.seq < seq) break;
-      count += 1;
-    }
-    return count;
-  }
-
   /** All that is kept of what was said, in clear, a JSON object a line; oldest first. */
   async exported(): Promise<string> {
     const lines: string[] = [];

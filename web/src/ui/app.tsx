@@ -23,7 +23,7 @@ declare const CORE_INTEGRITY: string;
 
 type Stage =
   | { readonly at: "loading" | "create" | "unlock" | "forget" | "taken" }
-  | { readonly at: "unusable"; readonly why: "insecure" | "coreMissing" }
+  | { readonly at: "unusable"; readonly why: "insecure" | "coreMissing" | "noStorage" }
   | { readonly at: "open"; readonly client: Client; readonly hold: Hold };
 
 export function App({ invitation }: { invitation: string }): JSX.Element {
@@ -170,7 +170,11 @@ async function begin(): Promise<Stage> {
   } catch {
     return { at: "unusable", why: "coreMissing" };
   }
-  return nextStage();
+  try {
+    return await nextStage();
+  } catch {
+    return { at: "unusable", why: "noStorage" };
+  }
 }
 
 /** The encryption core, if it has the checksum that it had when this page was built. */

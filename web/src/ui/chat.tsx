@@ -23,6 +23,8 @@ import { Timeline } from "./timeline.tsx";
 import { sendAll, Uploads, useDropping } from "./uploads.tsx";
 
 const PAGE = 50;
+/** What was said longer ago is shown by itself: a page of all since then would be slow to draw. */
+const NEAR = 60;
 
 interface ChatProps {
   readonly client: Client;
@@ -35,21 +37,31 @@ type Beside = "members" | "invite" | "search";
 export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const strings = useStrings();
   const [limit, setLimit] = useState(PAGE);
+  /** Entries before this one are shown; undefined up to the newest. */
+  const [before, setBefore] = useState<number>();
   const [beside, setBeside] = useState<Beside>();
   const [draft, setDraft] = useState<Draft>({});
   const [shown, setShown] = useState("");
-  const entries = useHistory(room, limit);
+  const entries = useHistory(room, limit, before);
   const people = peopleOf(room, strings);
   const onFiles = room.mayAttach ? sendAll(room) : undefined;
   const dropping = useDropping(onFiles);
   useReading(room, entries?.at(-1));
+  const toNewest = () => {
+    setBefore(undefined);
+    setLimit(PAGE);
+    setShown("");
+  };
   const send = (words: string) => {
     setDraft({});
+    if (before !== undefined) toNewest();
     return room.send(contentOf(words, draft, mentionedIn(words, room, people)));
   };
-  const show = async (entry: Entry) => {
-    setLimit(Math.max(limit, (await room.countFrom(entry.seq)) + 1));
-    setShown(entry.eventId);
+  const show = ({ seq, eventId }: Entry) => {
+    const newer = room.lastSeq - seq;
+    setBefore(newer > NEAR ? seq + PAGE / 2 : undefined);
+    setLimit(newer > NEAR ? PAGE : Math.max(PAGE, newer + 1));
+    setShown(eventId);
     if (innerWidth < 1120) setBeside(undefined); // where a panel covers the messages
   };
   return (
@@ -58,12 +70,14 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
         <Bar room={room} beside={beside} onBeside={setBeside} onBack={onBack} />
         <Standing client={client} room={room} />
         <Timeline
+          key={before}
           room={room}
           people={people}
           entries={entries}
           hasEarlier={(entries?.length ?? 0) >= limit}
           shown={shown}
           onEarlier={() => setLimit((now) => now + PAGE)}
+          onNewest={before === undefined ? undefined : toNewest}
           onDraft={setDraft}
         />
         <Typing room={room} people={people} />

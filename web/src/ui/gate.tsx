@@ -34,8 +34,11 @@ export function Gate({ isNew, isInvited, onOpen, onForget }: GateProps): JSX.Ele
     if (unfit !== "" || isBusy) return;
     setBusy(true);
     await painted();
-    setProblem(await tryOpen(isNew, passphrase, strings, onOpen));
-    setBusy(false);
+    try {
+      setProblem(await tryOpen(isNew, passphrase, strings, onOpen));
+    } finally {
+      setBusy(false);
+    }
   };
 
   return (
@@ -106,6 +109,8 @@ async function tryOpen(
     const key = isNew ? undefined : await Vault.keyOf(VAULT, passphrase);
     hold = await holdVault();
     const vault = key ? await Vault.openWith(VAULT, key) : await Vault.create(VAULT, passphrase);
+    // So that the browser does not throw it away to make room; some ask their person first.
+    if (isNew) void navigator.storage?.persist?.();
     onOpen(vault, hold);
     return "";
   } catch (error) {

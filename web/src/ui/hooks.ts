@@ -22,15 +22,22 @@ interface History {
   readonly entries: readonly Entry[];
 }
 
-/** The newest `limit` entries of a room, oldest first; undefined until they have been read. */
-export function useHistory(room: Room, limit: number): readonly Entry[] | undefined {
+/**
+ * The newest `limit` entries of a room, or those before the entry `before`, oldest first; undefined
+ * until they have been read.
+ */
+export function useHistory(
+  room: Room,
+  limit: number,
+  before?: number,
+): readonly Entry[] | undefined {
   const [history, setHistory] = useState<History>();
   const { revision } = room;
   useEffect(() => {
     let stale = false;
     const read = async () => {
       try {
-        const entries = await room.history(undefined, limit);
+        const entries = await room.history(before, limit);
         if (!stale) setHistory({ room: room.id, entries });
       } catch (error) {
         if (!stale) throw error; // stale: the vault was locked meanwhile
@@ -40,7 +47,7 @@ export function useHistory(room: Room, limit: number): readonly Entry[] | undefi
     return () => {
       stale = true;
     };
-  }, [room, limit, revision]);
+  }, [room, limit, before, revision]);
   return history?.room === room.id ? history.entries : undefined;
 }
 

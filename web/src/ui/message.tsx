@@ -15,7 +15,7 @@ import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People } from "./people.ts";
 import { sentenceOf } from "./sentences.ts";
-import { type Strings, useStrings } from "./strings.ts";
+import { type Strings, useStrings, type Who } from "./strings.ts";
 import type { LineProps } from "./timeline.tsx";
 
 /** Members named one by one. */
@@ -134,7 +134,7 @@ function Reactions({ entry, room, people }: Pick<LineProps, "entry" | "room" | "
           title={mids.map((mid) => people(mid)).join(", ")}
           onClick={() => react(room, entry, emoji)}
         >
-          <span class="emoji">{emoji}</span> {mids.length}
+          <bdi class="emoji">{emoji}</bdi> {mids.length}
         </button>
       ))}
     </p>
@@ -238,11 +238,13 @@ type ChangeProps = Pick<LineProps, "entry" | "room" | "people">;
 export function Change({ entry, room, people }: ChangeProps): JSX.Element {
   const strings = useStrings();
   const nameOf = (mid: string) => (mid === room.me ? strings.toYou : people(mid));
-  const isMine = entry.mid === room.me;
-  const who = isMine ? strings.you : authorOf(entry, people);
-  const whom = (entry.mentions ?? []).map(nameOf).join(", ");
+  const isReader = entry.mid === room.me;
+  const who: Who = { name: isReader ? strings.you : authorOf(entry, people), isReader };
+  const concerned = entry.mentions ?? [];
+  const whom: Who = {
+    name: concerned.map(nameOf).join(", "),
+    isReader: concerned.length === 1 && concerned[0] === room.me,
+  };
   const known = (strings.changes as Record<string, Strings["changes"]["admit"]>)[entry.text];
-  return (
-    <li class="change">{known?.(who, whom, isMine) || strings.somethingChanged(who, isMine)}</li>
-  );
+  return <li class="change">{known?.(who, whom) || strings.somethingChanged(who)}</li>;
 }

@@ -110,7 +110,7 @@ function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.
         aria-current={join.room === place}
         onClick={() => onChoose(join.room)}
       >
-        <span class="name">{join.room.slice(0, 8)}</span>
+        <span class="name">{strings.unnamed}</span>
         <span class="preview">
           {join.state === "failed" ? strings.joinFailed : strings.pending}
         </span>

@@ -3,10 +3,10 @@
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
-import { en, type Strings } from "./languages/en.ts";
+import { en, type Strings, type Who } from "./languages/en.ts";
 import { es } from "./languages/es.ts";
 
-export type { Strings };
+export type { Strings, Who };
 
 const tables = { en, es } satisfies Record<string, Strings>;
 type Language = keyof typeof tables;

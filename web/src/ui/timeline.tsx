@@ -26,12 +26,14 @@ export interface TimelineProps {
   /** The event that was asked for, in hex; it is scrolled to. */
   readonly shown: string;
   readonly onEarlier: () => void;
+  /** Where these are not the newest ones: how to come there. */
+  readonly onNewest: (() => void) | undefined;
   readonly onDraft: (draft: Draft) => void;
 }
 
 export function Timeline(props: TimelineProps): JSX.Element {
   const strings = useStrings();
-  const { room, entries = [], people, hasEarlier, shown, onEarlier, onDraft } = props;
+  const { room, entries = [], people, hasEarlier, shown, onEarlier, onNewest, onDraft } = props;
   const waiting = room.waiting().filter(({ content, failed }) => {
     return content.type === "text" || content.type === "file" || failed !== "";
   });
@@ -48,7 +50,9 @@ export function Timeline(props: TimelineProps): JSX.Element {
             {strings.earlier}
           </button>
         ) : (
-          props.entries && <p class="hint">{strings.beginning}</p>
+          props.entries && (
+            <p class="hint">{entries.length === 0 ? strings.nothingYet : strings.beginning}</p>
+          )
         )}
         <ol>
           {entries.map((entry, index) => (
@@ -64,12 +68,15 @@ export function Timeline(props: TimelineProps): JSX.Element {
               onDraft={onDraft}
             />
           ))}
-          {waiting.map((item) => (
-            <Pending key={item.id} item={item} room={room} />
-          ))}
+          {!onNewest && waiting.map((item) => <Pending key={item.id} item={item} room={room} />)}
         </ol>
+        {onNewest && (
+          <button type="button" class="quiet" onClick={onNewest}>
+            {strings.newest}
+          </button>
+        )}
       </section>
-      <Spoken room={room} people={people} entries={entries} />
+      {!onNewest && <Spoken room={room} people={people} entries={entries} />}
     </>
   );
 }

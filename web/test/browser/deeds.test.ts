@@ -175,3 +175,18 @@ test("the room is handed over, and taken over again", { timeout: TEST_MS }, asyn
   await page.getByText("Bo handed the room over to you").waitFor();
   await webber.getByText("owner", { exact: true }).waitFor();
 });
+
+test("what was not read is counted, and where it begins is marked", {
+  timeout: TEST_MS,
+}, async () => {
+  const { page } = guest;
+  await guest.closePanel();
+  await page.getByRole("button", { name: "Settings" }).click();
+  for (const words of ["while you", "were away"]) await relay.ofc("bo", "send", "Deeds", words);
+  const row = page.getByRole("button", { name: /^Deeds.*2 unread$/ });
+  await row.waitFor();
+  await row.click();
+  await page.locator(".day.unread").getByText("New messages").waitFor();
+  await page.locator(".day").getByText("Today", { exact: true }).waitFor();
+  await page.getByRole("button", { name: /unread/ }).waitFor({ state: "detached" });
+});

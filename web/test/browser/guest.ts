@@ -151,7 +151,8 @@ export class Guest {
       await this.page.keyboard.press(key);
       const found = await this.page.evaluate(() => {
         const { activeElement } = document;
-        return activeElement?.ariaLabel ?? activeElement?.textContent ?? "";
+        const label = (activeElement as HTMLInputElement | null)?.labels?.[0]?.textContent;
+        return activeElement?.ariaLabel ?? label ?? activeElement?.textContent ?? "";
       });
       if (found.trim() === name) return;
     }

@@ -30,6 +30,7 @@ const MARKUP = [
   "![tracker](https://tracker.example/pixel.png)",
   "<svg onload=\"document.title='owned'\">",
   "[b](data:text/html,<script>1</script>) <https://tracker.example/auto>",
+  "[pay \u202e here](https://tracker.example/turned)",
 ];
 
 test("markup is words, no address is loaded, and a huge message does not freeze the page", {
@@ -66,6 +67,10 @@ test("markup is words, no address is loaded, and a huge message does not freeze 
     .locator(".lite a")
     .evaluateAll((all) => all.map((one) => one.getAttribute("href") ?? ""));
   expect(hrefs.filter((href) => !/^(https?:|mailto:)/.test(href))).toEqual([]);
+  // Letters that turn others around turn nothing outside of their own label.
+  const told = page.locator("bdi.address").getByText("(https://tracker.example/turned)");
+  expect(await told.evaluate((one) => getComputedStyle(one).unicodeBidi)).toBe("isolate");
+  expect(await page.locator(".lite a > bdi").count()).toBeGreaterThan(1);
   expect(asked.filter((url) => !url.startsWith(relay.page))).toEqual([]);
   expect(complaints).toEqual([]);
 });
@@ -77,7 +82,7 @@ test("whoever takes another's name, in letters that look alike or turned around,
   const names = ["Аnа", "ANA", "A\u200bna", "\u202eanA"]; // Cyrillic, case, hidden, reversed
   await Promise.all(
     names.map(async (name, at) => {
-      const link = await relay.invite("Names");
+      const link = await relay.invite("Names", ...(at === 0 ? ["--bridge"] : []));
       await relay.ofc(`m${at}`, "join", link, "--name", name, "--timeout", "60");
     }),
   );
@@ -92,6 +97,7 @@ test("whoever takes another's name, in letters that look alike or turned around,
   for (const name of alike) expect(name).toMatch(/ \([0-9a-f]{4}\)$/);
   expect(new Set(alike).size).toBe(5);
   expect(shown.join("")).not.toMatch(/[\u200b\u202e]/);
+  expect(await guest.page.locator(".panel .mark.kind").allTextContents()).toEqual(["bridge"]);
 });
 
 test("an encryption core that was changed on its way is not run", {
@@ -108,6 +114,18 @@ test("an encryption core that was changed on its way is not run", {
   });
   await page.goto(relay.page);
   await page.getByText("The encryption core could not be loaded").waitFor();
+});
+
+test("where nothing can be kept, the page says so", { timeout: TEST_MS }, async () => {
+  const guest = await Guest.arrive(relay);
+  onTestFinished(() => guest.leave());
+  await guest.page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("no", "SecurityError");
+    };
+  });
+  await guest.page.goto(relay.page);
+  await guest.page.getByText("Your browser lets this page keep nothing").waitFor();
 });
 
 test("the page's headers keep everything else out, and it says how to check it", {

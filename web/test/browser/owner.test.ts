@@ -127,6 +127,10 @@ test("after 100 messages the key is renewed by itself; the other reads on; all c
   await page.getByText("1 message found").waitFor();
   await page.locator(".hit").click();
   await page.locator(".shown").getByText("number 17").waitFor();
+  // What was said so long ago is shown by itself: not all of a long room is drawn.
+  expect(await page.locator(".message").count()).toBeLessThanOrEqual(50);
+  await page.getByRole("button", { name: "Back to the newest messages" }).click();
+  await guest.sees("after the rotation");
   await guest.closePanel();
 
   await page.getByRole("button", { name: "Settings" }).click();
@@ -276,6 +280,27 @@ test("the keyboard is enough, and nothing moves for who wants no motion", {
   await guest.tabTo("1 member", "Shift+Tab");
   await keyboard.press("Enter");
   await page.getByText("Room key number 1").waitFor();
+  await guest.tabTo("Relay");
+  await keyboard.press("Enter");
+  await guest.tabTo("Address of the relay");
+  await keyboard.type("nowhere");
+  await keyboard.press("Enter");
+  await page.getByText("An address of a relay begins with wss://").waitFor();
   await keyboard.press("Escape");
   await page.locator(".panel").waitFor({ state: "detached" });
+  await guest.tabTo("Search", "Shift+Tab");
+  await keyboard.press("Enter");
+  await guest.tabTo("Words to look for");
+  await keyboard.type("typed");
+  await page.getByText("Nothing was found").waitFor(); // it was deleted
+  await keyboard.press("Escape");
+  await guest.tabTo("Settings", "Shift+Tab");
+  await keyboard.press("Enter");
+  await guest.tabTo("Tell me of new messages when I am not looking");
+  await guest.tabTo("Lock now");
+  await keyboard.press("Enter");
+  await page.getByText("Your keys and messages in this browser are locked").waitFor();
+  await keyboard.type(PASSPHRASE); // the field has the focus
+  await keyboard.press("Enter");
+  await page.getByRole("button", { name: /^Keys/ }).waitFor();
 });

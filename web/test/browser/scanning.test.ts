@@ -69,6 +69,15 @@ test("an invite is read from another screen, and so is a number; another one is 
     await page.getByRole("button", { name: "Scan theirs" }).click();
     await page.getByText("✓ compared").waitFor();
     expect(await page.locator("video").count()).toBe(0);
+
+    // Who leaves keeps what they had, and can say no more.
+    await page.getByRole("button", { name: "Leave the room" }).click();
+    await page.getByText("Leave for good?").waitFor();
+    await page.locator(".panel .sure").getByRole("button", { name: "Yes" }).click();
+    await guest.closePanel();
+    await page.getByText("You are no longer in this room").waitFor();
+    expect(await page.getByLabel("Write a message").count()).toBe(0);
+    await page.getByText("Ana let you in").waitFor();
     expect(complaints).toEqual([]);
   } finally {
     await guest.leave();

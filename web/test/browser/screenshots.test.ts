@@ -21,5 +21,5 @@ test.skipIf(folder === "")(
       await page.screenshot({ path: join(folder, `${look}-${view}.png`) });
     });
   },
-  180_000,
+  600_000,
 );

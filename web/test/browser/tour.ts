@@ -62,6 +62,10 @@ async function walk(
   await page.locator(".composer").waitFor();
   await talk(relay, page, look);
   await at("3-chat");
+  await page.locator("textarea").fill("@A");
+  await page.locator(".suggestions button").waitFor();
+  await at("3-mention");
+  await page.locator("textarea").fill("");
   await page.locator(".message summary").last().click();
   // It is brought into view, however far down its message stands.
   await page.waitForFunction(() => {
@@ -75,6 +79,7 @@ async function walk(
   await page.locator(".bar button[aria-expanded]").last().click();
   await page.locator(".panel summary").first().click();
   await at("5-members");
+  await unfold(page, at);
   await page.locator(".panel header button").click();
   await page.locator(".bar button[aria-expanded]").first().click();
   await page.locator(".panel input").fill("key");
@@ -85,6 +90,7 @@ async function walk(
   if (await back.isVisible()) await back.click();
   await at("7-rooms");
   await own(page, at);
+  await alone(relay, page, at);
   await ask(relay, page, at);
   await elsewhere(relay, page, at);
   await at("11-unlock");
@@ -93,6 +99,32 @@ async function walk(
   await at("12-forget");
   await page.goto(`${relay.page}check.html`);
   await at("13-check");
+}
+
+/** All that the panel of the members can show, down to the question before one leaves. */
+async function unfold(page: Page, at: (view: string) => Promise<void>): Promise<void> {
+  const folded = page.locator(".panel details:not([open]) > summary");
+  while ((await folded.count()) > 0) await folded.first().click();
+  const leave = page.locator(".panel > .part > .row button").last();
+  await leave.click();
+  await page.locator(".panel .sure").scrollIntoViewIfNeeded();
+  await at("5-unfolded");
+  await page.locator(".panel .sure button").last().click();
+}
+
+/** The relay is away: what is written waits. */
+async function alone(relay: Relay, page: Page, at: (view: string) => Promise<void>): Promise<void> {
+  await relay.away();
+  await page.locator(".room").first().click();
+  await page.locator(".banner").waitFor();
+  await page.locator("textarea").fill("Is anybody there?");
+  await page.keyboard.press("Enter");
+  await page.locator(".pending").waitFor();
+  await at("9-offline");
+  await relay.back();
+  await page.locator(".pending").waitFor({ state: "detached" });
+  const back = page.locator(".bar button.only-phone");
+  if (await back.isVisible()) await back.click();
 }
 
 /** A picture, as it is shown large. */

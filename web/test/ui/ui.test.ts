@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import { textBytes } from "../../src/ui/format.ts";
+import { dayName, sameDay, textBytes } from "../../src/ui/format.ts";
 import { takeInvitation } from "../../src/ui/invitation.ts";
 import { stringsOf, tagOf } from "../../src/ui/strings.ts";
 
@@ -31,4 +31,26 @@ test("the page speaks the first language it knows, and keeps its region", () => 
 test("a message's size is what it takes on the wire", () => {
   expect(textBytes("añ")).toBe(5);
   expect(textBytes('"')).toBe(4);
+});
+
+test("days are told apart as a person counts them, over a change of clocks too", () => {
+  const strings = stringsOf("en");
+  const at = (day: number, hour = 12) => new Date(2026, 2, day, hour).getTime();
+  expect(dayName(at(29, 1), at(29, 23), strings)).toBe("Today");
+  expect(dayName(at(28, 23), at(29, 1), strings)).toBe("Yesterday");
+  expect(dayName(at(29, 0), at(30, 0), strings)).toBe("Yesterday");
+  expect(sameDay(at(29, 0), at(29, 23))).toBe(true);
+  expect(sameDay(at(28, 23), at(29, 0))).toBe(false);
+});
+
+test("Spanish speaks to its reader, and of others", () => {
+  const { changes } = stringsOf("es");
+  const [ana, you] = [
+    { name: "Ana", isReader: false },
+    { name: "Tú", isReader: true },
+  ];
+  expect(changes.admit(ana, you)).toBe("Ana te ha dejado entrar");
+  expect(changes.admit(you, ana)).toBe("Tú has dejado entrar a Ana");
+  expect(changes.grant(ana, you)).toBe("Ana ha cambiado lo que puedes hacer");
+  expect(changes.leave(ana)).toBe("Ana ha salido");
 });

@@ -7,12 +7,20 @@ import { told } from "./told-en.ts";
 
 const roles = { root: "owner", "co-owner": "co-owner", member: "member", readonly: "reads only" };
 
+/** Somebody, as they are called; to the reader some languages speak in other words. */
+export interface Who {
+  readonly name: string;
+  readonly isReader: boolean;
+}
+
 export const en = {
   told: told as Record<ToldCode, string>,
   loading: "Loading…",
   insecure:
     "This page needs a safe connection: open it with https:// (or at localhost on this machine).",
   coreMissing: "The encryption core could not be loaded. Reload the page.",
+  noStorage:
+    "Your browser lets this page keep nothing: it may be a private window, or a setting. Your keys have to be kept in the browser.",
   broken: (sentence: string) => `Something went wrong: ${sentence}`,
   dismiss: "Dismiss",
   newVersion: "There is a new version of this page. Using it asks for your passphrase again.",
@@ -57,6 +65,8 @@ export const en = {
   giveUp: "Give up",
   back: "Back",
   pending: "waiting to be let in",
+  /** A room whose name is not known before one is in it. */
+  unnamed: "Room that you asked to join",
   unread: (count: string) => `${count} unread`,
   you: "You",
   /** Whom something was done to. */
@@ -74,7 +84,9 @@ export const en = {
 
   messages: "Messages",
   earlier: "Show earlier messages",
+  newest: "Back to the newest messages",
   beginning: "This is as far back as you can read.",
+  nothingYet: "Nothing has been said here yet.",
   today: "Today",
   yesterday: "Yesterday",
   edited: "edited",
@@ -90,25 +102,22 @@ export const en = {
   via: (network: string) => `via ${network}`,
   showAll: "Show all of it",
   leadsTo: (address: string) => `leads to ${address}`,
-  /** Who did it, to whom, and whether it was the reader: some languages speak to them otherwise. */
   changes: {
     invite_open: () => "",
     invite_close: () => "",
     genesis: () => "",
     rekey: () => "",
-    admit: (who: string, whom: string, _isMine: boolean) => `${who} let ${whom} in`,
-    rekey_boxed: (who: string, whom: string, _isMine: boolean) =>
-      `${who} removed ${whom}; the room has a new key`,
-    leave: (who: string, _whom: string, _isMine: boolean) => `${who} left`,
-    grant: (who: string, whom: string, _isMine: boolean) => `${who} changed what ${whom} may do`,
-    handover: (who: string, whom: string, _isMine: boolean) =>
-      `${who} handed the room over to ${whom}`,
-    home: (who: string, _whom: string, _isMine: boolean) => `${who} went to another relay`,
-    hub_move: (who: string, _whom: string, _isMine: boolean) =>
-      `${who} moved the room to another relay`,
-    close: (who: string, _whom: string, _isMine: boolean) => `${who} closed the room`,
-  } satisfies Record<string, (who: string, whom: string, isMine: boolean) => string>,
-  somethingChanged: (who: string, _isMine: boolean) => `${who} changed the room`,
+    admit: (who: Who, whom: Who) => `${who.name} let ${whom.name} in`,
+    rekey_boxed: (who: Who, whom: Who) =>
+      `${who.name} removed ${whom.name}; the room has a new key`,
+    leave: (who: Who) => `${who.name} left`,
+    grant: (who: Who, whom: Who) => `${who.name} changed what ${whom.name} may do`,
+    handover: (who: Who, whom: Who) => `${who.name} handed the room over to ${whom.name}`,
+    home: (who: Who) => `${who.name} went to another relay`,
+    hub_move: (who: Who) => `${who.name} moved the room to another relay`,
+    close: (who: Who) => `${who.name} closed the room`,
+  } satisfies Record<string, (who: Who, whom: Who) => string>,
+  somethingChanged: (who: Who) => `${who.name} changed the room`,
 
   actions: "What to do with this message",
   reply: "Reply",

@@ -1,9 +1,13 @@
 /** Todas las frases de la página en español. */
 
-import type { Strings } from "./en.ts";
+import type { Strings, Who } from "./en.ts";
 import { told } from "./told-es.ts";
 
-const has = (isMine: boolean) => (isMine ? "has" : "ha");
+const has = ({ isReader }: Who) => (isReader ? "has" : "ha");
+
+/** "Ana ha expulsado a Bo", "Ana te ha expulsado". */
+const did = (who: Who, whom: Who, what: string, to: string) =>
+  whom.isReader ? `${who.name} te ${has(who)} ${what}` : `${who.name} ${has(who)} ${what} ${to}`;
 
 export const es: Strings = {
   told,
@@ -11,6 +15,8 @@ export const es: Strings = {
   insecure:
     "Esta página necesita una conexión segura: ábrela con https:// (o en localhost en este equipo).",
   coreMissing: "No se pudo cargar el núcleo de cifrado. Recarga la página.",
+  noStorage:
+    "Tu navegador no deja que esta página guarde nada: puede ser una ventana privada, o un ajuste. Tus claves tienen que guardarse en el navegador.",
   broken: (sentence) => `Algo ha fallado: ${sentence}`,
   dismiss: "Cerrar aviso",
   newVersion: "Hay una versión nueva de esta página. Usarla pide de nuevo tu frase de acceso.",
@@ -55,6 +61,7 @@ export const es: Strings = {
   giveUp: "Dejarlo",
   back: "Volver",
   pending: "a la espera de entrar",
+  unnamed: "Sala en la que pediste entrar",
   unread: (count) => `${count} sin leer`,
   you: "Tú",
   toYou: "ti",
@@ -70,7 +77,9 @@ export const es: Strings = {
 
   messages: "Mensajes",
   earlier: "Ver mensajes anteriores",
+  newest: "Volver a los mensajes más recientes",
   beginning: "Hasta aquí puedes leer hacia atrás.",
+  nothingYet: "Aquí aún no se ha dicho nada.",
   today: "Hoy",
   yesterday: "Ayer",
   edited: "editado",
@@ -92,17 +101,18 @@ export const es: Strings = {
     invite_close: () => "",
     genesis: () => "",
     rekey: () => "",
-    admit: (who, whom, isMine) => `${who} ${has(isMine)} dejado entrar a ${whom}`,
-    rekey_boxed: (who, whom, isMine) =>
-      `${who} ${has(isMine)} expulsado a ${whom}; la sala tiene otra clave`,
-    leave: (who, _, isMine) => `${who} ${has(isMine)} salido`,
-    grant: (who, whom, isMine) => `${who} ${has(isMine)} cambiado lo que puede hacer ${whom}`,
-    handover: (who, whom, isMine) => `${who} ${has(isMine)} entregado la sala a ${whom}`,
-    home: (who, _, isMine) => `${who} ${has(isMine)} pasado a otro servidor`,
-    hub_move: (who, _, isMine) => `${who} ${has(isMine)} llevado la sala a otro servidor`,
-    close: (who, _, isMine) => `${who} ${has(isMine)} cerrado la sala`,
+    admit: (who, whom) => did(who, whom, "dejado entrar", `a ${whom.name}`),
+    rekey_boxed: (who, whom) =>
+      `${did(who, whom, "expulsado", `a ${whom.name}`)}; la sala tiene otra clave`,
+    leave: (who) => `${who.name} ${has(who)} salido`,
+    grant: (who, whom) =>
+      `${who.name} ${has(who)} cambiado lo que ${whom.isReader ? "puedes hacer" : `puede hacer ${whom.name}`}`,
+    handover: (who, whom) => did(who, whom, "entregado la sala", `a ${whom.name}`),
+    home: (who) => `${who.name} ${has(who)} pasado a otro servidor`,
+    hub_move: (who) => `${who.name} ${has(who)} llevado la sala a otro servidor`,
+    close: (who) => `${who.name} ${has(who)} cerrado la sala`,
   },
-  somethingChanged: (who, isMine) => `${who} ${has(isMine)} cambiado la sala`,
+  somethingChanged: (who) => `${who.name} ${has(who)} cambiado la sala`,
 
   actions: "Qué hacer con este mensaje",
   reply: "Responder",
