@@ -10,7 +10,7 @@ from bots.web.client import Fetched, Network, Web, check_private, checked_url, p
 from bots.web.errands import Errands
 from bots.web.errors import BadUrl, Forbidden, TooBig, Unanswered, WebError
 from bots.web.guard import Guard
-from bots.web.server import HttpAnswer, HttpLimits, HttpRequest, listen, serve_stream
+from ofcd.client.webserver import HttpAnswer, HttpLimits, HttpRequest, listen, serve_stream
 
 __all__ = [
     "BadUrl",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -30,9 +30,10 @@ from bridge.email.schedule import HOUR_MS
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.store import Store, Subscriber, Waiting
 from bridge.email.submitting import Submitter
-from bridge.email.unsubscribing import serve_page
+from bridge.email.unsubscribing import LIMITS, answer_page
 from ofcd.client import Offline, lite
 from ofcd.client.applog import traceback_of
+from ofcd.client.webserver import listen
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RoomId
 
@@ -124,26 +125,30 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             max_bytes=self.settings.max_mail_bytes,
             take=self.incoming.take,
         )
-        await self._serve(lmtp.address, lmtp.port, handler)
-
-    async def _serve_page(self) -> None:
-        page = self.settings.unsubscribe
-        handler = partial(serve_page, unsubscribe=self.incoming.unsubscribe)
-        await self._serve(page.address, page.port, handler)
-
-    async def _serve(self, address: str, port: int, handler: Callable[..., object]) -> None:
-        failures = 0
         limiter = trio.CapacityLimiter(LINKS)
 
         async def serve(stream: trio.SocketStream) -> None:
             async with limiter:
-                await handler(stream)  # type: ignore[misc]
+                await handler(stream)
 
+        listening = partial(trio.serve_tcp, serve, lmtp.port, host=lmtp.address)
+        await self._keep_listening(f"{lmtp.address}:{lmtp.port}", listening)
+
+    async def _serve_page(self) -> None:
+        page = self.settings.unsubscribe
+        app = partial(answer_page, unsubscribe=self.incoming.unsubscribe)
+        listening = partial(
+            listen, app, self.host.log, address=page.address, port=page.port, limits=LIMITS
+        )
+        await self._keep_listening(f"{page.address}:{page.port}", listening)
+
+    async def _keep_listening(self, where: str, listening: Callable[[], Awaitable[object]]) -> None:
+        failures = 0
         while True:
             try:
-                await trio.serve_tcp(serve, port, host=address)
+                await listening()
             except OSError as error:
-                self.host.operator(f"can not listen at {address}:{port}", why=str(error))
+                self.host.operator(f"can not listen at {where}", why=str(error))
             await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             failures += 1
 

@@ -29,8 +29,8 @@ from bots.shelf.webhook.settings import Hook, WebhookSettings, secret_of
 from bots.shelf.webhook.signing import BadSignature, check_github, check_standard
 from bots.shelf.webhook.texts import NothingToSay, text_of
 from bots.web import HttpAnswer, HttpRequest, listen
-from bots.web.server import App
 from ofcd.client import Client
+from ofcd.client.webserver import App
 from ofcd.protocol.ids import RoomId
 
 __all__ = ["BOUND", "Hooks", "Listener", "group", "said"]

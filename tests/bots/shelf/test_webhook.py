@@ -26,7 +26,7 @@ from bots.shelf.webhook.signing import BadSignature, check_github, check_standar
 from bots.shelf.webhook.texts import NothingToSay, fields_of, text_of
 from bots.testing import BotWorld, Person, TestRoom
 from bots.web import HttpAnswer, HttpRequest, Web
-from bots.web.server import App
+from ofcd.client.webserver import App
 from tests.bots.shelf.asking import asked, reactions
 from tests.bots.shelf.internet import PUBLIC, Asked, Internet, Reply
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from bridge.email.lmtp import LmtpServer
 from bridge.email.network import EmailNetwork
 from bridge.email.parsing import Mail, parse
 from bridge.email.settings import EmailPlace, EmailSettings, Imap, Lmtp, Server, Smtp
-from bridge.email.unsubscribing import serve_page
+from bridge.email.unsubscribing import LIMITS, answer_page
 from ofcd.client import BadAttachment
+from ofcd.client.applog import get_log
+from ofcd.client.webserver import serve_stream
 from ofcd.testing import open_world
 from tests.bridge.email.corpus import mail, part
 from tests.bridge.email.scene import Scene, open_scene
@@ -831,11 +834,13 @@ async def test_one_click_unsubscribes_by_post_alone() -> None:
         seen.append(token)
         return True
 
+    app = partial(answer_page, unsubscribe=unsubscribe)
+
     async def ask(raw: bytes) -> bytes:
         ours, theirs = trio.testing.memory_stream_pair()
         answer = b""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_page, theirs, unsubscribe)
+            nursery.start_soon(serve_stream, theirs, app, get_log("test"), LIMITS)
             await ours.send_all(raw)
             await ours.send_eof()
             while chunk := await ours.receive_some(4096):
@@ -851,8 +856,13 @@ async def test_one_click_unsubscribes_by_post_alone() -> None:
     assert b"200" in (await ask(posted)).split(b"\r\n")[0]
     assert seen == [token]
     assert b"404" in (await ask(b"POST /u/../x HTTP/1.1\r\nHost: x\r\n\r\n")).split(b"\r\n")[0]
-    assert await ask(b"\x00\x01 nonsense\r\n\r\n") == b""
-    assert await ask(b"POST " + head + b"Content-Length: 99999\r\n\r\n" + b"x" * 9999) == b""
+    assert b" 400 " in await ask(b"\x00\x01 nonsense\r\n\r\n")
+    large = b"Content-Length: 99999\r\n\r\n" + b"x" * 9999
+    assert b" 413 " in await ask(b"POST " + head + large)
+    bare = await ask(b"HEAD " + head + b"\r\n")
+    assert bare.startswith(b"HTTP/1.1 200")
+    assert bare.endswith(b"\r\n\r\n")
+    assert seen == [token]
 
 
 # -- IMAP, against a server that follows a script --------------------------------------------------

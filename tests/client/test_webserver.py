@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from bots.log import get_log
-from bots.web import HttpAnswer, HttpLimits, HttpRequest, serve_stream
+from ofcd.client.applog import get_log
+from ofcd.client.webserver import Body, HttpAnswer, HttpLimits, HttpRequest, serve_stream
 
 LIMITS = HttpLimits(head=2_000, body=100)
 POST = b"POST /hook/a HTTP/1.1\r\nHost: x\r\n"
+
+
+async def parts(path: str) -> AsyncGenerator[bytes, None]:
+    yield b"half"
+    if path == "/parts/gone":
+        raise OSError("secret words")
+    if path == "/parts/less":
+        return
+    yield b" all"
 
 
 async def app(request: HttpRequest) -> HttpAnswer:
     """Says what it has got; some paths go wrong."""
     if request.path == "/bug":
         raise ValueError("secret words")
+    if request.path.startswith("/parts"):
+        return HttpAnswer(200, body=Body(8, partial(parts, request.path)))
+    if request.path == "/page":
+        return HttpAnswer(200, headers=(("content-type", "text/html"),), body=b"<p>")
     if request.path == "/slow":
         await trio.sleep_forever()
     return HttpAnswer(200, f"{request.method} {request.path} {request.body.decode()}")
@@ -61,6 +77,38 @@ async def test_each_request_gets_its_answer(
     assert b"secret" not in answer
     if status == 200:
         assert answer.endswith(b"POST /hook/a abc\n")
+
+
+async def test_a_large_answer_is_sent_part_by_part(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What breaks off is not taken for whole, and ends that connection alone."""
+
+    async def got(path: bytes, method: bytes = b"GET") -> tuple[bytes, bytes]:
+        answer = await exchange(nursery, method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        return head, body
+
+    head, body = await got(b"/parts")
+    assert (b"content-length: 8" in head, body) == (True, b"half all")
+    for broken in (b"/parts/gone", b"/parts/less"):
+        head, body = await got(broken)
+        assert (b"content-length: 8" in head, body) == (True, b"half")
+    assert (await got(b"/parts", b"HEAD")) == (head, b"")
+    head, body = await got(b"/page")
+    assert (head.count(b"\r\ncontent-type: "), body) == (1, b"<p>")
+    assert b"content-type: text/html" in head
+    assert (await got(b"/page", b"HEAD")) == (head, b"")
+
+
+async def test_who_does_not_take_its_answer_is_let_go(autojump_clock: MockClock) -> None:
+    for path in (b"/parts", b"/hook"):
+        ours, theirs = memory_stream_pair()
+        theirs.send_stream.send_all_hook = trio.sleep_forever
+        await ours.send_all(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        with trio.fail_after(60):
+            await serve_stream(theirs, app, get_log("test"), LIMITS)
 
 
 async def test_who_waits_to_be_asked_for_the_body_is_asked(

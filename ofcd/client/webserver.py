@@ -1,11 +1,13 @@
 """HTTP in: one small request a connection, read by h11 under limits of size and time (trio).
 
-For hooks on an address of this machine, behind a reverse proxy that speaks TLS.
+For what bots and bridges offer on an address of this machine (hooks, links, a page to leave by),
+behind a reverse proxy that speaks TLS. Answers may be large: they are sent part by part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
@@ -13,11 +15,12 @@ import h11
 import trio
 from attrs import define, field, frozen
 
-from bots.log import Log
+from ofcd.client.applog import Log, traceback_of
 
-__all__ = ["App", "HttpAnswer", "HttpLimits", "HttpRequest", "listen", "serve_stream"]
+__all__ = ["App", "Body", "HttpAnswer", "HttpLimits", "HttpRequest", "listen", "serve_stream"]
 
 _READ: Final = 4096
+_HUNG_UP: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 @frozen
@@ -30,6 +33,10 @@ class HttpLimits:
     """Bytes."""
     read_seconds: float = 10.0
     answer_seconds: float = 20.0
+    part_seconds: float = 10.0
+    """For a peer to take one part of an answer."""
+    whole_seconds: float = 1800.0
+    """For a peer to take all of it."""
     connections: int = 64
 
 
@@ -38,19 +45,31 @@ class HttpRequest:
     """A request, read to its end. Header names are lower case."""
 
     method: str
-    path: str
-    """As it came, without the query."""
+    path: str = field(repr=False)
+    """As it came, without the query. It may hold a secret."""
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
 @frozen
+class Body:
+    """What is sent part by part; where a part can not be had, the connection ends in its midst."""
+
+    size: int
+    parts: Callable[[], AsyncGenerator[bytes, None]] = field(repr=False)
+    """Makes them, once; anything it raises ends the connection."""
+
+
+@frozen
 class HttpAnswer:
-    """A status and one line of text."""
+    """A status and one line of text, or something else (`content-type` among the headers)."""
 
     status: int
-    text: str = ""
+    text: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = ()
+    """Those of a name that is always sent are sent in its place."""
+    body: bytes | Body | None = field(default=None, repr=False)
+    """Instead of `text`."""
 
 
 App = Callable[[HttpRequest], Awaitable[HttpAnswer]]
@@ -69,6 +88,8 @@ class _Exchange:
     stream: trio.abc.Stream
     limits: HttpLimits
     http: h11.Connection
+    is_bare: bool = False
+    """Whether the request asks for the head alone."""
 
     async def request(self) -> HttpRequest | None:
         """The request; None where the peer hung up before sending one. Raises `_Refused`."""
@@ -76,6 +97,7 @@ class _Exchange:
             head = await self._next()
             if not isinstance(head, h11.Request):
                 return None
+            self.is_bare = head.method == b"HEAD"
             body = await self._body(head)
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 431:
@@ -112,20 +134,34 @@ class _Exchange:
 
     async def answer(self, answer: HttpAnswer) -> None:
         """Send it."""
-        body = answer.text.encode() + b"\n" if answer.text else b""
-        headers = [
-            ("content-type", "text/plain; charset=utf-8"),
-            ("content-length", str(len(body))),
-            ("cache-control", "no-store"),
-            ("x-content-type-options", "nosniff"),
-            ("connection", "close"),
-            *answer.headers,
-        ]
+        body = answer.body
+        if body is None:
+            body = answer.text.encode() + b"\n" if answer.text else b""
+        headers = {
+            "content-type": "text/plain; charset=utf-8",
+            "content-length": str(body.size if isinstance(body, Body) else len(body)),
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            "connection": "close",
+            **dict(answer.headers),
+        }
         reason = HTTPStatus(answer.status).phrase.encode()
-        head = h11.Response(status_code=answer.status, headers=headers, reason=reason)
-        parts = [self.http.send(head), self.http.send(h11.Data(data=body))]
-        parts.append(self.http.send(h11.EndOfMessage()))
-        await self.stream.send_all(b"".join(part for part in parts if part))
+        head = h11.Response(status_code=answer.status, headers=list(headers.items()), reason=reason)
+        with trio.fail_after(self.limits.whole_seconds):
+            await self._send(head)
+            if isinstance(body, bytes):
+                await self._send(h11.Data(data=b"" if self.is_bare else body))
+            elif not self.is_bare:
+                async with aclosing(body.parts()) as parts:
+                    async for part in parts:
+                        await self._send(h11.Data(data=part))
+            await self._send(h11.EndOfMessage())
+
+    async def _send(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        raw = self.http.send(event)
+        if raw:
+            with trio.fail_after(self.limits.part_seconds):
+                await self.stream.send_all(raw)
 
 
 async def serve_stream(
@@ -138,8 +174,10 @@ async def serve_stream(
     try:
         async with stream:
             await _serve(exchange, app, log)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    except _HUNG_UP:
         log.debug("a peer hung up")
+    except trio.TooSlowError:
+        log.debug("a peer did not take its answer")
     except h11.LocalProtocolError:
         log.debug("a peer sent no HTTP")
 
@@ -157,8 +195,13 @@ async def _serve(exchange: _Exchange, app: App, log: Log) -> None:
             return
     except _Refused as refused:
         answer = refused.answer
-    with trio.move_on_after(limits.read_seconds):
+    try:
         await exchange.answer(answer)
+    except (*_HUNG_UP, trio.TooSlowError, h11.LocalProtocolError):
+        raise
+    except Exception as error:
+        # As below: a part of what had to be sent can not be had.
+        log.error("an answer broke off", trace=traceback_of(error))
 
 
 async def _answered(request: HttpRequest, app: App, log: Log, limits: HttpLimits) -> HttpAnswer:
@@ -167,7 +210,7 @@ async def _answered(request: HttpRequest, app: App, log: Log, limits: HttpLimits
             return await app(request)
     except Exception as error:
         # The last line of a server: a bug is answered, and does not end the others' connections.
-        log.error("a request could not be answered", exc_info=error)
+        log.error("a request could not be answered", trace=traceback_of(error))
         return HttpAnswer(500, "that went wrong here; the log says why")
     return HttpAnswer(503, "that took too long: send it again later", (("retry-after", "30"),))
 
