@@ -277,8 +277,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         changed = self._change(one) if one.kind is Kind.EDIT else set[str]()
         if one.kind not in (Kind.MESSAGE, Kind.EDIT, Kind.NOTE):
             return Receipt(one.number, State.DROPPED, reason="mail has no such thing")
-        failed = f"failed/{one.event_id.hex()}"
-        again = self.store.fact(self.host.vault, failed)
+        again = self.store.failed(self.host.vault, one.place, one.event_id)
         people = [
             person
             for person in self._people(one.place)
@@ -299,7 +298,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             for person in people:
                 self.store.put_item(tx, one.place, person.address, item)
             if again:
-                self.store.forget_fact(tx, failed)
+                self.store.forget_failed(tx, one.place, one.event_id)
         return Receipt(one.number, State.SENT, (message_id,))
 
     def _people(self, place: str) -> list[Subscriber]:
@@ -314,12 +313,11 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             plain = html = subject = "(said something that is not copied)"
         if one.kind is Kind.EDIT:
             plain, html = f"[edit]\n{plain}", f"<p>[edit]</p>{html}"
-        file = one.file
+        file, words = one.file, ""
         if file is not None:
             where = "" if one.link is None else f", {one.link} "
             words = f"[file: {_shown(file.name)}, {file.size} bytes{where}]"
-            plain, html = f"{plain}\n{words}".strip(), f"{html}<p>{escape(words)}</p>"
-            subject = subject or words
+            plain, html = _with_file(plain, html, words)
         author = "" if one.author is None else one.author.name
         return Waiting(
             key=f"{one.kind.value}/{one.event_id.hex()}/{one.number}",
@@ -332,11 +330,12 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             due_from=now,
             plain=plain,
             html=html,
-            subject=subject,
+            subject=subject or words,
             references=references,
             path=one.path,
             late=one.late,
             file=None if file is None else (file.name, file.media_type, file.size, file.seq),
+            file_words=words,
         )
 
     def _take_back(self, one: Outgoing) -> Receipt:
@@ -364,10 +363,11 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             for person in self._people(one.place):
                 for key, item in self.store.items(tx, one.place, person.address):
                     if item.event == one.target and item.key.startswith("message/"):
+                        words = item.file_words
                         plain, html = as_plain(one.document), as_html(one.document)
-                        new = evolve(
-                            item, plain=plain, html=html, subject=_first_words(one.document)
-                        )
+                        plain, html = _with_file(plain, html, words)
+                        subject = _first_words(one.document) or words
+                        new = evolve(item, plain=plain, html=html, subject=subject)
                         self.store.replace_item(tx, key, new)
                         changed.add(person.address)
         return changed
@@ -430,6 +430,13 @@ def _secret(path: str) -> str:
 
 def _has_path(mail: Mail) -> bool:
     return "return-path" in mail.headers
+
+
+def _with_file(plain: str, html: str, words: str) -> tuple[str, str]:
+    """A message's words with what is said of its file, which no edit of them takes away."""
+    if not words:
+        return plain, html
+    return f"{plain}\n{words}".strip(), f"{html}<p>{escape(words)}</p>"
 
 
 def _first_words(document: lite.Document) -> str:

@@ -7,6 +7,7 @@ mail     n                 -> Posted        mails on their way to the server
 raw      n                 -> the mail
 mid      event             -> its Message-ID; alias/<Message-ID> -> what the core calls it
 refs     Message-ID        -> the ids before it in its thread
+failed   place, event      -> the addresses to which its mail was not delivered
 sent     bounce token      -> Sent          which mail a report is about
 held     place/n           -> Held          mail that waits for an owner's word
 heldraw  place/n           -> the mail
@@ -88,6 +89,8 @@ class Waiting:
     late: bool = False
     file: tuple[str, str, int, int] | None = None
     """Name, type, size, and the seq of its message."""
+    file_words: str = field(default="", repr=False)
+    """What `plain` and `html` end with about it."""
 
 
 @frozen(kw_only=True)
@@ -156,6 +159,7 @@ class Store:
         self._raw = tables.table("raw", large=True)
         self._mid = tables.table("mid", large=True)
         self._refs = tables.table("refs", large=True)
+        self._failed = tables.table("failed", large=True)
         self._sent = tables.table("sent", large=True)
         self._held = tables.table("held", large=True)
         self._held_raw = tables.table("heldraw", large=True)
@@ -264,6 +268,21 @@ class Store:
         raw = records.get(self._sent, token.encode()) if token else None
         return None if raw is None else load(Sent, raw)
 
+    def failed(self, records: Reader, place: str, event: bytes) -> tuple[str, ...]:
+        """To whom a message was not delivered; () for nobody."""
+        raw = records.get(self._failed, _key(place, event.hex()))
+        return () if raw is None else tuple(json.loads(raw))
+
+    def keep_failed(self, tx: Records, place: str, event: bytes, address: str, now: int) -> None:
+        """To somebody more."""
+        key, known = _key(place, event.hex()), self.failed(tx, place, event)
+        tx.put(self._failed, key, json.dumps(sorted({*known, address})).encode())
+        self._forget_later(tx, now, self._failed, key)
+
+    def forget_failed(self, tx: Records, place: str, event: bytes) -> None:
+        """It goes out again."""
+        tx.delete(self._failed, _key(place, event.hex()))
+
     # -- ids -------------------------------------------------------------------------------------
 
     def message_id(self, tx: Records, place: str, what: str, fresh: str, now: int) -> str:
@@ -371,10 +390,6 @@ class Store:
     def keep_fact(self, tx: Records, name: str, value: Any) -> None:
         """Keep a small fact."""
         tx.put(self._state, name.encode(), json.dumps(value).encode())
-
-    def forget_fact(self, tx: Records, name: str) -> None:
-        """Forget a small fact."""
-        tx.delete(self._state, name.encode())
 
     def next(self, tx: Records, name: str) -> int:
         """The next number of a kind."""

@@ -352,9 +352,7 @@ class Submitter:
         for event, number in events:
             with self._host.transaction() as tx:
                 # `!bridge resend` sends it again to these, and not to who has it.
-                key = f"failed/{event.hex()}"
-                known = self._store.fact(tx, key) or []
-                self._store.keep_fact(tx, key, sorted({*known, address}))
+                self._store.keep_failed(tx, place, event, address, self._host.now())
             told = re.sub(re.escape(address), masked(address), why, flags=re.IGNORECASE)
             reason = f"not delivered to {masked(address)}: {without_tokens(told)}"
             receipt = Receipt(number, State.FAILED, reason=reason)

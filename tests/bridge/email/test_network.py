@@ -17,6 +17,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock
 
 from bridge.core.links import LinksSettings
+from bridge.core.model import Kind, Outgoing, State
 from bridge.core.outbound import FAILED_MARK
 from bridge.email import fetching, inbox, store, submitting
 from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Answer, Cursor, Reading, Taken
@@ -26,9 +27,10 @@ from bridge.email.network import EmailNetwork
 from bridge.email.parsing import Mail, parse
 from bridge.email.settings import EmailPlace, EmailSettings, Imap, Lmtp, Server, Smtp
 from bridge.email.unsubscribing import LIMITS, answer_page
-from ofcd.client import BadAttachment
+from ofcd.client import BadAttachment, lite
 from ofcd.client.applog import get_log
 from ofcd.client.webserver import serve_stream
+from ofcd.protocol.ids import EventId
 from ofcd.testing import open_world
 from tests.bridge.email.corpus import mail, part
 from tests.bridge.email.scene import Scene, open_scene
@@ -1360,6 +1362,46 @@ async def test_what_failed_is_sent_again_to_who_has_it_not(
         await trio.sleep(10)
         assert (post.words(), post.words("cleo@example.org")) == (["honestly"], ["honestly"])
         assert len({m.message_id for _, m, _ in post.mails}) == 1
+
+
+async def test_who_was_not_reached_is_known_for_each_place_and_not_for_ever(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    async with scene_of(tmp_path) as scene:
+        post.replies["bo@example.org"] = (554, "5.7.1 looks like spam")
+        sent = await scene.room.send("honestly")
+        await trio.sleep(10)
+        kept, vault = scene.network.store, scene.bridge.vault
+        assert kept.failed(vault, "books", sent.event_id) == ("bo@example.org",)
+        assert kept.failed(vault, "films", sent.event_id) == ()
+        with scene.network.host.transaction() as tx:
+            while kept.prune(tx, scene.network.host.now() + store.KEEP_MS + 1):
+                pass
+        assert list(vault.items(scene.network.host.table("failed", large=True))) == []
+
+
+async def test_an_edit_leaves_what_is_said_of_the_file(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Whatever a member's program edits: the file is still there."""
+    async with scene_of(tmp_path, hold=60.0, attachment_bytes=1) as scene:
+        await scene.do("full", "on")
+        await scene.room.send_file(b"the plan", name="plan.pdf", caption="as promisd")
+        await trio.sleep(5)
+        sent = next(one for one in scene.messages() if one.file is not None)
+        edit = Outgoing(
+            number=10**6,
+            room=scene.room.id,
+            place="books",
+            kind=Kind.EDIT,
+            event_id=EventId(sent.event_id[::-1]),
+            target=sent.event_id,
+            document=lite.parse("as promised"),
+        )
+        [receipt] = await scene.network.deliver([edit])
+        assert receipt.state is State.SENT
+        await trio.sleep(120)
+        assert post.words() == ["as promised\n[file: plan.pdf, 8 bytes]"]
 
 
 async def test_a_quoted_foot_gives_no_secret_address_away(
