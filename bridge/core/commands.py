@@ -54,7 +54,8 @@ class Commands:
                 "I may not bridge this room: an owner has to grant me the capability `bridge`."
             ]
         parts.append("!bridge help says how to be left out.")
-        places = ", ".join(dict.fromkeys(one.place for one in portals))
+        titles = (engine.networks[one.network].title(one.place) for one in portals)
+        places = ", ".join(dict.fromkeys(titles))
         return " ".join(parts), display_name(f"{engine.settings.bridge.name} ({places})")
 
     def _where(self, portal: Portal) -> str:
@@ -78,10 +79,11 @@ class Commands:
         names = {one.network.casefold(): one.network for one in engine.portals_of(room)}
         if not words or words[0].casefold() not in names:
             return None
-        if not engine.is_admin(room, message.mid):
-            return _NOT_YOURS
         network = engine.networks[names[words[0].casefold()]]
         try:
+            own = network.member_command(room.id, message.mid, words)
+            if own is not None or not engine.is_admin(room, message.mid):
+                return own or _NOT_YOURS
             return await network.command(room.id, words)
         except Exception as error:  # a network's mistake must not end the others
             engine.log.error(

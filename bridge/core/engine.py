@@ -10,6 +10,7 @@ from typing import Any, Final
 import trio
 from attrs import evolve
 
+from bridge.core.attached import Attached
 from bridge.core.commands import Commands
 from bridge.core.consent import Consent, consent_of
 from bridge.core.errors import BridgeError
@@ -35,6 +36,7 @@ from ofcd.client import (
     RoomStatus,
     Text,
     Transaction,
+    parse_link,
 )
 from ofcd.client.applog import Log, get_log
 from ofcd.errors import OfcError
@@ -76,13 +78,14 @@ class Engine:
         self.inbound = Inbound(self)
         self.outbound = Outbound(self)
         self.commands = Commands(self)
+        self.attached = Attached(self)
         self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
         self._notices = TokenBuckets(
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
         )
         self._complained: set[str] = set()
-        for portal in settings.portals:
+        for portal in self.portals:
             self.places.setdefault(
                 (portal.network, portal.place), PlaceQueue(portal.network, portal.place)
             )
@@ -105,13 +108,18 @@ class Engine:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        served: list[PlaceQueue] = []
         async with trio.open_nursery() as nursery:
             for name, network in self.networks.items():
                 network.host = HostOf(self, name)
                 nursery.start_soon(network.run)
-            for place, queue in self.places.items():
-                sender = PlaceSender(self, self.networks[place[0]], queue)
-                nursery.start_soon(sender.run)
+            for portal in self.settings.portals:
+                queue = self.places[portal.network, portal.place]
+                if queue not in served:
+                    served.append(queue)
+                    sender = PlaceSender(self, self.networks[portal.network], queue)
+                    nursery.start_soon(sender.run)
+            nursery.start_soon(self.attached.run)
             nursery.start_soon(self._look_for_rooms, nursery)
             nursery.start_soon(self._keep_house)
             nursery.start_soon(self._watch)
@@ -169,6 +177,11 @@ class Engine:
 
     # -- rooms and portals -----------------------------------------------------------------------
 
+    @property
+    def portals(self) -> list[Portal]:
+        """Those of the settings, and those that members made."""
+        return [*self.settings.portals, *self.attached]
+
     def _rooms_of(self, portal: Portal) -> list[Room]:
         wanted = portal.room
         by_id = [
@@ -186,11 +199,11 @@ class Engine:
 
     def portals_of(self, room: Room) -> list[Portal]:
         """The portals of a room."""
-        return [one for one in self.settings.portals if self.room_of(one) == room]
+        return [one for one in self.portals if self.room_of(one) == room]
 
     def portals_at(self, network: str, place: str) -> Iterator[tuple[Portal, Room]]:
         """The portals of a place, with their rooms, as far as those are joined."""
-        for portal in self.settings.portals:
+        for portal in self.portals:
             if (portal.network, portal.place) == (network, place):
                 room = self.room_of(portal)
                 if room is not None:
@@ -342,6 +355,32 @@ class HostOf:
     def end_links(self, tx: Transaction, place: str, room: RoomId) -> None:
         """See `Host`."""
         self._engine.links.withdraw(tx, room, place=place_tag(self._name, place))
+
+    def attach(self, place: str, of: RoomId, link: str) -> MemberId:
+        """See `Host`."""
+        engine = self._engine
+        room = engine.client.room(of)
+        given = parse_link(link)
+        if engine.attached.room(self._name, place) == given.room:
+            return given.inviter  # asked for again, after a crash perhaps
+        code = engine.attached.invited(room, link)
+
+        def failed(why: str) -> None:
+            about = f"{self._name}/{place}/{engine.client.now()}".encode()
+            text = f"I could not use an invite that I was given here: {why}"
+            with engine.client.transaction() as tx:
+                engine.say(tx, room, Text(text), "not attached", about)
+
+        engine.attached.attach(self._name, place, code, failed)
+        return code.inviter
+
+    def detach(self, place: str) -> bool:
+        """See `Host`."""
+        return self._engine.attached.end(self._name, place)
+
+    def attached(self) -> list[str]:
+        """See `Host`."""
+        return [one.place for one in self._engine.attached if one.network == self._name]
 
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """See `Host`."""

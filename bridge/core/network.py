@@ -163,6 +163,23 @@ class Host(Protocol):
         """Nothing of a room's content may be at a place any more: none of its links opens there."""
         ...
 
+    def attach(self, place: str, of: RoomId, link: str) -> MemberId:
+        """Join the room that an invite leads to, and join it to a place of the network's naming.
+
+        The invite was given in the room `of`; returns who made it. Raises `OfcError` where it can
+        not be used; where it is refused later, that room is told. Whoever was at the place before
+        is not any more.
+        """
+        ...
+
+    def detach(self, place: str) -> bool:
+        """End what `attach` began; whether there was such a place."""
+        ...
+
+    def attached(self) -> list[str]:
+        """The places of `attach`."""
+        ...
+
     def notice(self, place: str, text: str, *, key: str = "") -> None:
         """Tell the rooms of a place something as the bridge itself.
 
@@ -232,6 +249,14 @@ class Network(ABC, Generic[S, P]):
     def describe(self, place: str) -> str:
         """A place in a sentence: "#books on libera (irc.libera.chat)"."""
         return f"{place} on {self.name}"
+
+    def title(self, place: str) -> str:
+        """A place in a word: as the bridge calls itself in its room."""
+        return place
+
+    def member_command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
+        """As `command`, by any member, for what concerns themselves; None: it is none of these."""
+        return None
 
     async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
         """`!bridge <name> …` by an admin of a room: the answer; None: nothing that is known here.

@@ -531,7 +531,7 @@ class Outbound:
 
     def _backlog(self, queue: PlaceQueue) -> int:
         here = (queue.network, queue.place)
-        portals = self._engine.settings.portals
+        portals = self._engine.portals
         return max(one.backlog for one in portals if (one.network, one.place) == here)
 
     def _give_up(self, queue: PlaceQueue, entries: list[Entry], reason: str) -> None:

@@ -33,7 +33,7 @@ class PlaceSender:
         self._network = network
         self._queue = queue
         here = (queue.network, queue.place)
-        portals = [p for p in engine.settings.portals if (p.network, p.place) == here]
+        portals = [p for p in engine.portals if (p.network, p.place) == here]
         self._rate = TokenBuckets(
             burst=max(one.out_burst for one in portals),
             per_second=max(one.out_per_second for one in portals),

@@ -48,6 +48,7 @@ _ISUPPORT: Final = 200
 """What a server says of itself that is noted."""
 _BATCHES: Final = 100
 """Batches that may be open at once."""
+_WHERE_SECONDS: Final = 30.0
 _MSGID: Final = 200
 """Characters of an id that are kept."""
 
@@ -189,6 +190,8 @@ class Connection:
         """Batches that answer a label."""
         self._number = 0
         self._heard = trio.current_time()
+        self._where: str | None = None
+        self._where_known = trio.Event()
 
     @property
     def nick(self) -> str:
@@ -261,6 +264,17 @@ class Connection:
                 self._tokens = cost
                 self._since = trio.current_time()
             self._tokens -= cost
+
+    async def where_is(self, nick: str) -> str | None:
+        """Somebody's user@host now; "": nobody has that nick; None: the server does not say.
+
+        One at a time. Raises `Lost`.
+        """
+        self._where, self._where_known = None, trio.Event()
+        await self.send("USERHOST", nick)
+        with trio.move_on_after(_WHERE_SECONDS):
+            await self._where_known.wait()
+        return self._where
 
     def open_fence(self, place: str) -> Fence:
         """Begin something whose delivery is to be proven."""
@@ -414,6 +428,10 @@ class Connection:
                         self._labels.pop(one.label, None)
                     fence.proven = True
                     fence.done.set()
+            case "302" if not self._where_known.is_set():
+                mask = next(iter(line.last.split()), "").partition("=")[2]
+                self._where = mask.lstrip("+-")
+                self._where_known.set()
             case "CAP":
                 self.login.take(line)
                 await self._flush_login()
@@ -515,6 +533,7 @@ class Connection:
     def close(self) -> None:
         """Nothing more comes, nothing more goes."""
         self.lost = True
+        self._where_known.set()
         for fence in self._fences.values():
             fence.done.set()
         self._fences.clear()

@@ -22,10 +22,11 @@ from bridge.core.model import (
 from bridge.irc import mirc
 from bridge.irc.channels import Channels
 from bridge.irc.connection import Connection, Lost
+from bridge.irc.direct import Direct
 from bridge.irc.history import History
 from bridge.irc.presence import Presence
 from bridge.irc.shared import ORIGIN_TAG, REACT, REPLY, Shared
-from bridge.irc.wire import Line, fold, time_of
+from bridge.irc.wire import Line, time_of
 from ofcd.client import lite
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.rates import TokenBuckets
@@ -40,25 +41,23 @@ _OLD_MS: Final = 300_000
 class Hearing:
     """Takes what one network's server passes on."""
 
-    def __init__(self, shared: Shared, channels: Channels) -> None:
+    def __init__(self, shared: Shared, channels: Channels, direct: Direct) -> None:
         self._shared = shared
+        self._direct = direct
         self._channels = channels
         self.presence = Presence()
         self._number = 0
         self._life = f"{random.getrandbits(64):016x}"
         self._ctcp = TokenBuckets(burst=1, per_second=0.1, max_keys=1)
         self._mentioned = TokenBuckets(burst=16, per_second=16 / 60, max_keys=1000)
-        self._private_told = TokenBuckets(burst=1, per_second=1 / 600, max_keys=1000)
 
     async def private(self, connection: Connection, who: str, line: Line) -> None:
         """Something was said to a member's puppet alone."""
-        if line[1].startswith("\1"):
+        if line[1].startswith("\1") and not line[1].upper().startswith("\1ACTION "):
             command, _, rest = line[1].strip("\1").partition(" ")
             await self._answer_ctcp(connection, line.nick, command.upper(), rest)
-        elif not self._private_told.take(fold(line.nick), self._shared.host.now()):
-            words = "Nobody reads this: private messages are not bridged. Write in the channel."
-            with suppress(Lost):
-                await connection.send("NOTICE", line.nick, words)
+        else:
+            await self._direct.hear(connection, who, line)
 
     async def message(self, connection: Connection, line: Line, history: History) -> None:
         """A PRIVMSG or NOTICE, of now or played back."""

@@ -20,6 +20,7 @@ from bridge.irc.channels import Channels
 from bridge.irc.checking import check
 from bridge.irc.connection import Connection, guarded, open_stream
 from bridge.irc.dialing import Dialer, Policies, credentials_of
+from bridge.irc.direct import PLACE, Direct
 from bridge.irc.hearing import Hearing
 from bridge.irc.history import History
 from bridge.irc.puppets import JOIN_ERRORS, Puppets
@@ -28,6 +29,7 @@ from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import Shared
 from bridge.irc.wire import Line, fold, said_there, time_of
 from ofcd.errors import ConfigError
+from ofcd.protocol.ids import MemberId, RoomId
 
 __all__ = ["IrcNetwork"]
 
@@ -48,6 +50,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         super().__init__(settings, places)
         self.open_stream: Callable[..., Awaitable[trio.abc.Stream]] = open_stream
         self._saying: Saying | None = None
+        self._direct: Direct | None = None
 
     def same_place(self, place: str) -> str:
         """Channels compare without case."""
@@ -56,19 +59,31 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         return fold(place, "ascii")
 
     def describe(self, place: str) -> str:
-        """A channel in a sentence."""
+        """A channel in a sentence, or what people there say to a member alone."""
+        if place.startswith(PLACE):
+            return f"people on {self.name} ({self.settings.server}), one by one"
         return f"{place} on {self.name} ({self.settings.server})"
 
     async def run(self) -> None:
         """Connect and stay connected."""
         shared = Shared(self.settings, self.places, self.host)
-        self._saying = Saying(shared)
-        await _Life(shared, self.open_stream).run()
+        self._saying, self._direct = Saying(shared), Direct(shared)
+        await _Life(shared, self._direct, self.open_stream).run()
+
+    def title(self, place: str) -> str:
+        """A channel, or what it is that has none."""
+        return f"private on {self.name}" if place.startswith(PLACE) else place
+
+    def member_command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
+        """`!bridge NAME dm …`."""
+        return None if self._direct is None else self._direct.command(room, mid, words)
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Say each, and wait for what the server answers."""
-        if self._saying is None:
+        if self._saying is None or self._direct is None:
             return [Receipt(one.number, State.QUEUED) for one in batch]
+        if batch and batch[0].place.startswith(PLACE):
+            return await self._direct.deliver(batch)
         return await self._saying.deliver(batch)
 
     async def check(self, report: Callable[[Finding], None]) -> None:
@@ -79,10 +94,13 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
 class _Life:
     """Connects, and connects again."""
 
-    def __init__(self, shared: Shared, open_: Callable[..., Awaitable[trio.abc.Stream]]) -> None:
+    def __init__(
+        self, shared: Shared, direct: Direct, open_: Callable[..., Awaitable[trio.abc.Stream]]
+    ) -> None:
         self._shared = shared
         self._channels = Channels(shared)
-        self._hearing = Hearing(shared, self._channels)
+        self._direct = direct
+        self._hearing = Hearing(shared, self._channels, direct)
         self._dialer = Dialer(shared.settings, Policies(shared.host), open_)
         if any(one.options.mode == "puppets" for one in shared.places.values()):
             shared.puppets = Puppets(
@@ -100,6 +118,7 @@ class _Life:
             began = trio.current_time()
             why = await self._one_life()
             self._channels.none_ready(why)
+            self._direct.ready(False, why)
             if trio.current_time() - began > 10 * wait:
                 wait = _BACK_OFF[0]
             if "throttl" in why.casefold() or "too fast" in why.casefold():
@@ -116,6 +135,7 @@ class _Life:
             connection = await self._dialer.connect(credentials_of(shared.settings))
             shared.connection, shared.history = connection, History(connection)
             shared.joined.clear()
+            self._direct.ready(True)
             shared.host.log.info("connected", nick=connection.nick, caps=sorted(connection.caps))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(channels.join_all, connection)

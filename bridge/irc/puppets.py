@@ -7,7 +7,7 @@ own nick speaks and says for whom: nothing waits for a puppet.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -140,6 +140,25 @@ class Puppets:
         connection = puppet.connection
         if connection is not None and not connection.lost and not puppet.retiring:
             return connection if place in puppet.joined else None
+        self._start(puppet)
+        return None
+
+    def direct(self, mid: MemberId, places: Sequence[str]) -> Connection | str | None:
+        """A member's puppet, to speak with somebody alone; None: it is not connected yet.
+
+        `places` are those with puppets; words: why there is none for this member.
+        """
+        now = trio.current_time()
+        found = [(place, name) for place in places if (name := self._members(place).get(mid))]
+        if not found:
+            return "you are not bridged there any more"
+        place, name = found[0]
+        puppet = self._all.setdefault(mid, _Puppet(mid, name, now))
+        puppet.name, puppet.used = name, now
+        puppet.places.add(place)
+        connection = puppet.connection
+        if connection is not None and not connection.lost and not puppet.retiring:
+            return connection
         self._start(puppet)
         return None
 

@@ -76,7 +76,7 @@ class LinkDesk:
         self._good: dict[bytes, _Link] = {}
         """By box: the links that open now."""
         self._passphrase = passphrase_of(settings.passphrase_file)
-        linked = [one for one in engine.settings.portals if one.links]
+        linked = [one for one in engine.portals if one.links]
         places = {place_tag(one.network, one.place) for one in linked}
         with engine.client.transaction() as tx:
             for record, raw in list(tx.items(_TABLE)):

@@ -91,6 +91,10 @@ class Scripted:
         self.history: dict[str, list[Kept]] = {}
         self.refuse: dict[tuple[str, str], str] = {}
         """(nick, command) -> the numeric that answers."""
+        self.people: dict[str, str] = {}
+        """Others with a nick (in small letters), and their user@host."""
+        self.privately: list[tuple[str, str, str]] = []
+        """What was said to them: by whom, to whom, what."""
         self.no_batches = False
         """It offers draft/multiline, and takes none."""
         self.dead = False
@@ -275,9 +279,16 @@ class Scripted:
                     tags = {**self._stamp(), **passed}
                     await self._spread(guest.mask, line.command, params, tags, guest, label)
                 else:
-                    for one in self.guests:
-                        if one.nick.lower() == line[0].lower():
-                            await self._to(one, guest.mask, line.command, params, self._stamp())
+                    found = [one for one in self.guests if one.nick.lower() == line[0].lower()]
+                    for one in found:
+                        await self._to(one, guest.mask, line.command, params, self._stamp())
+                    if line[0].lower() in self.people and line.command == "PRIVMSG":
+                        self.privately.append((guest.nick, line[0], line[1]))
+                    elif not found and line[0].lower() not in self.people:
+                        await self._numeric(guest, "401", line[0], "No such nick", label=label)
+            case "USERHOST":
+                where = self.people.get(line[0].lower(), "")
+                await self._numeric(guest, "302", f"{line[0]}=+{where}" if where else "")
             case "BATCH":
                 await self._batch(guest, line, label)
             case "RELAYMSG":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ofcd.client import Client, Room
+from ofcd.protocol.records import Cap
 from tests.bridge.irc.processes import bridge, bridged, room_of, settings
 from tests.bridge.irc.servers import Person, inspircd, needs, ngircd, person, until
 from tests.live.support import Relay
@@ -21,7 +23,10 @@ _CGI = '<cgihost type="webirc" password="sesame" mask="127.0.0.1/32">\n'
 
 @pytest.mark.parametrize("kind", ["ngircd", "inspircd"])
 async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) -> None:
-    """From an address of their own; through a kill of the bridge, each line once and in order."""
+    """From an address of their own; through a kill of the bridge, each line once and in order.
+
+    What is said to one alone stands in a room of their own, if they asked, and is answered.
+    """
     relay = Relay(tmp_path / "relay")
     relay.folder.mkdir()
     relay.start()
@@ -36,7 +41,7 @@ async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) ->
     try:
         with server_of as server:
             async with (
-                room_of(relay.url, tmp_path) as (_, room, link),
+                room_of(relay.url, tmp_path) as (client, room, link),
                 person(server.port, "kim", "#books") as kim,
             ):
                 text = settings(link, server.port, '[portal.irc]\nmode = "puppets"\n', more)
@@ -69,9 +74,25 @@ async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) ->
                     words = [one.rpartition("> ")[2] for one in kim.heard("#books")]
                     assert words == ["first", "second", "third", "fourth"]
                     assert bridged(room) == ["kim: hello Ana"]
+                    await _alone(relay.url, client, room, kim)
+                    assert bridged(room) == ["kim: hello Ana"]
+                    assert len(kim.heard("#books")) == 4
                     assert "sesame" not in program.log.read_text()
     finally:
         relay.kill()
+
+
+async def _alone(url: str, client: Client, room: Room, kim: Person) -> None:
+    private = await client.create_room(url, "private", my_name="Ana")
+    invite = await private.invite(caps={Cap.BRIDGE})
+    await room.send(f"!bridge test dm {invite.link()}")
+    await until(lambda: any("I copy this room" in one.text for one in private.messages()))
+    await kim.say("Ana[o]", "psst")
+    await until(lambda: bridged(private) == ["kim: psst"])
+    said = next(one for one in private.messages() if one.via is not None)
+    await private.send("yes?", reply_to=said.event_id)
+    await until(lambda: kim.heard("kim")[-1:] == ["yes?"])
+    assert [one.nick for one in kim.lines if one[1] == "yes?"] == ["Ana[o]"]
 
 
 def _nicks(kim: Person, command: str) -> list[str]:

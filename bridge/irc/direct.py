@@ -1,0 +1,241 @@
+"""Private messages between people on IRC and members, by the members' puppets (trio).
+
+Only for a member who asked for it: they make a room of their own, and give the bridge an invite to
+it. What is said to their puppet alone stands there and nowhere else, and what they answer goes from
+the puppet's nick to who wrote, if that nick still is theirs. Nothing is carried while anybody else
+is in that room.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import Final
+
+import trio
+from attrs import evolve
+
+from bridge.core.model import Author, Kind, Outgoing, Receipt, RemoteMessage, State, Verdict
+from bridge.irc import mirc
+from bridge.irc.connection import Connection, Lost
+from bridge.irc.rendering import render
+from bridge.irc.settings import IrcPlace
+from bridge.irc.shared import Shared
+from bridge.irc.splitting import budget
+from bridge.irc.wire import Line, fold, said_there, time_of
+from ofcd.client import Offline, lite
+from ofcd.errors import OfcError
+from ofcd.protocol.ids import MemberId, RoomId
+from ofcd.protocol.rates import TokenBuckets
+
+__all__ = ["PLACE", "Direct"]
+
+PLACE: Final = "private/"
+"""Begins a place of this kind; the member's id follows."""
+_WORD: Final = "dm"
+_OPTIONS: Final = IrcPlace(long="clip", max_lines=10)
+_ADDRESSED: Final = re.compile(r"([^\s:,]{1,64})[:,]\s+")
+_NICK: Final = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*")
+_CLOSED: Final = "They do not read private messages from here. Write in the channel."
+_FAILED: Final = "That was not delivered."
+_PROOF_SECONDS: Final = 90.0
+_OWNER_TABLE: Final = "private"
+_HELP: Final = (
+    "Private messages on {name}: make a room of your own here, an invite for a bridge, and say "
+    "!bridge {name} dm LINK; what is said to your nick there alone then stands in that room. "
+    "!bridge {name} dm off ends it."
+)
+
+
+class Direct:
+    """Private messages of one network."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._told = TokenBuckets(burst=1, per_second=1 / 86_400, max_keys=2000)
+        self._answers = TokenBuckets(burst=5, per_second=0.1, max_keys=1)
+        self._asked = TokenBuckets(burst=3, per_second=3 / 3600, max_keys=1000)
+        self._life = f"{random.getrandbits(64):016x}"
+        self._number = 0
+        self._is_up = False
+        self._why = "not connected yet"
+
+    # -- what members say of it ------------------------------------------------------------------
+
+    def command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
+        """`!bridge NAME dm …`: the answer; None: it is something else."""
+        if [one.casefold() for one in words[1:2]] != [_WORD]:
+            return None
+        name, host, place = self._shared.settings.name, self._shared.host, PLACE + mid.hex()
+        if self._shared.puppets is None:
+            return f"On {name} members have no nicks of their own, and so no private messages."
+        if [one.casefold() for one in words[2:]] == ["off"]:
+            gone = host.detach(place)
+            return f"Private messages on {name}: {'no more' if gone else 'there were none'}."
+        if len(words) != 3:
+            return _HELP.format(name=name)
+        if self._asked.take(mid, host.now()):
+            return "Not so often: try again in a while."
+        try:
+            owner = host.attach(place, room, words[2])
+        except OfcError as error:
+            return f"That does not work: {error}"
+        with host.transaction() as tx:
+            tx.put(host.table(_OWNER_TABLE), place.encode(), bytes(owner))
+        self.ready(self._is_up, self._why)
+        return f"I join that room: private messages to you on {name} will stand there."
+
+    def ready(self, on: bool, why: str = "") -> None:
+        """Whether the network is there."""
+        self._is_up, self._why = on, why
+        for place in self._shared.host.attached():
+            self._shared.host.ready(place, on, why)
+
+    def _is_alone(self, place: str) -> bool:
+        """Whether nobody but its owner, and bridges, are in the room of a place."""
+        owner = self._shared.host.vault.get(self._shared.host.table(_OWNER_TABLE), place.encode())
+        return [bytes(one.author.mid) for one in self._shared.host.members(place)] == [owner]
+
+    # -- what comes in ---------------------------------------------------------------------------
+
+    async def hear(self, connection: Connection, who: str, line: Line) -> None:
+        """Something was said to a member's puppet alone, and is no CTCP but an action."""
+        place, text = PLACE + who, line[1]
+        if not line.user:
+            return  # the server's own word
+        if place not in self._shared.host.attached() or not self._is_alone(place):
+            await self._tell(connection, line, _CLOSED)
+            return
+        action = text.startswith("\1")
+        runs = mirc.decode(text.strip("\1").partition(" ")[2] if action else text)
+        document: lite.Document = (lite.Paragraph((mirc.line_of(runs),)),) if runs else ()
+        verdict = await self._shared.host.take(
+            RemoteMessage(
+                place=place,
+                id=f"{line.mask} {self._id_of(line)}",
+                author=Author(line.mask, line.nick, line.tags.get("account", "")),
+                ts=time_of(line),
+                document=document,
+                action=action,
+            )
+        )
+        if verdict not in (Verdict.TAKEN, Verdict.DUPLICATE):
+            await self._tell(connection, line, _FAILED)
+
+    def _id_of(self, line: Line) -> str:
+        if "msgid" in line.tags:
+            return sha256(line.tags["msgid"].encode()).hexdigest()[:32]
+        self._number += 1
+        return f"{self._life}/{self._number}"
+
+    async def _tell(self, connection: Connection, line: Line, words: str) -> None:
+        """Answer who wrote, once a day; and all of them together only now and then."""
+        now = self._shared.host.now()
+        key = (fold(connection.nick), line.host or line.nick, words)
+        if self._told.wait(key, now) or self._answers.take("", now):
+            return
+        self._told.take(key, now)
+        with suppress(Lost):
+            await connection.send("NOTICE", line.nick, words)
+
+    # -- what goes out ---------------------------------------------------------------------------
+
+    async def deliver(self, batch: Sequence[Outgoing]) -> list[Receipt]:
+        """What the member says in that room, one after the other."""
+        receipts: list[Receipt] = []
+        for one in batch:
+            waits = bool(receipts) and receipts[-1].state is State.QUEUED
+            receipts.append(Receipt(one.number, State.QUEUED) if waits else await self._one(one))
+        return receipts
+
+    async def _one(self, one: Outgoing) -> Receipt:
+        if one.kind is not Kind.MESSAGE or one.author is None:
+            return Receipt(one.number, State.DROPPED)
+        if not self._is_alone(one.place):
+            return self._failed(one, "somebody else is in this room: it has to be yours alone")
+        found = _addressee(one)
+        if found is None:
+            return self._failed(one, "answer a message, or begin with a nick and a colon: kim: hi")
+        nick, where, said = found
+        connection = self._connection(one.place)
+        if isinstance(connection, str):
+            return self._failed(one, connection)
+        if connection is None:
+            return Receipt(one.number, State.QUEUED)
+        try:
+            said = evolve(said, link=await self._link(said))
+            if where:
+                there = await connection.where_is(nick)
+                if there is None:
+                    return Receipt(one.number, State.QUEUED)
+                if there != where:
+                    return self._failed(one, f"{nick} is not there now, or is somebody else")
+            return await self._say(connection, nick, said)
+        except (Lost, Offline):
+            return Receipt(one.number, State.QUEUED)
+
+    def _failed(self, one: Outgoing, why: str) -> Receipt:
+        return Receipt(one.number, State.FAILED, (), why)
+
+    def _connection(self, place: str) -> Connection | str | None:
+        shared = self._shared
+        if shared.puppets is None:
+            return "members have no nicks of their own there any more"
+        places = [one for one, info in shared.places.items() if info.options.mode == "puppets"]
+        return shared.puppets.direct(MemberId(bytes.fromhex(place.removeprefix(PLACE))), places)
+
+    async def _link(self, one: Outgoing) -> str | None:
+        return await self._shared.host.link(one) if one.file is not None else None
+
+    async def _say(self, connection: Connection, nick: str, one: Outgoing) -> Receipt:
+        room = budget(connection.nick, connection.user, connection.host, nick)
+        pieces = render(one, room, _OPTIONS, attributed=False)
+        if not pieces:
+            return Receipt(one.number, State.DROPPED)
+        fence = connection.open_fence(nick)
+        with suppress(Lost):
+            for piece in pieces:
+                await connection.paced(len(piece.text.encode()))
+                await connection.say(fence, "PRIVMSG", (nick, piece.text), {})
+            await connection.close_fence(fence)
+            with trio.move_on_after(_PROOF_SECONDS):
+                await fence.done.wait()
+        if fence.errors:
+            reason = said_there(fence.errors[0], connection.login.who.secrets)
+            return self._failed(one, reason or "it was refused")
+        if not (fence.proven or fence.all_answered):
+            return Receipt(one.number, State.QUEUED, doubtful=fence.began)
+        return Receipt(one.number, State.SENT)
+
+
+def _addressee(one: Outgoing) -> tuple[str, str, Outgoing] | None:
+    """Whom a message is for, where they were then (user@host; "": not known), and what it says.
+
+    Nobody is guessed: what was meant for one must not reach another.
+    """
+    if one.reply_to is not None and one.reply_to.remote_ids:
+        nick, _, where = one.reply_to.remote_ids[0].partition(" ")[0].partition("!")
+        known = bool(where) and not _is_service(nick)
+        return (nick, where, evolve(one, reply_to=None)) if known else None
+    match one.document:
+        case (lite.Paragraph(lines=((lite.Text(text), *line), *lines)), *blocks):
+            found = _ADDRESSED.match(text)
+            if found is None or not _is_somebody(found[1]):
+                return None
+            first = (lite.Text(text[found.end() :]), *line)
+            document = (lite.Paragraph((first, *lines)), *blocks)
+            return found[1], "", evolve(one, document=document, reply_to=None)
+        case _:
+            return None
+
+
+def _is_somebody(nick: str) -> bool:
+    return bool(_NICK.fullmatch(nick)) and not _is_service(nick)
+
+
+def _is_service(nick: str) -> bool:
+    """Whether it takes commands: those for the bridge's connections are not a member's."""
+    return nick.casefold().endswith("serv")
