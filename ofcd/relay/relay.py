@@ -25,7 +25,10 @@ __all__ = ["Relay"]
 
 _NO_ANSWER: Final = 0
 _REFILL_MS: Final = 60_000
-"""How long the next part of a refill is waited for."""
+"""How long a room that is refilled takes nothing else, to begin with ..."""
+_REFILL_MS_AN_ENTRY: Final = 20
+_REFILL_BYTES_A_MS: Final = 50
+"""... and what each part adds: the slowest road and disk that are waited for."""
 
 
 class Relay:
@@ -247,12 +250,16 @@ class Relay:
     ) -> Decision:
         """As `replicate`, of a room of ours; nobody may say anything before the rest of `lost`.
 
-        For a minute, and for another with each part that comes.
+        For a minute, and for as much longer as what comes takes on a slow road: who drips gains
+        nothing by it.
         """
         decision = self.replicate(room, entries, now)
         held = self._held(room)
+        begins = not held.lost
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
-        held.lost_until = now + _REFILL_MS
+        size = sum(len(one.entry.record) + len(one.entry.cell) for one in entries)
+        more = _REFILL_MS_AN_ENTRY * len(entries) + size // _REFILL_BYTES_A_MS
+        held.lost_until = (now + _REFILL_MS if begins else held.lost_until) + more
         return decision
 
     def skip(self, room: RoomId, found: skipping.Skip, now: int) -> Decision:

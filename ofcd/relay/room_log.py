@@ -180,7 +180,9 @@ class RoomLog:
     lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
     """Entries that a follower is giving back to this relay, and that are not here yet."""
     lost_until: int = field(default=0, eq=False, repr=False)
-    """When they are waited for no more, unless some come."""
+    """When they are waited for no more."""
+    refill_after: int = field(default=0, eq=False, repr=False)
+    """When another may begin to give them back."""
     held_until: int = field(default=0, eq=False, repr=False)
     """Until when nothing is taken but the HUB_MOVE that root is about to send."""
     frozen: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ofcd.protocol.ids import RoomId
 from ofcd.relay import following
 from ofcd.relay.effects import Decision, Effect
@@ -10,6 +12,9 @@ from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, expired
 
 __all__ = ["forget", "take_in", "tick"]
+
+_REFILL_REST_MS: Final = 600_000
+"""How long a room goes on, after a refill that was not completed, before another may begin."""
 
 
 def take_in(core: Core, room: RoomId, snapshot: RoomSnapshot | RoomLog | None) -> None:
@@ -51,8 +56,9 @@ def tick(core: Core, now: int) -> Decision:
             facts += expired_events.facts
             effects += expired_events.effects
     for room in core.rooms.values():
-        if now >= room.lost_until:
-            room.lost.clear()  # who began to give it back is gone, or made up what it named
+        if room.lost and now >= room.lost_until:
+            room.lost.clear()  # who began to give it back is gone, too slow, or made it up
+            room.refill_after = now + _REFILL_REST_MS
     for room in _settled(core, now):
         core.links.prune(room.room, room.state.members)
     _unload(core, now)

@@ -420,7 +420,7 @@ def test_a_stranger_is_passed_on_with_its_own_word_alone(world: World, ana: Pers
 
 
 def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Person) -> None:
-    """However much is asked in the room meanwhile; another part buys the follower a minute more."""
+    """However much is asked in the room meanwhile, and however long it drips."""
 
     def give_back(*made_up: int) -> None:
         verified = verify_entries(bo.log, [entry(bo, bo.post())])
@@ -433,13 +433,26 @@ def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Perso
         world.commit(world.relay.tick(world.now))
         return bool(bo.log.lost)
 
-    give_back(1, 2)
+    give_back(*range(1, 9))
     assert world.code(bo.link, bo.post()) == Code.TRY_AGAIN
-    assert waits(59_000)
-    give_back(1)
-    assert waits(59_000)
-    assert not waits(1_000)
+    for left in range(7, 0, -1):
+        assert waits(8_000)
+        give_back(*range(1, left + 1))
+    assert waits(4_000)
+    assert not waits(400), "seven more entries bought it no more than they take"
+    assert bo.log.refill_after - world.now > 500_000
     bo.say()
+
+
+def test_a_refill_has_as_long_as_it_takes_on_a_slow_road(world: World, bo: Person) -> None:
+    """50 bytes a millisecond, and 20 ms an entry, beside the first minute."""
+    cell = bytes(60_000)
+    entries = [entry(bo, bo.post(cell))]
+    verified = verify_entries(bo.log, entries)
+    lost = {bo.log.seq + 2: EventId(digest("to come"))}
+    world.commit(world.relay.refill(bo.room, verified, lost, world.now))
+    size = len(cell) + len(entries[0].record)
+    assert bo.log.lost_until == world.now + 60_000 + 20 + size // 50
 
 
 def test_who_had_moved_asks_no_more_through_the_relay_before(

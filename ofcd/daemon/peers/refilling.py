@@ -65,6 +65,8 @@ async def take_refill(
     room = await hub.room(frame.room)
     if room is None or room.hub != identity.relay_id or not relay.homed(frame.room, peer):
         raise Refused(Code.NOT_FOUND)
+    if not room.lost and hub.milliseconds() < room.refill_after:
+        raise Refused(Code.TRY_AGAIN, "it took too long, and the room goes on without it now")
     if not frame.entries or len(frame.entries) % 2:
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
     ids = room.lost  # of a refill that is under way, what is still to come
