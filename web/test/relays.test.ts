@@ -142,10 +142,13 @@ test("a relay that nobody needs any more is not connected to", async () => {
   relays.at(URL_, id);
   await expect.poll(() => opened).toHaveLength(1);
   const { link } = opened[0] as Relay;
-  relays.drop(URL_, id);
+  relays.keepOnly((relay) => relay.url === URL_);
+  expect(relays.stateOf(URL_, id)).toBe("online");
+  relays.keepOnly(() => false);
   await link?.closed;
-  relays.at(URL_, id);
-  relays.drop(URL_, id); // while it connects
+  const waiting = relays.linkTo(relays.at(URL_, id));
+  relays.keepOnly(() => false); // while it connects
+  await expect(waiting).rejects.toThrow(LinkLost);
   relays.retryNow();
   expect(relays.stateOf(URL_, id)).toBe("offline");
   await new Promise((resolve) => setTimeout(resolve, 50));

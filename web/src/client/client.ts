@@ -171,15 +171,19 @@ export class Client {
   }
 
   /** Begin to join by an invite link: see `Joins.join`. */
-  join(text: string, name: string, via = ""): Promise<string> {
-    return this.joins.join(text, name, via);
+  async join(text: string, name: string, via = ""): Promise<string> {
+    try {
+      return await this.joins.join(text, name, via);
+    } catch (error) {
+      this.dropUnused(); // nothing has begun: that relay is nobody's
+      throw error;
+    }
   }
 
   /** Give a join up. */
   async cancelJoin(id: string): Promise<void> {
-    const place = this.joins.placeOf(id);
     await this.joins.cancel(id);
-    if (place !== undefined) this.dropUnused(place);
+    this.dropUnused();
   }
 
   /**
@@ -245,7 +249,7 @@ export class Client {
   }
 
   /** A room is reached at another relay from now on. */
-  private moved(id: string, before: Place): void {
+  private moved(id: string): void {
     const room = this.rooms.get(id);
     if (room === undefined || this.closed) return;
     room.leaveLink();
@@ -253,14 +257,11 @@ export class Client {
     if (relay.link !== undefined) {
       void room.attach(relay.link, relay.keys.public).catch(unlessLost);
     }
-    this.dropUnused(before);
+    this.dropUnused();
   }
 
-  private dropUnused(place: Place): void {
-    const isOfRoom = this.allRooms().some(
-      ({ url, relayId }) => url === place.url && equal(relayId, place.relayId),
-    );
-    if (!isOfRoom && !this.joins.uses(place)) this.relays.drop(place.url, place.relayId);
+  private dropUnused(): void {
+    this.relays.keepOnly((relay) => this.roomsAt(relay).length > 0 || this.joins.uses(relay));
   }
 
   private adopt(id: string): Room {
@@ -269,7 +270,7 @@ export class Client {
       this.vault,
       id,
       () => this.changed(),
-      (before) => this.moved(id, before),
+      () => this.moved(id),
     );
     this.rooms.set(id, room);
     this.changed();

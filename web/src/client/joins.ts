@@ -76,12 +76,6 @@ export class Joins {
     return [...this.joins.values()].map(({ info }) => info);
   }
 
-  /** The relay that a join goes through. */
-  placeOf(id: string): Place | undefined {
-    const join = this.joins.get(id);
-    return join && placeOf(join.pending);
-  }
-
   /** Whether some join goes through this relay. */
   uses(relay: Place): boolean {
     return [...this.joins.values()].some(({ pending }) => {

@@ -117,20 +117,22 @@ export class Relays {
     return relayId;
   }
 
-  /** Nobody needs it any more. */
-  drop(url: string, relayId: Uint8Array): void {
-    const place = placeOf(url, relayId);
-    const relay = this.relays.get(place);
-    if (relay === undefined) return;
-    this.relays.delete(place);
-    clearTimeout(relay.timer);
-    relay.link?.close();
+  /** Connect no more to those that nobody needs. */
+  keepOnly(isNeeded: (relay: Relay) => boolean): void {
+    for (const [place, relay] of this.relays) {
+      if (isNeeded(relay)) continue;
+      this.relays.delete(place);
+      clearTimeout(relay.timer);
+      relay.link?.close();
+    }
+    this.changed();
   }
 
   /** The relay's link, once it is open; rejects with `LinkLost` if it can not be reached. */
   async linkTo(relay: Relay): Promise<Link> {
     if (relay.timer !== undefined) this.connect(relay); // a person waits
     while (relay.link === undefined) {
+      if (!this.isWanted(relay)) throw new LinkLost("the relay is not needed any more");
       if (relay.state === "offline") {
         throw relay.isOther ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
       }
