@@ -14,7 +14,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import Hash32, RoomId, log_hash, relay_id_of
 from ofcd.protocol.records import CONTROL_TYPES
-from ofcd.relay import Decision, Verified, joining, posting, relay
+from ofcd.relay import Decision, Verified, joining, moving, posting, relay
 from ofcd.relay import following as copies
 from ofcd.session import session as sessions
 from ofcd.themis import generate_keypair
@@ -127,6 +127,19 @@ def never_ends_a_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(federation.Federation, "members_changed", nothing)
 
 
+@broken("follower.hands_over")
+def hands_over_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(moving, "is_ready", lambda *_: True)
+
+
+@broken("hub.takes_over")
+def stays_a_follower(patch: pytest.MonkeyPatch) -> None:
+    def change(core: Any, room: Any, before: Any, *_: Any) -> None:
+        room.ahead = before.hub
+
+    patch.setattr(copies, "change_hub", change)
+
+
 @broken("follower.local_only")
 def local_only_means_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(joining, "_require_open", nothing)
@@ -169,6 +182,7 @@ def believed(room: Any, entries: Any) -> list[Verified]:
     "hub.reordered",
     "hub.dropped",
     "hub.rights",
+    "hub.usurped",
     "hub.cells",
     "hub.boxes",
 )

@@ -181,6 +181,35 @@ async def moved(lab: Lab) -> None:
     require(isinstance(answer, frames.Failure), "who has nobody left there may follow")
 
 
+@check("hands_over", "19", "A room is moved when its new hub has it all; the old hub then follows.")
+async def hands_over(lab: Lab) -> None:
+    """Not before that, nor by anybody but root; nothing more is ordered there."""
+    there = await scene(lab)
+    ana, end = there.ana, there.end
+    await follow(there, ana.room.head.seq)
+    told = {"hub": end.own_id, "urls": ("wss://new.example",), "term": 1}
+    early = (Code.TRY_AGAIN, Code.HUB_AWAY)
+    await ana.refused(ana.control(records.HubMove, **told), *early, what="a move to who lacks it")
+    await end.send(frames.Cursor(ana.room.id, ana.room.head.seq))
+    await end.quiet(0.5)
+    usurper = there.guest.carry(there.guest.control(records.HubMove, **told))
+    await end.refused_in(there.lane, usurper, Code.FORBIDDEN, Code.TRY_AGAIN, what="a guest's move")
+    with trio.fail_after(_HONEST_SECONDS):
+        while True:
+            signed = ana.control(records.HubMove, **told)
+            answer = await ana.peer.ask(ana.carry(signed))
+            if isinstance(answer, frames.Ack):
+                break
+            await trio.sleep(0.2)
+    entry = ana.room.take(signed, b"", answer)
+    await there.guest.deliveries(entry.seq)
+    await end.next(frames.Unfollowed)
+    asked = await end.next(frames.Follow)
+    require((asked.room, asked.start) == (ana.room.id, entry.seq + 1), "it does not follow on")
+    answer = await ana.peer.ask(ana.post(b"for the new hub"))
+    require(isinstance(answer, frames.Queued), "the old hub orders on")
+
+
 @check("again", "19", "An event that a follower sends again is the same entry, with the same ack.")
 async def again(lab: Lab) -> None:
     """As after a link that broke before the answer came."""

@@ -17,7 +17,7 @@ from ofcd.compliance.relays import FalseHub, open_relay
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import PublicKey, log_hash
-from ofcd.protocol.records import LogHead, Seen
+from ofcd.protocol.records import HubMove, LogHead, Seen
 from ofcd.themis import generate_keypair, sign
 from ofcd.themis.signed import SignedRecord, open_signed
 
@@ -213,6 +213,48 @@ async def equivocates(lab: Lab) -> None:
     require(await there.shown() == [], "a frozen room goes on")
     refused = await there.bo.peer.ask(there.bo.post(seen=Seen(true.seq, true.log)))
     require(isinstance(refused, frames.Failure), "a frozen room takes messages")
+
+
+@check("takes_over", "19", "A room that is moved here is ordered here, in the next term.")
+async def takes_over(lab: Lab) -> None:
+    """Nothing more is taken from the hub of before, which may follow."""
+    there = await scene(lab)
+    hub, bo = there.hub, there.bo
+    there_is = {"hub": hub.end.relay_id, "urls": (lab.target.url,), "term": 1}
+    moved = hub.append(hub.owner.control(HubMove, **there_is))
+    late = hub.owner.event(b"too late")
+    await there.sent(
+        hub.delivery(moved),
+        frames.Delivery(hub.room_id, moved.seq + 1, late.envelope, b"too late"),
+    )
+    await bo.deliveries(moved.seq)
+    require(await there.shown() == [], "the hub of before goes on")
+    hub.end.inbox.clear()
+    rid = hub.end.number()
+    await hub.end.send(frames.Follow(rid, hub.room_id, moved.seq + 1, moved.log))
+    synced = await hub.end.answer(rid)
+    require(isinstance(synced, frames.Synced), "the hub of before, with a member, may not follow")
+    said = await bo.say(b"at home at the hub")
+    head = open_signed(hub.end.relay_key, (await bo.peer.next(frames.Head)).record).record
+    require(isinstance(head, LogHead) and head.term == 1, "its heads are not of the next term")
+    got = await hub.owner.deliveries(said.seq)
+    require(got[-1].record == said.record, "what is said does not come to the hub of before")
+
+
+@check("usurped", "19", "A room is moved by its root alone: who else says so has moved nothing.")
+async def usurped(lab: Lab) -> None:
+    """A member's record, and root's own by another key, to the relay under test itself."""
+    for name in ("a member's", "root's, by another key"):
+        there = await scene(lab)
+        true = there.hub.room.head
+        by = there.bo if name == "a member's" else there.hub.owner
+        told = {"hub": there.hub.end.relay_id, "urls": (lab.target.url,), "term": 1}
+        signed = by.control(HubMove, **told)
+        forgery = sign(generate_keypair().private, signed.payload)
+        record = signed.envelope if by is there.bo else forgery
+        await there.sent(frames.Delivery(there.hub.room_id, true.seq + 1, record))
+        require(await there.shown() == [], f"{name} HUB_MOVE was delivered")
+        await there.stands_at(true, f"{name} HUB_MOVE")
 
 
 @check("rights", "19", "A hub can not change a room: rights are checked at the follower too.")
