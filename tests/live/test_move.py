@@ -1,0 +1,82 @@
+"""A room outlives its hub: three real relays, the room moved, the hub killed for good."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import Room
+from tests.live.support import Relay, client, settle, texts, until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+NAMES = ("old", "new", "third")
+FEDERATION = '[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n'
+
+
+@contextmanager
+def relays(folder: Path) -> Iterator[dict[str, Relay]]:
+    """Three relays, which know of each other what invites and HUB_MOVE say."""
+    made: dict[str, Relay] = {}
+    try:
+        for name in NAMES:
+            (folder / name).mkdir()
+            made[name] = Relay(folder / name, more=FEDERATION)
+            made[name].start()
+        yield made
+    finally:
+        for relay in made.values():
+            relay.kill()
+
+
+def log_of(relay: Relay) -> dict[int, tuple[bytes, bytes]]:
+    """Event id and running hash of each entry that this relay has from where it began to read."""
+    with closing(sqlite3.connect(f"file:{relay.data}/ofcd.db?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT seq, event_id, log FROM log WHERE length(log) > 0")
+        return {seq: (event_id, log) for seq, event_id, log in rows}
+
+
+async def test_a_room_outlives_its_hub(tmp_path: Path) -> None:
+    """Moved, and the old hub gone for good: all members on all relays go on with the same log."""
+    with relays(tmp_path) as there:
+        async with AsyncExitStack() as stack:
+            people = {
+                name: await stack.enter_async_context(client(tmp_path / f"{name}.vault"))
+                for name in ("ana", "bo", "cai", "dan")
+            }
+            old, new, third = (there[name] for name in NAMES)
+            ana = await people["ana"].create_room(old.url, "tea", my_name="ana")
+            rooms: list[Room] = [ana]
+            for name, relay in (("bo", new), ("cai", third), ("dan", old)):
+                link = await ana.invite()
+                rooms.append(await people[name].join(link, name=name, via=relay.url))
+            bo, cai, dan = rooms[1:]
+            for room in rooms:
+                await room.send("before")
+            await settle(*rooms, seconds=60)
+            await ana.move_hub(new.url)
+            await ana.move_home(new.url)
+            await dan.move_home(third.url)
+            await settle(*rooms, seconds=60)
+            await trio.to_thread.run_sync(old.kill)
+            for number, room in enumerate(rooms):
+                await room.send(f"after {number}")
+            await ana.rotate(boxed=True)
+            for number, room in enumerate(rooms):
+                await room.send(f"with a new key {number}")
+            await settle(*rooms, seconds=60)
+            assert len({room._client._core(room.id).log.log for room in rooms}) == 1
+            assert len({tuple(texts(room)) for room in (ana, dan)}) == 1
+            assert texts(bo)[-8:] == texts(cai)[-8:] == texts(ana)[-8:]
+            assert {room.hub_id.hex() for room in rooms} == {ana.relay_id.hex()}
+            head = ana.head
+            await until(lambda: head in log_of(new) and head in log_of(third), 60)
+            mine, theirs = log_of(new), log_of(third)
+            both = mine.keys() & theirs.keys()
+            assert len(both) > len(rooms) * 2
+            assert {seq: mine[seq] for seq in both} == {seq: theirs[seq] for seq in both}
