@@ -282,6 +282,16 @@ class Client:
                 raise
             with self._turn(self._connection(room)) as turn:
                 relocate(turn, core, core.identity.invite_url, core.state.hub)
+            await self._live_at_hub(room)
+
+    async def _live_at_hub(self, room: RoomId) -> None:
+        """The same; where that was the hub, and is no more, at the one it names."""
+        before = self._connection(room)
+        try:
+            await self._live(room, self.patience)
+        except Offline:
+            if self._connection(room) is before:
+                raise
             await self._live(room, self.patience)
 
     async def _require_outside(self, room: RoomId) -> None:

@@ -660,7 +660,7 @@ class Hub:
             case Forward() | Arrive():
                 if self.federation is None or isinstance(effect, Arrive):
                     failure = failure_of(Code.NOT_FEDERATED, rid_of(effect.frame))
-                    if failure.rid:
+                    if failure.rid and not (isinstance(effect, Forward) and effect.quiet):
                         self.answer(connection, failure)
                 else:
                     self.federation.forward(connection, effect)

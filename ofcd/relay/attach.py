@@ -81,7 +81,7 @@ def check_attach(request: Request[frames.Attach, Attach]) -> Signatures:
     if before is None and len(link.rooms) >= request.policy.rooms_per_link:
         raise Refused(Code.QUOTA, "this connection is attached to as many rooms as it may be")
     member = request.room.state.member(record.mid)
-    if request.room.hub != request.core.relay_id != member.home:
+    if not request.room.takes_in(record.mid, request.core.relay_id):
         raise Refused(Code.WRONG_RELAY, "this member is at home at another relay")
     if before not in (None, member.mid) and before in request.room.state.members:
         raise Refused(Code.FORBIDDEN, "this connection is in the room as another member: detach")

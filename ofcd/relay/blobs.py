@@ -11,13 +11,13 @@ from typing import Final
 from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import MemberId
-from ofcd.relay.effects import FindUpload, ReadBlob
+from ofcd.relay.effects import FindUpload, Forward, ReadBlob
 from ofcd.relay.facts import BlobDropped, BlobStored
 from ofcd.relay.refusal import failure_of
 from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import RoomLog, Upload
 
-__all__ = ["check_drop", "check_put", "run_drop", "run_get", "run_put", "settle"]
+__all__ = ["check_drop", "check_put", "drop", "run_drop", "run_get", "run_put", "settle"]
 
 _ANOTHERS: Final = "the attachment is another member's"
 _OTHER_COUNT: Final = "the attachment has another number of chunks"
@@ -121,10 +121,19 @@ def check_drop(request: Drop) -> Signatures:
 
 
 def run_drop(request: Drop) -> None:
-    """Forget it; what it freed is told by `Relay.freed` once it is gone from the store."""
+    """Forget it."""
+    drop(request)
+    request.reply(frames.Done(request.rid))
+
+
+def drop(request: Drop) -> None:
+    """Forget it here, and at the hubs of before; `Relay.freed` tells what it freed here."""
     frame, uploads = request.frame, request.room.uploads
     upload = uploads.get(frame.blob)
     if upload is not None and upload.mid == frame.uploader:
         del uploads[frame.blob]
     request.facts.append(BlobDropped(frame.room, frame.blob, frame.uploader))
-    request.reply(frames.Done(request.rid))
+    if request.link.peer is None:  # of another relay's member, that one tells them
+        link, mid = request.link.id, request.member.mid
+        for hub in request.room.hubs_before(request.core.relay_id):
+            request.effects.append(Forward(link, hub, "", frame.room, mid, frame, quiet=True))

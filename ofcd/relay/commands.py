@@ -146,9 +146,13 @@ _AWAY: Final[dict[type[frames.ClientFrame], Command]] = {
             frames.KeyAnswer,
             frames.Signal,
             frames.BlobPut,
-            frames.BlobDrop,
         )
     },
+    frames.BlobDrop: evolve(
+        COMMANDS[frames.BlobDrop],
+        check=following.check_drop_away,
+        run=following.run_drop_away,
+    ),
 }
 """The same for a room that another relay orders: where it is not here, the copy answers."""
 _FOREIGN: Final[dict[type[frames.ClientFrame], Command]] = {
@@ -214,7 +218,7 @@ def _attaching(core: Core, asked: Asked | Examined) -> Command:
     signed = asked.signed
     log = None if asked.room is None else core.rooms.get(asked.room)
     mid: MemberId = getattr(None if signed is None else signed.record, "mid", MemberId(b""))
-    if log is not None and following.is_at_home(log, mid, core.relay_id):
+    if log is not None and log.takes_in(mid, core.relay_id):
         return COMMANDS[frames.Attach]
     return _named(core, asked.frame) or COMMANDS[frames.Attach]
 

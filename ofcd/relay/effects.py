@@ -254,6 +254,8 @@ class Forward:
     """Who would be the member, where this is a request to join."""
     others: tuple[RelayId, ...] = ()
     """Where it is not there, relays to ask next: what was stored with a hub of before."""
+    quiet: bool = False
+    """Nobody waits for the answer."""
 
 
 @frozen

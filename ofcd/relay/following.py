@@ -45,6 +45,7 @@ from ofcd.protocol.records import (
 )
 from ofcd.protocol.room import RoomState, found
 from ofcd.relay.attach import check_proof
+from ofcd.relay.blobs import check_drop, drop
 from ofcd.relay.control import leave_lanes, nested
 from ofcd.relay.effects import (
     Appended,
@@ -91,6 +92,7 @@ __all__ = [
     "Walk",
     "accept_head",
     "check_arrival",
+    "check_drop_away",
     "check_foreign",
     "check_forward",
     "check_queue",
@@ -99,10 +101,10 @@ __all__ = [
     "found_copy",
     "freeze",
     "has_come_to",
-    "is_at_home",
     "replicate",
     "return_events",
     "run_arrival",
+    "run_drop_away",
     "run_foreign",
     "run_forward",
     "run_queue",
@@ -237,6 +239,24 @@ def run_forward(request: Request[Any, Any]) -> None:
     )
 
 
+def check_drop_away(request: Request[frames.BlobDrop, None]) -> Signatures:
+    """As at the hub, for what is stored here; and, from a member at home here, for the hub."""
+    if request.link.peer is None:
+        check_forward(request)
+    elif not request.room.was_ordered_by(request.core.relay_id):
+        raise Refused(Code.WRONG_RELAY)
+    return check_drop(request)
+
+
+def run_drop_away(request: Request[frames.BlobDrop, None]) -> None:
+    """Forget it here too: as a hub of before this relay may have what the hub never had."""
+    drop(request)
+    if request.link.peer is None:
+        run_forward(request)
+    else:
+        request.reply(frames.Done(request.rid))
+
+
 def check_foreign(request: Request[Any, Any]) -> Signatures:
     """A stranger joins, through this relay, a room that another one orders."""
     if request.link.peer is not None or not request.policy.federated:
@@ -261,12 +281,6 @@ def run_foreign(request: Request[Any, Any]) -> None:
     room: RoomId = frame.room if record is None else record.room  # type: ignore[union-attr]
     effect = Forward(request.link.id, frame.hub, frame.hub_url, room, None, frame, joiner)
     request.effects.append(effect)
-
-
-def is_at_home(room: RoomLog, mid: MemberId, own: RelayId) -> bool:
-    """Whether this relay can take this member in: the room is here, and the member's home is."""
-    member = room.state.members.get(mid)
-    return room.hub == own or member is None or member.home == own
 
 
 def check_arrival(request: Request[frames.Attach, Attach]) -> Signatures:

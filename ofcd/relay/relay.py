@@ -184,8 +184,8 @@ class Relay:
         log, held = self._core.rooms.get(room), self._core.links.get(link)
         if log is None or held is None or held.peer is not None:
             return ()
-        hubs = [log.hub, *(hub.relay_id for hub in reversed(log.state.hubs))]
-        return tuple(hub for hub in dict.fromkeys(hubs) if hub != self._core.relay_id)
+        own = self._core.relay_id
+        return (() if log.hub == own else (log.hub,)) + log.hubs_before(own)
 
     def links_of(self, room: RoomId, mid: MemberId) -> list[LinkId]:
         """The links that are in the room as `mid`, who is a member now."""

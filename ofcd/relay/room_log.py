@@ -256,6 +256,23 @@ class RoomLog:
         """The relay that orders this room."""
         return self.ahead or self.state.hub
 
+    def was_ordered_by(self, relay: RelayId) -> bool:
+        """Whether `relay` is, or was, the room's hub."""
+        return any(hub.relay_id == relay for hub in self.state.hubs)
+
+    def hubs_before(self, own: RelayId) -> tuple[RelayId, ...]:
+        """The hubs that the room had before this one, the last first; without `own`."""
+        hubs = dict.fromkeys(hub.relay_id for hub in reversed(self.state.hubs))
+        return tuple(hub for hub in hubs if hub not in (self.hub, own))
+
+    def takes_in(self, mid: MemberId, own: RelayId) -> bool:
+        """Whether the relay `own` lets this member in: the room is its own, or the member.
+
+        A hub of before lets everybody in, too: there they hear where the room went.
+        """
+        member = self.state.members.get(mid)
+        return self.was_ordered_by(own) or member is None or member.home == own
+
     def last_of(self, relay: RelayId) -> int | None:
         """The last entry that `relay` gives others as the hub it is, or was; -1: none was its own.
 

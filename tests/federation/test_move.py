@@ -9,10 +9,11 @@ import pytest
 import trio
 
 from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, Room
+from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.controls import header_fields
 from ofcd.protocol import frames
 from ofcd.protocol.frames import Head
-from ofcd.protocol.ids import Hash32, RoomId
+from ofcd.protocol.ids import BlobId, Hash32, RoomId
 from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
@@ -37,6 +38,16 @@ def push_head(world: World, room: RoomId, head: Head) -> None:
     feed = hub._feeds.get(room)
     assert feed is not None
     hub._publish(feed, frames.encode_frame(head))
+
+
+def blob_of(room: Room) -> BlobId:
+    """The attachment that this member sent."""
+    core = room._client._core(room.id)
+    for entry in core.archive.entries(room._client.vault):
+        content = core.archive.content(entry)
+        if entry.mid == room.me and isinstance(content, FileRef):
+            return content.blob_id
+    raise AssertionError
 
 
 async def told_of(stream: EventStream) -> Alarm:
@@ -177,6 +188,48 @@ async def test_attachments_are_found_where_they_were_left(
         await old.stop_relay()
         first = next(m for m in bo.messages() if m.file is not None)
         assert await bo.read_file(first) == file.read_bytes(), "the new hub kept none of it"
+
+
+async def test_what_is_taken_back_is_forgotten_where_it_was_left(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """By members at the old hub, the new one, and a third relay."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        rooms = [ana, bo, await federated(old, third, "cai", ana)]
+        await settle(rooms)
+        for room in rooms:
+            file = tmp_path / "note.txt"
+            file.write_bytes(room.me)
+            await room.send_file(file)
+        await settle(rooms)
+        blobs = [b for b in map(blob_of, rooms) if stored(old).blob_info(ana.id, b)]
+        assert len(blobs) == len(rooms)
+        await ana.move_hub(new.url)
+        for room in rooms:
+            mine = next(m for m in room.messages() if m.file is not None and m.mine)
+            await room.redact(mine.event_id)
+        await until(lambda: not any(stored(old).blob_info(ana.id, b) for b in blobs))
+
+
+async def test_who_slept_while_their_relay_died_finds_the_room(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A hub of before lets every member in, and tells where the room went."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        await third.stop_client("cai")
+        await third.stop_relay()
+        await ana.move_hub(new.url)
+        await ana.send("moved")
+        [cai] = (await third.client("cai")).rooms
+        await cai.move_home(new.url)
+        await cai.send("found")
+        await settle([ana, bo, cai])
+        agree([ana, bo, cai], ["moved", "found"])
+        assert (cai.relay_url, hub_of(cai)) == (new.url, (relay_of(new), 1))
 
 
 async def test_a_hub_of_before_has_nothing_to_say(

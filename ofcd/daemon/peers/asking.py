@@ -160,7 +160,8 @@ class Asking:
             return True
 
         async def answered(answer: RelayFrame) -> None:
-            await self._hand_back(connection, effect, rid, answer)
+            if not effect.quiet:
+                await self._hand_back(connection, effect, rid, answer)
 
         self._ask(lane, frame, answered)
         return True

@@ -307,7 +307,7 @@ class Federation:
         """It can not be asked there: elsewhere, or nowhere."""
         if effect.others:
             self.forward(connection, next_to_ask(effect))
-        else:
+        elif not effect.quiet:
             self._answer(connection, effect, code, detail)
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:

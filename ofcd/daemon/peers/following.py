@@ -633,6 +633,8 @@ class Following:
             copy, facts = await self._workers.run(
                 partial(found_copy, chain, room, start, synced.log, now), self._threads
             )
+            if copy.was_ordered_by(self.hub_id) and copy.hub != self.hub_id:
+                return False  # the room went elsewhere: who asked hears it there
             if copy.hub != self.hub_id:
                 raise HubLied(Code.WRONG_RELAY, "the room is another relay's")
         except HubLied as lied:

@@ -373,6 +373,24 @@ test.runIf(existsSync(PYTHON))(
       const heard = JSON.stringify(await ana("read", "Far"));
       for (const words of ["from the third", "while the third is gone", "after all of it"])
         expect(heard.split(words)).toHaveLength(2);
+
+      // Root moves the room to where the browser began: its relay follows, and it stays there.
+      await ana("move", "Far", home.url);
+      await until(client, () => room.state.moved.length === 1);
+      expect([room.url, room.hubUrl, room.isAway]).toEqual([url, home.url, true]);
+      await room.send(text("to the new hub"));
+      await arrived(client, room);
+      await ana("send", "Far", "heard at the new hub");
+      await saw(client, room, "heard at the new hub");
+      await client.close();
+      client = await openClient(false, "far");
+      room = client.room(id) as Room;
+      await until(client, () => room.isLive);
+      expect(await client.moveHome(id, home.url)).toBe(true);
+      expect([room.url, room.isAway]).toEqual([home.url, false]);
+      await room.send(text("at the new hub"));
+      await arrived(client, room);
+      expect(JSON.stringify(await ana("read", "Far"))).toContain("at the new hub");
     } finally {
       await client.close();
       serving.kill();
