@@ -107,9 +107,9 @@ def _check_next(request: Post) -> None:
 
 def _check_counter(request: Post) -> None:
     event, last = request.record, request.room.sender(request.record.mid)
-    if event.counter <= last.counter or (request.final and event.counter != last.counter + 1):
-        raise Refusal(Code.COUNTER_GAP, event_id=last.last)
-    if event.counter == last.counter + 1 and event.prev != last.last:
+    if event.counter <= last.counter or (request.final and not last.follows(event.counter)):
+        raise Refusal(Code.COUNTER_GAP, event_id=last.last or None)
+    if last.is_certain and event.counter == last.counter + 1 and event.prev != last.last:
         raise Refusal(Code.PREV_MISMATCH, event_id=last.last)
 
 

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Refused
-from ofcd.protocol.ids import RelayId
+from ofcd.protocol.ids import EventId, RelayId
 from ofcd.relay import Entry, Forward, HubMoved, verify_entries
 from ofcd.relay.effects import Appended, Push
 from ofcd.relay.facts import (
@@ -18,6 +18,7 @@ from ofcd.relay.facts import (
     OutboxDropped,
     OutboxRow,
     ReplicaMoved,
+    SenderState,
 )
 from ofcd.relay.following import replicate
 from ofcd.themis.signed import peek
@@ -193,3 +194,7 @@ def test_a_sender_of_the_time_before_the_copy_is_taken_at_its_word(
     world.expect(frames.Ack, bo.link, bo.post(counter=8))
     cai = admit_to(ana, "cai")
     assert world.code(cai.link, cai.post(counter=7)) == Code.COUNTER_GAP
+    log.senders[bo.mid] = SenderState(11, EventId(b""))  # of a copy that a stretch is missing in
+    with pytest.raises(Refused, match="next one"):
+        world.examine(bo.link, bo.post(counter=11, prev=EventId(bytes(32))))
+    world.expect(frames.Ack, bo.link, bo.post(counter=14, prev=EventId(bytes(32))))
