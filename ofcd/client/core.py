@@ -155,9 +155,17 @@ class Core:
             self.view = evolve(self.view, mine=mine)
 
     def next_own_pair(self, turn: Turn) -> KeyPair:
-        """The pair that our UPDATE_E names: kept before, and the same until the log has it."""
+        """The pair that our UPDATE_E names: kept before, and the same until the log has it.
+
+        Another one where a member has taken its public key for its own: a relay may have shown it.
+        What was sent before names an older head than that, and can not be taken any more.
+        """
         kept = ownkeys.load_pairs(turn.records, self.tables)
-        pair = next((found.pair for found in kept if not found.replaced), None)
+        taken = [p for p in kept if not p.replaced and self.state.is_in_use(p.public)]
+        if taken:
+            mine = ownkeys.forget(turn.records, self.tables, self.mine, taken)
+            self.view = evolve(self.view, mine=mine)
+        pair = next((p.pair for p in kept if not p.replaced and p not in taken), None)
         if pair is None:
             pair = generate_keypair()
             ownkeys.keep_next(turn.records, self.tables, pair)

@@ -311,6 +311,8 @@ class AlarmKind(StrEnum):
     INVITE_CONTESTED = "invite_contested"
     JOIN_ABANDONED = "join_abandoned"
     KEY_OLD = "key_old"
+    KEY_REPLACED = "key_replaced"
+    """Of one's own: by a vault that was put back, or by somebody who has the keys."""
     UNPROVEN = "unproven"
     """One's own relay blames the room's, and proves nothing."""
 

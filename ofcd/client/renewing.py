@@ -17,6 +17,7 @@ from typing import Final
 from ofcd.client.admitting import AdmissionDesk
 from ofcd.client.controls import Change, ControlDesk, Made
 from ofcd.client.core import Core
+from ofcd.client.events import Alarm, AlarmKind
 from ofcd.client.ownkeys import FORMER_KEPT, load_pairs
 from ofcd.client.turn import Turn
 from ofcd.e2e.controls import make_key_update
@@ -26,6 +27,7 @@ from ofcd.protocol.ids import PublicKey
 __all__ = ["RenewDuty"]
 
 _NAME: Final = "renew"
+_REPLACED: Final = "your encryption key in this room was replaced, and the new one is not here"
 _SPREAD: Final = 30_000
 """Milliseconds for each member of the room, among which they choose when to renew."""
 _OVERDUE_SPREAD: Final = 3_000
@@ -118,6 +120,8 @@ class RenewDuty:
     def _start(self, turn: Turn, *, first: bool) -> None:
         self._not_before = turn.now + _AGAIN
         self._due = self._act_at = None
+        if first:
+            turn.tell(Alarm(self._core.room, AlarmKind.KEY_REPLACED, _REPLACED))
         self._controls.add(Change(_NAME, self._make), first=first)
 
     def _make(self, turn: Turn) -> Made | None:

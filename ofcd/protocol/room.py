@@ -90,6 +90,11 @@ class Member:
     """UPDATE_Es since the last boxed REKEY."""
 
     @property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """What nobody may take for a new encryption key."""
+        return (self.sign_key, self.enc_key, self.first_enc_key)
+
+    @property
     def has_renewed(self) -> bool:
         """`enc_key` was set by the member's own signature, not by whoever admitted it."""
         return self.enc_key != self.first_enc_key
@@ -219,6 +224,10 @@ class RoomState:
     def homes(self) -> Mapping[MemberId, RelayId]:
         """Where each member is at home."""
         return {mid: member.home for mid, member in self.members.items()}
+
+    def is_in_use(self, key: PublicKey) -> bool:
+        """Whether it is a member's, of either kind, or an encryption key that one came with."""
+        return any(key in member.keys for member in self.members.values())
 
     def key_of(self, record: Control) -> PublicKey:
         """The key that must have signed `record`; raises `Refused` (not_found) for a stranger."""
@@ -421,7 +430,7 @@ class RoomState:
     def _(self, record: UpdateKey, by: Member, seq: int) -> RoomState:
         if by.renewals >= limits.KEY_RENEWALS:
             raise Refused(Code.QUOTA, "renewed often enough until the next boxed rotation")
-        if any(record.enc_key in _keys(member) for member in self.members.values()):
+        if self.is_in_use(record.enc_key):
             raise Refused(Code.BAD_KEY, "this key is in use in the room already")
         renewed = evolve(
             by,
@@ -534,10 +543,6 @@ def _sponsored(
 def _boxed(member: Member, ts: int) -> Member:
     """With a key that a thief would have use for."""
     return member if member.boxed_ts else evolve(member, boxed_ts=max(ts, 1))
-
-
-def _keys(member: Member) -> tuple[PublicKey, ...]:
-    return (member.sign_key, member.enc_key, member.first_enc_key)
 
 
 def _without(mapping: Mapping[K, V], key: K) -> dict[K, V]:

@@ -137,11 +137,45 @@ def test_a_clock_that_was_ahead_puts_no_renewal_off(told: Told) -> None:
 # -- a key that was lost ---------------------------------------------------------------------------
 
 
-def test_a_box_for_a_lost_key_is_missed_and_alarms_nobody(told: Told) -> None:
+def test_who_finds_its_key_replaced_says_so_and_renews_it(told: Told) -> None:
+    """By a vault that was put back, or by a thief: once, and before all else."""
+    bo = told.bo
+    sent = bo.feed(*told.update(told.scene.bo, generate_keypair().public))
+    assert bo.alarms == [AlarmKind.KEY_REPLACED]
+    [made] = [peek(frame.record).record for frame in sent if isinstance(frame, frames.Control)]
+    assert isinstance(made, UpdateKey)
+    assert made.enc_key in {pair.public for pair in bo.room.core.mine.others}
+    bo.now += HOUR
+    bo.turn(lambda turn: None)
+    assert bo.alarms == [AlarmKind.KEY_REPLACED]
+
+
+def test_a_pair_that_somebody_else_has_taken_is_made_anew(told: Told) -> None:
+    """A relay showed Bo's record to Ana, and took hers first."""
+    bo = told.bo
+    sent = bo.feed(*told.update(told.scene.bo, generate_keypair().public))
+    [first] = [frame for frame in sent if isinstance(frame, frames.Control)]
+    made = peek(first.record).record
+    assert isinstance(made, UpdateKey)
+    stolen = told.update(told.ana, made.enc_key)
+    conflict = frames.Failure(first.rid, "conflict", "", seq=told.log.seq)
+    sent = [*bo.feed(conflict), *bo.feed(*stolen)]
+    [second] = [frame for frame in sent if isinstance(frame, frames.Control)]
+    again = peek(second.record)
+    assert isinstance(again.record, UpdateKey)
+    assert again.record.enc_key != made.enc_key
+    given = told.records(again)
+    bo.feed(frames.Ack(second.rid, again.event_id, told.log.seq, told.log.log), *given)
+    core = bo.room.core
+    assert core.holds_own_key
+    assert made.enc_key not in {pair.public for pair in core.mine.held}
+
+
+def test_a_box_for_a_lost_key_is_missed_and_no_alarm_of_its_own(told: Told) -> None:
     """The vault was put back: what it can not open was made for a key that it has not."""
     bo = told.bo
     bo.feed(*told.update(told.scene.bo, generate_keypair().public), *told.rekey(NOW))
-    assert bo.alarms == []
+    assert bo.alarms == [AlarmKind.KEY_REPLACED]
     assert [type(event) for event in bo.events if isinstance(event, KeyMissing)] == [KeyMissing]
     assert bo.room.core.evidence(bo.vault) == []
 
@@ -155,11 +189,11 @@ def test_a_lost_key_excuses_nothing_else(told: Told) -> None:
     assert isinstance(record, RekeyRoutine)
     false = sign_record(told.ana.sign.private, evolve(record, cell=bytes(len(record.cell))))
     bo.feed(*told.records(false))
-    assert bo.alarms == [AlarmKind.KEY_MISMATCH]
+    assert bo.alarms == [AlarmKind.KEY_REPLACED, AlarmKind.KEY_MISMATCH]
     told.keys = told.keys.adopt(record.epoch, made.key, record.key_commitment)
     _, delivery = told.rekey(NOW)
     bo.feed(frames.Box(told.scene.room, told.log.seq, b"another box"), delivery)
-    assert bo.alarms == [AlarmKind.KEY_MISMATCH] * 2
+    assert bo.alarms[1:] == [AlarmKind.KEY_MISMATCH] * 2
 
 
 def test_a_box_that_does_not_open_by_the_key_held_is_an_alarm(told: Told) -> None:

@@ -271,7 +271,29 @@ test("a vault put back without its key renews that before all else", async () =>
   await expect.poll(isCurrent, patient).toBe(true);
   expect(sent.map((raw) => peek(raw).record.type)).toEqual(["update_e"]);
   expect(hex(mine().encrypt.public)).not.toBe(hex(lost));
-  expect(room.saved.status).toBe("active");
+  expect([room.saved.status, room.alarm]).toEqual(["active", "key_replaced"]);
+});
+
+test("a pair that somebody else has taken is made anew", async () => {
+  const { vault, id, bo } = await served();
+  const core = new RoomCore(vault, id, () => undefined);
+  onTestFinished(() => core.close());
+  const pair = generateKeyPair();
+  const taken: Member = { ...memberOf(core.view.state, bo.mid), encKey: pair.public };
+  await core.change((draft) => {
+    const { state, mine } = draft.view;
+    const members = new Map(state.members).set(hex(bo.mid), taken);
+    draft.view = { ...draft.view, state: { ...state, members }, mine: holding(mine, pair) };
+  });
+  const run = vi.fn(async (_: string, make: () => unknown) => void make());
+  const controls = { run, making: making(core.view) } as unknown as ControlDesk;
+  core.link = new FakeLink(() => undefined).link;
+  core.isLive = true;
+  new RenewDuty(core, controls, () => false).check();
+  await expect.poll(() => run.mock.calls.length, patient).toBe(1);
+  const [next, ...others] = core.view.mine.others;
+  expect([others.length, next?.replaced, core.alarm]).toEqual([0, 0, ""]);
+  expect(hex(next?.public as Uint8Array)).not.toBe(hex(pair.public));
 });
 
 test("a former key stays while somebody waits, for a week at most; a moment ahead is no age", async () => {

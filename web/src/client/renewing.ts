@@ -10,10 +10,12 @@
 import { holding, holdsOwnKey, type OtherPair } from "../e2e/keys.ts";
 import type { Made } from "../e2e/rekeying.ts";
 import { makeKeyUpdate, nextRenewal } from "../e2e/renewing.ts";
+import { isInUse } from "../protocol/room.ts";
 import { generateKeyPair } from "../themis/index.ts";
 import { unlessRefused } from "./admissions.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type RoomCore, unlessOver } from "./core.ts";
+import { told } from "./told.ts";
 
 const HOUR_MS = 3_600_000;
 /** For each member of the room: a span among which they choose when to renew. */
@@ -69,6 +71,9 @@ export class RenewDuty {
     if (holdsOwnKey(state, mine, this.core.me)) {
       this.choose(now);
       if (this.actAt === undefined || now < this.actAt) return;
+    } else {
+      this.core.alarm = told("key_replaced");
+      this.core.changed();
     }
     this.start(now);
   }
@@ -109,14 +114,24 @@ export class RenewDuty {
   }
 
   private async renew(): Promise<void> {
-    if (this.nextPair === undefined) {
+    if (this.nextPair === undefined || this.isTaken(this.nextPair)) {
       // In the vault before anybody is told of it, and the same however often the record is made.
       await this.core.change((draft) => {
-        const mine = holding(draft.view.mine, generateKeyPair());
-        draft.view = { ...draft.view, mine };
+        const { mine } = draft.view;
+        const others = mine.others.filter((pair) => pair.replaced !== 0);
+        const next = holding({ ...mine, others }, generateKeyPair());
+        draft.view = { ...draft.view, mine: next };
       });
     }
     await this.controls.run("renew", () => this.make());
+  }
+
+  /**
+   * A member has taken its public key for its own: a relay may have shown it. What was sent before
+   * names an older head than that, and can not be taken any more.
+   */
+  private isTaken(pair: OtherPair): boolean {
+    return isInUse(this.core.view.state, pair.public);
   }
 
   private get nextPair(): OtherPair | undefined {

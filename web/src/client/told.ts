@@ -30,6 +30,8 @@ export type ToldCode =
   | "other_relay"
   | "key_missing"
   | "key_rejected"
+  /** One's own, by a vault that was put back, or by somebody who has the keys. */
+  | "key_replaced"
   /** The relay delivered a record that does not hold: why, as a code. */
   | "unverifiable"
   | "relay_behind"

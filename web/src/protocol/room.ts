@@ -421,12 +421,15 @@ function handover(state: RoomState, record: RecordOf<"handover">, by: Member): C
   return { members, root: heir.mid, boxedDue: true };
 }
 
+/** Whether it is a member's, of either kind, or an encryption key that one came with. */
+export const isInUse = ({ members }: RoomState, key: Bytes): boolean =>
+  [...members.values()].some((member) =>
+    [member.signKey, member.encKey, member.firstEncKey].some((one) => equal(one, key)),
+  );
+
 function updateKey(state: RoomState, record: RecordOf<"update_e">, by: Member): Changes {
   if (by.renewals >= KEY_RENEWALS) throw new Refused("quota");
-  const inUse = [...state.members.values()].some((member) =>
-    [member.signKey, member.encKey, member.firstEncKey].some((key) => equal(key, record.enc_key)),
-  );
-  if (inUse) throw new Refused("bad_key");
+  if (isInUse(state, record.enc_key)) throw new Refused("bad_key");
   const renewed: Member = {
     ...by,
     encKey: record.enc_key,

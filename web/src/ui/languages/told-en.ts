@@ -128,6 +128,8 @@ export const told = {
     "Another relay answers at {1} than the one known there: whoever runs it has changed its key, or somebody stands in its place. Ask them, over another way.",
   key_missing: "its key is not here",
   key_rejected: "the key that came is not the one that the room's record names",
+  key_replaced:
+    "Your encryption key was replaced, and the new one is not here. If you have not put back an older copy, somebody has your keys: have an owner remove you, and join anew",
   unverifiable: "The relay delivered a record that does not hold. {*}",
   relay_behind:
     "The relay has lost part of the room's history: nothing is sent until it has it again",

@@ -129,6 +129,8 @@ export const told = {
     "En {1} contesta otro servidor que el conocido: quien lo lleva ha cambiado su clave, o alguien ocupa su lugar. Pregúntale, por otro medio.",
   key_missing: "su clave no está aquí",
   key_rejected: "la clave que llegó no es la que nombra el registro de la sala",
+  key_replaced:
+    "Tu clave de cifrado fue reemplazada y la nueva no está aquí. Si no has restaurado una copia anterior, alguien tiene tus claves: pide a un propietario que te quite y entra de nuevo",
   unverifiable: "El servidor entregó un registro que no es válido. {*}",
   relay_behind:
     "El servidor ha perdido parte de la historia de la sala: no se envía nada hasta que la recupere",
