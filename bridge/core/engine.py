@@ -153,9 +153,10 @@ class Engine:
                 self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
                 self.metrics.connected.labels(name).set(sum(q.is_ready for q in mine))
             if trio.current_time() - pruned >= _PRUNE_SECONDS:
-                pruned = trio.current_time()
                 with self.client.transaction() as tx:
-                    self.journal.prune(tx, self.client.now())
+                    more = self.journal.prune(tx, self.client.now())
+                # Some at once, so that others' turn comes; the rest a moment later.
+                pruned = -_PRUNE_SECONDS if more else trio.current_time()
 
     async def _watch(self) -> None:
         """What the relay refuses for good is not lost silently either."""

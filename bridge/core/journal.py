@@ -235,7 +235,9 @@ class Journal:
 
     def _forget_later(self, tx: Records, now: int, keys: list[tuple[str, bytes]]) -> None:
         listed = [[table, key.hex()] for table, key in keys]
-        tx.put(_TIME, now.to_bytes(8, "big") + keys[0][1][:24], json.dumps(listed).encode())
+        # One event is kept for several places in the same millisecond: all of the key tells them.
+        name = tagged_hash("bridge-time", keys[0][0].encode(), keys[0][1])[:16]
+        tx.put(_TIME, now.to_bytes(8, "big") + name, json.dumps(listed).encode())
 
     def prune(self, tx: Records, now: int) -> int:
         """Forget what is older than it has to be known; returns how many were left out."""

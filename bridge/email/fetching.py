@@ -24,7 +24,9 @@ __all__ = ["Answer", "Cursor", "Later", "Mailbox", "Reading", "Taken"]
 
 IDLE_SECONDS: Final = 28 * 60.0
 """Servers end an IDLE of half an hour (RFC 2177): it is begun anew before."""
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 1000
+_ANSWER_BYTES: Final = 32 * limits.MIB
+"""Of all that a server says to one command, beside a mail: half a million lines of what is new."""
 _WAITS: Final = (60, 300, 900, 1800)
 """Seconds until a mail that could not be taken is tried again; the last one from then on."""
 _FAILURES: Final = 5
@@ -97,6 +99,7 @@ class Mailbox:
         self._stream = stream
         self._settings = settings
         self._reader = ImapReader(max_literal=max_bytes + limits.KIB)
+        self._max_bytes = max_bytes
         self._waiting: list[Response] = []
         self._tag = 0
         self._capabilities: set[bytes] = set()
@@ -147,8 +150,12 @@ class Mailbox:
         tag = f"A{self._tag}"
         await self._stream.send_all(f"{tag} {line}\r\n".encode("ascii"))
         made: list[Response] = []
+        left = self._max_bytes + _ANSWER_BYTES
         while True:
             response = await self._next(REPLY_SECONDS)
+            left -= 100 + len(response.line) + sum(map(len, response.literals))
+            if left < 0:
+                raise ImapError(f"{_verb(line)}: the server does not come to an end")
             if response.tag == tag.encode():
                 if not response.is_ok:
                     raise ImapRefused(f"{_verb(line)}: the server says {response.text}")

@@ -106,7 +106,8 @@ class ImapReader:
             self._line, self._literals = b"", []
 
     def _begin_literal(self, size: int) -> None:
-        if size > self.max_literal or len(self._line) > _LINE:
+        so_far = sum(map(len, self._literals))
+        if so_far + size > self.max_literal or len(self._line) > _LINE or len(self._literals) > 99:
             raise ImapError("the server sent more than was asked for")
         self._wanted = size
 

@@ -43,6 +43,7 @@ _PLACE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 _PRUNE_SECONDS: Final = 600.0
 _SUBJECT: Final = 80
+_LINKS_WAITING: Final = 200
 
 
 class EmailNetwork(Network[EmailSettings, EmailPlace]):
@@ -128,6 +129,9 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         limiter = trio.CapacityLimiter(LINKS)
 
         async def serve(stream: trio.SocketStream) -> None:
+            if limiter.statistics().tasks_waiting >= _LINKS_WAITING:
+                await trio.aclose_forcefully(stream)
+                return
             async with limiter:
                 await handler(stream)
 

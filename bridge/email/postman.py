@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +14,12 @@ from bridge.core.links.pictures import CLEANABLE, Unclean, as_it_may_leave
 from bridge.core.network import Host
 from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.composing import Item, Letter, compose
+from bridge.email.limits import MIB
 from bridge.email.parsing import Attachment
 from bridge.email.schedule import HOUR_MS, Delivery, Pace, flush_at, may_pass
 from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
-from bridge.email.submitting import Submitter, masked
+from bridge.email.submitting import NOT_REACHED, Submitter, masked
 from ofcd.client import ClientError, Offline
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
@@ -37,6 +38,13 @@ _MISSING: Final = "[this file could not be fetched, and is not with this mail]"
 _WINDOWS: Final = 10_000
 _MAIL_ITEMS: Final = 200
 """Messages in one digest; the rest follow in the next."""
+_DIGEST_BYTES: Final = MIB
+"""Words of one digest, of any length the first."""
+_AHEAD: Final = 5
+"""Mails of one person that may wait for the server: what is said then waits as it is, which is
+small, and in order."""
+_AHEAD_BYTES: Final = 256 * MIB
+"""Of everybody's mails that wait for it."""
 
 
 class Postman:
@@ -51,6 +59,8 @@ class Postman:
         self._submitter = submitter
         self._patience = network.settings.give_up_hours * HOUR_MS
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._ahead: Counter[str] = Counter()
+        self._ahead_bytes = 0
         self._away: dict[RoomId, int] = {}
         """Rooms whose relay did not answer, and until when it is not asked again."""
         self.changed = trio.Event()
@@ -71,6 +81,9 @@ class Postman:
     async def _round(self) -> float:
         """All that is due is posted; seconds until something may be due next."""
         wait = _IDLE_SECONDS
+        ahead = [one for _, one in self._store.posted(self._host.vault)]
+        self._ahead = Counter(one.to for one in ahead)
+        self._ahead_bytes = sum(one.size for one in ahead)
         for place in self._network.places:
             for one in self._store.subscribers(self._host.vault, place):
                 due = await self._serve_safely(place, one)
@@ -103,12 +116,31 @@ class Postman:
             free = self._free_at(place, one.address, now)
             if max(due, free) > now:
                 return max(due, free)
+            if self._submitter.is_failing and self._give_up_old(place, one, mine, pace):
+                continue
+            if self._ahead[one.address] >= _AHEAD or self._ahead_bytes >= _AHEAD_BYTES:
+                return now + int(_IDLE_SECONDS * 1000)
             # What was held back (too much at once, quiet hours) comes together.
             late = now - mine[0][1].due_from > int(pace.hold * 1000) + _LATE_MS
-            batch = mine if pace.delivery is Delivery.DIGEST or late or not full else mine[:1]
+            together = pace.delivery is Delivery.DIGEST or late
+            batch = mine if not full else _fitting(mine) if together else mine[:1]
             await self._post(place, one, room, batch, full=full)
             one = self._store.subscriber(self._host.vault, place, one.address) or one
         return None
+
+    def _give_up_old(
+        self, place: str, one: Subscriber, mine: Sequence[tuple[bytes, Waiting]], pace: Pace
+    ) -> bool:
+        """What waited too long for its turn: the originals say so, as of mails that did (G2)."""
+        now = self._host.now()
+        gathered = pace.every if pace.delivery is Delivery.DIGEST else 0.0
+        patience = self._patience + int(max(pace.hold, gathered) * 1000)
+        patience += 24 * HOUR_MS if pace.quiet is not None else 0
+        old = [item for item in mine if now - item[1].due_from > patience]
+        self._forget(old)
+        events = tuple((w.event, w.number) for _, w in old if w.event is not None)
+        self._submitter.fail_events(place, one.address, NOT_REACHED, events)
+        return bool(old)
 
     def _forget(self, items: Sequence[tuple[bytes, Waiting]]) -> None:
         with self._host.transaction() as tx:
@@ -160,11 +192,12 @@ class Postman:
         posted = Posted(
             place=place, to=one.address, bounce=bounce, born=now, due=now, events=events
         )
+        raw = compose(letter)
         with self._host.transaction() as tx:
             # What was taken back, or changed, while files were fetched is looked at anew.
             if any(self._store.item(tx, key) != item for key, item in batch):
                 return
-            self._store.post(tx, posted, compose(letter))
+            self._store.post(tx, posted, raw)
             self._store.keep_references(tx, message_id, letter.references, now)
             if message_id != last.message_id:
                 known = self._store.alias(tx, last.message_id) or last.message_id
@@ -173,6 +206,8 @@ class Postman:
                 self._store.replace_item(tx, key, None)
             if not full:
                 self._store.keep_subscriber(tx, place, evolve(one, last_notice=now))
+        self._ahead[one.address] += 1
+        self._ahead_bytes += len(raw)
         self._note_sent(place, one.address, now)
         self._submitter.stir()
 
@@ -255,6 +290,16 @@ class Postman:
             raise
         except ClientError:
             return None
+
+
+def _fitting(mine: Sequence[tuple[bytes, Waiting]]) -> Sequence[tuple[bytes, Waiting]]:
+    """As many of them as go into one mail; the rest follow."""
+    size = 0
+    for count, (_, item) in enumerate(mine):
+        size += len(item.plain) + len(item.html)
+        if count and size > _DIGEST_BYTES:
+            return mine[:count]
+    return mine
 
 
 def _without_file(item: Waiting) -> Waiting:

@@ -108,6 +108,8 @@ class Posted:
     """How often the link ended in the midst of it."""
     sending: bool = False
     """It was begun: if the process dies, the server may have it."""
+    size: int = 0
+    """In bytes."""
     events: tuple[tuple[EventId, int], ...] = ()
 
 
@@ -238,7 +240,7 @@ class Store:
         """A mail is to go out; its number."""
         number = self.next(tx, "mail")
         key = number.to_bytes(8, "big")
-        tx.put(self._mail, key, save(posted))
+        tx.put(self._mail, key, save(evolve(posted, size=len(raw))))
         tx.put(self._raw, key, raw)
         sent = Sent(place=posted.place, to=posted.to, events=posted.events, ts=posted.born)
         tx.put(self._sent, posted.bounce.encode(), save(sent))

@@ -21,8 +21,9 @@ from bridge.email.settings import EmailSettings
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
 from bridge.email.store import Posted, Store, Subscriber
 
-__all__ = ["Link", "Submitter", "masked"]
+__all__ = ["NOT_REACHED", "Link", "Submitter", "masked"]
 
+NOT_REACHED: Final = "the mail server could not be reached"
 SOFT_LIMIT: Final = 5
 """Days on which a mail was not delivered: then the address gets none any more (M5). A day is one
 however many mails failed on it (a mailbox is full, a server is away), and what is a week back
@@ -130,6 +131,11 @@ class Submitter:
         self.why = "not connected yet"
         """Why no mail goes out; "" while it does."""
         self.changed = trio.Event()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the server could not be reached the last time."""
+        return self._failures > 0
 
     def stir(self) -> None:
         """Something was posted."""
@@ -256,7 +262,7 @@ class Submitter:
     def _drop(self, number: int, one: Posted, why: str) -> None:
         with self._host.transaction() as tx:
             self._store.keep_posted(tx, number, None)
-        self._fail_events(one.place, one.to, why, one.events)
+        self.fail_events(one.place, one.to, why, one.events)
 
     def _note_domain(self, one: Posted, *, taken: bool) -> None:
         """What became of a mail to somebody there; it rests once several got none."""
@@ -304,7 +310,7 @@ class Submitter:
         now = self._host.now()
         old = [(n, p) for n, p in self._store.posted(self._host.vault) if self._is_old(p, now)]
         for number, one in old:
-            self._drop(number, one, "the mail server could not be reached")
+            self._drop(number, one, NOT_REACHED)
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -337,7 +343,7 @@ class Submitter:
                 key=f"suspended/{address}",
             )
             self._host.operator("an address is suspended", reason=reason)
-        self._fail_events(place, address, why, events)
+        self.fail_events(place, address, why, events)
 
     def delivered(self, place: str, address: str) -> None:
         """Somebody answers: what was not delivered before no longer counts."""
@@ -346,9 +352,10 @@ class Submitter:
             if one is not None and one.soft:
                 self._store.keep_subscriber(tx, place, evolve(one, soft=0))
 
-    def _fail_events(
+    def fail_events(
         self, place: str, address: str, why: str, events: tuple[tuple[bytes, int], ...]
     ) -> None:
+        """The originals say that they did not reach somebody."""
         for event, number in events:
             with self._host.transaction() as tx:
                 # `!bridge resend` sends it again to these, and not to who has it.

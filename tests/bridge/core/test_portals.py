@@ -9,7 +9,8 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock
 
-from bridge.core import Kind, Portal, State, Verdict
+from bridge.core import Kind, Portal, State, Verdict, journal
+from bridge.core import engine as engine_module
 from bridge.core.outbound import FAILED_MARK
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
@@ -51,6 +52,30 @@ async def test_the_same_outside_id_is_taken_once(tmp_path: Path, autojump_clock:
         assert await scene.outside("hello", "id1") is Verdict.DUPLICATE
         await scene.quiet()
         assert scene.bridged() == ["kim: hello"]
+
+
+async def test_the_journal_forgets_all_that_is_old_enough(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a room with two places too, and however much that is."""
+    monkeypatch.setattr(engine_module, "_PRUNE_SECONDS", 200.0)
+    monkeypatch.setattr(journal, "_KEEP_MS", 100_000)
+    monkeypatch.setattr(journal, "_PRUNED_AT_ONCE", 1)
+    async with open_scene(tmp_path, BOTH, evolve(BOTH, place="#news")) as scene:
+
+        def kept() -> list[int]:
+            tables = (journal._MAP, journal._IN, journal._SID, journal._TIME)
+            return [len(list(scene.bridge.vault.items(table))) for table in tables]
+
+        await trio.sleep(10)
+        for n in range(3):
+            await scene.room.send(f"out {n}")
+            await scene.outside(f"in {n}")
+        await scene.quiet()
+        assert kept()[0] == 12
+        assert min(kept()) > 0
+        await trio.sleep(400)
+        assert kept() == [0, 0, 0, 0]
 
 
 async def test_one_way_portals_carry_one_way(tmp_path: Path, autojump_clock: MockClock) -> None:

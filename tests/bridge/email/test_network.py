@@ -19,7 +19,7 @@ from trio.testing import MockClock
 from bridge.core.links import LinksSettings
 from bridge.core.model import Kind, Outgoing, State
 from bridge.core.outbound import FAILED_MARK
-from bridge.email import fetching, inbox, store, submitting
+from bridge.email import fetching, inbox, postman, store, submitting
 from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.lmtp import LmtpServer
@@ -465,6 +465,50 @@ async def test_a_mail_waits_for_the_server_and_then_the_original_says_that_it_fa
         marks = {m.event_id: [r for r, _ in m.reactions] for m in scene.messages()}
         assert marks[lost.event_id] == [FAILED_MARK]
         assert marks[first.event_id] == []
+
+
+async def test_an_outage_fills_no_disk_with_mails(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """A few wait for the server, the rest as it was said; in order, or failed in the end (G2)."""
+    async with scene_of(tmp_path, evolve(SETTINGS, give_up_hours=1.0)) as scene:
+        await scene.do("full", "on")
+        post.down = True
+        for n in range(9):
+            await scene.room.send(f"word {n}")
+            await trio.sleep(2)
+
+        def waiting() -> int:
+            return len(list(scene.network.store.posted(scene.bridge.vault)))
+
+        assert waiting() == 5
+        post.down = False
+        await trio.sleep(40)
+        assert post.words() == [f"word {n}" for n in range(9)]
+        post.down = True
+        lost = [(await scene.room.send(f"lost {n}")).event_id for n in range(9)]
+        await trio.sleep(20)
+        assert waiting() == 5
+        await trio.sleep(2 * 3600)
+        post.down = False
+        await trio.sleep(400)
+        assert len(post.words()) == 9
+        marks = {m.event_id: [r for r, _ in m.reactions] for m in scene.messages()}
+        assert [marks[one] for one in lost] == [[FAILED_MARK]] * 9
+
+
+async def test_a_digest_is_no_larger_than_a_mail_may_be(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postman, "_DIGEST_BYTES", 5000)
+    async with scene_of(tmp_path, delivery="digest", every=600) as scene:
+        await scene.do("full", "on")
+        for n in range(6):
+            await scene.room.send(f"{n}" * 1000)
+        await trio.sleep(1300)
+        assert len(post.mails) == 3
+        found = "".join(post.words())
+        assert [found.count(f"{n}" * 1000) for n in range(6)] == [1] * 6
 
 
 async def test_a_refusal_for_now_is_tried_again(
@@ -1247,6 +1291,20 @@ async def test_a_closed_room_does_not_stop_its_neighbours(
     assert box.seen == list(range(301, 400))
     assert box.flagged == told == list(range(1, 101))
     assert sorted(one.uid for one in kept[-1].later) == list(range(101, 301))
+
+
+async def test_a_server_that_never_comes_to_an_end_is_left(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(fetching, "_ANSWER_BYTES", 10_000)
+    box = Mailbox(mails={n: b"%d" % n for n in range(1, 1000)})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+
+    async def take(_raw: bytes) -> Taken:
+        raise AssertionError
+
+    with pytest.raises(ImapError, match="does not come to an end"):
+        await reading_of(box, Cursor(7), lambda _: None, take).run("")
 
 
 async def test_what_may_not_even_wait_is_set_aside_at_once(

@@ -258,6 +258,10 @@ def test_a_server_that_sends_more_than_was_asked_for_is_left() -> None:
     with pytest.raises(ImapError):
         ImapReader(max_literal=100).receive(b"* 1 FETCH (BODY[] {101}\r\n")
     with pytest.raises(ImapError):
+        ImapReader(max_literal=100).receive((b"{60}\r\n" + b"x" * 60) * 2)
+    with pytest.raises(ImapError):
+        ImapReader().receive(b"{0}\r\n" * 200)
+    with pytest.raises(ImapError):
         ImapReader().receive(b"x" * 2_000_000)
 
 
