@@ -322,6 +322,14 @@ class HostOf:
         """See `Host`."""
         return consent_of(self.vault, room, mid)
 
+    def may_say(self, room: RoomId, event_id: EventId) -> bool:
+        """See `Host`."""
+        there = self._engine.client.room(room)
+        message = there.message(event_id)
+        if message is None or message.redacted_by is not None or not self._engine.is_open(there):
+            return False
+        return message.via is not None or self.consent(room, message.mid) is Consent.FULL
+
     def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:
         """See `Host`."""
         return self._engine.outbound.remote_ids(self.vault, self._name, place, event_id)

@@ -128,6 +128,10 @@ class Host(Protocol):
         """What a member lets the bridge copy: `full`, `nick-only` or `withheld`."""
         ...
 
+    def may_say(self, room: RoomId, event_id: EventId) -> bool:
+        """Whether a message that was said may be said on: not taken back, its author agrees."""
+        ...
+
     def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:
         """What a room's event is called at a place; () where it is not there."""
         ...

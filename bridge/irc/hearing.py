@@ -24,7 +24,9 @@ from bridge.irc.channels import Channels
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.direct import Direct
 from bridge.irc.history import History
+from bridge.irc.paging import Paging
 from bridge.irc.presence import Presence
+from bridge.irc.rendering import MORE
 from bridge.irc.shared import ORIGIN_TAG, REACT, REPLY, Shared
 from bridge.irc.wire import Line, time_of
 from ofcd.client import lite
@@ -41,8 +43,9 @@ _OLD_MS: Final = 300_000
 class Hearing:
     """Takes what one network's server passes on."""
 
-    def __init__(self, shared: Shared, channels: Channels, direct: Direct) -> None:
+    def __init__(self, shared: Shared, channels: Channels, direct: Direct, paging: Paging) -> None:
         self._shared = shared
+        self._paging = paging
         self._direct = direct
         self._channels = channels
         self.presence = Presence()
@@ -89,6 +92,9 @@ class Hearing:
         late = played or (ts is not None and ts < there - _OLD_MS)
         since = self._channels.fact("since", place) if late else None
         if since is not None and ts is not None and ts < since + self._shared.skew:
+            return
+        asked = line.command == "PRIVMSG" and text.strip().casefold() == MORE
+        if asked and not late and await self._paging.more(place):
             return
         rows = [runs for one in text.split("\n") if (runs := mirc.decode(one))]
         lines = tuple(mirc.line_of(runs) for runs in rows)

@@ -23,6 +23,7 @@ from bridge.irc.dialing import Dialer, Policies, credentials_of
 from bridge.irc.direct import PLACE, Direct
 from bridge.irc.hearing import Hearing
 from bridge.irc.history import History
+from bridge.irc.paging import Paging
 from bridge.irc.puppets import JOIN_ERRORS, Puppets
 from bridge.irc.saying import Saying
 from bridge.irc.settings import IrcPlace, IrcSettings
@@ -67,8 +68,9 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     async def run(self) -> None:
         """Connect and stay connected."""
         shared = Shared(self.settings, self.places, self.host)
-        self._saying, self._direct = Saying(shared), Direct(shared)
-        await _Life(shared, self._direct, self.open_stream).run()
+        paging = Paging(shared)
+        self._saying, self._direct = Saying(shared, paging), Direct(shared)
+        await _Life(shared, self._direct, paging, self.open_stream).run()
 
     def title(self, place: str) -> str:
         """A channel, or what it is that has none."""
@@ -95,12 +97,16 @@ class _Life:
     """Connects, and connects again."""
 
     def __init__(
-        self, shared: Shared, direct: Direct, open_: Callable[..., Awaitable[trio.abc.Stream]]
+        self,
+        shared: Shared,
+        direct: Direct,
+        paging: Paging,
+        open_: Callable[..., Awaitable[trio.abc.Stream]],
     ) -> None:
         self._shared = shared
         self._channels = Channels(shared)
         self._direct = direct
-        self._hearing = Hearing(shared, self._channels, direct)
+        self._hearing = Hearing(shared, self._channels, direct, paging)
         self._dialer = Dialer(shared.settings, Policies(shared.host), open_)
         if any(one.options.mode == "puppets" for one in shared.places.values()):
             shared.puppets = Puppets(

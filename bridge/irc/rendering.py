@@ -16,8 +16,10 @@ from bridge.irc.settings import IrcPlace
 from bridge.irc.splitting import split
 from ofcd.client import lite
 
-__all__ = ["Piece", "edit_words", "reaction_words", "render", "wants_link"]
+__all__ = ["MORE", "Piece", "edit_words", "left_out", "reaction_words", "render", "wants_link"]
 
+MORE: Final = "!more"
+"""What is said in a channel for the rest of a long message."""
 _BOLD: Final = Style(bold=True)
 _COMPARED: Final = 400
 """Words of an edit that are compared: the time it takes grows with their square."""
@@ -45,16 +47,36 @@ def render(
     if one.kind is Kind.REDACTION and place.redactions == "off":
         return []
     head = encode(_head(one, attributed))
-    lines = _lines(one, head, room, whole)
+    lines = _lines(one, head, _room(one, room, place, attributed), whole)
     if place.long != "all" and len(lines) > place.max_lines:
         more = len(lines) - place.max_lines
         lines = lines[: place.max_lines]
-        if one.link is None or one.file is not None:
+        if place.long == "more" and one.kind is Kind.MESSAGE:
+            lines.append(Piece(f"{head}({more} more: say {MORE})"))
+        elif one.link is None or one.file is not None:
             lines.append(Piece(f"{head}({more} more lines are in the room)"))
         else:
             # A space behind it: some programs take what follows a link for a part of it.
             lines.append(Piece(f"{head}({more} more: {one.link} )"))
     return lines
+
+
+def left_out(
+    one: Outgoing, room: int, place: IrcPlace, *, attributed: bool, whole: bool
+) -> list[Piece]:
+    """Of a message as `render` cuts it, what is said when somebody asks: by the bridge's nick."""
+    if place.long != "more" or one.kind is not Kind.MESSAGE:
+        return []
+    head = encode(_head(one, attributed))
+    lines = _lines(one, head, _room(one, room, place, attributed), whole)
+    by = "" if attributed else encode(_head(one, True))
+    return [Piece(by + line.text) for line in lines[place.max_lines :]]
+
+
+def _room(one: Outgoing, room: int, place: IrcPlace, attributed: bool) -> int:
+    """Bytes of a line; where the bridge's nick may say the rest, it has to name the author."""
+    later = place.long == "more" and not attributed
+    return room - len(encode(_head(one, True)).encode()) if later else room
 
 
 def wants_link(one: Outgoing, room: int, place: IrcPlace) -> bool:

@@ -14,7 +14,8 @@ from bridge.irc import mirc
 from bridge.irc.connection import Connection, Fence, Lost
 from bridge.irc.multiline import packed
 from bridge.irc.nicks import relayed_nick
-from bridge.irc.rendering import Piece, reaction_words, render, wants_link
+from bridge.irc.paging import Paging
+from bridge.irc.rendering import Piece, left_out, reaction_words, render, wants_link
 from bridge.irc.shared import ORIGIN_TAG, REACT, RELAYED, REPLY, Shared
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import number_of, said_there
@@ -60,8 +61,9 @@ class _Way:
 class Saying:
     """Says it through the bridge's own nick, and the puppets'."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, paging: Paging) -> None:
         self._shared = shared
+        self._paging = paging
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Say each, and wait for what the server answers."""
@@ -151,6 +153,8 @@ class Saying:
         way = _Way(voice, self._lines(voice, one))
         if not way.pieces and one.kind is not Kind.TOPIC:
             return Receipt(one.number, State.DROPPED)
+        if one.kind is Kind.MESSAGE:
+            self._paging.keep(one, self._left_out(voice, one))
         skipped: tuple[str, ...] = ()
         if one.again:
             found, skipped = self._arrived(one, way)
@@ -188,14 +192,26 @@ class Saying:
             fence.done.set()
 
     def _lines(self, voice: _Voice, one: Outgoing) -> list[Piece]:
-        connection = voice.connection
         options = self._shared.places[one.place].options
+        whole, named = _is_whole(voice), voice.attributed
+        return render(one, self._room(voice, one), options, attributed=named, whole=whole)
+
+    def _left_out(self, voice: _Voice, one: Outgoing) -> list[Piece]:
+        options = self._shared.places[one.place].options
+        whole, named = _is_whole(voice), voice.attributed
+        return left_out(one, self._room(voice, one), options, attributed=named, whole=whole)
+
+    def _room(self, voice: _Voice, one: Outgoing) -> int:
+        """Bytes for a line's text."""
+        connection, relay = voice.connection, self._shared.connection
         nick, user, host = connection.nick, connection.user, connection.host
         room = budget(voice.relayed or nick, user, host, one.place)
         if voice.relayed:
             room -= len(f" {voice.relayed}".encode())
-        whole = connection.multiline is not None and not voice.relayed
-        return render(one, room, options, attributed=voice.attributed, whole=whole)
+        if self._shared.places[one.place].options.long == "more" and relay is not None:
+            # The bridge's own nick says the rest.
+            room = min(room, budget(relay.nick, relay.user, relay.host, one.place))
+        return room
 
     def _arrived(self, one: Outgoing, now: _Way) -> tuple[_Way | None, tuple[str, ...]]:
         """How much of it the server has shown as said, and in which of the ways it may have been.
@@ -279,6 +295,11 @@ class Saying:
         labelled = [said for said in fence.said if said.label]
         proven = not labelled or all(said.answered for said in labelled)
         return Receipt(one.number, State.CONFIRMED if proven else State.SENT, fence.ids)
+
+
+def _is_whole(voice: _Voice) -> bool:
+    """Whether the server keeps several lines together, as this is said."""
+    return voice.connection.multiline is not None and not voice.relayed
 
 
 def _reaction_line(connection: Connection, several: Sequence[Outgoing]) -> list[Piece]:

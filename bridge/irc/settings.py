@@ -88,9 +88,10 @@ class IrcPlace:
     connections go round, else the bridge's."""
     max_lines: int = field(default=5, validator=ge(1))
     """Lines of one message: what to do with more says `long`."""
-    long: str = field(default="link", validator=in_(("link", "clip", "all")))
+    long: str = field(default="link", validator=in_(("link", "clip", "more", "all")))
     """`link`: the first lines, and a link to all of it, where [links] is set up; `clip`: the first
-    lines, and how many more there are; `all`: all of them, slowly."""
+    lines, and how many more there are; `more`: and the next whenever somebody there says !more,
+    within ten minutes; `all`: all of them, slowly."""
     redactions: str = field(default="off", validator=in_(("off", "notice")))
     """Where the server has no REDACT: say that somebody took back a message, or nothing."""
     notes: str = field(default="notice", validator=in_(("notice", "message")))

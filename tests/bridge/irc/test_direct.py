@@ -100,7 +100,7 @@ async def test_who_did_not_ask_gets_none_and_who_writes_is_told_once_a_day(
             source = f"kim{number}!k@there.example"
             await scene.server.to(guest, source, "PRIVMSG", "Ana[o]", "psst walnut")
             await scene.server.to(guest, KIM, "NOTICE", "Ana[o]", "psst walnut")
-            await trio.sleep(20)
+            await trio.sleep(5)
         assert [one[0] for one in guest.said("NOTICE")] == ["kim0"]
         for number in range(100):
             await scene.server.to(guest, f"x!x@host{number}", "PRIVMSG", "Ana[o]", "walnut")

@@ -304,21 +304,21 @@ async def test_a_channel_that_throws_the_bridge_out_sees_it_less_and_less(
         await scene.up()
         began = trio.current_time()
         words = "go away\x02 " + "x" * 300
-        while trio.current_time() < began + 3600:
+        while trio.current_time() < began + 950:
             for guest in scene.server.guests:
                 if CHANNEL in guest.channels:
                     guest.channels.discard(CHANNEL)
                     await scene.server.to(guest, "op!o@h", "KICK", CHANNEL, "ofc", words)
             await trio.sleep(30)
         joins = len(scene.guest("ofc").said("JOIN"))
-        assert 4 <= joins <= 7, joins
+        assert 4 <= joins <= 6, joins
         told = [one for one in scene.notices() if "op kicked the bridge out" in one]
         assert told
         assert all("“go away xxx" in one and "x" * 201 not in one for one in told)
     async with irc_scene(tmp_path / "ban", settings=BASE) as scene, scene.running():
         scene.server.refuse["*", "JOIN"] = "474"
-        await trio.sleep(600)
-        assert 3 <= len(scene.guest("ofc").said("JOIN")) <= 5
+        await trio.sleep(450)
+        assert 3 <= len(scene.guest("ofc").said("JOIN")) <= 4
         assert sum("I can not get into" in one for one in scene.notices()) == 1
 
 
@@ -355,9 +355,9 @@ async def test_what_is_played_back_without_a_batch_is_not_new(
     async with irc_scene(tmp_path, caps=MODERN, settings=BASE) as scene, scene.running():
         await scene.up()
         await scene.server.say("kim", CHANNEL, "ancient", time="2001-01-01T00:00:00.000Z")
-        await trio.sleep(600)
+        await trio.sleep(30)
         earlier = scene.server._stamp()["time"]
-        await trio.sleep(600)
+        await trio.sleep(310)
         await scene.server.say("kim", CHANNEL, "earlier", time=earlier)
         await scene.server.say("kim", CHANNEL, "now")
         await until(lambda: len(scene.bridged()) == 2)
@@ -497,7 +497,7 @@ async def test_who_renames_all_the_time_does_not_on_irc(
             await scene.room.send(f"word {number}")
             await trio.sleep(2)
         await until(lambda: len(scene.heard()) == 13)
-        await trio.sleep(120)
+        await trio.sleep(70)
         changes = [one[0] for one in guest.said("NICK")][1:]
         assert 1 <= len(changes) <= 3, changes
         assert changes[-1] == "Name11[o]"

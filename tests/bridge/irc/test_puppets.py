@@ -268,16 +268,6 @@ async def test_webirc_says_whom_a_connection_is_for(tmp_path: Path, autojump_clo
         assert not scene.guest("ofc").said("WEBIRC")
 
 
-async def test_private_words_are_answered_once(tmp_path: Path, autojump_clock: object) -> None:
-    async with irc_scene(tmp_path, PUPPETS, settings=BASE) as scene, scene.running():
-        guest = await _with_puppet(scene)
-        for _ in range(3):
-            await scene.server.to(guest, "kim!k@there.example", "PRIVMSG", "Ana[o]", "psst")
-            await trio.sleep(1)
-        assert [one[0] for one in guest.said("NOTICE")] == ["kim"]
-        assert scene.bridged() == []
-
-
 async def test_a_puppet_that_is_named_is_the_member(tmp_path: Path, autojump_clock: object) -> None:
     async with irc_scene(tmp_path, PUPPETS, settings=BASE) as scene, scene.running():
         await _with_puppet(scene)

@@ -383,3 +383,54 @@ async def test_elsewhere_reactions_are_told_together_and_hold_nothing_up(
             "ofc: <\x02Ana\x02> at once",
             'ofc: to kim, "shall we?": 👍 Ana, Bo',
         ]
+
+
+async def test_who_comes_and_goes_and_what_it_is_about_is_told_both_ways(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Joins, parts, quits, kicks, nicks, topics, notices; a new host counts in the next line."""
+    there = portal(presence=True, topic=True)
+    async with irc_scene(tmp_path, there, caps=ALL_CAPS) as scene, scene.running():
+        await scene.up()
+        server = scene.server
+        for nick, command, *words in (
+            ("kim", "JOIN", CHANNEL),
+            ("kim", "NICK", "kimmy"),
+            ("kimmy", "NOTICE", CHANNEL, "beep"),
+            ("op", "TOPIC", CHANNEL, "about \x02books\x02"),
+            ("op", "KICK", CHANNEL, "kimmy", "enough"),
+            ("bo", "JOIN", CHANNEL),
+            ("bo", "PART", CHANNEL, "bye"),
+            ("cy", "JOIN", CHANNEL),
+            ("cy", "QUIT", "Quit: bye"),
+        ):
+            source = f"{nick}!u@there.example"
+            await server.to(scene.guest("ofc"), source, command, *words)
+            await trio.sleep(1.5)
+        await trio.sleep(5)
+        assert scene.bridged() == [
+            "kim: *kim joined*",
+            "kim: *kim is now kimmy*",
+            "kimmy: beep",
+            "op: *set the topic to:* about books",
+            "kimmy: *kimmy was kicked out by op*",
+            "bo: *bo joined*",
+            "bo: *bo left*",
+            "cy: *cy joined*",
+            "cy: *cy quit*",
+        ]
+        bo = await scene.world.client("bo")
+        await bo.join(await scene.room.invite(), name="Bo")
+        await scene.room.rename("books", "about more")
+        await trio.sleep(5)
+        assert scene.guest("ofc").said("TOPIC") == [(CHANNEL, "about more")]
+        await trio.sleep(5)
+        assert [one.endswith(" joined") for one in scene.heard()] == [True]
+        host = "a-very-long-host." * 3 + "example"
+        await server.to(scene.guest("ofc"), scene.guest("ofc").mask, "CHGHOST", "ofc", host)
+        await scene.room.send("x" * 800)
+        await trio.sleep(5)
+        assert sum(one.count("x") for one in scene.heard()) == 800
+        for one in scene.heard():
+            text = one.partition(": ")[2]
+            assert len(f":ofc!ofc@{host} PRIVMSG {CHANNEL} :{text}\r\n".encode()) <= 512
