@@ -104,7 +104,7 @@ describe("a vault", () => {
     vault.onTaken = heard;
     await Vault.forget(name);
     expect(heard).toHaveBeenCalledOnce();
-    await expect(put(vault, "rooms", { a: "one" })).rejects.toThrow();
+    await expect(put(vault, "rooms", { a: "one" })).rejects.toThrow(VaultLocked);
     expect(await Vault.exists(name)).toBe(false);
   });
 

@@ -160,6 +160,8 @@ export class Vault implements Reader {
   private commits = 0;
   private queue: Promise<void> = Promise.resolve();
   private closed = false;
+  /** Another tab has removed it. */
+  private isGone = false;
   /** Called once another tab has the vault, or has removed it. */
   onTaken: () => void = () => undefined;
   private database!: Database;
@@ -167,7 +169,10 @@ export class Vault implements Reader {
   private constructor(private readonly dek: Uint8Array) {}
 
   private async connect(name: string): Promise<Database> {
-    this.database = await open(name, () => this.onTaken());
+    this.database = await open(name, () => {
+      this.isGone = true;
+      this.onTaken();
+    });
     return this.database;
   }
 
@@ -295,6 +300,7 @@ export class Vault implements Reader {
 
   private async write(turn: Turn): Promise<void> {
     if (turn.writes.size === 0) return;
+    if (this.isGone) throw new VaultLocked();
     const version = this.commits + 1;
     const versions = new Map(this.versions);
     const rows: [key: [string, string], row: Stored | undefined][] = [];

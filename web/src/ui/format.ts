@@ -2,6 +2,7 @@
 
 import type { Entry } from "../client/entries.ts";
 import { BUCKETS } from "../e2e/bodies.ts";
+import { displayName } from "../e2e/names.ts";
 import { utf8 } from "../protocol/bytes.ts";
 import { KIB, MIB } from "../protocol/limits.ts";
 import type { Strings } from "./strings.ts";
@@ -21,11 +22,17 @@ function dated(ts: number, options: Intl.DateTimeFormatOptions): string {
   const key = `${language()} ${JSON.stringify(options)}`;
   const format = made.get(key) ?? new Intl.DateTimeFormat(language(), options);
   made.set(key, format);
-  return format.format(ts);
+  return format.format(dateOf(ts));
 }
 
-const midnight = (ts: number) => new Date(ts).setHours(0, 0, 0, 0);
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** About the last moment that a date can name (ECMA-262); a member's clock may say any later one. */
+const LAST_MS = 8.64e15 - 2 * DAY_MS;
+const dateOf = (ts: number) => new Date(Math.min(ts, LAST_MS));
+const midnight = (ts: number) => dateOf(ts).setHours(0, 0, 0, 0);
+
+/** A moment for programs to read. */
+export const isoTime = (ts: number): string => dateOf(ts).toISOString();
 
 export const sameDay = (one: number, other: number): boolean => midnight(one) === midnight(other);
 
@@ -33,7 +40,7 @@ export function dayName(ts: number, now: number, strings: Strings): string {
   const days = Math.round((midnight(now) - midnight(ts)) / DAY_MS);
   if (days === 0) return strings.today;
   if (days === 1) return strings.yesterday;
-  const year = new Date(ts).getFullYear() === new Date(now).getFullYear();
+  const year = dateOf(ts).getFullYear() === dateOf(now).getFullYear();
   return dated(ts, {
     weekday: "long",
     day: "numeric",
@@ -76,8 +83,14 @@ export function saveAs(blob: Blob, name: string): void {
 /** The address of the relay that serves this page. */
 export const ownRelay = (): string => location.origin.replace(/^http/, "ws");
 
-/** The part of a relay's address that a person knows it by. */
-export const hostOf = (url: string): string => new URL(url).host;
+/** The part of a relay's address that a person knows it by; whoever moves a room may call it anything. */
+export function hostOf(url: string): string {
+  try {
+    return new URL(url).host || displayName(url);
+  } catch {
+    return displayName(url);
+  }
+}
 
 export function isRelayAddress(url: string): boolean {
   try {

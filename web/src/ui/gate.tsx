@@ -110,7 +110,7 @@ async function tryOpen(
     hold = await holdVault();
     const vault = key ? await Vault.openWith(VAULT, key) : await Vault.create(VAULT, passphrase);
     // So that the browser does not throw it away to make room; some ask their person first.
-    if (isNew) void navigator.storage?.persist?.();
+    if (isNew) void navigator.storage?.persist?.().catch(() => false);
     onOpen(vault, hold);
     return "";
   } catch (error) {

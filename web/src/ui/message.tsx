@@ -10,7 +10,7 @@ import type { Delivery } from "../client/roomview.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
 import { FileView } from "./files.tsx";
-import { clock, excerptOf, fullTime } from "./format.ts";
+import { clock, excerptOf, fullTime, isoTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People } from "./people.ts";
@@ -38,7 +38,7 @@ export function Message(props: MessageProps): JSX.Element {
         <Words entry={entry} room={room} people={people} />
         <p class="stamp">
           {entry.edited && <span>{strings.edited} · </span>}
-          <time dateTime={new Date(entry.ts).toISOString()} title={fullTime(entry.ts)}>
+          <time dateTime={isoTime(entry.ts)} title={fullTime(entry.ts)}>
             {clock(entry.ts)}
           </time>
           {isMine && <Mark {...room.delivery(entry)} people={people} />}

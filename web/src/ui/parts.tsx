@@ -1,7 +1,7 @@
 /** Small pieces that several views share. */
 
-import type { JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useErrorBoundary, useId, useRef } from "preact/hooks";
 
 interface FieldProps {
   readonly label: string;
@@ -39,6 +39,17 @@ export function Field(props: FieldProps): JSX.Element {
       )}
     </div>
   );
+}
+
+interface GuardedProps {
+  readonly children: ComponentChildren;
+  readonly instead: JSX.Element;
+}
+
+/** What can not be drawn, whoever made it so, takes nothing beside it along. */
+export function Guarded({ children, instead }: GuardedProps): ComponentChildren {
+  const [error] = useErrorBoundary();
+  return error === undefined ? children : instead;
 }
 
 /** A sentence that a screen reader says as soon as it is there. */

@@ -7,6 +7,7 @@ import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { clock, excerptOf, hostOf, ownRelay } from "./format.ts";
 import { useHistory } from "./hooks.ts";
+import { Guarded } from "./parts.tsx";
 import { authorOf, peopleOf } from "./people.ts";
 import { useStrings } from "./strings.ts";
 
@@ -40,7 +41,9 @@ export function Rooms(props: RoomsProps): JSX.Element {
       {rooms.length + joins.length === 0 && <p class="hint">{strings.noRooms}</p>}
       <ul>
         {rooms.map((room) => (
-          <RoomRow key={room.id} room={room} {...props} />
+          <Guarded key={room.id} instead={<li>{room.id.slice(0, 8)}</li>}>
+            <RoomRow room={room} {...props} />
+          </Guarded>
         ))}
         {joins.map((join) => (
           <JoinRow key={join.room} join={join} {...props} />

@@ -8,6 +8,7 @@ import type { Room } from "../client/room.ts";
 import type { Draft } from "./composer.tsx";
 import { dayName, sameDay } from "./format.ts";
 import { Change, Message, Pending } from "./message.tsx";
+import { Guarded } from "./parts.tsx";
 import { authorOf, type People } from "./people.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
@@ -56,17 +57,23 @@ export function Timeline(props: TimelineProps): JSX.Element {
         )}
         <ol>
           {entries.map((entry, index) => (
-            <Line
+            <Guarded
               key={entry.eventId}
-              entry={entry}
-              before={entries[index - 1]}
-              room={room}
-              people={people}
-              isShown={entry.eventId === shown}
-              isFirstUnread={entry.seq === firstUnread}
-              replied={entries.find(({ eventId }) => eventId === entry.replyTo)}
-              onDraft={onDraft}
-            />
+              instead={
+                <li class="change">{strings.unreadable(strings.told["unreadable.bad_body"])}</li>
+              }
+            >
+              <Line
+                entry={entry}
+                before={entries[index - 1]}
+                room={room}
+                people={people}
+                isShown={entry.eventId === shown}
+                isFirstUnread={entry.seq === firstUnread}
+                replied={entries.find(({ eventId }) => eventId === entry.replyTo)}
+                onDraft={onDraft}
+              />
+            </Guarded>
           ))}
           {!onNewest && waiting.map((item) => <Pending key={item.id} item={item} room={room} />)}
         </ol>

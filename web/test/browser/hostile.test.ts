@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
-import { Guest } from "./guest.ts";
+import { founder, Guest } from "./guest.ts";
 import { complaintsOf, missing, PATIENCE_MS, Relay, requestsOf } from "./world.ts";
 
 const TEST_MS = 5 * PATIENCE_MS;
@@ -114,6 +114,26 @@ test("an encryption core that was changed on its way is not run", {
   });
   await page.goto(relay.page);
   await page.getByText("The encryption core could not be loaded").waitFor();
+});
+
+test("a message that can not be drawn takes nothing else along", {
+  timeout: TEST_MS,
+}, async () => {
+  const { guest, page } = await founder(relay, "Broken");
+  await guest.say("before");
+  await page.evaluate(() => {
+    const { toISOString } = Date.prototype;
+    let left = 2;
+    Date.prototype.toISOString = function () {
+      left -= 1;
+      if (left === 0) throw new RangeError("Invalid time value");
+      return toISOString.call(this);
+    };
+  });
+  await guest.write("one"); // one of the two is not drawn
+  await page.getByText("This message can not be read").waitFor();
+  await guest.say("after");
+  expect(await page.locator(".message").count()).toBe(2);
 });
 
 test("where nothing can be kept, the page says so", { timeout: TEST_MS }, async () => {

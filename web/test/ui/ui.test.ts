@@ -1,8 +1,17 @@
 /** What of the page can be said without a browser. */
 
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
-import { dayName, sameDay, textBytes } from "../../src/ui/format.ts";
+import {
+  clock,
+  dayName,
+  fullTime,
+  hostOf,
+  isoTime,
+  sameDay,
+  shortTime,
+  textBytes,
+} from "../../src/ui/format.ts";
 import { takeInvitation } from "../../src/ui/invitation.ts";
 import { stringsOf, tagOf } from "../../src/ui/strings.ts";
 
@@ -53,4 +62,23 @@ test("Spanish speaks to its reader, and of others", () => {
   expect(changes.admit(you, ana)).toBe("Tú has dejado entrar a Ana");
   expect(changes.grant(ana, you)).toBe("Ana ha cambiado lo que puedes hacer");
   expect(changes.leave(ana)).toBe("Ana ha salido");
+});
+
+test("an address that is none is shown, and breaks nothing", () => {
+  expect(hostOf("wss://relay.example:8443/x")).toBe("relay.example:8443");
+  expect(hostOf("not an \u202e address")).toBe("not an address");
+  expect(hostOf("data:x")).toBe("data:x");
+  expect(hostOf("")).toBe("");
+});
+
+test("a clock that says anything breaks no date", () => {
+  vi.stubGlobal("document", { documentElement: { lang: "en" } });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  for (const ts of [0, Number.MAX_SAFE_INTEGER]) {
+    for (const shown of [clock(ts), fullTime(ts), shortTime(ts), isoTime(ts)]) {
+      expect(shown).toMatch(/\d/);
+    }
+    expect(dayName(ts, Date.now(), stringsOf("en"))).toMatch(/\d/);
+    expect(sameDay(ts, Date.now())).toBe(false);
+  }
 });
