@@ -17,6 +17,9 @@ _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that draw nothing though Unicode calls them letters, marks or symbols."""
 _JOINERS: Final = "\u200c\u200d"
 _JOINS_NOTHING: Final = frozenset(_JOINERS + " ")
+_AS_EMOJI: Final = "\ufe0f"
+"""Behind a character that is a sign or an emoji: draw it as an emoji."""
+_LETTER_THAT_IS_A_SIGN: Final = "\u2139"
 _VARIATION_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
@@ -34,13 +37,18 @@ def visible_text(raw: str, *, joiners: bool = False) -> str:
     """`raw` without the characters that hide, reorder or stack; white space becomes a space.
 
     `joiners`: for what is read and not compared. Keeps one joiner between two characters, without
-    which Persian is misspelt, Hindi comes apart and a family of emoji is a crowd.
+    which Persian is misspelt, Hindi comes apart and a family of emoji is a crowd; and behind a sign
+    the one selector without which a red heart is a black mark.
     """
     kept: list[str] = []
     marks = 0
     for character in raw:
         if joiners and character in _JOINERS:
             if kept and kept[-1] not in _JOINS_NOTHING:
+                kept.append(character)
+            continue
+        if joiners and character == _AS_EMOJI:
+            if kept and _is_sign(kept[-1]):
                 kept.append(character)
             continue
         if character.isspace():
@@ -50,6 +58,11 @@ def visible_text(raw: str, *, joiners: bool = False) -> str:
         if marks <= _MARKS_IN_A_ROW and not _hidden(character, category):
             kept.append(character)
     return "".join(kept)
+
+
+def _is_sign(character: str) -> bool:
+    """Whether it may be drawn in two ways: a symbol, a digit, punctuation."""
+    return unicodedata.category(character)[0] in "SNP" or character == _LETTER_THAT_IS_A_SIGN
 
 
 def _hidden(character: str, category: str) -> bool:

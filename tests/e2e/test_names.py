@@ -58,12 +58,15 @@ def test_a_display_name_is_one_short_visible_line(raw: str) -> None:
         ("a\u200c\u200d\u200db", "a\u200cb"),
         ("\u202ea\u200bb\ufeff", "ab"),
         ("a" + "\u200d\u0301" * 9, "a\u200d\u0301\u200d\u0301\u200d"),
+        ("\u2764\ufe0f \u2139\ufe0f 1\ufe0f\u20e3", "\u2764\ufe0f \u2139\ufe0f 1\ufe0f\u20e3"),
+        ("\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f3f3\ufe0f\u200d\U0001f308"),
+        ("a\ufe0f\ufe0f \ufe0f\u2764\ufe0f\ufe0f\ufe0e\U000e0100", "a \u2764\ufe0f"),
     ],
 )
 def test_text_that_is_read_keeps_what_joins_characters(raw: str, shown: str) -> None:
-    """One between two; nothing else that can not be seen, and marks do not stack by it."""
+    """One between two, one behind a sign; nothing else unseen, and marks do not stack by it."""
     assert visible_text(raw, joiners=True) == shown
-    assert not set(visible_text(raw)) & {"\u200c", "\u200d"}
+    assert not set(visible_text(raw)) & {"\u200c", "\u200d", "\ufe0f"}
 
 
 @pytest.mark.parametrize(
