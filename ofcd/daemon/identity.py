@@ -7,6 +7,7 @@ this relay, but can read nothing: members' words are not sealed to it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,7 @@ from attrs import frozen
 from ofcd.errors import ConfigError
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.ids import PublicKey, RelayId, check_public_key, relay_id_of
+from ofcd.store import DiskFull
 from ofcd.themis import KeyPair, generate_keypair, sign, verify
 from ofcd.themis.errors import ThemisError
 
@@ -24,6 +26,7 @@ __all__ = ["KEY_FILE", "Identity", "load_or_make_identity"]
 
 KEY_FILE: Final = "relay.key"
 _MAGIC: Final = b"OFCD relay key 1\n"
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _PROBE: Final = b"OFC1:probe\n"
 
 
@@ -53,7 +56,7 @@ class Identity:
 def load_or_make_identity(data_dir: Path) -> Identity:
     """The identity in `data_dir`, made if there is none.
 
-    Raises `ConfigError` if the file is not a key of ours, or others may read it.
+    Raises `ConfigError` if the file is not a key of ours, or others may read it; `DiskFull`.
     """
     path = data_dir / KEY_FILE
     try:
@@ -78,6 +81,10 @@ def _write_new(path: Path, keys: KeyPair) -> None:
             os.fsync(file.fileno())
         os.link(fresh, path)
     except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFull(
+                f"{path}: no space is left for the relay's key: make some, and start again"
+            ) from None
         raise ConfigError(
             f"{path}: the relay's key can not be written ({error.strerror}); "
             "check relay.data_dir and who owns it"
