@@ -80,6 +80,8 @@ class RelayInfo:
     online: bool
     detail: str
     """Why it is offline."""
+    put_off: str = ""
+    """Why it takes no attachment yet, though it is there: its last word, and the code."""
 
 
 def _wall_clock() -> int:
@@ -379,6 +381,7 @@ class Client:
                 fingerprint=relay_fingerprint(connection.relay_id) if connection.relay_id else "",
                 online=connection.up.is_set(),
                 detail=connection.detail,
+                put_off=connection.put_off,
             )
             for connection in self._connections
         ]

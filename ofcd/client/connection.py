@@ -102,6 +102,8 @@ class RelayConnection:
         self.machine = RelayMachine(random)
         self.detail = ""
         """Why there is no link, in words."""
+        self.put_off = ""
+        """Why the relay, which is there, takes no attachment yet, in words."""
         self.up = trio.Event()
         """Set while a link is open."""
         self.lost = trio.Event()
@@ -131,7 +133,8 @@ class RelayConnection:
         self._stirred.set()
 
     def retry_now(self) -> None:
-        """Do not wait for the back-off to end."""
+        """Do not wait for the back-off to end, nor go by what the relay said before."""
+        self.put_off = ""
         self._retry.set()
 
     def post(self, frames: Sequence[ClientFrame]) -> None:
@@ -215,7 +218,7 @@ class RelayConnection:
         welcome = session.welcome
         if welcome is None:
             raise _LinkLost("the relay did not say welcome")
-        self.detail = self._aborted = ""
+        self.detail = self.put_off = self._aborted = ""
         self._opened_at = self._host.now()
         self.lost = trio.Event()
         machine = self.machine

@@ -153,18 +153,26 @@ async def _free_name(wanted: Path) -> Path:
 
 
 async def _ask(room: Room, make: Callable[[int], ClientFrame], cls: type[F]) -> F:
-    """The answer to a request that may be repeated harmlessly; through reconnects and waits."""
-    patience = room._client.patience
-    with trio.move_on_after(patience):
+    """The answer to a request that may be repeated harmlessly; through reconnects and waits.
+
+    Raises `Offline` if there was none in time; if the relay put it off all the time, by its words.
+    """
+    client = room._client
+    connection = client._connection(room.id)
+    why = "the relay did not answer"
+    with trio.move_on_after(client.patience):
         while True:
-            frame = await room._client._request(room.id, make)
+            frame = await client._request(room.id, make)
             if isinstance(frame, cls):
+                connection.put_off = ""
                 return frame
             if isinstance(frame, Failure):
                 _check(frame)
+                connection.put_off = f"{frame.text} ({frame.code})"
+                why = f"the relay puts it off: {connection.put_off}"
                 wait = (frame.retry_after or 0) / 1000
                 await trio.sleep(max(wait, _AGAIN_SECONDS))
-    raise Offline(f"the relay did not answer within {patience:g} s")
+    raise Offline(f"{why}; given up after {client.patience:g} s")
 
 
 def _check(failure: Failure) -> None:

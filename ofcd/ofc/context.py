@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from typing import Any, Final
 
@@ -14,12 +15,14 @@ from ofcd.client import (
     LinkState,
     LinkStateChanged,
     MemberInfo,
+    MemberJoined,
     Message,
     MessageReceived,
     Offline,
     Room,
     RoomStatus,
     Stage,
+    TooSlow,
     display_name,
 )
 from ofcd.errors import OfcError
@@ -41,6 +44,9 @@ _TABLE: Final = "app/ofc"
 _KEY: Final = b"defaults"
 _FLUSH_SECONDS: Final = 10
 _QUOTED: Final = 80
+_NAME_SECONDS: Final = 3.0
+_JUST: Final = 8
+"""Entries after which someone has not just joined."""
 _SEQ_DIGITS: Final = 15
 _ID_DIGITS: Final = 64
 
@@ -93,6 +99,20 @@ class Context:
         if isinstance(event, MessageReceived) and event.message.mine:
             made["delivery"] = delivery_record(room.delivery(event.seq))
         return {**made, "in": room_label(room)} if named else made
+
+    async def name_arrives(self, room: Room, event: AppEvent) -> None:
+        """Wait a moment for the name of who has just joined: it comes a little later."""
+        if not isinstance(event, MemberJoined) or room.head - event.seq > _JUST:
+            return
+        with (
+            room.events() as told,
+            trio.move_on_after(_NAME_SECONDS),
+            contextlib.suppress(TooSlow),
+        ):
+            if not room.name_of(event.member):
+                async for _ in told:
+                    if room.name_of(event.member):
+                        return
 
     def now(self) -> int:
         """Milliseconds since 1970."""
@@ -227,7 +247,7 @@ class Context:
         return ""
 
     def put_off(self, url: str | None) -> str:
-        """What this relay, which is there, gives as its reason not to take a message yet."""
+        """What this relay, which is there, gives as its reason not to take what is sent yet."""
         if self.offline_detail(url):
             return ""
         waiting = (
@@ -237,7 +257,8 @@ class Context:
             for item in room.outbox()
             if item.stage is not Stage.FAILED
         )
-        return next((item.text for item in waiting if item.text), "")
+        said = (f"{item.text} ({item.code})" for item in waiting if item.text)
+        return next(said, "") or next((r.put_off for r in self.client.relays if r.url == url), "")
 
 
 def room_label(room: Room) -> str:

@@ -33,7 +33,7 @@ def check_put(request: Put) -> Signatures:
         raise Malformed(Code.BAD_FRAME, "the chunk is not one of its attachment")
     most = min(limits.BLOB_CHUNKS, -(-policy.blob_bytes // limits.CHUNK_BYTES))
     if frame.count > most:
-        raise Refused(Code.QUOTA, "the attachment is larger than this relay takes")
+        raise Refused(Code.QUOTA, _larger(policy.blob_bytes))
     upload = room.uploads.get(frame.blob)
     if upload is not None and upload.mid != request.member.mid:
         raise Refused(Code.FORBIDDEN, _ANOTHERS)
@@ -44,6 +44,15 @@ def check_put(request: Put) -> Signatures:
     return ()
 
 
+def _larger(most: int) -> str:
+    return f"the attachment is larger than this relay takes: at most {_bytes(most)}"
+
+
+def _bytes(size: int) -> str:
+    """As people write it, and exact."""
+    return f"{size // limits.MIB} MiB" if size % limits.MIB == 0 else f"{size} bytes"
+
+
 def _is_repeat(request: Put) -> bool:
     upload = request.room.uploads.get(request.frame.blob)
     return upload is not None and request.frame.index in upload.chunks
@@ -52,7 +61,8 @@ def _is_repeat(request: Put) -> bool:
 def _check_space(request: Put) -> None:
     stored = request.room.blob_bytes.get(request.member.mid, 0)
     if stored + len(request.frame.chunk) > request.policy.blob_bytes_per_member:
-        raise Refused(Code.QUOTA, "you keep as many attachments here as this relay takes")
+        most = _bytes(request.policy.blob_bytes_per_member)
+        raise Refused(Code.QUOTA, f"your attachments here would come to more than {most}")
 
 
 def run_put(request: Put) -> None:

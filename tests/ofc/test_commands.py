@@ -18,6 +18,7 @@ from ofcd.client import (
     BadInvite,
     NotAllowed,
     Offline,
+    RelayRefused,
     SignalReceived,
     Vault,
     VaultExists,
@@ -155,6 +156,43 @@ async def test_a_relay_that_puts_a_message_off_is_quoted(
     assert (await ana.ofc("read", "Club")).texts == ["later", "now"]
 
 
+async def test_a_relay_that_can_not_store_a_file_is_quoted(
+    street: Street, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its disk is full: that is said, with the code; and not of the next command, which works."""
+    ana, _ = await street.pair()
+    (tmp_path / "a.txt").write_text("a")
+    file = ("send", "Club", "--file", str(tmp_path / "a.txt"), "--timeout")
+
+    def full(store: Store, facts: Sequence[Fact]) -> None:
+        raise DiskFull("no space is left for the database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", full)
+        with pytest.raises(TimedOut, match=r"could not store.* \(storage_failed\)") as late:
+            await ana.ofc(*file, "2")
+        assert "no answer" not in str(late.value)
+        assert "send it again later" in str(late.value)
+        ana.client.patience = 1.5
+        with pytest.raises(Offline, match=r"puts it off: .*\(storage_failed\)"):
+            await ana.client.rooms[0].upload(b"a", name="a")
+    await ana.ofc(*file, "60")
+    await street.world.stop_relay()
+    with pytest.raises(TimedOut) as late:
+        await ana.ofc(*file, "1")
+    assert "storage_failed" not in str(late.value)
+
+
+async def test_a_file_that_is_too_large_is_told_the_limit(street: Street, tmp_path: Path) -> None:
+    """At its first piece, and not after all the others."""
+    ana, _ = await street.pair()
+    with (tmp_path / "large.bin").open("wb") as large:
+        large.truncate((64 << 20) + (256 << 10) + 1)
+    with pytest.raises(RelayRefused, match="at most 64 MiB") as refused:
+        await ana.ofc("send", "Club", "--file", str(tmp_path / "large.bin"))
+    assert refused.value.code == "quota"
+
+
 async def test_a_file_that_was_not_sent_is_not_said_to_be_kept(
     street: Street, tmp_path: Path
 ) -> None:
@@ -168,6 +206,23 @@ async def test_a_file_that_was_not_sent_is_not_said_to_be_kept(
     with pytest.raises(TimedOut, match="send it again later") as late:
         await ana.ofc("send", "Club", "--file", str(tmp_path / "a.txt"), "--timeout", "1")
     assert "kept" not in str(late.value)
+
+
+async def test_who_joins_is_called_by_name_at_once(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """The name comes a moment after the joining: that moment is waited for, by all who look on."""
+    ana, bo = await street.pair()
+    cy = await street.person("cy")
+    street.world.lines["cy"].delay = lambda: 0.3
+    looking = [street.start(ana, "serve"), street.start(bo, "tail", "Club")]
+    await trio.sleep(1)
+    invited = await ana.ofc("invite", "Club")
+    await cy.ofc("join", invited.one(Shape.INVITE)["link"], "--name", "Cy")
+    await trio.sleep(30)
+    for output in looking:
+        [joined] = [e for e in output.of(Shape.EVENT) if e["kind"] == "joined"]
+        assert [who["name"] for who in joined["subjects"]] == ["Cy"]
 
 
 async def test_tail_shows_what_comes_until_one_is_out(

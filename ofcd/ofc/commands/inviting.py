@@ -196,6 +196,7 @@ async def _until_used(context: Context, room: Room, invite_id: InviteId, cursor:
     async for event in room.events_since(cursor):
         is_open = any(invite.invite_id == invite_id for invite in room.invites())
         if isinstance(event, MemberJoined) and not is_open:
+            await context.name_arrives(room, event)
             made = context.event(room, event)
             if made is not None:
                 await context.say(Shape.EVENT, **made)
@@ -352,6 +353,7 @@ async def serve(context: Context, options: Options) -> None:
 async def _tell_served(context: Context, event: AppEvent, down: set[str]) -> None:
     room = _room_of(context, getattr(event, "room", None))
     if room is not None:
+        await context.name_arrives(room, event)
         made = context.event(room, event, named=True)
         if made is not None and made["kind"] in _NOTED:
             await context.say(Shape.EVENT, **made)

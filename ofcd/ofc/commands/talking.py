@@ -300,6 +300,7 @@ async def tail(context: Context, options: TailOptions) -> None:
 
         nursery.start_soon(live)
         async for event in room.events_since(cursor, give_up_after=_KEY_WAIT):
+            await context.name_arrives(room, event)
             made = context.event(room, event)
             if made is not None:
                 await context.say(Shape.EVENT, **made)
