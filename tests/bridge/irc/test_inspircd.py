@@ -20,6 +20,8 @@ from tests.live.support import Relay, keep_trying, seed
 pytestmark = [pytest.mark.live, pytest.mark.slow, needs("inspircd"), pytest.mark.timeout(1800)]
 LINES = 40 if "OFCD_SOAK_SECONDS" not in os.environ else int(os.environ["OFCD_SOAK_SECONDS"]) * 5
 """Of each side; one every fifth of a second."""
+_APART = 2.0 if "OFCD_SOAK_SECONDS" not in os.environ else 4.0
+"""Seconds from one kill to the next, at most."""
 _TURNS = 6
 """Kills at least; they go on as long as anybody talks."""
 
@@ -59,7 +61,7 @@ async def test_each_line_is_said_once_whatever_is_killed(tmp_path: Path, mode: s
                         talk.start_soon(_talk_room, room, LINES)
                         turn = -1
                         while (turn := turn + 1) < _TURNS or len(talk.child_tasks):
-                            await trio.sleep(chance.uniform(1.0, 4.0))
+                            await trio.sleep(chance.uniform(0.5, _APART))
                             what = ("bridge", "relay", "server")[turn % 3]
                             killed[what] += 1
                             ready = _ready(program)
@@ -177,7 +179,7 @@ async def test_a_real_netsplit_is_one_line_each_way(tmp_path: Path) -> None:
             name="two.test.example", port=port
         )
         second = link.format(name="one.test.example", port=port) + (
-            '<autoconnect period="2s" server="one.test.example">'
+            '<autoconnect period="1s" server="one.test.example">'
         )
         with inspircd(tmp_path / "one", more=first, name="one.test.example") as one:
             async with room_of(relay.url, tmp_path) as (_, room, invite):
@@ -205,7 +207,6 @@ async def _far_away(folder: Path, more: str, count: int) -> AsyncIterator[None]:
     """People on a second node; at the end it is killed, and they are split off."""
     with inspircd(folder / "two", more=more, name="two.test.example", sid="002") as two:
         async with AsyncExitStack() as stack:
-            await trio.sleep(4)  # the nodes find each other
             for number in range(count):
                 await stack.enter_async_context(person(two.port, f"far{number}", "#books"))
             yield
