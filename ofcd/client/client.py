@@ -54,6 +54,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 30.0
 """How long an application's request waits for its outcome, unless `open_client` says otherwise."""
 _QUEUE: Final = 1000
+_GONE_SECONDS: Final = 15.0
+"""How long the relay so far is tried, before the room's own is asked to move from it."""
 _OUTSIDE: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.HIDDEN})
 
 
@@ -276,10 +278,13 @@ class Client:
 
     async def _reach(self, room: RoomId) -> None:
         """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
+        core = self._core(room)
         try:
-            await self._live(room, self.patience)
+            # Who waits without end for an outcome does not do so for a relay that is gone.
+            await self._live(
+                room, min(self.patience, _GONE_SECONDS) if core.is_away else self.patience
+            )
         except (Offline, RelayRefused):
-            core = self._core(room)
             if not core.is_away:
                 raise
             with self._turn(self._connection(room)) as turn:

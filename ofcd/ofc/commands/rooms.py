@@ -157,6 +157,7 @@ HOME: Final = Command(
     options=HomeOptions,
     run=home,
     arguments=_home_arguments,
+    timeout=90,
     details="You stay the same member: keys, history and what is queued go along. Your relay need "
     "not be there any more; the room's own must be. Called again, it goes on where it had come.",
 )
