@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -230,6 +232,28 @@ async def test_who_slept_while_their_relay_died_finds_the_room(
         await settle([ana, bo, cai])
         agree([ana, bo, cai], ["moved", "found"])
         assert (cai.relay_url, hub_of(cai)) == (new.url, (relay_of(new), 1))
+
+
+async def test_where_the_new_hub_is_stands_in_the_log(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A relay that ended before it had noted the address finds it again."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        await ana.move_hub(new.url)
+        await settle([ana, bo, cai])
+        await third.stop_relay()
+        with closing(sqlite3.connect(Path(third.settings.data_dir) / "ofcd.db")) as database:
+            database.execute("DELETE FROM peers WHERE relay_id = ?", (relay_of(new),))
+            database.commit()
+        await bo.send("while it was away")
+        await old.stop_relay()
+        await third.start_relay()
+        await cai.send("back")
+        await settle([bo, cai])
+        agree([bo, cai], ["while it was away", "back"])
 
 
 async def test_a_hub_of_before_has_nothing_to_say(

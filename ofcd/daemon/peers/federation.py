@@ -38,7 +38,7 @@ from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
-from ofcd.relay import Arrive, Forward, HubMoved, LinkId, Relay
+from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay
 from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
@@ -166,6 +166,8 @@ class Federation:
             self._nursery = nursery
             for peer in list(self._peers.values()):
                 self._keep(peer)
+                if peer.following.wants_link and not peer.row.url:
+                    nursery.start_soon(self._learn_place, peer)
             for text in self._settings.peers:
                 name, known, url = parse_peer(text) or ("", "", "")
                 if not known:
@@ -175,6 +177,26 @@ class Federation:
                     await self._stirred.wait()
                 self._stirred = trio.Event()
                 await self._note()
+
+    async def _learn_place(self, peer: _Peer) -> None:
+        """Rooms were moved to this relay, and we ended before that was noted: HUB_MOVE has it."""
+        for room in list(peer.following.rooms):
+            try:
+                log = await self._hub.room(room)
+            except (StoreError, BadSnapshot) as error:
+                self._log.error("reading a room failed", error=str(error))
+                continue
+            hubs = () if log is None else log.state.moved
+            if hubs and hubs[-1].relay_id == peer.row.relay_id:
+                self._place(peer, hubs[-1].urls[0])
+                return
+
+    def _place(self, peer: _Peer, url: str) -> None:
+        """A room's owner says that this relay is reached there."""
+        if peer.is_unproven:
+            peer.row = evolve(peer.row, url=url, pinned="move")
+            self._stirred.set()
+        self._keep(peer)
 
     def _configure(self, relay_id: RelayId, name: str, url: str) -> _Peer:
         peer = self._peer(relay_id, needed=True)
@@ -408,12 +430,9 @@ class Federation:
         if effect.hub == self._identity.relay_id:
             return
         peer = self._peer(effect.hub, needed=True)
-        if peer.is_unproven:
-            peer.row = evolve(peer.row, url=effect.urls[0], pinned="move")
-            self._stirred.set()
         peer.following.adopt(effect.room)
         peer.following.resume(effect.room)
-        self._keep(peer)
+        self._place(peer, effect.urls[0])
 
     async def accept(
         self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
