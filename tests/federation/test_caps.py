@@ -65,6 +65,7 @@ async def test_a_copy_that_nobody_is_at_home_in_is_let_go(
         await ana.send("without a copy")
         await settle([ana, bo])
         await home.restart_relay()
+        await until(lambda: known(home)._peers)  # it has begun
         [hubs] = known(home)._peers.values()
         await until(lambda: set(hubs.following.rooms) == {coffee.id})
         await bo.move_home(home.url)
