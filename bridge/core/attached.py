@@ -17,7 +17,15 @@ from bridge.core.model import State
 from bridge.core.places import PlaceQueue
 from bridge.core.sender import PlaceSender
 from bridge.core.settings import Portal
-from ofcd.client import ClientError, InviteCode, Room, Transaction, parse_link
+from ofcd.client import (
+    ClientError,
+    InviteCode,
+    NoSuchRoom,
+    Room,
+    RoomStatus,
+    Transaction,
+    parse_link,
+)
 from ofcd.protocol.ids import RoomId
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Attached"]
 
 _KEY: Final = "attached"
-_MOST: Final = 500
+_MOST: Final = 200
 """Rooms of this kind, of all networks."""
 _JOIN_SECONDS: Final = 900.0
 
@@ -50,6 +58,22 @@ class Attached:
         """The room of a place; None: none was given."""
         portal = self._portals.get((network, place))
         return None if portal is None else RoomId(bytes.fromhex(portal.room))
+
+    def of(self, room: RoomId) -> list[Portal]:
+        """The portals of a room."""
+        wanted = room.hex()
+        return [one for one in self._portals.values() if one.room == wanted]
+
+    def at(self, network: str, place: str) -> tuple[Portal, Room] | None:
+        """The portal of a place with its room, as far as that is joined."""
+        portal = self._portals.get((network, place))
+        if portal is None:
+            return None
+        try:
+            room = self._engine.client.room(RoomId(bytes.fromhex(portal.room)))
+        except NoSuchRoom:
+            return None
+        return (portal, room) if room.status is RoomStatus.ACTIVE else None
 
     def _portal(self, network: str, place: str, room: str) -> Portal:
         """On terms for one person; who is ignored elsewhere on the network is ignored here."""

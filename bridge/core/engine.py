@@ -200,15 +200,19 @@ class Engine:
 
     def portals_of(self, room: Room) -> list[Portal]:
         """The portals of a room."""
-        return [one for one in self.portals if self.room_of(one) == room]
+        found = [one for one in self.settings.portals if self.room_of(one) == room]
+        return found + (self.attached.of(room.id) if room.status is RoomStatus.ACTIVE else [])
 
     def portals_at(self, network: str, place: str) -> Iterator[tuple[Portal, Room]]:
         """The portals of a place, with their rooms, as far as those are joined."""
-        for portal in self.portals:
+        for portal in self.settings.portals:
             if (portal.network, portal.place) == (network, place):
                 room = self.room_of(portal)
                 if room is not None:
                     yield portal, room
+        given = self.attached.at(network, place)
+        if given is not None:
+            yield given
 
     def is_open(self, room: Room) -> bool:
         """Whether anything may cross: the room can be used, and has granted `bridge` (G4)."""
