@@ -94,6 +94,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         password = _secret(self.settings.smtp.password_file)
         self.submitter = Submitter(host, self.store, self.settings, password)
         self.postman = Postman(self, host, self.store, self.submitter)
+        self.submitter.on_done = self.postman.note_done
         self.incoming = Incoming(self, host, self.store, self.submitter)
         self.commands = Commands(self, host, self.store, self.submitter, self.incoming)
         for place, info in self.places.items():

@@ -61,6 +61,8 @@ class Postman:
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._ahead: Counter[str] = Counter()
         self._ahead_bytes = 0
+        self._crowded: set[str] = set()
+        """Whose mails wait for those before them."""
         self._away: dict[RoomId, int] = {}
         """Rooms whose relay did not answer, and until when it is not asked again."""
         self.changed = trio.Event()
@@ -69,6 +71,13 @@ class Postman:
         """Something waits now."""
         self.changed.set()
         self.changed = trio.Event()
+
+    def note_done(self, address: str) -> None:
+        """A mail to somebody waits for the server no longer: others may."""
+        self._ahead[address] -= 1
+        if address in self._crowded and self._ahead[address] <= 1:
+            self._crowded.discard(address)
+            self.stir()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -119,6 +128,7 @@ class Postman:
             if self._submitter.is_failing and self._give_up_old(place, one, mine, pace):
                 continue
             if self._ahead[one.address] >= _AHEAD or self._ahead_bytes >= _AHEAD_BYTES:
+                self._crowded.add(one.address)
                 return now + int(_IDLE_SECONDS * 1000)
             # What was held back (too much at once, quiet hours) comes together.
             late = now - mine[0][1].due_from > int(pace.hold * 1000) + _LATE_MS

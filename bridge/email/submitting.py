@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -131,6 +132,8 @@ class Submitter:
         self.why = "not connected yet"
         """Why no mail goes out; "" while it does."""
         self.changed = trio.Event()
+        self.on_done: Callable[[str], None] = lambda _: None
+        """Told the address of each mail that is done with."""
 
     @property
     def is_failing(self) -> bool:
@@ -262,6 +265,7 @@ class Submitter:
     def _drop(self, number: int, one: Posted, why: str) -> None:
         with self._host.transaction() as tx:
             self._store.keep_posted(tx, number, None)
+        self.on_done(one.to)
         self.fail_events(one.place, one.to, why, one.events)
 
     def _note_domain(self, one: Posted, *, taken: bool) -> None:
@@ -295,6 +299,7 @@ class Submitter:
         self._note_domain(one, taken=True)
         with self._host.transaction() as tx:
             self._store.keep_posted(tx, number, None)
+        self.on_done(one.to)
         if not outcome.accepted:
             hard = outcome.at_recipient and outcome.code in (550, 551, 553)
             status = "5.1.1" if hard and outcome.status == "5.0.0" else outcome.status

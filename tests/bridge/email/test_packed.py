@@ -228,7 +228,7 @@ def test_one_mail_has_one_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Secrets(frozenset({TOKEN})).file(files[2]) == files[2]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(sorted(PACKED)),
     st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=20)), max_size=8),
