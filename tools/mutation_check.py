@@ -39,6 +39,7 @@ ALLOWED: Final = ROOT / "tools" / "mutation_allowed.toml"
 SOURCES: Final = (
     *("ofcd/protocol/room.py", "ofcd/e2e", "ofcd/themis/signed.py", "ofcd/relay"),
     *("ofcd/client/ledger.py", "ofcd/client/folding.py", "ofcd/session", "ofcd/channel"),
+    *(f"ofcd/daemon/peers/{name}.py" for name in ("discovery", "handshake", "refilling")),
 )
 """What is mutated if nothing is named: what carries out the checks of protocol.md §2.3."""
 _NO_IMPORT: Final = 2

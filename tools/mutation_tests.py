@@ -35,6 +35,10 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/channel": ("tests/session", "tests/themis/test_session_hostile.py"),
     "ofcd/session": ("tests/session", "tests/daemon"),
     "ofcd/client": ("tests/client", "tests/world"),
+    "ofcd/daemon/peers/discovery.py": ("tests/federation/test_discovery.py",),
+    "ofcd/daemon/peers/refilling.py": ("tests/federation/test_refilling.py",),
+    "ofcd/daemon/peers/outgoing.py": ("tests/federation/test_shares.py",),
+    "ofcd/daemon/peers/handshake.py": ("tests/federation/test_handshake.py",),
     "ofcd/daemon": ("tests/daemon",),
 }
 """The tests that must notice a step, by the first of these that its file's path begins with."""

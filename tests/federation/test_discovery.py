@@ -60,6 +60,7 @@ def test_a_relays_page_is_believed_by_its_key_alone() -> None:
         (page, None, NOW, found.counter + 1),
         (descriptor(mine, key=other.public), None, NOW, 0),
         (descriptor(mine, relay_id=other.relay_id, key=other.public), None, NOW, 0),
+        (descriptor(mine, relay_id=other.relay_id), other.relay_id, NOW, 0),
         (descriptor(mine, valid_until=NOW + 60 * DAY), None, NOW, 0),
         (b"{}", None, NOW, 0),
         (b"<html>", None, NOW, 0),

@@ -78,9 +78,7 @@ async def take_refill(
         ids = _proven(room, head, frame)
     pairs = list(zip(frame.entries[::2], frame.entries[1::2], strict=True))
     entries = [
-        Entry(seq, record, cell)
-        for seq, (record, cell) in enumerate(pairs, start=frame.start)
-        if seq > room.seq
+        Entry(seq, record, cell) for seq, (record, cell) in enumerate(pairs, start=frame.start)
     ]
     try:
         verified = await workers.run(partial(verify_entries, room, entries))
