@@ -3,9 +3,11 @@
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
+import { RoomOver } from "../client/core.ts";
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { type Told, toldOf } from "../client/told.ts";
+import { VaultLocked } from "../client/vault.ts";
 
 /** Draw this component anew after every change of the client. */
 export function useClient(client: Client): void {
@@ -91,12 +93,19 @@ export function useWaking(client: Client): void {
   }, [client]);
 }
 
+/** That something was under way while its person locked the page is none. */
+export const isTrouble = (error: unknown): boolean =>
+  !(error instanceof VaultLocked || error instanceof RoomOver);
+
 /** The latest failure that nobody handled, for a banner. */
 export function useTrouble(): [trouble: Told, dismiss: () => void] {
   const [trouble, setTrouble] = useState<Told>("");
   useEffect(() => {
-    const failed = ({ reason }: PromiseRejectionEvent) => setTrouble(toldOf(reason));
-    const threw = ({ error }: ErrorEvent) => setTrouble(toldOf(error));
+    const heard = (error: unknown) => {
+      if (isTrouble(error)) setTrouble(toldOf(error));
+    };
+    const failed = ({ reason }: PromiseRejectionEvent) => heard(reason);
+    const threw = ({ error }: ErrorEvent) => heard(error);
     addEventListener("unhandledrejection", failed);
     addEventListener("error", threw);
     return () => {

@@ -2,6 +2,8 @@
 
 import { expect, onTestFinished, test, vi } from "vitest";
 
+import { RoomOver } from "../../src/client/core.ts";
+import { VaultFull, VaultLocked } from "../../src/client/vault.ts";
 import {
   clock,
   dayName,
@@ -12,6 +14,7 @@ import {
   shortTime,
   textBytes,
 } from "../../src/ui/format.ts";
+import { isTrouble } from "../../src/ui/hooks.ts";
 import { takeInvitation } from "../../src/ui/invitation.ts";
 import { stringsOf, tagOf } from "../../src/ui/strings.ts";
 
@@ -81,4 +84,13 @@ test("a clock that says anything breaks no date", () => {
     expect(dayName(ts, Date.now(), stringsOf("en"))).toMatch(/\d/);
     expect(sameDay(ts, Date.now())).toBe(false);
   }
+});
+
+test("that the page was locked while it searched is no trouble; all else is", () => {
+  expect([new VaultLocked(), new RoomOver("closed")].map(isTrouble)).toEqual([false, false]);
+  expect([new VaultFull(), new TypeError("x"), undefined].map(isTrouble)).toEqual([
+    true,
+    true,
+    true,
+  ]);
 });
