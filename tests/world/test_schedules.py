@@ -18,6 +18,7 @@ PARTS = 4
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_21_two_co_owners_rekey_at_once_in_1000_schedules(part: int) -> None:
     """Test 21: one of the two wins, all converge, and no message is lost.
