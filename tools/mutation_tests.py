@@ -29,6 +29,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/protocol": ("tests/protocol", "tests/themis/test_keys.py"),
     "ofcd/e2e": ("tests/e2e",),
     "ofcd/relay/following.py": ("tests/relay/test_following.py",),
+    "ofcd/relay/skipping.py": ("tests/relay/test_skipping.py",),
     "ofcd/relay": ("tests/relay",),
     "ofcd/themis/signed.py": ("tests/e2e", "tests/relay"),
     "ofcd/themis": ("tests/themis",),
@@ -37,7 +38,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/client": ("tests/client", "tests/world"),
     "ofcd/daemon/peers/discovery.py": ("tests/federation/test_discovery.py",),
     "ofcd/daemon/peers/refilling.py": ("tests/federation/test_refilling.py",),
-    "ofcd/daemon/peers/outgoing.py": ("tests/federation/test_shares.py",),
+    "ofcd/daemon/peers/outgoing.py": (
+        *("tests/federation/test_outgoing.py", "tests/federation/test_shares.py"),
+    ),
     "ofcd/daemon/peers/handshake.py": ("tests/federation/test_handshake.py",),
     "ofcd/daemon": ("tests/daemon",),
 }
