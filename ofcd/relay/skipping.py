@@ -14,8 +14,7 @@ from attrs import field, frozen
 
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import Hash32, MemberId
-from ofcd.protocol.records import CONTROL_TYPES, Genesis
-from ofcd.protocol.room import RoomState
+from ofcd.protocol.records import CONTROL_TYPES
 from ofcd.relay.effects import Decision, Effect
 from ofcd.relay.facts import (
     BoxStored,
@@ -73,10 +72,7 @@ def verify_skip(
             raise HubLied(Code.BAD_RECORD, "the hub shows its control log out of order")
         entry = Entry(stored.seq, stored.record, boxes=boxes.get(stored.seq, ()))
         try:
-            signed = peek(stored.record)
-            if not isinstance(signed.record, CONTROL_TYPES) or isinstance(signed.record, Genesis):
-                raise Refused(Code.BAD_RECORD)
-            controls.append(verify_control(walk, entry, signed))
+            controls.append(verify_control(walk, entry, peek(stored.record)))
         except ProtocolError as error:
             text = f"control record {stored.seq}: {error}"
             raise HubLied(error.kind, text, (stored.record,)) from error
@@ -106,13 +102,11 @@ def _take(
     effects: list[Effect],
 ) -> None:
     entry, signed, before = verified.entry, verified.signed, room.state
-    state: RoomState | None = verified.state
-    if state is None or not isinstance(signed.record, CONTROL_TYPES):
-        raise TypeError("only control records are left of what retention took")
     facts.append(
         ChainCopied(room.room, entry.seq, signed.event_id, verified.mid, entry.record, now)
     )
     facts += [BoxStored(room.room, entry.seq, mid, box) for mid, box in entry.boxes]
     room.chain_bytes += chain_size(entry.record)
-    room.advance(signed.record, state)
+    if verified.state is not None and isinstance(signed.record, CONTROL_TYPES):
+        room.advance(signed.record, verified.state)
     take_members_change(core, room, before, signed, facts, effects)
