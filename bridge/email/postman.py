@@ -63,6 +63,8 @@ class Postman:
         self._ahead_bytes = 0
         self._crowded: set[str] = set()
         """Whose mails wait for those before them."""
+        self._held_back: set[tuple[str, str]] = set()
+        """Whose mails waited for longer than anything needs."""
         self._away: dict[RoomId, int] = {}
         """Rooms whose relay did not answer, and until when it is not asked again."""
         self.changed = trio.Event()
@@ -105,6 +107,7 @@ class Postman:
         try:
             return await self._serve(place, one)
         except Offline:
+            self._held_back.add((place, one.address))
             return self._host.now() + _AWAY_MS  # what waits stays, and so does its order
         except Exception as error:  # whatever it is: the others are served
             self._host.operator("a mail could not be made", trace=traceback_of(error))
@@ -123,19 +126,24 @@ class Postman:
             now = self._host.now()
             due = _due(pace, mine, one, now, full=full)
             free = self._free_at(place, one.address, now)
-            if max(due, free) > now:
-                return max(due, free)
+            held_until = max(due, free)
+            if held_until > now:
+                if held_until - mine[0][1].due_from > int(pace.hold * 1000) + _LATE_MS:
+                    self._held_back.add((place, one.address))
+                return held_until
             if self._submitter.is_failing and self._give_up_old(place, one, mine, pace):
                 continue
             if self._ahead[one.address] >= _AHEAD or self._ahead_bytes >= _AHEAD_BYTES:
                 self._crowded.add(one.address)
                 return now + int(_IDLE_SECONDS * 1000)
-            # What was held back (too much at once, quiet hours) comes together.
-            late = now - mine[0][1].due_from > int(pace.hold * 1000) + _LATE_MS
+            # What was held back (too much at once, quiet hours) comes together; what only waited
+            # for the server does not.
+            late = (place, one.address) in self._held_back
             together = pace.delivery is Delivery.DIGEST or late
             batch = mine if not full else _fitting(mine) if together else mine[:1]
             await self._post(place, one, room, batch, full=full)
             one = self._store.subscriber(self._host.vault, place, one.address) or one
+        self._held_back.discard((place, one.address))
         return None
 
     def _give_up_old(

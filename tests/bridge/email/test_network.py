@@ -482,6 +482,7 @@ async def test_an_outage_fills_no_disk_with_mails(
         def waiting() -> int:
             return len(list(scene.network.store.posted(scene.bridge.vault)))
 
+        await trio.sleep(100)
         assert waiting() == 5
         post.down = False
         await until(lambda: post.words())
