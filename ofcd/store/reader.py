@@ -56,6 +56,11 @@ _FIND_ROOM: Final = select(_rooms.id, _rooms.seq, _rooms.log, _rooms.floor, _roo
 )
 _FOUNDED_HERE: Final = select(_log.log).where(_MINE, _log.seq == 0)
 """Of a copy, and what was one, the entries before its floor bear no running hash."""
+_SKIPPED: Final = (
+    select(t.evidence.c.id)
+    .where(t.evidence.c.room == _ROOM, t.evidence.c.code == GAP_CODE)
+    .limit(1)
+)
 _CHAIN: Final = (
     select(_log.seq, _log.event_id, _log.record)
     .where(_MINE, _log.control, _log.seq >= bindparam("b_start"))
@@ -398,9 +403,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             for row in rows(_KEY_REQUESTS)
         ),
         blob_bytes={MemberId(mid): int(size) for mid, size in rows(_BLOB_BYTES)},
-        floor=0
-        if connection.execute(_FOUNDED_HERE, {"b_room": found.id}).scalar()
-        else found.floor,
+        floor=found.floor if _lacks_a_part(connection, found.id) else 0,
         outbox=tuple(
             OutboxRow(
                 room,
@@ -418,6 +421,12 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
     )
+
+
+def _lacks_a_part(connection: sa.Connection, room: int) -> bool:
+    """Whether the log began here later than the room, or skipped a stretch."""
+    here = connection.execute(_FOUNDED_HERE, {"b_room": room}).scalar()
+    return not here or connection.execute(_SKIPPED, {"b_room": room}).first() is not None
 
 
 def _join(room: RoomId, row: AnyRow) -> JoinRow:
