@@ -13,6 +13,7 @@ import trio
 
 from ofcd.client import Client, Room, Vault, open_client
 from ofcd.protocol.records import Cap
+from tests.bridge.irc.servers import until
 from tests.cli.support import ROOT
 
 __all__ = ["Bridge", "bridge", "room_of"]
@@ -87,10 +88,15 @@ async def room_of(url: str, folder: Path) -> AsyncIterator[tuple[Client, Room, s
             yield client, room, (await room.invite(caps={Cap.BRIDGE})).link()
 
 
+async def is_in(room: Room) -> None:
+    """Wait until the bridge is in the room: what is said on either side before is not carried."""
+    await until(lambda: any("I copy this room" in one.text for one in room.messages()))
+
+
 def bridged(room: Room) -> list[str]:
     """What stands in the room of others, as `name: words`."""
     messages = room.messages(since=0, limit=100_000)
     return [f"{m.via.name}: {m.text}" for m in messages if m.via is not None]
 
 
-__all__ += ["bridged", "settings", "trio"]
+__all__ += ["bridged", "is_in", "settings", "trio"]

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from ofcd.client import Room
-from tests.bridge.irc.processes import Bridge, bridge, bridged, room_of, settings
+from tests.bridge.irc.processes import Bridge, bridge, bridged, is_in, room_of, settings
 from tests.bridge.irc.servers import Person, Server, free_port, inspircd, needs, person, until
 from tests.live.support import Relay, keep_trying, seed
 
@@ -186,6 +186,7 @@ async def test_a_real_netsplit_is_one_line_each_way(tmp_path: Path) -> None:
                 text = settings(invite, one.port, "presence = true\n")
                 with bridge(tmp_path / "bridge", text) as program:
                     await until(lambda: "joined a channel" in program.log.read_text())
+                    await is_in(room)
                     async with _far_away(tmp_path, second, 6):
                         await until(lambda: _notes(room, "joined") >= 6)
                     await until(lambda: _notes(room, "netsplit: 6 were split off") == 1)

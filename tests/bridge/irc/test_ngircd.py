@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, is_in, room_of, settings
 from tests.bridge.irc.servers import Server, inspircd, needs, ngircd, person, until
 from tests.live.support import Relay
 
@@ -32,6 +32,7 @@ async def test_a_conversation(tmp_path: Path) -> None:
                             x.command == "JOIN" and x.nick == "ofcbridge" for x in kim.lines
                         )
                     )
+                    await is_in(room)
                     await kim.say("#books", "hello \x02room\x02 marker-irc-walnut")
                     await until(lambda: bridged(room))
                     assert bridged(room) == ["kim: hello **room** marker-irc-walnut"]
@@ -105,6 +106,7 @@ async def test_lines_wait_for_a_server_that_was_killed(tmp_path: Path) -> None:
             async with room_of(relay.url, tmp_path) as (_, room, link):
                 with bridge(tmp_path / "bridge", settings(link, server.port)) as program:
                     await until(lambda: "joined a channel" in program.log.read_text())
+                    await is_in(room)
                     server.kill()
                     await until(lambda: "not connected" in program.log.read_text())
                     for number in range(20):

@@ -8,7 +8,7 @@ import pytest
 
 from ofcd.client import Client, Room
 from ofcd.protocol.records import Cap
-from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, is_in, room_of, settings
 from tests.bridge.irc.servers import Person, inspircd, needs, ngircd, person, until
 from tests.live.support import Relay
 
@@ -47,6 +47,7 @@ async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) ->
                 text = settings(link, server.port, '[portal.irc]\nmode = "puppets"\n', more)
                 with bridge(tmp_path / "bridge", text) as program:
                     await until(lambda: _nicks(kim, "JOIN") == ["ofcbridge"])
+                    await is_in(room)
                     await room.send("first")
                     await until(lambda: "Ana[o]" in _nicks(kim, "JOIN"))
                     await room.send("second")

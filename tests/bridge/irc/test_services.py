@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, is_in, room_of, settings
 from tests.bridge.irc.servers import (
     SERVICES,
     Person,
@@ -69,6 +69,7 @@ async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path
                         await until(lambda: "joined a channel" in program.log.read_text())
                         await until(lambda: _renamed(kim) == ["ofcbridge"])
                         await until(lambda: ghost.gone or _lost_it(ghost))
+                        await is_in(room)
                         await kim.say("#books", "hello")
                         await until(lambda: bridged(room) == ["kim: hello"])
                         assert "sesame" not in program.log.read_text()
