@@ -106,7 +106,7 @@ def run_attach(request: Request[frames.Attach, Attach]) -> None:
     request.core.links.attach(link, room.room, member.mid)
     cursor = room.cursors.get(member.mid, 0)
     own = room.senders.get(member.mid)
-    counter, last = (own.counter, own.last or None) if own else (0, None)
+    counter, last = (own.counter, own.last or None) if own and own.counter else (0, None)
     request.reply(
         frames.Attached(request.rid, room.room, room.seq, room.log, cursor, counter, last)
     )

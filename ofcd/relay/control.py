@@ -173,6 +173,7 @@ def run_control(request: Ask) -> None:
     if isinstance(request.record, Home):
         leave_lanes(request.core, request.record)
     if isinstance(request.record, HubMove):
+        request.facts += request.room.settle_senders(request.core.relay_id)
         moving.change_hub(request.core, request.room, before, request.facts, request.effects)
     delivery = frames.Delivery(fact.room, fact.seq, fact.record)
     changed = before.homes != after.homes

@@ -340,6 +340,8 @@ class Walk:
     log: Hash32
     senders: dict[MemberId, SenderState] = field(factory=dict)
     hashes: dict[int, Hash32] = field(factory=dict)
+    moved: bool = False
+    """Whether the room has moved on the way: what is known of senders here is of before that."""
 
     def hash_at(self, seq: int) -> Hash32 | None:
         """L after entry `seq`, as far as it is known here."""
@@ -349,11 +351,23 @@ class Walk:
         return self.hashes.get(seq) or (None if entry is None else entry.log)
 
     def sender(self, mid: MemberId) -> SenderState | None:
-        """The sender's last event; None where the copy does not go back far enough to know."""
-        known = self.senders.get(mid) or self.room.senders.get(mid)
-        if known is None and self.room.knows(self.state.member(mid)):
-            return self.room.sender(mid)
-        return known
+        """The sender's last event; None where it is for the hub to say.
+
+        So it is where the copy does not go back far enough to know, and, in a room that was moved,
+        until the sender has spoken since: a hub that was a follower may know less than others do.
+        What comes out must not depend on where this copy, or the hub's, begins.
+        """
+        state = self.state
+        known = self.senders.get(mid) or (None if self.moved else self.room.senders.get(mid))
+        if known is not None:
+            return known if known.is_certain or not state.moved else None
+        since = state.moved[-1].since if state.moved else -1
+        joined = state.member(mid).joined_seq
+        return (
+            SenderState(0, EventId(state.room))
+            if joined >= self.room.floor and joined > since
+            else None
+        )
 
 
 def verify_entries(room: RoomLog, entries: Sequence[Entry]) -> list[Verified]:
@@ -388,6 +402,9 @@ def _verify(walk: Walk, entry: Entry) -> Verified:
         raise HubLied(error.kind, f"entry {entry.seq}: {error}", (entry.record,)) from error
     walk.seq, walk.log = entry.seq, verified.log
     walk.hashes[entry.seq] = verified.log
+    if isinstance(record, HubMove):
+        walk.moved = True
+        walk.senders.clear()
     return verified
 
 
@@ -511,6 +528,7 @@ def take_members_change(
         if record.home != core.relay_id:
             facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
     if isinstance(record, HubMove):
+        facts += room.settle_senders(core.relay_id)
         if room.ahead == room.state.hub:
             room.ahead = None
         elif room.ahead is None:

@@ -42,6 +42,7 @@ from ofcd.relay.facts import (
     LogEntry,
     OutboxRow,
     RoomSnapshot,
+    SenderLearnt,
     SenderState,
 )
 from ofcd.relay.refusal import Refusal
@@ -313,8 +314,16 @@ class RoomLog:
         return self.senders.get(mid) or SenderState(0, EventId(self.room))
 
     def knows(self, member: Member) -> bool:
-        """Whether `sender` is right for this member: not of a time that is not here."""
-        return member.mid in self.senders or member.joined_seq >= self.floor
+        """Whether this hub may hold the member to `sender`: not of a time that is not here.
+
+        In a room that was moved, whoever came after that and is none of `senders` never spoke,
+        however far the floor has risen since. Who takes a hub's log in holds nobody to more than
+        this: see `following.Walk.sender`.
+        """
+        moved = self.state.moved
+        return member.mid in self.senders or (
+            member.joined_seq > moved[-1].since if moved else member.joined_seq >= self.floor
+        )
 
     def require_space(self, members_per_room: int) -> None:
         """Raises `Refused` (room_full) when nobody else can be admitted."""
@@ -379,6 +388,24 @@ class RoomLog:
             self._leave(self.recent.pop(entry.seq))
         unknown = EventId(b"")
         self.senders = {mid: evolve(s, last=unknown) for mid, s in self.senders.items()}
+
+    def settle_senders(self, own: RelayId) -> list[SenderLearnt]:
+        """The room has moved: what is known of its senders from now on, where that changes.
+
+        Its new hub keeps what it knows; who never spoke here, in a copy that they came into, is
+        held to that. It may know less than others do, so everybody else takes its word for where
+        each sender stands, until that sender has spoken.
+        """
+        unheard, unknown = EventId(self.room), EventId(b"")
+        learnt: dict[MemberId, SenderState] = {}
+        for mid, member in self.state.members.items():
+            if self.state.hub != own:
+                learnt[mid] = evolve(self.sender(mid), last=unknown)
+            elif mid not in self.senders and member.joined_seq >= self.floor:
+                learnt[mid] = SenderState(0, unheard)
+        learnt = {mid: last for mid, last in learnt.items() if self.senders.get(mid) != last}
+        self.senders |= learnt
+        return [SenderLearnt(self.room, mid, last) for mid, last in learnt.items()]
 
     def free(self, mid: MemberId, size: int) -> None:
         """`size` bytes of attachments of `mid` no longer count."""

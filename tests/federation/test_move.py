@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 
 from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, Room
 from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.controls import header_fields
 from ofcd.protocol import frames
 from ofcd.protocol.frames import Head
-from ofcd.protocol.ids import BlobId, Hash32, RoomId
+from ofcd.protocol.ids import BlobId, EventId, Hash32, RoomId
 from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
 from tests.federation.double import federated, identity, local, quickly, shared
-from tests.federation.test_blame import attach
+from tests.federation.test_blame import attach, event_of
 from tests.federation.test_home import queued, relay_of
 from tests.federation.test_hostile import copy_head, log_of
 from tests.world.scene import agree, settle, stored, texts, until
@@ -278,6 +279,37 @@ async def test_a_hub_of_before_has_nothing_to_say(
         await ana.send("nobody minds")
         await settle([ana, bo])
         agree([ana, bo], ["after", "nobody minds"])
+
+
+async def test_no_member_cuts_the_room_off_by_a_number_of_its_own(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Where only the relays that follow know how far Eve had come, they believe the new hub.
+
+    Her own signature says it: it is nothing that a relay has done.
+    """
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana = await (await old.client("ana")).create_room(old.url, "tea", my_name="Ana")
+        eve = await local(old, ana, "eve")
+        await eve.send("I was here")
+        await settle([ana, eve])
+        await ana.rotate()
+        bo = await federated(old, new, "bo", ana)  # its relay has nothing of before
+        await ana.move_hub(new.url)
+        await bo.send("moved")
+        await settle([ana, eve, bo])
+        core = eve._client._core(eve.id)
+        async with open_raw(new) as raw:
+            await attach(raw, core, relay_of(new))
+            odd = evolve(event_of(core, new.now()), counter=77, prev=EventId(os.urandom(32)))
+            envelope = sign_record(core.mine.sign.private, odd).envelope
+            await raw.send(frames.Post(raw.rid(), eve.id, envelope, b"cell"))
+            [_] = await raw.expect(frames.Ack)
+        await bo.send("after")
+        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))
+        await settle([ana, bo])
+        assert (texts(ana)[-1], texts(bo)[-1]) == ("after", "after")
+        assert not any(row.quarantined for row in stored(old).peers())
 
 
 # -- who may not -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class StoredRoom:
     key_requests: dict[MemberId, f.KeyRequestRow] = field(factory=dict)
     blobs: dict[tuple[BlobId, int], f.BlobStored] = field(factory=dict)
     outbox: dict[tuple[MemberId, Sid], f.OutboxRow] = field(factory=dict)
+    senders: dict[MemberId, f.SenderState] = field(factory=dict)
     hub: RelayId | None = None
 
 
@@ -58,6 +59,10 @@ class FactStore:
                 assert fact.seq == len(room.log)
                 assert fact.event_id not in [entry.event_id for entry in room.log.values()]
                 room.log[fact.seq] = fact
+                if fact.counter is not None:
+                    room.senders[fact.mid] = f.SenderState(fact.counter, fact.event_id)
+            case f.SenderLearnt():
+                room.senders[fact.mid] = fact.last
             case f.BoxStored():
                 room.boxes[fact.seq, fact.mid] = fact.box
             case f.CursorMoved():
@@ -108,9 +113,7 @@ class FactStore:
             seq=log[-1].seq,
             log=log[-1].log,
             recent=tuple(map(_entry, log[-f.RECENT_ENTRIES :])),
-            senders={
-                e.mid: f.SenderState(e.counter, e.event_id) for e in log if e.counter is not None
-            },
+            senders=dict(stored.senders),
             cursors=dict(stored.cursors),
             joins=tuple(stored.joins.values()),
             key_requests=tuple(stored.key_requests.values()),

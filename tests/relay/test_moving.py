@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import EventId, RelayId
-from ofcd.relay import Entry, Forward, HubMoved, verify_entries
+from ofcd.relay import (
+    Entry,
+    Forward,
+    HubMoved,
+    RelayPolicy,
+    RoomLog,
+    found_copy,
+    verify_entries,
+)
 from ofcd.relay.effects import Appended, Push
 from ofcd.relay.facts import (
+    ChainRecord,
     JoinDropped,
     KeyRequestDropped,
     OutboxDropped,
@@ -21,10 +32,13 @@ from ofcd.relay.facts import (
     SenderState,
 )
 from ofcd.relay.following import replicate
+from ofcd.relay.rates import Rates
+from ofcd.relay.request import Core
 from ofcd.themis.signed import peek
-from tests.relay.world import Person, World, admit_to, found_room, invite_named
+from tests.relay.world import NOW, Person, World, admit_to, digest, found_room, invite_named
 
 THERE = RelayId(b"\x07" * 32)
+ELSEWHERE = RelayId(b"\x09" * 32)
 URLS = ("wss://there.example",)
 
 
@@ -198,3 +212,104 @@ def test_a_sender_of_the_time_before_the_copy_is_taken_at_its_word(
     with pytest.raises(Refused, match="next one"):
         world.examine(bo.link, bo.post(counter=11, prev=EventId(bytes(32))))
     world.expect(frames.Ack, bo.link, bo.post(counter=14, prev=EventId(bytes(32))))
+
+
+# -- what one relay takes, all others verify ------------------------------------------------------
+
+FLOORS = st.integers(1, 12)
+SAYS = st.tuples(st.integers(0, 3), st.one_of(st.none(), st.integers(1, 9), st.just(77)))
+"""Who speaks, and a counter of their own making, with a `prev` to match."""
+
+
+class Copy:
+    """A copy of the room at one relay, from its floor on."""
+
+    def __init__(self, relay: RelayId, person: Person, floor: int) -> None:
+        stored = person.world.store.rooms[person.room].log
+        self.person = person
+        self.core = Core(relay, policy := RelayPolicy(), Rates(policy), room_count=0)
+        chain = [ChainRecord(e.seq, e.event_id, e.record) for e in stored.values() if e.control]
+        floor = min(floor, len(stored))
+        self.log, _ = found_copy(chain, person.room, floor, stored[floor - 1].log, NOW)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take what the store has, verified."""
+        stored = self.person.world.store.rooms[self.person.room].log
+        while self.log.seq + 1 < len(stored):
+            entries = [
+                Entry(seq, stored[seq].record, stored[seq].cell)
+                for seq in range(self.log.seq + 1, len(stored))
+            ]
+            verified = verify_entries(self.log, entries)
+            replicate(self.core, self.log, verified, NOW)
+
+
+def take_over(person: Person, copy: Copy) -> None:
+    """From now on the world is this copy's relay."""
+    person.world.relay_id = person.world.relay._core.relay_id = copy.core.relay_id
+    person.world.relay._core.rooms[person.room] = copy.log
+
+
+@settings(max_examples=20, phases=[Phase.generate])
+@given(
+    before=st.lists(st.integers(0, 5), max_size=6),
+    floors=st.tuples(FLOORS, FLOORS, FLOORS),
+    after=st.lists(SAYS, min_size=1, max_size=5),
+    raised=st.booleans(),
+)
+def test_followers_verify_whatever_the_new_hub_takes(
+    before: list[int],
+    floors: tuple[int, int, int],
+    after: list[tuple[int, int | None]],
+    raised: bool,
+) -> None:
+    """Wherever the copies begin, the hub's included; live, at once, and when moved once more."""
+    world = World(verify=False)
+    ana = found_room(world)
+    people = [ana, *(admit_to(ana, name) for name in ("bo", "cai"))]
+    people[1].do(people[1].control(records.Home, home=THERE))
+    for number in before:
+        if number < len(people):
+            people[number].say()
+        else:
+            ana.do(ana.rekey())
+    people.append(admit_to(ana, "dan"))
+    hub, near = Copy(THERE, ana, floors[0]), Copy(ELSEWHERE, ana, floors[1])
+    far = Copy(ELSEWHERE, ana, floors[2])
+    old = Copy(world.relay_id, ana, 1)
+    stored(ana)
+    ana.do(move(ana))
+    for copy in (hub, near, old):
+        copy.catch_up()
+    take_over(ana, hub)
+    people.append(admit_to(ana, "eve"))
+    if raised:
+        hub.log.floor = hub.log.seq + 1  # as retention does, and a start after it
+    for who, counter in after:
+        made: dict[str, Any] = (
+            {} if counter is None else {"counter": counter, "prev": EventId(digest("another"))}
+        )
+        decision = world.decide(people[who].link, people[who].post(**made))
+        if decision.facts:
+            world.commit(decision)
+        near.catch_up()
+    refused = world.expect(frames.Failure, people[4].link, people[4].post(counter=77))
+    assert refused.code == Code.COUNTER_GAP, "the hub saw her come"
+    for copy in (far, old, late := Copy(ELSEWHERE, ana, floors[1])):
+        copy.catch_up()
+    assert {copy.log.log for copy in (near, far, old, late)} == {hub.log.log}
+
+
+def test_a_restart_forgets_nothing_of_it(world: World, ana: Person, bo: Person) -> None:
+    """What a follower holds nobody to any more, after a move, it does not after a start either."""
+    ana.do(move(ana))
+    assert not any(ana.log.sender(mid).is_certain for mid in (ana.mid, bo.mid))
+    world.snapshot()
+    loaded = world.store.load(ana.room)
+    assert loaded is not None
+    copy = RoomLog.from_snapshot(loaded)
+    post = bo.post(counter=77)
+    verified = verify_entries(copy, [Entry(copy.seq + 1, post.record, post.cell)])
+    replicate(Core(THERE, p := RelayPolicy(), Rates(p), room_count=0), copy, verified, NOW)
+    assert copy.senders[bo.mid].is_certain

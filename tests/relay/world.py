@@ -366,7 +366,7 @@ class Person:
             "epoch": log.state.epoch,
             "mid": self.mid,
             "counter": last.counter + 1,
-            "prev": last.last,
+            "prev": last.last or EventId(digest("one that only its sender knows")),
             "seen": self.seen(),
             "ctl": log.state.ctl,
             "kind": records.EventKind.MESSAGE,
