@@ -283,6 +283,10 @@ class Hub:
         """A relay that follows this room has stored it up to `seq`."""
         self._relay.acknowledged(room, peer, seq)
 
+    def unfollowed(self, peer: RelayId, room: RoomId | None = None) -> None:
+        """A relay follows this room no more, or, with its link, none."""
+        self._relay.unfollowed(peer, room)
+
     def last_of(self, room: RoomId) -> int | None:
         """The last entry that others get from here as from the hub; None where there is none."""
         return self._relay.last_of(room)

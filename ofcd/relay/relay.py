@@ -208,7 +208,11 @@ class Relay:
         return frozenset(member.mid for member in members if member.home == peer)
 
     def check_follow(self, room: RoomId, peer: RelayId, start: int, log: Hash32 | None) -> RoomLog:
-        """The room, if this peer may follow it from there. Raises `ProtocolError`."""
+        """The room, if this peer may follow it from there. Raises `ProtocolError`.
+
+        With `log` it has its copy, and stored all before `start`; else it only may come to.
+        """
+        self._core.acked.pop((room, peer), None)
         held = self._core.rooms.get(room)
         last = -1 if held is None else held.last_of(self._core.relay_id)
         if held is None or not self.homed(room, peer) or (last is not None and start > last):
@@ -220,7 +224,7 @@ class Relay:
         ours = held.log_before(start)
         if None not in (log, ours) and log != ours:
             raise Refusal(Code.FORK, seq=held.seq)
-        if log is not None:  # else it is about to begin its copy, and need not come to do so
+        if log is not None and log == ours:
             self.acknowledged(room, peer, start - 1)
         return held
 
@@ -232,6 +236,12 @@ class Relay:
     def acknowledged(self, room: RoomId, peer: RelayId, seq: int) -> None:
         """The relay `peer`, which follows the room, has stored it up to `seq`."""
         self._core.acked[room, peer] = seq
+
+    def unfollowed(self, peer: RelayId, room: RoomId | None = None) -> None:
+        """The relay `peer` follows this room no more, or none: what it has stored is not known."""
+        acked = self._core.acked
+        for key in [key for key in acked if key[1] == peer and room in (None, key[0])]:
+            del acked[key]
 
     def term_of(self, room: RoomId) -> int:
         """The term of the room's hub; 0 for a room that is not in memory."""

@@ -23,6 +23,7 @@ from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
 from tests.federation.double import federated, identity, local, quickly, shared
 from tests.federation.test_blame import attach, event_of
+from tests.federation.test_gaps import away
 from tests.federation.test_home import queued, relay_of
 from tests.federation.test_hostile import copy_head, log_of
 from tests.world.scene import agree, settle, stored, texts, until
@@ -279,6 +280,27 @@ async def test_a_hub_of_before_has_nothing_to_say(
         await ana.send("nobody minds")
         await settle([ana, bo])
         agree([ana, bo], ["after", "nobody minds"])
+
+
+async def test_a_relay_that_is_cut_off_gets_no_room(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It had stored all there is; but it would not hear that it is to order from now on."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))
+        away(old, new)
+        await trio.sleep(30)
+        with pytest.raises(Offline):
+            await ana.move_hub(new.url)
+        assert hub_of(ana) == (relay_of(old), 0)
+        await ana.send("it goes on here")
+        new.to_relays[old.url].up = True
+        await settle([ana, bo])
+        await ana.move_hub(new.url)
+        await bo.send("now it moved")
+        await settle([ana, bo])
+        agree([ana, bo], ["it goes on here", "now it moved"])
 
 
 async def test_no_member_cuts_the_room_off_by_a_number_of_its_own(

@@ -122,8 +122,18 @@ def test_it_is_taken_only_when_the_new_hub_has_everything(
 
 
 def test_a_relay_that_does_not_follow_gets_nothing(world: World, ana: Person, bo: Person) -> None:
-    world.relay._core.acked.clear()
-    assert world.code(ana.link, move(ana)) == Code.HUB_AWAY
+    """Nor one that did until its link ended, or that has no copy to go on with."""
+    relay, log = world.relay, ana.log
+    for ended in (
+        lambda: relay.unfollowed(THERE),
+        lambda: relay.unfollowed(THERE, ana.room),
+        lambda: relay.check_follow(ana.room, THERE, log.seq + 1, None),
+    ):
+        relay.check_follow(ana.room, THERE, log.seq + 1, log.log)
+        relay.unfollowed(ELSEWHERE)
+        ended()
+        assert world.code(ana.link, move(ana)) == Code.HUB_AWAY
+        assert not relay._core.acked
     bo.say()
 
 

@@ -546,8 +546,13 @@ class Federation:
                 return False
         if before is not None:
             before.end(failure_of(Code.TRY_AGAIN))
+            self._hub.unfollowed(peer.row.relay_id)
         peer.link = link
         return True
+
+    def is_in_use(self, link: PeerLink) -> bool:
+        """Whether this is the link to its relay, and not one that another took the place of."""
+        return self._peer(link.peer).link is link
 
     async def link_opened(self, link: PeerLink) -> None:
         """A link is ready."""
@@ -576,6 +581,7 @@ class Federation:
         if peer.link is not link:
             return  # it was replaced
         peer.link = None
+        self._hub.unfollowed(link.peer)
         peer.up = trio.Event()
         peer.following.link_down()
         now = self._hub.milliseconds()

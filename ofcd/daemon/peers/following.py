@@ -533,8 +533,12 @@ class Following:
             copy.following = False
         await self._decide(room, lambda: self._relay.freeze(room, lied, self.key, now))
         self._hub.deliver_soon()
-        if not lied.is_proof and self._link is not None:
-            self._link.offend(str(lied))
+        log, link = self._rooms.held(room), self._link
+        if link is not None and not lied.is_proof:
+            link.offend(str(lied))
+        elif link is not None and log is not None:
+            # This copy grows no more: the hub is not to hand the room over to it.
+            link.tell(Follow(next(self._rids), room, log.seq + 1))
 
     async def _headed(self, frame: Head) -> None:
         copy = self.rooms.get(frame.room)

@@ -234,7 +234,7 @@ class PeerLink(Connection):
                     await self._pay()
                     await self._federation.refilled(self, frame)
                 case Cursor():
-                    if frame.room in self._subscriptions:
+                    if frame.room in self._subscriptions and self._federation.is_in_use(self):
                         self.acked[frame.room] = frame.seq
                         self._hub.acknowledged(frame.room, self.peer, frame.seq)
                 case Ping():
@@ -373,6 +373,8 @@ class PeerLink(Connection):
         ]
         for room in over:
             self.unsubscribe(room)
+            if self._federation.is_in_use(self):
+                self._hub.unfollowed(self.peer, room)
             self.tell(Unfollowed(room, Code.NOT_FOUND.value))
         if over:
             super().pump()
