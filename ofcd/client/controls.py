@@ -42,6 +42,8 @@ _LATER: Final = frozenset(
     }
 )
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
+_TRIES: Final = 8
+"""How often a change that gives way is put off before it is given up."""
 
 
 @frozen
@@ -64,6 +66,9 @@ class Change:
     made: Made | None = None
     sent_for: EventId | None = None
     """The control head it was last made for."""
+    gives_way: bool = False
+    """It may never become possible: all others go first, and it is given up after some tries."""
+    tries_left: int = _TRIES
 
 
 class ControlDesk:
@@ -79,12 +84,33 @@ class ControlDesk:
         self._backoff = Backoff(random, first=500, longest=60_000)
 
     def add(self, change: Change, *, first: bool = False) -> None:
-        """Do this after what is pending, or (`first`) before all that is not under way."""
-        self._changes.insert(int(self._under_way) if first else len(self._changes), change)
+        """Do this after what is pending, or (`first`) before all that is not under way.
+
+        Nothing waits for a change that gives way, but while its answer is awaited.
+        """
+        begun = int(self._under_way)
+        kept = self._changes[begun:]
+        end = begun + sum(not other.gives_way for other in kept)
+        if kept and kept[0].gives_way and not change.gives_way:
+            self._not_before, self._stale_since = 0, None  # that wait was the other's
+        if change.gives_way:
+            end = len(self._changes)
+        self._changes.insert(begun if first else end, change)
 
     def has(self, name: str) -> bool:
         """Whether a change of this name is pending."""
         return any(change.name == name for change in self._changes)
+
+    def withdraw(self, turn: Turn, ticket: Ticket, error: ClientError) -> None:
+        """The application waits no longer: what gives way is tried no more.
+
+        What was sent may be taken all the same: its delivery shows it.
+        """
+        for change in [one for one in self._changes if one.ticket is ticket and one.gives_way]:
+            if self._under_way and change is self._changes[0]:
+                change.tries_left = 0
+            else:
+                self._finish(turn, change, error)
 
     def link_lost(self) -> None:
         """What was under way is made again, unless the log shows that it was taken."""
@@ -121,6 +147,9 @@ class ControlDesk:
 
     def _send(self, turn: Turn, change: Change) -> None:
         core = self._core
+        if change.tries_left <= 0:  # withdrawn, and the link was lost before it was answered
+            self._finish(turn, change, None)
+            return
         try:
             core.check_usable()
             made = change.make(turn)
@@ -172,6 +201,14 @@ class ControlDesk:
 
     def _refused(self, turn: Turn, change: Change, failure: Failure) -> None:
         code = failure.code
+        if change.gives_way and code in _AGAIN | _LATER | _NOT_HERE:
+            change.tries_left -= 1
+            if change.tries_left <= 0:
+                self._finish(turn, change, RelayRefused(code, failure.text))
+                return
+            self._changes.sort(key=lambda one: one.gives_way)  # who came meanwhile is first
+            if self._changes[0] is not change and code not in _NOT_HERE:
+                return
         if code in _AGAIN:
             self._stale_since = turn.now
         elif code in _LATER:

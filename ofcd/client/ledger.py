@@ -132,7 +132,10 @@ class Ledger:
     def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
         """The hub's signed LOG_HEAD: what it tells others must be what it told me."""
         core = self.core
-        claimed = getattr(peek(envelope).record, "seq", 0)  # it may overtake what it is about
+        try:
+            claimed = getattr(peek(envelope).record, "seq", 0)  # it may overtake what it is about
+        except ProtocolError:
+            claimed = 0  # refused below
         if claimed > core.head.seq and core.state.hub != relay_id_of(relay_key):
             return
         try:
@@ -157,11 +160,15 @@ class Ledger:
                 vouched = core.head.vouched_log
                 core.save_head(turn, vouched_log=None)
                 self._compare(turn, core.head.vouched_seq, vouched, b"")
-            if self._word is not None and self._word.head.seq == core.head.seq:
-                word = self._word
+            word = self._word
+            if word is not None and word.head.seq == core.head.seq and self._counts(word):
                 self._compare(turn, word.head.seq, word.head.log, word.envelope)
         except LogBroken as broken:
             core.freeze(turn, AlarmKind.FORK, broken)
+
+    def _counts(self, word: SignedHead) -> bool:
+        """Whether who said it had the room by then: it may have been moved since it was said."""
+        return self.core.state.hub_at(word.head.seq).term == word.head.term
 
     def _compare(self, turn: Turn, seq: int, theirs: Hash32, envelope: bytes) -> None:
         ours = self.core.checked_hash(turn.records, seq)

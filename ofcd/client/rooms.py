@@ -10,6 +10,7 @@ from ofcd.client import files
 from ofcd.client.admitting import keep_token
 from ofcd.client.controls import Change, Made
 from ofcd.client.core import refusal
+from ofcd.client.errors import Offline
 from ofcd.client.events import JoinAsked, Message
 from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
@@ -405,7 +406,9 @@ class Room(RoomTrust):
         """Have the relay at `url` order this room from now on; root's alone to say.
 
         Root is at home there first, if nobody is: the new hub needs the room's copy. Done when the
-        record stands in the log. The relay so far has to agree. Raises as `move_home`.
+        record stands in the log. The relay so far has to agree, and the new one to have all of it:
+        where that does not come about within some tries nothing is changed, and nothing else has
+        waited for it. Raises as `move_home`, `RelayRefused` with the code of the last try.
         """
         await self._client._move_hub(self.id, url, relay_id)
 
@@ -418,7 +421,7 @@ class Room(RoomTrust):
             seen = core.log.seen
             return Made(make_hub_move(core.state, core.mine, seen, turn.now, hub=hub, urls=[url]))
 
-        await self._ask("move", make)
+        await self._ask("move", make, gives_way=True)
 
     async def hand_over(self, to: MemberId, *, sid: Sid | None = None) -> Sent:
         """Ask `to` to become root; done by itself once they accept (`HandedOver`).
@@ -441,14 +444,21 @@ class Room(RoomTrust):
 
     # -- inside ----------------------------------------------------------------------------------
 
-    async def _ask(self, what: str, make: Callable[[Turn], Made | None]) -> object:
+    async def _ask(
+        self, what: str, make: Callable[[Turn], Made | None], *, gives_way: bool = False
+    ) -> object:
         machine = self._client._machine(self.id)
         machine.check_open()
         ticket = Ticket(what)
-        machine.controls.add(Change(what, make, ticket))
+        machine.controls.add(Change(what, make, ticket, gives_way=gives_way))
         connection = self._client._connection(self.id)
         connection.stir()
-        return await self._client._settled(ticket, connection)
+        try:
+            return await self._client._settled(ticket, connection)
+        finally:
+            if not ticket.settled:
+                with self._change() as turn:
+                    machine.controls.withdraw(turn, ticket, Offline("nobody waits for it"))
 
     def _require_owner(self) -> None:
         if not self._client._core(self.id).is_owner:

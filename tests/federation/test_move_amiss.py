@@ -1,0 +1,133 @@
+"""A room that can not be moved, and relays that lie about one that was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import AlarmKind, ClientError, Offline, Room, RoomStatus
+from ofcd.daemon.connection import failure_of
+from ofcd.protocol.codes import Code
+from ofcd.protocol.frames import Head
+from ofcd.protocol.ids import Hash32
+from ofcd.protocol.records import LogHead
+from ofcd.testing import World, open_net
+from ofcd.themis.signed import sign_record
+from tests.federation.double import identity, local, quickly, shared
+from tests.federation.test_home import relay_of
+from tests.federation.test_move import hub_of, push_head, told_of
+from tests.world.scene import agree, settle
+
+
+def part(one: World, other: World) -> None:
+    """No link between the two relays any more; members still reach both."""
+    one.to_relays[other.url].up = other.to_relays[one.url].up = False
+    assert one.daemon is not None
+    assert one.daemon.federation is not None
+    for peer in one.daemon.federation._peers.values():
+        if peer.link is not None:
+            peer.link.end(failure_of(Code.TRY_AGAIN))
+
+
+async def test_a_move_that_can_not_be_done_holds_nothing_up(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The two relays lost each other: root still evicts and rotates, and the move is given up."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        eve = await local(old, ana, "eve")
+        await settle([ana, bo, eve])
+        part(old, new)
+        await trio.sleep(30)
+        await ana.send("the new one lacks this")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refused_to_move, ana, new)
+            await trio.sleep(5)
+            with trio.fail_after(20):
+                await ana.evict(eve.me)
+                await ana.rotate()
+        controls = ana._client._machine(ana.id).controls
+        assert not controls.has("move")
+        epoch = ana._client._core(ana.id).state.epoch
+        with trio.fail_after(20):
+            await ana.rotate()
+        assert ana._client._core(ana.id).state.epoch == epoch + 1
+        old.to_relays[new.url].up = new.to_relays[old.url].up = True
+        await settle([ana, bo])
+        await trio.sleep(600)
+        assert hub_of(ana) == (relay_of(old), 0), "what was given up was done later"
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        agree([ana, bo], ["the new one lacks this"])
+
+
+async def refused_to_move(room: Room, world: World) -> None:
+    with pytest.raises(ClientError):
+        await room.move_hub(world.url)
+
+
+async def test_a_move_is_given_up_in_the_end(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """When nobody waits for it; for who waits for ever after some tries, with the reason."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        part(old, new)
+        await trio.sleep(30)
+        await ana.send("the new one lacks this")
+        controls = ana._client._machine(ana.id).controls
+        patience, ana._client.patience = ana._client.patience, 2
+        with pytest.raises(Offline):
+            await ana.move_hub(new.url)
+        ana._client.patience = patience
+        with trio.fail_after(20):
+            await ana.rotate()
+        assert not controls.has("move"), "nobody waits for it any more"
+        ana._client.patience = 1_000_000
+        with trio.fail_after(300), pytest.raises(ClientError) as refused:
+            await ana.move_hub(new.url)
+        assert refused.value.code in (Code.TRY_AGAIN, Code.HUB_AWAY)
+        assert not controls.has("move")
+
+
+async def test_what_a_hub_said_of_the_time_after_it_freezes_nobody(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A head for an entry of the next hub's time, said before the move, and then the move."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        stolen = identity(old)
+        lie = LogHead(1, ana.id, 0, ana.head + 3, Hash32(bytes(32)), old.now())
+        push_head(old, ana.id, Head(ana.id, sign_record(stolen.keys.private, lie).envelope))
+        assert old.daemon is not None
+        old.daemon.hub._publish = lambda *_: None  # type: ignore[method-assign]
+        await trio.sleep(1)
+        assert ana._client._machine(ana.id).ledger._word is not None
+        await ana.move_hub(new.url)
+        for number in range(6):
+            await bo.send(f"{number}")
+        await settle([ana, bo])
+        assert ana.status is bo.status is RoomStatus.ACTIVE
+        agree([ana, bo], [str(number) for number in range(6)])
+
+
+async def test_a_head_that_is_no_record_is_told(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It alarms, as any head does that does not hold."""
+    async with open_net(tmp_path, "old", change=quickly) as (old,):
+        client = await old.client("ana")
+        ana = await client.create_room(old.url, "tea", my_name="Ana")
+        bo = await local(old, ana, "bo")
+        await settle([ana, bo])
+        told = ana.events()
+        push_head(old, ana.id, Head(ana.id, b"\x00" * 40, key=identity(old).public))
+        alarm = await told_of(told)
+        assert alarm.kind is AlarmKind.HUB_MISBEHAVES
+        await bo.send("nobody minds")
+        await settle([ana, bo])
+        agree([ana, bo], ["nobody minds"])
