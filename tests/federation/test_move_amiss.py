@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from ofcd.client import AlarmKind, ClientError, Offline, Room, RoomStatus
 from ofcd.daemon.connection import failure_of
+from ofcd.e2e.controls import make_hub_move
+from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import Head
-from ofcd.protocol.ids import Hash32
+from ofcd.protocol.ids import Hash32, InviteId, RoomId
 from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
-from ofcd.themis.signed import sign_record
-from tests.federation.double import identity, local, quickly, shared
+from ofcd.themis.signed import SignedRecord, sign_record
+from tests.daemon.rawlink import open_raw
+from tests.federation.double import federated, identity, local, quickly, shared
 from tests.federation.test_home import relay_of
 from tests.federation.test_move import hub_of, push_head, told_of
-from tests.world.scene import agree, settle
+from tests.world.scene import agree, settle, stored, texts, until
 
 
 def part(one: World, other: World) -> None:
@@ -131,3 +135,33 @@ async def test_a_head_that_is_no_record_is_told(
         await bo.send("nobody minds")
         await settle([ana, bo])
         agree([ana, bo], ["nobody minds"])
+
+
+async def test_a_stranger_does_not_say_where_the_new_hub_is(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root names two addresses, of which one is dead, and somebody who may be anybody a third."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        third.to_relays[new.url].up = False
+
+        def with_two(*args: Any, urls: list[str], **more: Any) -> SignedRecord:
+            return make_hub_move(*args, urls=["ws://nowhere.test", *urls], **more)
+
+        monkeypatch.setattr("ofcd.client.rooms.make_hub_move", with_two)
+        await ana.move_hub(new.url)
+        await until(lambda: {copy.hub for copy in stored(third).replicas()} == {relay_of(new)})
+        async with open_raw(third) as raw:
+            nobody = (RoomId(bytes(32)), InviteId(bytes(16)), Hash32(bytes(32)))
+            lie = {"hub": relay_of(new), "hub_url": "ws://elsewhere.test"}
+            await raw.send(frames.Lookup(raw.rid(), *nobody, **lie))  # type: ignore[arg-type]
+            await raw.expect(frames.Failure)
+        third.to_relays[new.url].up = True
+        await bo.send("from the new one")
+        with trio.fail_after(7200):
+            await until(lambda: "from the new one" in texts(cai), 7200)
+        assert third.daemon is not None
+        assert third.daemon.federation is not None
+        assert third.daemon.federation._peers[relay_of(new)].row.url == new.url

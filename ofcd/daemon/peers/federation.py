@@ -82,6 +82,12 @@ class _Peer:
     keeping: bool = False
     opened: int = 0
     noted: PeerRow | None = None
+    places: dict[RoomId, tuple[str, ...]] = field(factory=dict)
+    """Where the owners of rooms say that it is reached."""
+    invited: str = ""
+    """Where somebody who asked says so, after an owner has."""
+    dialled: int = 0
+    """How often it was, at addresses that nobody has proven."""
 
     @property
     def is_unproven(self) -> bool:
@@ -92,6 +98,15 @@ class _Peer:
     def is_worth_noting(self) -> bool:
         """Whether it is to be known after a restart."""
         return not self.is_unproven or self.row.pinned == "move" or self.row.quarantined > 0
+
+    def next_address(self) -> str:
+        """Where to dial it: in turn all that was said of it, while none of it is proven."""
+        if not self.is_unproven:
+            return self.row.url
+        rooms = [urls for room, urls in self.places.items() if room in self.following.rooms]
+        said = dict.fromkeys(filter(None, [self.row.url, *sum(rooms, ()), self.invited]))
+        self.dialled += 1
+        return list(said)[(self.dialled - 1) % len(said)]
 
     def is_spare(self, now: int) -> bool:
         """Whether it can be forgotten: nobody here wants it, and there is no link."""
@@ -166,7 +181,7 @@ class Federation:
             self._nursery = nursery
             for peer in list(self._peers.values()):
                 self._keep(peer)
-                if peer.following.wants_link and not peer.row.url:
+                if peer.following.wants_link and peer.is_unproven:
                     nursery.start_soon(self._learn_place, peer)
             for text in self._settings.peers:
                 name, known, url = parse_peer(text) or ("", "", "")
@@ -179,7 +194,7 @@ class Federation:
                 await self._note()
 
     async def _learn_place(self, peer: _Peer) -> None:
-        """Rooms were moved to this relay, and we ended before that was noted: HUB_MOVE has it."""
+        """Rooms were moved to this relay: HUB_MOVE says where that is, noted or not."""
         for room in list(peer.following.rooms):
             try:
                 log = await self._hub.room(room)
@@ -188,13 +203,15 @@ class Federation:
                 continue
             hubs = () if log is None else log.state.moved
             if hubs and hubs[-1].relay_id == peer.row.relay_id:
-                self._place(peer, hubs[-1].urls[0])
-                return
+                self._place(peer, room, hubs[-1].urls)
 
-    def _place(self, peer: _Peer, url: str) -> None:
+    def _place(self, peer: _Peer, room: RoomId, urls: tuple[str, ...]) -> None:
         """A room's owner says that this relay is reached there."""
         if peer.is_unproven:
-            peer.row = evolve(peer.row, url=url, pinned="move")
+            if peer.row.pinned == "invite":
+                peer.invited = peer.row.url
+            peer.places[room] = urls
+            peer.row = evolve(peer.row, url=urls[0], pinned="move")
             self._stirred.set()
         self._keep(peer)
 
@@ -375,7 +392,9 @@ class Federation:
         if self._settings.mode == "allowlist" and effect.hub not in self._peers:
             raise Refused(Code.NOT_FEDERATED, "your relay talks only to those it has listed")
         peer = self._peer(effect.hub)
-        if effect.hub_url and peer.is_unproven:
+        if effect.hub_url and peer.row.pinned == "move" and peer.is_unproven:
+            peer.invited = effect.hub_url  # besides what the room's owner said
+        elif effect.hub_url and peer.is_unproven:
             # A stranger may have named a wrong one before: the last word is tried, until one holds.
             peer.row = evolve(peer.row, url=effect.hub_url, pinned="invite")
             self._stirred.set()
@@ -432,7 +451,7 @@ class Federation:
         peer = self._peer(effect.hub, needed=True)
         peer.following.adopt(effect.room)
         peer.following.resume(effect.room)
-        self._place(peer, effect.urls[0])
+        self._place(peer, effect.room, effect.urls)
 
     async def accept(
         self, frame: Peer, challenge: Hash32, stream: MessageStream, session: RelaySession
@@ -504,9 +523,12 @@ class Federation:
         self._stirred.set()
 
     async def _dial_once(self, peer: _Peer) -> None:
-        async with self._dial(peer.row.url) as stream:
+        url = peer.next_address()
+        async with self._dial(url) as stream:
             session = ClientSession(self._identity.keys, peer.row.relay_id, "ofcd")
             challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
+            peer.row = evolve(peer.row, url=url)
+            peer.places.clear()
             await self._talk(peer, stream, session, challenge, dialled=True)
 
     async def _talk(
