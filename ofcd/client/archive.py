@@ -86,6 +86,15 @@ class Kind(StrEnum):
     """Its key will never come."""
 
 
+_LAST_TIME: Final = 253_402_128_000_000
+"""Two days before the last moment that a date of Python's names in any zone. Milliseconds."""
+
+
+def _in_calendar(ts: int) -> int:
+    """A member's clock may say anything; what is made of it for people must not fail."""
+    return min(ts, _LAST_TIME)
+
+
 @frozen
 class Entry:
     """One entry of the room log as this client keeps it."""
@@ -93,7 +102,8 @@ class Entry:
     seq: int
     event_id: EventId
     mid: MemberId
-    ts: int
+    ts: int = field(converter=_in_calendar)
+    """What its sender's clock said."""
     kind: Kind
     received: int = 0
     """When it came here: our own clock."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +61,20 @@ async def test_two_people_talk(town: Town, autojump_clock: MockClock) -> None:
 
 def _of(sent: object) -> tuple[object, object]:
     return (getattr(sent, "event_id", None), getattr(sent, "seq", None))
+
+
+async def test_a_members_clock_beyond_any_date_breaks_nobody(
+    town: Town, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is shown as the last that a date can name: bots and bridges make dates of it."""
+    mine, theirs = await town.pair()
+    monkeypatch.setattr(mine._client, "_clock", lambda: 2**53 - 1)
+    await mine.send("from far away")
+    await texts(theirs, 1)
+    [message] = theirs.messages()
+    for hours in (-14, 0, 14):
+        zone = timezone(timedelta(hours=hours))
+        assert datetime.fromtimestamp(message.ts / 1000, zone).year == 9999
 
 
 async def test_both_compute_the_same_safety_number(town: Town, autojump_clock: MockClock) -> None:
