@@ -226,6 +226,8 @@ class Relay:
             raise Refusal(Code.FORK, seq=held.seq)
         if log is not None and log == ours:
             self.acknowledged(room, peer, start - 1)
+            if held.awaits == peer and start == held.seq + 1:
+                held.awaits = None
         return held
 
     def last_of(self, room: RoomId) -> int | None:
@@ -248,12 +250,24 @@ class Relay:
         log = self._core.rooms.get(room)
         return 0 if log is None else log.state.term
 
-    def replicate(self, room: RoomId, entries: Sequence[Verified], now: int) -> Decision:
-        """Entries of the hub, verified against this very copy, go to its end."""
-        held = self._held(room)
+    def replicate(
+        self, room: RoomId, entries: Sequence[Verified], now: int, known: int = -1
+    ) -> Decision:
+        """Entries of the hub, verified against this very copy, go to its end.
+
+        `known`: how far the hub was when this relay asked to follow. A HUB_MOVE of before that may
+        be old, and this relay put back to a backup: before it orders on, the hub of before says
+        that it knows of nothing after it, or gives it back, in a minute at most.
+        """
+        held, own = self._held(room), self._core.relay_id
         if entries and entries[0].entry.seq != held.seq + 1:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
-        return following.replicate(self._core, held, entries, now)
+        before = held.hub
+        decision = following.replicate(self._core, held, entries, now)
+        taken_over = held.hub == own != before and held.seq <= known
+        if taken_over and self.homed(room, before):  # else it does not follow
+            held.awaits, held.lost_until = before, now + _REFILL_MS
+        return decision
 
     def refill(
         self, room: RoomId, entries: Sequence[Verified], lost: Mapping[int, EventId], now: int

@@ -180,8 +180,10 @@ class RoomLog:
     """Of a copy: the hub's latest LOG_HEAD that fits it."""
     lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
     """Entries that a follower is giving back to this relay, and that are not here yet."""
+    awaits: RelayId | None = field(default=None, eq=False, repr=False)
+    """Who ordered the room before, and may know of more that was ordered here since."""
     lost_until: int = field(default=0, eq=False, repr=False)
-    """When they are waited for no more."""
+    """When neither is waited for any more."""
     refill_after: int = field(default=0, eq=False, repr=False)
     """When another may begin to give them back."""
     held_until: int = field(default=0, eq=False, repr=False)
@@ -299,7 +301,7 @@ class RoomLog:
 
     def check_seen(self, seen: Seen) -> None:
         """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""
-        if self.lost:
+        if self.lost or self.awaits is not None:
             raise Refusal(Code.TRY_AGAIN)  # what comes next in the log is known, and on its way
         if seen.seq > self.seq:
             raise Refusal(Code.HUB_BEHIND, seq=self.seq)

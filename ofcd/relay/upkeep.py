@@ -59,6 +59,8 @@ def tick(core: Core, now: int) -> Decision:
         if room.lost and now >= room.lost_until:
             room.lost.clear()  # who began to give it back is gone, too slow, or made it up
             room.refill_after = now + _REFILL_REST_MS
+        if now >= room.lost_until:
+            room.awaits = None
     for room in _settled(core, now):
         core.links.prune(room.room, room.state.members)
     _unload(core, now)

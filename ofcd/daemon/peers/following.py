@@ -88,6 +88,8 @@ class _Copy:
     following: bool = False
     awaited: bool = False
     """The hub has not answered yet: what comes is of an earlier wish."""
+    known: int = -1
+    """How far the hub was when it answered; what comes after that is live."""
     gaps: int = 0
     pause: float = 0.0
     """Seconds until the room is asked for again; longer each time."""
@@ -372,6 +374,8 @@ class Following:
                 await self._follow_refused(room, frame)
                 return
             copy.pause = 0.0
+            if isinstance(frame, Synced):
+                copy.known = frame.head
             if isinstance(frame, Synced) and frame.floor > start:
                 self._begin_skip(room, copy, Gap(frame.floor, frame.log, start - 1))
 
@@ -498,7 +502,7 @@ class Following:
             verified, lied = list(caught.before), caught
         now = self._hub.milliseconds()
         if verified:
-            await self._decide(room, lambda: self._relay.replicate(room, verified, now))
+            await self._decide(room, lambda: self._relay.replicate(room, verified, now, copy.known))
             copy.gaps = 0
             self._hub.deliver_soon()
             if self._link is not None:
