@@ -298,9 +298,16 @@ class MailServers:
         psutil.wait_procs(children, _SECONDS)
 
     def has_mail_on_its_way(self) -> bool:
-        """Whether anything waits in Postfix's queues."""
+        """Whether anything waits in Postfix's queues.
+
+        A file that may not be run is a mail that was never taken: who sent it was told nothing, and
+        a killed Postfix leaves it there for a day and a half.
+        """
         queues = (self.root / "spool" / name for name in ("incoming", "active", "deferred"))
-        return any(files for queue in queues for _, _, files in os.walk(queue))
+        files = (
+            Path(at) / one for queue in queues for at, _, names in os.walk(queue) for one in names
+        )
+        return any(os.access(one, os.X_OK) for one in files)
 
     def forget_mail(self) -> None:
         """What waits in Postfix's queues is no more: a test's mail is not for the next one."""
