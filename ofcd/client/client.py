@@ -41,6 +41,7 @@ from ofcd.e2e.invites import InviteCode, check_address, parse_link
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.names import display_name
 from ofcd.e2e.trust import relay_fingerprint
+from ofcd.protocol.addresses import is_address
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import ClientFrame, RelayFrame
 from ofcd.protocol.ids import InviteId, RelayId, RoomId
@@ -259,6 +260,8 @@ class Client:
 
     async def _move_hub(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
         """See `Room.move_hub`."""
+        if not is_address(url):
+            raise BadInvite("a room moves to ws:// or wss://, a host, maybe a port and a path")
         hub = await self._relay_at(url, relay_id)
         await self._reach(room)
         state, me = self._core(room).state, self._core(room).me

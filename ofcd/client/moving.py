@@ -12,6 +12,7 @@ from attrs import evolve
 from ofcd.client.core import Core
 from ofcd.client.model import ROOMS, save
 from ofcd.client.turn import Turn
+from ofcd.protocol.addresses import first_reachable
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Control, Home, HubMove
 
@@ -43,14 +44,18 @@ def finish_move(turn: Turn, core: Core, record: Control) -> bool:
 def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
     """The room was moved: this client stays at its relay, which follows there.
 
-    Who was at the hub of before only because it was the hub, is so at the new one: then True.
+    Who was at the hub of before only because it was the hub, is so at the new one: then True. Not
+    where that is in a private network which it did not reach before: who wants that moves home.
     """
-    reached, url = core.identity.relay_id, record.urls[0]
+    reached = core.identity.relay_id
+    url = first_reachable(record.urls, core.identity.relay_url)
     me = core.state.members.get(core.me)
     if me is not None and reached not in (me.home, record.hub):
-        relocate(turn, core, url, record.hub)
-        return True
-    identity = evolve(core.identity, hub_url="" if reached == record.hub else url)
+        if url is not None:
+            relocate(turn, core, url, record.hub)
+        return url is not None
+    hub_url = "" if reached == record.hub else url or record.urls[0]
+    identity = evolve(core.identity, hub_url=hub_url)
     turn.records.put(ROOMS, core.room, save(identity))
     core.identity = identity
     return False

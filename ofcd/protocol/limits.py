@@ -62,13 +62,18 @@ ADMITTERS: Final = 8
 OPEN_INVITES: Final = 50
 """Invites open in one room at once."""
 KEY_RENEWALS: Final = 3
-"""UPDATE_Es of one member between two boxed REKEYs: by itself, and after a restored backup."""
+"""UPDATE_Es of one member between two boxed REKEYs: by itself, and after a restored backup.
+
+An owner has one more: without a key of its own it could not make the boxed REKEY.
+"""
 JOIN_TRIES: Final = 3
 """Different join requests that one invite may see."""
 HANDOVER_RECORDS: Final = 64
 """Control records after which an acceptance of a handover is too old: days in a quiet room."""
 HOMES_PER_EPOCH: Final = 4
 """HOMEs of one member in one epoch: there, back, and once more, in a log that has an end."""
+HUB_MOVES_PER_EPOCH: Final = 4
+"""HUB_MOVEs in one epoch: each stays in the room's state, with its addresses."""
 CAPS: Final = 8
 """Capabilities of one member: more than there are."""
 SHORT_TEXT: Final = 128

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from attrs.validators import deep_iterable, ge, in_, le, max_len, min_len
 
 from ofcd.protocol import limits
+from ofcd.protocol.addresses import address
 from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
 from ofcd.protocol.codes import Code, Malformed
 from ofcd.protocol.ids import (
@@ -298,7 +299,7 @@ class HubMove(_ControlFields):
         validator=[
             min_len(1),
             max_len(limits.RELAY_URLS),
-            deep_iterable(max_len(limits.URL_TEXT)),
+            deep_iterable(address),
         ]
     )
     """Where the new hub is reached."""

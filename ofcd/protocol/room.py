@@ -428,7 +428,7 @@ class RoomState:
 
     @_apply.register(UpdateKey)
     def _(self, record: UpdateKey, by: Member, seq: int) -> RoomState:
-        if by.renewals >= limits.KEY_RENEWALS:
+        if by.renewals >= limits.KEY_RENEWALS + by.is_owner:
             raise Refused(Code.QUOTA, "renewed often enough until the next boxed rotation")
         if self.is_in_use(record.enc_key):
             raise Refused(Code.BAD_KEY, "this key is in use in the room already")
@@ -449,6 +449,9 @@ class RoomState:
         _require(record.hub in self.homes.values())
         if record.seen.seq != seq - 1:
             raise Refused(Code.SEEN_STALE)
+        lately = [term for term in self.moved if term.since > self.epoch_seq]
+        if len(lately) >= limits.HUB_MOVES_PER_EPOCH:
+            raise Refused(Code.QUOTA, "moved often enough until the next rotation")
         return evolve(
             self,
             moved=(*self.moved, HubTerm(record.term, record.hub, seq, record.urls)),

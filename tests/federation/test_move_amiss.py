@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from ofcd.client import AlarmKind, ClientError, Offline, Room, RoomStatus
+from ofcd.client import AlarmKind, BadInvite, ClientError, Offline, Room, RoomStatus
 from ofcd.daemon.connection import failure_of
 from ofcd.e2e.controls import make_hub_move
 from ofcd.protocol import frames
@@ -65,6 +65,15 @@ async def test_a_move_that_can_not_be_done_holds_nothing_up(
         await ana.move_hub(new.url)
         await settle([ana, bo])
         agree([ana, bo], ["the new one lacks this"])
+
+
+def say_besides(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Root's client names another address first."""
+
+    def with_two(*args: Any, urls: list[str], **more: Any) -> SignedRecord:
+        return make_hub_move(*args, urls=[url, *urls], **more)
+
+    monkeypatch.setattr("ofcd.client.rooms.make_hub_move", with_two)
 
 
 async def refused_to_move(room: Room, world: World) -> None:
@@ -147,10 +156,7 @@ async def test_a_stranger_does_not_say_where_the_new_hub_is(
         await settle([ana, bo, cai])
         third.to_relays[new.url].up = False
 
-        def with_two(*args: Any, urls: list[str], **more: Any) -> SignedRecord:
-            return make_hub_move(*args, urls=["ws://nowhere.test", *urls], **more)
-
-        monkeypatch.setattr("ofcd.client.rooms.make_hub_move", with_two)
+        say_besides(monkeypatch, "ws://nowhere.test")
         await ana.move_hub(new.url)
         await until(lambda: {copy.hub for copy in stored(third).replicas()} == {relay_of(new)})
         async with open_raw(third) as raw:
@@ -165,3 +171,24 @@ async def test_a_stranger_does_not_say_where_the_new_hub_is(
         assert third.daemon is not None
         assert third.daemon.federation is not None
         assert third.daemon.federation._peers[relay_of(new)].row.url == new.url
+
+
+async def test_no_client_is_sent_into_a_private_network(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is at the hub because its own relay died goes on where the new one is in public."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        await third.stop_client("cai")
+        await third.stop_relay()
+        say_besides(monkeypatch, "ws://10.0.0.7")
+        await ana.move_hub(new.url)
+        [cai] = (await third.client("cai")).rooms
+        await cai.move_home(new.url)
+        await cai.send("found")
+        await settle([ana, bo, cai])
+        agree([ana, bo, cai], ["found"])
+        with pytest.raises(BadInvite):
+            await ana.move_hub("ws://me@old.test")

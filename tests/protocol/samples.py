@@ -16,6 +16,7 @@ from ofcd.protocol.records import Policy, Role
 
 HASHES = (ids.Hash32, ids.RoomId, ids.MemberId, ids.RelayId, ids.EventId)
 SHORT = (ids.Sid, ids.InviteId, ids.BlobId)
+ADDRESSES = ("wss://r.example", "ws://[2001:db8::7]:5100/ofc", "ws://127.0.0.1:65535")
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 
 
@@ -47,6 +48,8 @@ def values(annotation: Any, name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from([Role.CO_OWNER, Role.MEMBER, Role.READONLY])
     if name == "versions":
         return st.lists(st.integers(0, 9), min_size=1, max_size=8).map(tuple)
+    if name == "urls":
+        return st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=4).map(tuple)
     if annotation in HASHES:
         return st.binary(min_size=32, max_size=32)
     if annotation in SHORT:

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.limits import KEY_RENEWALS
-from ofcd.protocol.records import Role, UpdateKey
+from ofcd.protocol.records import Grant, Role, UpdateKey
 from tests.protocol.test_room import Chain, full_room, key, mid, refused
 
 
@@ -80,6 +80,19 @@ def test_so_often_between_two_boxed_rotations() -> None:
     chain.do(UpdateKey, "co", enc_key=key("of another"))
     chain.rekey()
     assert chain.do(UpdateKey, "member", enc_key=key("more")).members[mid("member")].renewals == 1
+
+
+def test_an_owner_has_one_more_to_make_the_boxed_rotation_with() -> None:
+    """Put back to an older vault after the last, before that rotation: nobody else may make it."""
+    chain = full_room()
+    for who in ("root", "co"):
+        for n in range(KEY_RENEWALS + 1):
+            chain.do(UpdateKey, who, enc_key=key(f"{who} {n}"))
+        with refused(Code.QUOTA):
+            chain.do(UpdateKey, who, enc_key=key(f"{who} more"))
+    chain.do(Grant, "root", member=mid("co"), role=Role.MEMBER)
+    with refused(Code.QUOTA):
+        chain.do(UpdateKey, "co", enc_key=key("more"))
 
 
 def test_renewals_wear_out_no_heirs_acceptance() -> None:

@@ -20,6 +20,7 @@ from ofcd.protocol.ids import (
     member_id_of,
     sha256,
 )
+from ofcd.protocol.limits import HUB_MOVES_PER_EPOCH
 from ofcd.protocol.records import (
     Admit,
     Cap,
@@ -468,6 +469,26 @@ def test_a_member_says_where_it_is_at_home_and_nothing_else_changes() -> None:
     local = full_room(local_only=True)
     with refused(Code.FORBIDDEN):
         local.do(Home, "root", home=other)
+
+
+def test_a_room_moves_so_often_in_one_epoch() -> None:
+    """Each move stays in the state for good: any rotation begins anew."""
+    chain = full_room()
+    other = RelayId(sha256(b"another relay"))
+    chain.do(Home, "reader", home=other)
+
+    def move() -> None:
+        hub = RELAY if chain.state.hub == other else other
+        urls = ("wss://r.example",)
+        chain.do(HubMove, "root", hub=hub, urls=urls, term=chain.state.term + 1)
+
+    for _ in range(HUB_MOVES_PER_EPOCH):
+        move()
+    with refused(Code.QUOTA):
+        move()
+    chain.rotate()
+    move()
+    assert chain.state.term == HUB_MOVES_PER_EPOCH + 1
 
 
 def test_root_moves_the_room_to_where_a_member_is_at_home() -> None:

@@ -136,8 +136,13 @@ test("of a member so many are taken, and no key that is in use", async () => {
   for (const taken of [bo.encrypt, bo.sign, view.mine.encrypt, view.mine.sign]) {
     expect(() => makeKeyUpdate(making(view), taken.public)).toThrow("bad key");
   }
+  const out = await aged({ renewals: KEY_RENEWALS + 1 });
+  expect(() => makeKeyUpdate(making(out.view), generateKeyPair().public)).toThrow(/quota/);
   const spent = await aged({ renewals: KEY_RENEWALS });
-  expect(() => makeKeyUpdate(making(spent.view), generateKeyPair().public)).toThrow(/quota/);
+  // An owner has one more: who lost this key could not make the boxed rotation.
+  makeKeyUpdate(making(spent.view), generateKeyPair().public);
+  const plain = await aged({ renewals: KEY_RENEWALS, role: "member" });
+  expect(() => makeKeyUpdate(making(plain.view), generateKeyPair().public)).toThrow(/quota/);
   expect(isSpent(making(spent.view))).toBe(true);
   expect(makeRekey(making(spent.view), spent.view.keys).signed.record.type).toBe("rekey_boxed");
   expect(isSpent(making(view))).toBe(false);

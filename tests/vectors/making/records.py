@@ -252,7 +252,23 @@ def _wrong(keys: Keys) -> list[tuple[str, bytes, Code]]:
         ("null for an id", event(prev=None), bad),
         ("a move to nowhere", moved(urls=[]), bad),
         ("a move to five addresses", moved(urls=["wss://r.example"] * 5), bad),
-        ("a move to a long address", moved(urls=["w" * 513]), bad),
+        ("a move to a long address", moved(urls=["wss://" + "w" * 195]), bad),
+        *(
+            (f"a move to {what}", moved(urls=[url]), bad)
+            for what, url in (
+                ("nothing", ""),
+                ("a page", "https://r.example"),
+                ("no host", "wss://"),
+                ("a person at a host", "wss://me:word@r.example"),
+                ("a port too far", "wss://r.example:65536"),
+                ("port 0", "wss://r.example:0"),
+                ("a question", "wss://r.example/?to=me"),
+                ("a fragment", "wss://r.example/#ofc1:"),
+                ("another script", "wss://r\u0435lay.example"),
+                ("two lines", "wss://r.example\n"),
+                ("capitals", "WSS://r.example"),
+            )
+        ),
         ("uncompressed public key", with_key(twin), key),
         ("key of 44 bytes", with_key(admit.sign_key[:-1]), key),
     ]

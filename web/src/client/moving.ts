@@ -7,6 +7,7 @@
 
 import type { Making } from "../e2e/controls.ts";
 import { headerFields, signControl } from "../e2e/controls.ts";
+import { firstReachable } from "../protocol/addresses.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { hubOf, memberOf } from "../protocol/room.ts";
@@ -58,12 +59,14 @@ export function followHome(draft: Draft): boolean {
 
 /**
  * The room was moved: this client stays at its relay, which follows there. Who was at the hub of
- * before only because it was the hub is so at the new one.
+ * before only because it was the hub is so at the new one, where that is not in a private network
+ * which it did not reach before: whoever wants that goes there (HOME).
  */
 export function followHub(draft: Draft, { hub, urls }: RecordOf<"hub_move">): void {
   const { relayId } = draft.saved;
-  const url = urls[0] ?? "";
+  const url = firstReachable(urls, draft.saved.url);
   const { home } = memberOf(draft.view.state, draft.view.mine.mid);
-  if (!equal(relayId, hub) && !equal(relayId, home)) relocate(draft, { url, relayId: hub });
-  else amend(draft, { hubUrl: equal(relayId, hub) ? "" : url });
+  if (equal(relayId, hub) || equal(relayId, home)) {
+    amend(draft, { hubUrl: equal(relayId, hub) ? "" : (url ?? urls[0] ?? "") });
+  } else if (url !== undefined) relocate(draft, { url, relayId: hub });
 }

@@ -5,6 +5,7 @@
  * verbatim; `decodeRecord` takes the payload that verification returned.
  */
 
+import { isAddress } from "./addresses.ts";
 import { concat, utf8 } from "./bytes.ts";
 import { Malformed } from "./codes.ts";
 import { dumpJson, parseJson } from "./json.ts";
@@ -97,7 +98,7 @@ export const controls = {
   hub_move: {
     ...control,
     hub: is.b32,
-    urls: is.list(is.text(limits.URL_TEXT), limits.RELAY_URLS, 1),
+    urls: is.list(is.textThat(isAddress), limits.RELAY_URLS, 1),
     term: is.int(),
   },
 } satisfies Record<string, is.Fields>;

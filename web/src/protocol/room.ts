@@ -31,6 +31,8 @@ const HANDOVER_RECORDS = 64;
 /** HOMEs of one member in one epoch. */
 const HOMES_PER_EPOCH = 4;
 /** UPDATE_Es of one member between two boxed REKEYs. */
+const HUB_MOVES_PER_EPOCH = 4;
+/** Of an owner one more: without a key of its own it could not make the boxed rotation. */
 export const KEY_RENEWALS = 3;
 
 export interface Member {
@@ -263,6 +265,8 @@ function moveHub(state: RoomState, record: RecordOf<"hub_move">, by: Member, seq
   // Who has the room's copy is whom a member is at home at: nobody else can go on with it.
   require([...state.members.values()].some(({ home }) => equal(home, relayId)));
   if (record.seen.seq !== seq - 1) throw new Refused("seen_stale");
+  const lately = state.moved.filter(({ since }) => since > state.epochSeq);
+  if (lately.length >= HUB_MOVES_PER_EPOCH) throw new Refused("quota");
   return {
     moved: [...state.moved, { term, relayId, since: seq, urls }],
     // An invite names the hub; what was answered under it, and how far, stays there.
@@ -428,7 +432,7 @@ export const isInUse = ({ members }: RoomState, key: Bytes): boolean =>
   );
 
 function updateKey(state: RoomState, record: RecordOf<"update_e">, by: Member): Changes {
-  if (by.renewals >= KEY_RENEWALS) throw new Refused("quota");
+  if (by.renewals >= KEY_RENEWALS + (isOwner(by) ? 1 : 0)) throw new Refused("quota");
   if (isInUse(state, record.enc_key)) throw new Refused("bad_key");
   const renewed: Member = {
     ...by,

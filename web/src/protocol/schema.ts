@@ -53,6 +53,10 @@ export const text = (most = Number.MAX_SAFE_INTEGER): Kind<string> =>
       isText(value) && (value.length <= most || [...value].length <= most),
   );
 
+/** A text of some form. */
+export const textThat = (fits: (text: string) => boolean): Kind<string> =>
+  plain("text", (value): value is string => isText(value) && fits(value));
+
 /** One of a few words. */
 export const word = <W extends string>(...words: readonly W[]): Kind<W> =>
   plain(
