@@ -42,7 +42,7 @@ from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
 from ofcd.relay.request import Asked, Examined
 from ofcd.relay.room_log import BadSnapshot, RoomLog
-from ofcd.relay.skipping import Skip, verify_skip
+from ofcd.relay.skipping import Skip, signed_skip, verify_skip
 
 __all__ = [
     "Appended",
@@ -78,6 +78,7 @@ __all__ = [
     "Verified",
     "copy_floor",
     "found_copy",
+    "signed_skip",
     "verify_entries",
     "verify_skip",
 ]

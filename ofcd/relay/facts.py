@@ -103,6 +103,8 @@ class CopySkipped:
     log: Hash32
     """The running hash before `floor`."""
     ts: int
+    head: bytes = field(default=b"", repr=False)
+    """The LOG_HEAD by which the hub had so long a log."""
 
 
 @frozen

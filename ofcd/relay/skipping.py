@@ -1,20 +1,21 @@
 """A copy that goes on after a stretch which its hub no longer keeps.
 
 Retention at the hub took events before the follower had them. What is left of that stretch is its
-control log, of which the hub can leave out nothing: each record is signed and names the one before
-it. That no event but those that retention took is missing, and L where the log goes on, are the
-hub's word, as they are to a client; a LOG_HEAD or a `seen` over another L proves it false.
+control log: each record is signed and names the one before it, so that the hub can leave none out
+between two that it shows; it can keep back the last ones, until somebody speaks who has seen them.
+That no event but those that retention took is missing, and L where the log goes on, are the hub's
+word, as they are to a client; a LOG_HEAD or a `seen` over another L proves it false.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, MemberId
-from ofcd.protocol.records import CONTROL_TYPES
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, relay_id_of
+from ofcd.protocol.records import CONTROL_TYPES, LogHead
 from ofcd.relay.effects import Decision, Effect
 from ofcd.relay.facts import (
     BoxStored,
@@ -33,9 +34,9 @@ from ofcd.relay.following import (
 )
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, chain_size
-from ofcd.themis.signed import peek
+from ofcd.themis.signed import open_signed, peek
 
-__all__ = ["Skip", "skip", "verify_skip"]
+__all__ = ["Skip", "signed_skip", "skip", "verify_skip"]
 
 Boxes = Mapping[int, tuple[tuple[MemberId, bytes], ...]]
 
@@ -51,6 +52,8 @@ class Skip:
     log: Hash32
     """The running hash before `floor`."""
     controls: tuple[Verified, ...] = field(repr=False)
+    head: bytes = field(default=b"", repr=False)
+    """A LOG_HEAD of the hub's at the stretch's end, or after it: kept, as what the hub said."""
 
 
 def verify_skip(
@@ -80,11 +83,32 @@ def verify_skip(
     return Skip(room.seq, floor, log, tuple(controls))
 
 
+def signed_skip(room: RoomLog, found: Skip, head: bytes, key: PublicKey) -> Skip:
+    """The same, with the hub's signature that its log is as long as that.
+
+    Raises `HubLied`; `Refused` if it is of no use. For a worker thread.
+    """
+    try:
+        record = open_signed(key, head).record
+    except ProtocolError as error:
+        raise HubLied(error.kind, f"its LOG_HEAD: {error}", (head,)) from error
+    if not isinstance(record, LogHead) or record.room != room.room or record.seq < found.floor - 1:
+        raise Refused(Code.HUB_AWAY, "its relay signs no log that is as long as it says")
+    states = [one.state for one in found.controls if one.state is not None]
+    term = (states[-1] if states else room.state).hub_at(record.seq)
+    if (term.relay_id, term.term) != (relay_id_of(key), record.term):
+        raise Refused(Code.HUB_AWAY, "its relay signs a log of another time")
+    if record.seq == found.floor - 1 and record.log != found.log:
+        raise HubLied(Code.BAD_RECORD, "the hub signed another log than it names", (head,))
+    return evolve(found, head=head)
+
+
 def skip(core: Core, room: RoomLog, found: Skip, now: int) -> Decision:
     """The copy goes on at the floor. Raises `Refused` (try_again) if it has changed meanwhile."""
     if room.seq != found.before:
         raise Refused(Code.TRY_AGAIN)
-    facts: list[Fact] = [CopySkipped(room.room, found.before, found.floor, found.log, now)]
+    missing = CopySkipped(room.room, found.before, found.floor, found.log, now, found.head)
+    facts: list[Fact] = [missing]
     effects: list[Effect] = []
     room.skip_to(found.floor, found.log)
     for verified in found.controls:

@@ -283,7 +283,7 @@ class Batch:
         self._skips.add(room)
         self._copies.add(made.skipped, (room, fact.floor, fact.log))
         self._copies.add(made.unsure, (room, b""))
-        missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1).packed
+        missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1, fact.head).packed
         self._copies.add(made.evidence, (room, fact.ts, GAP_CODE, missing))
 
     def _learnt(self, fact: SenderLearnt) -> None:

@@ -181,16 +181,19 @@ class Gap:
     ts: int
     first: int
     last: int
+    head: bytes = field(default=b"", repr=False)
+    """The LOG_HEAD by which the hub had so long a log."""
 
     @classmethod
     def unpacked(cls, room: RoomId, ts: int, raw: bytes) -> Gap:
         """As it is stored."""
-        return cls(room, ts, *_RANGE.unpack(raw))
+        first, last = _RANGE.unpack_from(raw)
+        return cls(room, ts, first, last, raw[_RANGE.size :])
 
     @property
     def packed(self) -> bytes:
         """For the store."""
-        return _RANGE.pack(self.first, self.last)
+        return _RANGE.pack(self.first, self.last) + self.head
 
 
 @frozen

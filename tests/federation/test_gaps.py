@@ -11,15 +11,16 @@ from attrs import evolve
 from ofcd.client import HistoryGap
 from ofcd.config import Settings
 from ofcd.daemon.peers import following
-from ofcd.protocol import frames
+from ofcd.protocol import frames, limits
 from ofcd.protocol.frames import decode_client_frame, encode_frame
-from ofcd.protocol.ids import Hash32, log_hash
+from ofcd.protocol.ids import Hash32, RoomId, log_hash
+from ofcd.protocol.records import LogHead
 from ofcd.relay import room_log
 from ofcd.store import reader, retention
 from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
-from tests.federation.double import Double, federated, quickly, shared
+from tests.federation.double import Double, dialling, federated, quickly, shared
 from tests.federation.test_hostile import Scene, copy_head, hub_gone_bad, log_of
 from tests.federation.test_outage import say
 from tests.world.scene import settle, stored, texts, told, until
@@ -122,12 +123,23 @@ class Gone:
         for row in scene.rows[:2]:
             self.log = log_hash(self.log, row.seq, peek(row.record).event_id)
 
-    async def tell(self, log: Hash32 | None = None) -> None:
+    async def tell(self, log: Hash32 | None = None, *, signed: bool = True) -> None:
+        """The answer to `Follow`, and the LOG_HEAD that goes with it."""
         room, floor, log = self.scene.room, self.left[0].seq, log or self.log
         asked = await self.double.expect(frames.Follow, lambda f: f.room == room)
         head = self.left[-1].seq
         synced = frames.Synced(asked.rid, room, asked.start, floor, log, head)
         await self.double.send(synced)
+        if signed:
+            await self.scene.head(self.double, *self.end)
+
+    @property
+    def end(self) -> tuple[int, Hash32]:
+        """Where the true log of the hub ends."""
+        log = self.log
+        for row in self.left:
+            log = log_hash(log, row.seq, peek(row.record).event_id)
+        return self.left[-1].seq, log
 
     @property
     def last(self) -> tuple[int, bytes]:
@@ -206,17 +218,75 @@ async def test_a_hub_that_shows_no_control_log_of_the_gap_is_asked_again_later(
 async def test_a_hub_that_forgets_again_at_once_is_followed_on_later(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each gap costs a reading of the control log: one in ten minutes."""
+    """Each gap costs a reading of the control log: three in ten minutes, as of a busy hub."""
     monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
     async with hub_gone_bad(tmp_path) as (scene, double):
         gone = Gone(scene, double)
+        before = trio.current_time()
         await gone.tell()
+        for _ in range(2):
+            await gone.show(gone.last)
+            gone.log = log_hash(gone.log, gone.left[0].seq, peek(gone.left[0].record).event_id)
+            del gone.left[0]
+            await gone.tell()
         await gone.show(gone.last)
+        assert trio.current_time() - before < 10
         asked = await double.expect(frames.Follow, lambda f: f.start == gone.left[0].seq)
         assert asked.log is not None
-        floor, before = asked.start + 2, trio.current_time()
+        floor, before = asked.start + 1, trio.current_time()
         synced = frames.Synced(asked.rid, scene.room, asked.start, floor, asked.log, floor)
         await double.send(synced)
         await double.expect(frames.Follow)
         assert trio.current_time() - before >= 10
-        assert len(stored(scene.home).gaps()) == 1
+        assert len(stored(scene.home).gaps()) == 3
+
+
+async def test_no_floor_is_believed_that_the_hub_does_not_sign(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one after its end; no LOG_HEAD before it, or of a stranger's, shows that it was there."""
+    monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
+    monkeypatch.setattr(following, "_COPY_SECONDS", 20)
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        gone, room = Gone(scene, double), scene.room
+        before = scene.state()
+        asked = await double.expect(frames.Follow, lambda f: f.room == room)
+        head = asked.start + 5
+        far = frames.Synced(asked.rid, room, asked.start, limits.INT_MAX, gone.log, head)
+        await double.send(far)
+        await gone.tell(signed=False)
+        await scene.head(double, gone.left[0].seq - 2, gone.log)
+        await gone.show(gone.last)
+        await gone.tell(signed=False)
+        assert scene.state() == before
+        assert stored(scene.home).gaps() == []
+        await gone.show(gone.last)
+        await scene.head(double, *gone.end)
+        await gone.go_on()
+        await double.expect(frames.Cursor, lambda c: c.seq == gone.left[-1].seq)
+        [gap] = stored(scene.home).gaps()
+        signed = peek(gap.head).record
+        assert isinstance(signed, LogHead)
+        assert (signed.seq, signed.log) == gone.end
+
+
+async def test_a_room_that_was_numbered_to_its_end_holds_up_no_other(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its hub signed that it has so many entries: nothing can follow, and the link lasts."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        gone, room = Gone(scene, double), scene.room
+        end = limits.INT_MAX
+        asked = await double.expect(frames.Follow, lambda f: f.room == room)
+        await double.send(frames.Synced(asked.rid, room, asked.start, end, gone.log, end))
+        await scene.head(double, end - 1, gone.log)
+        await gone.show(gone.last)
+        asked = await double.expect(frames.Follow, lambda f: f.start == end)
+        await double.send(frames.Synced(asked.rid, room, end, 0, gone.log, end))
+        row = scene.rows[0]
+        await double.send(frames.Delivery(room, end, row.record, row.cell))
+        await double.expect(frames.Cursor, lambda c: c.seq == end)
+        async with dialling(scene.home, scene.keys) as again:
+            await trio.sleep(30)
+            assert await again.follow(RoomId(bytes(32)), 0) is not None
+            assert not [f for f in again.seen if isinstance(f, frames.Follow)]

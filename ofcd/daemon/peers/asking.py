@@ -387,8 +387,13 @@ class Asking:
 
     # -- a room that is new here -------------------------------------------------------------------
 
-    async def read_chain(self, room: RoomId, mid: MemberId, start: int = 0) -> list[ChainRecord]:
-        """The room's control log from `start` on, as the hub tells it to this member."""
+    async def read_chain(
+        self, room: RoomId, mid: MemberId, start: int = 0, paged: Callable[[], None] = lambda: None
+    ) -> list[ChainRecord]:
+        """The room's control log from `start` on, as the hub tells it to this member.
+
+        `paged` is called for each part of it that comes.
+        """
         records: list[ChainRecord] = []
         size = 0
         while True:
@@ -406,6 +411,7 @@ class Asking:
                 return records
             if not page.seqs:
                 return []
+            paged()
 
     async def _answer_to(
         self, room: RoomId, mid: MemberId, frame: frames.ClientFrame

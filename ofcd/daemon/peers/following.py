@@ -10,6 +10,7 @@ All of it begins anew on each link, from what the store holds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import count
@@ -53,8 +54,10 @@ from ofcd.relay import (
     LinkId,
     Relay,
     RoomLog,
+    Skip,
     copy_floor,
     found_copy,
+    signed_skip,
     verify_entries,
     verify_skip,
 )
@@ -78,7 +81,9 @@ _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
 _SOON: Final = 1.0
 _AFTER_SKIP: Final = 600.0
-"""A hub that forgets faster than this relay reads is not followed into the next gap at once."""
+_SKIPS: Final = 3
+"""Gaps of one room in that time. A hub that forgets faster than this relay reads is not followed
+into the next at once; one whose retention ran while its control log was read is."""
 
 
 @define(eq=False)
@@ -95,8 +100,8 @@ class _Copy:
     """Seconds until the room is asked for again; longer each time."""
     missing: Gap | None = None
     """What the hub no longer keeps, while the rest of it is fetched."""
-    skipped: float | None = None
-    """When that was last so; by the clock of this process."""
+    skipped: deque[float] = field(factory=lambda: deque(maxlen=_SKIPS))
+    """When that was so, the last times; by the clock of this process."""
     boxes: dict[int, dict[MemberId, bytes]] = field(factory=dict)
     head: bytes = b""
     """A head that the copy has not come to yet."""
@@ -360,10 +365,10 @@ class Following:
     def _follow(self, room: RoomId) -> None:
         """Ask for the room, in memory now, from the end of the copy on; once."""
         log, link = self._rooms.held(room), self._link
-        if log is None or link is None or log.frozen:
+        if log is None or link is None or log.frozen or log.seq >= limits.INT_MAX:
             return
         copy = self.rooms.setdefault(room, self._new_copy())
-        if copy.following:
+        if copy.following or copy.missing is not None:
             return
         copy.following = copy.awaited = True
         rid, start = next(self._rids), log.seq + 1
@@ -373,58 +378,79 @@ class Following:
             if isinstance(frame, frames.Failure):
                 await self._follow_refused(room, frame)
                 return
-            copy.pause = 0.0
             if isinstance(frame, Synced):
                 copy.known = frame.head
             if isinstance(frame, Synced) and frame.floor > start:
-                self._begin_skip(room, copy, Gap(frame.floor, frame.log, start - 1))
+                self._begin_skip(room, copy, start, frame)
+            else:
+                copy.pause = 0.0
 
         self._requests[rid] = answered
         link.tell(Follow(rid, room, start, log.log))
 
-    def _begin_skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
+    def _begin_skip(self, room: RoomId, copy: _Copy, start: int, synced: Synced) -> None:
         """The hub no longer keeps what comes next: go on after it, if that is no habit."""
-        link, last = self._link, copy.skipped
+        link, lately = self._link, copy.skipped
         if link is None:
             return
         copy.following = False
-        if last is not None and trio.current_time() - last < _AFTER_SKIP:
+        if synced.floor > synced.head + 1:
+            self._log.error("a hub keeps a room only from after its end on", room=room.hex()[:16])
             self._resume_later(room)
             return
-        copy.missing = gap
+        if len(lately) == _SKIPS and trio.current_time() - lately[0] < _AFTER_SKIP:
+            self._resume_later(room)
+            return
+        gap = copy.missing = Gap(synced.floor, synced.log, start - 1)
         link.spawn(partial(self._skip, room, copy, gap))
 
     async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
         try:
-            await self._go_on_after(room, gap)
+            await self._go_on_after(room, copy, gap)
         except HubLied as lied:
             await self._caught(room, lied)
         except (StoreError, BadSnapshot, ProtocolError) as error:
             self._log.error("a copy of a room could not go on", error=str(error))
             self._resume_later(room)
         else:
-            copy.missing, copy.skipped = None, trio.current_time()
-            await self._resume(room)
+            copy.skipped.append(trio.current_time())
+            copy.pause = 0.0
+            if copy.missing is gap:
+                copy.missing = None
+                await self._resume(room)
         finally:
-            copy.missing = None
+            if copy.missing is gap:  # and not that of the next link
+                copy.missing = None
 
-    async def _go_on_after(self, room: RoomId, gap: Gap) -> None:
+    async def _go_on_after(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
         """Have what is left of it, and go on. Raises `Refused` if the hub does not tell."""
         log = await self._rooms.load(room)
         if log is None:
             return
         chain: list[ChainRecord] = []
-        with trio.move_on_after(_COPY_SECONDS):
+        with trio.move_on_after(_COPY_SECONDS) as patience:
+
+            def paged() -> None:
+                patience.deadline = trio.current_time() + _COPY_SECONDS
+
             for mid in self._relay.homed(room, self._own_id):  # some may have been evicted since
-                records = await self._asking.read_chain(room, mid, log.state.seq)
+                records = await self._asking.read_chain(room, mid, log.state.seq, paged)
                 chain = [stored for stored in records if stored.seq < gap.floor]
                 if chain:
                     break
         if not chain:
             raise Refused(Code.HUB_AWAY, "its relay shows no control log")
-        with trio.move_on_after(_COPY_SECONDS):
-            await gap.reach(chain[-1].seq)
-        verify = partial(verify_skip, log, chain, gap.floor, gap.log, gap.boxes)
+        await gap.reach(chain[-1].seq, _COPY_SECONDS)
+        head = await self._head_after(copy, gap)
+        key = self.key
+        if key is None:
+            raise Refused(Code.HUB_AWAY)
+
+        def verify() -> Skip:
+            return signed_skip(
+                log, verify_skip(log, chain, gap.floor, gap.log, gap.boxes), head, key
+            )
+
         found = await self._workers.run(verify, self._threads)
         now = self._hub.milliseconds()
         await self._decide(room, lambda: self._relay.skip(room, found, now))
@@ -437,12 +463,22 @@ class Following:
             last=gap.floor - 1,
         )
 
+    async def _head_after(self, copy: _Copy, gap: Gap) -> bytes:
+        """What the hub signs of its log, up to the gap's end at least. Raises `Refused`."""
+        with trio.move_on_after(_COPY_SECONDS):
+            while True:
+                head = peek(copy.head).record if copy.head else None
+                if isinstance(head, LogHead) and head.seq >= gap.floor - 1:
+                    return copy.head
+                await gap.more()
+        raise Refused(Code.HUB_AWAY, "its relay signs no log that is as long as it says")
+
     async def _follow_refused(self, room: RoomId, failure: frames.Failure) -> None:
         copy, log = self.rooms.get(room), await self._rooms.load(room)
         if copy is None or log is None:
             return
         copy.following = False
-        if failure.code == Code.HUB_BEHIND and failure.seq is not None:
+        if failure.code == Code.HUB_BEHIND and failure.seq is not None and failure.seq < log.seq:
             await self._refill(log, failure.seq)
             return
         if failure.code == Code.FORK:
@@ -542,13 +578,15 @@ class Following:
             link.offend(str(lied))
         elif link is not None and log is not None:
             # This copy grows no more: the hub is not to hand the room over to it.
-            link.tell(Follow(next(self._rids), room, log.seq + 1))
+            link.tell(Follow(next(self._rids), room, min(log.seq + 1, limits.INT_MAX)))
 
     async def _headed(self, frame: Head) -> None:
         copy = self.rooms.get(frame.room)
         if copy is None or self.key is None or self._rooms.held(frame.room) is None:
             return
         copy.head = frame.record
+        if copy.missing is not None:
+            copy.missing.stir()
         await self._check_head(frame.room, frame.record)
 
     async def _check_head(self, room: RoomId, envelope: bytes) -> None:

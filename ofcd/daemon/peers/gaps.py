@@ -44,10 +44,21 @@ class Gap:
             if entry.seq < self.floor and size and self._size + size <= _BOX_BYTES:
                 self._size += size
                 self.boxes[entry.seq] = entry.boxes
+        self.stir()
+
+    def stir(self) -> None:
+        """The hub has sent something: whoever waits for it looks again."""
         self._came.set()
         self._came = trio.Event()
 
-    async def reach(self, seq: int) -> None:
-        """Wait until the hub has delivered so far."""
-        while self.reached < seq:
-            await self._came.wait()
+    async def more(self) -> None:
+        """Wait until the hub has sent something."""
+        await self._came.wait()
+
+    async def reach(self, seq: int, seconds: float) -> None:
+        """Wait until the hub has delivered so far, or nothing new for so many seconds."""
+        with trio.move_on_after(seconds) as patience:
+            while (reached := self.reached) < seq:
+                await self._came.wait()
+                if self.reached > reached:
+                    patience.deadline = trio.current_time() + seconds
