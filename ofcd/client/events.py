@@ -305,6 +305,8 @@ class AlarmKind(StrEnum):
 
     FORK = "fork"
     HUB_BEHIND = "hub_behind"
+    COPY_BEHIND = "copy_behind"
+    """At one's own relay, which is not the room's: it may have to catch up, or holds one back."""
     HUB_MISBEHAVES = "hub_misbehaves"
     SENDER_FORK = "sender_fork"
     KEY_MISMATCH = "key_mismatch"

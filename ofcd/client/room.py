@@ -31,6 +31,7 @@ from ofcd.client.events import (
 )
 from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
+from ofcd.client.lagging import Lag, is_copy
 from ofcd.client.ledger import Ledger
 from ofcd.client.moving import finish_move, follow_hub
 from ofcd.client.outbox import Outbox
@@ -116,6 +117,7 @@ class RoomMachine:
         self._link: LinkFacts | None = None
         self._chain = ChainPages()
         self._backoff = Backoff(random, first=1_000, longest=600_000)
+        self._lag = Lag(random)
         self._retry_at: int | None = None
         self._catch_up_to = -1
         self._own_last: tuple[int, EventId | None] = (0, None)
@@ -227,8 +229,9 @@ class RoomMachine:
             turn.drop = Code.BAD_FRAME.value  # more events of ours than the log has entries
             return
         if core.head.begun and frame.seq < max(core.head.seq, core.head.vouched_seq):
-            self._behind(turn)
+            self._behind(turn, frame.seq)
             return
+        self._lag.over()
         if core.head.begun and frame.seq == core.head.seq and frame.log != core.log.log:
             core.freeze(turn, AlarmKind.FORK, LogBroken(LogFault.FORK, frame.seq))
             self._halt_by_status(turn)
@@ -242,8 +245,16 @@ class RoomMachine:
             self._chain = ChainPages()
             self._read_chain(turn, core.state.seq + 1)
 
-    def _behind(self, turn: Turn) -> None:
+    def _behind(self, turn: Turn, end: int) -> None:
+        """The relay's log ends at `end`, before what is known here."""
         core = self.core
+        is_frozen = core.head.status is RoomStatus.FROZEN
+        if not is_frozen and is_copy(core.state, core.identity.relay_id, end):
+            self.phase = Phase.WAITING
+            self._retry_at = turn.now + self._lag.behind(turn.now)
+            if self._lag.is_long(turn.now):
+                turn.tell(Alarm(core.room, AlarmKind.COPY_BEHIND, _COPY_BEHIND, core.head.seq))
+            return
         core.set_status(turn, RoomStatus.FROZEN, Code.HUB_BEHIND.value)
         self._halt_by_status(turn)
         text = "the relay has lost part of the room log: nothing is sent until it has it again"
@@ -362,7 +373,7 @@ class RoomMachine:
 
     def _sync_refused(self, turn: Turn, failure: frames.Failure) -> None:
         if failure.code == Code.HUB_BEHIND:
-            self._behind(turn)
+            self._behind(turn, self.core.head.seq if failure.seq is None else failure.seq)
         elif failure.code == Code.FORK:
             fork = LogBroken(LogFault.FORK, self.core.head.seq)
             self.core.freeze(turn, AlarmKind.FORK, fork)
@@ -637,6 +648,10 @@ class RoomMachine:
 
 
 _MOVING: Final = "the room is reached at another relay from now on: what is queued is sent there"
+_COPY_BEHIND: Final = (
+    "your relay's copy of the room has been behind what you have seen for minutes: it is still "
+    "asked, and what you write waits; ask its operator, or go to another relay"
+)
 _KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
 _LATER: Final = frozenset(
     {Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL, Code.HUB_AWAY}

@@ -34,6 +34,8 @@ _WHAT_TO_DO: Final = {
     "fork": "The relay shows members different logs. Send nothing more here: compare `ofc verify` "
     "codes with the others outside this room, and keep the vault, which holds the evidence.",
     "hub_behind": "The relay lost part of the room, perhaps by an old backup. Tell its operator.",
+    "copy_behind": "Your relay does not catch up with the room's own: tell its operator, or leave "
+    "it by `ofc home`.",
     "hub_misbehaves": "The relay's word contradicts itself. The evidence is kept; move elsewhere.",
     "sender_fork": "One member's messages contradict each other: two devices share its keys, or "
     "somebody has them. Ask, and evict that member if nobody can explain it.",

@@ -1,16 +1,20 @@
 /** A member who goes to another relay, and what its browser makes of HOME in the log. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { Client } from "../src/client/client.ts";
 import { makeHome, type Place } from "../src/client/moving.ts";
 import { Room } from "../src/client/room.ts";
 import { newRoom, savedRoom } from "../src/client/saved.ts";
 import { Turn } from "../src/client/vault.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeRekey } from "../src/e2e/rekeying.ts";
+import { take } from "../src/e2e/view.ts";
+import { Link } from "../src/wire/link.ts";
 import { FakeLink, founded, RELAY_ID, refusal, URL_ } from "./rooms.ts";
 
 const OTHER: Place = { url: "ws://other.example", relayId: new Uint8Array(32).fill(9) };
+const NONE = new Uint8Array();
 
 /** Root's room, as it is reached by what is `given`, at a relay that attaches as it is told. */
 async function reached(given: object, answer?: Error) {
@@ -30,8 +34,7 @@ async function reached(given: object, answer?: Error) {
   await room.attach(fake.link, view.mine.sign.public);
   const making = { state: view.state, mine: view.mine, seen: seenOf(view.log), now: 1 };
   const deliver = async (record: Uint8Array) => {
-    const cell = new Uint8Array();
-    room.receive({ type: "delivery", room: room.state.room, seq: 2, record, cell });
+    room.receive({ type: "delivery", room: room.state.room, seq: 2, record, cell: NONE });
     await room.markRead(room.saved.readUpTo + 1);
   };
   const places = () => [room.url, room.hubUrl];
@@ -88,3 +91,62 @@ test("who goes to another relay takes the room off the link of the one before", 
   expect(fake.of("detach")).toHaveLength(1);
   expect([room.isLive, fake.isClosed]).toEqual([false, false]);
 });
+
+/** The client of such a room as its page is opened, with relays that share one log. */
+async function opened(isSaid: boolean) {
+  const { vault, view, id } = await founded();
+  const turn = new Turn(vault);
+  const saved = newRoom({ room: view.state.room, url: URL_, relayId: RELAY_ID, moving: OTHER });
+  turn.put("rooms", id, savedRoom.write(saved));
+  await vault.commit(turn);
+  const entries = [seenOf(view.log)];
+  const said: Uint8Array[] = [];
+  const say = (record: Uint8Array) => {
+    said.push(record);
+    entries.push(seenOf(take(view, 2, record).view.log));
+  };
+  const making = { state: view.state, mine: view.mine, seen: seenOf(view.log), now: 1 };
+  if (isSaid) say(makeHome(making, OTHER.relayId).envelope);
+  const asked: string[] = [];
+  const open = vi.spyOn(Link, "open").mockImplementation(async ({ url, onFrame }) => {
+    const { room } = view.state;
+    const end = () => entries.at(-1) as (typeof entries)[number];
+    const deliver = () =>
+      onFrame({ type: "delivery", room, seq: 2, record: said[0] as Uint8Array, cell: NONE });
+    return new FakeLink((request) => {
+      asked.push(`${url} ${request.type}`);
+      if (request.type === "attach") return { type: "attached", ...end(), cursor: 0, counter: 0 };
+      if (request.type === "sync") {
+        if (request.start === 2 && said.length > 0) queueMicrotask(deliver);
+        return { type: "synced", start: request.start, floor: 0, head: end().seq, log: end().log };
+      }
+      if (request.type !== "control") return { type: "done" };
+      say(request.record);
+      queueMicrotask(deliver);
+      return { type: "ack", ...end() };
+    }).link;
+  });
+  const client = new Client(vault);
+  onTestFinished(async () => {
+    await client.close();
+    open.mockRestore();
+  });
+  client.start();
+  return { room: client.room(id) as Room, asked };
+}
+
+test.each([false, true])(
+  "a move that was cut short goes on when the page is opened; HOME stood in the log: %s",
+  async (isSaid) => {
+    const { room, asked } = await opened(isSaid);
+    await expect.poll(() => room.url === OTHER.url && room.isLive, { timeout: 10_000 }).toBe(true);
+    expect([room.relayId, room.hubUrl, room.saved.moving]).toEqual([
+      OTHER.relayId,
+      URL_,
+      undefined,
+    ]);
+    expect(room.state.members.get(room.me)?.home).toEqual(OTHER.relayId);
+    const controls = asked.filter((what) => what.endsWith(" control"));
+    expect(controls).toEqual(isSaid ? [] : [`${URL_} control`]);
+  },
+);

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
 import { applyChange, type Entry, effectOf } from "../src/client/entries.ts";
+import { isCopy } from "../src/client/lagging.ts";
 import { Room } from "../src/client/room.ts";
 import { savedRoom } from "../src/client/saved.ts";
 import { Turn, VaultFull } from "../src/client/vault.ts";
@@ -17,7 +18,7 @@ import { makeBoxedRekey, makeKeyAnswer, makeRekey } from "../src/e2e/rekeying.ts
 import { type Taken, take, type View } from "../src/e2e/view.ts";
 import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
-import { FakeLink, founded, refusal } from "./rooms.ts";
+import { FakeLink, founded, refusal, URL_ } from "./rooms.ts";
 
 const entry: Entry = {
   seq: 1,
@@ -152,7 +153,10 @@ test("a control log that does not go on from what is known freezes the room", as
 });
 
 /** A room whose relay answers so. */
-async function on(answers: (request: Request, at: number) => object | Error, saved = {}) {
+async function on(
+  answers: (request: Request, at: number) => object | Error | Promise<object>,
+  saved = {},
+) {
   const { vault, id, view } = await founded();
   const turn = new Turn(vault);
   const row = savedRoom.read(vault.get("rooms", id) as Uint8Array);
@@ -216,6 +220,84 @@ test("a relay that has lost part of the log is not spoken to until it has it aga
   seq = 1;
   await attach();
   expect([room.saved.status, room.isLive]).toEqual(["active", true]);
+});
+
+const ELSEWHERE = new Uint8Array(32).fill(9);
+
+/** A room that is reached at a follower of its hub, on a clock of its own. */
+async function away(answers: (request: Request, at: number) => object | Error) {
+  const made = await on(answers, { relayId: ELSEWHERE, hubUrl: URL_ });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const pass = async (seconds: number) => {
+    await vi.advanceTimersByTimeAsync(seconds * 1_000);
+    await settled(made.room);
+  };
+  return { ...made, pass };
+}
+
+test("a copy that is behind is asked again until it has caught up, and nobody is alarmed", async () => {
+  const { room, fake, log, attach, pass } = await away((request, at) => {
+    if (request.type === "attach" && (at < 3 || at === 5)) return attached(0);
+    if (request.type === "sync" && at === 1) return refusal("hub_behind", { seq: 0 });
+    return whole(log, request);
+  });
+  await attach();
+  const arrived = room.isLiveWithin(60_000);
+  for (const [seconds, asked] of [
+    [0, 1],
+    [1, 2],
+    [2, 3], // whole, but no more by its answer to sync
+  ] as const) {
+    await pass(seconds);
+    expect([room.saved.status, room.refusal, room.isLive]).toEqual([
+      "active",
+      "copy_behind",
+      false,
+    ]);
+    expect(fake.of("attach")).toHaveLength(asked);
+  }
+  await pass(4);
+  expect(await arrived).toBe(true);
+  expect([room.refusal, room.alarm]).toEqual(["", ""]);
+  room.detach();
+  await pass(300);
+  await attach();
+  expect([room.isLive, room.alarm]).toEqual([false, ""]); // the time of before is over
+  await pass(1);
+  await expect.poll(() => room.isLive).toBe(true);
+});
+
+test("of a relay that keeps one in the past its person hears, once; it is still asked", async () => {
+  const { room, fake, attach, pass } = await away(() => attached(0));
+  await attach();
+  await pass(299);
+  expect(room.alarm).toBe("");
+  await pass(62);
+  expect([room.alarm, room.saved.status]).toEqual(["copy_behind", "active"]);
+  expect(fake.of("attach")).toHaveLength(11);
+  room.dismissAlarm();
+  await pass(600);
+  expect([room.alarm, room.refusal]).toEqual(["", "copy_behind"]);
+  expect(fake.of("attach")).toHaveLength(21);
+});
+
+test("where a room was moved to is its hub once it has stored that; a late answer says nothing", async () => {
+  const { state } = (await founded()).view;
+  const moved = { ...state, moved: [{ term: 1, relayId: ELSEWHERE, since: 5, urls: [] }] };
+  expect([4, 5].map((end) => isCopy(moved, ELSEWHERE, end))).toEqual([true, false]);
+  expect(isCopy(moved, state.relayId, 5)).toBe(true);
+  let answer: (late: object) => void = () => undefined;
+  const late = new Promise<object>((resolve) => {
+    answer = resolve;
+  });
+  const { room, fake, attach } = await on(() => late);
+  const attaching = attach();
+  await expect.poll(() => fake.of("attach").length).toBe(1);
+  room.leaveLink();
+  answer(attached(0));
+  await attaching;
+  expect(room.saved.status).toBe("active");
 });
 
 test("a relay whose log is another one of the same length freezes the room for good", async () => {

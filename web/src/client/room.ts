@@ -32,6 +32,7 @@ import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
+import { isCopy, Lag } from "./lagging.ts";
 import { Ledger } from "./ledger.ts";
 import { followHome, followHub, goToHub, makeHome, type Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
@@ -63,6 +64,8 @@ const REFUSALS = new Set([
   "too_large",
 ]);
 
+const COPY_BEHIND = told("copy_behind");
+
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
 export class Room extends RoomView {
@@ -78,6 +81,7 @@ export class Room extends RoomView {
   private readonly stopTyping = new Map<string, () => void>();
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
+  private readonly lag = new Lag();
 
   /**
    * `changed` is called after every change that a person could see; `moved`, with where it was, once
@@ -298,7 +302,8 @@ export class Room extends RoomView {
 
   /** Whether it is live by then; false at once if the relay does not take it in. */
   async isLiveWithin(limit: number): Promise<boolean> {
-    await this.core.until(() => this.isLive || this.refusal !== "", limit);
+    const isRefused = () => this.refusal !== "" && this.refusal !== COPY_BEHIND;
+    await this.core.until(() => this.isLive || isRefused(), limit);
     return this.isLive;
   }
 
@@ -323,14 +328,39 @@ export class Room extends RoomView {
       await this.create(link);
       const hub = this.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
       const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
+      if (this.core.link !== link) return; // it has gone to another relay meanwhile
       if (answer.type !== "attached" || answer.counter > answer.seq) {
         link.close();
+      } else if (answer.seq < this.lastSeq && this.mayCatchUp(answer.seq)) {
+        this.waitFor(link, transportKey);
       } else if (await this.isWhole(answer)) await this.sync(link, answer);
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {
       if (!(error instanceof RelayRefused)) throw error;
       if (this.core.link === link) await this.refused(link, error, transportKey);
     }
+  }
+
+  /** Whether a relay whose log ends at `end`, too early, may yet get what is known here. */
+  private mayCatchUp(end: number): boolean {
+    return this.core.isActive && isCopy(this.state, this.relayId, end);
+  }
+
+  /** Its copy is behind: it is asked again, and nothing is sent until it has caught up. */
+  private waitFor(link: Link, transportKey: Uint8Array): void {
+    const now = Date.now();
+    this.core.isLive = false;
+    this.attachLater(link, transportKey, this.lag.behind(now));
+    if (this.lag.isLong(now)) this.core.alarm = COPY_BEHIND;
+    this.refusal = COPY_BEHIND;
+    this.core.changed();
+  }
+
+  private attachLater(link: Link, transportKey: Uint8Array, delay: number): void {
+    const again = () => {
+      if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
+    };
+    this.core.later(again, delay);
   }
 
   /** Whether the relay's log is as long as the one that is known here, and goes on from it. */
@@ -340,6 +370,7 @@ export class Room extends RoomView {
       await this.core.enqueue(() => this.core.freeze(told("relay_behind"), "hub_behind"));
       return false;
     }
+    this.lag.over();
     if (seq === known.seq && !equal(log, known.log)) {
       await this.core.enqueue(() => this.core.freeze(told("log.fork", seq)));
       return false;
@@ -598,17 +629,17 @@ export class Room extends RoomView {
   /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
   private async refused(
     link: Link,
-    { code, wait }: RelayRefused,
+    { code, wait, failure }: RelayRefused,
     transportKey: Uint8Array,
   ): Promise<void> {
     this.core.isLive = false;
     if (LATER.has(code)) {
       const delay = Math.max(this.pause, wait);
       this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
-      const again = () => {
-        if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
-      };
-      this.core.later(again, delay);
+      this.attachLater(link, transportKey, delay);
+    } else if (code === "hub_behind" && this.mayCatchUp(failure.seq ?? this.lastSeq)) {
+      this.waitFor(link, transportKey);
+      return;
     } else if (code === "wrong_relay" && this.isAway && this.saved.moving !== undefined) {
       await this.goToHub(); // HOME is in the log, and this relay alone has seen it
       return;

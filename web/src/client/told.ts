@@ -35,6 +35,8 @@ export type ToldCode =
   /** The relay delivered a record that does not hold: why, as a code. */
   | "unverifiable"
   | "relay_behind"
+  /** One's own relay, which is not the room's: it may catch up. */
+  | "copy_behind"
   /** A proof: of the hub's two logs, of its own word, of a member's. */
   | "two_logs"
   | "hub_word"

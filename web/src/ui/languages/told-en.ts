@@ -133,6 +133,8 @@ export const told = {
   unverifiable: "The relay delivered a record that does not hold. {*}",
   relay_behind:
     "The relay has lost part of the room's history: nothing is sent until it has it again",
+  copy_behind:
+    "Your relay's copy of this room is behind what you have seen: it is asked again until it has caught up, and what you write waits. If that does not end, ask whoever runs it, or go to another relay under Members.",
   two_logs: "The room's relay has signed two different histories up to entry {1}",
   hub_word: "The room's relay has signed another history up to entry {1} than was delivered here",
   member_word: "{2} has signed another history up to entry {1} than was delivered here",

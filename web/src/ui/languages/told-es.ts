@@ -134,6 +134,8 @@ export const told = {
   unverifiable: "El servidor entregó un registro que no es válido. {*}",
   relay_behind:
     "El servidor ha perdido parte de la historia de la sala: no se envía nada hasta que la recupere",
+  copy_behind:
+    "La copia que tu servidor tiene de esta sala va por detrás de lo que ya has visto: se le vuelve a preguntar hasta que se ponga al día, y lo que escribes espera. Si no termina, habla con quien lo administra o usa otro servidor en Miembros.",
   two_logs: "El servidor de la sala ha firmado dos historias distintas hasta la entrada {1}",
   hub_word:
     "El servidor de la sala ha firmado hasta la entrada {1} otra historia que la entregada aquí",
