@@ -26,7 +26,6 @@ from tests.federation.test_blame import attach, event_of
 from tests.federation.test_gaps import away
 from tests.federation.test_home import queued, relay_of
 from tests.federation.test_hostile import copy_head, log_of
-from tests.federation.test_lost import backup, put_back
 from tests.world.scene import agree, settle, stored, texts, until
 
 
@@ -302,32 +301,6 @@ async def test_a_relay_that_is_cut_off_gets_no_room(
         await bo.send("now it moved")
         await settle([ana, bo])
         agree([ana, bo], ["it goes on here", "now it moved"])
-
-
-async def test_a_new_hub_put_back_to_before_the_move_is_filled_up(
-    tmp_path: Path, autojump_clock: trio.abc.Clock
-) -> None:
-    """It meets the HUB_MOVE again, and orders on only once the old hub has given it the rest."""
-    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
-        ana, bo = await shared(old, new)
-        dan = await federated(old, new, "dan", ana)
-        await settle([ana, bo, dan])
-        backup(new, tmp_path / "new.db")
-        await new.stop_client("dan")
-        await ana.move_hub(new.url)
-        for number in range(3):
-            await bo.send(f"lost {number}")
-            await trio.sleep(2)
-        await settle([ana, bo])
-        before = log_of(new, ana.id)
-        await put_back(new, tmp_path / "new.db")
-        await new.start_relay()
-        [dan] = (await new.client("dan")).rooms
-        with trio.fail_after(300):
-            await dan.send("dan speaks")
-        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))
-        assert log_of(new, ana.id)[: len(before)] == before
-        await until(lambda: texts(ana)[-1] == "dan speaks")
 
 
 async def test_no_member_cuts_the_room_off_by_a_number_of_its_own(
