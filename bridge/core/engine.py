@@ -36,7 +36,6 @@ from ofcd.client import (
     RoomStatus,
     Text,
     Transaction,
-    parse_link,
 )
 from ofcd.client.applog import Log, get_log
 from ofcd.errors import OfcError
@@ -49,7 +48,6 @@ __all__ = ["Engine", "HostOf"]
 _LOOK_SECONDS: Final = 1.0
 _KEEP_HOUSE_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
-_ID_DIGITS: Final = 8
 _NOTICE_EVERY_MS: Final = 60_000
 _NOTICE_KEYS: Final = 1000
 _ADMINS: Final = (Role.ROOT, Role.CO_OWNER)
@@ -131,6 +129,7 @@ class Engine:
                 if room.id not in self._readers and self.portals_of(room):
                     self._readers.add(room.id)
                     nursery.start_soon(self._read, room)
+            self.attached.look()
             self._complain_of_names()
             await trio.sleep(_LOOK_SECONDS)
 
@@ -184,13 +183,10 @@ class Engine:
         return [*self.settings.portals, *self.attached]
 
     def _rooms_of(self, portal: Portal) -> list[Room]:
-        wanted = portal.room
-        by_id = [
-            room
-            for room in self.client.rooms
-            if len(wanted) >= _ID_DIGITS and room.id.hex().startswith(wanted.lower())
-        ]
-        found = by_id or [room for room in self.client.rooms if room.name == wanted]
+        # A member names the rooms they give: neither may that stand for another, nor be it.
+        rooms = [room for room in self.client.rooms if not self.attached.is_members(room.id)]
+        by_id = [room for room in rooms if portal.means(room.id)]
+        found = by_id or [room for room in rooms if room.name == portal.room]
         return [room for room in found if room.status is RoomStatus.ACTIVE]
 
     def room_of(self, portal: Portal) -> Room | None:
@@ -369,27 +365,14 @@ class HostOf:
         """See `Host`."""
         self._engine.links.withdraw(tx, room, place=place_tag(self._name, place))
 
-    def attach(self, place: str, of: RoomId, link: str) -> MemberId:
+    def attach(self, place: str, of: RoomId, by: MemberId, link: str) -> MemberId:
         """See `Host`."""
-        engine = self._engine
-        room = engine.client.room(of)
-        given = parse_link(link)
-        if engine.attached.room(self._name, place) == given.room:
-            return given.inviter  # asked for again, after a crash perhaps
-        code = engine.attached.invited(room, link)
-
-        def failed(why: str) -> None:
-            about = f"{self._name}/{place}/{engine.client.now()}".encode()
-            text = f"I could not use an invite that I was given here: {why}"
-            with engine.client.transaction() as tx:
-                engine.say(tx, room, Text(text), "not attached", about)
-
-        engine.attached.attach(self._name, place, code, failed)
-        return code.inviter
+        room = self._engine.client.room(of)
+        return self._engine.attached.attach(self._name, place, room, by, link)
 
     def detach(self, place: str) -> bool:
         """See `Host`."""
-        return self._engine.attached.end(self._name, place)
+        return self._engine.attached.detach(self._name, place)
 
     def attached(self) -> list[str]:
         """See `Host`."""

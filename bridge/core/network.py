@@ -167,12 +167,13 @@ class Host(Protocol):
         """Nothing of a room's content may be at a place any more: none of its links opens there."""
         ...
 
-    def attach(self, place: str, of: RoomId, link: str) -> MemberId:
+    def attach(self, place: str, of: RoomId, by: MemberId, link: str) -> MemberId:
         """Join the room that an invite leads to, and join it to a place of the network's naming.
 
-        The invite was given in the room `of`; returns who made it. Raises `OfcError` where it can
-        not be used; where it is refused later, that room is told. Whoever was at the place before
-        is not any more.
+        The invite was given in the room `of` by a member; returns who made it. Raises `OfcError`
+        where it can not be used; where it is refused later, that room is told. Whoever was at the
+        place before is not any more. It ends by itself when that member is gone from there, or who
+        made the invite from the room that it leads to. The same room again changes nothing.
         """
         ...
 

@@ -14,6 +14,7 @@ from bridge.core.links.settings import LinksSettings
 from bridge.core.network import Network, PlaceInfo
 from ofcd.config.strict import read_toml, structure
 from ofcd.errors import ConfigError
+from ofcd.protocol.ids import RoomId
 
 __all__ = [
     "BridgeSettings",
@@ -23,6 +24,8 @@ __all__ = [
     "Settings",
     "load_settings",
 ]
+
+_ID_DIGITS: Final = 8
 
 
 @frozen
@@ -117,6 +120,10 @@ class Portal:
     def takes(self) -> bool:
         """The place is copied to the room."""
         return self.direction != "out"
+
+    def means(self, room: RoomId) -> bool:
+        """Whether it names a room by its id."""
+        return len(self.room) >= _ID_DIGITS and room.hex().startswith(self.room.lower())
 
 
 @frozen

@@ -80,7 +80,7 @@ class Direct:
         if self._asked.take(mid, host.now()):
             return "Not so often: try again in a while."
         try:
-            owner = host.attach(place, room, words[2])
+            owner = host.attach(place, room, mid, words[2])
         except OfcError as error:
             return f"That does not work: {error}"
         with host.transaction() as tx:
