@@ -100,28 +100,34 @@ class Inbox:
     async def _one(self, place: str, number: int, kept: Kept) -> bool:
         """Whether the first one is done with: in the room, or before an owner."""
         raw = self._store.raw_in(self._host.vault, place, number)
+        if kept.failures >= _FAILURES:
+            self._aside(place, number, kept, raw, "something went wrong over it")
+            return True
+        # Counted before: of a mail that ends the whole bridge nothing could be written after.
+        self._keep(place, number, evolve(kept, failures=kept.failures + 1))
         try:
             mail = await self._read(raw)
             verdict = await self._say(place, mail, raw)
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
-            kept = evolve(kept, failures=kept.failures + 1)
-            if kept.failures >= _FAILURES:
-                self._aside(place, number, kept, raw, "something went wrong over it")
-                return True
-            with self._host.transaction() as tx:
-                self._store.keep_in(tx, place, number, kept)
             return False
+        except BaseException:
+            self._keep(place, number, kept)  # the bridge is told to end: not the mail's fault
+            raise
         if verdict in (*_LATER, Verdict.CLOSED):
             if self._host.now() - kept.ts < _PATIENCE_MS:
+                self._keep(place, number, kept)
                 return False
             self._aside(place, number, kept, raw, "no room took it for days")
             return True
-        with self._host.transaction() as tx:
-            self._store.keep_in(tx, place, number, None)
+        self._keep(place, number, None)
         if verdict is Verdict.INVALID:
             self._host.notice(place, "A mail can not be shown here.", key="invalid")
         return True
+
+    def _keep(self, place: str, number: int, kept: Kept | None) -> None:
+        with self._host.transaction() as tx:
+            self._store.keep_in(tx, place, number, kept)
 
     def _aside(self, place: str, number: int, kept: Kept, raw: bytes, why: str) -> None:
         """An owner decides; where too much waits for one, the room learns that it is gone."""

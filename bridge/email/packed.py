@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
-__all__ = ["TooMuch", "is_packed", "unpacked"]
+__all__ = ["PIECE_BYTES", "TooMuch", "is_packed", "unpacked"]
 
 _FILES: Final = 10_000
 """Files of one archive, or streams of one PDF, that are looked at."""
-_PIECE: Final = 32 * 1024 * 1024
+PIECE_BYTES: Final = 32 * 1024 * 1024
 """The longest piece: it is in memory as a whole."""
 _LOCAL: Final = b"PK\x03\x04"
 _GZIP, _BZIP2, _XZ, _PDF = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"%PDF-"
@@ -49,7 +49,15 @@ _RANGE: Final = re.compile(
 _MAP_BYTES: Final = 1024 * 1024
 _MAPS: Final = 100
 _CODES: Final = 65_536
-"""Glyphs of one map."""
+"""Numbers that a glyph can have."""
+_GLYPHS: Final = 10 * _CODES
+"""Glyphs of all maps of a PDF: each costs a hundred bytes or two."""
+_GLYPH: Final = 8
+"""Letters of one glyph: a ligature has three, and nothing bounds what a map may say."""
+_STRINGS: Final = 4_000_000
+"""Strings of a PDF, which programs write letter by letter: each costs a step of ours."""
+_ASCII85: Final = 8 * 1024 * 1024
+"""Letters of ASCII85 in a PDF: the standard library takes a step for each."""
 _READ: Final = 50_000_000
 """Glyphs read, each by every map: to know which font is whose would be to lay out the pages."""
 _CHUNK: Final = 16 * 1024
@@ -69,7 +77,7 @@ def unpacked(raw: bytes, left: Callable[[], int]) -> Iterator[bytes]:
     `left`: how many bytes may be unpacked now. Raises `TooMuch` where a piece is longer, or there
     are too many.
     """
-    yield from _pieces(raw, lambda: max(0, min(_PIECE, left())))
+    yield from _pieces(raw, lambda: max(0, min(PIECE_BYTES, left())))
 
 
 def is_packed(raw: bytes) -> bool:
@@ -154,18 +162,36 @@ class _Map:
     """Of a number, in bytes."""
     letters: _Letters
 
-    def read(self, codes: bytes) -> bytes:
-        """A run of numbers as text."""
-        if self.width == 2:
-            numbers = codes[: len(codes) // 2 * 2].decode("utf-16-be", "surrogatepass")
-        else:
-            numbers = codes.decode("latin-1")
-        return numbers.translate(self.letters).encode("utf-8", "replace")
+    def read(self, codes: bytes, left: Callable[[], int]) -> bytes:
+        """A run of numbers as text. Raises `TooMuch` where that is longer."""
+        made = bytearray()
+        for at in range(0, len(codes), _CHUNK):
+            # By pairs even where one of them is a surrogate's: each is a glyph's number.
+            some = codes[at : at + _CHUNK]
+            if self.width == 2:
+                pairs = struct.unpack(f">{len(some) // 2}H", some[: len(some) // 2 * 2])
+                text = "".join([self.letters[one] for one in pairs])
+            else:
+                text = some.decode("latin-1").translate(self.letters)
+            made += text.encode("utf-8", "replace")
+            if len(made) > left():
+                raise TooMuch
+        return bytes(made)
+
+
+@define
+class _Spare:
+    """What one PDF may still cost."""
+
+    glyphs: int = _GLYPHS
+    strings: int = _STRINGS
+    ascii85: int = _ASCII85
 
 
 def _printed(raw: bytes, left: Callable[[], int]) -> Iterator[bytes]:
     maps: list[_Map] = []
     texts: list[bytes] = []
+    spare = _Spare()
     found = list(islice(_STREAM.finditer(raw), 2 * _FILES + 1))
     if len(found) > 2 * _FILES:
         raise TooMuch
@@ -173,18 +199,21 @@ def _printed(raw: bytes, left: Callable[[], int]) -> Iterator[bytes]:
         if raw.endswith(b"end", 0, one.start()) or _is_picture(raw, one.start()):
             continue
         end = found[number + 1].start() if number + 1 < len(found) else len(raw)
-        made = _stream(raw, one.end(), end, left())
+        made = _stream(raw, one.end(), end, left(), spare)
         yield made
         if b"beginbf" in made and len(made) <= _MAP_BYTES and len(maps) < _MAPS:
-            maps.append(_map(made))
+            maps.append(_map(made, spare))
         elif b"Tj" in made or b"TJ" in made:
-            yield b"".join(_LITERAL.findall(_ESCAPED.sub(b"", made)))
-            texts.append(_from_hex(b"".join(_HEX.findall(made))))
+            spare.strings -= made.count(b"(") + made.count(b"<") + made.count(b"\\")
+            if spare.strings < 0:
+                raise TooMuch
+            yield _joined(_LITERAL, _ESCAPED.sub(b"", made))
+            texts.append(_from_hex(_joined(_HEX, made)))
     if len(maps) * sum(map(len, texts)) > _READ:
         raise TooMuch
     for codes in texts:
         for font in maps:
-            yield font.read(codes)
+            yield font.read(codes, left)
 
 
 def _is_picture(raw: bytes, at: int) -> bool:
@@ -193,11 +222,23 @@ def _is_picture(raw: bytes, at: int) -> bool:
     return _PICTURE.search(before, before.rfind(b" obj") + 1) is not None
 
 
-def _stream(raw: bytes, at: int, end: int, left: int) -> bytes:
+def _joined(pattern: re.Pattern[bytes], raw: bytes) -> bytes:
+    """All that its group finds, and never a list of it: an entry costs more than what it holds."""
+    made = bytearray()
+    for one in pattern.finditer(raw):
+        made += one[1]
+    return bytes(made)
+
+
+def _stream(raw: bytes, at: int, end: int, left: int, spare: _Spare) -> bytes:
     """As its usual filters leave it."""
     if made := _inflated(memoryview(raw)[at:], 15, left):
         return made
     plain, marked, _ = raw[at : min(end, at + left)].partition(b"~>")
+    if marked:
+        spare.ascii85 -= len(plain) + 3 * plain.count(b"z")  # a z is four bytes
+        if spare.ascii85 < 0:
+            raise TooMuch
     try:
         packed = base64.a85decode(plain) if marked else b""
     except ValueError:
@@ -210,23 +251,32 @@ def _from_hex(digits: bytes) -> bytes:
     return binascii.unhexlify(digits[: len(digits) // 2 * 2])
 
 
-def _map(raw: bytes) -> _Map:
+def _map(raw: bytes, spare: _Spare) -> _Map:
     space = _CODESPACE.search(raw)
     letters = _Letters()
+
+    def keep(code: int, text: str) -> None:
+        spare.glyphs -= 1
+        if spare.glyphs < 0:
+            raise TooMuch
+        if code < _CODES:
+            letters[code] = text
+
     for block in _blocks(raw, b"bfchar"):
-        letters.update((int(code[:8], 16), _utf16(text)) for code, text in _PAIR.findall(block))
-    steps = 0
+        for one in _PAIR.finditer(block):
+            keep(int(one[1][:8], 16), _utf16(one[2]))
     for block in _blocks(raw, b"bfrange"):
-        for first, last, text, listed in _RANGE.findall(block):
-            begin = int(first[:8], 16)
-            many = [_utf16(one) for one in _HEX.findall(listed)]
-            known = _utf16(text)
-            for step in range(min(int(last[:8], 16) - begin + 1, _CODES - steps)):
-                steps += 1
+        for one in _RANGE.finditer(block):
+            begin, last = int(one[1][:8], 16), int(one[2][:8], 16)
+            many = [_utf16(text[1]) for text in islice(_HEX.finditer(one[4] or b""), _CODES)]
+            known = _utf16(one[3] or b"")
+            for step in range(min(last, _CODES - 1) - begin + 1):
                 if step < len(many):
-                    letters[begin + step] = many[step]
+                    keep(begin + step, many[step])
                 elif known:
-                    letters[begin + step] = known[:-1] + chr(min(ord(known[-1]) + step, 0x10FFFF))
+                    keep(begin + step, known[:-1] + chr(min(ord(known[-1]) + step, 0x10FFFF)))
+                else:
+                    break
     return _Map(2 if space is not None and len(space[1]) > 2 else 1, letters)
 
 
@@ -236,4 +286,5 @@ def _blocks(raw: bytes, name: bytes) -> Iterator[bytes]:
 
 
 def _utf16(digits: bytes) -> str:
-    return _from_hex(digits).decode("utf-16-be", "ignore")
+    """What a map says that a glyph is, and no more of it than a glyph is."""
+    return _from_hex(digits[: 16 * _GLYPH]).decode("utf-16-be", "ignore")[:_GLYPH]

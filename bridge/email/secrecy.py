@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.message import Message
 from email.parser import BytesParser
 from html import unescape
+from time import thread_time
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -26,7 +27,7 @@ from attrs import define, evolve, field, frozen
 
 from bridge.email.addressing import without_tokens
 from bridge.email.headers import encoded_words_read
-from bridge.email.packed import TooMuch, is_packed, unpacked
+from bridge.email.packed import PIECE_BYTES, TooMuch, is_packed, unpacked
 from bridge.email.parsing import RAW_POLICY, Attachment, inner_messages, too_much
 from bridge.email.tnef import rich_texts
 
@@ -45,6 +46,11 @@ _WORK: Final = 256 * 1024 * 1024
 shows a token."""
 _TEXT_WORK: Final = 16 * 1024 * 1024
 """The same for one text that a room is shown: none is longer than `limits` say."""
+_SECONDS: Final = 30.0
+"""Of one core that all of one mail may take, or one text: counted as work done, so that a busy
+machine holds nothing back."""
+_STEP: Final = 1024 * 1024
+"""Bytes that are read at a stroke, where each may cost a step of ours."""
 _LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
 _LOWER: Final = bytes(range(256)).lower()
 _MARKS: Final = bytes(97 if one in _LETTERS + _LETTERS.upper() else 32 for one in range(256))
@@ -71,10 +77,20 @@ class _Work:
     """What was looked at: not twice, and not without end."""
 
     left: int = field(factory=lambda: _WORK)
+    seconds: float = field(factory=lambda: _SECONDS)
+    """Not counting what is going on."""
+    until: float = field(factory=lambda: thread_time() + _SECONDS)
+    """The thread's own time at which what is going on is to end."""
     clean: dict[tuple[int, int], int] = field(factory=dict)
     """What shows nothing, by length and hash, and how deep it was looked into."""
     unopened: set[tuple[int, int]] = field(factory=set)
     """Archives that were met too deep to be opened there."""
+
+    def spare(self) -> int:
+        """How many bytes may still be looked at. Raises `TooMuch` where time is up."""
+        if thread_time() > self.until:
+            raise TooMuch
+        return self.left
 
 
 @frozen
@@ -131,15 +147,21 @@ class Secrets:
         """Whether one of them can be read in it, in any of the ways that mail programs write."""
         work = self._work
         work.unopened.clear()
+        began = thread_time()
+        work.until = began + work.seconds
+        found = self._is_in(raw, _DEEP, work)
+        work.seconds -= thread_time() - began
         # Archives in archives in archives hide something; the same met less deep was opened.
-        return self._is_in(raw, _DEEP, work) or any(key not in work.clean for key in work.unopened)
+        return found or any(key not in work.clean for key in work.unopened)
 
     def _is_in(self, view: bytes, depth: int, work: _Work) -> bool:
         key = len(view), hash(view)
         if work.clean.get(key, -1) >= depth:
             return False
         work.left -= len(view)
-        if work.left < 0 or self._shows(view) or (0 in view and self._shows(_without_zeros(view))):
+        if work.left < 0 or len(view) > PIECE_BYTES or thread_time() > work.until:
+            return True
+        if self._shows(view) or (0 in view and self._shows(_without_zeros(view))):
             return True
         if not depth:
             if is_packed(view):
@@ -230,7 +252,7 @@ def _without_zeros(raw: bytes) -> bytes:
 def _decoded(raw: bytes, work: _Work) -> Iterator[bytes]:
     """As each of the encodings in it reads, and what is packed in it."""
     yield from rich_texts(raw)
-    yield from unpacked(raw, lambda: work.left)
+    yield from unpacked(raw, work.spare)
     if zeros := raw.count(0):
         if zeros * 5 > len(raw):
             yield _without_zeros(raw)
@@ -239,16 +261,46 @@ def _decoded(raw: bytes, work: _Work) -> Iterator[bytes]:
         yield binascii.a2b_qp(raw)
     if b"=?" in raw:
         text = re.sub(r"\r?\n[ \t]+", " ", raw.decode("utf-8", "replace"))
-        yield encoded_words_read(text).encode("utf-8", "replace")
+        yield encoded_words_read(text, work.spare).encode("utf-8", "replace")
     if _PERCENT.search(raw):
-        yield unquote_to_bytes(raw)
+        yield _stepwise(raw, b"%", unquote_to_bytes, work)
     if _ENTITY.search(raw):
-        yield unescape(raw.decode("latin-1")).encode("utf-8", "replace")
-    if b"<" in raw and len(apart := _TAG.split(raw)) > 1:
-        yield b"".join(
-            one if len(one) <= 2 * _NEAR else one[:_NEAR] + b"\n" + one[-_NEAR:] for one in apart
-        )
+        yield _stepwise(raw, b"&", _unescaped, work)
+    if b"<" in raw and (apart := _without_tags(raw, work)):
+        yield apart
     yield from _out_of_base64(raw)
+
+
+def _stepwise(raw: bytes, mark: bytes, read: Callable[[bytes], bytes], work: _Work) -> bytes:
+    """What `read` makes of it, cut where a mark stands: the library makes lists of all it finds."""
+    made, at = bytearray(), 0
+    while 0 <= at < len(raw):
+        work.spare()
+        next_at = raw.find(mark, at + _STEP)
+        made += read(raw[at : next_at if next_at >= 0 else len(raw)])
+        at = next_at
+    return bytes(made)
+
+
+def _unescaped(raw: bytes) -> bytes:
+    return unescape(raw.decode("latin-1")).encode("utf-8", "replace")
+
+
+def _without_tags(raw: bytes, work: _Work) -> bytes:
+    """What stands around its tags, as far as they may break a token; empty: there is no tag."""
+    made, at = bytearray(), 0
+    for number, tag in enumerate(_TAG.finditer(raw)):
+        if not number % _STEP:
+            work.spare()
+        made += _ends(raw, at, tag.start())
+        at = tag.end()
+    return bytes(made + _ends(raw, at, len(raw))) if at else b""
+
+
+def _ends(raw: bytes, begin: int, end: int) -> bytes:
+    if end - begin <= 2 * _NEAR:
+        return raw[begin:end]
+    return raw[begin : begin + _NEAR] + b"\n" + raw[end - _NEAR : end]
 
 
 def _out_of_base64(raw: bytes) -> Iterator[bytes]:

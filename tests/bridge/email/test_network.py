@@ -1215,6 +1215,40 @@ async def test_a_mail_that_fails_for_ever_is_set_aside_and_told_of(
     assert tries.count(b"bad") == {"broken": 5, "days": tries.count(b"bad")}.get(how, 0)
 
 
+async def test_a_mail_that_ends_the_whole_bridge_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """A process that was killed writes nothing: what is known is what stood there meanwhile."""
+    box = Mailbox(mails={1: b"deadly", 2: b"good"})
+    monkeypatch.setattr(fetching, "connect", box.connect)
+    told: list[tuple[int, str]] = []
+    kept = [Cursor(7)]
+    starts = 0
+
+    async def take(raw: bytes) -> Taken:
+        if raw == b"good":
+            return Taken.DONE
+        await trio.sleep_forever()
+        raise AssertionError
+
+    def aside(uid: int, why: str) -> None:
+        told.append((uid, why))
+
+    while not told and starts < 10:
+        starts += 1
+        known: list[Cursor] = [kept[-1]]
+        reading = reading_of(box, known[-1], known.append, take, aside=aside)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reading.run, "")
+            await trio.sleep(3600)
+            kept.append(known[-1])
+            before = known[0].later
+            nursery.cancel_scope.cancel()
+        assert told or known[-1].later == before, "to be told to end is not its fault"
+    assert told == [(1, "the link, or the bridge, ended whenever it was read")]
+    assert (starts, box.seen, kept[-1]) == (6, [2], Cursor(7, 2))
+
+
 async def test_a_mail_that_can_not_be_marked_is_in_the_room_all_the_same(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
@@ -1644,6 +1678,43 @@ async def test_what_waits_for_the_room_is_bounded_and_ends(
         assert await bring(scene, by_bo("five", 5)) == 250
         await trio.sleep(10)
         assert scene.texts()[-1].endswith("five")
+
+
+async def test_a_mail_on_the_disk_that_ends_the_whole_bridge_is_set_aside(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted before it is read, and taken back where the bridge was told to end."""
+    async with scene_of(tmp_path) as scene:
+        box = scene.network.incoming.inbox
+        async with box._turns["books"]:
+            assert await bring(scene, by_bo("deadly", 1)) == 250
+            tries: list[int] = []
+
+            class Killed(BaseException): ...
+
+            async def one(*, writes: bool) -> bool:
+                async def say(*_: object) -> None:
+                    await trio.lowlevel.checkpoint()
+                    first = box._store.first_in(box._host.vault, "books")
+                    assert first is not None
+                    tries.append(first[1].failures)
+                    if not writes:
+                        patch.setattr(box, "_keep", lambda *_: None)
+                    raise Killed
+
+                first = box._store.first_in(box._host.vault, "books")
+                assert first is not None
+                with monkeypatch.context() as patch:
+                    patch.setattr(box, "_say", say)
+                    return await box._one("books", *first)
+
+            for writes in (True, True, False, False, False):
+                with pytest.raises(Killed):
+                    await one(writes=writes)
+            assert tries == [1, 1, 1, 2, 3]
+            assert await one(writes=True)
+            assert len(tries) == 5, "it was not read once more"
+        assert "something went wrong over it" in await scene.do("held")
 
 
 async def test_a_refusal_does_not_tell_the_room_an_address(
