@@ -125,3 +125,8 @@ async def test_the_last_event_that_the_hub_names_is_what_was_said_in_a_gap() -> 
     for failure in (evolve(gap, event_id=None), evolve(gap, event_id=EventId(bytes(32)))):
         stranger = await refused(failure)
         assert (stranger.has, stranger.back) == ([], [0])
+    [root] = room.state.members.values()
+    for joined, has in ((7, []), (6, missing.has)):
+        bo = evolve(root, mid=BO, joined_seq=joined)
+        room.state = evolve(room.state, members={root.mid: root, BO: bo})
+        assert (await refused(gap)).has == has, "who came after it said nothing in it"

@@ -91,8 +91,12 @@ class _Stream:
 
     def waiting(self, event_id: EventId | None) -> OutboxRow | None:
         """The event of this id, if it waits, and the copy can not tell what came of it."""
-        known = self.room.senders.get(self.mid)
-        if event_id is None or not self.room.floor or (known is not None and known.is_certain):
+        known, member = self.room.senders.get(self.mid), self.room.state.members.get(self.mid)
+        if known is None:
+            unsure = member is None or member.joined_seq < self.room.floor
+        else:
+            unsure = not known.is_certain
+        if event_id is None or not self.room.floor or not unsure:
             return None
         rows = self.room.waiting[self.mid].rows if self.mid in self.room.waiting else {}
         return next((row for row in rows.values() if row.event_id == event_id), None)
