@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -68,12 +69,8 @@ class Inbound:
 
     async def take(self, network: str, remote: Remote) -> Verdict:
         """See `Host.take`."""
-        try:
-            refs = await self._upload(network, remote)
-        except Offline:
-            verdict = Verdict.FULL  # who brought the file keeps it, and comes again
-        else:
-            verdict = self._take(network, remote, refs)
+        refs = await self._upload(network, remote)
+        verdict = self._take(network, remote, refs)
         self._engine.metrics.taken.labels(network, verdict.value).inc()
         if verdict is Verdict.ECHO:
             self._ring(network, remote)
@@ -137,6 +134,8 @@ class Inbound:
             return Verdict.ECHO
         if len(room.outbox()) >= portal.in_backlog:
             return self._skip(network, portal, Verdict.FULL)
+        if ref is None and isinstance(remote, RemoteMessage) and remote.file is not None:
+            return Verdict.FULL  # its relay is away: who brought the file comes again for this room
         if self._rate(portal, late=remote.late).take("", now):
             return self._skip(network, portal, Verdict.LIMITED)
         content = self._content(tx, network, room, remote, ref)
@@ -265,7 +264,7 @@ class Inbound:
     async def _upload(self, network: str, remote: Remote) -> dict[bytes, FileRef | str]:
         """A file that came along, stored at the relay for each room; or why it can not be.
 
-        Raises `Offline`: the relay is away.
+        A room whose relay is away has none, and the others do not wait for it.
         """
         if not isinstance(remote, RemoteMessage) or remote.file is None:
             return {}
@@ -278,9 +277,10 @@ class Inbound:
             wanted = known is None or room.id in known.waits
             if wanted and portal.takes and self._engine.is_open(room):
                 if not room.is_live:
-                    raise Offline("the relay is away")  # to ask it would take a minute
-                limit = portal.file_bytes
-                made[room.id] = await self._upload_to(room, remote.file, caption, limit)
+                    continue  # to ask it would take a minute
+                with suppress(Offline):
+                    limit = portal.file_bytes
+                    made[room.id] = await self._upload_to(room, remote.file, caption, limit)
         return made
 
     async def _upload_to(

@@ -1,0 +1,45 @@
+"""A file from outside for a place with rooms at several relays, one of which is away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from bridge.core.model import Author, RemoteFile, RemoteMessage, Verdict
+from ofcd.client import Room
+from ofcd.protocol.records import Cap
+from tests.bridge.irc.scene import CHANNEL, irc_scene, portal
+
+
+async def test_a_room_whose_relay_is_away_keeps_a_file_from_no_other(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored once for each room, however often it is brought, and waited for by one."""
+    async with irc_scene(tmp_path, portal(), portal(room="other")) as scene:
+        other = await scene.ana.create_room(scene.world.url, "other", my_name="Ana")
+        await scene.bridge.join(await other.invite(caps=frozenset({Cap.BRIDGE})), name="Bridge")
+        async with scene.running() as net:
+            await scene.up()
+            really: Any = Room.is_live
+            upload, stored = Room.upload, []
+
+            async def counted(room: Room, *args: Any, **more: Any) -> Any:
+                stored.append(room.id)
+                return await upload(room, *args, **more)
+
+            file = RemoteFile("a", "application/x", b"x" * 1000)
+            said = RemoteMessage(
+                place=CHANNEL, id="x", author=Author("a", "a"), document=(), file=file
+            )
+            monkeypatch.setattr(Room, "upload", counted)
+            with monkeypatch.context() as patch:
+                live = property(lambda room: room.id != other.id and really.fget(room))
+                patch.setattr(Room, "is_live", live)
+                assert [await net.host.take(said) for _ in range(3)] == [Verdict.FULL] * 3
+                assert stored == [scene.room.id]
+            assert await net.host.take(said) is Verdict.TAKEN
+            assert await net.host.take(said) is Verdict.DUPLICATE
+            assert stored == [scene.room.id, other.id]
