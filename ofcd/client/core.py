@@ -102,8 +102,13 @@ class Core:
         turn.records.put(self.tables.state, b"head", save(self.head))
 
     def set_status(self, turn: Turn, status: RoomStatus, code: str = "") -> None:
-        """Change what can be done in the room, and say so. A final status stays."""
-        if self.head.status in _FINAL or (self.head.status, self.head.code) == (status, code):
+        """Change what can be done in the room, and say so. A final status stays.
+
+        So does what froze the room, but for `hub_behind`: no relay's word takes a proof back.
+        """
+        before = self.head.status, self.head.code
+        is_proven = before[0] is RoomStatus.FROZEN and before[1] != Code.HUB_BEHIND
+        if before[0] in _FINAL or before == (status, code) or (is_proven and status not in _FINAL):
             return
         self.save_head(turn, status=status, code=code)
         turn.tell(RoomStateChanged(self.room, status, code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ofcd.client import AlarmKind, HistoryGap, RoomStatus
 from ofcd.e2e.controls import make_grant
+from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.log import RoomLog
 from ofcd.protocol import frames
 from ofcd.protocol.ids import EventId, Hash32, RoomId
@@ -294,3 +296,30 @@ def told(scene: Scene, lie: Lie) -> frames.Delivery:
             return evolve(frame, record=frame.record + b"junk")
         case _:
             return frame
+
+
+@pytest.mark.parametrize("code", ["hub_behind", "fork"])
+def test_no_word_of_the_relay_takes_back_what_froze_a_room(scene: Scene, bo: Bo, code: str) -> None:
+    """Only the end of the room for Bo, which Ana signed, is more than what was proven."""
+    core = bo.room.core
+    broken = LogBroken(Fault.EQUIVOCATION, scene.log.seq)
+    bo.turn(lambda turn: core.freeze(turn, AlarmKind.FORK, broken))
+    for status in (RoomStatus.FROZEN, RoomStatus.HIDDEN, RoomStatus.ACTIVE):
+        bo.turn(partial(core.set_status, status=status, code=code))
+        assert (bo.status, core.head.code) == (RoomStatus.FROZEN, "equivocation")
+    bo.feed(frames.Removed(scene.room, "evicted"))
+    bo.machine.link_down()
+    with pytest.raises(ValueError, match="not enough values"):
+        bo.connect()  # it asks for nothing
+    assert (bo.status, core.head.code) == (RoomStatus.FROZEN, "equivocation")
+    bo.turn(lambda turn: core.set_status(turn, RoomStatus.EVICTED, "evicted"))
+    assert (bo.status, core.head.code) == (RoomStatus.EVICTED, "evicted")
+
+
+def test_a_log_that_was_cut_short_gives_way_to_what_is_proven(scene: Scene, bo: Bo) -> None:
+    """`hub_behind` is over once the relay has its log again: a fork is not."""
+    core = bo.room.core
+    bo.turn(lambda turn: core.set_status(turn, RoomStatus.FROZEN, "hub_behind"))
+    broken = LogBroken(Fault.EQUIVOCATION, scene.log.seq)
+    bo.turn(lambda turn: core.freeze(turn, AlarmKind.FORK, broken))
+    assert (bo.status, core.head.code) == (RoomStatus.FROZEN, "equivocation")

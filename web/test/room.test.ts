@@ -4,11 +4,12 @@ import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
-import type { RoomCore } from "../src/client/core.ts";
+import { amend, type RoomCore } from "../src/client/core.ts";
 import { applyChange, type Entry, effectOf } from "../src/client/entries.ts";
 import { isCopy } from "../src/client/lagging.ts";
 import { Room } from "../src/client/room.ts";
 import { savedRoom } from "../src/client/saved.ts";
+import { told } from "../src/client/told.ts";
 import { Turn, VaultFull } from "../src/client/vault.ts";
 import type { Content } from "../src/e2e/bodies.ts";
 import { sealEvent } from "../src/e2e/events.ts";
@@ -307,6 +308,126 @@ test("a relay whose log is another one of the same length freezes the room for g
   expect(room.saved.status).toBe("frozen");
   expect(fake.of("attach")).toHaveLength(1);
 });
+
+const coreOf = (room: Room) => (room as unknown as { core: RoomCore }).core;
+
+/** What is proven of the room's relay, and so freezes the room for good. */
+const prove = (room: Room) => {
+  const core = coreOf(room);
+  return core.enqueue(() => core.freeze(told("two_logs", 1), "equivocation"));
+};
+const standing = ({ saved }: Room) => [saved.status, saved.code];
+
+/** An answer that comes when it is let go. */
+function held() {
+  let come: (answer: object) => void = () => undefined;
+  const answer = new Promise<object>((resolve) => {
+    come = resolve;
+  });
+  return { answer, come: (given: object) => come(given) };
+}
+
+test("no relay takes back what was proven, by what it answers to a post", async () => {
+  const { answer, come } = held();
+  const { room, fake, log, attach } = await on((request) =>
+    request.type === "post" ? answer : whole(log, request),
+  );
+  await attach();
+  await room.send(text("x"));
+  await expect.poll(() => fake.of("post").length).toBe(1);
+  await prove(room);
+  come(refusal("hub_behind"));
+  await expect.poll(() => room.waiting().length).toBe(1);
+  for (let at = 0; at < 5; at += 1) await settled(room);
+  expect(standing(room)).toEqual(["frozen", "equivocation"]);
+  room.detach();
+  await attach();
+  expect([...standing(room), fake.of("attach").length]).toEqual(["frozen", "equivocation", 1]);
+});
+
+test("no relay takes back what was proven while it was asked to take the room in", async () => {
+  const { answer, come } = held();
+  const { room, fake, log, attach } = await on((request) =>
+    request.type === "attach" ? answer : whole(log, request),
+  );
+  const attaching = attach();
+  await expect.poll(() => fake.of("attach").length).toBe(1);
+  await prove(room);
+  come(attached(1, log));
+  await attaching;
+  expect([...standing(room), room.isLive]).toEqual(["frozen", "equivocation", false]);
+  expect(fake.of("sync")).toHaveLength(0);
+});
+
+test("a log that was cut short gives way to a proof, and freezes nothing that is over", async () => {
+  const { room, attach } = await on(() => attached(0));
+  await attach();
+  expect(standing(room)).toEqual(["frozen", "hub_behind"]);
+  await prove(room);
+  expect(standing(room)).toEqual(["frozen", "equivocation"]);
+  const core = coreOf(room);
+  await core.change((draft) => amend(draft, { status: "removed", reason: "left", code: "" }));
+  await core.enqueue(() => core.freeze(told("relay_behind"), "hub_behind"));
+  expect(standing(room)).toEqual(["removed", ""]);
+});
+
+const LATE = { type: "synced", start: 5, floor: 5, head: 4, log: new Uint8Array(32) };
+
+test.each([
+  ["create", { type: "ack" }, { genesis: Uint8Array.of(1) }],
+  ["create", refusal("hub_behind"), { genesis: Uint8Array.of(1) }],
+  ["attach", attached(1), {}],
+  ["attach", attached(0), {}],
+  ["attach", refusal("fork"), {}],
+  ["sync", LATE, {}],
+  ["sync", refusal("hub_behind"), {}],
+  ["chain_get", { type: "chain_page", seqs: [3], records: [Uint8Array.of(1)], more: false }, {}],
+  ["post", refusal("hub_behind"), {}],
+  ["post", refusal("not_attached"), {}],
+] as const)(
+  "a relay that was left has no more say by its answer to %s",
+  async (type, late, saved) => {
+    const { answer, come } = held();
+    const { room, fake, log, attach } = await on((request) => {
+      if (request.type === type) return answer;
+      if (type === "chain_get" && request.type === "attach") return attached(4);
+      return type === "chain_get" && request.type === "sync" ? LATE : whole(log, request);
+    }, saved);
+    const attaching = attach();
+    if (type === "post") await room.send(text("x"));
+    await expect.poll(() => fake.of(type).length).toBe(1);
+    room.leaveLink();
+    const asked = fake.asked.length;
+    const next = new FakeLink((request) =>
+      request.type === "post" ? held().answer : whole(log, request),
+    );
+    const isNext = type !== "create"; // it would be asked to create it too
+    const again = isNext ? room.attach(next.link, newMemberKeys().sign.public) : undefined;
+    if (type === "post") await again;
+    come(late);
+    await Promise.all([attaching, again]);
+    for (let at = 0; at < 5; at += 1) await settled(room);
+    expect([...standing(room), room.lastSeq, room.refusal]).toEqual(["active", "", 1, ""]);
+    expect([room.isLive, next.isClosed]).toEqual([isNext, false]);
+    expect(fake.asked).toHaveLength(asked);
+  },
+);
+
+test.each([attached(1), attached(0), refusal("fork")])(
+  "an answer that waits for its turn while its relay is left says nothing",
+  async (answer) => {
+    const gate = held();
+    const { room, fake, attach } = await on(() => answer);
+    void coreOf(room).enqueue(async () => void (await gate.answer));
+    const attaching = attach();
+    await expect.poll(() => fake.of("attach").length).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve)); // its answer is queued
+    room.leaveLink();
+    gate.come({});
+    await attaching;
+    expect([...standing(room), room.refusal]).toEqual(["active", "", ""]);
+  },
+);
 
 test("more events of one's own than the log is long are no answer", async () => {
   const { fake, log, attach } = await on(() => ({ ...attached(1, log), counter: 2 }));

@@ -186,15 +186,23 @@ export class RoomCore {
     this.view = view;
     this.saved = saved;
     this.marks = marks;
-    if (hasMoved(before, saved)) this.onMoved(before);
+    if (!isSamePlace(before, saved)) this.onMoved(before);
     if (turn.writes.has(this.tables.archive)) this.revision += 1;
     if (saved.status !== "active") this.live = false;
     this.changed();
   }
 
-  /** `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so. */
+  /**
+   * `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so, and
+   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is.
+   */
   freeze(reason: Told, code = ""): Promise<void> {
-    return this.commit((draft) => amend(draft, { status: "frozen", reason, code }));
+    return this.commit((draft) => {
+      const mayFreeze = mayComeBack(draft.saved) && code !== draft.saved.code;
+      if (draft.saved.status === "active" || mayFreeze) {
+        amend(draft, { status: "frozen", reason, code });
+      }
+    });
   }
 
   /** The relay says that the running hash after `seq` is `log`: to be checked there. */
@@ -212,8 +220,12 @@ export class RoomCore {
   }
 }
 
-const hasMoved = (before: Place, now: Place): boolean =>
-  before.url !== now.url || !equal(before.relayId, now.relayId);
+export const isSamePlace = (one: Place, other: Place): boolean =>
+  one.url === other.url && equal(one.relayId, other.relayId);
+
+/** Whether a relay may be asked to take the room in: what it had lost it may have again. */
+export const mayComeBack = ({ status, code }: Pick<SavedRoom, "status" | "code">): boolean =>
+  status === "active" || (status === "frozen" && code === "hub_behind");
 
 export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
   draft.saved = { ...draft.saved, ...changes };

@@ -263,6 +263,7 @@ export class Outbox {
     } catch (error) {
       if (error instanceof LinkLost) return false;
       if (!(error instanceof RelayRefused)) throw error;
+      if (this.core.link !== link) return false; // that relay was left meanwhile
       return this.notTaken(id, error.failure);
     }
   }

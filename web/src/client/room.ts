@@ -28,7 +28,7 @@ import { BeatDuty } from "./beats.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, mark, RoomCore, unlessOver } from "./core.ts";
+import { amend, type Draft, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
@@ -315,10 +315,7 @@ export class Room extends RoomView {
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
   async attach(link: Link, transportKey: Uint8Array): Promise<void> {
-    const { status, code } = this.saved;
-    // What a relay had lost it may have again.
-    const mayCome = status === "active" || (status === "frozen" && code === "hub_behind");
-    if (!mayCome || this.core.isOver) return;
+    if (!mayComeBack(this.saved) || this.core.isOver) return;
     this.core.link = link;
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;
@@ -326,6 +323,7 @@ export class Room extends RoomView {
     this.refusal = "";
     try {
       await this.create(link);
+      if (this.core.link !== link) return;
       const hub = this.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
       const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
       if (this.core.link !== link) return; // it has gone to another relay meanwhile
@@ -333,7 +331,7 @@ export class Room extends RoomView {
         link.close();
       } else if (answer.seq < this.lastSeq && this.mayCatchUp(answer.seq)) {
         this.waitFor(link, transportKey);
-      } else if (await this.isWhole(answer)) await this.sync(link, answer);
+      } else if (await this.isWhole(link, answer)) await this.sync(link, answer);
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {
       if (!(error instanceof RelayRefused)) throw error;
@@ -363,22 +361,25 @@ export class Room extends RoomView {
     this.core.later(again, delay);
   }
 
-  /** Whether the relay's log is as long as the one that is known here, and goes on from it. */
-  private async isWhole({ seq, log }: FrameOf<"attached">): Promise<boolean> {
+  /** Whether the log at this link is as long as the one that is known here, and goes on from it. */
+  private async isWhole(link: Link, { seq, log }: FrameOf<"attached">): Promise<boolean> {
     const known = this.core.view.log;
-    if (seq < known.seq) {
-      await this.core.enqueue(() => this.core.freeze(told("relay_behind"), "hub_behind"));
-      return false;
-    }
-    this.lag.over();
-    if (seq === known.seq && !equal(log, known.log)) {
-      await this.core.enqueue(() => this.core.freeze(told("log.fork", seq)));
-      return false;
-    }
-    if (this.saved.status === "frozen") {
-      await this.core.change((draft) => amend(draft, { status: "active", reason: "", code: "" }));
-    }
-    return true;
+    let isWhole = false;
+    await this.core.enqueue(async () => {
+      // That relay was left meanwhile, or something was proven: no answer takes that back.
+      if (this.core.link !== link || !mayComeBack(this.saved)) return;
+      if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
+      this.lag.over();
+      if (seq === known.seq && !equal(log, known.log)) {
+        return this.core.freeze(told("log.fork", seq));
+      }
+      if (this.saved.status === "frozen") {
+        const changes = { status: "active", reason: "", code: "" } as const;
+        await this.core.commit((draft) => amend(draft, changes));
+      }
+      isWhole = true;
+    });
+    return isWhole && this.core.link === link;
   }
 
   /** Is anybody still there? A link that died while the device slept shows it only when asked. */
@@ -438,6 +439,7 @@ export class Room extends RoomView {
     let [head, isLog] = [seq, false];
     const caughtUp = this.core.enqueue(async () => {
       const synced = (await answered) as FrameOf<"synced">;
+      if (this.core.link !== link) return;
       head = synced.head;
       const from = Math.max(synced.start, synced.floor);
       if (from > head + 1)
@@ -452,6 +454,7 @@ export class Room extends RoomView {
     await this.core.until(() => this.lastSeq >= head || this.core.link !== link).catch(unlessOver);
     if (this.core.link !== link || this.core.isOver) return;
     await this.takeUp(attached);
+    if (this.core.link !== link) return;
     this.core.isLive = true;
     await this.announce();
     this.goOn();
@@ -475,6 +478,7 @@ export class Room extends RoomView {
     const from = Math.max(start, floor);
     const { room } = this.state;
     const missed = await chainOfRoom(link, room, this.state.seq + 1);
+    if (this.core.link !== link) return;
     const senders = new Map(
       [...this.core.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),
     );
@@ -644,7 +648,10 @@ export class Room extends RoomView {
       await this.goToHub(); // HOME is in the log, and this relay alone has seen it
       return;
     } else if (code === "fork" || code === "hub_behind") {
-      await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
+      await this.core.enqueue(async () => {
+        if (this.core.link === link) await this.core.freeze(refusedWith(code), code);
+      });
+      if (this.core.link !== link) return;
     } else if (!REFUSALS.has(code)) {
       link.close(); // the next one may do better
       return;
