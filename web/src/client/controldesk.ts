@@ -21,13 +21,14 @@ const AGAIN = new Set(["conflict", "epoch_stale", "seen_stale", "boxed_required"
 const LATER = new Set([
   "rate_limited",
   "try_again",
+  "hub_away",
   "storage_failed",
   "shutting_down",
   "stalled",
   "internal",
-  "not_attached",
   "wrong_relay", // it has seen our HOME before we have
 ]);
+const RELINK = new Set(["not_attached", "not_found"]);
 
 type Outcome = "taken" | "stale" | "lost" | { readonly wait: number };
 
@@ -97,8 +98,13 @@ export class ControlDesk {
     } catch (error) {
       if (error instanceof LinkLost) return "lost";
       if (!(error instanceof RelayRefused)) throw error;
+      if (this.core.link !== link) return "lost"; // that relay was left meanwhile
       if (AGAIN.has(error.code)) return "stale";
       if (LATER.has(error.code)) return { wait: error.wait };
+      if (RELINK.has(error.code)) {
+        link.close();
+        return "lost";
+      }
       throw error;
     }
   }
