@@ -15,7 +15,7 @@ import { makeGenesis } from "../src/e2e/genesis.ts";
 import { inviteLink } from "../src/e2e/invites.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
 import { hex } from "../src/protocol/bytes.ts";
-import type { Request } from "../src/wire/link.ts";
+import type { Link, Request } from "../src/wire/link.ts";
 import { type FakeLink, founded, Hub, newVault, RELAY_ID, refusal, URL_ } from "./rooms.ts";
 
 type Lie = ConstructorParameters<typeof Hub>[1];
@@ -30,7 +30,7 @@ async function joining(lie?: Lie, given?: { vault: Awaited<ReturnType<typeof new
   const relays = {
     at: () => relay,
     linkTo: async () => fake.link,
-    ofLink: () => relay,
+    ofLink: (link: Link) => (link === fake.link ? relay : { ...relay, url: "ws://other.example" }),
     idOf: async () => RELAY_ID,
   } as unknown as Relays;
   const joined: string[] = [];
@@ -109,6 +109,18 @@ test("a control log that does not come by what the admitter named is not entered
   hub.invite();
   await answered(room.code);
   expect(joined).toEqual([]);
+});
+
+test("no other relay has a say in a join", async () => {
+  const { joins, room } = await joining();
+  await joins.join(inviteLink(room.code), "Bo");
+  const other = new Hub(room).connect();
+  const record = Uint8Array.of(1);
+  const frame = { rid: 0, room: room.state.room, record };
+  await joins.moved(other.link, room.id, { type: "join_answer", ...frame });
+  const [invite_id, state] = [room.code.inviteId, "admitted"] as const;
+  await joins.moved(other.link, room.id, { type: "join_status", ...frame, invite_id, state });
+  expect([joins.all()[0]?.state, other.asked]).toEqual(["waiting", []]);
 });
 
 test("a relay that says twice that one is admitted has one enter once", async () => {

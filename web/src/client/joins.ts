@@ -14,6 +14,7 @@ import { type HubFields, NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { checkOutside, checkPast, earlierState, enter, openRoom, stateOf } from "./arriving.ts";
 import { chainOfInvite } from "./chainpages.ts";
+import { isSamePlace } from "./core.ts";
 import type { Place } from "./moving.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
@@ -78,10 +79,7 @@ export class Joins {
 
   /** Whether some join goes through this relay. */
   uses(relay: Place): boolean {
-    return [...this.joins.values()].some(({ pending }) => {
-      const { url, relayId } = placeOf(pending);
-      return url === relay.url && equal(relayId, relay.relayId);
-    });
+    return [...this.joins.values()].some(({ pending }) => isSamePlace(placeOf(pending), relay));
   }
 
   start(): void {
@@ -150,10 +148,7 @@ export class Joins {
 
   /** A link is open: ask how far each join there has come. */
   async opened(relay: Relay, link: Link): Promise<void> {
-    const here = [...this.joins].filter(([, { pending }]) => {
-      const { url, relayId } = placeOf(pending);
-      return url === relay.url && equal(relayId, relay.relayId);
-    });
+    const here = [...this.joins].filter(([, { pending }]) => isSamePlace(placeOf(pending), relay));
     await Promise.all(here.map(([id]) => this.ask(link, id)));
   }
 
@@ -270,6 +265,7 @@ export class Joins {
     const join = this.joins.get(id);
     const relay = this.relays.ofLink(link);
     if (join === undefined || relay === undefined) return;
+    if (!isSamePlace(placeOf(join.pending), relay)) return; // no other relay has a say in it
     try {
       await act(join, relay);
       this.poll(link, id);
