@@ -3,21 +3,27 @@
 import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Client } from "../src/client/client.ts";
+import type { RoomCore } from "../src/client/core.ts";
 import { makeHome, type Place } from "../src/client/moving.ts";
 import { Room } from "../src/client/room.ts";
-import { newRoom, savedRoom } from "../src/client/saved.ts";
+import { newRoom, savedRoom, savedState } from "../src/client/saved.ts";
+import { told } from "../src/client/told.ts";
 import { Turn } from "../src/client/vault.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeRekey } from "../src/e2e/rekeying.ts";
 import { take } from "../src/e2e/view.ts";
-import { Link } from "../src/wire/link.ts";
+import { hex } from "../src/protocol/bytes.ts";
+import type { RecordOf } from "../src/protocol/records.ts";
+import type { Member } from "../src/protocol/room.ts";
+import { peek } from "../src/themis/index.ts";
+import { Link, LinkLost } from "../src/wire/link.ts";
 import { FakeLink, founded, RELAY_ID, refusal, URL_ } from "./rooms.ts";
 
 const OTHER: Place = { url: "ws://other.example", relayId: new Uint8Array(32).fill(9) };
 const NONE = new Uint8Array();
 
 /** Root's room, as it is reached by what is `given`, at a relay that attaches as it is told. */
-async function reached(given: object, answer?: Error) {
+async function reached(given: object, answer?: Error, control?: object) {
   const { vault, view, id } = await founded();
   const turn = new Turn(vault);
   const saved = newRoom({ room: view.state.room, url: URL_, relayId: RELAY_ID, ...given });
@@ -29,7 +35,7 @@ async function reached(given: object, answer?: Error) {
   const fake = new FakeLink(({ type }) => {
     if (type === "attach") return answer ?? { type: "attached", seq, log, cursor: 0, counter: 0 };
     if (type === "sync") return { type: "synced", start: 2, floor: 0, head: 1, log };
-    return { type: "done" };
+    return type === "control" && control !== undefined ? control : { type: "done" };
   });
   await room.attach(fake.link, view.mine.sign.public);
   const making = { state: view.state, mine: view.mine, seen: seenOf(view.log), now: 1 };
@@ -150,3 +156,56 @@ test.each([false, true])(
     expect(controls).toEqual(isSaid ? [] : [`${URL_} control`]);
   },
 );
+
+test("a move that is refused is over; one whose relay lost a part of the log is not", async () => {
+  const { room } = await reached({}, undefined, refusal("forbidden"));
+  await expect(room.moveHome(OTHER)).rejects.toThrow("forbidden");
+  expect([room.saved.moving, room.url]).toEqual([undefined, URL_]);
+  room.detach();
+  const moving = room.moveHome(OTHER).catch((error: Error) => error.name);
+  await expect.poll(() => room.saved.moving).toEqual(OTHER);
+  const { core } = room as unknown as { core: RoomCore };
+  await core.enqueue(() => core.freeze(told("relay_behind"), "hub_behind"));
+  expect([await moving, room.saved.moving]).toEqual(["RoomOver", OTHER]);
+});
+
+test("who chooses another relay before the first move is through goes there alone", async () => {
+  const { room, fake, view } = await reached({});
+  room.detach();
+  const third: Place = { url: "ws://third.example", relayId: new Uint8Array(32).fill(3) };
+  const moves = [room.moveHome(OTHER), room.moveHome(third)];
+  await expect.poll(() => room.saved.moving).toEqual(third);
+  await room.attach(fake.link, view.mine.sign.public);
+  await Promise.all(moves);
+  const homes = fake.asked.map((request) =>
+    request.type === "control" ? (peek(request.record).record as RecordOf<"home">).home : undefined,
+  );
+  expect(homes.filter((home) => home !== undefined)).toEqual([third.relayId]);
+});
+
+test("a page that is opened offline while a move is pending forgets no relay", async () => {
+  const { vault, view, id } = await founded();
+  const { mine, state } = view;
+  const me = hex(mine.mid);
+  const member = { ...(state.members.get(me) as Member), home: OTHER.relayId };
+  const third: Place = { url: "ws://third.example", relayId: new Uint8Array(32).fill(3) };
+  const turn = new Turn(vault);
+  const members = new Map([...state.members, [me, member]]);
+  turn.put(`room/${id}`, "state", savedState.write({ ...state, members }));
+  const saved = newRoom({ room: state.room, ...OTHER, hubUrl: URL_, moving: third });
+  turn.put("rooms", id, savedRoom.write(saved));
+  await vault.commit(turn);
+  const open = vi.spyOn(Link, "open").mockRejectedValue(new LinkLost("offline"));
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  const client = new Client(vault);
+  onTestFinished(async () => {
+    vi.useRealTimers();
+    await client.close();
+    open.mockRestore();
+  });
+  client.start();
+  for (let second = 0; second < 60; second += 1) await vi.advanceTimersByTimeAsync(1_000);
+  const room = client.room(id) as Room;
+  expect([room.url, room.relayId, room.saved.moving]).toEqual([OTHER.url, OTHER.relayId, third]);
+  expect(new Set(open.mock.calls.map(([{ url }]) => url))).toEqual(new Set([OTHER.url]));
+});

@@ -3,11 +3,11 @@
 import { makeGenesis } from "../e2e/genesis.ts";
 import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
-import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
+import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, isRefusal } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
-import { RoomOver } from "./core.ts";
+import { isSamePlace, RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
 import type { Place } from "./moving.ts";
 import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts";
@@ -80,7 +80,8 @@ export class Client {
     const { moving } = room.saved;
     this.relays.at(room.url, room.relayId);
     await room.settleHome();
-    if (moving !== undefined) await this.moveTo(room, moving);
+    // It waits for the relay so far: that nobody is online now is no reason to forget where it is.
+    if (moving !== undefined) await room.moveHome(moving);
   }
 
   /** Called after every change that a person could see; returns how to stop that. */
@@ -230,9 +231,7 @@ export class Client {
   }
 
   private roomsAt(relay: Relay): Room[] {
-    return this.allRooms().filter(
-      ({ url, relayId }) => url === relay.url && equal(relayId, relay.relayId),
-    );
+    return this.allRooms().filter((room) => isSamePlace(room, relay));
   }
 
   private receive(relay: Relay, frame: RelayFrame): void {

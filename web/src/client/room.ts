@@ -28,7 +28,7 @@ import { BeatDuty } from "./beats.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
+import { amend, type Draft, isSamePlace, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
@@ -280,11 +280,22 @@ export class Room extends RoomView {
    */
   async moveHome(home: Place): Promise<void> {
     await this.core.change((draft) => amend(draft, { moving: home }));
-    await this.controls.run("home", () => {
-      const { myself } = this.core;
-      if (myself === undefined || equal(myself.home, home.relayId)) return undefined;
-      return { signed: makeHome(this.controls.making, home.relayId), boxes: [] };
-    });
+    const isWanted = () => this.saved.moving !== undefined && isSamePlace(this.saved.moving, home);
+    try {
+      await this.controls.run("home", () => {
+        const { myself } = this.core;
+        if (myself === undefined || equal(myself.home, home.relayId) || !isWanted()) {
+          return undefined; // it stands in the log, or its person has chosen another one since
+        }
+        return { signed: makeHome(this.controls.making, home.relayId), boxes: [] };
+      });
+    } catch (error) {
+      const isRefused = isRefusal(error) || error instanceof RelayRefused;
+      if (isRefused && isWanted()) {
+        await this.core.change((draft) => amend(draft, { moving: undefined }));
+      }
+      throw error;
+    }
     await this.settleHome();
   }
 
