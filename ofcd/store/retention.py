@@ -70,7 +70,7 @@ _EVENTS_BETWEEN: Final = sa.and_(
 )
 _BLANK: Final = (
     sa.update(t.log)
-    .where(_EVENTS_BETWEEN)
+    .where(_EVENTS_BETWEEN, _log.record != b"")
     .values(
         record=sa.literal(b"", sa.LargeBinary),
         cell=sa.literal(b"", sa.LargeBinary),
@@ -297,8 +297,8 @@ def _remove_events(connection: sa.Connection, plan: _Plan) -> None:
         },
     )
     connection.execute(_DELETE, {"b_id": room.id, "b_start": room.swept, "b_stop": plan.swept})
-    blank_from = max(room.floor, plan.swept)
-    connection.execute(_BLANK, {"b_id": room.id, "b_start": blank_from, "b_stop": plan.floor})
+    # Of a copy that went on after a gap, what stands before the gap has its content yet.
+    connection.execute(_BLANK, {"b_id": room.id, "b_start": plan.swept, "b_stop": plan.floor})
 
 
 def _remove_chunks(connection: sa.Connection, plan: _Plan) -> Counter[MemberId]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofcd.relay.facts import RECENT_ENTRIES
+from ofcd.relay.facts import RECENT_ENTRIES, CopySkipped
 from ofcd.store import DiskFull, Retention, RetentionReport, Store
 from ofcd.store import retention as retention_module
 from ofcd.store.writer import Writer
@@ -76,6 +77,20 @@ def test_by_age(store: Store, room: Room) -> None:
     sweep(store, Retention(max_age_ms=100), now + DAY)
     assert kept(store, room) == [0, 4, 8]
     assert store.rooms()[0].events == store.rooms()[0].bytes == 0
+
+
+def test_what_stood_before_a_gap_loses_its_content_too(store: Store, room: Room) -> None:
+    """A copy that went on elsewhere hides it; the next run takes it, as what is too old."""
+    room.events(2)  # the two that nobody has any more
+    store.commit([CopySkipped(room.id, 9, 12, room.log[-1].log, room.log[-1].ts)])
+    store.commit(room.events(3))
+    sweep(store, Retention(max_events=2))
+    assert kept(store, room) == [0, 4, 8, 13, 14]
+    store.checkpoint()
+    with sqlite3.connect(store.path) as raw:
+        left = raw.execute("SELECT seq FROM log WHERE record != x'' ORDER BY seq").fetchall()
+    raw.close()
+    assert [seq for (seq,) in left] == [0, 4, 8, 13, 14]
 
 
 def test_the_file_shrinks(template: Path, tmp_path: Path) -> None:
