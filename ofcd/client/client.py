@@ -290,6 +290,8 @@ class Client:
         except (Offline, RelayRefused):
             if not core.is_away:
                 raise
+            # Whose relay comes back before the room's own can be reached stays there.
+            await self._relay_at(core.identity.invite_url, core.state.hub)
             with self._turn(self._connection(room)) as turn:
                 relocate(turn, core, core.identity.invite_url, core.state.hub)
             await self._live_at_hub(room)
