@@ -27,6 +27,9 @@ INBOX_MAILS: Final = 500
 INBOX_BYTES: Final = 64 * MIB
 """Of one place: what its people send while the relay is away."""
 _WAITS: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
+_REST: Final = 20
+"""After a try that was in vain, how many times as long as it took none is made: what is large to
+search is not searched all the time for a relay that is away for days."""
 _FAILURES: Final = 3
 """Of ours over one mail: then others go before it, and an owner decides."""
 _PATIENCE_MS: Final = 5 * 24 * 3_600_000
@@ -90,11 +93,13 @@ class Inbox:
                 await changed.wait()
                 continue
             async with self._turns[place]:
+                began = trio.current_time()
                 done = await self._one(place, *first)
+                took = trio.current_time() - began
             if done:
                 tries = 0
             else:
-                await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
+                await trio.sleep(max(_WAITS[min(tries, len(_WAITS) - 1)], _REST * took))
                 tries += 1
 
     async def _one(self, place: str, number: int, kept: Kept) -> bool:

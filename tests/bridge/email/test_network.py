@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock
 
 from bridge.core.links import LinksSettings
-from bridge.core.model import Kind, Outgoing, State
+from bridge.core.model import Kind, Outgoing, State, Verdict
 from bridge.core.outbound import FAILED_MARK
 from bridge.email import fetching, inbox, postman, store, submitting
 from bridge.email.fetching import IDLE_SECONDS, LATER_AT_ONCE, Answer, Cursor, Reading, Taken
@@ -1678,6 +1678,24 @@ async def test_what_waits_for_the_room_is_bounded_and_ends(
         assert await bring(scene, by_bo("five", 5)) == 250
         await trio.sleep(10)
         assert scene.texts()[-1].endswith("five")
+
+
+async def test_a_mail_that_takes_long_to_read_is_not_read_all_the_time(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its relay is away: it takes a twentieth of the time at most."""
+    tries: list[float] = []
+
+    async def slow(*_: object) -> Verdict:
+        tries.append(trio.current_time())
+        await trio.sleep(10)
+        return Verdict.FULL
+
+    async with scene_of(tmp_path) as scene:
+        monkeypatch.setattr(scene.network.incoming.inbox, "_say", slow)
+        assert await bring(scene, by_bo("one", 1)) == 250
+        await trio.sleep(1000)
+        assert 3 <= len(tries) <= 7
 
 
 async def test_a_mail_on_the_disk_that_ends_the_whole_bridge_is_set_aside(
