@@ -223,7 +223,10 @@ class Attached:
         except NoSuchRoom:
             return
         about = f"{network}/{place}/{engine.client.now()}".encode()
-        text = f"I could not use an invite that I was given here: {why}"
+        text = (
+            f"I could not use an invite that I was given here: {why}. If it was somebody else who "
+            "used it, they are in that room and read it: evict them"
+        )
         with engine.client.transaction() as tx:
             engine.say(tx, room, Text(text), "not attached", about)
 

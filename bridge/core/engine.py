@@ -32,6 +32,7 @@ from ofcd.client import (
     Client,
     Content,
     MessageFailed,
+    NoSuchRoom,
     Room,
     RoomStatus,
     Text,
@@ -318,16 +319,29 @@ class HostOf:
                     found[one.mid] = LocalMember(author, Cap.BOT in one.caps, one.role in _ADMINS)
         return list(found.values())
 
+    def is_alone(self, place: str, mid: MemberId) -> bool:
+        """See `Host`."""
+        rooms = [room for _, room in self._engine.portals_at(self._name, place)]
+        return bool(rooms) and all(
+            {one.mid for one in room.members()} == {mid, room.me} for room in rooms
+        )
+
     def consent(self, room: RoomId, mid: MemberId) -> Consent:
         """See `Host`."""
         return consent_of(self.vault, room, mid)
 
-    def may_say(self, room: RoomId, event_id: EventId) -> bool:
+    def may_say(self, place: str, room: RoomId, event_id: EventId) -> bool:
         """See `Host`."""
-        there = self._engine.client.room(room)
+        try:
+            there = self._engine.client.room(room)
+        except NoSuchRoom:
+            return False
         message = there.message(event_id)
         if message is None or message.redacted_by is not None or not self._engine.is_open(there):
             return False
+        said = self._engine.journal.passed(self.vault, self._name, place, event_id)
+        if message.edited and (said is None or said.edits or said.text != message.text):
+            return False  # an edit before it was said there is in what was said
         return message.via is not None or self.consent(room, message.mid) is Consent.FULL
 
     def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:

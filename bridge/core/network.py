@@ -124,12 +124,22 @@ class Host(Protocol):
         """The members of those rooms, bridges left out, each once; those who are withheld too."""
         ...
 
+    def is_alone(self, place: str, mid: MemberId) -> bool:
+        """Whether exactly this member and the bridge itself are in a room of a place.
+
+        Whoever else is there counts, whatever they may do: other bridges too. False: it has none.
+        """
+        ...
+
     def consent(self, room: RoomId, mid: MemberId) -> str:
         """What a member lets the bridge copy: `full`, `nick-only` or `withheld`."""
         ...
 
-    def may_say(self, room: RoomId, event_id: EventId) -> bool:
-        """Whether a message that was said may be said on: not taken back, its author agrees."""
+    def may_say(self, place: str, room: RoomId, event_id: EventId) -> bool:
+        """Whether a message that was said may be said on.
+
+        Not taken back, not edited since it was said there, and its author agrees.
+        """
         ...
 
     def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:

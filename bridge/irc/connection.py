@@ -191,6 +191,7 @@ class Connection:
         self._number = 0
         self._heard = trio.current_time()
         self._where: str | None = None
+        self._where_of = ""
         self._where_known = trio.Event()
 
     @property
@@ -270,7 +271,7 @@ class Connection:
 
         One at a time. Raises `Lost`.
         """
-        self._where, self._where_known = None, trio.Event()
+        self._where, self._where_known, self._where_of = None, trio.Event(), self.fold(nick)
         await self.send("USERHOST", nick)
         with trio.move_on_after(_WHERE_SECONDS):
             await self._where_known.wait()
@@ -429,9 +430,10 @@ class Connection:
                     fence.proven = True
                     fence.done.set()
             case "302" if not self._where_known.is_set():
-                mask = next(iter(line.last.split()), "").partition("=")[2]
-                self._where = mask.lstrip("+-")
-                self._where_known.set()
+                named, _, mask = next(iter(line.last.split()), "").partition("=")
+                if not named or self.fold(named.rstrip("*")) == self._where_of:
+                    self._where = mask.lstrip("+-")
+                    self._where_known.set()
             case "CAP":
                 self.login.take(line)
                 await self._flush_login()

@@ -3,11 +3,12 @@
 Only for a member who asked for it: they make a room of their own, and give the bridge an invite to
 it. What is said to their puppet alone stands there and nowhere else, and what they answer goes from
 the puppet's nick to who wrote, if that nick still is theirs. Nothing is carried while anybody else
-is in that room.
+is in that room, and nothing that anybody else said there.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Sequence
@@ -37,12 +38,22 @@ PLACE: Final = "private/"
 """Begins a place of this kind; the member's id follows."""
 _WORD: Final = "dm"
 _OPTIONS: Final = IrcPlace(long="clip", max_lines=10)
-_ADDRESSED: Final = re.compile(r"([^\s:,]{1,64})[:,]\s+")
+_ADDRESSED: Final = re.compile(r"([^\s:,]{1,64}):\s+")
+_ANYBODY: Final = re.compile(r"!msg\s+([^\s:,]{1,64})\s+")
 _NICK: Final = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*")
 _CLOSED: Final = "They do not read private messages from here. Write in the channel."
 _FAILED: Final = "That was not delivered."
 _PROOF_SECONDS: Final = 90.0
 _OWNER_TABLE: Final = "private"
+_PEOPLE_TABLE: Final = "private-people"
+_PEOPLE: Final = 100
+"""Who wrote to one member last, and may be answered by their nick."""
+_QUESTION_BYTES: Final = 512
+"""What asking for somebody's address costs, in the pace of a line."""
+_SERVICES: Final = frozenset({"q", "x", "l", "w", "global"})
+"""Services that do not end with "serv"; those of a bouncer begin with `*`."""
+_NO_SERVICE: Final = "that nick is one of services, which take commands: I do not write to it"
+_HOW: Final = "answer a message, or begin with the nick and a colon: kim: hi"
 _HELP: Final = (
     "Private messages on {name}: make a room of your own here, an invite for a bridge, and say "
     "!bridge {name} dm LINK; what is said to your nick there alone then stands in that room. "
@@ -74,6 +85,8 @@ class Direct:
             return f"On {name} members have no nicks of their own, and so no private messages."
         if [one.casefold() for one in words[2:]] == ["off"]:
             gone = host.detach(place)
+            with host.transaction() as tx:
+                tx.delete(host.table(_PEOPLE_TABLE), place.encode())
             return f"Private messages on {name}: {'no more' if gone else 'there were none'}."
         if len(words) != 3:
             return _HELP.format(name=name)
@@ -94,10 +107,32 @@ class Direct:
         for place in self._shared.host.attached():
             self._shared.host.ready(place, on, why)
 
+    def _owner(self, place: str) -> MemberId | None:
+        """Whose room that of a place is."""
+        host = self._shared.host
+        owner = host.vault.get(host.table(_OWNER_TABLE), place.encode())
+        return None if owner is None else MemberId(owner)
+
     def _is_alone(self, place: str) -> bool:
-        """Whether nobody but its owner, and bridges, are in the room of a place."""
-        owner = self._shared.host.vault.get(self._shared.host.table(_OWNER_TABLE), place.encode())
-        return [bytes(one.author.mid) for one in self._shared.host.members(place)] == [owner]
+        """Whether nobody but its owner, and the bridge itself, is in the room of a place."""
+        owner = self._owner(place)
+        return owner is not None and self._shared.host.is_alone(place, owner)
+
+    def _people(self, place: str) -> dict[str, str]:
+        """Who wrote to a member, the last one last: folded nick, and user@host then."""
+        host = self._shared.host
+        raw = host.vault.get(host.table(_PEOPLE_TABLE), place.encode())
+        return {} if raw is None else dict(json.loads(raw))
+
+    def _remember(self, place: str, line: Line) -> None:
+        people, nick, where = self._people(place), fold(line.nick), f"{line.user}@{line.host}"
+        if people.get(nick) == where:
+            return
+        people.pop(nick, None)
+        kept = [*people.items(), (nick, where)][-_PEOPLE:]
+        host = self._shared.host
+        with host.transaction() as tx:
+            tx.put(host.table(_PEOPLE_TABLE), place.encode(), json.dumps(kept).encode())
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -110,8 +145,10 @@ class Direct:
             await self._tell(connection, line, _CLOSED)
             return
         action = text.startswith("\1")
-        runs = mirc.decode(text.strip("\1").partition(" ")[2] if action else text)
-        document: lite.Document = (lite.Paragraph((mirc.line_of(runs),)),) if runs else ()
+        words = text.strip("\1").partition(" ")[2] if action else text
+        rows = [runs for one in words.split("\n") if (runs := mirc.decode(one))]
+        lines = tuple(mirc.line_of(runs) for runs in rows)
+        document: lite.Document = (lite.Paragraph(lines),) if lines else ()
         verdict = await self._shared.host.take(
             RemoteMessage(
                 place=place,
@@ -122,7 +159,9 @@ class Direct:
                 action=action,
             )
         )
-        if verdict not in (Verdict.TAKEN, Verdict.DUPLICATE):
+        if verdict is Verdict.TAKEN:
+            self._remember(place, line)
+        elif verdict is not Verdict.DUPLICATE:
             await self._tell(connection, line, _FAILED)
 
     def _id_of(self, line: Line) -> str:
@@ -156,9 +195,11 @@ class Direct:
             return Receipt(one.number, State.DROPPED)
         if not self._is_alone(one.place):
             return self._failed(one, "somebody else is in this room: it has to be yours alone")
-        found = _addressee(one)
-        if found is None:
-            return self._failed(one, "answer a message, or begin with a nick and a colon: kim: hi")
+        if one.author.network or one.author.mid != self._owner(one.place):
+            return self._failed(one, "only whose room this is speaks from their nick")
+        found = self._addressee(one)
+        if isinstance(found, str):
+            return self._failed(one, found)
         nick, where, said = found
         connection = self._connection(one.place)
         if isinstance(connection, str):
@@ -167,15 +208,40 @@ class Direct:
             return Receipt(one.number, State.QUEUED)
         try:
             said = evolve(said, link=await self._link(said))
-            if where:
-                there = await connection.where_is(nick)
-                if there is None:
-                    return Receipt(one.number, State.QUEUED)
-                if there != where:
-                    return self._failed(one, f"{nick} is not there now, or is somebody else")
-            return await self._say(connection, nick, said)
+            return await self._say(connection, nick, where, said)
         except (Lost, Offline):
             return Receipt(one.number, State.QUEUED)
+
+    def _addressee(self, one: Outgoing) -> tuple[str, str, Outgoing] | str:
+        """Whom it is for, where they were (user@host; "": whoever has the nick), what it says.
+
+        Nobody is guessed: what was meant for one must not reach another. Words: why nobody.
+        """
+        if one.reply_to is not None and one.reply_to.remote_ids:
+            nick, _, where = one.reply_to.remote_ids[0].partition(" ")[0].partition("!")
+            if not where:
+                return _HOW
+            return _NO_SERVICE if _is_service(nick) else (nick, where, evolve(one, reply_to=None))
+        match one.document:
+            case (lite.Paragraph(lines=((lite.Text(text), *line), *lines)), *blocks):
+                anybody = _ANYBODY.match(text)
+                found = anybody or _ADDRESSED.match(text)
+                if found is None or not _NICK.fullmatch(found[1]):
+                    return _HOW
+            case _:
+                return _HOW
+        nick = found[1]
+        if _is_service(nick):
+            return _NO_SERVICE
+        where = "" if anybody else self._people(one.place).get(fold(nick), "")
+        if not (anybody or where):
+            return (
+                f"{nick} has not written to you here: for whoever has that nick now, begin with "
+                f"!msg {nick}"
+            )
+        first = (lite.Text(text[found.end() :]), *line)
+        document = (lite.Paragraph((first, *lines)), *blocks)
+        return nick, where, evolve(one, document=document, reply_to=None)
 
     def _failed(self, one: Outgoing, why: str) -> Receipt:
         return Receipt(one.number, State.FAILED, (), why)
@@ -190,52 +256,42 @@ class Direct:
     async def _link(self, one: Outgoing) -> str | None:
         return await self._shared.host.link(one) if one.file is not None else None
 
-    async def _say(self, connection: Connection, nick: str, one: Outgoing) -> Receipt:
+    async def _say(self, connection: Connection, nick: str, where: str, one: Outgoing) -> Receipt:
+        """Say it to whom `where` says; "": to whoever has the nick when it begins, and no other.
+
+        Before each line the server is asked who has the nick: what waits for its turn may wait
+        for long, and nicks change hands.
+        """
         room = budget(connection.nick, connection.user, connection.host, nick)
         pieces = render(one, room, _OPTIONS, attributed=False)
         if not pieces:
             return Receipt(one.number, State.DROPPED)
         fence = connection.open_fence(nick)
+        wrong: str | None = None
         with suppress(Lost):
             for piece in pieces:
-                await connection.paced(len(piece.text.encode()))
+                await connection.paced(len(piece.text.encode()) + _QUESTION_BYTES)
+                there = await connection.where_is(nick)
+                where = where or there or ""
+                if there is None or not there or there != where:
+                    wrong = "" if there is None else f"{nick} is not there now, or is somebody else"
+                    break
                 await connection.say(fence, "PRIVMSG", (nick, piece.text), {})
             await connection.close_fence(fence)
             with trio.move_on_after(_PROOF_SECONDS):
                 await fence.done.wait()
+        if wrong:
+            began = f": {len(fence.said)} of {len(pieces)} lines were said" if fence.began else ""
+            return self._failed(one, wrong + began)
         if fence.errors:
             reason = said_there(fence.errors[0], connection.login.who.secrets)
             return self._failed(one, reason or "it was refused")
-        if not (fence.proven or fence.all_answered):
+        if wrong is not None or not (fence.proven or fence.all_answered):
             return Receipt(one.number, State.QUEUED, doubtful=fence.began)
         return Receipt(one.number, State.SENT)
 
 
-def _addressee(one: Outgoing) -> tuple[str, str, Outgoing] | None:
-    """Whom a message is for, where they were then (user@host; "": not known), and what it says.
-
-    Nobody is guessed: what was meant for one must not reach another.
-    """
-    if one.reply_to is not None and one.reply_to.remote_ids:
-        nick, _, where = one.reply_to.remote_ids[0].partition(" ")[0].partition("!")
-        known = bool(where) and not _is_service(nick)
-        return (nick, where, evolve(one, reply_to=None)) if known else None
-    match one.document:
-        case (lite.Paragraph(lines=((lite.Text(text), *line), *lines)), *blocks):
-            found = _ADDRESSED.match(text)
-            if found is None or not _is_somebody(found[1]):
-                return None
-            first = (lite.Text(text[found.end() :]), *line)
-            document = (lite.Paragraph((first, *lines)), *blocks)
-            return found[1], "", evolve(one, document=document, reply_to=None)
-        case _:
-            return None
-
-
-def _is_somebody(nick: str) -> bool:
-    return bool(_NICK.fullmatch(nick)) and not _is_service(nick)
-
-
 def _is_service(nick: str) -> bool:
     """Whether it takes commands: those for the bridge's connections are not a member's."""
-    return nick.casefold().endswith("serv")
+    folded = nick.casefold()
+    return folded.endswith("serv") or folded.startswith("*") or folded in _SERVICES

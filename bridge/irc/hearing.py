@@ -94,7 +94,7 @@ class Hearing:
         if since is not None and ts is not None and ts < since + self._shared.skew:
             return
         asked = line.command == "PRIVMSG" and text.strip().casefold() == MORE
-        if asked and not late and await self._paging.more(place):
+        if asked and not late and self._paging.ask(place):
             return
         rows = [runs for one in text.split("\n") if (runs := mirc.decode(one))]
         lines = tuple(mirc.line_of(runs) for runs in rows)

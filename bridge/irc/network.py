@@ -106,6 +106,7 @@ class _Life:
         self._shared = shared
         self._channels = Channels(shared)
         self._direct = direct
+        self._paging = paging
         self._hearing = Hearing(shared, self._channels, direct, paging)
         self._dialer = Dialer(shared.settings, Policies(shared.host), open_)
         if any(one.options.mode == "puppets" for one in shared.places.values()):
@@ -148,6 +149,7 @@ class _Life:
                 nursery.start_soon(channels.regain_nick, connection)
                 nursery.start_soon(self._hearing.tell_presence)
                 nursery.start_soon(channels.note_seen)
+                nursery.start_soon(self._paging.run, connection)
                 if shared.puppets is not None:
                     nursery.start_soon(shared.puppets.run, connection.isupport)
                 take = partial(self._take, nursery, connection)

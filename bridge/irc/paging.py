@@ -1,24 +1,27 @@
-"""The rest of a long message, said when somebody in the channel asks for it (I2, `long = "more"`).
+"""What is left of a long message, said when somebody there asks for it (`long = "more"`; trio).
 
-One message a place, the last one, for ten minutes; not after its author took it back, or lets no
-more of it out.
+One message a place, the last one, for ten minutes; not after its author took it back, edited it, or
+lets no more of it out.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
+import trio
 from attrs import field, frozen
 
 from bridge.core.model import Kind, Outgoing
-from bridge.irc.connection import Lost
+from bridge.irc.connection import Connection, Fence, Lost
 from bridge.irc.rendering import MORE, Piece
-from bridge.irc.shared import Shared
+from bridge.irc.shared import Shared, tags_of
 from ofcd.protocol.rates import TokenBuckets
 
 __all__ = ["Paging"]
 
 _KEPT_MS: Final = 600_000
+_PROOF_SECONDS: Final = 90.0
 
 
 @frozen
@@ -34,6 +37,7 @@ class Paging:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._rests: dict[str, _Rest] = {}
+        self._ask: trio.MemorySendChannel[str] | None = None
         self._asked = TokenBuckets(burst=2, per_second=0.2, max_keys=100)
 
     def keep(self, one: Outgoing, pieces: list[Piece]) -> None:
@@ -44,30 +48,72 @@ class Paging:
             until = self._shared.host.now() + _KEPT_MS
             self._rests[one.place] = _Rest(one, until, tuple(pieces))
 
-    async def more(self, place: str) -> bool:
-        """Somebody asked there; whether there was anything to ask for."""
-        host, connection = self._shared.host, self._shared.connection
-        rest = self._rests.get(place)
-        if rest is None or connection is None:
+    def ask(self, place: str) -> bool:
+        """Somebody asked there; whether there was anything to ask for.
+
+        While lines are being said, who asks asks in vain.
+        """
+        if self._rest(place) is None:
             return False
-        if rest.until <= host.now() or not host.may_say(rest.one.room, rest.one.event_id):
-            del self._rests[place]
-            return False
-        if self._asked.take(place, host.now()):
-            return True
-        count = self._shared.places[place].options.max_lines
-        said, left = rest.pieces[:count], rest.pieces[count:]
-        words = [one.text for one in said]
-        if left:
-            words.append(told(len(left)))
-        self.keep(rest.one, list(left))
-        try:
-            for text in words:
-                await connection.paced(len(text.encode()))
-                await connection.send("PRIVMSG", place, text)
-        except Lost:
-            self._rests[place] = rest
+        if self._ask is not None and not self._asked.take(place, self._shared.host.now()):
+            with suppress(trio.WouldBlock):
+                self._ask.send_nowait(place)
         return True
+
+    async def run(self, connection: Connection) -> None:
+        """Say what is asked for, one request at a time, until cancelled.
+
+        Not where it is read: what is said waits for its turn, and the server's PING does not.
+        """
+        self._ask, asked = trio.open_memory_channel[str](0)
+        try:
+            async for place in asked:
+                await self._more(place, connection)
+        finally:
+            self._ask = None
+
+    def _rest(self, place: str) -> _Rest | None:
+        """What is left to be said there, and may be."""
+        host, rest = self._shared.host, self._rests.get(place)
+        if rest is None:
+            return None
+        if rest.until > host.now() and host.may_say(place, rest.one.room, rest.one.event_id):
+            return rest
+        del self._rests[place]
+        return None
+
+    async def _more(self, place: str, connection: Connection) -> None:
+        rest = self._rest(place)
+        if rest is None:
+            return
+        count = self._shared.places[place].options.max_lines
+        texts = [one.text for one in rest.pieces[:count]]
+        if len(rest.pieces) > count:
+            texts.append(told(len(rest.pieces) - count))
+        tags = tags_of(connection, rest.one)
+        fence = connection.open_fence(place)
+        try:
+            for text in texts:
+                await connection.paced(len(text.encode()))
+                if self._rest(place) is not rest:
+                    break  # taken back meanwhile, or another long message is there now
+                await connection.say(fence, "PRIVMSG", (place, text), tags)
+            await connection.close_fence(fence)
+            with trio.move_on_after(_PROOF_SECONDS):
+                await fence.done.wait()
+        except Lost:
+            pass
+        finally:  # cancelled, too: the connection ends, and what was said is said
+            said = self._arrived(connection, fence)
+            self._shared.own.claim(place, [("", texts[:said])], rest.one.ts)
+            if self._rests.get(place) is rest:
+                self.keep(rest.one, list(rest.pieces[min(said, count) :]))
+
+    def _arrived(self, connection: Connection, fence: Fence) -> int:
+        """How many lines were said. What may have been, was: no line is said twice."""
+        if fence.proven or "echo-message" not in connection.caps:
+            return len(fence.said)
+        return next((at for at, one in enumerate(fence.said) if not one.answered), len(fence.said))
 
 
 def told(count: int) -> str:

@@ -21,6 +21,7 @@ from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
 from bridge.irc.dialing import Dialer, credentials_of, secret_of
+from bridge.irc.history import History
 from bridge.irc.login import Credentials
 from bridge.irc.mirc import clean
 from bridge.irc.nicks import nick_candidates, username_of
@@ -249,7 +250,7 @@ class Puppets:
             puppet.connection = connection
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._join, puppet, connection)
-                take = partial(self._take, puppet, connection)
+                take = partial(self._take, puppet, connection, History(connection))
                 why = await connection.run(partial(guarded, self._host.log, take))
                 nursery.cancel_scope.cancel()
         except (NetworkError, ConfigError) as error:
@@ -327,8 +328,16 @@ class Puppets:
         with suppress(Lost, ConfigError):  # a password file that is gone matters at the next login
             await connection.send("NICK", self._credentials(puppet).nick)
 
-    async def _take(self, puppet: _Puppet, connection: Connection, line: Line) -> None:
+    async def _take(
+        self, puppet: _Puppet, connection: Connection, batches: History, line: Line
+    ) -> None:
         match line.command:
+            case "BATCH":
+                whole = batches.batch(line)
+                if whole is not None:
+                    await self._take(puppet, connection, batches, whole)
+            case "PRIVMSG" | "NOTICE" if batches.gathers(line):
+                pass  # one of several, of which the last is still to come
             case "JOIN" if connection.is_me(line.nick):
                 place = self._place(puppet, connection, line[0])
                 if place is not None:

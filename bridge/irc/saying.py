@@ -16,7 +16,7 @@ from bridge.irc.multiline import packed
 from bridge.irc.nicks import relayed_nick
 from bridge.irc.paging import Paging
 from bridge.irc.rendering import Piece, left_out, reaction_words, render, wants_link
-from bridge.irc.shared import ORIGIN_TAG, REACT, RELAYED, REPLY, Shared
+from bridge.irc.shared import REACT, RELAYED, REPLY, Shared, tags_of
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import number_of, said_there
 from ofcd.client import Offline
@@ -242,12 +242,7 @@ class Saying:
     async def _say(self, one: Outgoing, way: _Way, fence: Fence) -> None:
         """Say it; what is not said because the connection is lost has no proof, and waits."""
         connection = way.voice.connection
-        tags = {}
-        if "message-tags" in connection.caps:
-            if one.path:
-                tags[ORIGIN_TAG] = ",".join(one.path)
-            if one.reply_to is not None and one.reply_to.remote_ids:
-                tags[REPLY] = one.reply_to.remote_ids[0]
+        tags = tags_of(connection, one)
         own = one.kind in (Kind.NOTE, Kind.REACTION)
         noted = own and self._shared.places[one.place].options.notes == "notice"
         try:

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import define, field
 
+from bridge.core.model import Outgoing
 from bridge.core.network import Host, PlaceInfo
 from bridge.irc.connection import Connection
 from bridge.irc.history import History
@@ -15,12 +16,23 @@ from bridge.irc.puppets import Puppets
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line, fold
 
-__all__ = ["ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared"]
+__all__ = ["ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared", "tags_of"]
 
 ORIGIN_TAG: Final = "+ofcd/origin"
 RELAYED: Final = "draft/relaymsg"
 REPLY: Final = "+draft/reply"
 REACT: Final = "+draft/react"
+
+
+def tags_of(connection: Connection, one: Outgoing) -> dict[str, str]:
+    """What goes with each line of something: where it has been, and what it answers."""
+    tags: dict[str, str] = {}
+    if "message-tags" in connection.caps:
+        if one.path:
+            tags[ORIGIN_TAG] = ",".join(one.path)
+        if one.reply_to is not None and one.reply_to.remote_ids:
+            tags[REPLY] = one.reply_to.remote_ids[0]
+    return tags
 
 
 @define(eq=False)

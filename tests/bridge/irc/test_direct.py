@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
+from attrs import evolve
 from trio.testing import MockClock
 
+from bridge.core.model import Kind, LocalAuthor, Outgoing, ReplyTo, State
+from bridge.irc.connection import Connection
+from bridge.irc.login import Credentials, Login
 from bridge.irc.settings import IrcPlace, IrcSettings
-from ofcd.client import Room
+from bridge.irc.wire import Line
+from ofcd.client import Room, lite
+from ofcd.protocol.ids import EventId, MemberId
 from ofcd.protocol.records import Cap
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal, until
-from tests.bridge.irc.scripted import ALL_CAPS, Guest
+from tests.bridge.irc.scripted import ALL_CAPS, Guest, Kept
 
 MODERN = [one for one in ALL_CAPS if "relaymsg" not in one]
 PUPPETS = portal(options=IrcPlace(mode="puppets"), ignore=["*!*@bad.example"])
@@ -49,6 +56,15 @@ async def _own_room(scene: IrcScene) -> Room:
 
 def _said(room: Room) -> list[str]:
     return [f"{m.via.name}: {m.text}" for m in room.messages() if m.via is not None]
+
+
+def _failed(room: Room) -> int:
+    """How many messages bear the mark of one that was not delivered."""
+    return sum(bool(m.reactions) for m in room.messages())
+
+
+def _more_failed(room: Room, than: int) -> bool:
+    return _failed(room) > than
 
 
 def _group(scene: IrcScene) -> str:
@@ -125,12 +141,12 @@ async def test_an_answer_reaches_nobody_else(tmp_path: Path, autojump_clock: Moc
         await private.send("nobody: a secret")
         del scene.server.people["kim"]
         await private.send("gone now", reply_to=first.event_id)
-        await until(lambda: sum(bool(m.reactions) for m in private.messages()) == 7)
+        await until(lambda: _failed(private) == 7)
         assert scene.server.privately == []
         assert "secret" not in _group(scene)
         why = [m.text for m in private.messages() if m.text.startswith("Not delivered")]
         assert any("is not there now, or is somebody else" in one for one in why)
-        assert any("begin with a nick and a colon" in one for one in why)
+        assert any("begin with the nick and a colon" in one for one in why)
 
 
 async def test_nothing_is_carried_while_somebody_else_is_in_that_room(
@@ -145,7 +161,7 @@ async def test_nothing_is_carried_while_somebody_else_is_in_that_room(
         await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst walnut")
         await theirs.send("kim: I am Ana")
         await private.send("kim: really")
-        await until(lambda: sum(bool(m.reactions) for m in private.messages()) == 2)
+        await until(lambda: _failed(private) == 2)
         await trio.sleep(5)
         assert _said(private) == []
         assert scene.server.privately == []
@@ -155,6 +171,184 @@ async def test_nothing_is_carried_while_somebody_else_is_in_that_room(
         await scene.server.to(guest, "bad!b@bad.example", "PRIVMSG", "Ana[o]", "ignored")
         await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "alone now?")
         await until(lambda: _said(private) == ["kim: alone now?"])
+
+
+async def test_another_bridge_in_that_room_is_somebody_else(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It reads that room, as who was quicker with a link would."""
+    async with _scene(tmp_path) as scene, scene.running():
+        guest = await _puppet(scene)
+        private = await _own_room(scene)
+        other = await scene.world.client("other")
+        code = await private.invite(caps=frozenset({Cap.BRIDGE}))
+        stolen = await other.join(code, name="Bridge")
+        await trio.sleep(5)
+        await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst walnut")
+        await private.send("!msg kim walnut")
+        await until(lambda: any(m.reactions for m in private.messages()))
+        assert _said(private) == []
+        assert scene.server.privately == []
+        await private.evict(stolen.me)
+        await trio.sleep(5)
+        await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "alone now?")
+        await until(lambda: _said(private) == ["kim: alone now?"])
+
+
+async def test_nobody_else_speaks_from_a_members_nick(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Neither what waited until its author was gone, nor whom a bridge speaks for."""
+    async with _scene(tmp_path) as scene, scene.running() as network:
+        await _puppet(scene)
+        private = await _own_room(scene)
+        bo = await scene.world.client("bo")
+        theirs = await bo.join(await private.invite(), name="Bo")
+        await trio.sleep(2)
+        assert network._direct is not None
+        network._direct.ready(False, "a break")
+        await theirs.send("!msg kim I am Ana")
+        await trio.sleep(2)
+        await private.evict(theirs.me)
+        await trio.sleep(10)
+        network._direct.ready(True)
+        await until(lambda: any("only whose room this is" in m.text for m in private.messages()))
+        assert scene.server.privately == []
+
+        place = next(iter(network.host.attached()))
+        ana = LocalAuthor(private.me, "Ana")
+        one = Outgoing(
+            number=1,
+            room=private.id,
+            place=place,
+            kind=Kind.MESSAGE,
+            event_id=EventId(bytes(32)),
+            author=ana,
+            document=(lite.Paragraph(((lite.Text("!msg kim hi"),),)),),
+        )
+        others = (LocalAuthor(MemberId(bytes(32)), "Ana"), evolve(ana, network="mail"))
+        for author in others:
+            (receipt,) = await network.deliver([evolve(one, author=author)])
+            assert receipt.state is State.FAILED
+        assert scene.server.privately == []
+        (receipt,) = await network.deliver([one])
+        assert receipt.state is State.SENT
+        assert scene.server.privately == [("Ana[o]", "kim", "hi")]
+
+
+async def test_a_nick_is_who_wrote_under_it_or_asked_for_as_such(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The first word of a sentence is nobody, whoever bears that nick; after a restart too."""
+    async with _scene(tmp_path) as scene:
+        scene.server.people["sorry"] = "s@elsewhere.example"
+        async with scene.running():
+            guest = await _puppet(scene)
+            private = await _own_room(scene)
+            await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst")
+            await until(lambda: _said(private))
+            for text in ("Sorry, my password is walnut", "Sorry: my password is walnut"):
+                await private.send(text)
+            await until(lambda: _failed(private) == 2)
+            assert scene.server.privately == []
+            assert any("begin with !msg Sorry" in m.text for m in private.messages())
+            await private.send("!msg Sorry who are you?")
+            await private.send("KIM: it is me")
+            await until(lambda: len(scene.server.privately) == 2)
+            assert scene.server.privately == [
+                ("Ana[o]", "Sorry", "who are you?"),
+                ("Ana[o]", "KIM", "it is me"),
+            ]
+        await trio.sleep(5)
+        async with scene.running():
+            await _puppet(scene)
+            await private.send("kim: still me")
+            await until(lambda: len(scene.server.privately) == 3)
+            scene.server.people["kim"] = "evil@elsewhere.example"
+            await private.send("kim: a secret")
+            await until(lambda: _failed(private) == 3)
+            await trio.sleep(10)
+            assert len(scene.server.privately) == 3
+
+
+async def test_who_takes_the_nick_in_the_midst_of_it_gets_no_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    slow = evolve(BASE, line_seconds=2.0, burst=1)
+    async with irc_scene(tmp_path, PUPPETS, caps=MODERN, settings=slow) as scene, scene.running():
+        scene.server.people["kim"] = "k@there.example"
+        guest = await _puppet(scene)
+        private = await _own_room(scene)
+        await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst")
+        await until(lambda: _said(private))
+        first = next(m for m in private.messages() if m.via is not None)
+        lines = "\n".join(f"secret {number}" for number in range(8))
+        for head, reply_to in (("", first.event_id), ("!msg kim ", None)):
+            scene.server.people["kim"] = "k@there.example"
+            scene.server.privately.clear()
+            failed = _failed(private)
+            await private.send(head + lines, reply_to=reply_to)
+            await until(lambda: len(scene.server.privately) == 2)
+            scene.server.people["kim"] = "evil@elsewhere.example"
+            await until(partial(_more_failed, private, failed))
+            assert len(scene.server.privately) == 2
+        told = "or is somebody else: 2 of 8 lines were said"
+        assert any(told in m.text for m in private.messages())
+
+
+async def test_where_somebody_is_is_told_by_no_answer_about_another(
+    autojump_clock: MockClock,
+) -> None:
+    """A late answer to an earlier question is none to this one."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = Connection(BASE, ours, Login(Credentials("ofc", "ofc", "bridge")))
+    found: list[str | None] = []
+
+    async def ask() -> None:
+        found.append(await link.where_is("kim[1]"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await theirs.receive_some(100)
+        for text in ("bo=+b@elsewhere", "kim=+x@elsewhere", "KIM{1}*=-k@there "):
+            await link._own(Line("302", ("ofc", text)))
+    assert found == ["k@there"]
+
+
+async def test_services_are_not_spoken_to(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with _scene(tmp_path) as scene, scene.running() as network:
+        await _puppet(scene)
+        private = await _own_room(scene)
+        for nick in ("Q", "x", "L", "*status", "AuthServ"):
+            scene.server.people[nick.lower()] = "s@services.example"
+            one = Outgoing(
+                number=1,
+                room=private.id,
+                place=next(iter(network.host.attached())),
+                kind=Kind.MESSAGE,
+                event_id=EventId(bytes(32)),
+                author=LocalAuthor(private.me, "Ana"),
+                document=(lite.Paragraph(((lite.Text(f"!msg {nick} DROP Ana"),),)),),
+            )
+            answer = evolve(one, reply_to=ReplyTo((f"{nick}!s@services.example id",), nick))
+            for each in (one, answer):
+                (receipt,) = await network.deliver([each])
+                assert receipt.state is State.FAILED
+        assert scene.server.privately == []
+
+
+async def test_a_message_of_several_lines_to_a_member_is_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with _scene(tmp_path) as scene, scene.running():
+        guest = await _puppet(scene)
+        private = await _own_room(scene)
+        inner = tuple(Line("PRIVMSG", ("Ana[o]", text)) for text in ("psst", "", "two \x02bold"))
+        kept = Kept(KIM, "PRIVMSG", ("Ana[o]", ""), scene.server._stamp(), inner)
+        await scene.server.several(guest, kept, {})
+        await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "and one")
+        await until(lambda: any("and one" in one for one in _said(private)))
+        assert _said(private) == ["kim: psst\ntwo **bold**", "kim: and one"]
 
 
 async def test_it_is_ended_and_given_to_no_wrong_room(
@@ -196,7 +390,7 @@ async def test_an_invite_that_is_refused_is_told_of_and_leaves_nothing(
             thief = await scene.world.client("thief")
             await thief.join(code, name="Bridge")
             await scene.room.send(f"!bridge irc dm {code.link()}")
-            told = "I could not use an invite"
+            told = "they are in that room and read it: evict them"
             await until(lambda: any(told in one for one in scene.notices()), 1200)
             await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "walnut")
             await until(lambda: guest.said("NOTICE"))
