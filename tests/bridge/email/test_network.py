@@ -1563,7 +1563,9 @@ async def test_a_file_that_the_room_can_not_take_costs_neither_the_mail_nor_the_
 
         async def odd(network: str, remote: Any) -> Any:
             found = await upload(network, remote)
-            return {} if remote.file is not None and remote.file.name == "odd.txt" else found
+            if remote.file is not None and remote.file.name == "odd.txt":
+                return dict.fromkeys(found, "")  # nothing that can be said
+            return found
 
         monkeypatch.setattr(scene.engine.inbound, "_upload", odd)
         attach = 'Content-Disposition: attachment; filename="{}"'
