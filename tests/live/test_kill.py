@@ -49,7 +49,8 @@ async def test_a_relay_killed_50_times_loses_and_doubles_nothing(
             talkers.cancel_scope.cancel()
         last = await at_bo.send("not stuck")
         await settle(tea, at_bo)
-        await until(lambda: heard["not stuck"])
+        # What was on its way when the talkers stopped may come after that.
+        await until(lambda: set(texts(at_bo)) <= set(heard))
         assert last.seq <= tea.head
         for room in (tea, at_bo):
             said = Counter(texts(room))
@@ -57,7 +58,7 @@ async def test_a_relay_killed_50_times_loses_and_doubles_nothing(
             assert set(acknowledged) <= set(said), "nothing lost that was acknowledged"
         assert texts(tea) == texts(at_bo)
         assert max(heard.values()) == 1, "nothing told twice"
-        assert set(texts(at_bo)) == set(heard), "everything told"
+        assert set(texts(at_bo)) == set(heard), "nothing told that is not there"
         assert relay.starts == KILLS + 1
         assert len(acknowledged) > KILLS
         nursery.cancel_scope.cancel()

@@ -485,7 +485,7 @@ async def test_an_outage_fills_no_disk_with_mails(
         await trio.sleep(100)
         assert waiting() == 5
         post.down = False
-        await until(lambda: post.words())
+        await until(lambda: post.words(), 400)  # it is tried again after 375 s at the latest
         await trio.sleep(4)  # and not five every five seconds
         assert post.words() == [f"word {n}" for n in range(9)]
         post.down = True
