@@ -56,6 +56,7 @@ __all__ = [
     "KeyRequest",
     "Leave",
     "LogHead",
+    "LoggedRecord",
     "Peer",
     "Policy",
     "Receipt",
@@ -463,9 +464,8 @@ class Descriptor:
     """Never goes back: an older descriptor is not taken for a newer one."""
 
 
-Control = (
-    Genesis
-    | InviteOpen
+LoggedRecord = (
+    InviteOpen
     | InviteClose
     | Admit
     | RekeyRoutine
@@ -477,6 +477,8 @@ Control = (
     | UpdateKey
     | HubMove
 )
+"""What may stand on a control log after its GENESIS."""
+Control = Genesis | LoggedRecord
 """Everything that stands on the control log; GENESIS is its first record."""
 Record = (
     Control

@@ -22,6 +22,7 @@ from ofcd.protocol.records import (
     InviteClose,
     InviteOpen,
     Leave,
+    LoggedRecord,
     RekeyBoxed,
     UpdateKey,
 )
@@ -31,7 +32,7 @@ from ofcd.relay.effects import Appended, FindEvent, Push, Unsubscribe
 from ofcd.relay.facts import BoxStored, KeyRequestDropped
 from ofcd.relay.moving import require_open
 from ofcd.relay.refusal import Refusal
-from ofcd.relay.request import Core, LoggedRecord, Request, Signatures
+from ofcd.relay.request import Core, Request, Signatures
 from ofcd.relay.room_log import DAY_MS, chain_size
 from ofcd.themis.signed import check_keys, peek
 

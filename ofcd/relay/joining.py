@@ -16,13 +16,14 @@ from ofcd.protocol.records import (
     JoinConfirm,
     JoinRequest,
     JoinResponse,
+    LoggedRecord,
 )
 from ofcd.protocol.room import Invite, Member, RoomState
 from ofcd.relay.effects import ReadChain
 from ofcd.relay.facts import JoinDropped, JoinRow, JoinStage, JoinStored
 from ofcd.relay.rates import Rate
 from ofcd.relay.refusal import Refusal, failure_of
-from ofcd.relay.request import LoggedRecord, Request, Signatures
+from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import Join, RoomLog, expired
 from ofcd.themis.signed import check_keys
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.ids import MemberId
-from ofcd.protocol.records import HubMove
+from ofcd.protocol.records import HubMove, LoggedRecord
 from ofcd.protocol.room import RoomState
 from ofcd.relay.effects import Effect, HubMoved, Push
 from ofcd.relay.facts import Fact, KeyRequestDropped, OutboxDropped, ReplicaMoved
 from ofcd.relay.refusal import Refusal
-from ofcd.relay.request import Core, LoggedRecord, Request
+from ofcd.relay.request import Core, Request
 from ofcd.relay.room_log import RoomLog
 
 __all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all"]

@@ -11,20 +11,7 @@ from attrs import define, field, frozen
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import PublicKey, RelayId, RoomId
-from ofcd.protocol.records import (
-    Admit,
-    Grant,
-    Handover,
-    Home,
-    HubMove,
-    InviteClose,
-    InviteOpen,
-    Leave,
-    Record,
-    RekeyBoxed,
-    RekeyRoutine,
-    UpdateKey,
-)
+from ofcd.protocol.records import Record
 from ofcd.protocol.room import Member, RoomState
 from ofcd.relay.effects import Decision, Effect, Push, Reply
 from ofcd.relay.facts import Fact
@@ -39,7 +26,6 @@ __all__ = [
     "Command",
     "Core",
     "Examined",
-    "LoggedRecord",
     "Request",
     "Signatures",
     "nothing_to_check",
@@ -48,20 +34,6 @@ __all__ = [
 F = TypeVar("F")
 R = TypeVar("R")
 
-LoggedRecord = (
-    InviteOpen
-    | InviteClose
-    | Admit
-    | RekeyRoutine
-    | RekeyBoxed
-    | Leave
-    | Grant
-    | Handover
-    | Home
-    | UpdateKey
-    | HubMove
-)
-"""What may stand on a control log after its GENESIS."""
 Signatures = tuple[tuple[PublicKey, bytes], ...]
 """Keys, and the envelopes that each of them must have signed."""
 
