@@ -108,6 +108,8 @@ export class Guest {
 
   /** Write one after the other, as fast as the page takes it. */
   async writeAll(all: readonly string[]): Promise<void> {
+    // A room's name is drawn before the place to write in it.
+    await this.page.getByLabel("Write a message").waitFor();
     await this.page.evaluate(async (each) => {
       const input = document.querySelector("textarea") as HTMLTextAreaElement;
       const drawn = () => new Promise((resolve) => requestAnimationFrame(resolve));
