@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["GREEN", "RED", "ROOT", "TESTS", "Reach", "Trial", "preload", "tests_for"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_COPIES: Final = ("copying", "following", "forwarding", "outbox", "verifying")
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/protocol/room.py": ("tests/protocol", "tests/e2e/test_chain.py", "tests/relay"),
     "ofcd/protocol": ("tests/protocol", "tests/themis/test_keys.py"),
     "ofcd/e2e": ("tests/e2e",),
-    "ofcd/relay/following.py": ("tests/relay/test_following.py",),
+    **{f"ofcd/relay/{name}.py": ("tests/relay/test_following.py",) for name in _COPIES},
     "ofcd/relay/skipping.py": ("tests/relay/test_skipping.py",),
     "ofcd/relay": ("tests/relay",),
     "ofcd/themis/signed.py": ("tests/e2e", "tests/relay"),

@@ -7,6 +7,7 @@ promised to anyone until the facts are committed. Never reaches `e2e` or `client
 
 from __future__ import annotations
 
+from ofcd.relay.copying import copy_floor, found_copy
 from ofcd.relay.effects import (
     Appended,
     Arrive,
@@ -29,20 +30,13 @@ from ofcd.relay.effects import (
     Subscribe,
     Unsubscribe,
 )
-from ofcd.relay.following import (
-    Entry,
-    HubLied,
-    Verified,
-    copy_floor,
-    found_copy,
-    verify_entries,
-)
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
 from ofcd.relay.request import Asked, Examined
 from ofcd.relay.room_log import BadSnapshot, RoomLog
 from ofcd.relay.skipping import Skip, signed_skip, verify_skip
+from ofcd.relay.verifying import Entry, HubLied, Verified, verify_entries
 
 __all__ = [
     "Appended",

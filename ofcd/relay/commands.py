@@ -15,7 +15,7 @@ from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import MemberId, RoomId, room_id_of
 from ofcd.protocol.room import Member
-from ofcd.relay import attach, blobs, control, following, joining, keys, posting, sync
+from ofcd.relay import attach, blobs, control, forwarding, joining, keys, outbox, posting, sync
 from ofcd.relay.effects import LinkId
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
@@ -134,11 +134,9 @@ COMMANDS: Final[dict[type[frames.ClientFrame], Command]] = {
 """Every frame a client may send on an open link; HELLO came before the link was open."""
 
 _AWAY: Final[dict[type[frames.ClientFrame], Command]] = {
-    frames.Post: evolve(
-        COMMANDS[frames.Post], check=following.check_queue, run=following.run_queue
-    ),
+    frames.Post: evolve(COMMANDS[frames.Post], check=outbox.check_queue, run=outbox.run_queue),
     **{
-        kind: evolve(COMMANDS[kind], check=following.check_forward, run=following.run_forward)
+        kind: evolve(COMMANDS[kind], check=forwarding.check_forward, run=forwarding.run_forward)
         for kind in (
             frames.Control,
             frames.JoinAnswer,
@@ -150,23 +148,23 @@ _AWAY: Final[dict[type[frames.ClientFrame], Command]] = {
     },
     frames.BlobDrop: evolve(
         COMMANDS[frames.BlobDrop],
-        check=following.check_drop_away,
-        run=following.run_drop_away,
+        check=forwarding.check_drop_away,
+        run=forwarding.run_drop_away,
     ),
 }
 """The same for a room that another relay orders: where it is not here, the copy answers."""
 _FOREIGN: Final[dict[type[frames.ClientFrame], Command]] = {
     kind: evolve(
         COMMANDS[kind],
-        check=following.check_foreign,
-        run=following.run_foreign,
+        check=forwarding.check_foreign,
+        run=forwarding.run_foreign,
         needs_room=False,
     )
     for kind in (frames.Lookup, frames.Join, frames.JoinConfirm)
 }
 """For a stranger who joins a room that another relay orders."""
 _FOREIGN[frames.Attach] = evolve(
-    COMMANDS[frames.Attach], check=following.check_arrival, run=following.run_arrival
+    COMMANDS[frames.Attach], check=forwarding.check_arrival, run=forwarding.run_arrival
 )
 
 _GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})

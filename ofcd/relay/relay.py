@@ -9,17 +9,17 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
-from ofcd.relay import blobs, following, joining, keys, skipping, upkeep
+from ofcd.relay import blobs, following, joining, keys, outbox, skipping, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
 from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
 from ofcd.relay.facts import Fact, RoomSnapshot
-from ofcd.relay.following import HubLied, Verified
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
 from ofcd.relay.refusal import Refusal, failure_of
 from ofcd.relay.request import Asked, Core, Examined
 from ofcd.relay.room_log import RoomLog
+from ofcd.relay.verifying import HubLied, Verified
 
 __all__ = ["Relay"]
 
@@ -291,11 +291,11 @@ class Relay:
         return skipping.skip(self._core, self._held(room), found, now)
 
     def has_come_to(self, room: RoomId, mid: MemberId, counter: int, event_id: EventId) -> Decision:
-        """See `following.has_come_to`."""
+        """See `outbox.has_come_to`."""
         held = self._core.rooms.get(room)
         if held is None:
             return Decision()
-        return following.has_come_to(self._core, held, mid, counter, event_id)
+        return outbox.has_come_to(self._core, held, mid, counter, event_id)
 
     def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
         """See `following.accept_head`. Raises `HubLied`."""
@@ -327,11 +327,11 @@ class Relay:
     def return_events(
         self, room: RoomId, mid: MemberId, counter: int, failure: frames.Failure
     ) -> Decision:
-        """See `following.return_events`."""
+        """See `outbox.return_events`."""
         held = self._core.rooms.get(room)
         if held is None:
             return Decision()
-        return following.return_events(self._core, held, mid, counter, failure)
+        return outbox.return_events(self._core, held, mid, counter, failure)
 
     # -- requests --------------------------------------------------------------------------------
 

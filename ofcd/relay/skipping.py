@@ -24,16 +24,10 @@ from ofcd.relay.facts import (
     CopySkipped,
     Fact,
 )
-from ofcd.relay.following import (
-    Entry,
-    HubLied,
-    Verified,
-    Walk,
-    take_members_change,
-    verify_control,
-)
+from ofcd.relay.following import take_members_change
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, chain_size
+from ofcd.relay.verifying import Entry, HubLied, Verified, Walk, verify_control
 from ofcd.themis.signed import open_signed, peek
 
 __all__ = ["Skip", "signed_skip", "skip", "verify_skip"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ofcd.protocol.ids import RoomId
-from ofcd.relay import following
+from ofcd.relay import outbox
 from ofcd.relay.effects import Decision, Effect
 from ofcd.relay.facts import Fact, JoinDropped, RoomSnapshot
 from ofcd.relay.request import Core
@@ -52,7 +52,7 @@ def tick(core: Core, now: int) -> Decision:
     effects: list[Effect] = []
     for room in core.rooms.values():
         if room.outbox:
-            expired_events = following.expire_outbox(core, room, now)
+            expired_events = outbox.expire_outbox(core, room, now)
             facts += expired_events.facts
             effects += expired_events.effects
     for room in core.rooms.values():

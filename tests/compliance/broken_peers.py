@@ -14,7 +14,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import Hash32, RoomId, log_hash, relay_id_of
 from ofcd.protocol.records import CONTROL_TYPES
-from ofcd.relay import Decision, Verified, joining, moving, posting, relay
+from ofcd.relay import Decision, Entry, Verified, joining, moving, outbox, posting, relay
 from ofcd.relay import following as copies
 from ofcd.session import session as sessions
 from ofcd.themis import generate_keypair
@@ -151,7 +151,7 @@ def takes_any_refill(patch: pytest.MonkeyPatch) -> None:
         hub: Any, relay: Any, workers: Any, identity: Any, peer: Any, frame: Any
     ) -> None:
         room = await hub.room(frame.room)
-        entry = copies.Entry(frame.start, frame.entries[0], frame.entries[1])
+        entry = Entry(frame.start, frame.entries[0], frame.entries[1])
         await hub.do(lambda: relay.replicate(frame.room, believed(room, [entry]), 0), frame.room)
 
     patch.setattr(federation, "take_refill", take)
@@ -207,7 +207,7 @@ def passes_on_unread(patch: pytest.MonkeyPatch) -> None:
 @broken("hub.returned")
 def one_reason_for_all(patch: pytest.MonkeyPatch) -> None:
     conflict = frames.Failure(0, Code.SID_CONFLICT.value, "refused", 1)
-    patch.setattr(copies, "_BEHIND", conflict)
+    patch.setattr(outbox, "_BEHIND", conflict)
 
 
 @broken("hub.gap")

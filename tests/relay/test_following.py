@@ -33,7 +33,8 @@ from ofcd.relay import (
 )
 from ofcd.relay.effects import Appended
 from ofcd.relay.facts import ChainRecord, OutboxRow
-from ofcd.relay.following import accept_head, freeze, replicate, return_events
+from ofcd.relay.following import accept_head, freeze, replicate
+from ofcd.relay.outbox import return_events
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import SignedRecord, peek, sign_record
 from tests.relay.world import (

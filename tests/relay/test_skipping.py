@@ -8,9 +8,9 @@ from attrs import evolve
 from ofcd.protocol import records
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import Hash32
-from ofcd.relay import HubLied, RoomLog, verify_skip
+from ofcd.relay import HubLied, RoomLog, verify_entries, verify_skip
 from ofcd.relay.facts import RECENT_ENTRIES, BoxStored, ChainCopied, ChainRecord, CopySkipped
-from ofcd.relay.following import replicate, verify_entries
+from ofcd.relay.following import replicate
 from ofcd.relay.skipping import Skip, skip
 from ofcd.themis.signed import peek
 from tests.relay.test_following import OTHER, entry, forged
