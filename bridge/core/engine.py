@@ -13,8 +13,8 @@ from attrs import evolve
 from bridge.core.attached import Attached
 from bridge.core.commands import Commands
 from bridge.core.consent import Consent, consent_of
+from bridge.core.echoes import Echoes
 from bridge.core.errors import BridgeError
-from bridge.core.guard import EchoMemory
 from bridge.core.inbound import Inbound
 from bridge.core.journal import Entry, Journal, place_tag
 from bridge.core.links import LinkDesk
@@ -73,7 +73,7 @@ class Engine:
         self.journal = Journal()
         self.started = client.now()
         self.places: dict[tuple[str, str], PlaceQueue] = {}
-        self.echoes: dict[RoomId, EchoMemory] = {}
+        self.echoes = Echoes(self)
         self.inbound = Inbound(self)
         self.outbound = Outbound(self)
         self.commands = Commands(self)
@@ -219,9 +219,17 @@ class Engine:
         """Whether a member is root or co-owner."""
         return any(one.mid == mid and one.role in _ADMINS for one in room.members())
 
-    def echo_memory(self, room: RoomId) -> EchoMemory:
-        """What was said in a room just now."""
-        return self.echoes.setdefault(room, EchoMemory())
+    def ring(self, network: str, place: str, who: str) -> None:
+        """Report an echo, where it was not simply our own line."""
+        self.metrics.rings.labels(network).inc()
+        self.log.warning("an echo was stopped", network=network)
+        self.notice(
+            network,
+            place,
+            f"{who} brings back what this room has said ({place} on {network}): is it "
+            "bridged twice? Such lines are left out.",
+            key="echo",
+        )
 
     def is_ignored(self, portal: Portal, remote: Remote) -> bool:
         """Whether a portal takes nothing from this author."""

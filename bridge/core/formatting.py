@@ -12,8 +12,27 @@ from typing import Final, assert_never
 
 from ofcd.client import TextFormat, lite, visible_text
 
-__all__ = ["document_of", "excerpt", "one_line", "plain_document", "plain_text", "to_lite"]
+__all__ = [
+    "EDIT",
+    "EDIT_CHARACTERS",
+    "FILE",
+    "NICK_ONLY",
+    "TAKEN_BACK",
+    "document_of",
+    "excerpt",
+    "one_line",
+    "plain_document",
+    "plain_text",
+    "to_lite",
+]
 
+EDIT: Final = "[edit] "
+"""Begins what tells of an edit where words are all there is; the loop guard knows these again."""
+EDIT_CHARACTERS: Final = 400
+"""Told of one at most."""
+FILE: Final = "[file "
+NICK_ONLY: Final = "(said something that is not copied here)"
+TAKEN_BACK: Final = "(took back what they said)"
 _EXCERPT: Final = 60
 _NO_MENTIONS: Final[tuple[lite.Mentioned, ...]] = ()
 

@@ -73,7 +73,8 @@ class Inbound:
         verdict = self._take(network, remote, refs)
         self._engine.metrics.taken.labels(network, verdict.value).inc()
         if verdict is Verdict.ECHO:
-            self._ring(network, remote)
+            who = remote_name(remote.author.name, remote.author.id)
+            self._engine.ring(network, remote.place, who)
         await trio.lowlevel.checkpoint()
         return verdict
 
@@ -86,6 +87,8 @@ class Inbound:
         ]
         if not portals:
             return Verdict.CLOSED
+        if isinstance(remote, RemoteMessage):
+            engine.echoes.heard(network, remote)
         with engine.client.transaction() as tx:
             before = journal.came(tx, network, remote.place, remote.id)
             if before is not None and not before.waits:
@@ -129,8 +132,7 @@ class Inbound:
         now = engine.client.now()
         if engine.is_ignored(portal, remote) or not _is_wanted(portal, remote):
             return Verdict.IGNORED
-        identity = f"{network}/{remote.author.id}"
-        if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, identity, remote):
+        if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, network, remote):
             return Verdict.ECHO
         if len(room.outbox()) >= portal.in_backlog:
             return self._skip(network, portal, Verdict.FULL)
@@ -164,12 +166,10 @@ class Inbound:
             )
         return self._rates[key]
 
-    def _is_brought_back(self, room: Room, identity: str, remote: Remote) -> bool:
+    def _is_brought_back(self, room: Room, network: str, remote: Remote) -> bool:
         if not isinstance(remote, RemoteMessage) or remote.file is not None:
             return False
-        text = plain_text(remote.document)
-        memory = self._engine.echo_memory(room.id)
-        return memory.is_echo(self._engine.client.now(), remote.author.name, identity, text)
+        return self._engine.echoes.is_brought_back(room, network, remote)
 
     # -- content ---------------------------------------------------------------------------------
 
@@ -316,19 +316,6 @@ class Inbound:
             cause = "too many at once" if why == Verdict.LIMITED else "the relay was away too long"
             lines = "message was" if count == 1 else "messages were"
             self._engine.notice(network, place, f"{count} {lines} left out from {where}: {cause}")
-
-    def _ring(self, network: str, remote: Remote) -> None:
-        """Report an echo, where it was not simply our own line."""
-        self._engine.metrics.rings.labels(network).inc()
-        who = remote_name(remote.author.name, remote.author.id)
-        self._engine.log.warning("an echo was stopped", network=network)
-        self._engine.notice(
-            network,
-            remote.place,
-            f"{who} brings back what this room has said ({remote.place} on {network}): is it "
-            "bridged twice? Such lines are left out.",
-            key="echo",
-        )
 
 
 def _is_wanted(portal: Portal, remote: Remote) -> bool:

@@ -269,6 +269,13 @@ class Network(ABC, Generic[S, P]):
         """A place in a word: as the bridge calls itself in its room."""
         return place
 
+    def is_own(self, author: str) -> bool:
+        """Whether an author's id outside (`Author.id`) is one of this bridge's own names there.
+
+        Another bridge that hears this one brings its words in under that.
+        """
+        return False
+
     def member_command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
         """As `command`, by any member, for what concerns themselves; None: it is none of these."""
         return None

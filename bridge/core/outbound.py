@@ -44,6 +44,7 @@ FAILED_MARK: Final = "⚠️"
 """The reaction on a message that did not arrive."""
 _LATE_MS: Final = 60_000
 _WITHHELD: Final = "its author is not bridged"
+_RING: Final = "another bridge brought it from there"
 _ENDED: Final = (State.SENT, State.CONFIRMED)
 
 
@@ -59,8 +60,7 @@ class Outbound:
         """Everything that an event of a room means for the places it is joined to."""
         engine = self._engine
         portals = [one for one in engine.portals_of(room) if one.sends]
-        if isinstance(event, MessageReceived):
-            self._remember(room, event.message)
+        engine.echoes.said(room, event)
         if isinstance(event, MessageRedacted):
             engine.links.revoke(tx, event.target)  # whatever else is told of it
         if isinstance(event, MessageEdited):
@@ -82,17 +82,6 @@ class Outbound:
                 case RoomRenamed() if portal.topic and event.mid != room.me:
                     entry = self._entry(room, portal, Kind.TOPIC, event)
                     self._add(tx, evolve(entry, text=event.topic))
-
-    def _remember(self, room: Room, message: Message) -> None:
-        """For the loop guard's last layer."""
-        if message.mine and message.via is None:
-            return
-        identity, name = "", message.name
-        if message.via is not None:
-            identity = f"{message.via.network}/{message.via.remote_id}" if message.mine else ""
-            name = message.via.name or message.via.remote_id
-        memory = self._engine.echo_memory(room.id)
-        memory.said(self._engine.client.now(), name, identity, message.text)
 
     def _entry(self, room: Room, portal: Portal, kind: Kind, event: Any) -> Entry:
         engine = self._engine
@@ -139,6 +128,10 @@ class Outbound:
                 self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
                 return
         reason = self._why_not(tx, room, message)
+        if not reason and engine.echoes.came_back(portal, message):
+            reason = _RING
+            who = room.name_of(message.mid)
+            tx.on_commit(lambda: engine.ring(portal.network, portal.place, who))
         if reason:
             passed = Passed(state=State.DROPPED, reason=reason, ts=message.ts)
             self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
@@ -400,6 +393,8 @@ class Outbound:
             return "its room is gone"
         if not self._engine.is_open(room):
             return "its room is not bridged any more"
+        if self._engine.echoes.is_there(entry, room):
+            return _RING
         if entry.mid is None or entry.via is not None:
             return entry
         consent = consent_of(records, entry.room, entry.mid)

@@ -50,6 +50,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     def __init__(self, settings: IrcSettings, places: Sequence[PlaceInfo[IrcPlace]]) -> None:
         super().__init__(settings, places)
         self.open_stream: Callable[..., Awaitable[trio.abc.Stream]] = open_stream
+        self._shared: Shared | None = None
         self._saying: Saying | None = None
         self._direct: Direct | None = None
 
@@ -67,7 +68,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
 
     async def run(self) -> None:
         """Connect and stay connected."""
-        shared = Shared(self.settings, self.places, self.host)
+        shared = self._shared = Shared(self.settings, self.places, self.host)
         paging = Paging(shared)
         self._saying, self._direct = Saying(shared, paging), Direct(shared)
         await _Life(shared, self._direct, paging, self.open_stream).run()
@@ -75,6 +76,10 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
     def title(self, place: str) -> str:
         """A channel, or what it is that has none."""
         return f"private on {self.name}" if place.startswith(PLACE) else place
+
+    def is_own(self, author: str) -> bool:
+        """Whether a mask is that of the bridge's own nick, or of a member's."""
+        return self._shared is not None and self._shared.is_own_mask(author)
 
     def member_command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
         """`!bridge NAME dm …`."""

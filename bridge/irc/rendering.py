@@ -9,7 +9,15 @@ from typing import Final
 
 from attrs import field, frozen
 
-from bridge.core.formatting import excerpt, plain_text
+from bridge.core.formatting import (
+    EDIT,
+    EDIT_CHARACTERS,
+    FILE,
+    NICK_ONLY,
+    TAKEN_BACK,
+    excerpt,
+    plain_text,
+)
 from bridge.core.model import Kind, Outgoing
 from bridge.irc.mirc import Run, Style, clean, encode, runs_of_row
 from bridge.irc.settings import IrcPlace
@@ -120,7 +128,7 @@ def _rows(one: Outgoing) -> list[tuple[Run, ...]]:
         case Kind.REACTION:
             return []  # those to one message are told together: `reaction_words`
         case Kind.REDACTION:
-            return [(Run("(took back what they said)"),)]
+            return [(Run(TAKEN_BACK),)]
         case Kind.NOTE:
             return [(Run(clean(plain_text(one.document))),)]
         case Kind.TOPIC:
@@ -131,11 +139,11 @@ def _message(one: Outgoing) -> list[tuple[Run, ...]]:
     rows = [runs_of_row(row) for row in lite.rows(one.document)]
     rows = [row for row in rows if row]
     if one.author is not None and one.author.nick_only:
-        rows = [(Run("(said something that is not copied here)"),)]
+        rows = [(Run(NICK_ONLY),)]
     if one.file is not None and not (one.author and one.author.nick_only):
         name = clean(one.file.name)
         where = "in the room]" if one.link is None else f"{one.link} ]"
-        rows = [(Run(f"[file {name}, {_size(one.file.size)}, {where}"),), *rows]
+        rows = [(Run(f"{FILE}{name}, {_size(one.file.size)}, {where}"),), *rows]
     if one.reply_to is not None and rows:
         quoted = f": {clean(one.reply_to.excerpt)}" if one.reply_to.excerpt else ""
         mark = Run(f"(to {clean(one.reply_to.name)}{quoted}) ")
@@ -172,7 +180,7 @@ def edit_words(before: lite.Document, after: lite.Document) -> str:
     """An edit in one line: the words that changed, or all of it where those are most."""
     old, new = plain_text(before).split(), plain_text(after).split()
     if len(old) + len(new) > _COMPARED:
-        return clean(f"[edit] {excerpt(after, 400)}")
+        return clean(f"{EDIT}{excerpt(after, EDIT_CHARACTERS)}")
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
     changed = sum(max(op[2] - op[1], op[4] - op[3]) for op in changes)
@@ -181,5 +189,5 @@ def edit_words(before: lite.Document, after: lite.Document) -> str:
             f"{' '.join(old[a:b]) or '…'} → {' '.join(new[c:d]) or '(nothing)'}"
             for _, a, b, c, d in changes
         ]
-        return clean(f"[edit] {'; '.join(parts)}")
-    return clean(f"[edit] {excerpt(after, 400)}")
+        return clean(f"{EDIT}{'; '.join(parts)}")
+    return clean(f"{EDIT}{excerpt(after, EDIT_CHARACTERS)}")

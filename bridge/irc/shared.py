@@ -72,3 +72,15 @@ class Shared:
             return owner
         relayed = line.tags.get(RELAYED, "")
         return f"relayed/{line.nick}" if relayed and connection.is_me(relayed) else None
+
+    def is_own_mask(self, mask: str) -> bool:
+        """Whether `nick!user@host` is the bridge's own nick, or one of a member's."""
+        nick, _, where = mask.partition("!")
+        user, _, host = where.partition("@")
+        connection = self.connection
+        if connection is None:
+            return False
+        if connection.is_me(nick):
+            return (connection.user, connection.host) == (user, host)
+        line = Line("", nick=nick, user=user, host=host)
+        return self.puppets is not None and self.puppets.owner(line) is not None
