@@ -23,6 +23,7 @@ _PORT: Final = (
 _ADDRESS: Final = re.compile(
     rf"wss?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?(?:/[A-Za-z0-9._~%/:=+,;-]*)?"
 )
+_ENDS_IN_A_NUMBER: Final = re.compile(r"[0-9]$|\.0x[0-9a-f]*$")
 _LOCAL_NAMES: Final = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
@@ -54,6 +55,6 @@ def _is_private(url: str) -> bool:
     try:
         return not ip_address(host).is_global
     except ValueError:
-        # No number: a name. What ends in a digit is a number that is written in another way.
+        # A name; or a number that is written in another way, which its last part shows.
         local = any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES)
-        return local or "." not in host or host[-1:].isdigit()
+        return local or "." not in host or _ENDS_IN_A_NUMBER.search(host) is not None

@@ -26,6 +26,8 @@ PRIVATE = (
     "ws://LOCALHOST.",
     "ws://printer.local",
     "ws://router",
+    "ws://0x7f.0.0.0xa",
+    "ws://0x7f.0.0.0xA.:80",
 )
 OPEN = (PUBLIC, "wss://8.8.8.8:443", "wss://[2606:4700::1111]", "wss://127.0.0.1.example")
 

@@ -30,9 +30,12 @@ export const OPEN_INVITES = 50;
 const HANDOVER_RECORDS = 64;
 /** HOMEs of one member in one epoch. */
 const HOMES_PER_EPOCH = 4;
-/** UPDATE_Es of one member between two boxed REKEYs. */
+/** HUB_MOVEs in one epoch. */
 const HUB_MOVES_PER_EPOCH = 4;
-/** Of an owner one more: without a key of its own it could not make the boxed rotation. */
+/**
+ * UPDATE_Es of one member between two boxed REKEYs. Of an owner one more: without a key of its own it
+ * could not make the boxed rotation.
+ */
 export const KEY_RENEWALS = 3;
 
 export interface Member {
