@@ -259,15 +259,19 @@ class Relay:
         be old, and this relay put back to a backup: before it orders on, the hub of before says
         that it knows of nothing after it, or gives it back, in a minute at most.
         """
-        held, own = self._held(room), self._core.relay_id
+        held = self._held(room)
         if entries and entries[0].entry.seq != held.seq + 1:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
         before = held.hub
         decision = following.replicate(self._core, held, entries, now)
-        taken_over = held.hub == own != before and held.seq <= known
-        if taken_over and self.homed(room, before):  # else it does not follow
-            held.awaits, held.lost_until = before, now + _REFILL_MS
+        if held.seq <= known:
+            self._await(held, before, now)
         return decision
+
+    def _await(self, held: RoomLog, before: RelayId, now: int) -> None:
+        """Where the room came here by what is old, let the hub before speak first."""
+        if held.hub == self._core.relay_id != before and self.homed(held.room, before):
+            held.awaits, held.lost_until = before, now + _REFILL_MS
 
     def refill(
         self, room: RoomId, entries: Sequence[Verified], lost: Mapping[int, EventId], now: int
@@ -287,8 +291,12 @@ class Relay:
         return decision
 
     def skip(self, room: RoomId, found: skipping.Skip, now: int) -> Decision:
-        """See `skipping.skip`."""
-        return skipping.skip(self._core, self._held(room), found, now)
+        """See `skipping.skip`. A HUB_MOVE to this relay in the stretch is an old one."""
+        held = self._held(room)
+        before = held.hub
+        decision = skipping.skip(self._core, held, found, now)
+        self._await(held, before, now)
+        return decision
 
     def has_come_to(self, room: RoomId, mid: MemberId, counter: int, event_id: EventId) -> Decision:
         """See `outbox.has_come_to`."""

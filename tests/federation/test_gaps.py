@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ofcd.client import HistoryGap
 from ofcd.config import Settings
-from ofcd.daemon.peers import following
+from ofcd.daemon.peers import following, gaps
 from ofcd.protocol import frames, limits
 from ofcd.protocol.frames import decode_client_frame, encode_frame
 from ofcd.protocol.ids import Hash32, RoomId, log_hash
@@ -246,7 +246,7 @@ async def test_no_floor_is_believed_that_the_hub_does_not_sign(
 ) -> None:
     """Not one after its end; no LOG_HEAD before it, or of a stranger's, shows that it was there."""
     monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
-    monkeypatch.setattr(following, "_COPY_SECONDS", 20)
+    monkeypatch.setattr(gaps, "_SECONDS", 20)
     async with hub_gone_bad(tmp_path) as (scene, double):
         gone, room = Gone(scene, double), scene.room
         before = scene.state()

@@ -111,7 +111,6 @@ def test_only_the_true_control_log_is_taken(ana: Person, bo: Person) -> None:
         [evolve(known, seq=known.seq - 1), new],
         [known, false],
         [known, stray],
-        [known, evolve(new, seq=floor)],
         [known, new, new],
         [known, evolve(new, seq=copy.seq)],
     ):

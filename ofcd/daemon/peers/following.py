@@ -24,7 +24,7 @@ from ofcd.daemon.log import get_log
 from ofcd.daemon.pace import Pace
 from ofcd.daemon.peers.asking import Answered, Asking
 from ofcd.daemon.peers.cache import BlobCache
-from ofcd.daemon.peers.gaps import Gap
+from ofcd.daemon.peers.gaps import Gap, Leftovers, Space
 from ofcd.daemon.peers.hublink import HubLink, HubRooms
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.daemon.workers import Workers
@@ -57,9 +57,7 @@ from ofcd.relay import (
     Skip,
     copy_floor,
     found_copy,
-    signed_skip,
     verify_entries,
-    verify_skip,
 )
 from ofcd.relay.facts import ChainRecord, Fact
 from ofcd.store import StoreError
@@ -75,7 +73,10 @@ _COPY_SECONDS: Final = 60
 _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
 _COPIERS: Final = 2
-"""Copies of one hub's rooms that are begun at once: each takes a control log's memory."""
+"""Copies of one hub's rooms that are begun, or go on after a gap, at once: each takes a control
+log's memory."""
+_BOX_BYTES: Final = 16 * limits.MIB
+"""Of key boxes. Who gets none asks an owner for the key, as after any other loss."""
 _GAPS: Final = 3
 _TRIES: Final = 5
 _AFTER_REFUSAL: Final = 60.0
@@ -142,6 +143,8 @@ class Following:
         self._rooms = HubRooms(hub_id, hub, relay)
         self._asking = Asking(self._rooms, hub, relay, settings, cache, self.have)
         self._copiers = trio.CapacityLimiter(_COPIERS)
+        self._boxes = Space(_BOX_BYTES)
+        """For key boxes of all stretches that are missing at a time."""
         self.refill: Callable[[HubLink, RoomLog, int, int], Awaitable[None]] | None = None
         """Gives the hub what it lost of a room: link, copy, the hub's head, a number."""
         self._link: HubLink | None = None
@@ -150,6 +153,9 @@ class Following:
         self._copying: dict[RoomId, trio.Event] = {}
         self.outgoing = Outgoing(self)
         self._threads = trio.CapacityLimiter(1)
+        self._left = Leftovers(
+            self._rooms, relay, own_id, self._asking, workers, self._threads, self._copiers
+        )
         self._log = get_log()
 
     # -- the link ----------------------------------------------------------------------------------
@@ -401,77 +407,40 @@ class Following:
         if len(lately) == _SKIPS and trio.current_time() - lately[0] < _AFTER_SKIP:
             self._resume_later(room)
             return
-        gap = copy.missing = Gap(synced.floor, synced.log, start - 1)
+        gap = copy.missing = Gap(synced.floor, synced.log, start - 1, self._boxes, copy.head)
         link.spawn(partial(self._skip, room, copy, gap))
 
     async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
         try:
-            await self._go_on_after(room, copy, gap)
+            found = await self._left.of(room, gap, self.key)
+            now = self._hub.milliseconds()
+            await self._decide(room, lambda: self._relay.skip(room, found, now))
         except HubLied as lied:
             await self._caught(room, lied)
         except (StoreError, BadSnapshot, ProtocolError) as error:
             self._log.error("a copy of a room could not go on", error=str(error))
             self._resume_later(room)
         else:
+            self._went_on(room, found)
             copy.skipped.append(trio.current_time())
             copy.pause = 0.0
             if copy.missing is gap:
                 copy.missing = None
                 await self._resume(room)
         finally:
+            gap.close()
             if copy.missing is gap:  # and not that of the next link
                 copy.missing = None
 
-    async def _go_on_after(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
-        """Have what is left of it, and go on. Raises `Refused` if the hub does not tell."""
-        log = await self._rooms.load(room)
-        if log is None:
-            return
-        chain: list[ChainRecord] = []
-        with trio.move_on_after(_COPY_SECONDS) as patience:
-
-            def paged() -> None:
-                patience.deadline = trio.current_time() + _COPY_SECONDS
-
-            for mid in self._relay.homed(room, self._own_id):  # some may have been evicted since
-                records = await self._asking.read_chain(room, mid, log.state.seq, paged)
-                chain = [stored for stored in records if stored.seq < gap.floor]
-                if chain:
-                    break
-        if not chain:
-            raise Refused(Code.HUB_AWAY, "its relay shows no control log")
-        await gap.reach(chain[-1].seq, _COPY_SECONDS)
-        head = await self._head_after(copy, gap)
-        key = self.key
-        if key is None:
-            raise Refused(Code.HUB_AWAY)
-
-        def verify() -> Skip:
-            return signed_skip(
-                log, verify_skip(log, chain, gap.floor, gap.log, gap.boxes), head, key
-            )
-
-        found = await self._workers.run(verify, self._threads)
-        now = self._hub.milliseconds()
-        await self._decide(room, lambda: self._relay.skip(room, found, now))
+    def _went_on(self, room: RoomId, found: Skip) -> None:
         self.skips += 1
         self._hub.goes_on_elsewhere(room)
         self._log.warning(
             "a hub no longer kept what a copy of its room lacked",
             room=room.hex()[:16],
             first=found.before + 1,
-            last=gap.floor - 1,
+            last=found.floor - 1,
         )
-
-    async def _head_after(self, copy: _Copy, gap: Gap) -> bytes:
-        """What the hub signs of its log, up to the gap's end at least. Raises `Refused`."""
-        with trio.move_on_after(_COPY_SECONDS):
-            while True:
-                head = peek(copy.head).record if copy.head else None
-                if isinstance(head, LogHead) and head.seq >= gap.floor - 1:
-                    return copy.head
-                await gap.more()
-        raise Refused(Code.HUB_AWAY, "its relay signs no log that is as long as it says")
 
     async def _follow_refused(self, room: RoomId, failure: frames.Failure) -> None:
         copy, log = self.rooms.get(room), await self._rooms.load(room)
@@ -586,7 +555,7 @@ class Following:
             return
         copy.head = frame.record
         if copy.missing is not None:
-            copy.missing.stir()
+            copy.missing.headed(frame.record)
         await self._check_head(frame.room, frame.record)
 
     async def _check_head(self, room: RoomId, envelope: bytes) -> None:

@@ -7,19 +7,39 @@ and in order, from the control log; here only the boxes are kept, and how far th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
-from ofcd.protocol import limits
-from ofcd.protocol.ids import Hash32, MemberId
-from ofcd.relay import Entry
+from ofcd.daemon.peers.asking import Asking
+from ofcd.daemon.peers.hublink import HubRooms
+from ofcd.daemon.workers import Workers
+from ofcd.protocol.codes import Code, Refused
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.records import LogHead
+from ofcd.relay import Entry, Relay, RoomLog, Skip, signed_skip, verify_skip
+from ofcd.relay.facts import ChainRecord
+from ofcd.themis.signed import peek
 
-__all__ = ["Gap"]
+__all__ = ["Gap", "Leftovers", "Space"]
 
-_BOX_BYTES: Final = 16 * limits.MIB
-"""Of key boxes. Who gets none asks an owner for the key, as after any other loss."""
+_SECONDS: Final = 60
+"""How long nothing may come of it."""
+
+
+@define(eq=False)
+class Space:
+    """Bytes that something may take, of all that take some."""
+
+    left: int
+
+    def take(self, size: int) -> bool:
+        """Whether there was so much left; then it is taken."""
+        fits = size <= self.left
+        self.left -= size if fits else 0
+        return fits
 
 
 @define(eq=False)
@@ -32,8 +52,13 @@ class Gap:
     """The running hash before that, as the hub says."""
     reached: int
     """The last entry that the hub has delivered."""
+    space: Space
+    """For boxes, of all gaps."""
+    head: bytes = field(default=b"", repr=False)
+    """The hub's latest LOG_HEAD."""
     boxes: dict[int, tuple[tuple[MemberId, bytes], ...]] = field(factory=dict)
     _size: int = 0
+    _is_closed: bool = False
     _came: trio.Event = field(factory=trio.Event)
 
     def take(self, entries: Iterable[Entry]) -> None:
@@ -41,24 +66,90 @@ class Gap:
         for entry in entries:
             self.reached = max(self.reached, entry.seq)
             size = sum(len(box) for _, box in entry.boxes)
-            if entry.seq < self.floor and size and self._size + size <= _BOX_BYTES:
+            wanted = size and entry.seq < self.floor and entry.seq not in self.boxes
+            if wanted and not self._is_closed and self.space.take(size):
                 self._size += size
                 self.boxes[entry.seq] = entry.boxes
-        self.stir()
+        self._stir()
 
-    def stir(self) -> None:
-        """The hub has sent something: whoever waits for it looks again."""
+    def headed(self, head: bytes) -> None:
+        """The hub has signed how far its log goes."""
+        self.head = head
+        self._stir()
+
+    def close(self) -> None:
+        """It is done with: what it took is others' again."""
+        self._is_closed = True
+        self.space.left += self._size
+        self._size = 0
+        self.boxes = {}
+
+    def _stir(self) -> None:
         self._came.set()
         self._came = trio.Event()
 
-    async def more(self) -> None:
-        """Wait until the hub has sent something."""
-        await self._came.wait()
-
-    async def reach(self, seq: int, seconds: float) -> None:
-        """Wait until the hub has delivered so far, or nothing new for so many seconds."""
-        with trio.move_on_after(seconds) as patience:
+    async def reach(self, seq: int) -> None:
+        """Wait until the hub has delivered so far, or nothing new for a while."""
+        with trio.move_on_after(_SECONDS) as patience:
             while (reached := self.reached) < seq:
                 await self._came.wait()
                 if self.reached > reached:
-                    patience.deadline = trio.current_time() + seconds
+                    patience.deadline = trio.current_time() + _SECONDS
+
+    async def signed(self) -> bytes:
+        """What the hub signs of its log, up to the gap's end at least. Raises `Refused`."""
+        with trio.move_on_after(_SECONDS):
+            while True:
+                head = peek(self.head).record if self.head else None
+                if isinstance(head, LogHead) and head.seq >= self.floor - 1:
+                    return self.head
+                await self._came.wait()
+        raise Refused(Code.HUB_AWAY, "its relay signs no log that is as long as it says")
+
+
+@frozen
+class Leftovers:
+    """What one hub still has of a gap."""
+
+    _rooms: HubRooms
+    _relay: Relay
+    _own_id: RelayId
+    _asking: Asking
+    _workers: Workers
+    _threads: trio.CapacityLimiter
+    _readers: trio.CapacityLimiter
+    """How many control logs are read at once."""
+
+    async def of(self, room: RoomId, gap: Gap, key: PublicKey | None) -> Skip:
+        """Have it, verified; `key` is the hub's.
+
+        Raises `Refused` if the hub does not tell, `HubLied`, `StoreError`, `BadSnapshot`.
+        """
+        log = await self._rooms.load(room)
+        if log is None or key is None:
+            raise Refused(Code.HUB_AWAY)
+        async with self._readers:
+            chain = await self._chain(log)
+            inside = [stored.seq for stored in chain if stored.seq < gap.floor]
+            if not inside:
+                raise Refused(Code.HUB_AWAY, "its relay shows no control log")
+            await gap.reach(inside[-1])
+            verify = partial(verify_skip, log, chain, gap.floor, gap.log, gap.boxes)
+            found = await self._workers.run(verify, self._threads)
+        if found.head:
+            return found
+        head = await gap.signed()
+        return await self._workers.run(partial(signed_skip, log, found, head, key), self._threads)
+
+    async def _chain(self, log: RoomLog) -> list[ChainRecord]:
+        """The control log, from the last record that the copy has on."""
+        with trio.move_on_after(_SECONDS) as patience:
+
+            def paged() -> None:
+                patience.deadline = trio.current_time() + _SECONDS
+
+            for mid in self._relay.homed(log.room, self._own_id):  # some may be evicted since
+                chain = await self._asking.read_chain(log.room, mid, log.state.seq, paged)
+                if chain:
+                    return chain
+        return []
