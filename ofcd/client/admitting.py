@@ -39,6 +39,7 @@ from ofcd.protocol.ids import Hash32, InviteId, PublicKey
 from ofcd.protocol.records import (
     Admit,
     Control,
+    HubMove,
     InviteClose,
     InviteOpen,
     JoinConfirm,
@@ -172,6 +173,8 @@ class AdmissionDesk:
         elif isinstance(record, InviteClose):
             self._held.drop(record.invite_id)
             self._closed(turn, record.invite_id)
+        elif isinstance(record, HubMove):
+            self._moved(turn)
         elif isinstance(record, RekeyBoxed):
             self._next_review = turn.now
 
@@ -362,6 +365,15 @@ class AdmissionDesk:
             answered=self._kept(turn.records, invite_id) is not None,
         )
         return Made(signed)
+
+    def _moved(self, turn: Turn) -> None:
+        """All invites ended with the move of the room."""
+        core = self._core
+        for key, _ in list(turn.records.items(core.tables.state, _TOKEN, b"token0")):
+            invite_id = InviteId(key[len(_TOKEN) :])
+            if invite_id not in core.state.invites:
+                self._held.drop(invite_id)
+                self._closed(turn, invite_id)
 
     def _closed(self, turn: Turn, invite_id: InviteId) -> None:
         """Whoever was answered under a closed invite holds a key of a room it is not in.

@@ -50,10 +50,9 @@ def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
     reached = core.identity.relay_id
     url = first_reachable(record.urls, core.identity.relay_url)
     me = core.state.members.get(core.me)
-    if me is not None and reached not in (me.home, record.hub):
-        if url is not None:
-            relocate(turn, core, url, record.hub)
-        return url is not None
+    if me is not None and reached not in (me.home, record.hub) and url is not None:
+        relocate(turn, core, url, record.hub)
+        return True
     hub_url = "" if reached == record.hub else url or record.urls[0]
     identity = evolve(core.identity, hub_url=hub_url)
     turn.records.put(ROOMS, core.room, save(identity))

@@ -12,6 +12,7 @@ import trio
 from attrs import evolve
 
 from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, Room
+from ofcd.client.model import Tables
 from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.controls import header_fields
 from ofcd.protocol import frames
@@ -214,6 +215,30 @@ async def test_what_is_taken_back_is_forgotten_where_it_was_left(
             mine = next(m for m in room.messages() if m.file is not None and m.mine)
             await room.redact(mine.event_id)
         await until(lambda: not any(stored(old).blob_info(ana.id, b) for b in blobs))
+
+
+async def test_nobody_keeps_the_tokens_of_invites_that_ended_with_the_move(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Neither who made the invite, nor a co-owner who might have let somebody in by it."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.grant(bo.me, Role.CO_OWNER)
+        await settle([ana, bo])
+        await ana.invite()
+        await settle([ana, bo])
+
+        def tokens(room: Room) -> int:
+            state = Tables(room.id).state
+            return len(list(room._client.vault.items(state, b"token/", b"token0")))
+
+        assert (tokens(ana), tokens(bo)) == (1, 1)
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        assert (tokens(ana), tokens(bo)) == (0, 0)
+        await ana.invite()
+        await settle([ana, bo])
+        assert (tokens(ana), tokens(bo)) == (1, 1)
 
 
 async def test_who_slept_while_their_relay_died_finds_the_room(

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from ofcd.client import AlarmKind, BadInvite, ClientError, Offline, Room, RoomStatus
+from ofcd.client.moving import relocate
 from ofcd.daemon.connection import failure_of
 from ofcd.e2e.controls import make_hub_move
 from ofcd.protocol import frames
@@ -67,11 +68,11 @@ async def test_a_move_that_can_not_be_done_holds_nothing_up(
         agree([ana, bo], ["the new one lacks this"])
 
 
-def say_besides(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Root's client names another address first."""
+def say_besides(monkeypatch: pytest.MonkeyPatch, url: str, *, alone: bool = False) -> None:
+    """Root's client names another address first, or `alone`."""
 
     def with_two(*args: Any, urls: list[str], **more: Any) -> SignedRecord:
-        return make_hub_move(*args, urls=[url, *urls], **more)
+        return make_hub_move(*args, urls=[url] if alone else [url, *urls], **more)
 
     monkeypatch.setattr("ofcd.client.rooms.make_hub_move", with_two)
 
@@ -192,3 +193,21 @@ async def test_no_client_is_sent_into_a_private_network(
         agree([ana, bo, cai], ["found"])
         with pytest.raises(BadInvite):
             await ana.move_hub("ws://me@old.test")
+
+
+async def test_who_is_sent_nowhere_knows_where_the_room_went(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is at the hub only because it was the hub stays there; invites name the new one."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await settle([ana, bo, cai])
+        with cai._client._turn(cai._client._connection(cai.id)) as turn:
+            relocate(turn, cai._client._core(cai.id), old.url, relay_of(old))
+        await cai._client._live(cai.id, 60)
+        say_besides(monkeypatch, "ws://10.0.0.7", alone=True)
+        await ana.move_hub(new.url)
+        await until(lambda: cai.hub_id == relay_of(new))
+        core = cai._client._core(cai.id)
+        assert (cai.relay_url, core.identity.invite_url) == (old.url, "ws://10.0.0.7")

@@ -4,8 +4,14 @@ import "fake-indexeddb/auto";
 import { readFileSync } from "node:fs";
 import { expect, onTestFinished, test, vi } from "vitest";
 
+import { ControlDesk } from "../src/client/controldesk.ts";
+import { RoomCore } from "../src/client/core.ts";
 import { Room } from "../src/client/room.ts";
+import { makeLeave } from "../src/e2e/controls.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
+import { makeRekey } from "../src/e2e/rekeying.ts";
+import { peek } from "../src/themis/index.ts";
+import { RelayRefused } from "../src/wire/link.ts";
 import { FakeLink, founded, refusal } from "./rooms.ts";
 
 const PYTHON = readFileSync(new URL("../../ofcd/client/controls.py", import.meta.url), "utf-8");
@@ -67,3 +73,52 @@ test.each(["forbidden", "not_attached"])(
     expect(await refused(code, true)).toBe("awaits the log");
   },
 );
+
+/** A change that gives way, at a relay that answers it by `code`; another one is asked for meanwhile. */
+async function puttingOff(code: string) {
+  const { vault, id, view } = await founded();
+  const core = new RoomCore(vault, id, () => undefined);
+  onTestFinished(() => core.close());
+  const asked: string[] = [];
+  const fake = new FakeLink((request) => {
+    if (request.type !== "control") return { type: "done" };
+    const { type } = peek(request.record).record;
+    asked.push(type);
+    return type === "rekey" ? refusal(code) : { type: "done" };
+  });
+  core.link = fake.link;
+  core.isLive = true;
+  const desk = new ControlDesk(core);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  let outcome = "";
+  const gives = desk.runPatiently("move", () => makeRekey(desk.making, view.keys));
+  void gives.catch((error: Error) => {
+    outcome = error instanceof RelayRefused ? error.code : error.name;
+  });
+  await vi.advanceTimersByTimeAsync(0);
+  const other = () => ({ signed: makeLeave(desk.making), boxes: [] });
+  return { core, asked, desk, other, outcome: () => outcome };
+}
+
+test.each(["try_again", "hub_away", "seen_stale", "not_found"])(
+  "what gives way is put off by %s some times, nothing waits for it, and then it is given up",
+  async (code) => {
+    const { asked, desk, other, outcome } = await puttingOff(code);
+    await desk.run("other", other);
+    expect([asked, outcome()]).toEqual([["rekey", "leave"], ""]);
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(asked.filter((type) => type === "rekey")).toHaveLength(8);
+    expect(outcome()).toBe(code);
+  },
+);
+
+test("what gives way is over at once where it is refused for good, or the room ends", async () => {
+  const refused = await puttingOff("forbidden");
+  expect([refused.asked, refused.outcome()]).toEqual([["rekey"], "forbidden"]);
+  vi.useRealTimers();
+  const closed = await puttingOff("try_again");
+  closed.core.close();
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect([closed.asked, closed.outcome()]).toEqual([["rekey"], "RoomOver"]);
+});

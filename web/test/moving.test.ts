@@ -4,17 +4,20 @@ import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Client } from "../src/client/client.ts";
 import type { RoomCore } from "../src/client/core.ts";
-import { makeHome, type Place } from "../src/client/moving.ts";
+import { makeHome, makeHubMove, type Place } from "../src/client/moving.ts";
 import { Room } from "../src/client/room.ts";
-import { newRoom, savedRoom, savedState } from "../src/client/saved.ts";
+import { json, newRoom, savedRoom, savedState } from "../src/client/saved.ts";
 import { told } from "../src/client/told.ts";
 import { Turn } from "../src/client/vault.ts";
+import type { Making } from "../src/e2e/controls.ts";
+import { parseLink } from "../src/e2e/invites.ts";
+import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeRekey } from "../src/e2e/rekeying.ts";
-import { take } from "../src/e2e/view.ts";
+import { take, type View } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
-import type { Member } from "../src/protocol/room.ts";
+import { hubOf, type Member, type RoomState } from "../src/protocol/room.ts";
 import { peek } from "../src/themis/index.ts";
 import { Link, LinkLost } from "../src/wire/link.ts";
 import { FakeLink, founded, RELAY_ID, refusal, URL_ } from "./rooms.ts";
@@ -22,12 +25,44 @@ import { FakeLink, founded, RELAY_ID, refusal, URL_ } from "./rooms.ts";
 const OTHER: Place = { url: "ws://other.example", relayId: new Uint8Array(32).fill(9) };
 const NONE = new Uint8Array();
 
-/** Root's room, as it is reached by what is `given`, at a relay that attaches as it is told. */
-async function reached(given: object, answer?: Error, control?: object) {
-  const { vault, view, id } = await founded();
+/** Another member, in a room of two; `home` is where root is at home. */
+const BO = newMemberKeys();
+function withBo({ state, mine }: View, home: Uint8Array): RoomState {
+  const me = hex(mine.mid);
+  const root = { ...(state.members.get(me) as Member), home };
+  const bo: Member = {
+    ...root,
+    mid: BO.mid,
+    signKey: BO.sign.public,
+    encKey: BO.encrypt.public,
+    firstEncKey: BO.encrypt.public,
+    role: "member",
+    home: RELAY_ID,
+  };
+  const members = new Map([
+    [me, root],
+    [hex(BO.mid), bo],
+  ]);
+  return { ...state, members };
+}
+
+/**
+ * Root's room with Bo in it, as it is reached by what is `given`, at a relay that attaches as it is
+ * told. Root is at home at `home`.
+ */
+async function reached(
+  given: object,
+  answer?: Error,
+  control?: object,
+  home: Uint8Array = RELAY_ID,
+) {
+  const { vault, view: alone, id, code } = await founded();
+  const view = { ...alone, state: withBo(alone, home) };
   const turn = new Turn(vault);
   const saved = newRoom({ room: view.state.room, url: URL_, relayId: RELAY_ID, ...given });
   turn.put("rooms", id, savedRoom.write(saved));
+  turn.put(`room/${id}`, "state", savedState.write(view.state));
+  turn.put(`tokens/${id}`, hex(code.inviteId), code.token);
   await vault.commit(turn);
   const moved = vi.fn();
   const room = new Room(vault, id, () => undefined, moved);
@@ -38,13 +73,19 @@ async function reached(given: object, answer?: Error, control?: object) {
     return type === "control" && control !== undefined ? control : { type: "done" };
   });
   await room.attach(fake.link, view.mine.sign.public);
-  const making = { state: view.state, mine: view.mine, seen: seenOf(view.log), now: 1 };
+  const { core } = room as unknown as { core: RoomCore };
+  const makingOf = (mine: MemberKeys): Making => {
+    const { state, log } = core.view;
+    return { state, mine, seen: seenOf(log), now: 1 };
+  };
+  const making = makingOf(view.mine);
   const deliver = async (record: Uint8Array) => {
-    room.receive({ type: "delivery", room: room.state.room, seq: 2, record, cell: NONE });
+    const { state, lastSeq } = room;
+    room.receive({ type: "delivery", room: state.room, seq: lastSeq + 1, record, cell: NONE });
     await room.markRead(room.saved.readUpTo + 1);
   };
   const places = () => [room.url, room.hubUrl];
-  return { room, view, making, moved, fake, deliver, places };
+  return { room, core, vault, view, making, makingOf, moved, fake, deliver, places };
 }
 
 test("once HOME stands in the log, and not before, the room is reached at the relay it names", async () => {
@@ -70,10 +111,46 @@ test("a HOME that this browser did not ask for leads to the room's own relay, an
   expect(room.alarm).toBe("home_unknown");
 });
 
-test("somebody else's HOME moves nobody here; neither does any other record", async () => {
-  const { making, view, moved, deliver, places } = await reached({ moving: OTHER });
+test("once one is at home at a relay that is known, nobody is told any more that it is not", async () => {
+  const { room, makingOf, view, deliver, places } = await reached({});
+  await deliver(makeHome(makingOf(view.mine), new Uint8Array(32).fill(4)).envelope);
+  expect(room.alarm).toBe("home_unknown");
+  await deliver(makeHome(makingOf(view.mine), RELAY_ID).envelope);
+  expect([room.alarm, ...places()]).toEqual(["", URL_, URL_]);
+});
+
+test("any other alarm outlives a HOME", async () => {
+  const { room, core, making, deliver } = await reached({ moving: OTHER });
+  core.alarm = told("unproven");
+  await deliver(makeHome(making, OTHER.relayId).envelope);
+  expect([room.url, room.alarm]).toEqual([OTHER.url, "unproven"]);
+});
+
+test.each([
+  ["where one asked to go oneself", { moving: OTHER }, RELAY_ID],
+  ["where one is at home, and went to the hub only because that was gone", {}, OTHER.relayId],
+])("somebody else's HOME moves nobody here: %s", async (_, given, home) => {
+  const { room, makingOf, moved, deliver, places } = await reached(
+    given,
+    undefined,
+    undefined,
+    home,
+  );
+  await deliver(makeHome(makingOf(BO), OTHER.relayId).envelope);
+  expect(room.state.members.get(hex(BO.mid))?.home).toEqual(OTHER.relayId);
+  expect([...places(), room.alarm, room.saved.moving]).toEqual([
+    URL_,
+    URL_,
+    "",
+    "moving" in given ? OTHER : undefined,
+  ]);
+  expect(moved).not.toHaveBeenCalled();
+});
+
+test("no record but HOME and HUB_MOVE moves anybody", async () => {
+  const { room, making, view, moved, deliver, places } = await reached({ moving: OTHER });
   await deliver(makeRekey(making, view.keys).signed.envelope);
-  expect(places()).toEqual([URL_, URL_]);
+  expect([room.epoch, ...places()]).toEqual([1, URL_, URL_]);
   expect(moved).not.toHaveBeenCalled();
 });
 
@@ -208,4 +285,96 @@ test("a page that is opened offline while a move is pending forgets no relay", a
   const room = client.room(id) as Room;
   expect([room.url, room.relayId, room.saved.moving]).toEqual([OTHER.url, OTHER.relayId, third]);
   expect(new Set(open.mock.calls.map(([{ url }]) => url))).toEqual(new Set([OTHER.url]));
+});
+
+/** A room that its root moves to `OTHER`, where Bo is at home, from its relay at `url`. */
+async function moving(given: object, home: Uint8Array, hub: Place = OTHER) {
+  const there = await reached(
+    { url: "wss://relay.example.org", ...given },
+    undefined,
+    undefined,
+    home,
+  );
+  await there.deliver(makeHome(there.makingOf(BO), hub.relayId).envelope);
+  await there.deliver(makeHubMove(there.makingOf(there.view.mine), hub).envelope);
+  expect(hubOf(there.room.state)).toEqual(hub.relayId);
+  return there;
+}
+
+const PUBLIC: Place = { ...OTHER, url: "wss://other.example.org" };
+const HERE = "wss://relay.example.org";
+const THIRD: Place = { url: "wss://third.example.org", relayId: new Uint8Array(32).fill(3) };
+
+test("a room moves: who is at home at the hub of before stays there, and knows where the new one is", async () => {
+  const { room, moved, places } = await moving({}, RELAY_ID, PUBLIC);
+  expect([...places(), room.isAway]).toEqual([HERE, PUBLIC.url, true]);
+  expect(moved).not.toHaveBeenCalled();
+});
+
+test("who was at the hub of before only because it was the hub goes along", async () => {
+  const { room, moved, places } = await moving({}, THIRD.relayId, PUBLIC);
+  expect([...places(), room.relayId]).toEqual([PUBLIC.url, PUBLIC.url, PUBLIC.relayId]);
+  expect([room.isAway, room.saved.hubUrl]).toEqual([false, ""]);
+  expect(moved).toHaveBeenCalledOnce();
+});
+
+test("who is at home elsewhere stays there", async () => {
+  const { room, moved, places } = await moving({ ...THIRD, hubUrl: HERE }, THIRD.relayId, PUBLIC);
+  expect([...places(), room.relayId]).toEqual([THIRD.url, PUBLIC.url, THIRD.relayId]);
+  expect(moved).not.toHaveBeenCalled();
+});
+
+test("who reaches the new hub already does so by the same address", async () => {
+  const url = "wss://another-name.example.org";
+  const { room, moved } = await moving({ ...PUBLIC, url, hubUrl: HERE }, PUBLIC.relayId, PUBLIC);
+  expect([room.url, room.hubUrl, room.saved.hubUrl, room.isAway]).toEqual([url, url, "", false]);
+  expect(moved).not.toHaveBeenCalled();
+});
+
+test("nobody is sent into a private network; where the room went is known all the same", async () => {
+  const hub = { ...OTHER, url: "ws://192.168.1.5:5200" };
+  const { room, moved, places } = await moving({}, THIRD.relayId, hub);
+  expect([...places(), room.relayId]).toEqual([HERE, hub.url, RELAY_ID]);
+  expect(moved).not.toHaveBeenCalled();
+});
+
+test("who is at home where the room went is not told any more that this is unknown", async () => {
+  const there = await reached({ url: HERE }, undefined, undefined, THIRD.relayId);
+  await there.room.settleHome();
+  expect(there.room.alarm).toBe("home_unknown");
+  await there.deliver(makeHubMove(there.makingOf(there.view.mine), THIRD).envelope);
+  expect([there.room.alarm, there.room.url]).toEqual(["", THIRD.url]);
+});
+
+test("the tokens of invites that ended with the move are forgotten; a later link leads to the new hub", async () => {
+  const { room, core, vault } = await moving({}, RELAY_ID, PUBLIC);
+  expect([vault.items(core.tables.tokens), room.invites()]).toEqual([[], []]);
+  const code = parseLink(await room.invite({ expires: Date.now() + 9e6 }));
+  expect([code.relayUrl, code.relayId]).toEqual([PUBLIC.url, PUBLIC.relayId]);
+});
+
+test("an invite that was being opened when the room moved is opened at the new hub", async () => {
+  const never = new Promise(() => undefined);
+  const there = await reached({ url: HERE }, undefined, never);
+  const { room, core, vault, view, deliver, makingOf } = there;
+  const [before] = vault.items(core.tables.tokens);
+  void room.invite({ expires: Date.now() + 9e6 }).catch(() => undefined);
+  await expect.poll(() => vault.items(core.tables.tokens).length).toBe(2);
+  await deliver(makeHome(makingOf(BO), PUBLIC.relayId).envelope);
+  await deliver(makeHubMove(makingOf(view.mine), PUBLIC).envelope);
+  const left = vault.items(core.tables.tokens);
+  expect(left).toHaveLength(1);
+  expect(left).not.toContainEqual(before);
+});
+
+test("who was answered under an invite that ended with the move is still to be shut out", async () => {
+  const there = await reached({ url: HERE });
+  const { room, core, view, deliver, makingOf } = there;
+  const [[id] = [""]] = [...room.state.invites];
+  const kept = { request: "", response: "", epoch: 0, answeredAt: Date.now() };
+  await core.change(({ turn }) => turn.put(core.tables.admits, id, json.write(kept)));
+  await deliver(makeHome(makingOf(BO), PUBLIC.relayId).envelope);
+  await deliver(makeHubMove(makingOf(view.mine), PUBLIC).envelope);
+  expect(room.state.boxedDue).toBe(true);
+  expect(core.vault.items(core.tables.admits).map(([one]) => one)).toEqual([id]);
 });

@@ -98,12 +98,11 @@ export class AdmissionDesk {
 
   /** A control record was applied, in this turn: invites come and go. */
   taken({ turn, view }: Draft, record: ControlRecord): void {
-    const { tokens, admits, links } = this.core.tables;
+    const { tokens, admits } = this.core.tables;
     if (record.type === "invite_open") this.opened(turn, view, record);
     else if (record.type === "admit" || record.type === "invite_close") {
       const id = hex(record.invite_id);
       turn.delete(tokens, id);
-      turn.delete(links, id);
       // Whoever was answered under a closed invite holds a key of a room it is not in: see `review`.
       const isIn = record.type === "admit" && this.isFor(id, record.sign_key);
       if (isIn || !this.core.isOwner) turn.delete(admits, id);
@@ -111,7 +110,7 @@ export class AdmissionDesk {
       for (const [id] of turn.items(admits)) {
         if (!view.state.invites.has(id)) turn.delete(admits, id);
       }
-    }
+    } else if (record.type === "hub_move") this.moved(turn);
   }
 
   /** What is over: expired invites are closed, who never came in is shut out. */
@@ -150,6 +149,16 @@ export class AdmissionDesk {
     if (!this.core.isOwner) return false;
     const isGone = !this.core.view.state.members.has(hex(invite.inviter));
     return invite.expires + (isGone ? 0 : NOBODY_CLOSED_MS) <= now;
+  }
+
+  /** All invites ended with the move of the room; one that is still to be opened is no such. */
+  private moved(turn: Turn): void {
+    const { tokens, admits } = this.core.tables;
+    for (const [id] of turn.items(tokens)) {
+      if (!this.controls.has(`open ${id}`)) turn.delete(tokens, id);
+    }
+    if (this.core.isOwner) return; // who was answered is to be shut out: see `review`
+    for (const [id] of turn.items(admits)) turn.delete(admits, id);
   }
 
   private opened(turn: Turn, { state, mine }: View, record: RecordOf<"invite_open">): void {

@@ -3,9 +3,9 @@
 import { makeGenesis } from "../e2e/genesis.ts";
 import { newMemberKeys } from "../e2e/keys.ts";
 import { displayName } from "../e2e/names.ts";
-import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
+import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { hubOf, isRefusal } from "../protocol/room.ts";
+import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { isSamePlace, RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
@@ -193,11 +193,35 @@ export class Client {
    * `RelayRefused` or `RoomOver`; resolves to whether the new relay has let it in by now.
    */
   async moveHome(id: string, url: string): Promise<boolean> {
-    const room = this.rooms.get(id);
-    if (room === undefined) throw new RoomOver("the room is not here");
+    const room = this.here(id);
     const isHub = url === room.hubUrl;
     const relayId = isHub ? hubOf(room.state) : await this.relays.idOf(url);
     return this.moveTo(room, { url, relayId });
+  }
+
+  /**
+   * Have another relay order one's room: root's alone to say. Root is at home there first, if nobody
+   * is, since the new hub needs the room's copy. Rejects as `moveHome`; resolves to whether the room
+   * is live by now.
+   */
+  async moveHub(id: string, url: string): Promise<boolean> {
+    const room = this.here(id);
+    const relayId = await this.relays.idOf(url);
+    if (!room.mayMoveHub) throw new Refused("forbidden");
+    const homes = [...room.state.members.values()].map(({ home }) => home);
+    const isFollowed = homes.some((home) => equal(home, relayId));
+    if (isFollowed) await this.reach(room);
+    else if (!(await this.moveTo(room, { url, relayId }))) {
+      throw new LinkLost("that relay has not let its first member in");
+    }
+    await room.moveHub({ url, relayId });
+    return room.isLiveWithin(REACH_MS);
+  }
+
+  private here(id: string): Room {
+    const room = this.rooms.get(id);
+    if (room === undefined) throw new RoomOver("the room is not here");
+    return room;
   }
 
   private async moveTo(room: Room, home: Place): Promise<boolean> {

@@ -30,7 +30,10 @@ const LATER = new Set([
 ]);
 const RELINK = new Set(["not_attached", "not_found"]);
 
-type Outcome = "taken" | "stale" | "lost" | { readonly wait: number };
+/** How often a change is put off that gives way to all others, before it is given up. */
+const TRIES = 8;
+
+type Outcome = "taken" | "lost" | RelayRefused;
 
 export class ControlDesk {
   private queue: Promise<unknown> = Promise.resolve();
@@ -54,29 +57,57 @@ export class ControlDesk {
    * several times; undefined: nothing is left to do. Rejects with what `make` throws (`Refused`),
    * with `RelayRefused`, or with `RoomOver`.
    */
-  run(name: string, make: () => Made | undefined): Promise<void> {
+  async run(name: string, make: () => Made | undefined): Promise<void> {
+    await this.queued(name, make, false);
+  }
+
+  /**
+   * The same for what may never become possible: tried some times, and each time behind all else that
+   * is to be changed. Rejects with the last refusal.
+   */
+  async runPatiently(name: string, make: () => Made | undefined): Promise<void> {
+    let pause = FIRST_PAUSE_MS;
+    for (let left = TRIES; ; left -= 1) {
+      const refused = await this.queued(name, make, true);
+      if (refused === undefined) return;
+      if (left <= 1) throw refused;
+      await this.core.pause(Math.max(pause, refused.wait));
+      pause *= 2;
+    }
+  }
+
+  /** Resolves to what puts it off, where it is tried only once. */
+  private queued(
+    name: string,
+    make: () => Made | undefined,
+    isOnce: boolean,
+  ): Promise<RelayRefused | undefined> {
     this.pending.add(name);
     const done = this.queue
-      .then(() => this.carryOut(make))
+      .then(() => this.carryOut(make, isOnce))
       .finally(() => this.pending.delete(name));
     this.queue = done.catch(() => undefined);
     return done;
   }
 
-  private async carryOut(make: () => Made | undefined): Promise<void> {
+  private async carryOut(
+    make: () => Made | undefined,
+    isOnce: boolean,
+  ): Promise<RelayRefused | undefined> {
     let made: Made | undefined;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       const link = await this.core.whenLive();
-      if (made !== undefined && this.isTaken(made)) return;
+      if (made !== undefined && this.isTaken(made)) return undefined;
       const { ctl } = this.core.view.state;
       made = make();
-      if (made === undefined) return;
+      if (made === undefined) return undefined;
       const outcome = await this.send(link, made);
-      if (outcome === "taken") return;
-      if (outcome === "stale") {
-        await this.core.until(() => !equal(this.core.view.state.ctl, ctl), STALE_MS);
-      } else if (outcome === "lost") {
+      if (outcome === "taken") return undefined;
+      if (isOnce && outcome !== "lost") return outcome;
+      if (outcome === "lost" || RELINK.has(outcome.code)) {
         await this.core.until(() => this.core.link !== link, STALE_MS);
+      } else if (AGAIN.has(outcome.code)) {
+        await this.core.until(() => !equal(this.core.view.state.ctl, ctl), STALE_MS);
       } else await this.core.pause(Math.max(pause, outcome.wait));
     }
   }
@@ -99,13 +130,10 @@ export class ControlDesk {
       if (error instanceof LinkLost) return "lost";
       if (!(error instanceof RelayRefused)) throw error;
       if (this.core.link !== link) return "lost"; // that relay was left meanwhile
-      if (AGAIN.has(error.code)) return "stale";
-      if (LATER.has(error.code)) return { wait: error.wait };
-      if (RELINK.has(error.code)) {
-        link.close();
-        return "lost";
-      }
-      throw error;
+      if (AGAIN.has(error.code) || LATER.has(error.code)) return error;
+      if (!RELINK.has(error.code)) throw error;
+      link.close();
+      return error;
     }
   }
 }

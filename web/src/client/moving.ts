@@ -24,6 +24,16 @@ export interface Place {
 export const makeHome = (making: Making, home: Uint8Array) =>
   signControl(making, { type: "home", ...headerFields(making), home });
 
+/** HUB_MOVE: the relay `hub`, where somebody is at home, orders the room from the next entry on. */
+export const makeHubMove = (making: Making, hub: Place) =>
+  signControl(making, {
+    type: "hub_move",
+    ...headerFields(making),
+    hub: hub.relayId,
+    urls: [hub.url],
+    term: making.state.moved.length + 1,
+  });
+
 /** The address of the relay that orders the room: the one that invites name. */
 export const hubUrlOf = ({ hubUrl, url }: Pick<SavedRoom, "hubUrl" | "url">): string =>
   hubUrl || url;
@@ -40,21 +50,17 @@ export function goToHub(draft: Draft): void {
 }
 
 /**
- * Go to where the control log says that this member is at home; false where that is a relay whose
- * address nobody here knows: it is reached at the room's own then.
+ * Go to where the control log says that this member is at home; where nobody here knows that relay's
+ * address, to the room's own.
  */
-export function followHome(draft: Draft): boolean {
+export function followHome(draft: Draft): void {
   const { saved, view } = draft;
   const { home } = memberOf(view.state, view.mine.mid);
   const { moving } = saved;
   if (moving !== undefined && equal(moving.relayId, home)) {
     relocate(draft, moving);
     amend(draft, { moving: undefined });
-    return true;
-  }
-  if (equal(saved.relayId, home)) return true;
-  goToHub(draft);
-  return equal(home, hubOf(view.state));
+  } else if (!equal(saved.relayId, home)) goToHub(draft);
 }
 
 /**
@@ -66,7 +72,7 @@ export function followHub(draft: Draft, { hub, urls }: RecordOf<"hub_move">): vo
   const { relayId } = draft.saved;
   const url = firstReachable(urls, draft.saved.url);
   const { home } = memberOf(draft.view.state, draft.view.mine.mid);
-  if (equal(relayId, hub) || equal(relayId, home)) {
-    amend(draft, { hubUrl: equal(relayId, hub) ? "" : (url ?? urls[0] ?? "") });
-  } else if (url !== undefined) relocate(draft, { url, relayId: hub });
+  const stays = equal(relayId, hub) || equal(relayId, home);
+  if (!stays && url !== undefined) relocate(draft, { url, relayId: hub });
+  else amend(draft, { hubUrl: equal(relayId, hub) ? "" : (url ?? urls[0] ?? "") });
 }

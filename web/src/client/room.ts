@@ -11,7 +11,7 @@ import type { Content } from "../e2e/bodies.ts";
 import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
 import { type Opened, Unreadable } from "../e2e/events.ts";
-import { inviteLink, makeInvite } from "../e2e/invites.ts";
+import { makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { turnedTo } from "../e2e/keys.ts";
 import { resumedLog } from "../e2e/log.ts";
@@ -28,13 +28,14 @@ import { BeatDuty } from "./beats.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, isSamePlace, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
+import { amend, type Draft, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
+import { Homes } from "./homes.ts";
 import { isCopy, Lag } from "./lagging.ts";
 import { Ledger } from "./ledger.ts";
-import { followHome, followHub, goToHub, makeHome, type Place } from "./moving.ts";
+import type { Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
@@ -72,6 +73,7 @@ export class Room extends RoomView {
   private readonly controls: ControlDesk;
   private readonly admissions: AdmissionDesk;
   private readonly duties: Duties;
+  private readonly homes: Homes;
   private readonly renewing: RenewDuty;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
@@ -96,6 +98,7 @@ export class Room extends RoomView {
     super(new RoomCore(vault, id, changed));
     this.core.onMoved = moved;
     this.controls = new ControlDesk(this.core);
+    this.homes = new Homes(this.core, this.controls);
     this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));
     this.receipts = new Receipts(this.core);
     this.evidence = new EvidenceDesk(this.core, (mid) => this.nameOf(mid));
@@ -200,16 +203,13 @@ export class Room extends RoomView {
     caps?: readonly string[];
   }): Promise<string> {
     const { code } = makeInvite(this.controls.making, this.hubUrl, options);
-    const [id, link] = [hex(code.inviteId), inviteLink(code)];
-    await this.core.change(({ turn }) => {
-      this.admissions.keepToken(turn, id, code.token);
-      turn.put(this.core.tables.links, id, json.write(link));
-    });
+    const id = hex(code.inviteId);
+    await this.core.change(({ turn }) => this.admissions.keepToken(turn, id, code.token));
     await this.controls.run(`open ${id}`, () => {
       const { signed } = makeInvite(this.controls.making, this.hubUrl, { ...options, ...code });
       return { signed, boxes: [] };
     });
-    return link;
+    return this.linkOf(id, code.token);
   }
 
   closeInvite(id: string): Promise<void> {
@@ -274,41 +274,24 @@ export class Room extends RoomView {
     this.outbox.pump();
   }
 
-  /**
-   * Be at home at another relay from now on, and stay the same member: settled once HOME stands in
-   * the log. Called again, it goes on from where it had come.
-   */
-  async moveHome(home: Place): Promise<void> {
-    await this.core.change((draft) => amend(draft, { moving: home }));
-    const isWanted = () => this.saved.moving !== undefined && isSamePlace(this.saved.moving, home);
-    try {
-      await this.controls.run("home", () => {
-        const { myself } = this.core;
-        if (myself === undefined || equal(myself.home, home.relayId) || !isWanted()) {
-          return undefined; // it stands in the log, or its person has chosen another one since
-        }
-        return { signed: makeHome(this.controls.making, home.relayId), boxes: [] };
-      });
-    } catch (error) {
-      const isRefused = isRefusal(error) || error instanceof RelayRefused;
-      if (isRefused && isWanted()) {
-        await this.core.change((draft) => amend(draft, { moving: undefined }));
-      }
-      throw error;
-    }
-    await this.settleHome();
+  /** Be at home at another relay from now on: see `Homes.moveHome`. */
+  moveHome(home: Place): Promise<void> {
+    return this.homes.moveHome(home);
+  }
+
+  /** Have another relay order the room: see `Homes.moveHub`. */
+  moveHub(hub: Place): Promise<void> {
+    return this.homes.moveHub(hub);
   }
 
   /** Go to the relay where the control log says that one is at home. */
   settleHome(): Promise<void> {
-    return this.core.change((draft) => {
-      if (draft.view.state.members.has(this.me)) this.follow(draft);
-    });
+    return this.homes.settle();
   }
 
   /** Straight to the room's own relay, which takes every member. */
   goToHub(): Promise<void> {
-    return this.core.change(goToHub);
+    return this.homes.goToHub();
   }
 
   /** Whether it is live by then; false at once if the relay does not take it in. */
@@ -316,10 +299,6 @@ export class Room extends RoomView {
     const isRefused = () => this.refusal !== "" && this.refusal !== COPY_BEHIND;
     await this.core.until(() => this.isLive || isRefused(), limit);
     return this.isLive;
-  }
-
-  private follow(draft: Draft): void {
-    if (!followHome(draft)) this.core.alarm = told("home_unknown");
   }
 
   // -- on a link -------------------------------------------------------------------------------
@@ -561,12 +540,10 @@ export class Room extends RoomView {
       draft.view = { ...draft.view, mine };
     }
     this.admissions.taken(draft, record);
-    const isMine = record.type === "home" && hex(record.mid) === this.me;
-    if (isMine) this.follow(draft);
+    this.homes.taken(draft, record);
     if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
-    if (record.type !== "hub_move") return;
-    if (draft.view.state.members.has(this.me)) followHub(draft, record);
-    this.duties.linkLost(); // what was asked of the hub before, the new one never got
+    // What was asked of the hub before, the new one never got.
+    if (record.type === "hub_move") this.duties.linkLost();
   }
 
   private heard(draft: Draft, seq: number, opened: Opened): void {

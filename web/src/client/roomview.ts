@@ -1,6 +1,7 @@
 /** What a person sees of a room: read from the vault, and from what the room knows. */
 
-import { equal, hex } from "../protocol/bytes.ts";
+import { inviteLink } from "../e2e/invites.ts";
+import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import {
   hubOf,
@@ -161,6 +162,11 @@ export class RoomView {
     return this.core.isActive && !this.state.policy.local_only;
   }
 
+  /** Whether its member may have another relay order the room. */
+  get mayMoveHub(): boolean {
+    return this.mayMove && hex(this.state.root) === this.me;
+  }
+
   /** Who offers the room to this member, in hex; "" nobody. */
   get offeredBy(): string {
     return this.core.marks.offeredBy === hex(this.state.root) ? this.core.marks.offeredBy : "";
@@ -270,9 +276,23 @@ export class RoomView {
 
   /** One's own open invites. */
   invites(): OpenInvite[] {
-    return [...this.state.invites].flatMap(([id, { expires, role }]) => {
-      const raw = this.core.vault.get(this.core.tables.links, id);
-      return raw === undefined ? [] : [{ id, link: json.read<string>(raw), expires, role }];
+    return [...this.state.invites].flatMap(([id, { inviter, expires, role }]) => {
+      const token = this.core.vault.get(this.core.tables.tokens, id);
+      if (token === undefined || hex(inviter) !== this.me) return [];
+      return [{ id, link: this.linkOf(id, token), expires, role }];
+    });
+  }
+
+  /** The link of an invite of one's own: it leads to the relay that orders the room now. */
+  protected linkOf(id: string, token: Uint8Array): string {
+    const { state } = this;
+    return inviteLink({
+      relayUrl: this.hubUrl,
+      relayId: hubOf(state),
+      room: state.room,
+      inviteId: fromHex(id),
+      token,
+      inviter: fromHex(this.me),
     });
   }
 

@@ -37,8 +37,6 @@ export class Tables {
   readonly tokens: string;
   /** What was answered to whom asked in, by invite id. */
   readonly admits: string;
-  /** Links of one's own open invites, by invite id. */
-  readonly links: string;
   /** The safety numbers that were compared, by member. */
   readonly verified: string;
   /** What is kept of comparisons of a phrase, by member. */
@@ -62,7 +60,6 @@ export class Tables {
     this.index = `${ARCHIVE}index/${id}`;
     this.tokens = `tokens/${id}`;
     this.admits = `admits/${id}`;
-    this.links = `links/${id}`;
     this.verified = `verified/${id}`;
     this.compared = `compared/${id}`;
     this.offers = `offers/${id}`;

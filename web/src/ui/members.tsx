@@ -15,7 +15,7 @@ import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
 import { Phrase } from "./phrase.tsx";
 import { QrCode } from "./qr.tsx";
-import { RelayOf } from "./relay.tsx";
+import { MoveRoom, RelayOf } from "./relay.tsx";
 import { hasCamera, Scanner } from "./scanner.tsx";
 import { useStrings } from "./strings.ts";
 
@@ -75,6 +75,7 @@ function Whole({ client, room }: Omit<MembersProps, "onClose">): JSX.Element {
         <p class="hint">{strings.roomNumberWhy}</p>
       </details>
       <RelayOf client={client} room={room} />
+      <MoveRoom client={client} room={room} />
       {room.saved.status === "active" && (
         <p class="row">
           {room.isOwner && (

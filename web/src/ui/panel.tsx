@@ -74,7 +74,6 @@ interface SureProps {
 
 /** A button that asks once more before it does what can not be undone. */
 export function Sure({ label, question, isBusy = false, onYes }: SureProps): JSX.Element {
-  const strings = useStrings();
   const [asks, setAsks] = useState(false);
   if (!asks) {
     return (
@@ -87,14 +86,28 @@ export function Sure({ label, question, isBusy = false, onYes }: SureProps): JSX
     setAsks(false);
     act?.();
   };
+  return <Question text={question} onYes={answer(onYes)} onNo={answer()} />;
+}
+
+interface QuestionProps {
+  readonly text: string;
+  readonly onYes: () => void;
+  readonly onNo: () => void;
+}
+
+/** Whether it is meant, in the place of the button that asked for it. */
+export function Question({ text, onYes, onNo }: QuestionProps): JSX.Element {
+  const strings = useStrings();
+  const no = useRef<HTMLButtonElement>(null);
+  useEffect(() => no.current?.focus(), []); // the button that had the focus is gone
   return (
     <div class="sure" role="alert">
-      <p>{question}</p>
+      <p>{text}</p>
       <p class="row">
-        <button type="button" class="danger" onClick={answer(onYes)}>
+        <button type="button" class="danger" onClick={onYes}>
           {strings.membership.sure}
         </button>
-        <button type="button" onClick={answer()}>
+        <button ref={no} type="button" onClick={onNo}>
           {strings.cancel}
         </button>
       </p>

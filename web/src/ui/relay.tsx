@@ -1,12 +1,14 @@
-/** The relay that one reaches a room through, and how to go to another one. */
+/** The relay that one reaches a room through, and the one that orders it: how to go to another. */
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import type { Room } from "../client/room.ts";
-import { hostOf, isRelayAddress } from "./format.ts";
-import { useDoing } from "./panel.tsx";
+import { isAddress } from "../protocol/addresses.ts";
+import { RelayRefused } from "../wire/link.ts";
+import { hostOf } from "./format.ts";
+import { Question, useDoing } from "./panel.tsx";
 import { Field, Problem } from "./parts.tsx";
 import { useStrings } from "./strings.ts";
 
@@ -16,43 +18,117 @@ interface RelayProps {
 }
 
 export function RelayOf({ client, room }: RelayProps): JSX.Element {
-  const { making, moving, working } = useStrings();
-  const [url, setUrl] = useState("");
-  const [unfit, setUnfit] = useState("");
-  const [outcome, setOutcome] = useState("");
-  const { problem, isBusy, run } = useDoing();
-  const go = async (event: Event) => {
-    event.preventDefault();
-    const to = url.trim();
-    setOutcome("");
-    setUnfit(isRelayAddress(to) ? "" : making.badRelay);
-    if (!isRelayAddress(to)) return;
-    await run(async () => {
-      const isThere = await client.moveHome(room.id, to);
-      setUrl("");
-      setOutcome(isThere ? moving.done(hostOf(to)) : moving.waits(hostOf(to)));
-    });
+  const { making, moving } = useStrings();
+  const go = async (url: string) => {
+    const isThere = await client.moveHome(room.id, url);
+    return isThere ? moving.done(hostOf(url)) : moving.waits(hostOf(url));
   };
   return (
     <details>
       <summary>{moving.title}</summary>
       <p>{moving.here(hostOf(room.url))}</p>
       {room.isAway && <p class="hint">{moving.ordered(hostOf(room.hubUrl))}</p>}
-      {room.mayMove ? (
-        <form onSubmit={go}>
-          <p class="hint">{moving.why}</p>
-          <Field label={making.relay} hint={making.relayHint} value={url} onValue={setUrl} />
-          <button type="submit" disabled={isBusy}>
-            {isBusy ? working : moving.go}
-          </button>
-        </form>
+      {room.mayMove && (
+        <Towards why={moving.why} address={making.relay} label={moving.go} go={go} />
+      )}
+      {room.state.policy.local_only && <p class="hint">{moving.localOnly}</p>}
+    </details>
+  );
+}
+
+/** For root alone: another relay that orders the room. */
+export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
+  const { moving } = useStrings();
+  if (!room.mayMoveHub) return null;
+  const go = async (url: string) => {
+    const host = hostOf(url);
+    try {
+      return (await client.moveHub(room.id, url)) ? moving.moved(host) : moving.movedWaits(host);
+    } catch (error) {
+      if (error instanceof RelayRefused && error.code === "hub_away") return moving.notReady(host);
+      throw error;
+    }
+  };
+  return (
+    <details>
+      <summary>{moving.room}</summary>
+      <p>{moving.at(hostOf(room.hubUrl))}</p>
+      <Towards
+        why={moving.roomWhy}
+        address={moving.newRelay}
+        label={moving.roomGo}
+        question={moving.roomSure}
+        go={go}
+      />
+    </details>
+  );
+}
+
+interface TowardsProps {
+  readonly why: string;
+  /** What the address is called: there are two fields of this kind. */
+  readonly address: string;
+  readonly label: string;
+  /** Asked before it is done, where it concerns others too. */
+  readonly question?: (host: string) => string;
+  /** What became of it, for its person. */
+  readonly go: (url: string) => Promise<string>;
+}
+
+/** The address of another relay, and what is done with it. */
+function Towards({ why, address, label, question, go }: TowardsProps): JSX.Element {
+  const { making, moving, working } = useStrings();
+  const [url, setUrl] = useState("");
+  const [unfit, setUnfit] = useState("");
+  const [outcome, setOutcome] = useState("");
+  const [asked, setAsked] = useState("");
+  const { problem, isBusy, run } = useDoing();
+  const set = (text: string) => {
+    setUrl(text);
+    setAsked(""); // the question was about another one
+  };
+  const act = async (to: string) => {
+    setAsked("");
+    await run(async () => {
+      setOutcome(moving.under);
+      try {
+        setOutcome(await go(to));
+        setUrl("");
+      } catch (error) {
+        setOutcome("");
+        throw error;
+      }
+    });
+  };
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const to = url.trim();
+    const isFit = isAddress(to);
+    setOutcome("");
+    setUnfit(isFit ? "" : making.badRelay);
+    if (!isFit) return;
+    if (question === undefined) void act(to);
+    else setAsked(to);
+  };
+  return (
+    <form onSubmit={submit}>
+      <p class="hint">{why}</p>
+      <Field label={address} hint={making.relayHint} value={url} onValue={set} />
+      {asked && question ? (
+        <Question
+          text={question(hostOf(asked))}
+          onYes={() => void act(asked)}
+          onNo={() => setAsked("")}
+        />
       ) : (
-        room.state.policy.local_only && <p class="hint">{moving.localOnly}</p>
+        <button type="submit" disabled={isBusy}>
+          {isBusy ? working : label}
+        </button>
       )}
       <p class="hint" role="status">
         {outcome}
       </p>
       <Problem text={unfit || problem} />
-    </details>
+    </form>
   );
 }

@@ -216,7 +216,7 @@ test("rooms at two relays stand side by side; one may be left for the other, and
 
   await guest.members();
   const host = ({ url }: Relay) => new URL(url).host;
-  await page.getByText("Relay", { exact: true }).click();
+  await page.getByText("My relay for this room").click();
   await page.getByText(`You reach this room through ${host(other)}`).waitFor();
   await page.getByLabel("Address of the relay").fill("relay.example");
   await page.getByRole("button", { name: "Use this relay" }).click();
@@ -280,7 +280,7 @@ test("the keyboard is enough, and nothing moves for who wants no motion", {
   await guest.tabTo("1 member", "Shift+Tab");
   await keyboard.press("Enter");
   await page.getByText("Room key number 1").waitFor();
-  await guest.tabTo("Relay");
+  await guest.tabTo("My relay for this room");
   await keyboard.press("Enter");
   await guest.tabTo("Address of the relay");
   await keyboard.type("nowhere");

@@ -184,6 +184,13 @@ async function own(page: Page, at: (view: string) => Promise<void>): Promise<voi
   await page.locator(".panel .qr").waitFor();
   await at("10-invite");
   await page.locator(".panel header button").click();
+  await page.locator(".bar button[aria-expanded]").last().click();
+  await page.locator(".panel > .part > details > summary").last().click();
+  await page.locator(".panel form input").last().fill("wss://relay.example");
+  await page.keyboard.press("Enter");
+  await page.locator(".panel .sure").scrollIntoViewIfNeeded();
+  await at("10-move");
+  await page.locator(".panel header button").click();
   const back = page.locator(".bar button.only-phone");
   if (await back.isVisible()) await back.click();
 }

@@ -11,16 +11,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { WebSocket } from "ws";
 
-import { Client } from "../../src/client/client.ts";
 import { text } from "../../src/client/contents.ts";
 import { type Entry, type FileInfo, refOf } from "../../src/client/entries.ts";
 import type { Room } from "../../src/client/room.ts";
 import type { RoomMember } from "../../src/client/roomview.ts";
-import { Vault } from "../../src/client/vault.ts";
 import { hex } from "../../src/protocol/bytes.ts";
-import { type SocketLike, SUBPROTOCOL } from "../../src/wire/link.ts";
+import { arrived, openClient, saw, texts, until } from "./clients.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
@@ -117,37 +114,6 @@ async function ofc(who: string, ...words: string[]): Promise<Said[]> {
 }
 
 const ana = (...words: string[]) => ofc("ana", ...words);
-
-const makeSocket = (to: string) => new WebSocket(to, SUBPROTOCOL) as unknown as SocketLike;
-
-/** Waits until a change of the client makes it true. */
-function until(client: Client, holds: () => boolean | Promise<boolean>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const look = async () => {
-      if (await holds()) {
-        stop();
-        resolve();
-      }
-    };
-    const stop = client.subscribe(() => look().catch(reject));
-    look().catch(reject);
-  });
-}
-
-async function openClient(create: boolean, name = "webber"): Promise<Client> {
-  const vault = await (create ? Vault.create : Vault.open)(name, "passphrase");
-  const client = new Client(vault, { makeSocket });
-  client.start();
-  return client;
-}
-
-const texts = (entries: readonly Entry[]) =>
-  entries.filter((entry) => entry.kind === "text").map((entry) => entry.text);
-
-const saw = (client: Client, room: Room, words: string) =>
-  until(client, async () => texts(await room.history()).includes(words));
-
-const arrived = (client: Client, room: Room) => until(client, () => room.waiting().length === 0);
 
 test.runIf(existsSync(PYTHON))(
   "joins, talks both ways, follows a rotation, and goes on after a reload and a restart",

@@ -225,7 +225,7 @@ export const en = {
     sponsor: (name: string) => `brought by ${name}`,
   },
   moving: {
-    title: "Relay",
+    title: "My relay for this room",
     here: (host: string) => `You reach this room through ${host}.`,
     ordered: (host: string) => `It passes on to ${host}, which orders the room.`,
     why: "You can go to another one, also where yours is gone: you stay the same member, and what waits here is sent from there.",
@@ -234,6 +234,19 @@ export const en = {
     waits: (host: string) =>
       `The room knows that you are at ${host} now. It has not let you in yet: see what it says above.`,
     localOnly: "This room stays at its own relay: whoever made it wanted it so.",
+    under: "On the way: this may take a minute.",
+    room: "Move the room to another relay",
+    at: (host: string) => `${host} orders this room, and invites lead there.`,
+    roomWhy:
+      "Everybody follows by themselves, and stays with the relay that they use. The relay so far has to be there, and to agree. Open invites end: make new ones.",
+    newRelay: "Address of the new relay",
+    roomGo: "Move the room",
+    roomSure: (host: string) => `Move the room to ${host}, for everybody?`,
+    moved: (host: string) => `The room is at ${host} now.`,
+    movedWaits: (host: string) =>
+      `The room is at ${host} now. It has not let you in yet: see what it says above.`,
+    notReady: (host: string) =>
+      `The room stays where it is: ${host} does not have all of it yet, or the two relays do not talk to each other. Try again in a while.`,
   },
   scanning: {
     open: "Scan a QR code",

@@ -219,7 +219,7 @@ export const es: Strings = {
     sponsor: (name) => `traído por ${name}`,
   },
   moving: {
-    title: "Servidor",
+    title: "Mi servidor para esta sala",
     here: (host) => `Llegas a esta sala a través de ${host}.`,
     ordered: (host) => `Él transmite a ${host}, que ordena la sala.`,
     why: "Puedes pasarte a otro, también si el tuyo ya no está: sigues siendo el mismo miembro, y lo que espera aquí se envía desde allí.",
@@ -228,6 +228,19 @@ export const es: Strings = {
     waits: (host) =>
       `La sala ya sabe que ahora estás en ${host}, que aún no te deja entrar: mira lo que dice arriba.`,
     localOnly: "Esta sala se queda en su propio servidor: así lo quiso quien la creó.",
+    under: "En camino: puede tardar un minuto.",
+    room: "Trasladar la sala a otro servidor",
+    at: (host) => `${host} ordena esta sala, y las invitaciones llevan allí.`,
+    roomWhy:
+      "Los demás van detrás sin hacer nada, y se quedan en el servidor que usan. El servidor de ahora tiene que estar, y aceptarlo. Las invitaciones abiertas caducan: crea otras.",
+    newRelay: "Dirección del nuevo servidor",
+    roomGo: "Trasladar la sala",
+    roomSure: (host) => `¿Trasladar la sala a ${host}, para todos?`,
+    moved: (host) => `La sala está ahora en ${host}.`,
+    movedWaits: (host) =>
+      `La sala está ahora en ${host}, que aún no te deja entrar: mira lo que dice arriba.`,
+    notReady: (host) =>
+      `La sala se queda donde está: ${host} aún no la tiene entera, o los dos servidores no se hablan. Prueba de nuevo dentro de un rato.`,
   },
   scanning: {
     open: "Leer un código QR",

@@ -1,0 +1,83 @@
+/** A room that is moved to another relay from the page, and people at both who go on in it. */
+
+import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+
+import { parseLink } from "../../src/e2e/invites.ts";
+import { founder, Guest } from "./guest.ts";
+import { missing, PATIENCE_MS, Relay } from "./world.ts";
+
+const TEST_MS = 5 * PATIENCE_MS;
+const test = vitest.skipIf(missing() !== "");
+
+let relay: Relay;
+let other: Relay;
+
+beforeAll(async () => {
+  if (missing() === "") [relay, other] = await Promise.all([Relay.start(), Relay.start()]);
+}, TEST_MS);
+
+afterAll(() => {
+  relay?.stop();
+  other?.stop();
+});
+
+const host = ({ url }: Relay) => new URL(url).host;
+
+test("root moves the room; a member in a terminal and one in a browser follow; the old relay may go", {
+  timeout: 2 * TEST_MS,
+}, async () => {
+  const { guest, page, complaints } = await founder(relay, "Travels");
+  await relay.ofc("bo", "join", await guest.invite(), "--name", "Bo", "--timeout", "60");
+  const cai = await Guest.arrive(relay, "Cai");
+  onTestFinished(() => cai.leave());
+  await cai.joinBy(await guest.invite());
+  await cai.inside("Travels");
+  await guest.invite(); // one that stays open
+  await guest.closePanel();
+  await guest.say("before the move");
+
+  await cai.members();
+  expect(await cai.page.getByText("Move the room to another relay").count()).toBe(0);
+  await cai.closePanel();
+
+  await guest.members();
+  await page.getByText("Move the room to another relay").click();
+  await page.getByText(`${host(relay)} orders this room`).waitFor();
+  const form = page.locator(".panel details[open] form");
+  await form.getByLabel("Address of the new relay").fill("ws://me@relay.example");
+  await form.getByRole("button", { name: "Move the room" }).click();
+  await form.getByText("An address of a relay begins with wss://").waitFor();
+  await form.getByLabel("Address of the new relay").fill(other.url);
+  await page.keyboard.press("Enter");
+  await form.getByText(`Move the room to ${host(other)}, for everybody?`).waitFor();
+  await form.getByRole("button", { name: "Cancel" }).click();
+  expect(await page.getByText(`${host(relay)} orders this room`).count()).toBe(1);
+  await form.getByRole("button", { name: "Move the room" }).click();
+  await form.getByRole("button", { name: "Yes" }).click();
+  await form.getByText(`The room is at ${host(other)} now`).waitFor();
+  await page.getByText(`${host(other)} orders this room`).waitFor();
+  await guest.closePanel();
+  await page.getByText("You moved the room to another relay").waitFor();
+  await cai.page.getByText("moved the room to another relay").waitFor();
+
+  await guest.say("after the move");
+  await cai.sees("after the move");
+  await relay.ofc("bo", "send", "Travels", "heard in the terminal");
+  await guest.sees("heard in the terminal");
+  await page.getByRole("button", { name: "Invite" }).click();
+  await page.getByRole("button", { name: "Make a link" }).waitFor();
+  expect(await page.getByLabel("Invite link").count()).toBe(0); // what was open ended with the move
+  const link = await guest.invite();
+  expect(parseLink(link).relayUrl).toBe(other.url);
+  await relay.ofc("dee", "join", link, "--name", "Dee", "--timeout", "60");
+  await guest.closePanel();
+  await page.getByRole("button", { name: "4 members" }).waitFor();
+
+  await relay.away();
+  await relay.ofc("dee", "send", "Travels", "without the old relay");
+  await guest.sees("without the old relay");
+  await guest.say("nor do I need it");
+  const read = await relay.ofc("dee", "read", "Travels", "--limit", "1");
+  expect(read.map(({ text }) => text)).toEqual(["nor do I need it"]);
+  expect(complaints.filter((one) => !one.includes("ERR_CONNECTION_REFUSED"))).toEqual([]);
+});
