@@ -81,7 +81,8 @@ const REACTIONS = 64;
 
 const NONE: Effect = { type: "none" };
 
-const blank = {
+/** What an entry holds that says nothing yet. */
+export const blank = {
   text: "",
   isMarkdown: false,
   replyTo: "",

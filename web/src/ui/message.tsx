@@ -7,6 +7,7 @@ import { type Entry, reactionsOf } from "../client/entries.ts";
 import type { Waiting } from "../client/outbox.ts";
 import type { Room } from "../client/room.ts";
 import type { Delivery } from "../client/roomview.ts";
+import type { Content } from "../e2e/bodies.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
 import { FileView } from "./files.tsx";
@@ -25,11 +26,17 @@ const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"] as const;
 type MessageProps = LineProps & { readonly isNext: boolean };
 
 export function Message(props: MessageProps): JSX.Element {
-  const { entry, room, isNext, isShown, replied, people } = props;
+  const { entry, room, isNext, isShown, isOnItsWay, replied, people } = props;
   const strings = useStrings();
   const isMine = entry.mid === room.me;
   const isForMe = entry.mentions?.includes(room.me) ?? false;
-  const classes = [isMine && "mine", isNext && "next", isForMe && "for-me", isShown && "shown"];
+  const classes = [
+    isMine && "mine",
+    isNext && "next",
+    isForMe && "for-me",
+    isShown && "shown",
+    isOnItsWay && "pending",
+  ];
   return (
     <li class={["message", ...classes.filter(Boolean)].join(" ")} data-event={entry.eventId}>
       {!isNext && <Heading entry={entry} room={room} people={people} />}
@@ -38,10 +45,11 @@ export function Message(props: MessageProps): JSX.Element {
         <Words entry={entry} room={room} people={people} />
         <p class="stamp">
           {entry.edited && <span>{strings.edited} · </span>}
+          {isOnItsWay && <span>{strings.sending} · </span>}
           <time dateTime={isoTime(entry.ts)} title={fullTime(entry.ts)}>
             {clock(entry.ts)}
           </time>
-          {isMine && <Mark {...room.delivery(entry)} people={people} />}
+          {isMine && !isOnItsWay && <Mark {...room.delivery(entry)} people={people} />}
         </p>
         {room.mayPost && isChangeable(entry) && <Actions {...props} />}
       </div>
@@ -201,11 +209,20 @@ function Actions({ entry, room, onDraft }: MessageProps): JSX.Element {
   );
 }
 
+/** What a person has said or done, in a word. */
+function wordsOf(content: Content, strings: Strings): string {
+  if ("text" in content) return content.text;
+  if (content.type === "file" || content.type === "room" || content.type === "profile")
+    return content.name;
+  if (content.type === "reaction") return content.emoji;
+  return content.type === "redact" ? strings.remove : "";
+}
+
 /** What is in the outbox: on its way, or refused. */
 export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Element {
   const strings = useStrings();
   const { content } = item;
-  const words = "text" in content ? content.text : content.type === "file" ? content.name : "";
+  const words = wordsOf(content, strings);
   const retry = async () => {
     await room.discard(item.id);
     await room.send(item.content);

@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
+import { asItWillRead, isReworded } from "./changing.ts";
 import type { Draft } from "./composer.tsx";
 import { dayName, sameDay } from "./format.ts";
 import { Change, Message, Pending } from "./message.tsx";
@@ -34,14 +35,18 @@ export interface TimelineProps {
 
 export function Timeline(props: TimelineProps): JSX.Element {
   const strings = useStrings();
-  const { room, entries = [], people, hasEarlier, shown, onEarlier, onNewest, onDraft } = props;
-  const waiting = room.waiting().filter(({ content, failed }) => {
+  const { room, people, hasEarlier, shown, onEarlier, onNewest, onDraft } = props;
+  const { entries: kept = [] } = props;
+  const outbox = room.waiting();
+  const entries =
+    outbox.length === 0 ? kept : kept.map((entry) => asItWillRead(entry, outbox, room));
+  const waiting = outbox.filter(({ content, failed }) => {
     return content.type === "text" || content.type === "file" || failed !== "";
   });
   const box = useRef<HTMLElement>(null);
-  useScrolling(box, entries, waiting.length, hasEarlier ? onEarlier : undefined);
-  useShowing(box, shown, entries);
-  const firstUnread = useFirstUnread(room, entries);
+  useScrolling(box, kept, waiting.length, hasEarlier ? onEarlier : undefined);
+  useShowing(box, shown, kept);
+  const firstUnread = useFirstUnread(room, kept);
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll it */}
@@ -65,6 +70,7 @@ export function Timeline(props: TimelineProps): JSX.Element {
             >
               <Line
                 entry={entry}
+                isOnItsWay={isReworded(entry, kept[index] as Entry)}
                 before={entries[index - 1]}
                 room={room}
                 people={people}
@@ -92,6 +98,8 @@ export interface LineProps {
   readonly entry: Entry;
   readonly room: Room;
   readonly people: People;
+  /** It reads so once what waits here is at the relay. */
+  readonly isOnItsWay: boolean;
   readonly isShown: boolean;
   readonly isFirstUnread: boolean;
   /** The message that it answers, if it is at hand. */
