@@ -14,37 +14,19 @@ import { parseLink } from "../src/e2e/invites.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeRekey } from "../src/e2e/rekeying.ts";
-import { take, type View } from "../src/e2e/view.ts";
+import { take } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
-import { hubOf, type Member, type RoomState } from "../src/protocol/room.ts";
+import { hubOf, type Member } from "../src/protocol/room.ts";
 import { peek } from "../src/themis/index.ts";
 import { Link, LinkLost } from "../src/wire/link.ts";
-import { FakeLink, founded, RELAY_ID, refusal, URL_ } from "./rooms.ts";
+import { FakeLink, founded, RELAY_ID, refusal, URL_, withMember } from "./rooms.ts";
 
 const OTHER: Place = { url: "ws://other.example", relayId: new Uint8Array(32).fill(9) };
 const NONE = new Uint8Array();
 
-/** Another member, in a room of two; `home` is where root is at home. */
+/** Another member, in a room of two. */
 const BO = newMemberKeys();
-function withBo({ state, mine }: View, home: Uint8Array): RoomState {
-  const me = hex(mine.mid);
-  const root = { ...(state.members.get(me) as Member), home };
-  const bo: Member = {
-    ...root,
-    mid: BO.mid,
-    signKey: BO.sign.public,
-    encKey: BO.encrypt.public,
-    firstEncKey: BO.encrypt.public,
-    role: "member",
-    home: RELAY_ID,
-  };
-  const members = new Map([
-    [me, root],
-    [hex(BO.mid), bo],
-  ]);
-  return { ...state, members };
-}
 
 /**
  * Root's room with Bo in it, as it is reached by what is `given`, at a relay that attaches as it is
@@ -57,7 +39,8 @@ async function reached(
   home: Uint8Array = RELAY_ID,
 ) {
   const { vault, view: alone, id, code } = await founded();
-  const view = { ...alone, state: withBo(alone, home) };
+  const both = { ...alone, state: withMember(alone, BO) };
+  const view = { ...alone, state: withMember(both, alone.mine, { role: "root", home }) };
   const turn = new Turn(vault);
   const saved = newRoom({ room: view.state.room, url: URL_, relayId: RELAY_ID, ...given });
   turn.put("rooms", id, savedRoom.write(saved));

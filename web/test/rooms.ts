@@ -9,12 +9,13 @@ import { type Answered, answerRequest, checkConfirm, makeAdmit } from "../src/e2
 import type { Making } from "../src/e2e/controls.ts";
 import { makeGenesis, POLICY, type Policy } from "../src/e2e/genesis.ts";
 import { makeInvite } from "../src/e2e/invites.ts";
-import { newMemberKeys } from "../src/e2e/keys.ts";
+import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeRekey } from "../src/e2e/rekeying.ts";
 import { take, type View } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RelayFrame } from "../src/protocol/frames.ts";
+import { type Member, memberOf, type RoomState } from "../src/protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, type Request } from "../src/wire/link.ts";
 
 export const URL_ = "ws://relay.example";
@@ -64,6 +65,24 @@ export async function keep(vault: Vault, view: View): Promise<void> {
   const turn = new Turn(vault);
   saveNewRoom(turn, newRoom({ room: view.state.room, url: URL_, relayId: RELAY_ID }), view);
   await vault.commit(turn);
+}
+
+/** The room with one more member in it, or with this member changed. */
+export function withMember(
+  { state, mine }: Pick<View, "state" | "mine">,
+  { mid, sign, encrypt }: MemberKeys,
+  changes: Partial<Member> = {},
+): RoomState {
+  const member: Member = {
+    ...memberOf(state, mine.mid),
+    mid,
+    signKey: sign.public,
+    encKey: encrypt.public,
+    firstEncKey: encrypt.public,
+    role: "member",
+    ...changes,
+  };
+  return { ...state, members: new Map([...state.members, [hex(mid), member]]) };
 }
 
 type Answer = object | Error | undefined;

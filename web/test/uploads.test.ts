@@ -1,14 +1,16 @@
 /** Files on their way out: through closed pages, refusals and second thoughts. */
 
 import "fake-indexeddb/auto";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { amend, RoomCore } from "../src/client/core.ts";
 import type { FileLike } from "../src/client/files.ts";
 import { Outbox } from "../src/client/outbox.ts";
+import { json } from "../src/client/saved.ts";
 import { CLOSED_EARLY, Uploads } from "../src/client/uploads.ts";
 import type { Vault } from "../src/client/vault.ts";
 import { type FileContent, FileOpener } from "../src/e2e/attachments.ts";
+import { hex } from "../src/protocol/bytes.ts";
 import { CHUNK_BYTES } from "../src/protocol/limits.ts";
 import type { Request } from "../src/wire/link.ts";
 import { FakeLink, founded, refusal } from "./rooms.ts";
@@ -25,13 +27,23 @@ function page(vault: Vault, id: string, answers: (put: Put) => object | Error | 
   const core = new RoomCore(vault, id, () => undefined);
   onTestFinished(() => core.close());
   const outbox = new Outbox(core);
-  const uploads = new Uploads(core, outbox);
+  const onGivenUp = vi.fn();
+  const uploads = new Uploads(core, outbox, onGivenUp);
   const fake = new FakeLink((request) =>
     request.type === "blob_put" ? answers(request) : undefined,
   );
   core.link = fake.link;
   core.isLive = true;
-  return { core, outbox, uploads, fake, puts: () => fake.of("blob_put") as Put[] };
+  const drops = () => vault.items(core.tables.drops).map(([blob, raw]) => [blob, json.read(raw)]);
+  return {
+    core,
+    outbox,
+    uploads,
+    fake,
+    onGivenUp,
+    drops,
+    puts: () => fake.of("blob_put") as Put[],
+  };
 }
 
 /** All that IndexedDB holds of a vault. */
@@ -95,14 +107,16 @@ test("one whose page was closed while it was read is said to be lost, and leaves
   expect(second.uploads.all()).toMatchObject([{ name: "film.mkv", problem: CLOSED_EARLY }]);
   const [lost] = second.uploads.all();
   await second.uploads.drop(lost?.id as string);
-  expect([second.uploads.all(), await pieces(vault)]).toEqual([[], []]);
+  expect([second.uploads.all(), await pieces(vault), second.drops()]).toEqual([[], [], []]);
   expect(second.puts()).toEqual([]);
 });
 
 test.each(["quota", "too_large", "forbidden"])("refused by %s, it says why", async (code) => {
   const { vault, id } = await founded();
-  const { uploads, outbox } = page(vault, id, () => refusal(code));
+  const { uploads, outbox, drops, onGivenUp, puts, core } = page(vault, id, () => refusal(code));
   await expect(uploads.send(file(), {})).rejects.toThrow(code);
+  expect(drops()).toEqual([[hex((puts()[0] as Put).blob), core.me]]);
+  expect(onGivenUp).toHaveBeenCalledOnce();
   expect(uploads.all()).toMatchObject([{ problem: code }]);
   expect(await pieces(vault)).toEqual([]);
   expect(outbox.items()).toEqual([]);
@@ -122,24 +136,27 @@ test("what the relay can not take just now it is given again", async () => {
 
 test("one that is stopped leaves nothing, here and in the room", async () => {
   const { vault, id } = await founded();
-  const { uploads, outbox, puts } = page(vault, id, ({ index }) =>
+  const { uploads, outbox, puts, drops, onGivenUp, core } = page(vault, id, ({ index }) =>
     index === 0 ? { type: "done" } : undefined,
   );
   const sending = uploads.send(file(), {}).catch((error: Error) => error.name);
   await expect.poll(() => puts().length).toBe(2);
   await uploads.drop(uploads.all()[0]?.id as string);
+  expect(drops()).toEqual([[hex((puts()[0] as Put).blob), core.me]]);
+  expect(onGivenUp).toHaveBeenCalledOnce();
   expect([uploads.all(), await pieces(vault), outbox.items()]).toEqual([[], [], []]);
   void sending;
 });
 
 test("once one is out of the room, what was on its way says so, and is kept no longer", async () => {
   const { vault, id } = await founded();
-  const { uploads, core, puts } = page(vault, id, () => undefined);
+  const { uploads, core, puts, drops } = page(vault, id, () => undefined);
   void uploads.send(file(), {}).catch(() => undefined);
   await expect.poll(() => puts().length).toBe(1);
   await core.change((draft) => amend(draft, { status: "removed" }));
   await uploads.giveUp();
   expect(uploads.all()).toMatchObject([{ problem: "out_gone" }]);
+  expect(drops()).toEqual([]); // nobody could ask for it
   expect(await pieces(vault)).toEqual([]);
   const later = page(vault, id, () => undefined);
   expect(later.uploads.all()).toEqual([]);

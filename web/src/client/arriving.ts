@@ -129,7 +129,7 @@ export function enter(
 function forgetMember(turn: Turn, tables: Tables): void {
   turn.delete(tables.state, MARKS);
   turn.delete(tables.state, CHECKPOINT);
-  for (const table of [tables.tokens, tables.admits, tables.offers]) {
+  for (const table of [tables.tokens, tables.admits, tables.offers, tables.drops]) {
     for (const [id] of turn.items(table)) turn.delete(table, id);
   }
   for (const [mid, raw] of turn.items(tables.compared)) {

@@ -16,6 +16,7 @@ import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { openSigned, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
+import { keepDrop } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
@@ -299,6 +300,10 @@ export class Ledger {
       const by = view.state.members.get(effect.by);
       const byOwner = by !== undefined && isOwner(by);
       const changed = applyChange(target, effect.by, effect.content, byOwner);
+      const isGone = target.file !== undefined && changed.file === undefined;
+      if (isGone && effect.by === this.core.me) {
+        keepDrop(turn, this.core.tables, target.file.blobId, target.mid);
+      }
       turn.put(archive, padded(target.seq), json.write(changed));
     }
   }

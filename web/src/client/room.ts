@@ -25,6 +25,7 @@ import { openSigned } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
 import { BeatDuty } from "./beats.ts";
+import { BlobDrops } from "./blobdrops.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
@@ -77,6 +78,7 @@ export class Room extends RoomView {
   private readonly renewing: RenewDuty;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
+  private readonly drops: BlobDrops;
   private readonly receipts: Receipts;
   private readonly evidence: EvidenceDesk;
   private readonly uploading: Uploads;
@@ -111,7 +113,8 @@ export class Room extends RoomView {
       taken: () => this.goOn(),
     });
     this.beats = new BeatDuty(this.core, this.outbox);
-    this.uploading = new Uploads(this.core, this.outbox);
+    this.drops = new BlobDrops(this.core);
+    this.uploading = new Uploads(this.core, this.outbox, () => this.drops.check());
     this.reviewLater();
   }
 
@@ -394,9 +397,9 @@ export class Room extends RoomView {
   detach(): void {
     this.refusal = "";
     this.core.link = undefined;
-    const { outbox, ledger, admissions, duties, renewing, beats, receipts, evidence } = this;
-    const parts = [outbox, ledger, admissions, duties, renewing, beats, receipts, evidence];
-    for (const part of parts) part.linkLost();
+    const { outbox, ledger, admissions, duties, renewing, beats, receipts, evidence, drops } = this;
+    const talking = [outbox, ledger, beats, receipts, evidence, drops];
+    for (const part of [...talking, admissions, duties, renewing]) part.linkLost();
     this.core.isLive = false;
   }
 
@@ -505,6 +508,7 @@ export class Room extends RoomView {
     this.duties.check();
     this.comparing.resume();
     this.beats.check();
+    this.drops.check();
     this.receipts.check();
     this.evidence.check();
   }

@@ -49,6 +49,8 @@ export class Tables {
   readonly aliases: string;
   /** Files on their way out. */
   readonly uploads: string;
+  /** Attachments that the relay is to forget: who stored it, by its id. */
+  readonly drops: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
 
@@ -66,6 +68,7 @@ export class Tables {
     this.proven = `proven/${id}`;
     this.aliases = `aliases/${id}`;
     this.uploads = `uploads/${id}`;
+    this.drops = `drops/${id}`;
     this.parked = `parked/${id}`;
   }
 }

@@ -43,6 +43,8 @@ export type ToldCode =
   | "member_word"
   | "unproven"
   | "home_unknown"
+  /** The relay does not forget an attachment: why, as a code. */
+  | "file_stays"
   /** What became of a message that nobody knows to have been sent. */
   | "out_unknown"
   | "out_put_back"

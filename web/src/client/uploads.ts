@@ -8,6 +8,7 @@ import { hex } from "../protocol/bytes.ts";
 import { CHUNK_BYTES } from "../protocol/limits.ts";
 import { randomBytes } from "../themis/index.ts";
 import { RelayRefused } from "../wire/link.ts";
+import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type RoomCore, RoomOver, unlessOver } from "./core.ts";
 import { type FileLike, patiently } from "./files.ts";
@@ -52,6 +53,8 @@ export class Uploads {
   constructor(
     private readonly core: RoomCore,
     private readonly outbox: Outbox,
+    /** Has the relay forget what it got of one that is given up. */
+    private readonly onGivenUp: () => void,
   ) {
     for (const [id, raw] of core.vault.items(core.tables.uploads)) {
       const { name, content } = json.read<Kept>(raw);
@@ -95,7 +98,7 @@ export class Uploads {
   async giveUp(): Promise<void> {
     for (const info of this.infos.values()) {
       if (info.problem === "") this.infos.set(info.id, { ...info, problem: told("out_gone") });
-      await this.forget(info.id);
+      await this.core.change(({ turn }) => this.remove(turn, info.id));
     }
     this.core.changed();
   }
@@ -158,9 +161,18 @@ export class Uploads {
     turn.put(this.core.tables.uploads, id, json.write(kept));
   }
 
-  /** All of it leaves the vault, as far as it is there. */
-  private forget(id: string): Promise<void> {
-    return this.core.change(({ turn }) => this.remove(turn, id));
+  /** All of it leaves the vault, as far as it is there, and the relay. */
+  private async forget(id: string): Promise<void> {
+    await this.core.change(({ turn }) => {
+      const raw = turn.get(this.core.tables.uploads, id);
+      const content = raw && json.read<Kept>(raw).content;
+      if (content !== undefined) {
+        const { blob_id } = contentFrom(content) as FileContent;
+        keepDrop(turn, this.core.tables, hex(blob_id), this.core.me);
+      }
+      this.remove(turn, id);
+    });
+    this.onGivenUp();
   }
 
   private remove(turn: Turn, id: string): void {

@@ -147,6 +147,22 @@ export class Guest {
     await message.getByRole("button", { name: entry, exact: true }).click();
   }
 
+  /** Send a file of so many bytes, and wait until the room has it. */
+  async attach(name: string, size: number): Promise<void> {
+    const { page } = this;
+    const file = { name, mimeType: "text/plain", buffer: Buffer.alloc(size, "seeds\n") };
+    await page.locator('input[type="file"]').setInputFiles(file);
+    await page.locator(".message:not(.pending) .filename").getByText(name).waitFor();
+  }
+
+  /** Delete the message with this file. */
+  async deleteFile(name: string): Promise<void> {
+    const here = this.page.locator(".filename").getByText(name);
+    const message = this.page.locator(".message").filter({ has: here });
+    await message.getByLabel("What to do with this message").click();
+    await message.getByRole("button", { name: "Delete", exact: true }).click();
+  }
+
   /** Press Tab until what is called so has the focus. */
   async tabTo(name: string, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
     for (let step = 0; step < STEPS; step += 1) {

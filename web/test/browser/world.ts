@@ -4,6 +4,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 
@@ -112,6 +113,21 @@ export class Relay {
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => JSON.parse(line));
+  }
+
+  /** Somebody who fetches the file of message `seq`, now and whenever asked again. */
+  fetches(who: string, seq: number): { again(): Promise<string>; stop(): void } {
+    const vault = join(this.folder, `${who}.vault`);
+    const args = ["tests/live/scripts/fetching.py", vault, String(seq)];
+    const going = spawn(PYTHON, args, { cwd: ROOT, env: environment });
+    const lines = createInterface({ input: going.stdout })[Symbol.asyncIterator]();
+    return {
+      again: async () => {
+        going.stdin.write("\n");
+        return (await lines.next()).value ?? "it ended";
+      },
+      stop: () => void going.kill(),
+    };
   }
 
   /** A new link to one of Ana's rooms. */

@@ -142,6 +142,7 @@ export const told = {
     "Your relay says that this room's own relay shows two histories, but proves nothing: the room goes on here, and what you write waits. Ask whoever runs your relay.",
   home_unknown:
     "You are at home at a relay whose address this browser does not know, so it uses the room's own. Choose a relay under Members.",
+  file_stays: "The relay keeps, sealed, a file that you deleted. {*}",
   out_unknown:
     "This browser was out of the room before it heard whether this had been sent: look, and say it again if it is not there",
   out_put_back:

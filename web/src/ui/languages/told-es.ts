@@ -144,6 +144,7 @@ export const told = {
     "Tu servidor dice que el de esta sala muestra dos historias, pero no prueba nada: la sala sigue aquí, y lo que escribes espera. Pregunta a quien lleva tu servidor.",
   home_unknown:
     "Tu servidor es uno cuya dirección este navegador no conoce, así que usa el de la sala. Elige un servidor en Miembros.",
+  file_stays: "El servidor conserva, sellado, un archivo que has borrado. {*}",
   out_unknown:
     "Este navegador quedó fuera de la sala antes de saber si esto se envió: míralo, y dilo otra vez si no está",
   out_put_back:

@@ -1,0 +1,97 @@
+/**
+ * Attachments that the relay is to forget: of messages that this member redacted, and of files that it
+ * gave up sending (ofcd/client/blobdrops.py, docs/protocol.md, Attachments).
+ *
+ * What is to be dropped is kept in the vault, in the turn that takes the redaction in, until the relay
+ * has done it, or refuses it for good. There are no more of them than a person has deleted.
+ */
+
+import { fromHex } from "../protocol/bytes.ts";
+import { RETRYABLE } from "../protocol/codes.ts";
+import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { type RoomCore, unlessOver } from "./core.ts";
+import { json } from "./saved.ts";
+import type { Tables } from "./tables.ts";
+import { refusedWith, told } from "./told.ts";
+import type { Turn } from "./vault.ts";
+
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 600_000;
+/** Answers that may be others in a while. */
+const LATER: ReadonlySet<string> = new Set([
+  ...RETRYABLE,
+  "internal",
+  "not_attached",
+  "wrong_relay", // it has seen our HOME before we have
+]);
+
+/** The relay is to forget this attachment, which `uploader` has stored there. Ids are hex. */
+export function keepDrop(turn: Turn, tables: Tables, blob: string, uploader: string): void {
+  turn.put(tables.drops, blob, json.write(uploader));
+}
+
+/** What one room's relay is still to forget; one at a time. */
+export class BlobDrops {
+  private isBusy = false;
+  private pause = FIRST_PAUSE_MS;
+  private stopWaiting: (() => void) | undefined;
+
+  constructor(private readonly core: RoomCore) {}
+
+  /** On the next link they are asked for again, at once. */
+  linkLost(): void {
+    this.stopWaiting?.();
+    this.stopWaiting = undefined;
+  }
+
+  /** Ask for the next one, if it is time; to be called after whatever came. */
+  check(): void {
+    if (this.isBusy || this.stopWaiting !== undefined || !this.core.isLive) return;
+    const [next] = this.core.vault.items(this.core.tables.drops);
+    if (next === undefined) return;
+    this.isBusy = true;
+    void this.drop(...next)
+      .catch((error: unknown) => {
+        unlessOver(error);
+        return false;
+      })
+      .then((goOn) => {
+        this.isBusy = false;
+        if (goOn) this.check();
+      });
+  }
+
+  /** Whether the next one may be asked for at once. */
+  private async drop(blob: string, raw: Uint8Array): Promise<boolean> {
+    const { link } = this.core;
+    const { room } = this.core.view.state;
+    const uploader = fromHex(json.read<string>(raw));
+    try {
+      await link?.ask({ type: "blob_drop", room, blob: fromHex(blob), uploader });
+    } catch (error) {
+      if (!(error instanceof LinkLost || error instanceof RelayRefused)) throw error;
+      if (this.core.link !== link) return true; // that relay was left meanwhile
+      if (error instanceof LinkLost) return false; // the next link's is asked
+      if (LATER.has(error.code)) {
+        this.askLater(error.wait);
+        return false;
+      }
+      // Nothing that is done here would change it: its person hears that the relay keeps it.
+      this.core.alarm = told("file_stays", refusedWith(error.code));
+    }
+    this.pause = FIRST_PAUSE_MS;
+    await this.core.change(({ turn }) => turn.delete(this.core.tables.drops, blob));
+    return true;
+  }
+
+  private askLater(wait: number): void {
+    this.stopWaiting = this.core.later(
+      () => {
+        this.stopWaiting = undefined;
+        this.check();
+      },
+      Math.max(this.pause, wait),
+    );
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+  }
+}
