@@ -234,7 +234,8 @@ class Engine:
     def is_ignored(self, portal: Portal, remote: Remote) -> bool:
         """Whether a portal takes nothing from this author."""
         who = (remote.author.id.casefold(), remote.author.name.casefold())
-        patterns = [one.casefold() for one in portal.ignore]
+        # Nicks have brackets: in a pattern they are what they are, and no set of letters.
+        patterns = [one.casefold().replace("[", "[[]") for one in portal.ignore]
         return any(fnmatchcase(one, pattern) for one in who for pattern in patterns)
 
     def author(self, room: Room, mid: MemberId) -> LocalAuthor:

@@ -199,6 +199,8 @@ def _is_relayed(one: Told, identity: str, line: str) -> bool:
 
 def _is_repeated(one: Told, sender: str, identity: str, line: str) -> bool:
     """Whether a line brings back what its sender, by their nick, said in the room."""
+    if one.identity and sender.casefold() == one.name.casefold():
+        return False  # who is outside, and now at another address
     words = _MARKS.sub("", line, count=1)
     return one.is_by(sender) and (one.words == line or one.has(identity, words))
 

@@ -478,7 +478,8 @@ class Outbound:
             self.mark_failed(tx, entry.network, entry.place, entry.event_id, reason)
         else:
             key = f"failed/{entry.kind.value}"
-            text = f"An {entry.kind.value} could not be told at {entry.place}: {reason}"
+            where = self._engine.networks[entry.network].describe(entry.place)
+            text = f"Not told to {where} ({entry.kind.value}): {reason}"
             tx.on_commit(lambda: self._engine.notice(entry.network, entry.place, text, key=key))
 
     def mark_failed(

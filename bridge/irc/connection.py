@@ -1,145 +1,34 @@
-"""One connection to a server: TLS, lines both ways, the pace of what is said, proofs (trio)."""
+"""One connection to a server: the login, lines both ways, the pace of what is said (trio)."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import trio
-from attrs import define, field
 
 from bridge.core.errors import NetworkError
+from bridge.irc.asking import Asking, Who
+from bridge.irc.fences import Fence, Fences
 from bridge.irc.login import Login
 from bridge.irc.multiline import CONCAT, MULTILINE, Limits, limits_of
+from bridge.irc.opening import Lost, open_stream
 from bridge.irc.rendering import Piece
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Framer, Line, encode, fold, said_there
 from ofcd.client.applog import Log, traceback_of
 
-__all__ = ["Connection", "Fence", "Lost", "Said", "guarded", "open_stream"]
+__all__ = ["Connection", "Fence", "Lost", "guarded", "open_stream"]
 
-_CONNECT_SECONDS: Final = 30.0
 _LOGIN_SECONDS: Final = 60.0
 _READ_BYTES: Final = 65536
-_REFUSALS: Final = frozenset(
-    {
-        "401",
-        "403",
-        "404",
-        "407",
-        "408",
-        "411",
-        "412",
-        "413",
-        "414",
-        "415",
-        "442",
-        "477",
-        "482",
-        "531",
-    }
-)
-"""Errors that answer a message, a notice or a topic, and name the place."""
-_SAYING: Final = frozenset({"PRIVMSG", "NOTICE", "TOPIC", "RELAYMSG", "REDACT", "TAGMSG"})
-_ECHOED: Final = frozenset({"PRIVMSG", "NOTICE", "TAGMSG", "REDACT", "TOPIC"})
 _ISUPPORT: Final = 200
 """What a server says of itself that is noted."""
-_BATCHES: Final = 100
-"""Batches that may be open at once."""
-_WHERE_SECONDS: Final = 30.0
-_MSGID: Final = 200
-"""Characters of an id that are kept."""
-
-
-class Lost(NetworkError):
-    """The connection is gone."""
-
-    code = "bridge_lost"
-
-
-_LABELS: Final = frozenset({"labeled-response", "echo-message"})
+_WHO_SECONDS: Final = 30.0
 _LAST_WORDS_SECONDS: Final = 1.0
 _CAP_SECONDS: Final = 10.0
 """A server silent for so long about its capabilities has none."""
-
-
-@define(eq=False)
-class Said:
-    """One line that was said, and what came back of it."""
-
-    text: str
-    label: str = ""
-    batch: bool = False
-    """It is a message of several lines."""
-    answered: bool = False
-    msgid: str = ""
-
-
-@define(eq=False)
-class Fence:
-    """What was said, and whether it arrived.
-
-    Where the server answers each line (labels and echoes), those answers are the proof. Elsewhere
-    a PING stands behind what was said: its answer proves that the server has taken all before it.
-    """
-
-    token: str
-    place: str
-    done: trio.Event = field(factory=trio.Event)
-    proven: bool = False
-    closed: bool = False
-    """All of it was said."""
-    said: list[Said] = field(factory=list)
-    batch_refused: bool = False
-    """The server took no message of several lines: it is to be said line by line."""
-    errors: list[str] = field(factory=list)
-    """What the server said against what stands between the fence before and this one."""
-
-    @property
-    def began(self) -> bool:
-        """Something of it was said."""
-        return bool(self.said)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The msgids of the lines that came back."""
-        return tuple(one.msgid for one in self.said if one.msgid)
-
-    @property
-    def all_answered(self) -> bool:
-        """Each line came back."""
-        return self.closed and all(one.answered for one in self.said)
-
-    def look(self) -> None:
-        """One more line came back."""
-        if self.all_answered and self.said and not self.errors:
-            self.proven = True
-            self.done.set()
-
-
-async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.abc.Stream:
-    """Connect; raises `Lost` with a sentence that says why not."""
-    try:
-        with trio.fail_after(_CONNECT_SECONDS):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(settings.server, port)
-            if not tls:
-                return stream
-            context = ssl.create_default_context(cafile=settings.ca_file or None)
-            if settings.client_cert_file:
-                context.load_cert_chain(settings.client_cert_file)
-            secured = trio.SSLStream(
-                stream, context, server_hostname=settings.server, https_compatible=True
-            )
-            await secured.do_handshake()
-            return secured
-    except trio.TooSlowError:
-        raise Lost(f"{settings.server}:{port} does not answer") from None
-    except trio.BrokenResourceError as error:
-        raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
-    except (OSError, ssl.SSLError) as error:
-        raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
 
 
 async def guarded(log: Log, take: Callable[[Line], Awaitable[None]], line: Line) -> None:
@@ -157,16 +46,6 @@ def _refused(line: Line) -> None:
         raise NetworkError(f"the server refuses the bridge: {line.last}")
 
 
-def _why(error: BaseException | None) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not good: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason}"
-    if isinstance(error, OSError):
-        return error.strerror or "it can not be reached"
-    return "the connection broke"
-
-
 class Connection:
     """A registered connection. `run` reads until it is lost; `take` is given each line."""
 
@@ -178,21 +57,14 @@ class Connection:
         self.user = ""
         self.host = ""
         self.lost = False
-        self.refuses_batches = False
         self._framer = Framer()
         self._sending = trio.Lock()
         self._pace = trio.Lock()
         self._tokens = float(settings.burst)
         self._since = trio.current_time()
-        self._fences: dict[str, Fence] = {}
-        self._labels: dict[str, tuple[Fence, Said]] = {}
-        self._batches: dict[str, str] = {}
-        """Batches that answer a label."""
-        self._number = 0
+        self._fences = Fences(lambda: self.caps, self.fold, self.is_me)
+        self._asking = Asking(self.fold)
         self._heard = trio.current_time()
-        self._where: str | None = None
-        self._where_of = ""
-        self._where_known = trio.Event()
 
     @property
     def nick(self) -> str:
@@ -222,7 +94,7 @@ class Connection:
     @property
     def multiline(self) -> Limits | None:
         """What a message of several lines may hold; None: the server keeps none together."""
-        if not {MULTILINE, "batch", "message-tags"} <= self.caps or self.refuses_batches:
+        if not {MULTILINE, "batch", "message-tags"} <= self.caps or self._fences.refuses_batches:
             return None
         return limits_of(self.login.offered.get(MULTILINE, ""))
 
@@ -266,36 +138,26 @@ class Connection:
                 self._since = trio.current_time()
             self._tokens -= cost
 
-    async def where_is(self, nick: str) -> str | None:
-        """Somebody's user@host now; "": nobody has that nick; None: the server does not say.
+    async def who_is(self, nick: str, *, account: bool = False) -> Who | None:
+        """Who has a nick now, if wanted with their `account`; None: the server does not say.
 
         One at a time. Raises `Lost`.
         """
-        self._where, self._where_known, self._where_of = None, trio.Event(), self.fold(nick)
-        await self.send("USERHOST", nick)
-        with trio.move_on_after(_WHERE_SECONDS):
-            await self._where_known.wait()
-        return self._where
+        await self.send(*self._asking.begin(nick, account=account, whox="WHOX" in self.isupport))
+        with trio.move_on_after(_WHO_SECONDS):
+            await self._asking.known.wait()
+        return self._asking.answer
 
     def open_fence(self, place: str) -> Fence:
         """Begin something whose delivery is to be proven."""
-        self._number += 1
-        fence = Fence(f"ofc{self._number}", self.fold(place))
-        self._fences[fence.token] = fence
-        return fence
+        return self._fences.open(place)
 
     async def say(
         self, fence: Fence, command: str, params: Sequence[str], tags: Mapping[str, str]
     ) -> None:
         """Say one line of it; raises `Lost`."""
-        said = Said(params[-1])
-        fence.said.append(said)
-        if self.caps >= _LABELS:
-            self._number += 1
-            said.label = f"l{self._number}"
-            self._labels[said.label] = (fence, said)
-            tags = {**tags, "label": said.label}
-        await self.send(command, *params, tags=tags)
+        label = self._fences.say(fence, params[-1])
+        await self.send(command, *params, tags={**tags, **label})
 
     async def say_together(
         self,
@@ -306,14 +168,8 @@ class Connection:
         tags: Mapping[str, str],
     ) -> None:
         """Say a message of several lines that the server keeps together; raises `Lost`."""
-        said = Said("", batch=True)
-        fence.said.append(said)
-        self._number += 1
-        ref = f"m{self._number}"
-        if self.caps >= _LABELS:
-            said.label = f"l{self._number}"
-            self._labels[said.label] = (fence, said)
-            tags = {**tags, "label": said.label}
+        tags = {**tags, **self._fences.say(fence, "", batch=True)}
+        ref = f"m{self._fences.number()}"
         made = [encode("BATCH", (f"+{ref}", MULTILINE, target), tags)]
         for one in pieces:
             more = {"batch": ref, **({CONCAT: ""} if one.goes_on else {})}
@@ -417,106 +273,17 @@ class Connection:
     async def _own(self, line: Line) -> None:
         """What concerns the connection itself."""
         self._learn(line)
-        if self._answer(line):
+        if self._fences.take(line):
             return
+        self._asking.take(line)
         match line.command:
             case "PING":
                 await self.send("PONG", *line.params)
-            case "PONG":
-                fence = self._fences.pop(line.last, None)
-                if fence is not None:
-                    for one in fence.said:
-                        self._labels.pop(one.label, None)
-                    fence.proven = True
-                    fence.done.set()
-            case "302" if not self._where_known.is_set():
-                named, _, mask = next(iter(line.last.split()), "").partition("=")
-                if not named or self.fold(named.rstrip("*")) == self._where_of:
-                    self._where = mask.lstrip("+-")
-                    self._where_known.set()
             case "CAP":
                 self.login.take(line)
                 await self._flush_login()
             case "NICK" if self.is_me(line.nick) and line[0]:
                 self.login.nick = line[0]
-            case "FAIL" if line[0].upper() == "BATCH":
-                self._no_batch(next(iter(self._batched()), None))
-            case "FAIL" if line[0].upper() in _SAYING:
-                self._failed(line.last, None)
-            case "417":  # the line was too long: it names no place
-                self._failed(line.last, None)
-            case command if command in _REFUSALS:
-                self._failed(line.last, line[1])
-
-    def _answer(self, line: Line) -> bool:
-        """What comes back of what was said; whether it is that and no more."""
-        label = line.tags.get("label") or self._batches.get(line.tags.get("batch", ""), "")
-        if line.command == "BATCH":
-            if line[0].startswith("+") and label in self._labels and len(self._batches) < _BATCHES:
-                self._batches[line[0][1:]] = label
-            elif line[0].startswith("-"):
-                self._batches.pop(line[0][1:], None)
-            elif line[1].lower() == MULTILINE and self.is_me(line.nick):
-                place = self.fold(line[2])
-                self._came(line, next((x for x in self._batched() if x[0].place == place), None))
-                return False
-        found = self._labels.get(label)
-        if found is None:
-            if line.command in _ECHOED and self.is_me(line.nick):
-                self._echo(line)
-            return False
-        fence, said = found
-        is_batch = line.command == "BATCH" and line[0][:1] == "+" and line[1].lower() == MULTILINE
-        if line.command in _ECHOED or line.command == "ACK" or is_batch:
-            self._came(line, found)
-            del self._labels[label]
-        elif line.command == "FAIL" and line[0].upper() == "BATCH" and said.batch:
-            self._no_batch(found)
-            return True
-        elif line.command == "FAIL" or line.command[:1] in ("4", "5"):
-            fence.errors.append(line.last or "it was refused")
-            return True
-        return False
-
-    def _came(self, line: Line, found: tuple[Fence, Said] | None) -> None:
-        """It came back."""
-        if found is not None:
-            fence, said = found
-            said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
-            fence.look()
-
-    def _batched(self) -> Iterator[tuple[Fence, Said]]:
-        """Messages of several lines of which nothing came back, the oldest first."""
-        for fence in self._fences.values():
-            for said in fence.said:
-                if said.batch and not said.answered and not fence.batch_refused:
-                    yield fence, said
-
-    def _no_batch(self, found: tuple[Fence, Said] | None) -> None:
-        """The server does not take one after all: line by line from now on, and this again."""
-        self.refuses_batches = True
-        if found is not None:
-            found[0].batch_refused = True
-
-    def _echo(self, line: Line) -> None:
-        """An own line that came back without a label."""
-        if "echo-message" not in self.caps or line.tags.get("batch"):
-            return
-        for fence in self._fences.values():
-            if fence.place != self.fold(line[0]):
-                continue
-            for said in fence.said:
-                if not said.answered and not said.label and said.text == line[1]:
-                    said.answered, said.msgid = True, line.tags.get("msgid", "")[:_MSGID]
-                    fence.look()
-                    return
-
-    def _failed(self, text: str, place: str | None) -> None:
-        """Something that was said is refused: the oldest of that place that is open."""
-        for fence in self._fences.values():
-            if place is None or fence.place == self.fold(place):
-                fence.errors.append(text)
-                return
 
     def _learn(self, line: Line) -> None:
         match line.command:
@@ -535,11 +302,8 @@ class Connection:
     def close(self) -> None:
         """Nothing more comes, nothing more goes."""
         self.lost = True
-        self._where_known.set()
-        for fence in self._fences.values():
-            fence.done.set()
-        self._fences.clear()
-        self._labels.clear()
+        self._asking.known.set()
+        self._fences.end()
 
     async def quit(self) -> None:
         """Leave: the server ends the connection."""

@@ -8,7 +8,6 @@ is in that room, and nothing that anybody else said there.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Sequence
@@ -21,7 +20,9 @@ from attrs import evolve
 
 from bridge.core.model import Author, Kind, Outgoing, Receipt, RemoteMessage, State, Verdict
 from bridge.irc import mirc
+from bridge.irc.asking import Who
 from bridge.irc.connection import Connection, Lost
+from bridge.irc.people import People, is_same
 from bridge.irc.rendering import render
 from bridge.irc.settings import IrcPlace
 from bridge.irc.shared import Shared
@@ -45,9 +46,6 @@ _CLOSED: Final = "They do not read private messages from here. Write in the chan
 _FAILED: Final = "That was not delivered."
 _PROOF_SECONDS: Final = 90.0
 _OWNER_TABLE: Final = "private"
-_PEOPLE_TABLE: Final = "private-people"
-_PEOPLE: Final = 100
-"""Who wrote to one member last, and may be answered by their nick."""
 _QUESTION_BYTES: Final = 512
 """What asking for somebody's address costs, in the pace of a line."""
 _SERVICES: Final = frozenset({"q", "x", "l", "w", "global"})
@@ -61,11 +59,15 @@ _HELP: Final = (
 )
 
 
+_Named = tuple[str, lite.Document, bool]
+
+
 class Direct:
     """Private messages of one network."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self._people = People(lambda: shared.host)
         self._told = TokenBuckets(burst=1, per_second=1 / 86_400, max_keys=2000)
         self._answers = TokenBuckets(burst=5, per_second=0.1, max_keys=1)
         self._asked = TokenBuckets(burst=3, per_second=3 / 3600, max_keys=1000)
@@ -85,8 +87,7 @@ class Direct:
             return f"On {name} members have no nicks of their own, and so no private messages."
         if [one.casefold() for one in words[2:]] == ["off"]:
             gone = host.detach(place)
-            with host.transaction() as tx:
-                tx.delete(host.table(_PEOPLE_TABLE), place.encode())
+            self._people.forget(place)
             return f"Private messages on {name}: {'no more' if gone else 'there were none'}."
         if len(words) != 3:
             return _HELP.format(name=name)
@@ -118,22 +119,6 @@ class Direct:
         owner = self._owner(place)
         return owner is not None and self._shared.host.is_alone(place, owner)
 
-    def _people(self, place: str) -> dict[str, str]:
-        """Who wrote to a member, the last one last: folded nick, and user@host then."""
-        host = self._shared.host
-        raw = host.vault.get(host.table(_PEOPLE_TABLE), place.encode())
-        return {} if raw is None else dict(json.loads(raw))
-
-    def _remember(self, place: str, line: Line) -> None:
-        people, nick, where = self._people(place), fold(line.nick), f"{line.user}@{line.host}"
-        if people.get(nick) == where:
-            return
-        people.pop(nick, None)
-        kept = [*people.items(), (nick, where)][-_PEOPLE:]
-        host = self._shared.host
-        with host.transaction() as tx:
-            tx.put(host.table(_PEOPLE_TABLE), place.encode(), json.dumps(kept).encode())
-
     # -- what comes in ---------------------------------------------------------------------------
 
     async def hear(self, connection: Connection, who: str, line: Line) -> None:
@@ -149,18 +134,21 @@ class Direct:
         rows = [runs for one in words.split("\n") if (runs := mirc.decode(one))]
         lines = tuple(mirc.line_of(runs) for runs in rows)
         document: lite.Document = (lite.Paragraph(lines),) if lines else ()
+        account = line.tags.get("account", "")
         verdict = await self._shared.host.take(
             RemoteMessage(
                 place=place,
-                id=f"{line.mask} {self._id_of(line)}",
-                author=Author(line.mask, line.nick, line.tags.get("account", "")),
+                id=f"{line.mask} {self._id_of(line)} {account}".rstrip(),
+                author=Author(line.mask, line.nick, account),
                 ts=time_of(line),
                 document=document,
                 action=action,
             )
         )
         if verdict is Verdict.TAKEN:
-            self._remember(place, line)
+            warning = self._people.remember(place, line)
+            if warning is not None:
+                self._shared.host.notice(place, warning, key=f"somebody else/{fold(line.nick)}")
         elif verdict is not Verdict.DUPLICATE:
             await self._tell(connection, line, _FAILED)
 
@@ -191,6 +179,8 @@ class Direct:
         return receipts
 
     async def _one(self, one: Outgoing) -> Receipt:
+        if one.kind in (Kind.EDIT, Kind.REDACTION):
+            return self._failed(one, "what was said to one alone stays as it was said")
         if one.kind is not Kind.MESSAGE or one.author is None:
             return Receipt(one.number, State.DROPPED)
         if not self._is_alone(one.place):
@@ -200,7 +190,7 @@ class Direct:
         found = self._addressee(one)
         if isinstance(found, str):
             return self._failed(one, found)
-        nick, where, said = found
+        nick, whom, said = found
         connection = self._connection(one.place)
         if isinstance(connection, str):
             return self._failed(one, connection)
@@ -208,40 +198,42 @@ class Direct:
             return Receipt(one.number, State.QUEUED)
         try:
             said = evolve(said, link=await self._link(said))
-            return await self._say(connection, nick, where, said)
+            return await self._say(connection, nick, whom, said)
         except (Lost, Offline):
             return Receipt(one.number, State.QUEUED)
 
-    def _addressee(self, one: Outgoing) -> tuple[str, str, Outgoing] | str:
-        """Whom it is for, where they were (user@host; "": whoever has the nick), what it says.
+    def _addressee(self, one: Outgoing) -> tuple[str, Who | None, Outgoing] | str:
+        """Whom it is for, who that was when they wrote (None: whoever has the nick), what it says.
 
         Nobody is guessed: what was meant for one must not reach another. Words: why nobody.
         """
+        named = _named(one)
         if one.reply_to is not None and one.reply_to.remote_ids:
-            nick, _, where = one.reply_to.remote_ids[0].partition(" ")[0].partition("!")
+            mask, *more = one.reply_to.remote_ids[0].split(" ")
+            nick, _, where = mask.partition("!")
             if not where:
                 return _HOW
-            return _NO_SERVICE if _is_service(nick) else (nick, where, evolve(one, reply_to=None))
-        match one.document:
-            case (lite.Paragraph(lines=((lite.Text(text), *line), *lines)), *blocks):
-                anybody = _ANYBODY.match(text)
-                found = anybody or _ADDRESSED.match(text)
-                if found is None or not _NICK.fullmatch(found[1]):
-                    return _HOW
-            case _:
-                return _HOW
-        nick = found[1]
+            if named is not None and self._is_another(one.place, nick, named):
+                return f"it answers {nick} and begins with {named[0]}: whom is it for?"
+            whom = Who(where, more[1] if len(more) > 1 else "")
+            return _NO_SERVICE if _is_service(nick) else (nick, whom, evolve(one, reply_to=None))
+        if named is None:
+            return _HOW
+        nick, document, anybody = named
         if _is_service(nick):
             return _NO_SERVICE
-        where = "" if anybody else self._people(one.place).get(fold(nick), "")
-        if not (anybody or where):
+        known = self._people.of(one.place, nick)
+        if known is None and not anybody:
             return (
                 f"{nick} has not written to you here: for whoever has that nick now, begin with "
                 f"!msg {nick}"
             )
-        first = (lite.Text(text[found.end() :]), *line)
-        document = (lite.Paragraph((first, *lines)), *blocks)
-        return nick, where, evolve(one, document=document, reply_to=None)
+        return nick, None if anybody else known, evolve(one, document=document, reply_to=None)
+
+    def _is_another(self, place: str, nick: str, named: _Named) -> bool:
+        """Whether a message names somebody known here who is not who has `nick`."""
+        known = named[2] or self._people.of(place, named[0]) is not None
+        return known and fold(named[0]) != fold(nick)
 
     def _failed(self, one: Outgoing, why: str) -> Receipt:
         return Receipt(one.number, State.FAILED, (), why)
@@ -256,8 +248,10 @@ class Direct:
     async def _link(self, one: Outgoing) -> str | None:
         return await self._shared.host.link(one) if one.file is not None else None
 
-    async def _say(self, connection: Connection, nick: str, where: str, one: Outgoing) -> Receipt:
-        """Say it to whom `where` says; "": to whoever has the nick when it begins, and no other.
+    async def _say(
+        self, connection: Connection, nick: str, whom: Who | None, one: Outgoing
+    ) -> Receipt:
+        """Say it to `whom`; None: to whoever has the nick when it begins, and nobody else.
 
         Before each line the server is asked who has the nick: what waits for its turn may wait
         for long, and nicks change hands.
@@ -271,10 +265,11 @@ class Direct:
         with suppress(Lost):
             for piece in pieces:
                 await connection.paced(len(piece.text.encode()) + _QUESTION_BYTES)
-                there = await connection.where_is(nick)
-                where = where or there or ""
-                if there is None or not there or there != where:
-                    wrong = "" if there is None else f"{nick} is not there now, or is somebody else"
+                by_account = whom is not None and bool(whom.account)
+                there = await connection.who_is(nick, account=by_account)
+                whom = whom or there
+                if there is None or whom is None or not is_same(whom, there):
+                    wrong = "" if there is None else _wrong(nick, whom)
                     break
                 await connection.say(fence, "PRIVMSG", (nick, piece.text), {})
             await connection.close_fence(fence)
@@ -289,6 +284,26 @@ class Direct:
         if wrong is not None or not (fence.proven or fence.all_answered):
             return Receipt(one.number, State.QUEUED, doubtful=fence.began)
         return Receipt(one.number, State.SENT)
+
+
+def _named(one: Outgoing) -> _Named | None:
+    """The nick that a message begins with, the words behind it, and whether anybody is meant."""
+    match one.document:
+        case (lite.Paragraph(lines=((lite.Text(text), *line), *lines)), *blocks):
+            anybody = _ANYBODY.match(text)
+            found = anybody or _ADDRESSED.match(text)
+            if found is None or not _NICK.fullmatch(found[1]):
+                return None
+            first = (lite.Text(text[found.end() :]), *line)
+            return found[1], (lite.Paragraph((first, *lines)), *blocks), anybody is not None
+        case _:
+            return None
+
+
+def _wrong(nick: str, whom: Who | None) -> str:
+    if whom is not None and whom.account:
+        return f"{nick} is not there now, or is not logged in as {whom.account}"
+    return f"{nick} is not there now, or is somebody else"
 
 
 def _is_service(nick: str) -> bool:

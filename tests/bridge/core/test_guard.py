@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import evolve
 from trio.testing import MockClock
 
-from bridge.core import Portal, Verdict
+from bridge.core import Author, Portal, Verdict
 from bridge.core.guard import MAX_HOPS, room_tag
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
@@ -59,6 +59,8 @@ async def test_what_only_looks_alike_passes(tmp_path: Path, autojump_clock: Mock
         await scene.quiet()
         assert await scene.outside("ok", "1", who="kim") is Verdict.TAKEN
         assert await scene.outside("ok", "2", who="kim") is Verdict.TAKEN
+        moved = await scene.outside("ok", "2b", author=Author("kim!x@elsewhere", "kim"))
+        assert moved is Verdict.TAKEN
         await scene.quiet(70)
         assert await scene.outside("<Ana> ok", "3", who="relaybot") is Verdict.TAKEN, "long after"
 

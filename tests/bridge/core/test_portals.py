@@ -279,8 +279,11 @@ async def test_a_flood_from_outside_is_told_in_one_line(
 
 
 async def test_who_is_ignored_is_not_heard(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with open_scene(tmp_path, evolve(BOTH, ignore=["spam*!*@*"])) as scene:
+    """A nick's brackets in a pattern are brackets."""
+    ignored = evolve(BOTH, ignore=["spam*!*@*", "news[bot]!*@*"])
+    async with open_scene(tmp_path, ignored) as scene:
         assert await scene.outside("buy", who="SpamKing") is Verdict.IGNORED
+        assert await scene.outside("buy more", who="News[bot]") is Verdict.IGNORED
         assert await scene.outside("hello") is Verdict.TAKEN
         await scene.quiet()
         assert scene.bridged() == ["kim: hello"]

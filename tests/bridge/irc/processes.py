@@ -93,10 +93,19 @@ async def is_in(room: Room) -> None:
     await until(lambda: any("I copy this room" in one.text for one in room.messages()))
 
 
+async def private_room(url: str, client: Client, room: Room) -> Room:
+    """A room of Ana's own, for what is said to her nick alone."""
+    private = await client.create_room(url, "private", my_name="Ana")
+    invite = await private.invite(caps={Cap.BRIDGE})
+    await room.send(f"!bridge test dm {invite.link()}")
+    await until(lambda: any("I copy this room" in one.text for one in private.messages()))
+    return private
+
+
 def bridged(room: Room) -> list[str]:
     """What stands in the room of others, as `name: words`."""
     messages = room.messages(since=0, limit=100_000)
     return [f"{m.via.name}: {m.text}" for m in messages if m.via is not None]
 
 
-__all__ += ["bridged", "is_in", "settings", "trio"]
+__all__ += ["bridged", "is_in", "private_room", "settings", "trio"]

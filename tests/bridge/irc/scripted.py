@@ -93,6 +93,8 @@ class Scripted:
         """(nick, command) -> the numeric that answers."""
         self.people: dict[str, str] = {}
         """Others with a nick (in small letters), and their user@host."""
+        self.accounts: dict[str, str] = {}
+        """Those of them (in small letters) who are logged in, and their account."""
         self.privately: list[tuple[str, str, str]] = []
         """What was said to them: by whom, to whom, what."""
         self.no_batches = False
@@ -289,6 +291,8 @@ class Scripted:
             case "USERHOST":
                 where = self.people.get(line[0].lower(), "")
                 await self._numeric(guest, "302", f"{line[0]}=+{where}" if where else "")
+            case "WHO" | "WHOIS":
+                await self._who(guest, line)
             case "BATCH":
                 await self._batch(guest, line, label)
             case "RELAYMSG":
@@ -300,6 +304,25 @@ class Scripted:
                 await self._spread(guest.mask, "REDACT", tuple(line.params), stamp, guest, label)
             case "CHATHISTORY":
                 await self._chathistory(guest, line)
+
+    async def _who(self, guest: Guest, line: Line) -> None:
+        """WHOX, as far as it is asked for; or WHOIS."""
+        nick = line[0].lower()
+        user, _, host = self.people.get(nick, "").partition("@")
+        account = self.accounts.get(nick, "")
+        if line.command == "WHO":
+            if user:
+                token = line[1].rpartition(",")[2]
+                await self._numeric(guest, "354", token, user, host, line[0], account or "0")
+            await self._numeric(guest, "315", line[0], "End of /WHO list")
+            return
+        if user:
+            await self._numeric(guest, "311", line[0], user, host, "*", "somebody")
+            if account:
+                await self._numeric(guest, "330", line[0], account, "is logged in as")
+        else:
+            await self._numeric(guest, "401", line[0], "No such nick")
+        await self._numeric(guest, "318", line[0], "End of /WHOIS list")
 
     async def _cap(self, guest: Guest, line: Line) -> None:
         if line[0] == "LS":

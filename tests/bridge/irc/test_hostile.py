@@ -158,12 +158,12 @@ async def test_what_a_server_says_of_itself_is_bounded() -> None:
     history = History(link)
     for number in range(2000):
         link._learn(line("005", "ofc", f"TOKEN{number}=1", "are supported"))
-        link._answer(
+        link._fences.take(
             Line("BATCH", (f"+{number}", "labeled-response"), tags={"label": f"l{number}"})
         )
         history.batch(line("BATCH", f"+{number}", "chathistory", CHANNEL))
     assert len(link.isupport) <= 200
-    assert not link._batches
+    assert not link._fences._batches
     assert len(history._open) <= 100
 
 

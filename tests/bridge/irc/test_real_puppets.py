@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ofcd.client import Client, Room
-from ofcd.protocol.records import Cap
-from tests.bridge.irc.processes import bridge, bridged, is_in, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, is_in, private_room, room_of, settings
 from tests.bridge.irc.servers import Person, inspircd, needs, ngircd, person, until
 from tests.live.support import Relay
 
@@ -84,10 +83,7 @@ async def test_members_speak_under_their_own_nicks(tmp_path: Path, kind: str) ->
 
 
 async def _alone(url: str, client: Client, room: Room, kim: Person) -> None:
-    private = await client.create_room(url, "private", my_name="Ana")
-    invite = await private.invite(caps={Cap.BRIDGE})
-    await room.send(f"!bridge test dm {invite.link()}")
-    await until(lambda: any("I copy this room" in one.text for one in private.messages()))
+    private = await private_room(url, client, room)
     await kim.say("Ana[o]", "psst")
     await until(lambda: bridged(private) == ["kim: psst"])
     said = next(one for one in private.messages() if one.via is not None)

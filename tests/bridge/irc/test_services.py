@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.bridge.irc.processes import bridge, bridged, is_in, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, is_in, private_room, room_of, settings
 from tests.bridge.irc.servers import (
     SERVICES,
     Person,
@@ -130,10 +130,59 @@ async def _registered(port: int, keys: Path, shown: str) -> None:
     secure = ssl.create_default_context(cafile=keys / "ca.pem")
     secure.load_cert_chain(keys / "client.pem")
     async with person(port, "ofcbridge", secure=secure) as one:
+        await _asked(one, "REGISTER sesame-walnut ofc@b.example", "regist")
         with trio.fail_after(120):
-            while not any("regist" in x[1].lower() for x in one.lines if x.command == "NOTICE"):
-                await one.send("PRIVMSG", "NickServ", "REGISTER sesame-walnut ofc@b.example")
-                await trio.sleep(1)
             while not any(shown in x[1] and "added" in x[1] for x in one.lines):
                 await one.send("PRIVMSG", "NickServ", "CERT ADD")
                 await trio.sleep(1)
+
+
+async def test_an_answer_to_an_account_reaches_nobody_else(tmp_path: Path) -> None:
+    """Who has the nick after kim, at the same user@host and without the account, gets none."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    link_port = free_port()
+    try:
+        with (
+            inspircd(tmp_path / "irc", modules=SERVICES, more=services_link(link_port)) as server,
+            anope(tmp_path / "anope", link_port),
+        ):
+            async with room_of(relay.url, tmp_path) as (client, room, link):
+                puppets = settings(
+                    link, server.port, '[portal.irc]\nmode = "puppets"\n', "puppet_seconds = 0.1\n"
+                )
+                with bridge(tmp_path / "bridge", puppets):
+                    await is_in(room)
+                    await room.send("first")
+                    async with person(server.port, "kim", "#books") as kim:
+                        await until(lambda: "Ana[o]" in kim.of("353")[0][-1])
+                        private = await private_room(relay.url, client, room)
+                        await _asked(kim, "REGISTER pencil-walnut kim@b.example", "regist")
+                        await kim.say("Ana[o]", "psst")
+                        await until(lambda: bridged(private) == ["kim: psst"])
+                        said = next(m for m in private.messages() if m.via is not None)
+                        await private.send("yes?", reply_to=said.event_id)
+                        await until(lambda: kim.heard("kim")[-1:] == ["yes?"])
+                    async with person(server.port, "kim", "#books") as other:
+                        await other.say("Ana[o]", "it is me")
+                        await until(lambda: len(bridged(private)) == 2)
+                        await private.send("kim: a secret")
+                        await private.send("another", reply_to=said.event_id)
+                        await until(lambda: sum(bool(m.reactions) for m in private.messages()) == 2)
+                        told = "is not there now, or is not logged in as kim"
+                        assert any(told in m.text for m in private.messages())
+                        await _asked(other, "IDENTIFY pencil-walnut", "identified", "recogni")
+                        await private.send("kim: welcome back")
+                        await until(lambda: "welcome back" in other.heard("kim"))
+                        assert not {"a secret", "another"} & set(other.heard("kim"))
+    finally:
+        relay.kill()
+
+
+async def _asked(one: Person, words: str, *done: str) -> None:
+    """Services are asked until they say that it is done."""
+    with trio.fail_after(120):
+        while not any(x in y[1].lower() for x in done for y in one.of("NOTICE")):
+            await one.send("PRIVMSG", "NickServ", words)
+            await trio.sleep(1)

@@ -1,0 +1,54 @@
+"""A TCP connection to a server, with TLS and the server's certificate verified (trio)."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import trio
+
+from bridge.core.errors import NetworkError
+from bridge.irc.settings import IrcSettings
+
+__all__ = ["Lost", "open_stream"]
+
+_CONNECT_SECONDS: Final = 30.0
+
+
+class Lost(NetworkError):
+    """The connection is gone."""
+
+    code = "bridge_lost"
+
+
+async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.abc.Stream:
+    """Connect; raises `Lost` with a sentence that says why not."""
+    try:
+        with trio.fail_after(_CONNECT_SECONDS):
+            stream: trio.abc.Stream = await trio.open_tcp_stream(settings.server, port)
+            if not tls:
+                return stream
+            context = ssl.create_default_context(cafile=settings.ca_file or None)
+            if settings.client_cert_file:
+                context.load_cert_chain(settings.client_cert_file)
+            secured = trio.SSLStream(
+                stream, context, server_hostname=settings.server, https_compatible=True
+            )
+            await secured.do_handshake()
+            return secured
+    except trio.TooSlowError:
+        raise Lost(f"{settings.server}:{port} does not answer") from None
+    except trio.BrokenResourceError as error:
+        raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
+    except (OSError, ssl.SSLError) as error:
+        raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
+
+
+def _why(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason}"
+    if isinstance(error, OSError):
+        return error.strerror or "it can not be reached"
+    return "the connection broke"
