@@ -343,6 +343,18 @@ class Access:
         'File whose first line is the token, for create = "token".',
         safe="Readable by the relay's user alone; at least 16 random characters.",
     )
+    move_here: Literal["anyone", "nobody", "as_create"] = setting(
+        "as_create",
+        "Whose rooms, made at other relays, may be moved here by their owners (HUB_MOVE).",
+        safe='"as_create" is "anyone" where everybody may make a room, and else "nobody". "nobody" '
+        "takes no more, and keeps those there are.",
+    )
+
+    @property
+    def takes_rooms(self) -> bool:
+        """Whether rooms of other relays may be moved here."""
+        as_create = self.move_here == "as_create" and self.create == "anyone"
+        return as_create or self.move_here == "anyone"
 
     def __attrs_post_init__(self) -> None:
         """Refuse "token" without a file: nobody could make a room."""

@@ -247,7 +247,9 @@ class Hub:
         await self.room(frame.room)
 
         def decide() -> Decision:
-            room = self._relay.check_follow(frame.room, link.peer, frame.start, frame.log)
+            room = self._relay.check_follow(
+                frame.room, link.peer, frame.start, frame.log, hosts=frame.hosts
+            )
             log = room.log_before(frame.start)
             nobody = MemberId(bytes(32))
             claimed = frame.log if log is None else None

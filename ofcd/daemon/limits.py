@@ -87,6 +87,7 @@ def relay_policy(settings: Settings) -> RelayPolicy:
         requests_burst_per_link=_REQUESTS_BURST + 2 * limits.rooms_per_link,
         may_create=settings.access.create != "nobody",
         create_token=_create_token(settings),
+        hosts=settings.access.takes_rooms,
         name=settings.relay.name,
         federated=settings.federation.mode != "off",
         outbox_events_per_room=settings.federation.outbox_events_per_room,

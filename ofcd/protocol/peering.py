@@ -33,13 +33,15 @@ __all__ = [
 class Follow:
     """Follower: send me the room's log from `start` on, live. Answer: `Synced`, or `Failure`.
 
-    `log` is the follower's own running hash before `start`, where it has one.
+    `log` is the follower's own running hash before `start`, where it has one. `hosts`: it would
+    order the room, if root moved it there.
     """
 
     rid: int
     room: RoomId
     start: int
     log: Hash32 | None = None
+    hosts: bool = False
 
 
 @frozen

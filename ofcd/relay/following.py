@@ -93,6 +93,9 @@ def take_members_change(
         facts += room.settle_senders(core.relay_id)
         if room.ahead == room.state.hub:
             room.ahead = None
+        elif room.state.hub == core.relay_id and not core.policy.hosts:
+            # An honest hub asks before. It orders no more, and nor does this relay.
+            room.ahead = room.ahead or before.hub
         elif room.ahead is None:
             change_hub(core, room, before, facts, effects)
     for mid in before.members:

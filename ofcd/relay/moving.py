@@ -25,6 +25,7 @@ __all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all"]
 _HOLD_MS: Final = 5_000
 """How long nothing else is taken in a room that is about to move: some tries of root's client."""
 _AGAIN_MS: Final = 250
+_NOT_WILLING: Final = "the relay that the room is to move to takes over no rooms of other relays"
 _NOT_FOLLOWED: Final = "the relay that the room is to move to does not follow it now: try again"
 
 
@@ -38,11 +39,13 @@ def require_open(request: Request[Any, Any]) -> None:
 def is_ready(core: Core, room: RoomLog, record: HubMove) -> bool:
     """Whether the record may stand next: behind what it has seen, and the new hub has all that.
 
-    Raises `Refused` (hub_away) where the new hub does not even follow.
+    Raises `Refused` where the new hub does not even follow (hub_away), or takes none (forbidden).
     """
     acked = core.acked.get((room.room, record.hub))
     if acked is None:
         raise Refused(Code.HUB_AWAY, _NOT_FOLLOWED)
+    if (room.room, record.hub) not in core.hosts:
+        raise Refused(Code.FORBIDDEN, _NOT_WILLING)
     return record.seen.seq == room.seq <= acked
 
 

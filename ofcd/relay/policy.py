@@ -93,5 +93,8 @@ class RelayPolicy:
     create_token: str = field(default="", repr=False)
     """What `Create.token` must be; "" for no token."""
 
+    hosts: bool = True
+    """Whether this relay takes over rooms that were made at others (HUB_MOVE)."""
+
     name: str = ""
     """The relay's name; only told to clients (Welcome)."""

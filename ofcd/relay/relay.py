@@ -102,6 +102,11 @@ class Relay:
     # -- rooms -----------------------------------------------------------------------------------
 
     @property
+    def hosts(self) -> bool:
+        """Whether this relay takes over rooms that were made at others."""
+        return self._core.policy.hosts
+
+    @property
     def rooms_in_memory(self) -> int:
         """How many rooms are held in memory now."""
         return len(self._core.rooms)
@@ -207,12 +212,21 @@ class Relay:
         members = () if log is None else log.state.members.values()
         return frozenset(member.mid for member in members if member.home == peer)
 
-    def check_follow(self, room: RoomId, peer: RelayId, start: int, log: Hash32 | None) -> RoomLog:
+    def check_follow(
+        self,
+        room: RoomId,
+        peer: RelayId,
+        start: int,
+        log: Hash32 | None,
+        *,
+        hosts: bool = False,
+    ) -> RoomLog:
         """The room, if this peer may follow it from there. Raises `ProtocolError`.
 
         With `log` it has its copy, and stored all before `start`; else it only may come to.
+        `hosts`: it would be the room's hub.
         """
-        self._core.acked.pop((room, peer), None)
+        self.unfollowed(peer, room)
         held = self._core.rooms.get(room)
         last = -1 if held is None else held.last_of(self._core.relay_id)
         if held is None or not self.homed(room, peer) or (last is not None and start > last):
@@ -224,6 +238,8 @@ class Relay:
         ours = held.log_before(start)
         if None not in (log, ours) and log != ours:
             raise Refusal(Code.FORK, seq=held.seq)
+        if hosts:
+            self._core.hosts.add((room, peer))
         if log is not None and log == ours:
             self.acknowledged(room, peer, start - 1)
             if held.awaits == peer and start == held.seq + 1:
@@ -241,9 +257,11 @@ class Relay:
 
     def unfollowed(self, peer: RelayId, room: RoomId | None = None) -> None:
         """The relay `peer` follows this room no more, or none: what it has stored is not known."""
-        acked = self._core.acked
-        for key in [key for key in acked if key[1] == peer and room in (None, key[0])]:
-            del acked[key]
+        acked, hosts = self._core.acked, self._core.hosts
+        over = {key for key in {*acked, *hosts} if key[1] == peer and room in (None, key[0])}
+        hosts -= over
+        for key in over:
+            acked.pop(key, None)
 
     def term_of(self, room: RoomId) -> int:
         """The term of the room's hub; 0 for a room that is not in memory."""

@@ -81,6 +81,8 @@ class Core:
     """Rooms counted, of which a failed commit leaves open whether they exist."""
     acked: dict[tuple[RoomId, RelayId], int] = field(factory=dict)
     """Up to which entry a relay that follows a room has stored it, as far as it has said."""
+    hosts: set[tuple[RoomId, RelayId]] = field(factory=set)
+    """Relays that follow a room, and would be its hub."""
 
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""

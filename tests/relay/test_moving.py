@@ -66,6 +66,7 @@ def stored(person: Person, seq: int | None = None) -> None:
     """The other relay says how far it has the room."""
     at = person.log.seq if seq is None else seq
     person.world.relay.acknowledged(person.room, THERE, at)
+    person.world.relay._core.hosts.add((person.room, THERE))
 
 
 def move(person: Person, **fields: Any) -> frames.Control:

@@ -58,10 +58,12 @@ async def scene(lab: Lab) -> Scene:
     return Scene(ana, end, guest, await end.lane(ana.room.id, guest.mid))
 
 
-async def follow(there: Scene, start: int, log: Hash32 | None = None) -> frames.Synced:
-    """Ask for the room from `start` on."""
+async def follow(
+    there: Scene, start: int, log: Hash32 | None = None, *, hosts: bool = False
+) -> frames.Synced:
+    """Ask for the room from `start` on; `hosts`: as one that would be its hub."""
     rid = there.end.number()
-    await there.end.send(frames.Follow(rid, there.ana.room.id, start, log))
+    await there.end.send(frames.Follow(rid, there.ana.room.id, start, log, hosts))
     answer = await there.end.answer(rid)
     if not isinstance(answer, frames.Synced):
         said = answer.code if isinstance(answer, frames.Failure) else type(answer).__name__
@@ -181,13 +183,22 @@ async def moved(lab: Lab) -> None:
     require(isinstance(answer, frames.Failure), "who has nobody left there may follow")
 
 
-@check("hands_over", "19", "A room is moved when its new hub has it all; the old hub then follows.")
+@check(
+    "hands_over",
+    "19",
+    "A room is moved when its new hub is willing and has it all; the old one follows.",
+)
 async def hands_over(lab: Lab) -> None:
-    """Not before that, nor by anybody but root; nothing more is ordered there."""
+    """Not before that, nor by anybody but root; nothing more is ordered at the old one."""
     there = await scene(lab)
     ana, end = there.ana, there.end
-    await follow(there, ana.room.head.seq)
     told = {"hub": end.own_id, "urls": ("wss://new.example",), "term": 1}
+    await follow(there, ana.room.head.seq)
+    await end.send(frames.Cursor(ana.room.id, ana.room.head.seq))
+    await end.quiet(0.5)
+    unwilling = ana.control(records.HubMove, **told)
+    await ana.refused(unwilling, Code.FORBIDDEN, what="a move to who takes over no rooms")
+    await follow(there, ana.room.head.seq, hosts=True)
     early = (Code.TRY_AGAIN, Code.HUB_AWAY)
     await ana.refused(ana.control(records.HubMove, **told), *early, what="a move to who lacks it")
     await end.send(frames.Cursor(ana.room.id, ana.room.head.seq))

@@ -392,7 +392,7 @@ class Following:
                 copy.pause = 0.0
 
         self._requests[rid] = answered
-        link.tell(Follow(rid, room, start, log.log))
+        link.tell(Follow(rid, room, start, log.log, hosts=self._relay.hosts))
 
     def _begin_skip(self, room: RoomId, copy: _Copy, start: int, synced: Synced) -> None:
         """The hub no longer keeps what comes next: go on after it, if that is no habit."""
@@ -636,7 +636,7 @@ class Following:
                 done.set()
 
         self._requests[rid] = answered
-        link.tell(Follow(rid, room, floor))
+        link.tell(Follow(rid, room, floor, hosts=self._relay.hosts))
         link.pump()
         await done.wait()
         return made
