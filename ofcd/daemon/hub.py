@@ -140,6 +140,10 @@ class Across(Protocol):
         """Ask another relay on behalf of this link, and answer it."""
         ...
 
+    def is_up_to_date(self, hub: RelayId, log: RoomLog) -> bool:
+        """Whether this copy has all that its hub has, as far as is known."""
+        ...
+
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
         """Fetch a room for a member who is at home here only now."""
         ...
@@ -292,6 +296,14 @@ class Hub:
     def last_of(self, room: RoomId) -> int | None:
         """The last entry that others get from here as from the hub; None where there is none."""
         return self._relay.last_of(room)
+
+    def is_up_to_date(self, room: RoomId) -> bool:
+        """Whether this relay orders the room, in memory now, or has all of it from who does."""
+        log = self._relay.room(room)
+        hub = self._relay.hub_of(room)
+        if log is None or hub is None or self.federation is None:
+            return log is not None and hub is None
+        return self.federation.is_up_to_date(hub, log)
 
     def homed(self, room: RoomId, peer: RelayId) -> frozenset[MemberId]:
         """The room's members who are at home at this relay."""

@@ -48,7 +48,7 @@ def found_copy(
         copy = RoomLog.founded(first)
         now_hub = _hub_of(chain)
         copy.chain[first.event_id] = 0
-        copy.chain_bytes = sum(chain_size(stored.record) for stored in chain)
+        copy.chain_bytes = sum(chain_size(one.record) for one in chain if one.seq < floor)
         for stored, signed in zip(chain[1:], rest, strict=False):
             record = signed.record
             if not isinstance(record, CONTROL_TYPES):

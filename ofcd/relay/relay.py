@@ -292,7 +292,12 @@ class Relay:
             held.awaits, held.lost_until = before, now + _REFILL_MS
 
     def refill(
-        self, room: RoomId, entries: Sequence[Verified], lost: Mapping[int, EventId], now: int
+        self,
+        room: RoomId,
+        peer: RelayId,
+        entries: Sequence[Verified],
+        lost: Mapping[int, EventId],
+        now: int,
     ) -> Decision:
         """As `replicate`, of a room of ours; nobody may say anything before the rest of `lost`.
 
@@ -302,6 +307,7 @@ class Relay:
         decision = self.replicate(room, entries, now)
         held = self._held(room)
         begins = not held.lost
+        held.refiller = peer if begins else held.refiller
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
         size = sum(len(one.entry.record) + len(one.entry.cell) for one in entries)
         more = _REFILL_MS_AN_ENTRY * len(entries) + size // _REFILL_BYTES_A_MS

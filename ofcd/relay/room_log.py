@@ -184,8 +184,10 @@ class RoomLog:
     """Who ordered the room before, and may know of more that was ordered here since."""
     lost_until: int = field(default=0, eq=False, repr=False)
     """When neither is waited for any more."""
-    refill_after: int = field(default=0, eq=False, repr=False)
-    """When another may begin to give them back."""
+    refiller: RelayId | None = field(default=None, eq=False, repr=False)
+    """Who began to give them back."""
+    refill_after: dict[RelayId, int] = field(factory=dict, eq=False, repr=False)
+    """When who did not get to the end of it may begin again."""
     held_until: int = field(default=0, eq=False, repr=False)
     """Until when nothing is taken but the HUB_MOVE that root is about to send."""
     frozen: str = ""

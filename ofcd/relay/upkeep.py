@@ -14,7 +14,7 @@ from ofcd.relay.room_log import RoomLog, expired
 __all__ = ["forget", "take_in", "tick"]
 
 _REFILL_REST_MS: Final = 600_000
-"""How long a room goes on, after a refill that was not completed, before another may begin."""
+"""How long a relay that did not complete a refill of a room may begin none there."""
 
 
 def take_in(core: Core, room: RoomId, snapshot: RoomSnapshot | RoomLog | None) -> None:
@@ -58,7 +58,8 @@ def tick(core: Core, now: int) -> Decision:
     for room in core.rooms.values():
         if room.lost and now >= room.lost_until:
             room.lost.clear()  # who began to give it back is gone, too slow, or made it up
-            room.refill_after = now + _REFILL_REST_MS
+            if room.refiller is not None:
+                room.refill_after[room.refiller] = now + _REFILL_REST_MS
         if now >= room.lost_until:
             room.awaits = None
     for room in _settled(core, now):

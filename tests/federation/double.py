@@ -10,8 +10,10 @@ import trio
 
 from ofcd.client import Room
 from ofcd.config import Settings
+from ofcd.daemon.connection import failure_of
 from ofcd.daemon.identity import Identity
 from ofcd.protocol import frames, records
+from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import Hash32, MemberId, RelayId, RoomId, relay_id_of
 from ofcd.session import ClientSession, SessionState
 from ofcd.testing import World
@@ -21,7 +23,7 @@ from ofcd.themis.signed import sign_record
 from ofcd.wire import Closed, MessageStream
 from tests.world.scene import join, quick, settle
 
-__all__ = ["Double", "dialling", "federated", "identity", "quickly", "shared"]
+__all__ = ["Double", "dialling", "federated", "identity", "part", "quickly", "shared"]
 
 F = TypeVar("F", bound=frames.PeerFrame)
 
@@ -43,6 +45,16 @@ async def shared(hub: World, home: World) -> tuple[Room, Room]:
     bo = await (await home.client("bo")).join(await ana.invite(), name="bo", via=home.url)
     await settle([ana, bo])
     return ana, bo
+
+
+def part(one: World, other: World) -> None:
+    """No link between the two relays any more; members still reach both."""
+    one.to_relays[other.url].up = other.to_relays[one.url].up = False
+    assert one.daemon is not None
+    assert one.daemon.federation is not None
+    link = one.daemon.federation._peer(identity(other).relay_id).link
+    if link is not None:
+        link.end(failure_of(Code.TRY_AGAIN))
 
 
 async def federated(hub: World, home: World, name: str, host: Room) -> Room:

@@ -22,11 +22,12 @@ from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, quickly, shared
+from tests.federation.double import federated, identity, local, part, quickly, shared
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_gaps import away
 from tests.federation.test_home import queued, relay_of
 from tests.federation.test_hostile import copy_head, log_of
+from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, texts, until
 
 
@@ -215,6 +216,46 @@ async def test_what_is_taken_back_is_forgotten_where_it_was_left(
             mine = next(m for m in room.messages() if m.file is not None and m.mine)
             await room.redact(mine.event_id)
         await until(lambda: not any(stored(old).blob_info(ana.id, b) for b in blobs))
+
+
+async def test_a_hub_of_before_that_hears_nothing_any_more_drops_nothing(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It does not know who has been evicted, or lost a right, since."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        file = tmp_path / "note.txt"
+        file.write_bytes(b"mine")
+        await cai.send_file(file)
+        await settle([ana, bo, cai])
+        blob = blob_of(cai)
+        assert stored(old).blob_info(ana.id, blob)
+        await ana.move_hub(new.url)
+        await settle([bo, cai])
+        part(old, new)
+        await bo.send("meanwhile")
+        drop = frames.BlobDrop(0, cai.id, blob, cai.me)
+        link_to_old = known(third).following(relay_of(old))
+        answers: list[frames.RelayFrame] = []
+
+        async def answered(frame: frames.RelayFrame) -> None:
+            answers.append(frame)
+
+        link_to_old.ask(cai.id, cai.me, drop, answered)
+        await until(lambda: bool(answers))
+        [refused] = answers
+        assert isinstance(refused, frames.Failure)
+        assert refused.code == "hub_away"
+        assert known(third)._peer(relay_of(old)).link is not None
+        assert stored(old).blob_info(ana.id, blob)
+        old.to_relays[new.url].up = True
+        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))
+        answers.clear()
+        link_to_old.ask(cai.id, cai.me, drop, answered)
+        await until(lambda: bool(answers))
+        assert isinstance(answers[0], frames.Done)
+        await until(lambda: stored(old).blob_info(ana.id, blob) is None)
 
 
 async def test_nobody_keeps_the_tokens_of_invites_that_ended_with_the_move(

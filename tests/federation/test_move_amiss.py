@@ -10,7 +10,6 @@ import trio
 
 from ofcd.client import AlarmKind, BadInvite, ClientError, Offline, Room, RoomStatus
 from ofcd.client.moving import relocate
-from ofcd.daemon.connection import failure_of
 from ofcd.e2e.controls import make_hub_move
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
@@ -20,20 +19,10 @@ from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import SignedRecord, sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, quickly, shared
+from tests.federation.double import federated, identity, local, part, quickly, shared
 from tests.federation.test_home import relay_of
 from tests.federation.test_move import hub_of, push_head, told_of
 from tests.world.scene import agree, settle, stored, texts, until
-
-
-def part(one: World, other: World) -> None:
-    """No link between the two relays any more; members still reach both."""
-    one.to_relays[other.url].up = other.to_relays[one.url].up = False
-    assert one.daemon is not None
-    assert one.daemon.federation is not None
-    for peer in one.daemon.federation._peers.values():
-        if peer.link is not None:
-            peer.link.end(failure_of(Code.TRY_AGAIN))
 
 
 async def test_a_move_that_can_not_be_done_holds_nothing_up(

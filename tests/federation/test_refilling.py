@@ -131,7 +131,25 @@ async def test_who_is_too_slow_may_not_begin_anew_at_once(lost: Lost) -> None:
     with pytest.raises(ProtocolError) as refused:
         await lost.take(left)
     assert refused.value.kind is Code.TRY_AGAIN
-    world.now = held.refill_after
+    world.now = held.refill_after[PEER]
+    await lost.take(left)
+    assert held.seq == lost.room.seq
+
+
+async def test_one_that_is_too_slow_keeps_nobody_else_from_it(lost: Lost) -> None:
+    """Who did not get to the end waits; whoever else has a copy may begin at once."""
+    slow = RelayId(b"\x08" * 32)
+    homed = lost.relay.homed
+    lost.relay.homed = lambda room, peer: homed(room, PEER)  # type: ignore[method-assign]
+    await lost.take(lost.refill(entries=lost.refill().entries[:2]), slow)
+    world, held = lost.world, lost.relay.room(lost.room.room)
+    assert held is not None
+    world.now = held.lost_until
+    world.relay.tick(world.now)
+    whole = lost.refill()
+    left = lost.refill(start=held.seq + 1, ids=whole.ids[32:], entries=whole.entries[2:])
+    with pytest.raises(ProtocolError):
+        await lost.take(left, slow)
     await lost.take(left)
     assert held.seq == lost.room.seq
 

@@ -35,6 +35,7 @@ from ofcd.relay.effects import Appended
 from ofcd.relay.facts import ChainRecord, OutboxRow
 from ofcd.relay.following import accept_head, freeze, replicate
 from ofcd.relay.outbox import return_events
+from ofcd.relay.room_log import chain_size
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import SignedRecord, peek, sign_record
 from tests.relay.world import (
@@ -255,6 +256,7 @@ def test_no_copy_begins_with_a_false_control_log(ana: Person, bo: Person) -> Non
     before, _ = found_copy(chain, ana.room, chain[-1].seq, Hash32(bytes(32)), NOW)
     assert bo.mid not in before.state.members
     assert (before.seq, before.floor) == (chain[-1].seq - 1, chain[-1].seq)
+    assert before.chain_bytes == sum(chain_size(one.record) for one in chain[:-1]), "what is here"
 
 
 def test_no_key_off_the_curve_comes_with_a_copy(ana: Person, bo: Person) -> None:
@@ -426,7 +428,7 @@ def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Perso
     def give_back(*made_up: int) -> None:
         verified = verify_entries(bo.log, [entry(bo, bo.post())])
         ids = {bo.log.seq + 1 + ahead: EventId(digest("made up")) for ahead in made_up}
-        world.commit(world.relay.refill(bo.room, verified, ids, world.now))
+        world.commit(world.relay.refill(bo.room, OTHER, verified, ids, world.now))
 
     def waits(milliseconds: int) -> bool:
         world.now += milliseconds
@@ -441,7 +443,7 @@ def test_a_hub_does_not_wait_for_what_a_follower_made_up(world: World, bo: Perso
         give_back(*range(1, left + 1))
     assert waits(4_000)
     assert not waits(400), "seven more entries bought it no more than they take"
-    assert bo.log.refill_after - world.now > 500_000
+    assert bo.log.refill_after[OTHER] - world.now > 500_000
     bo.say()
 
 
@@ -451,7 +453,7 @@ def test_a_refill_has_as_long_as_it_takes_on_a_slow_road(world: World, bo: Perso
     entries = [entry(bo, bo.post(cell))]
     verified = verify_entries(bo.log, entries)
     lost = {bo.log.seq + 2: EventId(digest("to come"))}
-    world.commit(world.relay.refill(bo.room, verified, lost, world.now))
+    world.commit(world.relay.refill(bo.room, OTHER, verified, lost, world.now))
     size = len(cell) + len(entries[0].record)
     assert bo.log.lost_until == world.now + 60_000 + 20 + size // 50
 
@@ -466,7 +468,7 @@ def test_who_had_moved_asks_no_more_through_the_relay_before(
     assert held is not None
     held.peer = RelayId(digest("before"))
     links.attach(held, bo.room, bo.mid)
-    decision = world.relay.refill(bo.room, moved, {}, world.now)
+    decision = world.relay.refill(bo.room, OTHER, moved, {}, world.now)
     [appended] = [e for e in decision.effects if isinstance(e, Appended)]
     assert appended.members_changed
     assert world.relay.links_of(bo.room, bo.mid) == [bo.link]

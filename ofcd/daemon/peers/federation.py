@@ -38,7 +38,7 @@ from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
-from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay
+from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
@@ -284,6 +284,10 @@ class Federation:
     def following(self, relay_id: RelayId) -> Following:
         """What this relay wants of another."""
         return self._peer(relay_id).following
+
+    def is_up_to_date(self, hub: RelayId, log: RoomLog) -> bool:
+        """Whether this copy has all that its hub has, as far as is known."""
+        return self._peer(hub, needed=True).following.is_up_to_date(log)
 
     # -- who may -----------------------------------------------------------------------------------
 

@@ -189,6 +189,12 @@ class Following:
         """Whether this room is here, or there is room for one more of this hub's."""
         return room in self.rooms or len(self.rooms) < self._settings.copies_per_peer
 
+    def is_up_to_date(self, log: RoomLog) -> bool:
+        """Whether this copy is followed, and has all that the hub had when it began to be."""
+        copy = self.rooms.get(log.room)
+        followed = copy is not None and copy.following and not copy.awaited
+        return followed and copy is not None and copy.known <= log.seq
+
     async def link_up(self, link: HubLink, key: PublicKey) -> None:
         """A link is open: follow every room on, and send what waits."""
         self.link_down()

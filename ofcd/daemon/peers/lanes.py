@@ -94,6 +94,8 @@ class Lane:
         rid = rid_of(frame)
         if not isinstance(frame, _ALLOWED):
             self._refuse(rid, Code.FORBIDDEN)
+        elif isinstance(frame, frames.BlobDrop) and not self._hub.is_up_to_date(frame.room):
+            self._refuse(rid, Code.HUB_AWAY)  # who may drop it now is not known here
         elif len(self._under_way) + self._hints >= _UNDER_WAY:
             self._refuse(rid, Code.RATE_LIMITED)
         elif rid in self._under_way:

@@ -65,7 +65,7 @@ async def take_refill(
     room = await hub.room(frame.room)
     if room is None or room.hub != identity.relay_id or not relay.homed(frame.room, peer):
         raise Refused(Code.NOT_FOUND)
-    if not room.lost and hub.milliseconds() < room.refill_after:
+    if not room.lost and hub.milliseconds() < room.refill_after.get(peer, 0):
         raise Refused(Code.TRY_AGAIN, "it took too long, and the room goes on without it now")
     if not frame.entries or len(frame.entries) % 2:
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
@@ -86,7 +86,8 @@ async def take_refill(
         raise Refused(Code.FORBIDDEN, f"this was never in the log: {lied}") from None
     if any(ids.get(one.entry.seq) != one.signed.event_id for one in verified):
         raise Refused(Code.FORBIDDEN, "these are not the entries that were lost")
-    await hub.do(lambda: relay.refill(frame.room, verified, ids, hub.milliseconds()), frame.room)
+    now = hub.milliseconds()
+    await hub.do(lambda: relay.refill(frame.room, peer, verified, ids, now), frame.room)
     hub.deliver_soon()
 
 
