@@ -2,6 +2,8 @@
 
 import "fake-indexeddb/auto";
 
+import { onTestFinished } from "vitest";
+
 import { Room } from "../src/client/room.ts";
 import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom } from "../src/client/tables.ts";
@@ -47,7 +49,10 @@ function viewOf(name: string): View {
 
 let vaults = 0;
 
-/** `answer` is what the relay says to what is none of attaching and catching up. */
+/**
+ * `answer` is what the relay says to what is none of attaching and catching up; without one it says
+ * nothing: what a room does of its own accord, it may do at any time. It is open until the test ends.
+ */
 export async function opened(answer?: (request: Request) => Promise<unknown>) {
   const vault = await Vault.create(`standing-${++vaults}`, "so geheim");
   const view = viewOf("root");
@@ -55,6 +60,7 @@ export async function opened(answer?: (request: Request) => Promise<unknown>) {
   saveNewRoom(turn, newRoom({ room: id, url: "ws://r", relayId: wrong }), view);
   await vault.commit(turn);
   const room = new Room(vault, hex(id), () => undefined);
+  onTestFinished(() => room.close());
   const told: ClientFrame[] = [];
   const { seq, log: end } = view.log;
   const ask = async (request: Request) => {
@@ -64,7 +70,7 @@ export async function opened(answer?: (request: Request) => Promise<unknown>) {
     if (request.type === "attach") {
       return { type: "attached", seq, log: end, cursor: seq, counter: 0 };
     }
-    return answer?.(request);
+    return answer?.(request) ?? new Promise(() => undefined);
   };
   const welcome = { challenge: wrong };
   const link = { ask, tell: (it: ClientFrame) => told.push(it), welcome } as unknown as Link;
