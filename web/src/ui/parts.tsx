@@ -1,7 +1,7 @@
 /** Small pieces that several views share. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useErrorBoundary, useId, useRef } from "preact/hooks";
+import { useErrorBoundary, useId, useLayoutEffect, useRef } from "preact/hooks";
 
 interface FieldProps {
   readonly label: string;
@@ -17,7 +17,8 @@ interface FieldProps {
 export function Field(props: FieldProps): JSX.Element {
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // At once: whoever sees it may begin to type.
+  useLayoutEffect(() => {
     if (props.isFirst) input.current?.focus();
   }, [props.isFirst]);
   return (
