@@ -48,11 +48,15 @@ test.each(["constructor", "toString", "__proto__"])("%s is an emoji like any oth
 });
 
 test("from which network somebody is said to speak is shown, and can hide nothing", () => {
-  const via = { network: "IRC\u202e", remote_id: "x", name: "" };
-  const body = { name: "Bo", via, content: text("hi") };
   const event = { mid: new Uint8Array(32), ts: 1 };
-  const effect = effectOf(3, "aa", { opened: { event, body } } as unknown as Taken);
-  expect(effect).toMatchObject({ type: "add", entry: { via: "IRC", text: "hi", name: "Bo" } });
+  const said = (name: string) => {
+    const via = { network: "IRC\u202e", remote_id: "kim\u200b!u@h", name };
+    const body = { name: "Bo", via, content: text("hi") };
+    return effectOf(3, "aa", { opened: { event, body } } as unknown as Taken);
+  };
+  const shown = { via: "IRC", text: "hi", name: "Bo" };
+  expect(said("")).toMatchObject({ type: "add", entry: { ...shown, speaker: "kim!u@h" } });
+  expect(said("K\u202eim")).toMatchObject({ type: "add", entry: { ...shown, speaker: "Kim" } });
 });
 
 test("an entry holds 64 different emoji, and one that is redacted none", () => {

@@ -30,6 +30,8 @@ export interface Entry {
   readonly file: FileInfo | undefined;
   /** For bridges: the network that somebody is said to speak from. */
   readonly via: string;
+  /** What they are called there, by the bridge's word alone; entries of an earlier version lack it. */
+  readonly speaker?: string;
   /** Whom it names, in hex; entries of an earlier version lack it. */
   readonly mentions?: readonly string[];
   /** What came without its key, and waits for it. */
@@ -119,6 +121,7 @@ function said(seq: number, eventId: string, { opened }: Taken): Effect {
     name: displayName(body.name),
     ts: event.ts,
     via: body.via === undefined ? "" : displayName(body.via.network),
+    ...(body.via && { speaker: displayName(body.via.name || body.via.remote_id) }),
   };
   switch (content.type) {
     case "text":

@@ -219,11 +219,12 @@ export class RoomView {
   async exported(): Promise<string> {
     const lines: string[] = [];
     for await (const entry of this.backwards()) {
-      const { seq, ts, mid, kind, text, edited, replyTo, reactions, file } = entry;
+      const { seq, ts, mid, kind, text, edited, replyTo, reactions, file, via, speaker } = entry;
       const name = this.nameOf(mid) || entry.name;
       const attached = file && { name: file.name, type: file.mime, size: file.size };
       const said = { seq, ts, member: mid, name, kind, text, edited, replyTo, reactions };
-      lines.push(JSON.stringify({ ...said, ...(attached && { file: attached }) }));
+      const elsewhere = via !== "" && { via: { network: via, name: speaker ?? "" } };
+      lines.push(JSON.stringify({ ...said, ...elsewhere, ...(attached && { file: attached }) }));
     }
     return lines.reverse().join("\n");
   }

@@ -17,7 +17,11 @@ const HOUR_MS = 3_600_000;
 const HOURS = [1, 24, 48, 24 * 7] as const;
 const USUAL_HOURS = 48;
 /** What somebody is let in as. */
-type Granted = Exclude<Role, "root"> | "bot";
+type Granted = Exclude<Role, "root"> | Kind;
+/** What is no person, and is marked so for everybody. */
+type Kind = "bot" | "bridge";
+
+const isKind = (granted: Granted): granted is Kind => granted === "bot" || granted === "bridge";
 
 const span = (hours: number, { invites }: Strings) =>
   hours < 24 ? invites.hours(hours) : invites.days(hours / 24);
@@ -29,15 +33,18 @@ export function Invite({ room, onClose }: { room: Room; onClose: () => void }): 
   const [hours, setHours] = useState(USUAL_HOURS);
   const { problem, isBusy, run } = useDoing();
   const isRoot = hex(room.state.root) === room.me;
-  const roles: readonly Granted[] = isRoot
-    ? ["member", "readonly", "bot", "co-owner"]
-    : ["member", "readonly", ...(room.isOwner ? (["bot"] as const) : [])];
+  const roles: readonly Granted[] = [
+    "member",
+    "readonly",
+    ...(isRoot ? (["co-owner"] as const) : []),
+    ...(room.isOwner ? (["bot", "bridge"] as const) : []),
+  ];
   const go = (event: Event) => {
     event.preventDefault();
     const expires = Date.now() + hours * HOUR_MS;
     void run(() =>
-      role === "bot"
-        ? room.invite({ role: "member", caps: ["bot"], expires })
+      isKind(role)
+        ? room.invite({ role: "member", caps: [role], expires })
         : room.invite({ role, expires }),
     );
   };

@@ -14,7 +14,7 @@ import { FileView } from "./files.tsx";
 import { clock, excerptOf, fullTime, isoTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
-import { authorOf, type People } from "./people.ts";
+import { authorOf, type People, speakerOf } from "./people.ts";
 import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings, type Who } from "./strings.ts";
 import type { LineProps } from "./timeline.tsx";
@@ -79,9 +79,9 @@ function Heading({ entry, room, people }: Pick<LineProps, "entry" | "room" | "pe
   const strings = useStrings();
   return (
     <p class="heading">
-      <bdi class="name">{entry.mid === room.me ? strings.you : authorOf(entry, people)}</bdi>{" "}
+      <bdi class="name">{entry.mid === room.me ? strings.you : speakerOf(entry, people)}</bdi>{" "}
+      {entry.via && <span class="mark">{strings.via(entry.via)}</span>}{" "}
       <Kind member={room.state.members.get(entry.mid)} />
-      {entry.via && <span class="mark">{strings.via(entry.via)}</span>}
     </p>
   );
 }

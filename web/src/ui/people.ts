@@ -60,8 +60,13 @@ export function peopleOf(room: Room, strings: Strings): People {
   };
 }
 
-/** Who an entry is by, as it is shown. */
-export const authorOf = (entry: Entry, people: People): string => people(entry.mid, entry.name);
+/** Who is said to speak from another network, as a bridge tells; the bridge itself, if it does not. */
+export const speakerOf = (entry: Entry, people: People): string =>
+  entry.speaker || people(entry.mid, entry.name);
+
+/** Who an entry is by, as it is shown; of a network that proves nothing, with its name. */
+export const authorOf = (entry: Entry, people: People): string =>
+  entry.via ? `${speakerOf(entry, people)} (${entry.via})` : people(entry.mid, entry.name);
 
 /** The members that `text` names by an @, in hex. */
 export function mentionedIn(text: string, room: Room, people: People): string[] {

@@ -137,6 +137,8 @@ const isNext = (entry: Entry, before: Entry | undefined): boolean =>
   before !== undefined &&
   before.kind !== "change" &&
   before.mid === entry.mid &&
+  before.via === entry.via &&
+  before.speaker === entry.speaker &&
   Math.abs(entry.ts - before.ts) < TOGETHER_MS;
 
 /** Stays at the end while one reads there, and in place when earlier messages come in above. */

@@ -130,6 +130,14 @@ export class Relay {
     };
   }
 
+  /** A bridge, whose vault `who` is, says what somebody on another network is said to say. */
+  async bridged(who: string, ...said: readonly (readonly string[])[]): Promise<void> {
+    const args = ["tests/live/scripts/bridging.py", join(this.folder, `${who}.vault`)];
+    const going = run(PYTHON, args, { cwd: ROOT, env: environment, timeout: PATIENCE_MS });
+    going.child.stdin?.end(said.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await going;
+  }
+
   /** A new link to one of Ana's rooms. */
   async invite(room: string, ...options: string[]): Promise<string> {
     const [invite] = await this.ana("invite", room, ...options);

@@ -99,7 +99,7 @@ export const en = {
   replyGone: "a message that is not here",
   newFrom: (name: string, text: string) => `${name}: ${text}`,
   nameless: (mid: string) => `Somebody (${mid})`,
-  via: (network: string) => `via ${network}`,
+  via: (network: string) => `via ${network}, not verified`,
   showAll: "Show all of it",
   leadsTo: (address: string) => `leads to ${address}`,
   changes: {
@@ -184,6 +184,7 @@ export const en = {
       member: "read and write",
       readonly: "only read",
       bot: "read and write, as a bot",
+      bridge: "read and write, as a bridge to another network",
       "co-owner": "own the room with me",
     },
     good: "Good for",

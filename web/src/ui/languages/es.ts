@@ -93,7 +93,7 @@ export const es: Strings = {
   replyGone: "un mensaje que no está aquí",
   newFrom: (name, text) => `${name}: ${text}`,
   nameless: (mid) => `Alguien (${mid})`,
-  via: (network) => `desde ${network}`,
+  via: (network) => `desde ${network}, sin verificar`,
   showAll: "Verlo entero",
   leadsTo: (address) => `lleva a ${address}`,
   changes: {
@@ -179,6 +179,7 @@ export const es: Strings = {
       member: "leer y escribir",
       readonly: "solo leer",
       bot: "leer y escribir, como bot",
+      bridge: "leer y escribir, como puente a otra red",
       "co-owner": "ser dueño conmigo",
     },
     good: "Vale",

@@ -1,0 +1,54 @@
+/** People on another network, whom a bridge brings: each is told apart, and from every member. */
+
+import { afterAll, beforeAll, expect, test as vitest } from "vitest";
+
+import { founder } from "./guest.ts";
+import { missing, PATIENCE_MS, Relay } from "./world.ts";
+
+const TEST_MS = 3 * PATIENCE_MS;
+const test = vitest.skipIf(missing() !== "");
+
+let relay: Relay;
+
+beforeAll(async () => {
+  if (missing() === "") relay = await Relay.start();
+}, TEST_MS);
+
+afterAll(() => relay?.stop());
+
+test("an owner lets a bridge in; who speaks through it is named, and marked as not verified", {
+  timeout: TEST_MS,
+}, async () => {
+  const { guest, page, complaints } = await founder(relay, "Harbour");
+  const link = await guest.invite("bridge");
+  await relay.ofc("gate", "join", link, "--name", "Gate", "--timeout", "60");
+  await guest.closePanel();
+  await guest.members();
+  await page.locator(".panel .mark.kind").getByText("bridge", { exact: true }).waitFor();
+  await guest.closePanel();
+
+  await relay.bridged(
+    "gate",
+    ["IRC", "kim!~k@host", "kim", "ships at noon"],
+    ["IRC", "kim!~k@host", "kim", "three of them"],
+    ["IRC", "lee!~l@host", "lee", "two, I think"],
+    ["IRC", "x!~x@host", "Webber", "trust me"],
+    ["IRC", "e\u202ev!~e@host", "", "who am I"],
+  );
+  await guest.sees("who am I");
+  const headings = await page.locator(".message .heading").allInnerTexts();
+  expect(headings.map((one) => one.replace(/\s+/g, " ").trim())).toEqual([
+    "kim via IRC, not verified bridge",
+    "lee via IRC, not verified bridge",
+    "Webber via IRC, not verified bridge",
+    "ev!~e@host via IRC, not verified bridge",
+  ]);
+  await guest.act("ships at noon", "Reply");
+  await page.getByText("Reply to kim (IRC)").waitFor();
+  await guest.say("which ones?");
+  await page.locator(".quoted").getByText("kim (IRC)").waitFor();
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByLabel("Words to look for").fill("trust");
+  await page.locator(".hit").getByText("Webber (IRC)").waitFor();
+  expect(complaints).toEqual([]);
+});
