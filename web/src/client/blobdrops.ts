@@ -51,14 +51,13 @@ export class BlobDrops {
     if (next === undefined) return;
     this.isBusy = true;
     void this.drop(...next)
-      .catch((error: unknown) => {
-        unlessOver(error);
-        return false;
+      .finally(() => {
+        this.isBusy = false;
       })
       .then((goOn) => {
-        this.isBusy = false;
         if (goOn) this.check();
-      });
+      })
+      .catch(unlessOver);
   }
 
   /** Whether the next one may be asked for at once. */

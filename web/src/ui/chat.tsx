@@ -210,11 +210,11 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
     return <Banner kind="note" text={strings.phrases.banner(name)} />;
   }
   const trouble = client.troubleOf(room);
-  if (trouble) return <Banner kind="alarm" text={strings.alarmed(say(trouble))} />;
   const state = client.stateOf(room);
-  if (state === "offline") {
+  if (trouble || state === "offline") {
+    const text = trouble ? strings.alarmed(say(trouble)) : strings.offline;
     return (
-      <Banner kind="note" text={strings.offline}>
+      <Banner kind={trouble ? "alarm" : "note"} text={text}>
         <button type="button" onClick={() => client.retryNow()}>
           {strings.retryNow}
         </button>

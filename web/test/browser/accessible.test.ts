@@ -34,7 +34,7 @@ test.skipIf(missing() !== "")(
       for (const each of await breachesOf(page)) breaches.push(`${look} ${view}: ${each}`);
     });
     expect(breaches).toEqual([]);
-    expect(views).toBe(40);
+    expect(views).toBe(42);
   },
   6 * PATIENCE_MS,
 );

@@ -6,9 +6,9 @@ import type { BrowserContext, Page } from "playwright-core";
 
 import { DESKTOP, type Look, openBrowser, PHONE, Relay } from "./world.ts";
 
-/** A picture of 24 × 16 pixels: a shed in the evening. */
+/** A picture of 360 × 240 pixels: a shed in the evening. */
 const PICTURE = Buffer.from(
-  "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAIAAACDRijCAAAAkElEQVR42mP4tSqPKojhy7IyqiCGd4vqqIIYXsxrw4OiNDTgCL9Khkez+rAiZCOQES71DHemTUNDuIxARpi6GK5NmoeJKtw08CCsWhgu9C3DRPgNwqqF4VTXOkyE3yCsWhiOtG3DRMjaNOTkgAhZBKsWhn1N+zARfoOwamHYUXcME+E3CKsWBrc8G6qgYWwQACOSO68RTwIuAAAAAElFTkSuQmCC",
+  "iVBORw0KGgoAAAANSUhEUgAAAWgAAADwBAMAAADfieN8AAAAKlBMVEX/3pb2sm7eeFw8eDw8WDSgVGguRizIPDJoQixgQG5YNiQ0MFxGKiI6Ihp18xKYAAADkUlEQVR42u3cMW7bMBQG4CdbgAJP9g0Cn8AAL9IlPUJnbfTYqcjYI2jO1L29goGcwPAN7LUFKnewm0iIbT5SJN9T8hMIWFKK9eHXE0MXToqfNL42IaCBBhpooIEGGmiggQYaaKCBBhpooIEGGmiggQaa1cotkgYaaKCBBhpooIEGGmiggQYaaKCBBhpooIEGesTo6RjRq1U+dPEQ53Us0e/vI0u6On+NCV3V57THhK573TjQthf4ONDVhX9pR3fztWNB11cHetH2aux60ZVjrBJdOyf0oe3N51InumLOaUJfTtXqRtde0zrQ1usG6EBXAUek0bfytFrRdfBBObQNvg1y6GrgcRF0PfiE/Gg76DmVQVeRzsmJ5qVodaHrqKflQduoNyQPukpwZmq0T35WC7pOdnI6tE12W9Khq8Tnp0D7J2fl0XXiZ4DVyo3X6bOQFXIjm/SsCbnGkyy6CbtII4kOjWzWyKFnwVeZiaGH5PUkhR50jxsZ9LCwopZ1massHd/f7ohoyXytYpktqc8OMrHZE6+aPL+2d+co6xczbaMmfWrfTq9+79n9adylQR5ZK/iQSs/MyloBendzqBPdOsYq0TvnhD50y5hRh96xpnShW+acKvSOPalrycvw/x7pq8NdH0g6Ukk7ixpJRyppZ1GXAZdaN+vTBnl99/Uj1jTQsouHa/lA0kC/N3S5z3CR4z7ud6A8gFaLnnsfQNJA60YXnvMD3gT028Pz6XfW/neffrz38piHLB6o6WhFXVD8mn68eyQionP38Za8eUBJi6OLgOqQfxDn/kFHWKejR+0I2niiTZKoDx5BG7+kTa6orwY9XXmVh0lb1QdG0K9iDtqkr+qeeuESu9Am07PYUS+c4ltok3MFeVEvWIpSGnxSL46Ht2TDXqdTgKeG/j672B6OMlPCU0PE/8ypYf5EzFAShjjwCw/eRXTGGnbAGWIiKrM/dCf4pY8q9T8XpHDDtCWa3AeJZXd57Svc86/RC29N26A/no9340ADDTTQQAM9WrTY3qP3Dow5kE7adDf8zIE02nTfpjAH0uhpt2MOsHqEtFW3Zw66q8cyRzJLzgHmAOUBtEb0odszB0g6pB27HXMgn/SeiOh48BrIl8e+i2EO5Lemv7obIeYADyLQQCtqxRehC2+6ywJzgPIAGmiggQYaaKCB1r7LQ3kADTTQQAMNNNBAAw000EADDTTQQL9t/wB7EL/2wOqNBgAAAABJRU5ErkJggg==",
   "base64",
 );
 const PASSPHRASE = "correct horse battery";
@@ -112,7 +112,7 @@ async function unfold(page: Page, at: (view: string) => Promise<void>): Promise<
   await page.locator(".panel .sure button").last().click();
 }
 
-/** The relay is away: what is written waits. */
+/** The relay is away: what is written waits; then another one stands in its place. */
 async function alone(relay: Relay, page: Page, at: (view: string) => Promise<void>): Promise<void> {
   await relay.away();
   await page.locator(".room").first().click();
@@ -121,11 +121,20 @@ async function alone(relay: Relay, page: Page, at: (view: string) => Promise<voi
   await page.keyboard.press("Enter");
   await page.locator(".pending").waitFor();
   await at("9-offline");
+  await relay.back("other");
+  await retry(page);
+  await page.locator(".banner.alarm").waitFor();
+  await at("9-alarm");
+  await relay.away();
   await relay.back();
+  await retry(page);
   await page.locator(".pending").waitFor({ state: "detached" });
   const back = page.locator(".bar button.only-phone");
   if (await back.isVisible()) await back.click();
 }
+
+/** As when the network is back; a button for that may be gone as soon as it is there. */
+const retry = (page: Page) => page.evaluate(() => void dispatchEvent(new Event("online")));
 
 /** A picture, as it is shown large. */
 async function picture(page: Page, at: (view: string) => Promise<void>): Promise<void> {

@@ -55,12 +55,12 @@ export class Relay {
     return relay;
   }
 
-  /** It begins, at the port that it had if it had one. */
-  async back(): Promise<void> {
+  /** It begins, at the port that it had if it had one; with another `data`, another relay does. */
+  async back(data = "var"): Promise<void> {
     const config = join(this.folder, "config.toml");
     const { port } = new URL(this.url);
     const lines = [
-      `[relay]\nport = ${port}\ndata_dir = "${this.folder}/var"`,
+      `[relay]\nport = ${port}\ndata_dir = "${this.folder}/${data}"`,
       `[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n`,
     ];
     writeFileSync(config, lines.join("\n"));
