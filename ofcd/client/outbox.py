@@ -23,6 +23,7 @@ from attrs import define, evolve
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
 from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld, RoomStatus
+from ofcd.client.lagging import is_copy
 from ofcd.client.model import Sent, load, number_key, save
 from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
@@ -409,7 +410,9 @@ class Outbox:
             self._keep(turn, evolve(item, stage=Stage.QUEUED))
             if first:
                 self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
-        elif code in _TRY_LATER or self._is_claim(turn, code):
+        elif code in _TRY_LATER or self._is_claim(turn, code) or self._lags(failure):
+            if code == Code.HUB_BEHIND:
+                turn.drop = code  # attached anew, it says how far it is, and is waited for
             if first:
                 self._keep(turn, evolve(item, code=code, text=failure.text or _sentence(code)))
                 self._flight.slow_down()
@@ -427,6 +430,14 @@ class Outbox:
             return False
         self._core.blame(turn)
         return True
+
+    def _lags(self, failure: Failure) -> bool:
+        """A copy of the room may be behind what is known here: only its hub has lost anything."""
+        core, end = self._core, failure.seq
+        known = core.head.seq if end is None else end
+        return failure.code == Code.HUB_BEHIND and is_copy(
+            core.state, core.identity.relay_id, known
+        )
 
     def _wait_for(self, code: str, item: Queued, deadline: int) -> _Wait:
         core = self._core

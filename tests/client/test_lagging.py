@@ -11,6 +11,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.protocol.room import HubTerm
 from tests.client.liar import NOW, Bo, Scene, attach_at
+from tests.client.test_lies import post
 
 ELSEWHERE = RelayId(b"e" * 32)
 
@@ -75,6 +76,35 @@ def test_a_relay_that_keeps_one_in_the_past_is_told_of_once(scene: Scene, bo: Bo
     for _ in range(5):
         assert behind(bo, scene, asked_again(bo)) == []
     assert (bo.status, bo.alarms) == (RoomStatus.ACTIVE, [AlarmKind.COPY_BEHIND])
+
+
+def test_who_says_so_of_a_post_is_attached_at_anew_and_nothing_is_lost(
+    scene: Scene, bo: Bo
+) -> None:
+    """What was said waits longer each time; the room's own relay freezes it by that word."""
+    at_a_follower(bo)
+    waits = []
+    sent = post(bo)
+    for _ in range(3):
+        bo.feed(frames.Failure(sent.rid, "hub_behind", "behind", seq=scene.log.seq - 1))
+        assert (bo.status, bo.alarms, bo.dropped) == (RoomStatus.ACTIVE, [], "hub_behind")
+        bo.machine.link_down()
+        attach_at(bo, scene, scene.log.seq, scene.log.log)
+        [sync] = bo.syncs
+        answer = (sync.rid, scene.room, sync.start, sync.start, scene.log.log, scene.log.seq)
+        bo.feed(frames.Synced(*answer))
+        assert bo.room.is_live
+        due = bo.room.outbox.deadline()
+        assert due is not None
+        waits.append(due - bo.now)
+        bo.now = due
+        [again] = [f for f in bo.turn(lambda turn: None) if isinstance(f, frames.Post)]
+        assert again.record == sent.record
+        sent = again
+    assert waits == sorted(set(waits))
+    bo.room.core.identity = evolve(bo.room.core.identity, relay_id=bo.room.core.state.hub)
+    bo.feed(frames.Failure(sent.rid, "hub_behind", "behind", seq=scene.log.seq - 1))
+    assert (bo.status, bo.room.core.head.code) == (RoomStatus.FROZEN, "hub_behind")
 
 
 def test_the_hub_itself_has_lost_what_it_does_not_have(scene: Scene, bo: Bo) -> None:

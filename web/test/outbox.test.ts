@@ -4,7 +4,7 @@ import "fake-indexeddb/auto";
 import { expect, onTestFinished, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
-import { RoomCore } from "../src/client/core.ts";
+import { amend, RoomCore } from "../src/client/core.ts";
 import { Outbox } from "../src/client/outbox.ts";
 import { refusedWith } from "../src/client/told.ts";
 import { openVerified } from "../src/e2e/events.ts";
@@ -152,6 +152,21 @@ test.each(["fork", "hub_behind"])("%s freezes the room, and nothing is lost", as
   await expect.poll(() => core.saved.status).toBe("frozen");
   expect(states(outbox)).toEqual([["kept", ""]]);
   expect(posts()).toHaveLength(1);
+});
+
+test("hub_behind of a relay that only follows has it asked anew, and waits", async () => {
+  const { core, outbox, links, posts, connect } = await sending((post, at) =>
+    at === 0 ? refusal("hub_behind", { seq: 0 }) : acked(post),
+  );
+  await core.change((draft) => amend(draft, { relayId: new Uint8Array(32) }));
+  await outbox.send(text("kept"));
+  await expect.poll(() => links[0]?.isClosed).toBe(true);
+  expect([core.saved.status, states(outbox)]).toEqual(["active", [["kept", ""]]]);
+  outbox.linkLost();
+  connect();
+  outbox.pump();
+  await expect.poll(() => posts().length, { timeout: 5_000 }).toBe(2);
+  expect(posts()[1]?.record).toEqual(posts()[0]?.record);
 });
 
 test("after a lost link the same bytes are sent; what stands in the log leaves the outbox", async () => {

@@ -21,6 +21,7 @@ import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
+import { isCopy } from "./lagging.ts";
 import { json } from "./saved.ts";
 import { type Marks, padded } from "./tables.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
@@ -347,8 +348,10 @@ export class Outbox {
         await this.catchUp(id, code, isFirst);
         return true; // what is waited for may have come meanwhile
       }
-      if (LATER.has(code) || this.isClaim(code)) {
+      if (LATER.has(code) || this.isClaim(code) || this.lags(refusal)) {
         if (isFirst) this.rest(waitOf(refusal));
+        // Attached anew, it says how far it is, and is waited for.
+        if (code === "hub_behind") this.core.link?.close();
         return false;
       }
       if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
@@ -370,6 +373,12 @@ export class Outbox {
     this.core.alarm = told("unproven");
     this.core.changed();
     return true;
+  }
+
+  /** A copy of the room may be behind what is known here: only its hub has lost anything. */
+  private lags({ code, seq }: Refusal): boolean {
+    const { saved, view } = this.core;
+    return code === "hub_behind" && isCopy(view.state, saved.relayId, seq ?? view.log.seq);
   }
 
   /** The refusal may say that this very message is in the log: an earlier form of it, or this one. */
