@@ -246,7 +246,7 @@ class Client:
 
     async def _move_home(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
         """See `Room.move_home`."""
-        home = await self._relay_at(url, relay_id)
+        home = await self.relay_at(url, relay_id)
         await self._reach(room)
         core = self._core(room)
         if core.state.member(core.me).home != home:
@@ -262,7 +262,7 @@ class Client:
         """See `Room.move_hub`."""
         if not is_address(url):
             raise BadInvite("a room moves to ws:// or wss://, a host, maybe a port and a path")
-        hub = await self._relay_at(url, relay_id)
+        hub = await self.relay_at(url, relay_id)
         await self._reach(room)
         state, me = self._core(room).state, self._core(room).me
         if state.root != me or state.policy.local_only:
@@ -271,8 +271,11 @@ class Client:
             await self._move_home(room, url, hub)
         await Room(self, room)._say_hub(hub, url)
 
-    async def _relay_at(self, url: str, relay_id: RelayId | None) -> RelayId:
-        """The id of the relay at `url`, once a link has proven it."""
+    async def relay_at(self, url: str, relay_id: RelayId | None = None) -> RelayId:
+        """The id of the relay at `url`, once a link has proven it; `relay_id` pins it.
+
+        Raises `Offline` when that takes longer than the client's `patience`.
+        """
         _check_url(url)
         there = self._connect(url, relay_id or self._pin_of(url))
         with _deadline(self.patience, f"no link to {url}", there):
@@ -291,7 +294,7 @@ class Client:
             if not core.is_away:
                 raise
             # Whose relay comes back before the room's own can be reached stays there.
-            await self._relay_at(core.identity.invite_url, core.state.hub)
+            await self.relay_at(core.identity.invite_url, core.state.hub)
             with self._turn(self._connection(room)) as turn:
                 relocate(turn, core, core.identity.invite_url, core.state.hub)
             await self._live_at_hub(room)

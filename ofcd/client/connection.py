@@ -17,7 +17,7 @@ from ofcd.client.turn import Turn
 from ofcd.errors import OfcError
 from ofcd.protocol import limits
 from ofcd.protocol.backoff import Backoff
-from ofcd.protocol.codes import ProtocolError
+from ofcd.protocol.codes import SENTENCES, ProtocolError
 from ofcd.protocol.frames import ClientFrame, RelayFrame, Welcome, encode_frame
 from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.session import ClientSession, SessionState
@@ -41,6 +41,9 @@ _MESSAGE_FRAMES: Final = 128
 _SEAL_BYTES: Final = 1024
 _STEADY: Final = 10_000
 """Milliseconds after which a link counts as a success: one that breaks at once is no better."""
+
+
+_SAID: Final = {code.value: sentence for code, sentence in SENTENCES.items()}
 
 
 class _LinkLost(OfcError):
@@ -274,7 +277,7 @@ class RelayConnection:
 
     def _check(self, turn: Turn) -> None:
         if turn.drop:
-            raise _LinkLost(f"the link is opened anew ({turn.drop})")
+            raise _LinkLost(f"the link is opened anew: {_SAID.get(turn.drop, turn.drop)}")
 
     async def _write(self, stream: MessageStream, session: ClientSession) -> None:
         """The one writer: a Secure Session stands no reordering (E2)."""

@@ -199,7 +199,7 @@ class Context:
     async def flush(self, room: Room) -> None:
         """Wait for a moment until what is queued in this room is sent."""
         with trio.move_on_after(_FLUSH_SECONDS), room.events() as events:
-            while any(item.stage is not Stage.FAILED for item in room.outbox()):
+            while any(item.stage in (Stage.QUEUED, Stage.SENT) for item in room.outbox()):
                 await anext(events)
 
     async def catch_up(self, room: Room) -> OfcError | None:

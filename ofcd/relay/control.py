@@ -117,6 +117,12 @@ def _(record: InviteOpen, request: Ask) -> None:
 
 
 @_check_record.register
+def _(record: Home, request: Ask) -> None:
+    if record.home != request.core.relay_id and not request.policy.federated:
+        raise Refused(Code.NOT_FEDERATED, "this relay talks to no other: stay at home here")
+
+
+@_check_record.register
 def _(record: Admit, request: Ask) -> None:
     joining.check_admit(request.room, record)
     request.room.require_space(request.policy.members_per_room)

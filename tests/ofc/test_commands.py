@@ -20,6 +20,7 @@ from ofcd.client import (
     Offline,
     RelayRefused,
     SignalReceived,
+    Stage,
     Vault,
     VaultExists,
 )
@@ -136,6 +137,23 @@ async def test_without_a_relay_a_message_is_kept(street: Street, autojump_clock:
     await tail.until_text("later")
     await trio.sleep(60)
     assert tail.texts == ["later"]
+
+
+async def test_a_message_is_kept_where_the_relay_says_nothing_at_all(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """Neither there nor known to be gone: it is queued all the same, and `read` sends it."""
+    ana, bo = await street.pair()
+    line = street.world.lines["ana"]
+    line.hold()
+    line.cut()
+    await trio.sleep(1)
+    with pytest.raises(TimedOut, match=r"within 8 s.*kept and goes out"):
+        await ana.ofc("send", "Club", "later", "--timeout", "8")
+    assert [item.stage for item in ana.client.rooms[0].outbox()] == [Stage.QUEUED]
+    line.release()
+    assert (await ana.ofc("read", "Club")).texts == ["later"]
+    assert (await bo.ofc("read", "Club")).texts == ["later"]
 
 
 async def test_a_relay_that_puts_a_message_off_is_quoted(
@@ -329,9 +347,25 @@ async def test_another_relay_is_named_by_its_id(street: Street, autojump_clock: 
     with pytest.raises(UsageError, match="64 hex digits"):
         await ana.ofc("home", "Club", url, "--relay-id", "beef")
     head = ana.client.rooms[0].head
+    with pytest.raises(UsageError, match="ws://"):
+        await ana.ofc("home", "Club", "banana")
     moved = (await ana.ofc("home", "Club", url)).one(Shape.CHANGED)
     assert (moved["relay"], moved["did"].split(",")[0]) == (url, f"you are at home at {url} now")
     assert ana.client.rooms[0].head == head
+
+
+async def test_a_relay_that_is_not_there_is_the_one_that_is_waited_for(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """Not the room's own, which is; and the way back is told."""
+    ana, _ = await street.pair()
+    output = Recorder()
+    with pytest.raises(TimedOut, match=r"no answer from wss://gone\.test .*go back") as failed:
+        await ana.run(output, "home", "Club", "wss://gone.test", "--timeout", "8")
+    assert report_of(failed.value).exit == 4
+    assert any("wss://gone.test: nothing answers there" in note for note in output.notes)
+    with pytest.raises(TimedOut, match=r"no answer from wss://gone\.test"):
+        await ana.ofc("move", "Club", "wss://gone.test", "--timeout", "8")
 
 
 async def test_a_room_stays_unless_its_root_moves_it(

@@ -406,6 +406,7 @@ def test_a_stranger_is_passed_on_with_its_own_word_alone(world: World, ana: Pers
     cai = Person(world, "cai", ana.room)
     ana.do(ana.invite(invite_named("cai")))
     join = evolve(cai.join(invite_named("cai")), hub=OTHER)
+    world.relay._core.policy = RelayPolicy(federated=False)
     assert world.code(cai.link, join) == Code.NOT_FEDERATED
     world.relay._core.policy = RelayPolicy(federated=True)
     abroad = evolve(cai.join(invite_named("cai"), home=OTHER), hub=OTHER)

@@ -62,6 +62,13 @@ def bo(ana: Person) -> Person:
     return joiner
 
 
+def test_nobody_goes_to_a_relay_that_this_one_never_talks_to() -> None:
+    """They would hear nothing more of the room, and could not come back the way they went."""
+    alone = World(RelayPolicy(federated=False))
+    ana = found_room(alone)
+    assert alone.code(ana.link, ana.control(records.Home, home=THERE)) == Code.NOT_FEDERATED
+
+
 def stored(person: Person, seq: int | None = None) -> None:
     """The other relay says how far it has the room."""
     at = person.log.seq if seq is None else seq

@@ -58,7 +58,7 @@ def test_a_copy_goes_on_at_the_new_hub_by_what_root_signed(
     assert (found.floor, found.log) == (at + 1, log)
     assert found.head == chain(ana, copy)[-1].record
     third = RelayId(b"\x0b" * 32)
-    moved = go_on(Relay(third, RelayPolicy()), copy, found)
+    moved = go_on(Relay(third, RelayPolicy(federated=True)), copy, found)
     assert (moved.hub, copy.hub, copy.seq, copy.log) == (THERE, THERE, at, log)
     assert copy.state == ana.log.state
     assert copy.awaits is None
@@ -85,7 +85,7 @@ def test_what_root_signed_and_what_the_hub_states_must_agree(ana: Person, copy: 
 def test_a_new_hub_that_was_put_back_lets_the_one_before_speak(ana: Person, copy: RoomLog) -> None:
     """Who has to skip to the record that made it the hub has ordered since."""
     found = verify_skip(copy, chain(ana, copy), ana.log.seq + 9, FLOOR_LOG, {})
-    go_on(Relay(THERE, RelayPolicy()), copy, found)
+    go_on(Relay(THERE, RelayPolicy(federated=True)), copy, found)
     assert copy.hub == THERE
     assert copy.awaits == ana.world.relay_id
     with pytest.raises(Refused) as refused:

@@ -82,7 +82,7 @@ class World:
     ) -> None:
         """`verify=False` takes signatures for granted: they are right by construction."""
         self.relay_id = relay_id_of(PublicKey(keypair("relay").public))
-        self.relay = Relay(self.relay_id, policy or RelayPolicy(), rooms=rooms)
+        self.relay = Relay(self.relay_id, policy or RelayPolicy(federated=True), rooms=rooms)
         self.store = FactStore()
         self.now = NOW
         self.facts: list[Fact] = []

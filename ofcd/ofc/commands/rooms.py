@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ofcd.client import BadInvite
+from ofcd.client import BadInvite, Room
 from ofcd.ofc.command import Command, Options
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
@@ -48,6 +48,8 @@ async def create(context: Context, options: CreateOptions) -> None:
     if not one_line(options.room_name):
         raise UsageError("that name shows nothing: choose another for the room")
     url, my_name = context.relay(options.relay), context.my_name(options.name)
+    if any(room.name == options.room_name for room in context.client.rooms):
+        await context.note("You have a room of that name: commands tell the two apart by their ids")
     try:
         room = await context.client.create_room(
             url,
@@ -137,10 +139,29 @@ def _pin(options: HomeOptions) -> RelayId | None:
     return RelayId(bytes.fromhex(word)) if word else None
 
 
+async def _relay_there(context: Context, room: Room, options: HomeOptions) -> RelayId:
+    """The relay to go to, once it answers: until then it is the one that is waited for."""
+    context.relay_url = options.url
+    try:
+        relay_id = await context.client.relay_at(options.url, _pin(options))
+    except BadInvite as error:  # it is no address at all
+        raise UsageError(str(error)) from error
+    context.relay_url = room.relay_url
+    return relay_id
+
+
+def _home_late(options: HomeOptions) -> str:
+    return (
+        "Call it again to go on; or, should the two relays not talk to each other, go back: "
+        "`ofc home` with the address of before."
+    )
+
+
 async def home(context: Context, options: HomeOptions) -> None:
     """Move to another relay, in one room."""
     room = context.room(options.room)
-    await room.move_home(options.url, relay_id=_pin(options))
+    relay_id = await _relay_there(context, room, options)
+    await room.move_home(options.url, relay_id=relay_id)
     await context.say(
         Shape.CHANGED,
         did=f"you are at home at {options.url} now, in {room_label(room)}",
@@ -157,6 +178,7 @@ HOME: Final = Command(
     options=HomeOptions,
     run=home,
     arguments=_home_arguments,
+    if_late=_home_late,
     timeout=90,
     details="You stay the same member: keys, history and what is queued go along. Your relay need "
     "not be there any more; the room's own must be. Called again, it goes on where it had come.",
@@ -170,7 +192,8 @@ def _move_arguments(parser: ArgumentParser) -> None:
 async def move(context: Context, options: HomeOptions) -> None:
     """Have another relay order a room."""
     room = context.room(options.room)
-    await room.move_hub(options.url, relay_id=_pin(options))
+    relay_id = await _relay_there(context, room, options)
+    await room.move_hub(options.url, relay_id=relay_id)
     await context.say(
         Shape.CHANGED,
         did=f"{room_label(room)} is at {options.url} now: everybody follows by themselves",

@@ -41,6 +41,8 @@ __all__ = ["CHAT", "READ", "SEND", "TAIL"]
 
 _KEY_WAIT: Final = 10_000
 """Milliseconds that a message may hold the ones behind it back until its key comes."""
+_LOOK_SECONDS: Final = 5
+"""How long is looked whether any relay will take a message, before it is queued all the same."""
 _HELD_SECONDS: Final = 5
 """How long a message that one's own relay keeps is waited for: the room's relay may be slow."""
 _FINAL: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
@@ -91,7 +93,7 @@ def _send_localise(options: SendOptions) -> SendOptions:
 def _send_late(options: SendOptions) -> str:
     if options.file is not None:
         return "Nothing of the file was sent: send it again later."
-    return "The message is kept and goes out with the next `ofc` command that reaches the relay."
+    return "The message is kept and goes out with the next `ofc read`, `send`, `chat` or `serve`."
 
 
 async def send(context: Context, options: SendOptions) -> None:
@@ -102,9 +104,7 @@ async def send(context: Context, options: SendOptions) -> None:
     if options.file is not None:
         sent = await send_file(context, room, options.file, options.words)
     else:
-        late = await context.catch_up(room)
-        if late is not None and not isinstance(late, Offline):
-            raise late  # no relay will ever take it; without a link it waits, and is kept
+        await _look(context, room)
         target = None
         if options.reply_to is not None:
             target = context.message(room, options.reply_to).event_id
@@ -114,6 +114,17 @@ async def send(context: Context, options: SendOptions) -> None:
             return
         sent = found
     await context.say(Shape.SENT, event_id=sent.event_id.hex(), seq=sent.seq, room=room.id.hex())
+
+
+async def _look(context: Context, room: Room) -> None:
+    """Raise why no relay will ever take a message; one without a link keeps it, so that is none.
+
+    A relay may also say nothing at all: then there has to be time left to queue the message in.
+    """
+    with trio.move_on_after(min(_LOOK_SECONDS, context.patience / 2)):
+        late = await context.catch_up(room)
+        if late is not None and not isinstance(late, Offline):
+            raise late
 
 
 async def _send_text(
@@ -203,6 +214,8 @@ async def read(context: Context, options: ReadOptions) -> None:
     """What was said, as it reads now."""
     room = context.room(options.room, local=options.local)
     late = None if options.local else await context.catch_up(room)
+    if not options.local and late is None:
+        await context.flush(room)
     saver = None if options.save is None else Saver(context, room, Path(options.save))
     last = -1
     for event in await selected(room, options.since, options.limit):
