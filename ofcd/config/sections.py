@@ -455,7 +455,7 @@ class Federation:
     )
     blob_cache_bytes: Size = size(
         256 * hard.MIB,
-        "Attachments of other relays' rooms that are kept here, by room and member; 0 keeps none.",
+        "Attachments that were had from other relays and are kept here, by room; 0 keeps none.",
     )
     blob_cache_bytes_in_all: Size = size(
         4 * 1024 * hard.MIB, "And at most this much of them in all rooms together."

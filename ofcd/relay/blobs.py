@@ -12,7 +12,7 @@ from ofcd.protocol import frames, limits
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import MemberId
 from ofcd.relay.effects import FindUpload, Forward, ReadBlob
-from ofcd.relay.facts import BlobDropped, BlobStored
+from ofcd.relay.facts import CACHED, BlobDropped, BlobStored
 from ofcd.relay.refusal import failure_of
 from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import RoomLog, Upload
@@ -143,7 +143,15 @@ def drop(request: Drop) -> None:
     if upload is not None and upload.mid == frame.uploader:
         del uploads[frame.blob]
     request.facts.append(BlobDropped(frame.room, frame.blob, frame.uploader))
+    if _may_drop_cached(request):
+        request.facts.append(BlobDropped(frame.room, frame.blob, CACHED))
     if request.link.peer is None:  # of another relay's member, that one tells them
         link, mid = request.link.id, request.member.mid
         for hub in request.room.hubs_before(request.core.relay_id):
             request.effects.append(Forward(link, hub, "", frame.room, mid, frame, quiet=True))
+
+
+def _may_drop_cached(request: Drop) -> bool:
+    """Whose a cached one is, nobody knows here, and the hub may have the only one there is left."""
+    is_only_a_copy = request.room.hub != request.core.relay_id and request.link.peer is None
+    return request.member.is_owner or is_only_a_copy

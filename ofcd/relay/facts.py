@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from attrs import field, frozen
 
 from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RelayId, RoomId, Sid
 
 __all__ = [
+    "CACHED",
     "RECENT_ENTRIES",
     "BlobDropped",
     "BlobStored",
@@ -303,6 +305,10 @@ class KeyRequestDropped:
 
     room: RoomId
     mid: MemberId
+
+
+CACHED: Final = MemberId(bytes(32))
+"""In place of a member: whose a blob is that was had from another relay, and is nobody's here."""
 
 
 @frozen

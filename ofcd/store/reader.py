@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, func, select
 from ofcd.protocol.codec import split_parts
 from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, RelayId, RoomId, Sid
 from ofcd.relay.facts import (
+    CACHED,
     RECENT_ENTRIES,
     ChainRecord,
     JoinRow,
@@ -124,8 +125,13 @@ _WAITING: Final = (
     .join(t.outbox, t.outbox.c.room == _rooms.id)
     .group_by(_rooms.room)
 )
-_CACHED: Final = select(func.coalesce(func.sum(t.blob_chunks.c.size), 0)).join(
-    t.replicas, t.replicas.c.room == t.blob_chunks.c.room
+_CACHED: Final = (
+    select(func.coalesce(func.sum(t.blob_chunks.c.size), 0))
+    .join(
+        t.blobs,
+        sa.and_(t.blobs.c.room == t.blob_chunks.c.room, t.blobs.c.blob == t.blob_chunks.c.blob),
+    )
+    .where(t.blobs.c.mid == CACHED)
 )
 _PEERS: Final = select(t.peers).order_by(t.peers.c.ts)
 _EVIDENCE: Final = (

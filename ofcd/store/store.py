@@ -146,7 +146,7 @@ class Store:
         return self._reader.replicas()
 
     def cached_bytes(self) -> int:
-        """What is kept of attachments in other relays' rooms."""
+        """What is kept of attachments that were had from other relays."""
         return self._reader.cached_bytes()
 
     def peers(self) -> list[PeerRow]:

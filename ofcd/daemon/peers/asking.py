@@ -32,7 +32,7 @@ from ofcd.protocol.frames import (
 )
 from ofcd.protocol.ids import MemberId, RoomId
 from ofcd.relay import Decision, Forward, LinkId, Relay
-from ofcd.relay.facts import BlobStored, ChainRecord
+from ofcd.relay.facts import CACHED, BlobStored, ChainRecord
 from ofcd.relay.room_log import chain_size
 from ofcd.store import StoreError
 from ofcd.themis.signed import peek
@@ -306,19 +306,18 @@ class Asking:
     async def _cache(self, effect: Forward, answer: frames.Blob) -> None:
         """Keep a part of an attachment, as far as the cache goes."""
         get, log = effect.frame, self._relay.room(effect.room)
-        if log is None or effect.mid is None or not isinstance(get, frames.BlobGet):
+        if log is None or not isinstance(get, frames.BlobGet):
             return
         size = len(answer.chunk)
-        if log.blob_bytes.get(effect.mid, 0) + size > self._settings.blob_cache_bytes:
+        if log.blob_bytes.get(CACHED, 0) + size > self._settings.blob_cache_bytes:
             return
         now = self._hub.milliseconds()
         stored = BlobStored(
-            effect.room, get.blob, get.index, answer.count, effect.mid, now, answer.chunk
+            effect.room, get.blob, get.index, answer.count, CACHED, now, answer.chunk
         )
 
         def decide() -> Decision:
-            if effect.mid is not None:
-                log.blob_bytes[effect.mid] = log.blob_bytes.get(effect.mid, 0) + size
+            log.blob_bytes[CACHED] = log.blob_bytes.get(CACHED, 0) + size
             return Decision((stored,))
 
         try:
