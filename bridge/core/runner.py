@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import trio
 
+from bridge.core.checking import check_rooms
 from bridge.core.engine import Engine
 from bridge.core.links.checking import check_links
 from bridge.core.metrics import Metrics
@@ -83,6 +84,7 @@ def check(settings: Settings) -> list[Finding]:
     networks: list[Network[Any, Any]] = list(settings.make_networks().values())
 
     async def all_of_them() -> None:
+        await check_rooms(settings.bridge, findings.append)
         for network in networks:
             await network.check(findings.append)
         await check_links(settings.links, lambda good, text: findings.append(Finding(good, text)))

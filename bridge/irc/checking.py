@@ -14,12 +14,15 @@ from bridge.irc.connection import Connection, Lost
 from bridge.irc.dialing import Dialer, credentials_of
 from bridge.irc.puppets import JOIN_ERRORS
 from bridge.irc.settings import IrcPlace, IrcSettings
+from bridge.irc.shared import RELAYED
 from bridge.irc.wire import Line, said_there
 from ofcd.errors import ConfigError
 
 __all__ = ["check"]
 
 _CHECK_SECONDS: Final = 30.0
+_MODES_SECONDS: Final = 10.0
+_HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 
 async def check(
@@ -34,11 +37,14 @@ async def check(
         dialer = Dialer(settings, open_=open_)
         connection = await dialer.connect(credentials_of(settings))
     except (NetworkError, ConfigError) as error:
-        report(Finding(False, f"{where}: {error}"))
+        named = str(error).startswith(where)
+        report(Finding(False, str(error) if named else f"{where}: {error}"))
         return
     report(Finding(True, f"{where}: connected as {connection.nick}"))
     if not connection.login.secure:
-        report(Finding(False, f"{where}: without TLS anybody on the way reads along"))
+        here = settings.server in _HERE
+        why = "on this machine" if here else "anybody on the way reads along"
+        report(Finding(here, f"{where}: without TLS, {why}"))
     if connection.nick != settings.nick:
         report(Finding(False, f"{where}: the nick {settings.nick} is taken"))
     missing = {"message-tags", "server-time"} - connection.caps
@@ -53,29 +59,100 @@ async def _check_places(
     places: Mapping[str, PlaceInfo[IrcPlace]],
     report: Callable[[Finding], None],
 ) -> None:
-    left = list(places)
-    joined = trio.Event()
-
-    async def look(line: Line) -> None:
-        is_in = line.command == "JOIN" and connection.is_me(line.nick)
-        if not is_in and line.command not in JOIN_ERRORS:
-            return
-        channel = connection.fold(line[0] if is_in else line[1])
-        for place in [one for one in left if connection.fold(one) == channel]:
-            left.remove(place)
-            why = said_there(line.last, connection.login.who.secrets)
-            report(Finding(is_in, f"{place}: {'joined' if is_in else why}"))
-        if not left:
-            joined.set()
-
+    look = _Look(connection, list(places), report)
     with trio.move_on_after(_CHECK_SECONDS):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.run, look)
+            nursery.start_soon(connection.run, look.take)
             with suppress(Lost):
                 for place, info in places.items():
                     key = [info.options.key] if info.options.key else []
                     await connection.send("JOIN", place, *key)
-            await joined.wait()
+                await look.all_answered.wait()
+                with trio.move_on_after(_MODES_SECONDS):
+                    await look.ask_modes()
             nursery.cancel_scope.cancel()
-    for place in left:
+    for place in look.left:
         report(Finding(False, f"{place}: the server does not answer the JOIN"))
+    for place, info in places.items():
+        if place in look.joined:
+            _check_speaking(connection, look, info, report)
+
+
+def _check_speaking(
+    connection: Connection,
+    look: _Look,
+    info: PlaceInfo[IrcPlace],
+    report: Callable[[Finding], None],
+) -> None:
+    place = info.place
+    if info.sends and "m" in look.modes.get(place, "") and place not in look.voiced:
+        who = (
+            "the bridge" if info.options.mode != "puppets" else "the bridge and each member's nick"
+        )
+        report(
+            Finding(False, f"{place}: only who has a voice may speak there (+m): give one to {who}")
+        )
+    if info.options.mode == "relaymsg" and RELAYED not in connection.caps:
+        report(Finding(True, f"{place}: the server has no RELAYMSG, so it is as mode = relay"))
+
+
+class _Look:
+    """What the server says of the channels."""
+
+    def __init__(
+        self, connection: Connection, places: list[str], report: Callable[[Finding], None]
+    ) -> None:
+        self._connection = connection
+        self._places = list(places)
+        self._report = report
+        self._asked = 0
+        self._told = trio.Event()
+        self.left = places
+        self.joined: set[str] = set()
+        self.voiced: set[str] = set()
+        """Where the bridge may speak whatever the modes are."""
+        self.modes: dict[str, str] = {}
+        self.all_answered = trio.Event()
+
+    async def ask_modes(self) -> None:
+        """Ask for the modes of what was joined; raises `Lost`."""
+        if self.joined:
+            for place in sorted(self.joined):
+                await self._connection.send("MODE", place)
+            await self._told.wait()
+
+    async def take(self, line: Line) -> None:
+        """A line from the server."""
+        is_in = line.command == "JOIN" and self._connection.is_me(line.nick)
+        if is_in or line.command in JOIN_ERRORS:
+            self._answered(line, is_in)
+        elif line.command == "353":
+            status = self._status(line.last)
+            self.voiced.update(self._named(line[2]) if status else ())
+        elif line.command == "324":
+            for place in self._named(line[1]):
+                self.modes[place] = line[2]
+            if self.joined <= set(self.modes):
+                self._told.set()
+
+    def _answered(self, line: Line, is_in: bool) -> None:
+        for place in [
+            one for one in self._named(line[0] if is_in else line[1]) if one in self.left
+        ]:
+            self.left.remove(place)
+            why = said_there(line.last, self._connection.login.who.secrets)
+            self.joined.update([place] if is_in else [])
+            self._report(Finding(is_in, f"{place}: {'joined' if is_in else why}"))
+        if not self.left:
+            self.all_answered.set()
+
+    def _named(self, channel: str) -> list[str]:
+        folded = self._connection.fold(channel)
+        return [one for one in self._places if self._connection.fold(one) == folded]
+
+    def _status(self, names: str) -> bool:
+        """Whether the bridge has a status there: at least a voice."""
+        borne = (one.partition("!")[0] for one in names.split())
+        return any(
+            one[:1] in "~&@%+" and self._connection.is_me(one.lstrip("~&@%+")) for one in borne
+        )

@@ -23,9 +23,11 @@ class Lost(NetworkError):
 
 async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.abc.Stream:
     """Connect; raises `Lost` with a sentence that says why not."""
+    silent = "does not answer"
     try:
         with trio.fail_after(_CONNECT_SECONDS):
             stream: trio.abc.Stream = await trio.open_tcp_stream(settings.server, port)
+            silent = "is there, and does not answer TLS: is that its port for TLS?"
             if not tls:
                 return stream
             context = ssl.create_default_context(cafile=settings.ca_file or None)
@@ -37,11 +39,19 @@ async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.ab
             await secured.do_handshake()
             return secured
     except trio.TooSlowError:
-        raise Lost(f"{settings.server}:{port} does not answer") from None
+        raise Lost(f"{settings.server}:{port} {silent}") from None
     except trio.BrokenResourceError as error:
         raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
     except (OSError, ssl.SSLError) as error:
-        raise Lost(f"{settings.server}:{port}: {_why(error)}") from None
+        raise Lost(f"{settings.server}:{port}: {_why(_first(error))}") from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """Of several addresses that were tried, what was wrong with the first."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        return _first(cause.exceptions[0])
+    return error if cause is None else cause
 
 
 def _why(error: BaseException | None) -> str:

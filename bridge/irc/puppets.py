@@ -32,7 +32,29 @@ from ofcd.protocol.ids import MemberId
 
 __all__ = ["JOIN_ERRORS", "Puppets"]
 
-JOIN_ERRORS: Final = frozenset({"403", "405", "471", "473", "474", "475", "476", "477", "489"})
+JOIN_ERRORS: Final = frozenset(
+    {
+        "403",
+        "405",
+        "407",
+        "437",
+        "470",
+        "471",
+        "473",
+        "474",
+        "475",
+        "476",
+        "477",
+        "479",
+        "480",
+        "489",
+        "490",
+        "495",
+        "520",
+        "926",
+    }
+)
+"""What answers a JOIN that leads nowhere, or elsewhere (470), and names the channel."""
 _BANNED: Final = "474"
 _TABLE: Final = "puppets"
 _KNOWN: Final = 5000

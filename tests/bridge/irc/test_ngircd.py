@@ -78,24 +78,6 @@ async def test_a_conversation(tmp_path: Path) -> None:
         relay.kill()
 
 
-async def test_check_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
-    with ngircd(tmp_path / "irc") as server:
-        good = bridge(tmp_path / "good", settings("x", server.port))
-        with good as program:
-            program.stop()
-            code, said = program.check()
-        assert f"ok   127.0.0.1:{server.port}: connected as ofcbridge" in said
-        assert "ok   #books: joined" in said
-        assert "BAD  " in said, "it is not encrypted"
-        assert code == 1
-        port = server.port
-    with bridge(tmp_path / "bad", settings("x", port)) as program:
-        program.stop()
-        code, said = program.check()
-    assert code == 1
-    assert "BAD  127.0.0.1" in said
-
-
 async def test_lines_wait_for_a_server_that_was_killed(tmp_path: Path) -> None:
     """G2: what is said while the server is dead arrives when it is back, in order, once."""
     relay = Relay(tmp_path / "relay")

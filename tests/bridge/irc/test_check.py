@@ -1,0 +1,149 @@
+"""`ofc-bridge check` against real servers: each wrong thing is named, and what to do."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.bridge.irc.processes import Bridge, room_of
+from tests.bridge.irc.servers import (
+    free_port,
+    inspircd,
+    needs,
+    ngircd,
+    person,
+    tls,
+    until,
+)
+from tests.live.support import Relay
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.slow,
+    needs("ngircd", "inspircd"),
+    pytest.mark.timeout(300),
+]
+
+
+def _checked(
+    folder: Path, irc: str, *channels: str, join: str = "", options: str = ""
+) -> tuple[int, list[str]]:
+    """What `ofc-bridge check` says of one network with these channels, and its exit code."""
+    portals = "".join(
+        f'[[portal]]\nroom = "books"\nnetwork = "test"\nplace = "{one}"\n{options}'
+        for one in channels
+    )
+    folder.mkdir(exist_ok=True)
+    joins = f'"{join}"' if join else ""
+    text = f'[bridge]\njoin = [{joins}]\n[[irc]]\nname = "test"\nserver = "127.0.0.1"\n{irc}\n'
+    code, said = Bridge(folder, text + portals).check()
+    return code, said.splitlines()
+
+
+async def test_all_is_well_or_the_rooms_side_is_wrong(tmp_path: Path) -> None:
+    """On this machine, TLS is not missed; invites are read, not used, and their relay is asked."""
+    relay = Relay(tmp_path / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        with ngircd(tmp_path / "irc") as server:
+            async with room_of(relay.url, tmp_path) as (_, _room, link):
+                irc = f"port = {server.port}\ntls = false\nnick = 'ofcbridge'"
+                where = f"127.0.0.1:{server.port}"
+                code, said = _checked(tmp_path / "b", irc, "#books", join=link)
+                assert (code, said) == (
+                    0,
+                    [
+                        f"ok   relay {relay.url}: answers",
+                        f"ok   {where}: connected as ofcbridge",
+                        f"ok   {where}: without TLS, on this machine",
+                        f"ok   {where}: without message-tags, server-time, and that is fine",
+                        "ok   #books: joined",
+                    ],
+                )
+                relay.kill()
+                code, said = _checked(tmp_path / "b", irc, "#books", join=link)
+                assert code == 1
+                assert said[0].startswith(f"BAD  relay {relay.url}: it can not be reached: ")
+                _, said = _checked(tmp_path / "b", irc, "#books", join="http://x/#ofc1:no")
+                assert said[0].startswith("BAD  [bridge] join: link 1 is no invite: ")
+                _, said = _checked(tmp_path / "b", irc, "#books")
+                assert said[0].startswith("BAD  [bridge] join is empty and there is no vault yet")
+    finally:
+        relay.kill()
+
+
+async def test_each_channel_that_does_not_let_it_in_or_speak_is_named(tmp_path: Path) -> None:
+    with inspircd(tmp_path / "irc", modules=" redirect") as server:
+        async with person(server.port, "kim", "#out", "#key", "#shut", "#full", "#quiet") as kim:
+            await kim.send("JOIN", "#else")
+            for channel, *modes in (
+                ("#out", "+b", "ofcbridge!*@*"),
+                ("#key", "+k", "walnut"),
+                ("#shut", "+i"),
+                ("#full", "+lL", "1", "#else"),
+                ("#quiet", "+m"),
+            ):
+                await kim.send("MODE", channel, *modes)
+            await until(lambda: len(kim.of("MODE")) >= 5)
+            irc = f"port = {server.port}\ntls = false\nnick = 'ofcbridge'"
+            channels = ("#out", "#key", "#shut", "#full", "#quiet", "#books")
+            code, said = _checked(tmp_path / "b", irc, *channels)
+            assert code == 1
+            found = {one.split()[1].rstrip(":"): one for one in said if " #" in one}
+            assert "(you're banned)" in found["#out"]
+            assert "(incorrect channel key)" in found["#key"]
+            assert "(invite only)" in found["#shut"]
+            assert "being transferred to the redirected channel" in found["#full"]
+            wanted = (
+                "BAD  #quiet: only who has a voice may speak there (+m): give one to the bridge"
+            )
+            assert wanted in said
+            assert "ok   #books: joined" in said
+            options = '[portal.irc]\nmode = "relaymsg"\nkey = "walnut"\n'
+            _, said = _checked(tmp_path / "b", irc, "#key", options=options)
+            assert "ok   #key: joined" in said
+            assert "ok   #key: the server has no RELAYMSG, so it is as mode = relay" in said
+
+
+async def test_each_way_in_which_a_server_is_not_reached_is_named(tmp_path: Path) -> None:
+    """Nobody there, no TLS, a certificate of who knows whom, no SASL, a password, a taken nick."""
+    tls_port, nobody = free_port(), free_port()
+    secured, _ = tls(tmp_path / "tls", tls_port)
+    (tmp_path / "password").write_text("walnut")
+    account = f"account = 'ofc'\naccount_password_file = '{tmp_path / 'password'}'"
+    async with AsyncExitStack() as stack:
+        made = inspircd(tmp_path / "irc", modules=" ssl_gnutls sslinfo", more=secured)
+        server = stack.enter_context(made)
+        plain = f"port = {server.port}\ntls = false\n"
+        async with person(server.port, "taken"):
+            _, said = _checked(tmp_path / "b", f"{plain}nick = 'taken'", "#books")
+            assert f"BAD  127.0.0.1:{server.port}: the nick taken is taken" in said
+        for irc, port, why in (
+            ("port = {}", nobody, "Connection refused"),
+            ("port = {}", server.port, "does not answer TLS"),
+            ("port = {}", tls_port, "its certificate is not good: "),
+            (f"port = {{}}\nca_file = '{tmp_path}/tls/ca.pem'\n{account}", tls_port, "no SASL"),
+        ):
+            code, said = _checked(tmp_path / "b", irc.format(port), "#books")
+            assert code == 1
+            named = [one for one in said if one.startswith(f"BAD  127.0.0.1:{port}")]
+            assert len(named) == 1, said
+            assert why in named[0]
+        code, said = _checked(
+            tmp_path / "b", f"port = {tls_port}\nca_file = '{tmp_path}/tls/ca.pem'", "#books"
+        )
+        assert "ok   #books: joined" in said
+        assert not any("without TLS" in one for one in said)
+        other = stack.enter_context(ngircd(tmp_path / "ng", more="[Global]\nPassword = sesame\n"))
+        _, said = _checked(tmp_path / "b", f"port = {other.port}\ntls = false", "#books")
+        assert any("Access denied" in one and one.startswith("BAD") for one in said), said
+        word = f"port = {other.port}\ntls = false\npassword_file = '{tmp_path / 'password'}'"
+        (tmp_path / "password").write_text("sesame")
+        _, said = _checked(tmp_path / "b", word, "#books")
+        assert "ok   #books: joined" in said
+        (tmp_path / "password").unlink()
+        _, said = _checked(tmp_path / "b", word, "#books")
+        assert any("password can not be read" in one for one in said)
