@@ -54,8 +54,9 @@ export const clock = (ts: number): string => dated(ts, { hour: "2-digit", minute
 export const fullTime = (ts: number): string =>
   dated(ts, { dateStyle: "full", timeStyle: "short" });
 
-/** The beginning of a message, for one line. */
-export const excerptOf = ({ text }: Entry): string => text.slice(0, EXCERPT_CHARACTERS);
+/** The beginning of a message, for one line; of a file without words, its name. */
+export const excerptOf = ({ text, file }: Pick<Entry, "text" | "file">): string =>
+  (text || (file?.name ?? "")).slice(0, EXCERPT_CHARACTERS);
 
 export function sizeName(bytes: number): string {
   const [value, unit] = bytes < MIB ? [bytes / KIB, "KiB"] : [bytes / MIB, "MiB"];

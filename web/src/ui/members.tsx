@@ -114,7 +114,7 @@ function MemberRow({ room, member, people }: MemberRowProps): JSX.Element {
     <li class="part">
       <p>
         <bdi class="name">{name}</bdi> {member.isMe && <span class="mark">{strings.you}</span>}{" "}
-        <span class="mark">{strings.roles[member.role]}</span> <Kind member={member} />
+        <span class="mark">{strings.roles[member.role]}</span> <Kind member={member} />{" "}
         {sponsor && <span class="mark">{strings.membership.sponsor(people(hex(sponsor)))}</span>}{" "}
         {room.sameAs(mid).map((other) => (
           <span key={other} class="mark">

@@ -21,6 +21,9 @@ test("an owner lets a bridge in; who speaks through it is named, and marked as n
 }, async () => {
   const { guest, page, complaints } = await founder(relay, "Harbour");
   const link = await guest.invite("bridge");
+  // Its words are the longest that this panel has to show.
+  const panel = page.locator(".panel");
+  expect(await panel.evaluate((one) => one.scrollWidth - one.clientWidth)).toBe(0);
   await relay.ofc("gate", "join", link, "--name", "Gate", "--timeout", "60");
   await guest.closePanel();
   await guest.members();

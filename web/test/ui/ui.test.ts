@@ -3,10 +3,12 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { RoomOver } from "../../src/client/core.ts";
+import type { FileInfo } from "../../src/client/entries.ts";
 import { VaultFull, VaultLocked } from "../../src/client/vault.ts";
 import {
   clock,
   dayName,
+  excerptOf,
   fullTime,
   hostOf,
   isoTime,
@@ -38,6 +40,13 @@ test("the page speaks the first language it knows, and keeps its region", () => 
   expect(tagOf(["de"])).toBe("en");
   expect(stringsOf("es-AR").rooms).toBe("Salas");
   expect(stringsOf(tagOf(["constructor"])).rooms).toBe("Rooms");
+});
+
+test("a message in one line is its beginning, or the name of its file", () => {
+  const file = { name: "plan.txt" } as FileInfo;
+  expect(excerptOf({ text: "a".repeat(300), file: undefined })).toHaveLength(200);
+  expect(excerptOf({ text: "the plan", file })).toBe("the plan");
+  expect(excerptOf({ text: "", file })).toBe("plan.txt");
 });
 
 test("a message's size is what it takes on the wire", () => {
