@@ -74,7 +74,9 @@ def check_address(relay_url: str) -> None:
     except ValueError:
         complete = False
     if not complete:
-        raise LinkInvalid("the relay address must be ws:// or wss://, a host and maybe a port")
+        raise LinkInvalid(
+            "the relay address must be wss:// (or ws://, not http), a host and maybe a port"
+        )
 
 
 def _is_relay_address(parts: SplitResult) -> bool:

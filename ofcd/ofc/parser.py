@@ -13,6 +13,7 @@ from attrs import frozen
 import ofcd
 from ofcd.ofc.command import Command, Options, options_of
 from ofcd.ofc.commands import COMMANDS
+from ofcd.ofc.context import DEFAULT_RELAY
 from ofcd.ofc.errors import EXITS, UsageError
 
 __all__ = ["Invocation", "default_vault", "make_parser", "parse", "wants_json"]
@@ -134,7 +135,8 @@ def _common() -> argparse.ArgumentParser:
     group.add_argument(
         "--relay",
         metavar="URL",
-        help="the relay for new rooms, ws:// or wss://; the last one used is remembered. With "
+        help="the relay for new rooms, ws:// or wss://; the last one used is remembered, "
+        f"and the first is {DEFAULT_RELAY}. With "
         "join: your own relay, to be in the room through it",
     )
     group.add_argument("--vault", metavar="FILE", help=f"your keys and rooms ({_shown_vault()})")

@@ -72,7 +72,10 @@ def make_files(path: Path) -> None:
 def require_file(path: Path) -> None:
     """Raise `Missing` where there is no database: a reader must not make an empty one."""
     if not path.is_file():
-        raise Missing(f"there is no database at {path}: check data_dir and url in the config")
+        raise Missing(
+            f"there is no database at {path}: the relay was not started yet, or data_dir or url in "
+            "the config is another"
+        )
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

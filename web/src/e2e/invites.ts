@@ -183,5 +183,7 @@ function address(raw: Uint8Array): string {
   } catch {
     // falls through: the sentence is the same
   }
-  throw new LinkInvalid("the relay address must be ws:// or wss://, a host and maybe a port");
+  throw new LinkInvalid(
+    "the relay address must be wss:// (or ws://, not http), a host and maybe a port",
+  );
 }
