@@ -285,19 +285,38 @@ class Client:
     async def _reach(self, room: RoomId) -> None:
         """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
         core = self._core(room)
+        if not core.is_away:
+            await self._live(room, self.patience)
+            return
         try:
-            # Who waits without end for an outcome does not do so for a relay that is gone.
-            await self._live(
-                room, min(self.patience, _GONE_SECONDS) if core.is_away else self.patience
-            )
+            await self._live_or_gone(room)
         except (Offline, RelayRefused):
-            if not core.is_away:
-                raise
             # Whose relay comes back before the room's own can be reached stays there.
             await self.relay_at(core.identity.invite_url, core.state.hub)
+            home = core.identity.relay_url, core.identity.relay_id
             with self._turn(self._connection(room)) as turn:
                 relocate(turn, core, core.identity.invite_url, core.state.hub)
-            await self._live_at_hub(room)
+            try:
+                await self._live_at_hub(room)
+            except BaseException:  # also where nobody waits any more: it was not moved
+                with self._turn(self._connection(room)) as turn:
+                    relocate(turn, self._core(room), *home)
+                raise
+
+    async def _live_or_gone(self, room: RoomId) -> None:
+        """The same at a relay that may be gone, or behind: while it goes on, it is waited for.
+
+        Who waits without end for an outcome does not do so for a relay that is gone.
+        """
+        deadline = trio.current_time() + self.patience
+        while True:
+            before = self._core(room).head.seq
+            try:
+                await self._live(room, min(deadline - trio.current_time(), _GONE_SECONDS))
+                return
+            except Offline:
+                if self._core(room).head.seq == before or trio.current_time() >= deadline:
+                    raise
 
     async def _live_at_hub(self, room: RoomId) -> None:
         """The same; where that was the hub, and is no more, at the one it names."""
