@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 import trio
@@ -181,6 +182,31 @@ async def test_what_comes_before_the_gap_is_understood_is_no_fault_of_the_hubs(
         await gone.go_on()
         await double.expect(frames.Cursor, lambda c: c.seq == gone.left[-1].seq)
         assert stored(scene.home).evidence() == []
+
+
+async def test_what_waits_is_sent_after_the_gap_not_before(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Before, the hub could only refuse it, and it went back to its sender for nothing."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        gone = Gone(scene, double)
+        await say(scene.bo, "mine")
+
+        def posts() -> list[frames.ClientFrame]:
+            asked = [decode_client_frame(f.frame) for f in double.seen if lane_ask(f)]
+            return [frame for frame in asked if isinstance(frame, frames.Post)]
+
+        await until(lambda: stored(scene.home).replicas()[0].waiting == 1)
+        await gone.tell()
+        await gone.show(gone.last)
+        assert posts() == []
+        await gone.go_on()
+        post = await double.expect(frames.LaneAsk)
+        assert isinstance(decode_client_frame(post.frame), frames.Post)
+
+
+def lane_ask(frame: frames.PeerFrame) -> TypeGuard[frames.LaneAsk]:
+    return isinstance(frame, frames.LaneAsk)
 
 
 async def test_a_false_hash_at_the_floor_is_proven_by_the_next_who_speaks(

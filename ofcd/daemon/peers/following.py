@@ -222,8 +222,14 @@ class Following:
             return
         if log is not None and not self._let_go(room):
             self._follow(room)
+            self._pump(log)
+
+    def _pump(self, log: RoomLog) -> None:
+        """Send what waits, unless the copy may be about to skip what it would have to follow."""
+        copy = self.rooms.get(log.room)
+        if copy is None or not (copy.awaited or copy.missing is not None):
             self.outgoing.pump(log)
-            self._flush()
+        self._flush()
 
     def _let_go(self, room: RoomId) -> bool:
         """Keep this copy, in memory now, up no more if no member is at home here; whether so."""
@@ -237,8 +243,7 @@ class Following:
         """Something waits in the outbox of this room."""
         log = self._rooms.held(room)
         if self._link is not None and log is not None:
-            self.outgoing.pump(log)
-            self._flush()
+            self._pump(log)
 
     def _flush(self) -> None:
         if self._link is not None:
@@ -389,6 +394,7 @@ class Following:
             copy.awaited = False
             if isinstance(frame, frames.Failure):
                 await self._follow_refused(room, frame)
+                self.stir(room)
                 return
             if isinstance(frame, Synced):
                 copy.known = frame.head
@@ -396,6 +402,7 @@ class Following:
                 self._begin_skip(room, copy, start, frame)
             else:
                 copy.pause = 0.0
+                self.stir(room)
 
         self._requests[rid] = answered
         link.tell(Follow(rid, room, start, log.log, hosts=self._relay.hosts))
