@@ -73,6 +73,14 @@ test("a newcomer is in, where its reading begins, and knows of what its admitter
   expect(hub.view.state.members.has(hex(mine.mid))).toBe(true);
 });
 
+test("once another tab has the vault, a join goes on there, and nowhere else", async () => {
+  const { joined, room, vault, joins, respond } = await joining();
+  await joins.join(inviteLink(room.code), "Bo");
+  await vault.close();
+  await respond();
+  expect(joined).toEqual([]);
+});
+
 const SHORT: Lie = (request, honest) =>
   request.type === "attach" ? { ...honest(), seq: 0 } : undefined;
 const LATE: Lie = (request, honest) =>

@@ -16,6 +16,7 @@ import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { eventId, randomBytes } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
 import { LinkLost } from "../src/wire/link.ts";
+import { refusing } from "./databases.ts";
 import { FakeLink, founded, keep, newVault, refusal, withMember } from "./rooms.ts";
 
 type Drop = Extract<Request, { type: "blob_drop" }>;
@@ -186,6 +187,18 @@ test.each(["try_again", "hub_away", "rate_limited", "internal", "not_attached", 
     expect([left(), core.alarm]).toEqual([[ONE], ""]);
   },
 );
+
+test("what the browser can not write down as done is asked for again in a while", async () => {
+  const kept = await keeping(ONE, TWO);
+  const { connect, left } = page(kept, done);
+  const restore = refusing("UnknownError", (mode) => mode === "readwrite");
+  const fake = connect();
+  await expect.poll(() => fake.asked.length).toBe(1);
+  await expect.poll(() => fake.asked.length).toBe(2);
+  expect(left()).toEqual([ONE, TWO]);
+  restore();
+  await expect.poll(left).toEqual([]);
+});
 
 test("the relay's own wait counts, and a new link ends it", async () => {
   const kept = await keeping(ONE);

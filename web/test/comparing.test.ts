@@ -119,7 +119,7 @@ async function pair() {
     seq += 1;
     const event = { mid: from.core.view.mine.mid, ts: Date.now(), seen: { seq: seen } };
     const opened = { event, body: { mid: event.mid, content: item.content } } as unknown as Opened;
-    for (const one of [here, there]) {
+    for (const one of [here, there].filter(({ core }) => !core.isOver)) {
       await one.core.change((draft: Draft) => one.desk.heard(draft, seq, opened));
     }
     return item.content;

@@ -1,6 +1,6 @@
 /** Rooms in vaults of their own, on links whose relay says what a test wants. */
 
-import { type IDBPDatabase, openDB } from "idb";
+import { openDB } from "idb";
 
 import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom } from "../src/client/tables.ts";
@@ -22,16 +22,14 @@ export const URL_ = "ws://relay.example";
 export const RELAY_ID = new Uint8Array(32).fill(7);
 let vaults = 0;
 
-interface Inside {
-  readonly database: IDBPDatabase;
-  readonly dek: Uint8Array;
-}
-let first: Promise<Inside> | undefined;
+const FIRST = "first";
+let first: Promise<Uint8Array> | undefined;
 
 /** An empty vault of its own, with the same key as all others: to stretch a passphrase takes long. */
 export async function newVault(): Promise<Vault> {
-  first ??= Vault.create("first", "so geheim") as unknown as Promise<Inside>;
-  const { database, dek } = await first;
+  first ??= keyOf(Vault.create(FIRST, "so geheim"));
+  const dek = await first;
+  const database = await openDB(FIRST);
   const name = `vault-${++vaults}`;
   const made = await openDB(name, database.version, {
     upgrade(its) {
@@ -43,7 +41,16 @@ export async function newVault(): Promise<Vault> {
     for (const [at, key] of keys.entries()) await made.put(store, values[at], key);
   }
   made.close();
+  database.close();
   return Vault.openWith(name, dek.slice());
+}
+
+async function keyOf(made: Promise<Vault>): Promise<Uint8Array> {
+  const vault = await made;
+  const { dek } = vault as unknown as { dek: Uint8Array };
+  const key = dek.slice();
+  await vault.close();
+  return key;
 }
 
 /** A vault with a room of its own in it, and an open invite at seq 1. */

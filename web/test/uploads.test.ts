@@ -13,6 +13,7 @@ import { type FileContent, FileOpener } from "../src/e2e/attachments.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import { CHUNK_BYTES } from "../src/protocol/limits.ts";
 import type { Request } from "../src/wire/link.ts";
+import { rowsOf } from "./databases.ts";
 import { FakeLink, founded, refusal } from "./rooms.ts";
 
 type Put = Extract<Request, { type: "blob_put" }>;
@@ -48,11 +49,9 @@ function page(vault: Vault, id: string, answers: (put: Put) => object | Error | 
 
 /** All that IndexedDB holds of a vault. */
 async function stored(vault: Vault): Promise<{ key: unknown; value: { sealed: Uint8Array } }[]> {
-  const { database } = vault as unknown as { database: { getAll: Get; getAllKeys: Get } };
-  const [keys, values] = [await database.getAllKeys("records"), await database.getAll("records")];
-  return keys.map((key, at) => ({ key, value: values[at] as { sealed: Uint8Array } }));
+  const { database } = vault as unknown as { database: { name: string } };
+  return (await rowsOf(database.name)) as { key: unknown; value: { sealed: Uint8Array } }[];
 }
-type Get = (store: string) => Promise<unknown[]>;
 const pieces = async (vault: Vault) =>
   (await stored(vault)).filter(({ key }) => String(key).includes("upload"));
 

@@ -82,7 +82,7 @@ describe("a vault", () => {
   test("is the tab's that opened it last: one that slept meanwhile writes nothing more", async () => {
     const slept = await Vault.create(name, "so geheim");
     const heard = vi.fn();
-    slept.onTaken = heard;
+    slept.onEnded = heard;
     await put(slept, "rooms", { a: "one" });
     const awake = await Vault.open(name, "so geheim");
     await expect(put(slept, "rooms", { a: "stale" })).rejects.toThrow(VaultLocked);
@@ -101,9 +101,9 @@ describe("a vault", () => {
   test("that is forgotten in one tab is gone in another, which does not keep it from going", async () => {
     const vault = await Vault.create(name, "so geheim");
     const heard = vi.fn();
-    vault.onTaken = heard;
+    vault.onEnded = heard;
     await Vault.forget(name);
-    expect(heard).toHaveBeenCalledOnce();
+    expect(heard.mock.calls).toEqual([["forgotten"]]);
     await expect(put(vault, "rooms", { a: "one" })).rejects.toThrow(VaultLocked);
     expect(await Vault.exists(name)).toBe(false);
   });

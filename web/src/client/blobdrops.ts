@@ -13,7 +13,7 @@ import { type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
 import type { Tables } from "./tables.ts";
 import { refusedWith, told } from "./told.ts";
-import type { Turn } from "./vault.ts";
+import { type Turn, VaultError } from "./vault.ts";
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 600_000;
@@ -51,13 +51,17 @@ export class BlobDrops {
     if (next === undefined) return;
     this.isBusy = true;
     void this.drop(...next)
+      .catch((error: unknown) => {
+        if (error instanceof VaultError) this.askLater(0);
+        else unlessOver(error);
+        return false;
+      })
       .finally(() => {
         this.isBusy = false;
       })
       .then((goOn) => {
         if (goOn) this.check();
-      })
-      .catch(unlessOver);
+      });
   }
 
   /** Whether the next one may be asked for at once. */

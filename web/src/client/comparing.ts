@@ -134,8 +134,7 @@ export class CompareDesk {
       this.check(draft, mid);
       mine = this.start(draft, mid, phrase);
     });
-    const run = mine as Open | undefined;
-    if (run === undefined) return "gone"; // the page is being locked
+    const run = mine as unknown as Open;
     this.outbox.pump();
     try {
       await this.core.until(() => run.outcome !== undefined);

@@ -8,13 +8,16 @@ import type { Link } from "../wire/link.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
-import type { Told } from "./told.ts";
+import { type Told, toldOf } from "./told.ts";
 import { Turn, type Vault, VaultLocked } from "./vault.ts";
 
 /** The client was locked, or the room can not be used any more. */
 export class RoomOver extends Error {
   override readonly name = "RoomOver";
 }
+
+/** What is told of the browser that keeps the vault, and over once it keeps something. */
+const OF_THE_VAULT = "vault.";
 
 /** What one turn makes of the room; it takes effect when all of it is in the vault. */
 export interface Draft {
@@ -107,7 +110,7 @@ export class RoomCore {
   until(holds: () => boolean, limit?: number): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const look = () => {
-        if (!this.isActive) settle(() => reject(new RoomOver("the room can not be used any more")));
+        if (!this.isActive) settle(() => reject(overNow()));
         else if (holds()) settle(() => resolve(true));
       };
       const timer =
@@ -150,13 +153,20 @@ export class RoomCore {
     return this.until(() => false, delay);
   }
 
-  /** One thing after the other: the vault has one writer, and entries come in order. */
+  /**
+   * One thing after the other: the vault has one writer, and entries come in order. Rejects with
+   * `RoomOver` if the vault is another's by then.
+   */
   enqueue(act: () => Promise<void>): Promise<void> {
-    const done = this.queue.then(() => (this.over ? undefined : act()));
+    const done = this.queue.then(() => {
+      if (this.over) throw overNow();
+      return act();
+    });
     this.queue = done.catch(() => undefined);
     return done;
   }
 
+  /** A turn, settled once it is in the vault; rejects with `RoomOver` or `VaultError`. */
   change(act: (draft: Draft) => void | Promise<void>): Promise<void> {
     return this.enqueue(() => this.commit(act));
   }
@@ -174,21 +184,30 @@ export class RoomCore {
     if (view !== this.view) saveView(turn, this.id, view, this.view);
     if (saved !== this.saved) turn.put(this.tables.rooms, this.id, savedRoom.write(saved));
     if (marks !== this.marks) saveMarks(turn, this.id, marks);
-    if (this.over) return;
+    if (this.over) throw overNow();
     try {
       await this.vault.commit(turn);
     } catch (error) {
       if (!(error instanceof VaultLocked)) throw error;
       this.close(); // another tab has it: what is said there counts
-      return;
+      throw overNow();
     }
     const before = this.saved;
+    if (this.alarm.startsWith(OF_THE_VAULT)) this.alarm = "";
     this.view = view;
     this.saved = saved;
     this.marks = marks;
     if (!isSamePlace(before, saved)) this.onMoved(before);
     if (turn.writes.has(this.tables.archive)) this.revision += 1;
     if (saved.status !== "active") this.live = false;
+    this.changed();
+  }
+
+  /** What came could not be kept: it comes again on the next link, and its person hears why. */
+  failed(error: unknown): void {
+    if (error instanceof RoomOver) return;
+    this.alarm = toldOf(error);
+    this.link?.close();
     this.changed();
   }
 
@@ -219,6 +238,8 @@ export class RoomCore {
     return mine !== undefined && !equal(mine, vouched.log);
   }
 }
+
+const overNow = () => new RoomOver("the room can not be used any more");
 
 export const isSamePlace = (one: Place, other: Place): boolean =>
   one.url === other.url && equal(one.relayId, other.relayId);

@@ -19,7 +19,7 @@ import type { Place } from "./moving.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
 import { type Told, toldOf } from "./told.ts";
-import { Turn, type Vault } from "./vault.ts";
+import { Turn, type Vault, VaultError, VaultLocked } from "./vault.ts";
 
 const JOINS = "joins";
 /** Milliseconds after which it is asked again how far a join has come, at first and in time. */
@@ -270,7 +270,9 @@ export class Joins {
       await act(join, relay);
       this.poll(link, id);
     } catch (error) {
-      if (error instanceof LinkLost) return; // it goes on with the next one
+      // It goes on with the next link, or the next page.
+      if (error instanceof LinkLost || error instanceof VaultLocked) return;
+      if (error instanceof VaultError) this.poll(link, id);
       if (error instanceof RelayRefused) await this.refused(link, id, error);
       else if (error instanceof JoinRejected) this.rejected(link, id, error);
       else throw error;

@@ -24,7 +24,7 @@ import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
 import { type Told, told, toldOf } from "./told.ts";
-import { type Turn, VaultError } from "./vault.ts";
+import type { Turn } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
 
@@ -132,11 +132,8 @@ export class Ledger {
     try {
       await this.core.commit((draft) => this.takeAll(draft, batch));
     } catch (error) {
-      if (!(error instanceof VaultError)) throw error;
-      this.arriving = []; // behind what could not be kept: all of it comes again on the next link
-      this.core.alarm = toldOf(error);
-      this.core.link?.close();
-      this.core.changed();
+      this.arriving = []; // behind what could not be kept: taken by itself, it would be a gap
+      this.core.failed(error);
       return;
     }
     this.tellCursor();

@@ -25,7 +25,7 @@ import { isCopy } from "./lagging.ts";
 import { json } from "./saved.ts";
 import { type Marks, padded } from "./tables.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
-import type { Turn } from "./vault.ts";
+import { type Turn, VaultError } from "./vault.ts";
 
 /** After these the same words may be taken, once what was missed has come. */
 const CATCH_UP = new Set([
@@ -142,6 +142,17 @@ export class Outbox {
     return this.core.change(({ turn }) => turn.delete(this.core.tables.outbox, id));
   }
 
+  /** Say anew what was refused; settled once it is safely in the vault. */
+  async retry(id: string): Promise<void> {
+    await this.core.change(({ turn }) => {
+      const raw = turn.get(this.core.tables.outbox, id);
+      if (raw === undefined) return;
+      turn.delete(this.core.tables.outbox, id);
+      this.put(turn, contentFrom(json.read<Item>(raw).content));
+    });
+    this.pump();
+  }
+
   /** Take back what was never posted; whether it was so. */
   withdraw(turn: Turn, sid: string): boolean {
     const found = this.all(turn).find(([, item]) => item.sid === sid);
@@ -213,7 +224,8 @@ export class Outbox {
     this.isSending = true;
     void this.post(link, id)
       .catch((error: unknown) => {
-        unlessOver(error);
+        if (error instanceof VaultError) this.unkept(error);
+        else unlessOver(error);
         return false;
       })
       .finally(() => {
@@ -222,6 +234,13 @@ export class Outbox {
       .then((goOn) => {
         if (goOn) this.pump();
       });
+  }
+
+  /** It is tried again in a while: the browser may have room by then. */
+  private unkept(error: VaultError): void {
+    this.core.alarm = toldOf(error);
+    this.core.changed();
+    this.rest(0);
   }
 
   private all(from: Pick<Turn, "items">): [string, Item][] {

@@ -23,13 +23,13 @@ import type { ControlRecord, Role } from "../protocol/records.ts";
 import { hubOf, isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
-import { AdmissionDesk } from "./admissions.ts";
+import { AdmissionDesk, unlessRefused } from "./admissions.ts";
 import { BeatDuty } from "./beats.ts";
 import { BlobDrops } from "./blobdrops.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, mark, mayComeBack, RoomCore, unlessOver } from "./core.ts";
+import { amend, type Draft, mark, mayComeBack, RoomCore, RoomOver, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
@@ -43,7 +43,7 @@ import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
-import type { Vault } from "./vault.ts";
+import { type Vault, VaultError } from "./vault.ts";
 
 const REVIEW_MS = 60_000;
 const TYPING_MS = 6_000;
@@ -133,6 +133,11 @@ export class Room extends RoomView {
   /** Take back what was refused, or has not been sent. */
   discard(id: string): Promise<void> {
     return this.outbox.discard(id);
+  }
+
+  /** Say anew what was refused. */
+  retry(id: string): Promise<void> {
+    return this.outbox.retry(id);
   }
 
   /** Store a file at the relay, sealed, and tell of it: see `Uploads.send`. */
@@ -327,8 +332,11 @@ export class Room extends RoomView {
       } else if (await this.isWhole(link, answer)) await this.sync(link, answer);
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {
-      if (!(error instanceof RelayRefused)) throw error;
-      if (this.core.link === link) await this.refused(link, error, transportKey);
+      if (error instanceof RelayRefused) {
+        if (this.core.link === link)
+          await this.refused(link, error, transportKey).catch((it) => this.core.failed(it));
+      } else if (error instanceof VaultError || error instanceof RoomOver) this.core.failed(error);
+      else throw error;
     }
   }
 
@@ -518,6 +526,7 @@ export class Room extends RoomView {
       this.admissions.review();
       this.renewing.check();
       this.duties.check();
+      this.outbox.pump();
       this.reviewLater();
     }, REVIEW_MS);
   }
@@ -534,7 +543,8 @@ export class Room extends RoomView {
     else if (frame.type === "returned") void this.outbox.returned(frame).catch(unlessOver);
     else if (frame.type === "key_asked") this.duties.asked(frame.record);
     else if (frame.type === "key_answered") {
-      void this.duties.answered(frame.record, frame.box).then(() => this.outbox.pump());
+      const { record, box } = frame;
+      void this.duties.answered(record, box).then(() => this.outbox.pump(), unlessOver);
     } else if (frame.type === "signalled") this.signalled(frame);
   }
 
@@ -564,7 +574,8 @@ export class Room extends RoomView {
       signed: makeHandover(this.controls.making, mid, content.accept),
       boxes: [],
     });
-    void this.controls.run("handover", make).catch(unlessOver);
+    // Who accepts may have said what holds no more, or never held.
+    void this.controls.run("handover", make).catch(unlessRefused);
   }
 
   private signalled({ mid, epoch, cell }: FrameOf<"signalled">): void {
@@ -602,7 +613,7 @@ export class Room extends RoomView {
         amend(draft, { status: "removed", reason: code });
         this.outbox.giveUp(draft);
       });
-      void this.uploading.giveUp(); // behind this turn
+      void this.uploading.giveUp().catch(unlessOver); // behind this turn
     }
     this.core.isLive = false;
   }

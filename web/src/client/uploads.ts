@@ -16,7 +16,7 @@ import type { Outbox } from "./outbox.ts";
 import { json } from "./saved.ts";
 import { padded } from "./tables.ts";
 import { type Told, told, toldOf } from "./told.ts";
-import { ARCHIVE, Turn, VaultError } from "./vault.ts";
+import { ARCHIVE, Turn, VaultError, VaultLocked } from "./vault.ts";
 
 /** Pieces that are written at once. */
 const AT_ONCE = 8;
@@ -114,7 +114,8 @@ export class Uploads {
       await act();
       this.infos.delete(id);
     } catch (error) {
-      if (error instanceof RoomOver) throw error; // it goes on with the next page
+      // It goes on with the next page.
+      if (error instanceof RoomOver || error instanceof VaultLocked) throw error;
       const info = this.infos.get(id);
       if (info !== undefined) this.show({ ...info, problem: toldOf(error) });
       await this.forget(id);

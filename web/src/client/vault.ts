@@ -13,9 +13,7 @@
  * the one before it is refused. A tab that slept while another one took the vault writes nothing more.
  */
 
-import { type DBSchema, type IDBPDatabase, openDB } from "idb";
-
-import { concat, fromUtf8, u32be, utf8 } from "../protocol/bytes.ts";
+import { concat, equal, fromUtf8, u32be, utf8 } from "../protocol/bytes.ts";
 import { taggedHash } from "../protocol/ids.ts";
 import {
   CannotOpen,
@@ -26,74 +24,15 @@ import {
   unseal,
   unsealWithPassphrase,
 } from "../themis/index.ts";
+import { Database, type Ending, remove, type Stored } from "./database.ts";
+import { VaultDamaged, VaultError, VaultLocked, WrongPassphrase } from "./faults.ts";
+
+export * from "./faults.ts";
+export type { Ending };
 
 export const ARCHIVE = "archive/";
 const TOP = "#top";
 const KEY = "key";
-const FORMAT = 1;
-
-export type VaultFault =
-  | "there"
-  | "missing"
-  | "passphrase"
-  | "damaged"
-  | "full"
-  | "locked"
-  | "not_removed"
-  | "not_written";
-
-/** The vault can not be used; the message says why, and what to do. */
-export class VaultError extends Error {
-  override readonly name: string = "VaultError";
-
-  constructor(
-    readonly fault: VaultFault,
-    sentence: string,
-  ) {
-    super(sentence);
-  }
-}
-export class WrongPassphrase extends VaultError {
-  override readonly name = "WrongPassphrase";
-
-  constructor() {
-    super("passphrase", "this is not the passphrase of this vault");
-  }
-}
-/** Records were changed, put back or removed outside this program. */
-export class VaultDamaged extends VaultError {
-  override readonly name = "VaultDamaged";
-
-  constructor() {
-    super("damaged", "the vault was changed outside this program: restore a backup, or forget it");
-  }
-}
-/** There is no room left to write; nothing of what is here was lost. */
-export class VaultFull extends VaultError {
-  override readonly name = "VaultFull";
-
-  constructor() {
-    super("full", "there is no room left in this browser: nothing more can be kept");
-  }
-}
-/** It was locked, or another tab has it now: nothing is read or written here any more. */
-export class VaultLocked extends VaultError {
-  override readonly name = "VaultLocked";
-
-  constructor() {
-    super("locked", "the vault is locked, or another tab has it now");
-  }
-}
-
-interface Stored {
-  readonly version: number;
-  readonly sealed: Uint8Array;
-}
-
-interface Schema extends DBSchema {
-  meta: { key: string; value: Uint8Array };
-  records: { key: [table: string, id: string]; value: Stored };
-}
 
 /** Tables of records by id, to read: a vault, or a turn on it. */
 export interface Reader {
@@ -134,21 +73,7 @@ export class Turn implements Reader {
   }
 }
 
-type Database = IDBPDatabase<Schema>;
 type Versions = Map<string, number>;
-
-/** `onForgotten` is called when another tab removes it, or opens it in a later form. */
-const open = (name: string, onForgotten: () => void = () => undefined): Promise<Database> =>
-  openDB<Schema>(name, FORMAT, {
-    upgrade(database) {
-      database.createObjectStore("meta");
-      database.createObjectStore("records");
-    },
-    blocking(_now, _next, event) {
-      (event.target as IDBDatabase).close(); // it would wait for this one
-      onForgotten();
-    },
-  });
 
 const address = (table: string, id: string) => `${table}\u0000${id}`;
 const context = (table: string, id: string, version: number) =>
@@ -160,46 +85,40 @@ export class Vault implements Reader {
   private commits = 0;
   private queue: Promise<void> = Promise.resolve();
   private closed = false;
-  /** Another tab has removed it. */
-  private isGone = false;
-  /** Called once another tab has the vault, or has removed it. */
-  onTaken: () => void = () => undefined;
-  private database!: Database;
 
-  private constructor(private readonly dek: Uint8Array) {}
+  private constructor(
+    private readonly database: Database,
+    private readonly dek: Uint8Array,
+  ) {}
 
-  private async connect(name: string): Promise<Database> {
-    this.database = await open(name, () => {
-      this.isGone = true;
-      this.onTaken();
-    });
-    return this.database;
+  /** `told` is called once another tab has the vault, or it is gone. */
+  set onEnded(told: (why: Ending) => void) {
+    this.database.onEnded = told;
   }
 
   /** Whether there is a vault of this name in this browser. */
   static async exists(name: string): Promise<boolean> {
-    const database = await open(name);
-    const there = (await database.getKey("meta", KEY)) !== undefined;
-    database.close();
-    return there;
+    return (await wrappedKey(name)) !== undefined;
   }
 
   /** A new vault; throws `VaultError` if there is one. */
   static async create(name: string, passphrase: string): Promise<Vault> {
-    const dek = generateKey();
-    const vault = new Vault(dek);
-    const database = await vault.connect(name);
-    if ((await database.getKey("meta", KEY)) !== undefined) {
-      database.close();
-      throw new VaultError("there", "there already is a vault in this browser");
-    }
+    const database = new Database(name, true);
+    const vault = new Vault(database, generateKey());
     const top = vault.sealedTop(0, new Map());
-    const wrapped = sealWithPassphrase(passphrase, dek);
-    const tx = database.transaction(["meta", "records"], "readwrite", { durability: "strict" });
-    await whole(tx, (ask) => {
-      ask(tx.objectStore("meta").put(wrapped, KEY));
-      ask(tx.objectStore("records").put({ version: 0, sealed: top }, [TOP, ""]));
-    });
+    const wrapped = sealWithPassphrase(passphrase, vault.dek);
+    await orClosed(database, () =>
+      database.write(async (tx, ask) => {
+        // Looked at in the transaction that writes it: two tabs may be at it.
+        const there = await tx.objectStore("meta").get(KEY);
+        if (there !== undefined && equal(there, wrapped)) return; // written by the last attempt
+        if (there !== undefined) {
+          throw new VaultError("there", "there already is a vault in this browser");
+        }
+        ask(tx.objectStore("meta").put(wrapped, KEY));
+        ask(tx.objectStore("records").put({ version: 0, sealed: top }, [TOP, ""]));
+      }),
+    );
     return vault;
   }
 
@@ -210,9 +129,7 @@ export class Vault implements Reader {
 
   /** The key that a vault's passphrase opens; throws `WrongPassphrase`. Others may be using it. */
   static async keyOf(name: string, passphrase: string): Promise<Uint8Array> {
-    const database = await open(name);
-    const wrapped = await database.get("meta", KEY);
-    database.close();
+    const wrapped = await wrappedKey(name);
     if (wrapped === undefined)
       throw new VaultError("missing", "there is no vault in this browser yet");
     return unwrapped(wrapped, passphrase);
@@ -220,25 +137,18 @@ export class Vault implements Reader {
 
   /** A vault by its key, which it keeps; who had it open writes no more. Throws `VaultDamaged`. */
   static async openWith(name: string, key: Uint8Array): Promise<Vault> {
-    const vault = new Vault(key);
-    const database = await vault.connect(name);
-    try {
-      await vault.load();
-      return vault;
-    } catch (error) {
-      database.close();
-      throw error;
-    }
+    const database = new Database(name);
+    const vault = new Vault(database, key);
+    await orClosed(database, () => vault.load());
+    return vault;
   }
 
-  /** Forget everything: keys, rooms, history. There is no way back. */
-  static async forget(name: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const request = indexedDB.deleteDatabase(name);
-      request.onsuccess = () => resolve();
-      request.onerror = () =>
-        reject(new VaultError("not_removed", "the vault could not be removed"));
-    });
+  /**
+   * Forget everything: keys, rooms, history. There is no way back. `onBlocked` is called if a tab
+   * that sleeps keeps what is empty by then from being removed; it is settled once that is closed.
+   */
+  static forget(name: string, onBlocked: () => void = () => undefined): Promise<void> {
+    return remove(name, onBlocked);
   }
 
   /** Lock: drop what is held open in memory; settled once what was under way is written. */
@@ -268,21 +178,22 @@ export class Vault implements Reader {
     const upper = before === undefined ? [table, []] : [table, before];
     // An array sorts behind every string: all ids of the table.
     const range = IDBKeyRange.bound([table], upper as IDBValidKey, false, true);
-    const tx = this.database.transaction("records");
-    const found: [string, Uint8Array][] = [];
-    let cursor = await tx.store.openCursor(range, "prev");
-    while (cursor !== null && found.length < limit) {
-      const [, id] = cursor.key;
-      found.push([id, this.unsealed(table, id, cursor.value)]);
-      cursor = await cursor.continue();
-    }
-    return found.reverse();
+    return this.database.read(async (tx) => {
+      const found: [string, Uint8Array][] = [];
+      let cursor = await tx.objectStore("records").openCursor(range, "prev");
+      while (cursor !== null && found.length < limit) {
+        const [, id] = cursor.key;
+        found.push([id, this.unsealed(table, id, cursor.value)]);
+        cursor = await cursor.continue();
+      }
+      return found.reverse();
+    });
   }
 
   /** One record, of an archive table too. */
   async fetch(table: string, id: string): Promise<Uint8Array | undefined> {
     if (!table.startsWith(ARCHIVE)) return this.get(table, id);
-    const stored = await this.database.get("records", [table, id]);
+    const stored = await this.database.read((tx) => tx.objectStore("records").get([table, id]));
     return stored && this.unsealed(table, id, stored);
   }
 
@@ -295,12 +206,12 @@ export class Vault implements Reader {
   }
 
   async changePassphrase(passphrase: string): Promise<void> {
-    await this.database.put("meta", sealWithPassphrase(passphrase, this.dek), KEY);
+    const wrapped = sealWithPassphrase(passphrase, this.dek);
+    await this.database.write(async (tx, ask) => ask(tx.objectStore("meta").put(wrapped, KEY)));
   }
 
   private async write(turn: Turn): Promise<void> {
     if (turn.writes.size === 0) return;
-    if (this.isGone) throw new VaultLocked();
     const version = this.commits + 1;
     const versions = new Map(this.versions);
     const rows: [key: [string, string], row: Stored | undefined][] = [];
@@ -310,15 +221,17 @@ export class Vault implements Reader {
         if (!table.startsWith(ARCHIVE)) note(versions, address(table, id), value && version);
       }
     }
-    rows.push([[TOP, ""], { version, sealed: this.sealedTop(version, versions) }]);
-    const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
-    const top = await tx.store.get([TOP, ""]);
-    if (top?.version !== this.commits) {
-      this.onTaken();
-      throw new VaultLocked();
-    }
-    await whole(tx, (ask) => {
-      for (const [key, row] of rows) ask(row ? tx.store.put(row, key) : tx.store.delete(key));
+    const sealed = this.sealedTop(version, versions);
+    rows.push([[TOP, ""], { version, sealed }]);
+    await this.database.write(async (tx, ask) => {
+      const records = tx.objectStore("records");
+      const top = await records.get([TOP, ""]);
+      if (top?.version === version && equal(top.sealed, sealed)) return; // by the last attempt
+      if (top?.version !== this.commits) {
+        this.database.end("taken");
+        throw new VaultLocked();
+      }
+      for (const [key, row] of rows) ask(row ? records.put(row, key) : records.delete(key));
     });
     this.commits = version;
     this.versions = versions;
@@ -338,24 +251,24 @@ export class Vault implements Reader {
   }
 
   /** All of it as it is at one moment, and from that moment on nobody else's to write. */
-  private async load(): Promise<void> {
-    const tx = this.database.transaction("records", "readwrite", { durability: "strict" });
-    const store = tx.objectStore("records");
-    const top = await store.get([TOP, ""]);
-    if (top === undefined) throw new VaultDamaged();
-    const versions = readVersions(this.unsealed(TOP, "", top));
-    for (const [place, version] of versions) {
-      const [table, id] = place.split("\u0000") as [string, string];
-      const stored = await store.get([table, id]);
-      if (stored === undefined || stored.version !== version) throw new VaultDamaged();
-      const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
-      this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
-    }
-    const version = top.version + 1;
-    const sealed = this.sealedTop(version, versions);
-    await whole(tx, (ask) => ask(store.put({ version, sealed }, [TOP, ""])));
-    this.commits = version;
-    this.versions = versions;
+  private load(): Promise<void> {
+    return this.database.write(async (tx, ask) => {
+      const store = tx.objectStore("records");
+      const top = await store.get([TOP, ""]);
+      if (top === undefined) throw new VaultDamaged();
+      this.tables.clear();
+      this.versions = readVersions(this.unsealed(TOP, "", top));
+      for (const [place, version] of this.versions) {
+        const [table, id] = place.split("\u0000") as [string, string];
+        const stored = await store.get([table, id]);
+        if (stored === undefined || stored.version !== version) throw new VaultDamaged();
+        const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
+        this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
+      }
+      this.commits = top.version + 1;
+      const sealed = this.sealedTop(this.commits, this.versions);
+      ask(store.put({ version: this.commits, sealed }, [TOP, ""]));
+    });
   }
 
   private sealed(table: string, id: string, version: number, value: Uint8Array): Stored {
@@ -379,28 +292,26 @@ export class Vault implements Reader {
   }
 }
 
-type Asking = (request: Promise<unknown>) => void;
-/** Each request fails with its transaction, whose own end is looked at. */
-const ignored: Asking = (request) => void request.catch(() => undefined);
-
-/** All that is asked of a transaction, or nothing of it; rejects with `VaultError`. */
-async function whole(
-  tx: { readonly done: Promise<void>; abort(): void },
-  askAll: (ask: Asking) => void,
-): Promise<void> {
-  let isAsked = false;
+/** What `act` makes of a database, which is closed if that fails. */
+async function orClosed<T>(database: Database, act: () => Promise<T>): Promise<T> {
   try {
-    askAll(ignored);
-    isAsked = true;
-    await tx.done;
+    return await act();
   } catch (error) {
-    if (!isAsked) tx.abort(); // what it was asked for by then goes too
-    await tx.done.catch(() => undefined);
-    if (!(error instanceof DOMException)) throw error;
-    if (error.name === "QuotaExceededError") {
-      throw new VaultFull();
-    }
-    throw new VaultError("not_written", `the browser could not keep it: ${error.name}`);
+    database.close();
+    throw error;
+  }
+}
+
+/** The key of a vault, sealed under its passphrase; undefined if there is none. */
+async function wrappedKey(name: string): Promise<Uint8Array | undefined> {
+  const database = new Database(name);
+  try {
+    return await database.read((tx) => tx.objectStore("meta").get(KEY));
+  } catch (error) {
+    if (error instanceof VaultError && error.fault === "missing") return undefined;
+    throw error;
+  } finally {
+    database.close();
   }
 }
 

@@ -1,11 +1,11 @@
 /** The whole page: locked or open, and what is wrong with it if anything is. */
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useState } from "preact/hooks";
 import wasmUrl from "wasm-themis/dist-es6/libthemis.wasm?url";
 
 import { Client } from "../client/client.ts";
-import { Vault } from "../client/vault.ts";
+import { type Ending, Vault } from "../client/vault.ts";
 import { initialize } from "../themis/index.ts";
 import { Forget } from "./forget.tsx";
 import { Gate } from "./gate.tsx";
@@ -15,14 +15,16 @@ import { takeInvitation } from "./invitation.ts";
 import { useNewVersion } from "./offline.ts";
 import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
-import { type Hold, whenWanted } from "./tabs.ts";
+import { type Hold, whenForgotten, whenWanted } from "./tabs.ts";
+import { UnsentContext } from "./unsent.ts";
 
 export const VAULT = "ofc";
 /** Of the encryption core's file; put here by the build (vite.config.ts). */
 declare const CORE_INTEGRITY: string;
 
 type Stage =
-  | { readonly at: "loading" | "create" | "unlock" | "forget" | "taken" }
+  | { readonly at: "loading" | "create" | "unlock" | "forget" }
+  | { readonly at: "ended"; readonly why: Ending }
   | { readonly at: "unusable"; readonly why: "insecure" | "coreMissing" | "noStorage" }
   | { readonly at: "open"; readonly client: Client; readonly hold: Hold };
 
@@ -32,8 +34,10 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
   const [invited, setInvited] = useState(invitation);
   const [trouble, dismiss] = useTrouble();
   const useIt = useNewVersion();
+  const [unsent] = useState(() => new Map<string, string>());
   useEffect(() => void begin().then(setStage), []);
   useFragment(setInvited);
+  useForgetting(setStage);
   return (
     <>
       {trouble !== "" && (
@@ -52,7 +56,9 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
           </button>
         </div>
       )}
-      <View stage={stage} onStage={setStage} invited={invited} onInvited={setInvited} />
+      <UnsentContext.Provider value={unsent}>
+        <View stage={stage} onStage={setStage} invited={invited} onInvited={setInvited} />
+      </UnsentContext.Provider>
     </>
   );
 }
@@ -69,6 +75,17 @@ function useFragment(onInvited: (invitation: string) => void): void {
   }, [onInvited]);
 }
 
+/** Once another tab has forgotten everything, there is nothing to open here either. */
+function useForgetting(onStage: (next: (now: Stage) => Stage) => void): void {
+  useEffect(() => {
+    const next = (now: Stage): Stage => {
+      if (now.at === "ended") return { at: "ended", why: "forgotten" };
+      return now.at === "unlock" ? { at: "create" } : now;
+    };
+    return whenForgotten(() => onStage(next));
+  }, [onStage]);
+}
+
 interface ViewProps {
   readonly stage: Stage;
   readonly onStage: (stage: Stage) => void;
@@ -78,6 +95,7 @@ interface ViewProps {
 
 function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
   const strings = useStrings();
+  const unsent = useContext(UnsentContext);
   useHandingOver(stage, onStage);
   const restart = () => void nextStage().then(onStage);
   switch (stage.at) {
@@ -89,10 +107,12 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
           onInvited={onInvited}
           onLock={() => {
             closeAll(stage);
+            unsent.clear();
             onStage({ at: "unlock" });
           }}
           onForget={() => {
             closeAll(stage);
+            unsent.clear();
             onStage({ at: "forget" });
           }}
         />
@@ -104,11 +124,12 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
           isNew={stage.at === "create"}
           isInvited={invited !== ""}
           onOpen={(vault, hold) => onStage({ at: "open", client: started(vault), hold })}
+          onStale={restart}
           onForget={() => onStage({ at: "forget" })}
         />
       );
-    case "taken":
-      return <Taken onHere={restart} />;
+    case "ended":
+      return <Ended why={stage.why} onGo={restart} />;
     case "forget":
       return <Forget vault={VAULT} onDone={restart} onCancel={restart} />;
     default:
@@ -116,20 +137,21 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
   }
 }
 
-/** Another tab may have the vault at any time: this one then says so. */
+/** Another tab may have the vault at any time, or it be gone: this one then says so. */
 function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
   // At once: a tab that is not looked at draws nothing, and would hear nothing for a while.
   useLayoutEffect(() => {
     if (stage.at !== "open") return undefined;
     const { client, hold } = stage;
     let isOver = false;
-    const taken = () => {
+    const ended = (why: Ending) => {
       if (isOver) return;
       isOver = true;
       closeAll(stage);
-      onStage({ at: "taken" });
+      onStage({ at: "ended", why });
     };
-    client.vault.onTaken = taken;
+    const taken = () => ended("taken");
+    client.vault.onEnded = ended;
     void hold.lost.then(taken);
     const stop = whenWanted(taken);
     return () => {
@@ -139,15 +161,15 @@ function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
   }, [stage, onStage]);
 }
 
-function Taken({ onHere }: { onHere: () => void }): JSX.Element {
-  const { tabs } = useStrings();
+function Ended({ why, onGo }: { why: Ending; onGo: () => void }): JSX.Element {
+  const ending = useStrings().endings[why];
   return (
     <main class="card">
-      <h1>{tabs.taken}</h1>
-      <p role="status">{tabs.takenWhy}</p>
+      <h1>{ending.title}</h1>
+      <p role="status">{ending.why}</p>
       <div class="row">
-        <button type="button" class="main" onClick={onHere}>
-          {tabs.here}
+        <button type="button" class="main" onClick={onGo}>
+          {ending.go}
         </button>
       </div>
     </main>

@@ -1,8 +1,9 @@
 /** Where one writes: Enter sends, Shift+Enter begins a new line. */
 
 import type { JSX } from "preact";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useContext, useLayoutEffect, useRef, useState } from "preact/hooks";
 
+import { RoomOver } from "../client/core.ts";
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { hex } from "../protocol/bytes.ts";
@@ -11,6 +12,7 @@ import { Icon } from "./icons.tsx";
 import { Problem } from "./parts.tsx";
 import { authorOf, type People } from "./people.ts";
 import { useStrings } from "./strings.ts";
+import { UnsentContext } from "./unsent.ts";
 
 /** The others are told at most so often that one types. */
 const TYPING_MS = 3_000;
@@ -35,7 +37,8 @@ interface ComposerProps {
 export function Composer(props: ComposerProps): JSX.Element {
   const { room, draft, people, onSend, onFiles, onCancel } = props;
   const strings = useStrings();
-  const [words, setWords] = useState("");
+  const unsent = useContext(UnsentContext);
+  const [words, setWords] = useState(unsent.get(room.id) ?? "");
   const input = useRef<HTMLTextAreaElement>(null);
   const told = useRef(0);
   const size = textBytes(words);
@@ -47,6 +50,9 @@ export function Composer(props: ComposerProps): JSX.Element {
     if (hasDraft) input.current?.focus();
   }, [draft, hasDraft]);
   useLayoutEffect(() => grow(input.current), [words]);
+  useLayoutEffect(() => {
+    if (draft.edit === undefined) unsent.set(room.id, words);
+  }, [unsent, room.id, draft.edit, words]);
 
   const write = (now: string) => {
     setWords(now);
@@ -56,17 +62,23 @@ export function Composer(props: ComposerProps): JSX.Element {
   };
   const send = () => {
     if (words.trim() === "" || isTooLong) return;
+    const isEdit = draft.edit !== undefined;
     void onSend(words).catch((error: unknown) => {
-      setWords((now) => now || words); // they are nowhere else
+      if (isEdit && !(error instanceof RoomOver)) throw error; // it is edited on
+      // They are nowhere else; this view may be gone by now.
+      const back = (now = "") => (now === "" ? words : `${words}\n${now}`);
+      unsent.set(room.id, back(unsent.get(room.id)));
+      setWords(back);
       throw error;
     });
-    setWords("");
+    setWords(isEdit ? (unsent.get(room.id) ?? "") : "");
     told.current = 0;
     input.current?.focus();
   };
   const cancel = () => {
-    if (draft.edit !== undefined) setWords("");
+    if (draft.edit !== undefined) setWords(unsent.get(room.id) ?? "");
     onCancel();
+    input.current?.focus();
   };
   const pressed = (event: KeyboardEvent) => {
     if (event.key === "Escape" && hasDraft) cancel();

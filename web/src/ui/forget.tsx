@@ -3,11 +3,13 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
-import { Vault } from "../client/vault.ts";
+import { toldOf } from "../client/told.ts";
+import { Vault, VaultError } from "../client/vault.ts";
 import { forgetPage } from "./offline.ts";
-import { Field } from "./parts.tsx";
+import { Field, Problem } from "./parts.tsx";
+import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
-import { holdVault } from "./tabs.ts";
+import { holdVault, tellForgotten } from "./tabs.ts";
 
 interface ForgetProps {
   readonly vault: string;
@@ -18,16 +20,28 @@ interface ForgetProps {
 export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
   const strings = useStrings();
   const [typed, setTyped] = useState("");
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
   const isSure = typed.trim().toLowerCase() === strings.forgetWord;
 
   const go = async (event: Event) => {
     event.preventDefault();
-    if (!isSure) return;
+    if (!isSure || isBusy) return;
+    setBusy(true);
+    setProblem("");
     const hold = await holdVault();
-    await Vault.forget(vault);
-    hold.letGo();
-    void forgetPage(); // of which nobody has a secret
-    onDone();
+    try {
+      await Vault.forget(vault, () => setProblem(strings.forgetBlocked));
+      tellForgotten();
+      await forgetPage();
+      onDone();
+    } catch (error) {
+      if (!(error instanceof VaultError)) throw error;
+      setProblem(sentenceOf(toldOf(error), strings));
+    } finally {
+      hold.letGo();
+      setBusy(false);
+    }
   };
 
   return (
@@ -41,11 +55,12 @@ export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
           onValue={setTyped}
           isFirst
         />
+        <Problem text={problem} />
         <div class="row">
-          <button type="submit" class="danger" disabled={!isSure}>
-            {strings.forgetNow}
+          <button type="submit" class="danger" disabled={!isSure || isBusy}>
+            {isBusy ? strings.working : strings.forgetNow}
           </button>
-          <button type="button" onClick={onCancel}>
+          <button type="button" disabled={isBusy} onClick={onCancel}>
             {strings.cancel}
           </button>
         </div>

@@ -17,10 +17,12 @@ interface GateProps {
   readonly isNew: boolean;
   readonly isInvited: boolean;
   readonly onOpen: (vault: Vault, hold: Hold) => void;
+  /** Another tab has made a vault, or forgotten it, since it was looked for. */
+  readonly onStale: () => void;
   readonly onForget: () => void;
 }
 
-export function Gate({ isNew, isInvited, onOpen, onForget }: GateProps): JSX.Element {
+export function Gate({ isNew, isInvited, onOpen, onStale, onForget }: GateProps): JSX.Element {
   const strings = useStrings();
   const [passphrase, setPassphrase] = useState("");
   const [again, setAgain] = useState("");
@@ -36,6 +38,9 @@ export function Gate({ isNew, isInvited, onOpen, onForget }: GateProps): JSX.Ele
     await painted();
     try {
       setProblem(await tryOpen(isNew, passphrase, strings, onOpen));
+    } catch (error) {
+      if (!isStale(error)) throw error;
+      onStale();
     } finally {
       setBusy(false);
     }
@@ -96,6 +101,9 @@ const painted = () =>
     requestAnimationFrame(() => setTimeout(resolve));
   });
 
+const isStale = (error: unknown) =>
+  error instanceof VaultError && (error.fault === "there" || error.fault === "missing");
+
 /** What is wrong; "" once the vault is open. */
 async function tryOpen(
   isNew: boolean,
@@ -115,7 +123,7 @@ async function tryOpen(
     return "";
   } catch (error) {
     hold?.letGo();
-    if (error instanceof VaultError) return sentenceOf(toldOf(error), strings);
+    if (error instanceof VaultError && !isStale(error)) return sentenceOf(toldOf(error), strings);
     throw error;
   }
 }

@@ -223,10 +223,6 @@ export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Elem
   const strings = useStrings();
   const { content } = item;
   const words = wordsOf(content, strings);
-  const retry = async () => {
-    await room.discard(item.id);
-    await room.send(item.content);
-  };
   return (
     <li class="message mine pending">
       <div class="bubble">
@@ -236,7 +232,7 @@ export function Pending({ item, room }: { item: Waiting; room: Room }): JSX.Elem
         </p>
         {item.failed && (
           <p class="row">
-            <button type="button" onClick={() => void retry()}>
+            <button type="button" onClick={() => void room.retry(item.id)}>
               {strings.retry}
             </button>
             <button type="button" onClick={() => void room.discard(item.id)}>

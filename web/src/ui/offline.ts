@@ -85,9 +85,10 @@ function follow(
   };
 }
 
-/** Keep the page no more. */
+/** Keep the page no more, nor show any notice of it. */
 export async function forgetPage(): Promise<void> {
   const kept = await navigator.serviceWorker?.getRegistration();
+  for (const notice of (await kept?.getNotifications()) ?? []) notice.close();
   await kept?.unregister();
   for (const name of await caches.keys()) await caches.delete(name);
 }

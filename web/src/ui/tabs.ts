@@ -7,6 +7,7 @@
 const LOCK = "ofc-vault";
 const CHANNEL = "ofc-tabs";
 const HAND_OVER = "hand over";
+const FORGOTTEN = "forgotten";
 /** So long the other tab may take to write what it has under way. */
 const PATIENCE_MS = 5_000;
 /** It is asked again: one that is just being opened does not listen yet. */
@@ -55,10 +56,22 @@ function held(locks: LockManager, options: LockOptions): Promise<Hold | undefine
 }
 
 /** Call `letGo` when another tab wants the vault; returns how to stop listening. */
-export function whenWanted(letGo: () => void): () => void {
+export const whenWanted = (letGo: () => void): (() => void) => whenTold(HAND_OVER, letGo);
+
+/** Call `act` when another tab has forgotten everything; returns how to stop listening. */
+export const whenForgotten = (act: () => void): (() => void) => whenTold(FORGOTTEN, act);
+
+/** Tell the other tabs that there is nothing left to open. */
+export function tellForgotten(): void {
+  const channel = new BroadcastChannel(CHANNEL);
+  channel.postMessage(FORGOTTEN);
+  channel.close();
+}
+
+function whenTold(what: string, act: () => void): () => void {
   const channel = new BroadcastChannel(CHANNEL);
   channel.onmessage = ({ data }) => {
-    if (data === HAND_OVER) letGo();
+    if (data === what) act();
   };
   return () => channel.close();
 }

@@ -72,8 +72,8 @@ async function forgetOthers(): Promise<void> {
 
 /** A file of this version; where the browser has thrown it away, whatever the relay has under it. */
 async function answer(request: Request, file: Kept): Promise<Response> {
-  const cache = await scope.caches.open(cacheName);
-  const found = await cache.match(addressOf(file));
+  // To open it would make it anew, where it was forgotten.
+  const found = await scope.caches.match(addressOf(file), { cacheName });
   return found ?? fetch(request);
 }
 

@@ -2,6 +2,7 @@
 
 import type { Hindrance, Outcome } from "../../client/comparing.ts";
 import type { ToldCode } from "../../client/told.ts";
+import type { Ending } from "../../client/vault.ts";
 import type { Role } from "../../protocol/records.ts";
 import { told } from "./told-en.ts";
 
@@ -159,6 +160,8 @@ export const en = {
   forgetWord: "forget",
   forgetType: (word: string) => `Type ${word} to go on`,
   forgetNow: "Forget now",
+  forgetBlocked:
+    "Your keys, rooms and messages are gone. Another tab of this page sleeps and still holds what they were in: close it to go on.",
   about: "About this relay",
 
   making: {
@@ -343,11 +346,23 @@ export const en = {
     exportHint: "In clear: whoever has the file can read it.",
     check: "Check what this relay served you",
   },
-  tabs: {
-    taken: "Open in another tab",
-    takenWhy: "Your keys are used in one tab at a time. They were opened in another one.",
-    here: "Use it here",
-  },
+  endings: {
+    taken: {
+      title: "Open in another tab",
+      why: "Your keys are used in one tab at a time. They were opened in another one.",
+      go: "Use it here",
+    },
+    forgotten: {
+      title: "Forgotten",
+      why: "Your keys, rooms and messages were removed from this browser.",
+      go: "Begin anew",
+    },
+    evicted: {
+      title: "Your browser has removed your keys",
+      why: "Browsers do that to make room, or when the data of sites are cleared. Your rooms go on without you: ask for a new invite.",
+      go: "Begin anew",
+    },
+  } satisfies Record<Ending, object>,
   refusedNow: (reason: string) => `The relay does not let you into this room just now: ${reason}`,
   alarmed: (sentence: string) => `Look out: ${sentence}`,
 };

@@ -153,6 +153,8 @@ export const es: Strings = {
   forgetWord: "olvidar",
   forgetType: (word) => `Escribe ${word} para seguir`,
   forgetNow: "Olvidar ahora",
+  forgetBlocked:
+    "Tus claves, salas y mensajes ya no están. Otra pestaña de esta página duerme y retiene aún dónde estaban: ciérrala para seguir.",
   about: "Sobre este servidor",
 
   making: {
@@ -335,10 +337,22 @@ export const es: Strings = {
     exportHint: "Sin cifrar: quien tenga el archivo puede leerlo.",
     check: "Comprobar lo que te ha servido este servidor",
   },
-  tabs: {
-    taken: "Abierto en otra pestaña",
-    takenWhy: "Tus claves se usan en una pestaña cada vez. Se han abierto en otra.",
-    here: "Usarlo aquí",
+  endings: {
+    taken: {
+      title: "Abierto en otra pestaña",
+      why: "Tus claves se usan en una pestaña cada vez. Se han abierto en otra.",
+      go: "Usarlo aquí",
+    },
+    forgotten: {
+      title: "Olvidado",
+      why: "Tus claves, salas y mensajes se quitaron de este navegador.",
+      go: "Empezar de nuevo",
+    },
+    evicted: {
+      title: "Tu navegador ha quitado tus claves",
+      why: "Los navegadores lo hacen para tener sitio, o cuando se borran los datos de las páginas. Tus salas siguen sin ti: pide otra invitación.",
+      go: "Empezar de nuevo",
+    },
   },
   refusedNow: (reason) => `El servidor no te deja entrar ahora en esta sala: ${reason}`,
   alarmed: (sentence) => `Atención: ${sentence}`,

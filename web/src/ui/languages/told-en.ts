@@ -121,6 +121,7 @@ export const told = {
   "vault.locked": "Your keys were locked meanwhile, or are used in another tab",
   "vault.not_removed":
     "This browser did not let it be removed: close all its other tabs, and try again",
+  "vault.not_read": "This browser could not read what it keeps: reload the page",
   "vault.not_written": "This browser could not write it down: try again, or reload the page",
 
   relay_away: "The relay can not be reached just now. Try again in a moment.",

@@ -122,6 +122,7 @@ export const told = {
   "vault.locked": "Tus claves se cerraron entretanto, o se usan en otra pestaña",
   "vault.not_removed":
     "El navegador no dejó quitarlo: cierra todas sus otras pestañas e inténtalo de nuevo",
+  "vault.not_read": "El navegador no pudo leer lo que guarda: recarga la página",
   "vault.not_written": "El navegador no pudo guardarlo: inténtalo de nuevo, o recarga la página",
 
   relay_away: "Ahora no se puede llegar al servidor. Inténtalo dentro de un momento.",

@@ -1,0 +1,31 @@
+/** A room that is offered: whoever accepts it may say anything. */
+
+import { expect, onTestFinished, test, vi } from "vitest";
+
+import { mark, type RoomCore } from "../src/client/core.ts";
+import { sealEvent } from "../src/e2e/events.ts";
+import { nextOf, seenOf } from "../src/e2e/log.ts";
+import { hex } from "../src/protocol/bytes.ts";
+import { randomBytes } from "../src/themis/index.ts";
+import { opened } from "./standing.ts";
+
+test("an acceptance that does not hold hands nothing over, and breaks nothing", async () => {
+  const lost = vi.fn();
+  process.on("unhandledRejection", lost);
+  onTestFinished(() => void process.off("unhandledRejection", lost));
+  const { room, theirs } = await opened();
+  const { core } = room as unknown as { core: RoomCore };
+  await core.change((draft) => mark(draft, { offeredTo: hex(theirs.mid) }));
+  const { state, keys, log, senders } = core.view;
+  const { counter, prev } = nextOf(senders, state.room, theirs.mid);
+  const content = { type: "handover_accept" as const, accept: Uint8Array.of(1, 2, 3) };
+  const said = { content, sid: randomBytes(16), counter, prev, ts: 5, name: "Bo", voids: [] };
+  const { signed, cell } = sealEvent(state, theirs, keys, said, seenOf(log));
+  const seq = log.seq + 1;
+  room.receive({ type: "delivery", room: state.room, seq, record: signed.envelope, cell });
+  await room.markRead(seq);
+  expect(core.marks.offeredTo).toBe(""); // it was heard
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(hex(room.state.root)).toBe(room.me);
+  expect(lost).not.toHaveBeenCalled();
+});
