@@ -1,7 +1,7 @@
 /** One room: its history, what waits to be sent, who is in it, and where one writes. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { text } from "../client/contents.ts";
@@ -11,15 +11,17 @@ import type { Told } from "../client/told.ts";
 import type { Content } from "../e2e/bodies.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { Composer, type Draft } from "./composer.tsx";
-import { useHistory } from "./hooks.ts";
+import { useHistory, useKeptFocus } from "./hooks.ts";
 import { Icon } from "./icons.tsx";
 import { Invite } from "./invite.tsx";
 import { Members } from "./members.tsx";
 import { mentionedIn, type People, peopleOf } from "./people.ts";
 import { Search } from "./search.tsx";
 import { sentenceOf } from "./sentences.ts";
+import { Spoken } from "./spoken.tsx";
 import { useStrings } from "./strings.ts";
 import { Timeline } from "./timeline.tsx";
+import { unreadCount, unreadOf } from "./unread.ts";
 import { sendAll, Uploads, useDropping } from "./uploads.tsx";
 
 const PAGE = 50;
@@ -43,19 +45,29 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const [draft, setDraft] = useState<Draft>({});
   const [shown, setShown] = useState("");
   const entries = useHistory(room, limit, before);
+  const isPast = before !== undefined;
+  /** What is said while one looks at what was said long ago. */
+  const newest = useHistory(room, isPast ? PAGE : 0);
   const people = peopleOf(room, strings);
   const onFiles = room.mayAttach ? sendAll(room) : undefined;
   const dropping = useDropping(onFiles);
   useReading(room, entries?.at(-1));
+  const main = useRef<HTMLElement>(null);
+  useKeptFocus(main, ".timeline");
   const toNewest = () => {
     setBefore(undefined);
     setLimit(PAGE);
     setShown("");
   };
-  const send = (words: string) => {
+  const send = async (words: string) => {
     setDraft({});
-    if (before !== undefined) toNewest();
-    return room.send(contentOf(words, draft, mentionedIn(words, room, people)));
+    if (isPast) toNewest();
+    try {
+      await room.send(contentOf(words, draft, mentionedIn(words, room, people)));
+    } catch (error) {
+      setDraft((now) => (now.reply || now.edit ? now : again(draft, words)));
+      throw error;
+    }
   };
   const show = ({ seq, eventId }: Entry) => {
     const newer = room.lastSeq - seq;
@@ -66,7 +78,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   };
   return (
     <div class={beside ? "chat with-panel" : "chat"}>
-      <main {...dropping.handlers}>
+      <main ref={main} {...dropping.handlers}>
         <Bar room={room} beside={beside} onBeside={setBeside} onBack={onBack} />
         <Standing client={client} room={room} />
         <Timeline
@@ -77,9 +89,11 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
           hasEarlier={(entries?.length ?? 0) >= limit}
           shown={shown}
           onEarlier={() => setLimit((now) => now + PAGE)}
-          onNewest={before === undefined ? undefined : toNewest}
+          onNewest={isPast ? toNewest : undefined}
+          newer={unreadCount(unreadOf(room, newest ?? []), PAGE)}
           onDraft={setDraft}
         />
+        <Spoken room={room} people={people} entries={(isPast ? newest : entries) ?? []} />
         <Typing room={room} people={people} />
         <Uploads room={room} />
         {room.mayPost && (
@@ -99,7 +113,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
       )}
       {beside === "invite" && <Invite room={room} onClose={() => setBeside(undefined)} />}
       {beside === "search" && (
-        <Search room={room} onClose={() => setBeside(undefined)} onShow={show} />
+        <Search room={room} shown={shown} onClose={() => setBeside(undefined)} onShow={show} />
       )}
     </div>
   );
@@ -169,6 +183,10 @@ function contentOf(words: string, { reply, edit }: Draft, named: readonly string
   }
   return text(words, { mentions, ...(reply && { replyTo: replyTarget(reply) }) });
 }
+
+/** What could not be said, to be said again. */
+const again = ({ reply, edit }: Draft, words: string): Draft =>
+  edit ? { edit: { ...edit, text: words } } : reply ? { reply } : {};
 
 const replyTarget = (entry: Entry) => fromHex(entry.eventId);
 

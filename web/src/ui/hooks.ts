@@ -1,5 +1,6 @@
 /** What the views follow: the client, a room's history, the browser's own state. */
 
+import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
@@ -62,6 +63,28 @@ export function useBack(back: () => void): void {
     addEventListener("popstate", heard);
     return () => removeEventListener("popstate", heard);
   }, []);
+}
+
+/**
+ * Where what had the focus is drawn no more, `instead` has it: who uses the keyboard does not begin
+ * at the start of the page again.
+ */
+export function useKeptFocus(within: RefObject<HTMLElement | null>, instead: string): void {
+  const last = useRef<Element>(undefined);
+  useEffect(() => {
+    const heard = ({ target }: FocusEvent) => {
+      const isInside = target instanceof Element && within.current?.contains(target);
+      last.current = isInside ? target : undefined;
+    };
+    addEventListener("focusin", heard);
+    return () => removeEventListener("focusin", heard);
+  }, [within]);
+  useLayoutEffect(() => {
+    if (last.current === undefined || last.current.isConnected) return;
+    last.current = undefined;
+    if (document.activeElement !== document.body) return;
+    within.current?.querySelector<HTMLElement>(instead)?.focus({ preventScroll: true });
+  });
 }
 
 /** Calls `close` on Escape. */

@@ -38,7 +38,11 @@ export function Message(props: MessageProps): JSX.Element {
     isOnItsWay && "pending",
   ];
   return (
-    <li class={["message", ...classes.filter(Boolean)].join(" ")} data-event={entry.eventId}>
+    <li
+      class={["message", ...classes.filter(Boolean)].join(" ")}
+      data-event={entry.eventId}
+      tabIndex={isShown ? -1 : undefined}
+    >
       {!isNext && <Heading entry={entry} room={room} people={people} />}
       <div class="bubble">
         {entry.replyTo && <Quote replied={replied} people={people} />}

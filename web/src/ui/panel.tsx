@@ -1,7 +1,7 @@
 /** What stands beside a room: its members, an invite, a search. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
 import { OtherRelay } from "../client/relays.ts";
@@ -20,11 +20,21 @@ interface PanelProps {
 
 export function Panel({ title, onClose, children }: PanelProps): JSX.Element {
   const strings = useStrings();
+  const panel = useRef<HTMLElement>(null);
   const close = useRef<HTMLButtonElement>(null);
-  useEffect(() => close.current?.focus(), []);
+  /** What had the focus before, and has it again. */
+  const [opener] = useState(() => document.activeElement);
+  useLayoutEffect(() => {
+    const { current } = panel;
+    const hasFocus = () => current?.contains(document.activeElement);
+    if (!hasFocus()) close.current?.focus(); // a field of the panel's own may be first
+    return () => {
+      if (hasFocus() && opener instanceof HTMLElement) opener.focus();
+    };
+  }, [opener]);
   useEscape(onClose);
   return (
-    <aside class="panel" aria-label={title}>
+    <aside ref={panel} class="panel" aria-label={title}>
       <header>
         <h2>{title}</h2>
         <button ref={close} type="button" onClick={onClose}>

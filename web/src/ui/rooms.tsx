@@ -3,13 +3,13 @@
 import type { JSX } from "preact";
 
 import type { Client, JoinInfo } from "../client/client.ts";
-import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { clock, excerptOf, hostOf, ownRelay } from "./format.ts";
 import { useHistory } from "./hooks.ts";
 import { Guarded } from "./parts.tsx";
 import { authorOf, peopleOf } from "./people.ts";
 import { useStrings } from "./strings.ts";
+import { isWords, unreadCount, unreadOf } from "./unread.ts";
 
 const LOOK_BACK = 30;
 
@@ -72,7 +72,7 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
   const people = peopleOf(room, strings);
   const last = entries.findLast(isWords);
   const unread = room.id === place ? 0 : unreadOf(room, entries);
-  const count = unread < LOOK_BACK ? String(unread) : `${LOOK_BACK}+`;
+  const count = unreadCount(unread, LOOK_BACK);
   return (
     <li>
       <button
@@ -92,7 +92,7 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
           )}
         </span>
         {room.saved.url !== ownRelay() && <span class="where">{hostOf(room.url)}</span>}
-        {unread > 0 && (
+        {count && (
           <span class="count">
             <span aria-hidden="true">{count}</span>
             <span class="unseen">{strings.unread(count)}</span>
@@ -121,9 +121,3 @@ function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.
     </li>
   );
 }
-
-const isWords = ({ kind }: Entry) => kind === "text" || kind === "file";
-
-const unreadOf = (room: Room, entries: readonly Entry[]): number =>
-  entries.filter((one) => isWords(one) && one.seq > room.saved.readUpTo && one.mid !== room.me)
-    .length;

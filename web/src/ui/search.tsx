@@ -17,11 +17,13 @@ const PAUSE_MS = 200;
 
 interface SearchProps {
   readonly room: Room;
+  /** The event that is shown, in hex; "" none. */
+  readonly shown: string;
   readonly onClose: () => void;
   readonly onShow: (entry: Entry) => void;
 }
 
-export function Search({ room, onClose, onShow }: SearchProps): JSX.Element {
+export function Search({ room, shown, onClose, onShow }: SearchProps): JSX.Element {
   const strings = useStrings();
   const { search } = strings;
   const people = peopleOf(room, strings);
@@ -44,16 +46,21 @@ export function Search({ room, onClose, onShow }: SearchProps): JSX.Element {
   return (
     <Panel title={search.title} onClose={onClose}>
       <search class="part">
-        <Field label={search.words} value={words} onValue={setWords} />
+        <Field label={search.words} value={words} onValue={setWords} isFirst />
         <p class="hint" role="status">
           {found && (found.length === 0 ? search.nothing : search.found(found.length))}{" "}
           {found?.length === MOST && search.more}
         </p>
       </search>
-      <ul>
+      <ul aria-label={search.results}>
         {found?.map((entry) => (
           <li key={entry.eventId}>
-            <button type="button" class="hit" onClick={() => onShow(entry)}>
+            <button
+              type="button"
+              class="hit"
+              aria-current={entry.eventId === shown}
+              onClick={() => onShow(entry)}
+            >
               <strong>
                 <bdi>{authorOf(entry, people)}</bdi>
               </strong>{" "}

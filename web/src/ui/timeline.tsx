@@ -1,7 +1,7 @@
 /** A room's messages, day by day, with what is not sent yet at their end. */
 
 import type { JSX, RefObject } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
@@ -10,14 +10,13 @@ import type { Draft } from "./composer.tsx";
 import { dayName, sameDay } from "./format.ts";
 import { Change, Message, Pending } from "./message.tsx";
 import { Guarded } from "./parts.tsx";
-import { authorOf, type People } from "./people.ts";
-import { type Strings, useStrings } from "./strings.ts";
+import type { People } from "./people.ts";
+import { useStrings } from "./strings.ts";
 
 /** So near to its end a reader follows what is said. */
 const NEAR_PX = 80;
 /** Messages of one member so close together share a heading. */
 const TOGETHER_MS = 5 * 60 * 1000;
-const SPOKEN_CHARACTERS = 300;
 
 export interface TimelineProps {
   readonly room: Room;
@@ -30,6 +29,8 @@ export interface TimelineProps {
   readonly onEarlier: () => void;
   /** Where these are not the newest ones: how to come there. */
   readonly onNewest: (() => void) | undefined;
+  /** How many of the newest are unread; "" none. */
+  readonly newer: string;
   readonly onDraft: (draft: Draft) => void;
 }
 
@@ -85,11 +86,10 @@ export function Timeline(props: TimelineProps): JSX.Element {
         </ol>
         {onNewest && (
           <button type="button" class="quiet" onClick={onNewest}>
-            {strings.newest}
+            {strings.newest(props.newer)}
           </button>
         )}
       </section>
-      {!onNewest && <Spoken room={room} people={people} entries={entries} />}
     </>
   );
 }
@@ -190,10 +190,12 @@ function useShowing(
   const done = useRef("");
   useLayoutEffect(() => {
     if (shown === "" || done.current === shown) return;
-    const found = box.current?.querySelector(`[data-event="${shown}"]`);
+    const found = box.current?.querySelector<HTMLElement>(`[data-event="${shown}"]`);
     if (!found) return;
     done.current = shown;
     found.scrollIntoView({ block: "center" });
+    // Who looks through what was found stays there, as long as it can be seen.
+    if (!document.activeElement?.closest(".panel")) found.focus({ preventScroll: true });
   }, [box, shown, entries]);
 }
 
@@ -208,29 +210,3 @@ function useFirstUnread(room: Room, entries: readonly Entry[]): number {
   }
   return first.current ?? -1;
 }
-
-interface SpokenProps extends Pick<LineProps, "room" | "people"> {
-  readonly entries: readonly Entry[];
-}
-
-/** The newest message of somebody else, said by screen readers; what was there before is not. */
-function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
-  const strings = useStrings();
-  const from = useRef<number>(undefined);
-  const [said, setSaid] = useState("");
-  const last = entries.findLast(({ kind }) => kind === "text");
-  useEffect(() => {
-    if (last === undefined) return;
-    const isNew = from.current !== undefined && last.seq > from.current;
-    from.current = last.seq;
-    if (isNew && last.mid !== room.me) setSaid(spoken(last, people, strings));
-  }, [last?.seq]);
-  return (
-    <p class="unseen" aria-live="polite">
-      {said}
-    </p>
-  );
-}
-
-const spoken = (entry: Entry, people: People, strings: Strings): string =>
-  strings.newFrom(authorOf(entry, people), entry.text.slice(0, SPOKEN_CHARACTERS));

@@ -85,7 +85,8 @@ export const en = {
 
   messages: "Messages",
   earlier: "Show earlier messages",
-  newest: "Back to the newest messages",
+  newest: (unread: string) =>
+    unread ? `Back to the newest messages (${unread} unread)` : "Back to the newest messages",
   beginning: "This is as far back as you can read.",
   nothingYet: "Nothing has been said here yet.",
   today: "Today",
@@ -331,6 +332,7 @@ export const en = {
     title: "Search in this room",
     words: "Words to look for",
     found: (count: number) => (count === 1 ? "1 message found" : `${count} messages found`),
+    results: "Messages found",
     more: "Only the newest are shown.",
     nothing: "Nothing was found among the messages kept in this browser.",
   },

@@ -77,7 +77,10 @@ export const es: Strings = {
 
   messages: "Mensajes",
   earlier: "Ver mensajes anteriores",
-  newest: "Volver a los mensajes más recientes",
+  newest: (unread) =>
+    unread
+      ? `Volver a los mensajes más recientes (${unread} sin leer)`
+      : "Volver a los mensajes más recientes",
   beginning: "Hasta aquí puedes leer hacia atrás.",
   nothingYet: "Aquí aún no se ha dicho nada.",
   today: "Hoy",
@@ -321,6 +324,7 @@ export const es: Strings = {
     title: "Buscar en esta sala",
     words: "Palabras que buscar",
     found: (count) => (count === 1 ? "1 mensaje encontrado" : `${count} mensajes encontrados`),
+    results: "Mensajes encontrados",
     more: "Solo se muestran los más recientes.",
     nothing: "No hay nada entre los mensajes guardados en este navegador.",
   },
