@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -154,9 +155,16 @@ async def connect(
             return await trio.open_tcp_stream(host, port)
     except OSError as error:
         raise Unreachable(
-            f"no connection to {authority} ({error.strerror or error}): check the "
+            f"no connection to {authority} ({_why(error)}): check the "
             "address, and whether the relay runs and a firewall lets you through"
         ) from error
+
+
+def _why(error: OSError) -> str:
+    """In the system's words; trio's own would name every address once more."""
+    tried = getattr(error.__cause__, "exceptions", ())
+    reasons = dict.fromkeys(os.strerror(one.errno) for one in tried if one.errno)
+    return ", ".join(reasons) or error.strerror or str(error)
 
 
 async def _allowed_address(host: str, port: int, allowed: Allowed) -> str:

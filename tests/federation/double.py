@@ -12,6 +12,7 @@ from ofcd.client import Room
 from ofcd.config import Settings
 from ofcd.daemon.connection import failure_of
 from ofcd.daemon.identity import Identity
+from ofcd.e2e.bodies import Text
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import Hash32, MemberId, RelayId, RoomId, relay_id_of
@@ -23,7 +24,7 @@ from ofcd.themis.signed import sign_record
 from ofcd.wire import Closed, MessageStream
 from tests.world.scene import join, quick, settle
 
-__all__ = ["Double", "dialling", "federated", "identity", "part", "quickly", "shared"]
+__all__ = ["Double", "dialling", "federated", "identity", "part", "quickly", "say", "shared"]
 
 F = TypeVar("F", bound=frames.PeerFrame)
 
@@ -66,6 +67,13 @@ async def federated(hub: World, home: World, name: str, host: Room) -> Room:
 async def local(world: World, host: Room, name: str) -> Room:
     """One more member at the hub."""
     return await join(world, host, name)
+
+
+async def say(room: Room, *words: str) -> None:
+    """Queue these, without waiting for anything."""
+    for word in words:
+        with room._client.transaction() as tx:
+            room.queue(tx, Text(word))
 
 
 class Double:

@@ -13,9 +13,8 @@ from ofcd.client import JoinFailed, Room
 from ofcd.config import Settings
 from ofcd.daemon.peers import asking
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, shared
+from tests.federation.double import federated, quickly, say, shared
 from tests.federation.test_hostile import copy_head
-from tests.federation.test_outage import say
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, until
 

@@ -21,9 +21,8 @@ from ofcd.store import reader, retention
 from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
-from tests.federation.double import Double, dialling, federated, quickly, shared
+from tests.federation.double import Double, dialling, federated, quickly, say, shared
 from tests.federation.test_hostile import Scene, copy_head, hub_gone_bad, log_of
-from tests.federation.test_outage import say
 from tests.world.scene import settle, stored, texts, told, until
 
 

@@ -9,9 +9,9 @@ from attrs import evolve
 
 from ofcd.config import Settings
 from ofcd.testing import open_net
-from tests.federation.double import federated, quickly, shared
+from tests.federation.double import federated, quickly, say, shared
 from tests.federation.test_gaps import away
-from tests.federation.test_home import queued, relay_of
+from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head
 from tests.world.scene import settle, stored, texts, until
 
@@ -31,16 +31,16 @@ async def test_a_room_that_was_moved_in_the_gap_is_followed_there(
     async with open_net(tmp_path, "old", "new", "third", change=forgetful) as (old, new, third):
         ana, bo = await shared(old, new)
         cai = await federated(old, third, "cai", ana)
-        await queued(ana, "before")
+        await say(ana, "before")
         await settle([ana, bo, cai])
         for hub in (old, new):
             away(hub, third)
         for number in range(6):
-            await queued(ana, f"lost {number}")
+            await say(ana, f"lost {number}")
         await settle([ana, bo])
         await ana.move_hub(new.url)
         for number in range(6):
-            await queued(ana, f"kept {number}")
+            await say(ana, f"kept {number}")
         await settle([ana, bo])
         await trio.sleep(200)  # retention runs
         moved_at = ana._client._core(ana.id).state.hubs[-1].since

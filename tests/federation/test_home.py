@@ -12,11 +12,10 @@ from attrs import evolve
 from ofcd.client import NotAllowed, Offline, Room, RoomStatus, Stage
 from ofcd.client.moving import relocate
 from ofcd.config import Settings
-from ofcd.e2e.bodies import Text
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, shared
+from tests.federation.double import federated, quickly, say, shared
 from tests.federation.test_hostile import copy_head
 from tests.world.renewing import HOUR, all_renewed, short_days
 from tests.world.scene import agree, settle, stored, texts, until
@@ -30,12 +29,6 @@ def home_of(room: Room, member: Room) -> RelayId:
 def relay_of(world: World) -> RelayId:
     assert world.daemon is not None
     return world.daemon.identity.relay_id
-
-
-async def queued(room: Room, *words: str) -> None:
-    for word in words:
-        with room._client.transaction() as tx:
-            room.queue(tx, Text(word))
 
 
 async def test_a_member_moves_to_another_relay_and_back_to_the_hub(
@@ -75,7 +68,7 @@ async def test_a_relay_that_is_gone_is_left_by_way_of_the_hub(
         old.to_relays[hub.url].up = False
         old.cut_links()
         hub.cut_links()
-        await queued(bo, "one", "two")
+        await say(bo, "one", "two")
         await until(lambda: {item.stage for item in bo.outbox()} == {Stage.HELD})
         await old.stop_relay()
         bo._client.patience = (
@@ -106,7 +99,7 @@ async def test_a_move_outlives_a_restart_in_the_middle(
         await old.stop_client("bo")
         [bo] = (await old.client("bo")).rooms
         assert bo.relay_url == new.url
-        await queued(bo, "still here")
+        await say(bo, "still here")
         new.to_relays[hub.url].up = True
         await settle([ana, bo])
         agree([ana, bo], ["still here"])

@@ -19,10 +19,18 @@ from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import Double, dialling, federated, identity, local, quickly, shared
+from tests.federation.double import (
+    Double,
+    dialling,
+    federated,
+    identity,
+    local,
+    quickly,
+    say,
+    shared,
+)
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_hostile import copy_head, log_of
-from tests.federation.test_outage import say
 from tests.world.scene import again, agree, settle, stored, texts, until
 
 

@@ -13,10 +13,9 @@ from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, MemberId, RoomId
 from ofcd.testing import World, open_net
 from ofcd.testing.world import Inline
-from tests.federation.double import identity, quickly, shared
+from tests.federation.double import identity, quickly, say, shared
 from tests.federation.test_blame import link_of
 from tests.federation.test_hostile import Scene, hub_gone_bad
-from tests.federation.test_outage import say
 from tests.federation.test_strangers import known
 from tests.world.scene import again, agree, settle, stored, texts, until
 

@@ -22,10 +22,10 @@ from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, part, quickly, shared
+from tests.federation.double import federated, identity, local, part, quickly, say, shared
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_gaps import away
-from tests.federation.test_home import queued, relay_of
+from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head, log_of
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, texts, until
@@ -77,7 +77,7 @@ async def test_a_room_is_moved_and_all_go_on(
         await settle(rooms)
         await ana.move_hub(new.url)
         for room, words in ((ana, "one"), (bo, "two"), (cai, "three")):
-            await queued(room, words)
+            await say(room, words)
         await settle(rooms)
         agree(rooms)
         assert sorted(texts(cai)) == sorted(["before", "one", "two", "three"])
@@ -113,7 +113,7 @@ async def test_nothing_said_meanwhile_is_lost_or_doubled(
             while not over.is_set():
                 number += 1
                 said.append(f"{name} {number}")
-                await queued(room, said[-1])
+                await say(room, said[-1])
                 await trio.sleep(0.5)
 
         async with trio.open_nursery() as nursery:

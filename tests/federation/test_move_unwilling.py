@@ -12,10 +12,9 @@ from ofcd.client import RelayRefused
 from ofcd.config import Settings
 from ofcd.protocol.codes import Code
 from ofcd.testing import open_net
-from tests.federation.double import quickly, shared
+from tests.federation.double import quickly, say, shared
 from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head
-from tests.federation.test_outage import say
 from tests.world.scene import agree, settle, stored, until
 
 

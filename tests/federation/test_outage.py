@@ -10,24 +10,15 @@ from attrs import evolve
 
 from ofcd.client import MessageFailed, MessageHeld, Room, Stage
 from ofcd.config import Settings
-from ofcd.e2e.bodies import Text
 from ofcd.e2e.invites import InviteCode
 from ofcd.protocol.records import Role
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, shared
+from tests.federation.double import federated, quickly, say, shared
 from tests.world.scene import agree, settle, stored, texts, told, until
 
 
 def stages(room: Room) -> set[Stage]:
     return {item.stage for item in room.outbox()}
-
-
-async def say(room: Room, *words: str) -> None:
-    """Queue these, without waiting for anything."""
-
-    for word in words:
-        with room._client.transaction() as tx:
-            room.queue(tx, Text(word))
 
 
 async def test_hub_away_members_read_and_what_they_write_waits_at_their_relay(
@@ -53,7 +44,7 @@ async def test_hub_away_members_read_and_what_they_write_waits_at_their_relay(
         await home.stop_client("cai")  # and needs no client of its sender's
         await trio.sleep(3600)
         await hub.start_relay()
-        await until(lambda: "four" in texts(ana))
+        await until(lambda: "four" in texts(ana), seconds=900)  # the longest wait between two dials
         [cai] = (await home.client("cai")).rooms
         await settle([ana, bo, cai])
         agree([ana, bo, cai], ["before", "one", "two", "three", "four"])

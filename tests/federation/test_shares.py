@@ -23,9 +23,8 @@ from ofcd.testing import open_net
 from ofcd.testing.line import Line
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import dialling, federated, identity, quickly, shared
+from tests.federation.double import dialling, federated, identity, quickly, say, shared
 from tests.federation.test_blame import attach, event_of
-from tests.federation.test_outage import say
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, until
 

@@ -26,6 +26,8 @@ from tests.live.support import Relay, settle, texts, until
 
 __all__ = ["WORD", "Member", "Storm", "clocked", "dial_by", "digest", "storm_seconds"]
 
+_SLOWEST: Final = 1800
+"""Seconds that a storm, or its end, may take beyond what was asked for."""
 WORD: Final = "marker-storm walrus"
 """Stands in everything that is said: no relay may ever see it."""
 
@@ -132,6 +134,10 @@ class Storm:
 
         It lasts until each thing has gone wrong once, however slow the machine is.
         """
+        with trio.fail_after(seconds + _SLOWEST):
+            await self._rage(seconds)
+
+    async def _rage(self, seconds: float) -> None:
         chance = random.Random(f"{self.seed} storm")
         async with trio.open_nursery() as nursery:
             for member in self.members:
@@ -205,6 +211,10 @@ class Storm:
 
     async def calm(self, seconds: float = 120) -> None:
         """Everything said has come to everyone; given up once nothing has come for so long."""
+        with trio.fail_after(_SLOWEST):
+            await self._calm(seconds)
+
+    async def _calm(self, seconds: float) -> None:
         async with trio.open_nursery() as nursery:
             for member in self.members:
                 nursery.start_soon(member.keep_trying)

@@ -57,6 +57,7 @@ async def test_a_port_nobody_listens_on() -> None:
     number = with_no_one[0].socket.getsockname()[1]
     await with_no_one[0].aclose()
     sentence = await fails(url(number), wire.Unreachable)
+    assert (sentence.count(str(number)), sentence.count("onnection refused")) == (1, 1), sentence
     assert f"127.0.0.1:{number}" in sentence
 
 
