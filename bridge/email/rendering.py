@@ -12,7 +12,7 @@ __all__ = ["as_html", "as_plain"]
 
 def as_plain(document: lite.Document) -> str:
     """The words, marks left out; nothing hidden in them."""
-    return "\n".join(visible_text(line) for line in lite.plain(document).split("\n"))
+    return "\n".join(_shown(line) for line in lite.plain(document).split("\n"))
 
 
 def as_html(document: lite.Document) -> str:
@@ -25,7 +25,7 @@ def _block(block: lite.Block) -> str:
         case lite.Paragraph():
             return f"<p>{'<br>'.join(map(_line, block.lines))}</p>"
         case lite.CodeBlock():
-            lines = "\n".join(visible_text(line) for line in block.text.split("\n"))
+            lines = "\n".join(_shown(line) for line in block.text.split("\n"))
             return f"<pre>{escape(lines)}</pre>"
         case lite.Quote():
             return f"<blockquote>{as_html(block.blocks)}</blockquote>"
@@ -35,6 +35,10 @@ def _block(block: lite.Block) -> str:
             return f'<ol start="{block.start}">{_items(block.items)}</ol>'
         case _:
             assert_never(block)
+
+
+def _shown(text: str) -> str:
+    return visible_text(text, joiners=True)
 
 
 def _items(items: tuple[lite.Document, ...]) -> str:
@@ -48,9 +52,9 @@ def _line(line: lite.Line) -> str:
 def _piece(piece: lite.Inline) -> str:
     match piece:
         case lite.Text():
-            return escape(visible_text(piece.text))
+            return escape(_shown(piece.text))
         case lite.Code():
-            return f"<code>{escape(visible_text(piece.text))}</code>"
+            return f"<code>{escape(_shown(piece.text))}</code>"
         case lite.Bold():
             return f"<b>{_line(piece.children)}</b>"
         case lite.Italic():
@@ -64,6 +68,6 @@ def _piece(piece: lite.Inline) -> str:
         case lite.Link():
             return f'<a href="{escape(piece.url)}">{_line(piece.children)}</a>'
         case lite.Mention():
-            return f"<b>@{escape(visible_text(piece.name))}</b>"
+            return f"<b>@{escape(_shown(piece.name))}</b>"
         case _:
             assert_never(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import time
 from email import message_from_bytes
 from email.policy import default
@@ -9,6 +10,7 @@ from typing import Any
 
 import dkim
 import pytest
+from dkim import crypto
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +205,30 @@ def test_a_signature_of_the_senders_domain_proves_it(
     assert proof(two) is Proof.NONE, "one From is signed, another is shown"
 
 
+def test_a_key_that_would_take_hours_is_none(
+    keys: tuple[bytes, dict[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sender's zone shows is the sender's: the library would compute, and hold up all."""
+    private, zone = keys
+    raw = signed(mail(), private)
+    computed: list[int] = []
+    really = crypto.rsa_encrypt
+
+    def counted(message: bytes, key: Any, length: int) -> Any:
+        computed.append(key["modulus"].bit_length())
+        return really(message, key, length) if computed[-1] < 4096 else b""
+
+    monkeypatch.setattr(crypto, "rsa_encrypt", counted)
+    number = bytes([2, 0x83, 0, 0x30, 0xD5, 0, *b"\xff" * 0x30D4])  # of 100,000 bits
+    key = bytes([0x30, 0x83, 0, 0x61, 0xB4]) + 2 * number
+    assert crypto.parse_public_key(key)["modulus"].bit_length() == 0x30D4 * 8
+    huge = b"v=DKIM1; k=rsa; p=" + b64encode(key)
+    assert proof_by_dkim(raw, parse(raw), lambda _name, _timeout: huge) is Proof.NONE
+    assert computed == []
+    assert proof_by_dkim(raw, parse(raw), lambda name, _timeout: zone.get(name)) is Proof.DKIM
+    assert computed == [2048]
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -375,6 +401,18 @@ def test_markup_of_the_room_becomes_html_and_others_markup_does_not() -> None:
         "</blockquote>\n<ul><li><p>one</p></li><li><p>&lt;b&gt;two&lt;/b&gt;</p></li></ul>\n"
         '<ol start="1"><li><p>a</p></li></ol>'
     )
+
+
+def test_signs_and_scripts_that_need_joiners_keep_them_and_nothing_hides() -> None:
+    """A red heart, a family, Persian; no zero-width letters, no change of direction."""
+    words = (
+        "\u2764\ufe0f \U0001f468\u200d\U0001f469 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    )
+    document = lite.parse(f"{words} a\u200bb\u202ec")
+    assert as_plain(document) == f"{words} abc"
+    assert as_html(document) == f"<p>{words} abc</p>"
+    code = lite.parse(f"`{words}`\n\n```\n{words}\n```")
+    assert as_html(code) == f"<p><code>{words}</code></p>\n<pre>{words}</pre>"
 
 
 def test_a_file_with_a_strange_type_is_still_a_file() -> None:
