@@ -296,6 +296,10 @@ class HostOf:
         """See `Host`."""
         return await self._engine.inbound.take(self._name, remote)
 
+    async def take_in(self, remote: Remote, rooms: frozenset[RoomId]) -> dict[RoomId, Verdict]:
+        """See `Host`."""
+        return await self._engine.inbound.take_in(self._name, remote, rooms)
+
     def settle(self, place: str, event_id: EventId, receipt: Receipt) -> None:
         """See `Host`."""
         self._engine.outbound.settle_late(self._name, place, event_id, receipt)

@@ -42,6 +42,7 @@ from ofcd.client import (
     Via,
     lite,
 )
+from ofcd.client.vault import Reader
 from ofcd.errors import OfcError
 from ofcd.protocol.ids import EventId, RoomId
 from ofcd.protocol.rates import TokenBuckets
@@ -55,7 +56,6 @@ _TEXT_BYTES: Final = 40 * 1024
 _NAME: Final = 256
 _LATE_BURST: Final = 2000
 _TELL_EVERY_MS: Final = 10_000
-_LATER: Final = (Verdict.FULL, Verdict.LIMITED)
 
 
 class Inbound:
@@ -69,55 +69,100 @@ class Inbound:
 
     async def take(self, network: str, remote: Remote) -> Verdict:
         """See `Host.take`."""
-        refs = await self._upload(network, remote)
-        verdict = self._take(network, remote, refs)
+        verdicts = await self._take(network, remote, None)
+        for one in verdicts.values():
+            if one.comes_again:
+                self._skipped[network, remote.place, one.value] += 1
+        return Verdict.of_all(verdicts.values())
+
+    async def take_in(
+        self, network: str, remote: Remote, rooms: frozenset[RoomId]
+    ) -> dict[RoomId, Verdict]:
+        """See `Host.take_in`."""
+        return await self._take(network, remote, rooms)
+
+    async def _take(
+        self, network: str, remote: Remote, only: frozenset[RoomId] | None
+    ) -> dict[RoomId, Verdict]:
+        portals = {
+            room.id: (portal, room)
+            for portal, room in self._engine.portals_at(network, remote.place)
+            if portal.takes and self._engine.is_open(room)
+        }
+        if portals and isinstance(remote, RemoteMessage):
+            self._engine.echoes.heard(network, remote)
+        wanted = [one for one in portals if only is None or one in only]
+        verdicts = {one: self._look(network, *portals[one], remote) for one in wanted}
+        rooms = [portals[room] for room, verdict in verdicts.items() if verdict is None]
+        refs = await self._upload(remote, rooms)
+        with self._engine.client.transaction() as tx:
+            made = {
+                room: verdict or self._say(tx, network, *portals[room], remote, refs.get(room))
+                for room, verdict in verdicts.items()
+            }
+            self._keep(tx, network, remote, made, list(portals))
+        verdict = Verdict.of_all(made.values())
         self._engine.metrics.taken.labels(network, verdict.value).inc()
         if verdict is Verdict.ECHO:
             who = remote_name(remote.author.name, remote.author.id)
             self._engine.ring(network, remote.place, who)
         await trio.lowlevel.checkpoint()
-        return verdict
+        return made
 
-    def _take(self, network: str, remote: Remote, refs: dict[bytes, FileRef | str]) -> Verdict:
+    def _look(self, network: str, portal: Portal, room: Room, remote: Remote) -> Verdict | None:
+        """Why a room takes it not, or not now; None: it does.
+
+        Asked before a file is stored at the relay, where nobody would ever fetch it.
+        """
+        engine, now = self._engine, self._engine.client.now()
+        if (known := self._known(engine.client.vault, network, room, remote)) is not None:
+            return known
+        if engine.is_ignored(portal, remote) or not _is_wanted(portal, remote):
+            return Verdict.IGNORED
+        if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, network, remote):
+            return Verdict.ECHO
+        if len(room.outbox()) >= portal.in_backlog:
+            return Verdict.FULL
+        if isinstance(remote, RemoteMessage) and remote.file is not None and not room.is_live:
+            return Verdict.FULL  # its relay is away: to ask it would take a minute
+        return Verdict.LIMITED if self._rate(portal, late=remote.late).take("", now) else None
+
+    def _known(self, records: Reader, network: str, room: Room, remote: Remote) -> Verdict | None:
+        """What a room that has it already, or had it first, says of it."""
+        journal = self._engine.journal
+        before = journal.came(records, network, remote.place, remote.id)
+        if before is not None:
+            return None if room.id in before.waits else Verdict.DUPLICATE
+        went = journal.went(records, network, remote.place, remote.id)
+        return None if went is None else Verdict.ECHO
+
+    def _keep(
+        self,
+        tx: Transaction,
+        network: str,
+        remote: Remote,
+        verdicts: dict[RoomId, Verdict],
+        rooms: list[RoomId],
+    ) -> None:
+        """Where it is, and for which of these rooms it is to come again."""
         engine, journal = self._engine, self._engine.journal
-        portals = [
-            (portal, room)
-            for portal, room in engine.portals_at(network, remote.place)
-            if portal.takes and engine.is_open(room)
+        before = journal.came(tx, network, remote.place, remote.id)
+        taken = [room for room, one in verdicts.items() if one is Verdict.TAKEN]
+        if not taken and (before is None or not before.waits):
+            return
+        waits = [
+            room
+            for room in (rooms if before is None else before.waits)
+            if room in rooms and verdicts.get(room, Verdict.FULL).comes_again
         ]
-        if not portals:
-            return Verdict.CLOSED
-        if isinstance(remote, RemoteMessage):
-            engine.echoes.heard(network, remote)
-        with engine.client.transaction() as tx:
-            before = journal.came(tx, network, remote.place, remote.id)
-            if before is not None and not before.waits:
-                return Verdict.DUPLICATE
-            if before is None and journal.went(tx, network, remote.place, remote.id) is not None:
-                return Verdict.ECHO
-            verdicts: dict[RoomId, Verdict] = {}
-            for portal, room in portals:
-                if before is None or room.id in before.waits:
-                    said = self._say(tx, network, portal, room, remote, refs.get(room.id))
-                    verdicts[room.id] = said
-            taken = [room for room, one in verdicts.items() if one is Verdict.TAKEN]
-            waits = [room for room, one in verdicts.items() if one in _LATER]
-            if taken or before is not None:
-                came = Came(
-                    ts=remote.ts or engine.client.now(),
-                    rooms=(*(() if before is None else before.rooms), *taken),
-                    author=remote.author.id,
-                    path=remote.path,
-                    waits=tuple(waits),
-                )
-                now = engine.client.now()
-                journal.keep_came(tx, network, remote.place, remote.id, came, now)
-        # One room may take it later: whoever brought it is to come again for that one.
-        if waits:
-            return verdicts[waits[0]]
-        if taken:
-            return Verdict.TAKEN
-        return Verdict.DUPLICATE if before is not None else next(iter(verdicts.values()))
+        came = Came(
+            ts=remote.ts or engine.client.now(),
+            rooms=(*(() if before is None else before.rooms), *taken),
+            author=remote.author.id,
+            path=remote.path,
+            waits=tuple(waits),
+        )
+        journal.keep_came(tx, network, remote.place, remote.id, came, engine.client.now())
 
     def _say(
         self,
@@ -129,17 +174,10 @@ class Inbound:
         ref: FileRef | str | None,
     ) -> Verdict:
         engine = self._engine
-        now = engine.client.now()
-        if engine.is_ignored(portal, remote) or not _is_wanted(portal, remote):
-            return Verdict.IGNORED
-        if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, network, remote):
-            return Verdict.ECHO
-        if len(room.outbox()) >= portal.in_backlog:
-            return self._skip(network, portal, Verdict.FULL)
+        if (known := self._known(tx, network, room, remote)) is not None:
+            return known  # it came over another link while its file was stored
         if ref is None and isinstance(remote, RemoteMessage) and remote.file is not None:
-            return Verdict.FULL  # its relay is away: who brought the file comes again for this room
-        if self._rate(portal, late=remote.late).take("", now):
-            return self._skip(network, portal, Verdict.LIMITED)
+            return Verdict.FULL  # its relay went away: who brought it comes again for this room
         content = self._content(tx, network, room, remote, ref)
         if content is None:
             return Verdict.INVALID
@@ -261,23 +299,17 @@ class Inbound:
 
     # -- files -----------------------------------------------------------------------------------
 
-    async def _upload(self, network: str, remote: Remote) -> dict[bytes, FileRef | str]:
+    async def _upload(
+        self, remote: Remote, rooms: list[tuple[Portal, Room]]
+    ) -> dict[RoomId, FileRef | str]:
         """A file that came along, stored at the relay for each room; or why it can not be.
 
         A room whose relay is away has none, and the others do not wait for it.
         """
-        if not isinstance(remote, RemoteMessage) or remote.file is None:
-            return {}
-        made: dict[bytes, FileRef | str] = {}
-        known = self._engine.journal.came(
-            self._engine.client.vault, network, remote.place, remote.id
-        )
-        caption = plain_text(remote.document)[:1000]
-        for portal, room in self._engine.portals_at(network, remote.place):
-            wanted = known is None or room.id in known.waits
-            if wanted and portal.takes and self._engine.is_open(room):
-                if not room.is_live:
-                    continue  # to ask it would take a minute
+        made: dict[RoomId, FileRef | str] = {}
+        if isinstance(remote, RemoteMessage) and remote.file is not None:
+            caption = plain_text(remote.document)[:1000]
+            for portal, room in rooms:
                 with suppress(Offline):
                     limit = portal.file_bytes
                     made[room.id] = await self._upload_to(room, remote.file, caption, limit)
@@ -296,10 +328,6 @@ class Inbound:
             return f"[file {name}, {len(file.content)} bytes, was not taken: {error}]"
 
     # -- what was left out -----------------------------------------------------------------------
-
-    def _skip(self, network: str, portal: Portal, verdict: Verdict) -> Verdict:
-        self._skipped[network, portal.place, verdict.value] += 1
-        return verdict
 
     def tell_skipped(self) -> None:
         """Say how many were left out, now and then."""

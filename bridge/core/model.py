@@ -6,6 +6,7 @@ that tree and its own notation, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -276,3 +277,16 @@ class Verdict(StrEnum):
     """No room takes anything from this place now: not joined, no `bridge` capability, or frozen."""
     INVALID = "invalid"
     """It can not be said in a room (empty, or too long)."""
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether it is taken when it is brought once more, in a while."""
+        return self in (Verdict.LIMITED, Verdict.FULL)
+
+    @staticmethod
+    def of_all(each: Iterable[Verdict]) -> Verdict:
+        """What several rooms say, as one: where one takes it later, it has to come again."""
+        said = list(each)
+        order = (Verdict.FULL, Verdict.LIMITED, Verdict.TAKEN, Verdict.DUPLICATE)
+        first = next((one for one in order if one in said), None)
+        return first or next(iter(said), Verdict.CLOSED)

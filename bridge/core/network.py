@@ -92,7 +92,16 @@ class Host(Protocol):
     async def take(self, remote: Remote) -> Verdict:
         """Say it in the rooms that are joined to its place; returns once it is on disk.
 
-        Said once, however often the same id is taken, also across a crash.
+        Said once, however often the same id is taken, also across a crash. What the rooms have no
+        place for is left out, and they are told so.
+        """
+        ...
+
+    async def take_in(self, remote: Remote, rooms: frozenset[RoomId]) -> dict[RoomId, Verdict]:
+        """As `take`, in these rooms alone: what each of them says; one that is closed, nothing.
+
+        What a room takes later is to be brought again, for that room; and so is it to any other
+        room of the place that is open now.
         """
         ...
 

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from bridge.core.network import Host
 from bridge.email.incoming import Incoming
+from bridge.email.reading import Deadly
 from bridge.email.schedule import Delivery, check_zone, quiet_hours
 from bridge.email.settings import Wish
 from bridge.email.store import Store, Subscriber
@@ -157,16 +158,24 @@ class Commands:
         if held is None:
             return "No such mail waits."
         if let:
-            raw = self._store.held_raw(self._host.vault, place, number)
-            mail = await self._incoming.read(raw)
-            if len(mail.senders) != 1:
-                return "It does not name one sender: it can not be said who wrote it."
-            code, text = await self._incoming.say(place, mail, raw, proven=held.proven)
-            if code != 250:
-                return f"It can not be brought in now: {text}"
+            try:
+                why = await self._bring(place, number, proven=held.proven)
+            except Deadly as error:
+                why = f"It can not be brought in: {error}."
+            if why:
+                return why
         with self._host.transaction() as tx:
             self._store.release(tx, place, number)
         return "It is in the room." if let else "It is gone."
+
+    async def _bring(self, place: str, number: int, *, proven: bool) -> str:
+        """Why a mail that waited can not be brought in; "": it is. Raises `Deadly`."""
+        raw = self._store.held_raw(self._host.vault, place, number)
+        mail = await self._incoming.read(raw)
+        if len(mail.senders) != 1:
+            return "It does not name one sender: it can not be said who wrote it."
+        code, text = await self._incoming.say(place, mail, raw, proven=proven)
+        return "" if code == 250 else f"It can not be brought in now: {text}"
 
     def _status(self, room: RoomId, place: str) -> str:
         people = self._store.subscribers(self._host.vault, place)

@@ -48,7 +48,7 @@ class Taken(Enum):
     LATER = auto()
     """No room takes it now."""
     ASIDE = auto()
-    """It would have to wait for an owner's word, and too much does: it is not tried again."""
+    """It is not tried again, and who runs the bridge is to look at it."""
     BROKEN = auto()
     """Something went wrong over it."""
 
@@ -60,6 +60,8 @@ class Answer:
     taken: Taken
     places: frozenset[str] = frozenset()
     """With `LATER`: which places it is still for."""
+    why: str = "too much waits for an owner's word"
+    """With `ASIDE`."""
 
 
 _FAILED: Final = Answer(Taken.BROKEN)
@@ -315,12 +317,12 @@ class Reading:
     async def _read(self, mailbox: Mailbox, uid: int, size: int) -> None:
         known = next((one for one in self.cursor.later if one.uid == uid), None)
         if known is not None and known.failures >= _FAILURES:
-            # It has ended as many links, or the bridge as often: it is not asked for any more.
-            why = "the link, or the bridge, ended whenever it was read"
+            # It has ended as many links: it is not asked for any more.
+            why = "the link ended whenever it was read"
             await self._set_aside(mailbox, uid, why)
             return
         try:
-            answer = await self._try(mailbox, uid, size, known)
+            answer = await self._take(mailbox, uid, size)
             taken = answer.taken
             if taken is Taken.DONE:
                 await self._mark(mailbox, uid)
@@ -334,27 +336,9 @@ class Reading:
             if taken is Taken.DONE:
                 self._note(None, uid)
             elif taken is Taken.ASIDE:
-                await self._set_aside(mailbox, uid, "too much waits for an owner's word")
+                await self._set_aside(mailbox, uid, answer.why)
             else:
                 await self._again(mailbox, uid, answer, "it could not be handled")
-
-    async def _try(self, mailbox: Mailbox, uid: int, size: int, known: Later | None) -> Answer:
-        """Bring it in; as long as that lasts it counts as one that failed.
-
-        Of a mail that ends the whole bridge nothing could be written after.
-        """
-        before = self.cursor
-        places = frozenset[str]() if known is None else known.places
-        self._note(self._later(uid, Answer(Taken.BROKEN, places)), uid)
-        try:
-            return await self._take(mailbox, uid, size)
-        except Exception:
-            raise  # it is counted by who asked
-        except BaseException:
-            self.keep(before)  # the bridge is told to end: not the mail's fault
-            raise
-        finally:
-            self.cursor = before
 
     async def _take(self, mailbox: Mailbox, uid: int, size: int) -> Answer:
         if size > self.max_bytes:

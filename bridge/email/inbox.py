@@ -1,27 +1,31 @@
 """Admitted mails of each place go into its rooms in the order in which they were taken (trio).
 
-Usually a mail goes in while its server waits for the reply. Where the rooms can not take it now
-(the relay is away and it has files, or too much came at once) it waits here, on the disk, and what
-comes to the same place later waits behind it: the reply is 250, for a server that is told to come
-again comes when it likes, after others. Where nothing may wait here, servers keep mail themselves.
+Usually a mail goes in while its server waits for the reply. Where a room can not take it now (its
+relay is away and it has files, or too much came at once) it waits here for that room, on the disk,
+and what comes later waits behind it there; the place's other rooms have both meanwhile. The reply
+is 250, for a server that is told to come again comes when it likes, after others. Where nothing
+may wait here, servers keep mail themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from typing import Final
 
 import trio
-from attrs import evolve
+from attrs import define, evolve, field, frozen
 
 from bridge.core.model import Verdict
 from bridge.core.network import Host
 from bridge.email.limits import MIB
 from bridge.email.parsing import Mail
+from bridge.email.reading import Deadly
 from bridge.email.store import Held, Kept, Store
 from ofcd.client.applog import traceback_of
+from ofcd.protocol.ids import RoomId
 
-__all__ = ["INBOX_BYTES", "INBOX_MAILS", "Inbox"]
+__all__ = ["INBOX_BYTES", "INBOX_MAILS", "Inbox", "Said"]
 
 INBOX_MAILS: Final = 500
 INBOX_BYTES: Final = 64 * MIB
@@ -30,11 +34,32 @@ _WAITS: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 _REST: Final = 20
 """After a try that was in vain, how many times as long as it took none is made: what is large to
 search is not searched all the time for a relay that is away for days."""
+_REST_SECONDS: Final = 600.0
+"""And no longer than this."""
 _FAILURES: Final = 3
 """Of ours over one mail: then others go before it, and an owner decides."""
 _PATIENCE_MS: Final = 5 * 24 * 3_600_000
 """How long a mail waits: as long as mail servers keep trying."""
-_LATER: Final = (Verdict.FULL, Verdict.LIMITED)
+
+
+@frozen
+class Said:
+    """What became of a mail in the rooms it was for."""
+
+    verdict: Verdict
+    later: frozenset[RoomId] = frozenset()
+    """Those that have not all of it yet, and take the rest when it is brought again."""
+
+
+@define(eq=False)
+class _Place:
+    """A place's own turn."""
+
+    turn: trio.Lock = field(factory=trio.Lock)
+    """Whoever has it brings a mail in."""
+    changed: trio.Event = field(factory=trio.Event)
+    tries: dict[int, tuple[int, float]] = field(factory=dict)
+    """How often the mail of a number was tried in vain, and when it is tried again."""
 
 
 class Inbox:
@@ -46,93 +71,123 @@ class Inbox:
         store: Store,
         places: Iterable[str],
         read: Callable[[bytes], Awaitable[Mail]],
-        say: Callable[[str, Mail, bytes], Awaitable[Verdict]],
+        say: Callable[[str, Mail, bytes, frozenset[RoomId]], Awaitable[Said]],
     ) -> None:
         self._host = host
         self._store = store
         self._read = read
         self._say = say
-        self._turns = {one: trio.Lock() for one in places}
-        """Whoever has it brings a mail in."""
-        self._changed = {one: trio.Event() for one in self._turns}
+        self._places = {one: _Place() for one in places}
 
     async def run(self) -> None:
         """Bring in what waits, each place at its own pace, until cancelled."""
         async with trio.open_nursery() as nursery:
-            for place in self._turns:
+            for place in self._places:
                 nursery.start_soon(self._serve, place)
 
     async def bring(self, place: str, mail: Mail, raw: bytes) -> Verdict:
         """Say a mail in its turn; `TAKEN` also where it waits, on the disk; else `FULL`."""
-        turn = self._turns[place]
-        if turn.locked() or self._store.first_in(self._host.vault, place) is not None:
-            return self._put(place, mail, raw)
-        async with turn:
-            verdict = await self._say(place, mail, raw)
-            return self._put(place, mail, raw) if verdict in _LATER else verdict
-
-    def _put(self, place: str, mail: Mail, raw: bytes) -> Verdict:
+        turn = self._places[place].turn
         kept = Kept(mail_id=mail.id, ts=self._host.now(), size=len(raw))
+        if turn.locked() or self._store.has_in(self._host.vault, place):
+            return self._put(place, kept, raw)
+        async with turn:
+            said = await self._say(place, mail, raw, self._rooms(place))
+            if said.later:
+                return self._put(place, evolve(kept, rooms=tuple(said.later)), raw)
+            return said.verdict
+
+    def _rooms(self, place: str) -> frozenset[RoomId]:
+        return frozenset(self._host.rooms(place))
+
+    def _put(self, place: str, kept: Kept, raw: bytes) -> Verdict:
         with self._host.transaction() as tx:
             there = [one for _, one in self._store.inbox(tx, place)]
-            if any(one.mail_id == mail.id for one in there):
+            if any(one.mail_id == kept.mail_id for one in there):
                 return Verdict.DUPLICATE
             size = sum(one.size for one in there) + len(raw)
             if len(there) >= INBOX_MAILS or size > INBOX_BYTES:
                 return Verdict.FULL
             self._store.put_in(tx, place, kept, raw)
-        self._changed[place].set()
+        self._places[place].changed.set()
         return Verdict.TAKEN
 
     async def _serve(self, place: str) -> None:
-        tries = 0
         while True:
-            changed = self._changed[place] = trio.Event()
-            first = self._store.first_in(self._host.vault, place)
-            if first is None:
+            changed = self._places[place].changed = trio.Event()
+            with trio.move_on_at(await self._round(place)):
                 await changed.wait()
-                continue
-            async with self._turns[place]:
-                began = trio.current_time()
-                done = await self._one(place, *first)
-                took = trio.current_time() - began
-            if done:
-                tries = 0
-            else:
-                await trio.sleep(max(_WAITS[min(tries, len(_WAITS) - 1)], _REST * took))
-                tries += 1
 
-    async def _one(self, place: str, number: int, kept: Kept) -> bool:
-        """Whether the first one is done with: in the room, or before an owner."""
+    async def _round(self, place: str) -> float:
+        """Bring in what can be; returns when something can be again, on trio's clock."""
+        mine, again, behind = self._places[place], inf, frozenset[RoomId]()
+        for number, kept in list(self._store.inbox(self._host.vault, place)):
+            there = self._rooms(place)
+            wanted = there if kept.rooms is None else frozenset(kept.rooms)
+            _, due = mine.tries.get(number, (0, 0.0))
+            if due <= trio.current_time() and (wanted - behind or not there):
+                left, due = await self._try(place, number, kept, wanted - behind)
+                wanted = wanted if left is None else left
+            if due > trio.current_time():
+                again = min(again, due)
+            behind |= wanted
+            if again < inf and behind >= there:
+                break
+        return again
+
+    async def _try(
+        self, place: str, number: int, kept: Kept, rooms: frozenset[RoomId]
+    ) -> tuple[frozenset[RoomId] | None, float]:
+        """Bring one in, in its turn: where it still has to go (None: as before), and when."""
+        mine = self._places[place]
+        tries, _ = mine.tries.pop(number, (0, 0.0))
+        async with mine.turn:
+            began = trio.current_time()
+            now = await self._one(place, number, kept, rooms)
+            took = trio.current_time() - began
+        if now is None:
+            return frozenset(), 0.0
+        left = None if now.rooms is None else frozenset(now.rooms)
+        if left is not None and not left & rooms:
+            return left, 0.0  # only behind others
+        wait = max(_WAITS[min(tries, len(_WAITS) - 1)], min(_REST * took, _REST_SECONDS))
+        due = trio.current_time() + wait
+        mine.tries[number] = tries + 1, due
+        return left, due
+
+    async def _one(
+        self, place: str, number: int, kept: Kept, rooms: frozenset[RoomId]
+    ) -> Kept | None:
+        """What still waits of a mail once it was said in `rooms`; None: it is done with."""
         raw = self._store.raw_in(self._host.vault, place, number)
         if kept.failures >= _FAILURES:
             self._aside(place, number, kept, raw, "something went wrong over it")
-            return True
-        # Counted before: of a mail that ends the whole bridge nothing could be written after.
-        self._keep(place, number, evolve(kept, failures=kept.failures + 1))
+            return None
         try:
             mail = await self._read(raw)
-            verdict = await self._say(place, mail, raw)
+            said = await self._say(place, mail, raw, rooms)
+        except Deadly as error:
+            self._aside(place, number, kept, raw, str(error))
+            return None
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
-            return False
-        except BaseException:
-            self._keep(place, number, kept)  # the bridge is told to end: not the mail's fault
-            raise
-        if verdict in (*_LATER, Verdict.CLOSED):
-            if self._host.now() - kept.ts < _PATIENCE_MS:
-                self._keep(place, number, kept)
-                return False
+            return self._keep(place, number, evolve(kept, failures=kept.failures + 1))
+        closed = said.verdict is Verdict.CLOSED
+        if (closed or said.later) and self._host.now() - kept.ts >= _PATIENCE_MS:
             self._aside(place, number, kept, raw, "no room took it for days")
-            return True
-        self._keep(place, number, None)
-        if verdict is Verdict.INVALID:
+            return None
+        if closed:
+            return kept
+        if said.verdict is Verdict.INVALID:
             self._host.notice(place, "A mail can not be shown here.", key="invalid")
-        return True
+        before = self._rooms(place) if kept.rooms is None else frozenset(kept.rooms)
+        left = before - rooms | said.later
+        return self._keep(place, number, evolve(kept, rooms=tuple(left)) if left else None)
 
-    def _keep(self, place: str, number: int, kept: Kept | None) -> None:
+    def _keep(self, place: str, number: int, kept: Kept | None) -> Kept | None:
         with self._host.transaction() as tx:
             self._store.keep_in(tx, place, number, kept)
+        return kept
 
     def _aside(self, place: str, number: int, kept: Kept, raw: bytes, why: str) -> None:
         """An owner decides; where too much waits for one, the room learns that it is gone."""

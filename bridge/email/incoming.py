@@ -7,9 +7,10 @@ much at once (M4), and only then its words. A reply is given once everything is 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 from attrs import evolve, field, frozen
@@ -20,8 +21,9 @@ from bridge.email import limits
 from bridge.email.addressing import Own, Purpose, own_address
 from bridge.email.automatic import Origin, origin, path_of
 from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_server
-from bridge.email.inbox import Inbox
+from bridge.email.inbox import Inbox, Said
 from bridge.email.parsing import Attachment, Mail, parse
+from bridge.email.reading import Deadly, Readers
 from bridge.email.reports import bounces
 from bridge.email.schedule import HOUR_MS, may_pass
 from bridge.email.secrecy import Secrets
@@ -31,6 +33,7 @@ from bridge.email.store import Held, Store, Subscriber
 from bridge.email.submitting import Submitter, masked
 from ofcd.client import lite
 from ofcd.client.applog import traceback_of
+from ofcd.protocol.ids import RoomId
 
 if TYPE_CHECKING:
     from bridge.email.network import EmailNetwork
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Incoming", "Reply"]
 
 Reply = tuple[int, str]
-T = TypeVar("T")
 TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
 BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
@@ -49,8 +51,6 @@ _IN_ROOM: Final = (Verdict.TAKEN, Verdict.DUPLICATE)
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
 _WINDOWS: Final = 10_000
-_READERS: Final = 2
-"""Mails that are parsed at once: each may take all of a core for a while."""
 _RESOLVERS: Final = 4
 """Signatures that are checked at once: a name server of the sender's may take its time."""
 
@@ -80,7 +80,7 @@ class Incoming:
         self._submitter = submitter
         self._txt = txt
         self._settings: EmailSettings = network.settings
-        self._readers = trio.CapacityLimiter(_READERS)
+        self._readers = Readers(host, store)
         self._resolvers = trio.CapacityLimiter(_RESOLVERS)
         self._told: dict[str, int] = {}
         """When each place's room was last told that mail is held."""
@@ -111,10 +111,19 @@ class Incoming:
         """
         try:
             return await self._take(raw, sender, recipient)
+        except Deadly as error:
+            return self._hold_unread(recipient, raw, str(error))
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
             self._count("not handled")
             return BROKEN
+
+    def _hold_unread(self, recipient: str, raw: bytes, why: str) -> Reply:
+        own = self.own(recipient)
+        if own is None or own.local not in self._network.places:
+            return TAKEN  # a report, and nobody is to decide on it
+        held = Held(sender="somebody", why=why, ts=self._host.now(), mail_id=_digest(raw))
+        return self._hold(own.local, held, raw)
 
     async def _take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
         own = self.own(recipient)
@@ -140,19 +149,15 @@ class Incoming:
             return self._not_admitted(own.local, mail, raw, admission)
         if not self._may_pass(own.local, mail):
             self._too_many(own.local, mail)
-            return self._hold(own.local, mail, raw, "too many mails in an hour")
+            return self._hold_read(own.local, mail, raw, "too many mails in an hour")
         verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
             self._passed(own.local, mail)
         return _reply(verdict)
 
     async def read(self, raw: bytes) -> Mail:
-        """The mail that these bytes are."""
-        return await self._in_thread(partial(parse, raw))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Parsing and its like, away from all that waits for the loop; bounded by `limits`."""
-        return await trio.to_thread.run_sync(work, limiter=self._readers)
+        """The mail that these bytes are. Raises `Deadly`."""
+        return await self._readers.read(raw, "parse", partial(parse, raw))
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -227,18 +232,21 @@ class Incoming:
     def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
         self._count("not admitted")
         if admission.allowed:
-            return self._hold(place, mail, raw, admission.why)
+            return self._hold_read(place, mail, raw, admission.why)
         if admission.proof is not Proof.NONE:
             return NOT_ALLOWED  # it is from who it says: they, and nobody else, learn of it
         # To answer a forged sender would be to write to somebody who did nothing.
-        return self._hold(place, mail, raw, admission.why)
+        return self._hold_read(place, mail, raw, admission.why)
 
-    def _hold(self, place: str, mail: Mail, raw: bytes, why: str) -> Reply:
+    def _hold_read(self, place: str, mail: Mail, raw: bytes, why: str) -> Reply:
+        sender = mail.senders[0].key if len(mail.senders) == 1 else "somebody"
+        held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id)
+        return self._hold(place, held, raw)
+
+    def _hold(self, place: str, held: Held, raw: bytes) -> Reply:
         if len(raw) > _HELD_BYTES:
             self._count("too large to hold")
             return (552, "5.3.4 Too large for a mail that nobody vouches for")
-        sender = mail.senders[0].key if len(mail.senders) == 1 else "somebody"
-        held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id)
         with self._host.transaction() as tx:
             number = self._store.hold(tx, place, held, raw)
         if number is None:
@@ -250,7 +258,7 @@ class Incoming:
             self._told[place] = now
             name = self._settings.name
             self._host.notice(
-                place, f"A mail waits for an owner's word: {why}. See !bridge {name} held"
+                place, f"A mail waits for an owner's word: {held.why}. See !bridge {name} held"
             )
         return TAKEN
 
@@ -289,11 +297,14 @@ class Incoming:
         """Bring a mail that may speak into the rooms of a place: words, then files, then itself.
 
         Not `proven`: an owner let it in, and nothing shows who wrote it: it is said under another
-        id than that of the address it claims.
+        id than that of the address it claims. Raises `Deadly`.
         """
-        return _reply(await self._say(place, mail, raw, proven=proven))
+        rooms = frozenset(self._host.rooms(place))
+        return _reply((await self._say(place, mail, raw, rooms, proven=proven)).verdict)
 
-    async def _say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Verdict:
+    async def _say(
+        self, place: str, mail: Mail, raw: bytes, rooms: frozenset[RoomId], *, proven: bool
+    ) -> Said:
         sender = mail.senders[0]
         name = sender.name or sender.address.partition("@")[0]
         author = Author(sender.key, name, sender.key)
@@ -302,7 +313,7 @@ class Incoming:
         reply_to = self._answered(place, mail)
         secrets = self._secrets(sender.key)
         work = partial(shown_of, mail, raw, secrets, titled=not reply_to)
-        shown = await self._in_thread(work)
+        shown = await self._readers.read(raw, "show", work)
         words = RemoteMessage(
             place=place,
             id=mail.id,
@@ -311,13 +322,13 @@ class Incoming:
             document=lite.parse(shown.text),
             reply_to=reply_to,
         )
-        verdict = await self._take_all(words, shown)
-        if verdict in _IN_ROOM:
+        said, in_room = await self._take_all(words, shown, rooms)
+        if in_room:
             if proven:
                 self._submitter.delivered(place, sender.key)
             self._network.tell_others(place, mail, words, shown.subject)
-        self._count(verdict.value)
-        return verdict
+        self._count(said.verdict.value)
+        return said
 
     def _secrets(self, sender: str) -> Secrets:
         """What must not be read in the room of a mail from `sender`."""
@@ -328,23 +339,28 @@ class Incoming:
                 (own if one.address == sender else others).add(one.token)
         return Secrets(frozenset(own), frozenset(others))
 
-    async def _take_all(self, words: RemoteMessage, shown: Shown) -> Verdict:
-        """The words, then each file. A file that the room can not take is told of, and no more."""
-        verdict = Verdict.TAKEN
+    async def _take_all(
+        self, words: RemoteMessage, shown: Shown, rooms: frozenset[RoomId]
+    ) -> tuple[Said, bool]:
+        """The words, then each file; and whether any of the rooms has all of it.
+
+        A room that takes one of them later gets what is behind it later too. A file that it can not
+        take is told of, and no more.
+        """
+        said = dict.fromkeys(rooms, Verdict.TAKEN)
         if shown.text:
-            verdict = await self._host.take(words)
-        if verdict is Verdict.INVALID:
+            said = await self._host.take_in(words, rooms)
+        if wordless := _with(said, Verdict.INVALID):
             words = evolve(words, document=lite.parse("*Words that can not be shown here.*"))
-            verdict = await self._host.take(words)
+            said |= await self._host.take_in(words, wordless)
         refused = 0
         for number, one in enumerate(shown.files):
-            if verdict not in _IN_ROOM:
-                return verdict
-            found = await self._take_file(words, number, one, with_words=bool(shown.text))
-            if found in (Verdict.INVALID, Verdict.IGNORED, Verdict.ECHO):
-                refused += 1
-            else:
-                verdict = found
+            found = await self._take_file(
+                words, number, one, _with(said, *_IN_ROOM), with_words=bool(shown.text)
+            )
+            bad = _with(found, Verdict.INVALID, Verdict.IGNORED, Verdict.ECHO)
+            refused += bool(bad)
+            said |= {room: verdict for room, verdict in found.items() if room not in bad}
         if refused:
             self._count("file not taken")
             what = "A file" if refused == 1 else f"{refused} files"
@@ -353,20 +369,28 @@ class Incoming:
                 f"{what} of a mail could not be brought in here.",
                 key=f"file/{words.id}",
             )
-        return verdict
+        later = frozenset(room for room, verdict in said.items() if verdict.comes_again)
+        return Said(Verdict.of_all(said.values()), later), bool(_with(said, *_IN_ROOM))
 
     async def _take_file(
-        self, words: RemoteMessage, number: int, one: Attachment, *, with_words: bool
-    ) -> Verdict:
-        return await self._host.take(
-            evolve(
-                words,
-                id=f"{words.id}#{number}",
-                document=(),
-                reply_to=words.id if with_words else words.reply_to,
-                file=RemoteFile(one.name, one.media_type, one.content),
-            )
+        self,
+        words: RemoteMessage,
+        number: int,
+        one: Attachment,
+        rooms: frozenset[RoomId],
+        *,
+        with_words: bool,
+    ) -> dict[RoomId, Verdict]:
+        if not rooms:
+            return {}
+        remote = evolve(
+            words,
+            id=f"{words.id}#{number}",
+            document=(),
+            reply_to=words.id if with_words else words.reply_to,
+            file=RemoteFile(one.name, one.media_type, one.content),
         )
+        return await self._host.take_in(remote, rooms)
 
     def _answered(self, place: str, mail: Mail) -> str:
         """The id of what it answers, if that is here: In-Reply-To, then References from the right.
@@ -378,6 +402,14 @@ class Incoming:
             if self._host.event_of(place, known) is not None:
                 return known
         return ""
+
+
+def _with(said: Mapping[RoomId, Verdict], *verdicts: Verdict) -> frozenset[RoomId]:
+    return frozenset(room for room, verdict in said.items() if verdict in verdicts)
+
+
+def _digest(raw: bytes) -> str:
+    return f"sha256.{sha256(raw).hexdigest()}"
 
 
 def _limited(place: str, mail: Mail) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from bridge.email.incoming import BROKEN, LATER, TOO_MANY, Incoming
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.parsing import Mail
 from bridge.email.postman import Postman
+from bridge.email.reading import Deadly
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.schedule import HOUR_MS
 from bridge.email.settings import EmailPlace, EmailSettings
@@ -214,6 +215,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
             mail = await self.incoming.read(raw)
             sender = mail.headers.get("return-path").strip("<> ") if _has_path(mail) else None
             recipients = self._recipients(mail)
+        except Deadly as error:
+            return Answer(Taken.ASIDE, why=str(error))
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self.host.operator("a mail could not be handled", trace=traceback_of(error))
             return Answer(Taken.BROKEN)

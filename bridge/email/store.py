@@ -147,6 +147,8 @@ class Kept:
     size: int
     failures: int = 0
     """How often something of ours went wrong over it."""
+    rooms: tuple[RoomId, ...] | None = None
+    """Those it waits for; None: for all of the place, it was not tried yet."""
 
 
 class Store:
@@ -326,8 +328,10 @@ class Store:
     def hold(self, tx: Records, place: str, held: Held, raw: bytes) -> int | None:
         """A mail waits for an owner's word: its number; None where too many do, or too much."""
         waiting = list(self.held(tx, place))
-        if any(one.mail_id == held.mail_id for _, one in waiting):
-            return next(number for number, one in waiting if one.mail_id == held.mail_id)
+        for number, one in waiting:
+            # Not by its id alone: that of another's mail is known to whoever has that mail.
+            if (one.mail_id, one.sender, one.proven) == (held.mail_id, held.sender, held.proven):
+                return number
         size = sum(one.size for _, one in waiting) + len(raw)
         if len(waiting) >= HELD_AT_ONCE or size > HELD_BYTES:
             return None
@@ -358,17 +362,14 @@ class Store:
         tx.put(self._inbox, _numbered(place, number), save(kept))
         tx.put(self._inbox_raw, _numbered(place, number), raw)
 
-    def inbox(
-        self, records: Reader, place: str, limit: int | None = None
-    ) -> Iterator[tuple[int, Kept]]:
+    def inbox(self, records: Reader, place: str) -> Iterator[tuple[int, Kept]]:
         """What waits for a place's rooms, in order."""
-        start, end = _below(place.encode() + b"/")
-        for key, raw in records.items(self._inbox, start, end, limit=limit):
+        for key, raw in records.items(self._inbox, *_below(place.encode() + b"/")):
             yield int.from_bytes(key[-8:], "big"), load(Kept, raw)
 
-    def first_in(self, records: Reader, place: str) -> tuple[int, Kept] | None:
-        """Which of them is the next."""
-        return next(self.inbox(records, place, 1), None)
+    def has_in(self, records: Reader, place: str) -> bool:
+        """Whether anything does."""
+        return any(records.items(self._inbox, *_below(place.encode() + b"/"), limit=1))
 
     def raw_in(self, records: Reader, place: str, number: int) -> bytes:
         """The bytes of one of them."""

@@ -1,4 +1,4 @@
-"""A file from outside for a place with rooms at several relays, one of which is away."""
+"""Files from outside: stored at a room's relay once, and only where a message tells of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from bridge.core.model import Author, RemoteFile, RemoteMessage, Verdict
@@ -43,3 +44,33 @@ async def test_a_room_whose_relay_is_away_keeps_a_file_from_no_other(
             assert await net.host.take(said) is Verdict.TAKEN
             assert await net.host.take(said) is Verdict.DUPLICATE
             assert stored == [scene.room.id, other.id]
+
+
+async def test_a_file_that_no_message_will_tell_of_is_not_stored(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of who is ignored, and of more than may come now: that is stored once, when it may."""
+    limits = portal(in_burst=1, in_per_second=0.1, ignore=["eve"])
+    async with irc_scene(tmp_path, limits) as scene, scene.running() as net:
+        await scene.up()
+        upload, stored = Room.upload, []
+
+        async def counted(room: Room, *args: Any, **more: Any) -> Any:
+            stored.append(more["name"])
+            return await upload(room, *args, **more)
+
+        monkeypatch.setattr(Room, "upload", counted)
+
+        async def take(name: str, who: str = "kim") -> Verdict:
+            file = RemoteFile(name, "application/x", b"x" * 1000)
+            author = Author(who, who)
+            return await net.host.take(
+                RemoteMessage(place=CHANNEL, id=name, author=author, document=(), file=file)
+            )
+
+        assert await take("unwanted", "eve") is Verdict.IGNORED
+        assert await take("a") is Verdict.TAKEN
+        assert [await take("b") for _ in range(3)] == [Verdict.LIMITED] * 3
+        await trio.sleep(11)
+        assert await take("b") is Verdict.TAKEN
+        assert stored == ["a", "b"]

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
+from bridge.email import submitting
+from bridge.email.network import EmailNetwork
 from ofcd.testing import World, open_world
+from tests.bridge.email.post import Post
 from tests.bridge.email.servers import MailServers, free_port, mail_servers
 
 
@@ -29,3 +34,23 @@ def servers(_servers: MailServers) -> MailServers:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path / "world") as made:
         yield made
+
+
+@pytest.fixture
+def post(monkeypatch: pytest.MonkeyPatch) -> Post:
+    made = Post()
+    monkeypatch.setattr(submitting, "connect", made.connect)
+
+    async def inline(work: Callable[..., Any], *args: Any, **_more: Any) -> Any:
+        """A thread's wait would let the clock jump."""
+        await trio.lowlevel.checkpoint()
+        return work(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+
+    async def deaf(_network: EmailNetwork) -> None:
+        """No port is opened: the tests hand in what LMTP would."""
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(EmailNetwork, "_listen", deaf)
+    return made

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from email.message import Message as Mail
 from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bridge.core import Engine, Portal, Settings
 from bridge.core.links import LinksSettings
@@ -99,6 +99,7 @@ async def open_scene(
     name: str = "",
     films: bool = False,
     links: LinksSettings | None = None,
+    portals: Sequence[Portal] = (),
 ) -> AsyncIterator[Scene]:
     """The owner founds a room (or two) and lets the bridge in."""
     ana, bridge = await world.client(f"ana{name}"), await world.client(f"bridge{name}")
@@ -109,7 +110,7 @@ async def open_scene(
         other = await ana.create_room(world.url, "Films", my_name="Ana")
         await bridge.join(await other.invite(caps={Cap.BRIDGE}), name="Bridge")
     async with running(
-        world, ana, room, bridge, settings, place, films=other, links=links
+        world, ana, room, bridge, settings, place, films=other, links=links, portals=portals
     ) as scene:
         yield scene
 
@@ -125,9 +126,11 @@ async def running(
     *,
     films: Room | None = None,
     links: LinksSettings | None = None,
+    portals: Sequence[Portal] = (),
 ) -> AsyncIterator[Scene]:
-    """One life of the bridge."""
-    portals = [Portal(room="Book club", network="mail", place="books", options=place)]
+    """One life of the bridge; `portals`: others than the room's own."""
+    portals = [evolve(one, options=place) for one in portals]
+    portals = portals or [Portal(room="Book club", network="mail", place="books", options=place)]
     if films is not None:
         portals.append(Portal(room="Films", network="mail", place="films", options=place))
     kinds, linked = {"mail": EmailNetwork}, links or LinksSettings()
