@@ -55,6 +55,8 @@ class Said:
 class _Place:
     """A place's own turn."""
 
+    waiting: dict[int, Kept]
+    """What is on the disk of it, in order."""
     turn: trio.Lock = field(factory=trio.Lock)
     """Whoever has it brings a mail in."""
     changed: trio.Event = field(factory=trio.Event)
@@ -77,7 +79,7 @@ class Inbox:
         self._store = store
         self._read = read
         self._say = say
-        self._places = {one: _Place() for one in places}
+        self._places = {one: _Place(dict(store.inbox(host.vault, one))) for one in places}
 
     async def run(self) -> None:
         """Bring in what waits, each place at its own pace, until cancelled."""
@@ -85,13 +87,18 @@ class Inbox:
             for place in self._places:
                 nursery.start_soon(self._serve, place)
 
+    def is_full(self, place: str) -> bool:
+        """Whether not even a small mail may wait: told before one is read, which costs more."""
+        waiting = self._places[place].waiting.values()
+        return len(waiting) >= INBOX_MAILS or sum(one.size for one in waiting) >= INBOX_BYTES
+
     async def bring(self, place: str, mail: Mail, raw: bytes) -> Verdict:
         """Say a mail in its turn; `TAKEN` also where it waits, on the disk; else `FULL`."""
-        turn = self._places[place].turn
+        mine = self._places[place]
         kept = Kept(mail_id=mail.id, ts=self._host.now(), size=len(raw))
-        if turn.locked() or self._store.has_in(self._host.vault, place):
+        if mine.turn.locked() or mine.waiting:
             return self._put(place, kept, raw)
-        async with turn:
+        async with mine.turn:
             said = await self._say(place, mail, raw, self._rooms(place))
             if said.later:
                 return self._put(place, evolve(kept, rooms=tuple(said.later)), raw)
@@ -101,15 +108,16 @@ class Inbox:
         return frozenset(self._host.rooms(place))
 
     def _put(self, place: str, kept: Kept, raw: bytes) -> Verdict:
+        mine = self._places[place]
+        if any(one.mail_id == kept.mail_id for one in mine.waiting.values()):
+            return Verdict.DUPLICATE
+        size = sum(one.size for one in mine.waiting.values()) + len(raw)
+        if len(mine.waiting) >= INBOX_MAILS or size > INBOX_BYTES:
+            return Verdict.FULL
         with self._host.transaction() as tx:
-            there = [one for _, one in self._store.inbox(tx, place)]
-            if any(one.mail_id == kept.mail_id for one in there):
-                return Verdict.DUPLICATE
-            size = sum(one.size for one in there) + len(raw)
-            if len(there) >= INBOX_MAILS or size > INBOX_BYTES:
-                return Verdict.FULL
-            self._store.put_in(tx, place, kept, raw)
-        self._places[place].changed.set()
+            number = self._store.put_in(tx, place, kept, raw)
+        mine.waiting[number] = kept
+        mine.changed.set()
         return Verdict.TAKEN
 
     async def _serve(self, place: str) -> None:
@@ -121,7 +129,7 @@ class Inbox:
     async def _round(self, place: str) -> float:
         """Bring in what can be; returns when something can be again, on trio's clock."""
         mine, again, behind = self._places[place], inf, frozenset[RoomId]()
-        for number, kept in list(self._store.inbox(self._host.vault, place)):
+        for number, kept in list(mine.waiting.items()):
             there = self._rooms(place)
             wanted = there if kept.rooms is None else frozenset(kept.rooms)
             _, due = mine.tries.get(number, (0, 0.0))
@@ -187,6 +195,10 @@ class Inbox:
     def _keep(self, place: str, number: int, kept: Kept | None) -> Kept | None:
         with self._host.transaction() as tx:
             self._store.keep_in(tx, place, number, kept)
+        if kept is None:
+            del self._places[place].waiting[number]
+        else:
+            self._places[place].waiting[number] = kept
         return kept
 
     def _aside(self, place: str, number: int, kept: Kept, raw: bytes, why: str) -> None:
@@ -195,6 +207,7 @@ class Inbox:
         with self._host.transaction() as tx:
             waits = self._store.hold(tx, place, held, raw)
             self._store.keep_in(tx, place, number, None)
+        del self._places[place].waiting[number]
         text = f"A mail could not be brought in ({why})"
         if waits is None:
             self._host.operator("a mail is lost: too much waits for an owner's word", why=why)

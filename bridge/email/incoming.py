@@ -129,6 +129,8 @@ class Incoming:
         own = self.own(recipient)
         if own is None:
             return NO_ADDRESS
+        if own.purpose is Purpose.ROOM and self.inbox.is_full(own.local):
+            return LATER
         mail = await self.read(raw)
         if own.purpose is Purpose.BOUNCE:
             self._report(own.token, mail)

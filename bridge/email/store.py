@@ -356,20 +356,17 @@ class Store:
 
     # -- what waits for rooms --------------------------------------------------------------------
 
-    def put_in(self, tx: Records, place: str, kept: Kept, raw: bytes) -> None:
-        """A mail waits, behind all others of its place."""
+    def put_in(self, tx: Records, place: str, kept: Kept, raw: bytes) -> int:
+        """A mail waits, behind all others of its place, under the number that is returned."""
         number = self.next(tx, "inbox")
         tx.put(self._inbox, _numbered(place, number), save(kept))
         tx.put(self._inbox_raw, _numbered(place, number), raw)
+        return number
 
     def inbox(self, records: Reader, place: str) -> Iterator[tuple[int, Kept]]:
         """What waits for a place's rooms, in order."""
         for key, raw in records.items(self._inbox, *_below(place.encode() + b"/")):
             yield int.from_bytes(key[-8:], "big"), load(Kept, raw)
-
-    def has_in(self, records: Reader, place: str) -> bool:
-        """Whether anything does."""
-        return any(records.items(self._inbox, *_below(place.encode() + b"/"), limit=1))
 
     def raw_in(self, records: Reader, place: str, number: int) -> bytes:
         """The bytes of one of them."""
