@@ -12,6 +12,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from ofcd.client import display_name
@@ -22,6 +23,8 @@ __all__ = ["outside_name", "remote_name", "shown_names", "skeleton"]
 NAME_CHARACTERS: Final = 32
 _ID_DIGITS: Final = 6
 _NO_NAME: Final = "member"
+_REMEMBERED: Final = 4096
+"""Names: those of a room's members are asked for with each line from outside."""
 _UNSAFE: Final = str.maketrans({"@": "_", "<": "(", ">": ")", "\u2039": "(", "\u203a": ")"})
 _LOOKALIKES: Final = str.maketrans(
     "аеорсухіјѕһԁԛԝкмтвнгαορνικτυχβεημ0135l|ıɑɡℓ",  # noqa: RUF001 - that is the point
@@ -30,6 +33,7 @@ _LOOKALIKES: Final = str.maketrans(
 """Letters of other scripts (and digits) that look like Latin ones, after case folding."""
 
 
+@lru_cache(_REMEMBERED)
 def skeleton(name: str) -> str:
     """What a name looks like: two names with one skeleton can be taken for each other."""
     folded = unicodedata.normalize("NFKD", name.casefold())
@@ -38,6 +42,7 @@ def skeleton(name: str) -> str:
     return "".join(one for one in letters if one.isalnum())
 
 
+@lru_cache(_REMEMBERED)
 def outside_name(name: str) -> str:
     """A member's name as one safe word or more: no `@`, no brackets, nothing hidden."""
     plain = display_name(name).translate(_UNSAFE)

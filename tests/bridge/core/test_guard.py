@@ -9,6 +9,8 @@ from trio.testing import MockClock
 
 from bridge.core import Author, Portal, Verdict
 from bridge.core.guard import MAX_HOPS, room_tag
+from bridge.core.names import shown_names, skeleton
+from ofcd.protocol.ids import MemberId
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
 
@@ -114,3 +116,12 @@ async def test_a_name_can_not_pose_as_a_member(tmp_path: Path, autojump_clock: M
         assert message.via is not None
         assert (message.via.network, message.via.name) == ("paper", "Ana")
         assert scene.walls.lines("#b") == ["Ana@paper: trust me"]
+
+
+def test_a_line_from_outside_costs_no_look_at_each_members_name_again() -> None:
+    """A crowd that talks where a room of 500 is bridged would hold up all that the bridge does."""
+    people = [(MemberId(bytes([n % 256, n // 256] * 16)), f"Bö {n}") for n in range(500)]
+    names = shown_names(people)
+    known = skeleton.cache_info().misses
+    assert shown_names(people) == names
+    assert skeleton.cache_info().misses == known
