@@ -11,7 +11,7 @@ from attrs import evolve
 from bridge.core import State
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line
-from tests.bridge.irc.scene import CHANNEL, irc_scene, portal, until
+from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal, until
 from tests.bridge.irc.scripted import ALL_CAPS, Guest
 
 _MODERN = [one for one in ALL_CAPS if "multiline" not in one and "relaymsg" not in one]
@@ -170,17 +170,55 @@ async def test_what_came_back_in_part_is_ended_and_not_begun_again(
 async def test_a_refusal_with_a_label_marks_its_own_message(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    """Two messages under way, the second refused: the label says which."""
+    """Two messages under way, the first not proven by its PING yet, the second refused: the label
+    says which."""
     async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running():
         await scene.up()
-        good = await scene.room.send("good")
-        await until(lambda: len(scene.heard()) == 1)
-        scene.server.refuse["ofc", "PRIVMSG"] = "404"
-        bad = await scene.room.send("bad")
+        refusing = _refuse_bad(scene)
+        with scene.ana.transaction() as tx:
+            scene.room.queue(tx, "good")
+            scene.room.queue(tx, "bad")
         await until(lambda: any("it is refused" in one for one in scene.notices()))
-        by_id = {one.event_id: one for one in scene.messages()}
-        assert by_id[bad.event_id].reactions
-        assert not by_id[good.event_id].reactions
+        by_text = {one.text: one for one in scene.messages()}
+        assert by_text["bad"].reactions
+        assert not by_text["good"].reactions
+        assert refusing == ["lost"], "its PING was not answered"
+
+
+async def test_a_refusal_without_a_label_marks_the_message_of_that_place(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """A plain server, which says no more than which place it is about."""
+    async with irc_scene(tmp_path) as scene, scene.running():
+        await scene.up()
+        for number, refusal in enumerate(("404", "716", "936", "439")):
+            scene.server.refuse["ofc", "PRIVMSG"] = refusal
+            bad = await scene.room.send(f"bad {number}")
+            await until(lambda: (m := scene.room.message(bad.event_id)) and m.reactions)  # noqa: B023
+        scene.server.refuse.clear()
+        good = await scene.room.send("good")
+        await until(lambda: scene.heard())
+        await trio.sleep(5)
+        message = scene.room.message(good.event_id)
+        assert message is not None
+        assert not message.reactions
+
+
+def _refuse_bad(scene: IrcScene) -> list[str]:
+    """The server refuses the word "bad", and passes over the first PING behind something said."""
+    passed_over: list[str] = []
+
+    def fate(guest: Guest, line: Line) -> str:
+        if line.command == "PRIVMSG":
+            is_bad = line[1].endswith("bad")
+            scene.server.refuse = {("ofc", "PRIVMSG"): "404"} if is_bad else {}
+        elif line.command == "PING" and guest.said("PRIVMSG") and not passed_over:
+            passed_over.append("lost")
+            return "lost"
+        return ""
+
+    scene.server.swallow = fate
+    return passed_over
 
 
 async def test_replies_find_their_line_both_ways(tmp_path: Path, autojump_clock: object) -> None:
