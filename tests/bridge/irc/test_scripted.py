@@ -295,12 +295,19 @@ async def test_a_gap_that_is_too_large_says_what_is_missing(
 async def test_nothing_from_before_the_bridge_came_is_taken(
     tmp_path: Path, autojump_clock: object
 ) -> None:
+    """Neither what it would have to ask for, nor what a server plays back to whoever joins."""
     async with irc_scene(tmp_path, caps=_MODERN) as scene:
-        await scene.server.say("kim", CHANNEL, "old")
+        server = scene.server
+        await server.say("kim", CHANNEL, "old")
+        old = server.history[CHANNEL][0]
         await trio.sleep(5)
         async with scene.running():
             await scene.up()
-            await scene.server.say("kim", CHANNEL, "new")
+            guest = scene.guest("ofc")
+            await server.to(guest, "irc.example", "BATCH", "+p1", "chathistory", CHANNEL)
+            await server.to(guest, old.source, old.command, *old.params, **old.tags, batch="p1")
+            await server.to(guest, "irc.example", "BATCH", "-p1")
+            await server.say("kim", CHANNEL, "new")
             await until(lambda: scene.bridged())
         async with scene.running():
             await scene.up()
