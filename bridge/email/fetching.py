@@ -19,6 +19,7 @@ from bridge.email import limits
 from bridge.email.imap import ImapError, ImapReader, ImapRefused, Response, quoted
 from bridge.email.links import REPLY_SECONDS, connect, receive_some
 from bridge.email.settings import Imap
+from bridge.email.smtp import without_secrets
 
 __all__ = ["Answer", "Cursor", "Later", "Mailbox", "Reading", "Taken"]
 
@@ -117,7 +118,10 @@ class Mailbox:
         user = self._settings.user
         if user:
             secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-            await self._login(user, password, secret)
+            try:
+                await self._login(user, password, secret)
+            except ImapError as error:
+                raise type(error)(without_secrets(str(error), user, password)) from None
         self._capabilities = {
             word.upper()
             for one in await self.command("CAPABILITY")

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 from ofcd.errors import OfcError
 
-__all__ = ["Letter", "Outcome", "SmtpClient", "SmtpError", "Tls"]
+__all__ = ["Letter", "Outcome", "SmtpClient", "SmtpError", "Tls", "without_secrets"]
 
 _LINE: Final = 4096
 _LINES: Final = 100
@@ -245,7 +245,8 @@ class SmtpClient:
             self._command(_Step.AUTH, base64.b64encode(word.encode()).decode())
             return
         if 400 <= code < 500:
-            raise SmtpError(f"the server can not check passwords now: {code} {_shown(lines)}")
+            why = without_secrets(_shown(lines), self.user, self.password)
+            raise SmtpError(f"the server can not check passwords now: {code} {why}")
         if code != 235:
             raise SmtpError(f"the server refuses the user name or password: {code}")
         self._step, self.ready = _Step.READY, True
@@ -292,6 +293,15 @@ def stuffed(content: bytes) -> bytes:
     return (
         b"".join((b"." if line[:1] == b"." else b"") + line + b"\r\n" for line in lines) + b".\r\n"
     )
+
+
+def without_secrets(text: str, user: str, password: str) -> str:
+    """What a server says to a login, which some servers begin with what they were told."""
+    quoted = password.replace("\\", "\\\\").replace('"', '\\"')
+    words = [f"\0{user}\0{password}", password]
+    for secret in (*(base64.b64encode(one.encode()).decode() for one in words), quoted, password):
+        text = text.replace(secret, "…") if password else text
+    return text
 
 
 def _shown(lines: list[str]) -> str:

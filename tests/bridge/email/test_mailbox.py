@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -195,6 +196,37 @@ def reading_of(
 
     values.setdefault("take", answer)
     return Reading(cursor=cursor, keep=keep, **values)
+
+
+@pytest.mark.parametrize("password", ["hunter2", 'hun"ter2', "h\u00fcnter2"])
+async def test_a_password_that_the_server_says_again_is_in_no_log(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, password: str
+) -> None:
+    """As servers do that answer a command which they do not know."""
+
+    async def connect(_server: Server) -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(b"* OK ready\r\n")
+
+        async def refuse() -> None:
+            line = bytes(await theirs.receive_some(4096)).strip()
+            if b"AUTHENTICATE" in line:
+                await theirs.send_all(b"+ go on\r\n")
+                line += b" " + bytes(await theirs.receive_some(4096)).strip()
+            await theirs.send_all(line.partition(b" ")[0] + b" BAD what is " + line + b"\r\n")
+
+        trio.lowlevel.spawn_system_task(refuse)
+        return ours
+
+    monkeypatch.setattr(fetching, "connect", connect)
+    settings = Imap(host="x", tls="none", user="bo")
+    reading = reading_of(Mailbox(), Cursor(7), lambda _: None, None, settings=settings)
+    with pytest.raises(ImapError, match="what is") as raised:
+        await reading.run(password)
+    told = str(raised.value)
+    assert "…" in told
+    assert password.replace('"', '\\"') not in told
+    assert b64encode(f"\0bo\0{password}".encode()).decode() not in told
 
 
 async def test_a_mail_that_can_not_be_taken_stands_in_nobodys_way(

@@ -102,6 +102,16 @@ def test_a_wrong_password_is_told_from_a_server_that_can_not_tell(reply: bytes, 
         client.receive(reply + b"\r\n")
 
 
+def test_a_login_that_the_server_says_again_is_told_to_nobody() -> None:
+    """Why no mail goes out stands in a log, and in the status that a room is shown."""
+    client = ready(user="u", password="hunter2")
+    client.receive(b"250-mx\r\n250 AUTH PLAIN\r\n")
+    said = client.to_send().split()[-1]
+    with pytest.raises(SmtpError) as raised:
+        client.receive(b"454 4.7.0 not now " + said + b" hunter2\r\n")
+    assert str(raised.value).endswith("454 4.7.0 not now … …")
+
+
 @pytest.mark.parametrize("question", ["abcde", "é", "=", "VXNlcm5hbWU6"])
 def test_a_server_that_asks_what_it_may_not_ends_the_link_and_no_more(question: str) -> None:
     """What comes out is what the submitter catches; and nobody is asked without end."""
