@@ -127,9 +127,14 @@ async def test_two_bridges_on_a_real_server_make_no_ring(tmp_path: Path) -> None
                     '[portal.irc]\nmode = "puppets"\n',
                     "puppet_seconds = 0.1\n",
                 ).replace("ofcbridge", "second")
+                # Each has to have heard the room and the channel before it says a line there.
+                held = [
+                    one.replace("hold = 0.0", "hold = 2.0")
+                    for one in (settings(link, server.port), puppets)
+                ]
                 with (
-                    bridge(tmp_path / "one", settings(link, server.port)),
-                    bridge(tmp_path / "two", puppets),
+                    bridge(tmp_path / "one", held[0]),
+                    bridge(tmp_path / "two", held[1]),
                 ):
                     joined = {"ofcbridge", "second"}
                     await until(
