@@ -21,8 +21,9 @@ from ofcd.config import Settings, render_example
 from ofcd.errors import ConfigError, OfcError
 
 if TYPE_CHECKING:
+    from ofcd.daemon.identity import Identity
     from ofcd.daemon.run import Daemon
-    from ofcd.store import Evidence, Gap, PeerRow, Replica, RoomSummary
+    from ofcd.store import RoomSummary
 
 __all__ = ["main"]
 
@@ -33,7 +34,6 @@ EXIT_CONFIG: Final = 3
 EXIT_STORE: Final = 4
 EXIT_THEMIS: Final = 5
 EXIT_INTERRUPTED: Final = 130
-_GAPS_SHOWN: Final = 5
 
 _NEXT_STEPS: Final = """\
 ofcd is a relay for end-to-end encrypted rooms. It needs a config file:
@@ -58,6 +58,17 @@ _MIGRATE: Final = "A start does that by itself. Stop the relay first."
 _BACKUP: Final = """\
 The copy is consistent at one moment, and the
 relay may go on running. The relay's key is not in it: copy relay.key too."""
+
+_ROTATE: Final = """\
+Stop the relay first. Its id, and so its
+fingerprint, its rooms and the invites to them, stay. The old key signs for the new one, and is
+deleted: clients and other relays follow by themselves. That is no remedy for a stolen key: who has
+it can sign, too. Then move the rooms to a new relay."""
+_ROTATED: Final = """\
+1. Copy the key file to where its backup is, now, and delete the copies of before: who has met the
+   new key takes no older one, and an old one can be misused.
+2. Start the relay. Clients and other relays follow by themselves, whenever they come.
+"""
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -158,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     add_configured("check-config", _check_config, "say whether the settings are right")
     add_configured("doctor", _doctor, "look at the Themis core, the settings and the database")
     add_configured("keys", _keys, "show the relay's fingerprint and where its key is kept")
+    add_configured(
+        "rotate-key", _rotate_key, "give the relay a new key, signed by the old", _ROTATE
+    )
     add_configured("rooms", _rooms, "list the rooms in figures: never names or words")
     peers = add_configured(
         "peers", _peers, "list the other relays: links, lag, what waits, what they were caught at"
@@ -267,16 +281,38 @@ def _migrate(options: argparse.Namespace) -> int:
 
 
 def _keys(options: argparse.Namespace) -> int:
-    from ofcd.daemon.identity import KEY_FILE, load_or_make_identity
+    from ofcd.daemon.identity import load_or_make_identity
 
     settings = _settings(options)
     identity = load_or_make_identity(settings.data_dir)
-    shown = {
+    return _show(_of_key(identity, settings, options.json), options.json)
+
+
+def _of_key(identity: Identity, settings: Settings, as_json: bool) -> dict[str, object]:
+    from ofcd.daemon.identity import KEY_FILE
+    from ofcd.daemon.report import replaced_text
+
+    times = identity.relay.times
+    return {
         "relay_id": identity.relay_id.hex(),
         "fingerprint": identity.fingerprint,
         "key_file": str(settings.data_dir / KEY_FILE),
+        "key": list(times) if as_json else replaced_text(times),
     }
-    return _show(shown, options.json)
+
+
+def _rotate_key(options: argparse.Namespace) -> int:
+    from ofcd.daemon.identity import replace_key
+    from ofcd.daemon.run import milliseconds
+    from ofcd.store import Store
+
+    settings = _settings(options)
+    with Store.open(settings.database_url, migrate=False):  # whose lock no relay holds meanwhile
+        identity = replace_key(settings.data_dir, milliseconds())
+    _show(_of_key(identity, settings, options.json), options.json)
+    if not options.json:
+        sys.stdout.write(_ROTATED)
+    return EXIT_OK
 
 
 def _rooms(options: argparse.Namespace) -> int:
@@ -311,86 +347,30 @@ def _room_line(room: RoomSummary) -> str:
 
 
 def _peers(options: argparse.Namespace) -> int:
+    from ofcd.daemon import report
     from ofcd.store import Store
 
     settings = _settings(options)
     with Store.open(settings.database_url, migrate=False, read_only=True) as store:
-        if options.evidence:
-            sys.stdout.writelines(json.dumps(_evidence(one)) + "\n" for one in store.evidence())
-            return EXIT_OK
         peers, copies, gaps = store.peers(), store.replicas(), store.gaps()
+        evidence = store.evidence() if options.evidence else []
+    if options.evidence:
+        found = [*map(report.evidence_figures, evidence)]
+        found += [report.dispute_figures(peer) for peer in peers if peer.branch]
+        sys.stdout.writelines(json.dumps(one) + "\n" for one in found)
+        return EXIT_OK
     figures = [
-        _peer_figures(peer, [c for c in copies if c.hub == peer.relay_id], gaps) for peer in peers
+        report.peer_figures(peer, [c for c in copies if c.hub == peer.relay_id], gaps)
+        for peer in peers
     ]
     if options.json:
         sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
     elif figures:
-        sys.stdout.writelines(map(_peer_lines, figures))
+        sys.stdout.writelines(map(report.peer_lines, figures))
     else:
         mode = settings.federation.mode
         sys.stdout.write(f"no other relays yet (federation is {mode})\n")
     return EXIT_OK
-
-
-def _peer_figures(peer: PeerRow, copies: list[Replica], gaps: list[Gap]) -> dict[str, object]:
-    theirs = {copy.room for copy in copies}
-    return {
-        "relay_id": peer.relay_id.hex(),
-        "name": peer.name,
-        "url": peer.url,
-        "pinned": peer.pinned,
-        "state": peer.state,
-        "detail": peer.detail,
-        "contact": peer.contact,
-        "links": peer.links,
-        "quarantined_until": peer.quarantined,
-        "copies": len(copies),
-        "frozen": [copy.room.hex() for copy in copies if copy.frozen],
-        "gaps": [
-            {"room": gap.room.hex(), "ts": gap.ts, "first": gap.first, "last": gap.last}
-            for gap in gaps
-            if gap.room in theirs
-        ],
-        "waiting": sum(copy.waiting for copy in copies),
-        "waiting_bytes": sum(copy.waiting_bytes for copy in copies),
-        "waiting_since": min((copy.oldest for copy in copies if copy.oldest), default=0),
-    }
-
-
-def _peer_lines(peer: dict[str, object]) -> str:
-    head = f"{peer['relay_id']}  {peer['state']}  {peer['name'] or peer['url'] or '(dials us)'}\n"
-    rest = [
-        f"last link {_when(peer['contact'])}, {peer['links']} so far; known by {peer['pinned']}",
-        f"{peer['copies']} rooms of theirs here; {peer['waiting']} messages wait for it"
-        + (f", since {_when(peer['waiting_since'])}" if peer["waiting_since"] else ""),
-    ]
-    if peer["detail"]:
-        rest.append(str(peer["detail"]))
-    frozen = peer["frozen"]
-    if isinstance(frozen, list) and frozen:
-        rest.append(f"stand still, it showed two histories: {', '.join(frozen)}")
-    gaps = peer["gaps"]
-    for gap in gaps[-_GAPS_SHOWN:] if isinstance(gaps, list) else ():
-        rest.append(
-            f"it no longer kept entries {gap['first']} to {gap['last']} of room {gap['room']} "
-            f"when this relay came for them, {_when(gap['ts'])}"
-        )
-    return head + "".join(f"    {line}\n" for line in rest)
-
-
-def _when(ts: object) -> str:
-    if not isinstance(ts, int) or not ts:
-        return "never"
-    return f"{datetime.fromtimestamp(ts / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _evidence(one: Evidence) -> dict[str, object]:
-    return {
-        "room": one.room.hex(),
-        "ts": one.ts,
-        "code": one.code,
-        "records": [record.hex() for record in one.records],
-    }
 
 
 def _backup(options: argparse.Namespace) -> int:
@@ -448,7 +428,22 @@ def _examine(config: Path, shown: dict[str, object]) -> int:
         shown["config"] = str(error)
         return EXIT_CONFIG
     shown["config"] = f"{settings.source}: right"
+    try:
+        _examine_key(settings, shown)
+    except ConfigError as error:
+        shown["relay_key"] = str(error)
+        return EXIT_CONFIG
     return _examine_database(settings, shown)
+
+
+def _examine_key(settings: Settings, shown: dict[str, object]) -> None:
+    from ofcd.daemon.identity import KEY_FILE, load_or_make_identity
+    from ofcd.daemon.report import replaced_text
+
+    if not (settings.data_dir / KEY_FILE).exists():
+        shown["relay_key"] = "none yet: the first start makes one"
+        return
+    shown["relay_key"] = replaced_text(load_or_make_identity(settings.data_dir).relay.times)
 
 
 def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
@@ -457,6 +452,7 @@ def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
     try:
         with Store.open(settings.database_url, migrate=False, read_only=True) as store:
             report = store.check()
+            peers = store.peers() if report.ok else []
     except StoreError as error:
         shown["database"] = str(error)
         return EXIT_STORE
@@ -464,6 +460,9 @@ def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
     shown["schema"] = f"{report.revision or 'unknown'} (this version works with {report.expected})"
     shown["database_size_bytes"] = report.bytes
     shown["disk_free_bytes"] = report.free_bytes
+    disputed = [peer.relay_id.hex() for peer in peers if peer.disputed]
+    if disputed:
+        shown["keys_with_two_successors"] = f"{', '.join(disputed)}: see ofcd peers"
     return EXIT_OK if report.ok else EXIT_STORE
 
 

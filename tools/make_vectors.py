@@ -29,6 +29,7 @@ from tests.vectors.making import (
     moves,
     records,
     sealed,
+    successions,
 )
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"
@@ -50,6 +51,7 @@ MADE_ONCE: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "chain.json": chain.make,
     "evidence.json": evidence.make,
     "moves.json": moves.make,
+    "successions.json": successions.make,
 }
 """Files that hold randomness: written where they are missing, or with --fresh."""
 

@@ -39,6 +39,7 @@ ALLOWED: Final = ROOT / "tools" / "mutation_allowed.toml"
 _PEERS: Final = ("discovery", "handshake", "outgoing", "refilling")
 SOURCES: Final = (
     *("ofcd/protocol/room.py", "ofcd/e2e", "ofcd/themis/signed.py", "ofcd/relay"),
+    "ofcd/themis/lineage.py",
     *("ofcd/client/ledger.py", "ofcd/client/folding.py", "ofcd/session", "ofcd/channel"),
     *(f"ofcd/daemon/peers/{name}.py" for name in _PEERS),
 )

@@ -28,6 +28,7 @@ from ofcd.client.errors import (
 from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
 from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
+from ofcd.client.lineages import dispute, follow, lineage_of
 from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
 from ofcd.client.moving import relocate
 from ofcd.client.room import RoomMachine
@@ -46,6 +47,7 @@ from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import ClientFrame, RelayFrame
 from ofcd.protocol.ids import InviteId, RelayId, RoomId
 from ofcd.protocol.records import Policy
+from ofcd.themis.lineage import Lineage, TwoSuccessors
 from ofcd.wire import dial as dial_relay
 
 __all__ = ["Client", "JoinInfo", "RelayInfo", "open_client"]
@@ -542,12 +544,27 @@ class Client:
         """Milliseconds since 1970."""
         return self._clock()
 
-    def linked(self, connection: RelayConnection, relay_id: RelayId) -> None:
-        """Pin a relay on first use."""
+    def known(self, relay_id: RelayId) -> Lineage:
+        """What is known of a relay's keys."""
+        return lineage_of(self.vault, relay_id)
+
+    def linked(self, connection: RelayConnection, relay: Lineage) -> None:
+        """Pin a relay on first use, and its new key after that."""
         key = connection.url.encode()
-        if self.vault.get(RELAYS, key) is None:
-            with self.vault.transaction() as tx:
-                tx.put(RELAYS, key, relay_id)
+        is_new = self.vault.get(RELAYS, key) is None
+        with self.vault.transaction() as tx:
+            if is_new:
+                tx.put(RELAYS, key, relay.relay_id)
+            news = follow(tx, relay, f"the relay at {connection.url}")
+        if news is not None and not is_new:
+            self._hub.tell([news])
+
+    def disputed(self, connection: RelayConnection, proof: TwoSuccessors) -> None:
+        """Keep the proof; people are told once."""
+        with self.vault.transaction() as tx:
+            news = dispute(tx, proof, f"the relay at {connection.url}")
+        if news is not None:
+            self._hub.tell([news])
 
     def link_changed(
         self, connection: RelayConnection, state: LinkState, retry_at: int | None

@@ -23,6 +23,7 @@ from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.session import ClientSession, SessionState
 from ofcd.themis import generate_keypair
 from ofcd.themis.errors import ThemisError
+from ofcd.themis.lineage import Lineage, TwoSuccessors
 from ofcd.wire import MessageStream, RelayBusy, WireError
 
 __all__ = ["Dial", "Host", "RelayConnection"]
@@ -75,8 +76,16 @@ class Host(Protocol):
         """Milliseconds since 1970."""
         ...
 
-    def linked(self, connection: RelayConnection, relay_id: RelayId) -> None:
+    def known(self, relay_id: RelayId) -> Lineage:
+        """What is known of a relay's keys."""
+        ...
+
+    def linked(self, connection: RelayConnection, relay: Lineage) -> None:
         """The relay has proven to be this one: keep it as the pin."""
+        ...
+
+    def disputed(self, connection: RelayConnection, proof: TwoSuccessors) -> None:
+        """Another key than the known one follows the relay's, too: keep the proof."""
         ...
 
     def link_changed(
@@ -175,11 +184,16 @@ class RelayConnection:
         async with self._dial(self.url) as stream:
             # A new pair for each link: only the rooms' own keys connect one link with another.
             keys = generate_keypair()
-            session = ClientSession(keys, self.relay_id, self._software)
-            with trio.fail_after(_HANDSHAKE_SECONDS):
-                frames = await self._shake_hands(stream, session)
+            known = None if self.relay_id is None else self._host.known(self.relay_id)
+            session = ClientSession(keys, known, self._software)
+            try:
+                with trio.fail_after(_HANDSHAKE_SECONDS):
+                    frames = await self._shake_hands(stream, session)
+            except TwoSuccessors as proof:
+                self._host.disputed(self, proof)
+                raise
             stream.max_message_bytes = limits.LINK_MESSAGE_BYTES + _SEAL_BYTES
-            self._host.linked(self, session.relay_id)
+            self._host.linked(self, session.relay)
             self.relay_id = session.relay_id
             try:
                 await self._talk(stream, session, PublicKey(keys.public), frames)
@@ -226,7 +240,7 @@ class RelayConnection:
         self.lost = trio.Event()
         machine = self.machine
         with self._host.turn(self) as turn:
-            machine.link_up(turn, session.peer, own_key, welcome)
+            machine.link_up(turn, session.relay_id, session.peer, own_key, welcome)
             machine.pump(turn)
         self._host.link_changed(self, LinkState.ONLINE, None)
         self.up.set()

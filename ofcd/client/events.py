@@ -500,6 +500,19 @@ class LinkStateChanged:
     retry_at: int | None = None
 
 
+@frozen
+class RelayKeyChanged:
+    """A relay has another key, signed for by the one before; `text` says so in a sentence.
+
+    `disputed`: its key has signed for two that follow it. The one that was known first stays, and
+    `text` says what to do.
+    """
+
+    relay_id: RelayId
+    text: str
+    disputed: bool = False
+
+
 LiveEvent = (
     Alarm
     | KeyMissing
@@ -517,5 +530,6 @@ LiveEvent = (
     | AliasChanged
     | RoomStateChanged
     | LinkStateChanged
+    | RelayKeyChanged
 )
 AppEvent = LoggedEvent | LiveEvent

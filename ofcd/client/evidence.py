@@ -6,10 +6,12 @@ proves nothing is told to people once a link: their relay is mistaken, or lies.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, RoomStatus
+from ofcd.client.lineages import lineage_of
 from ofcd.client.turn import Turn
 from ofcd.e2e.errors import Fault
 from ofcd.e2e.evidence import NotYet, Proof, judge
@@ -46,7 +48,12 @@ class EvidenceDesk:
         if core.head.status is RoomStatus.FROZEN:
             return
         found = judge(
-            core.state, core.log.seq, lambda seq: core.checked_hash(turn.records, seq), key, records
+            core.state,
+            core.log.seq,
+            lambda seq: core.checked_hash(turn.records, seq),
+            key,
+            records,
+            partial(lineage_of, turn.records),
         )
         if isinstance(found, Proof):
             self._waiting = None

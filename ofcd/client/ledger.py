@@ -8,6 +8,7 @@ and is kept as evidence.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from ofcd.client.beats import end_after
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, KeyFound, KeyMissing, RoomStatus
 from ofcd.client.folding import Folder, Hear
+from ofcd.client.lineages import lineage_of
 from ofcd.client.turn import Turn
 from ofcd.e2e import epochs
 from ofcd.e2e.chain import apply_verified, verify_chain
@@ -29,7 +31,7 @@ from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
 from ofcd.e2e.view import Taken, View
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import Delivery
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, relay_id_of
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey
 from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, RekeyBoxed, RekeyRoutine
 from ofcd.themis.signed import SignedRecord, peek
 
@@ -136,10 +138,11 @@ class Ledger:
             claimed = getattr(peek(envelope).record, "seq", 0)  # it may overtake what it is about
         except ProtocolError:
             claimed = 0  # refused below
-        if claimed > core.head.seq and core.state.hub != relay_id_of(relay_key):
+        known = partial(lineage_of, turn.records)
+        if claimed > core.head.seq and not known(core.state.hub).had(relay_key):
             return
         try:
-            word = check_log_head(core.state, relay_key, envelope)
+            word = check_log_head(core.state, relay_key, envelope, known)
         except LogBroken as broken:
             turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, str(broken), None))
             turn.drop = broken.fault.value

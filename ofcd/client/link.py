@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from ofcd.client.joins import JoinMachine, PendingJoin
+from ofcd.client.lineages import dispute, follow, lineage_of
 from ofcd.client.room import LinkFacts, RoomMachine
 from ofcd.client.turn import Handler, Turn
 from ofcd.client.vault import Reader
 from ofcd.protocol import frames
-from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import InviteId, PublicKey, RoomId, relay_id_of
+from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.ids import InviteId, PublicKey, RelayId, RoomId
+from ofcd.themis.lineage import TwoSuccessors
 
 __all__ = ["RelayMachine"]
 
@@ -63,7 +65,7 @@ class RelayMachine:
         machine = JoinMachine(pending, self._random)
         self.joins[machine.room, machine.invite.invite_id] = machine
         if self._facts is not None:
-            machine.link_up(turn, relay_id_of(self._facts.relay_key))
+            machine.link_up(turn, self._facts.relay_id)
         return machine
 
     def load(self, records: Reader, rooms: list[RoomId], joins: list[PendingJoin]) -> None:
@@ -106,15 +108,20 @@ class RelayMachine:
     # -- the link --------------------------------------------------------------------------------
 
     def link_up(
-        self, turn: Turn, relay_key: PublicKey, transport_key: PublicKey, welcome: frames.Welcome
+        self,
+        turn: Turn,
+        relay_id: RelayId,
+        relay_key: PublicKey,
+        transport_key: PublicKey,
+        welcome: frames.Welcome,
     ) -> None:
         """A link is open and the relay has said welcome."""
         self.welcome = welcome
-        self._facts = LinkFacts(relay_key, transport_key, welcome.challenge)
+        self._facts = LinkFacts(relay_id, relay_key, transport_key, welcome.challenge)
         for room in self.rooms.values():
             room.link_up(turn, self._facts)
         for join in list(self.joins.values()):
-            join.link_up(turn, relay_id_of(relay_key))
+            join.link_up(turn, relay_id)
 
     def link_down(self) -> None:
         """The link is gone; what was asked on it is forgotten."""
@@ -163,10 +170,27 @@ class RelayMachine:
                 machine = self.rooms.get(frame.room)
                 if machine is not None:
                     machine.receive(turn, frame)
+            case frames.Successions():
+                self._shown(turn, frame)
             case frames.Welcome() | frames.FeedKey() | frames.Bulk():
                 turn.drop = Code.BAD_FRAME.value  # the session takes these in
             case _:
                 self._answer(turn, frame.rid, frame)
+
+    def _shown(self, turn: Turn, frame: frames.Successions) -> None:
+        """How the relay of a room here came to its key: judged by its statements alone."""
+        if all(room.core.state.hub != frame.relay_id for room in self.rooms.values()):
+            return
+        what = "the relay of a room that you reach through yours"
+        try:
+            relay = lineage_of(turn.records, frame.relay_id).followed(frame.records)
+            follow(turn.records, relay, what)  # of use here only: its people are told
+        except TwoSuccessors as proof:
+            news = dispute(turn.records, proof, what)
+            if news is not None:
+                turn.tell(news)
+        except ProtocolError as error:
+            turn.drop = error.code
 
     def pump(self, turn: Turn) -> None:
         """Everything that is due: after each batch, and when `deadline` has come."""

@@ -3,6 +3,7 @@
 rooms            room            -> Identity: anew with another relay or encryption key of ours
 joins            room+invite     -> a join of ours that is under way (joining.py)
 relays           relay url       -> the relay's pinned id
+lineages         relay id        -> how it came to the key it has (lineages.py)
 joining/<hex>    as room/<hex>   what an answered join brought, until it is admitted (arriving.py)
 room/<hex>       head            -> Head, rewritten with every batch
                  key/<epoch>     -> a room key
@@ -42,6 +43,7 @@ from ofcd.themis import KeyPair
 
 __all__ = [
     "JOINS",
+    "LINEAGES",
     "RELAYS",
     "ROOMS",
     "Head",
@@ -57,6 +59,7 @@ __all__ = [
 ROOMS: Final = "rooms"
 JOINS: Final = "joins"
 RELAYS: Final = "relays"
+LINEAGES: Final = "lineages"
 _RECORD_BYTES: Final = 16 * 1024 * 1024
 
 T = TypeVar("T")

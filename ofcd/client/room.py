@@ -87,8 +87,11 @@ class Phase(Enum):
 class LinkFacts:
     """What an ATTACH is bound to, on one link."""
 
-    def __init__(self, relay_key: PublicKey, transport_key: PublicKey, challenge: Hash32) -> None:
+    def __init__(
+        self, relay_id: RelayId, relay_key: PublicKey, transport_key: PublicKey, challenge: Hash32
+    ) -> None:
         """`relay_key` is proven by the session, `challenge` came in its Welcome."""
+        self.relay_id = relay_id
         self.relay_key = relay_key
         self.transport_key = transport_key
         self.challenge = challenge

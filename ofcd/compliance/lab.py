@@ -80,7 +80,7 @@ class Lab:
 
     async def shaken(self, keys: KeyPair | None = None) -> Peer:
         """A link whose handshake is done, and nothing else."""
-        peer = await shake_hands(await self.message_stream(), self.target.relay_id, keys)
+        peer = await shake_hands(await self.message_stream(), keys)
         self.closes(peer)
         return peer
 
@@ -90,7 +90,7 @@ class Lab:
 
     async def link(self, keys: KeyPair | None = None) -> Peer:
         """An open link."""
-        return await greet(await self.shaken(keys))
+        return await greet(await self.shaken(keys), pin=self.target.relay_id)
 
     async def message_stream(self) -> MessageStream:
         """A WebSocket, nothing said on it yet."""

@@ -26,12 +26,13 @@ from ofcd.protocol.frames import (
     join_frames,
     split_frames,
 )
-from ofcd.protocol.ids import PublicKey, RelayId, relay_id_of
+from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.protocol.limits import TRAILER_PARTS
 from ofcd.protocol.versions import VERSIONS
 from ofcd.session import BulkReader
 from ofcd.themis import KeyPair, SecureSession, generate_keypair
 from ofcd.themis.errors import ThemisError
+from ofcd.themis.lineage import Lineage
 from ofcd.wire import Closed, MessageStream
 
 __all__ = ["PATIENCE", "Peer", "greet", "hang_up", "shake_hands"]
@@ -70,8 +71,12 @@ class Peer:
 
     @property
     def relay_id(self) -> RelayId:
-        """The relay at the other end, proven."""
-        return relay_id_of(PublicKey(self.session.peer_id))
+        """The relay at the other end, as its `welcome` proves. Raises `NotKept`."""
+        shown = () if self.welcome is None else self.welcome.succession
+        try:
+            return Lineage.first_seen(self.relay_key, shown).relay_id
+        except ProtocolError as error:
+            raise NotKept(f"the relay does not prove how it came to its key: {error}") from None
 
     @property
     def relay_key(self) -> PublicKey:
@@ -236,16 +241,10 @@ def _said(frame: RelayFrame) -> str:
     return f"failure {frame.code}" if isinstance(frame, Failure) else type(frame).__name__
 
 
-async def shake_hands(
-    stream: MessageStream, pin: RelayId | None = None, keys: KeyPair | None = None
-) -> Peer:
+async def shake_hands(stream: MessageStream, keys: KeyPair | None = None) -> Peer:
     """The handshake, without `hello`. Raises `LinkEnded` or `NotKept`."""
     keys = keys or generate_keypair()
-
-    def accept(peer: bytes) -> bytes | None:
-        return peer if pin in (None, relay_id_of(PublicKey(peer))) else None
-
-    session = SecureSession(keys.public, keys.private, accept)
+    session = SecureSession(keys.public, keys.private, lambda key: key)
     stream.max_message_bytes = _MAX_MESSAGE
     peer = Peer(stream, keys, session)
     await peer.send_message(session.connect_request())
@@ -264,10 +263,14 @@ async def shake_hands(
     return peer
 
 
-async def greet(peer: Peer, versions: tuple[int, ...] = VERSIONS) -> Peer:
-    """`hello` and `welcome`."""
+async def greet(
+    peer: Peer, versions: tuple[int, ...] = VERSIONS, pin: RelayId | None = None
+) -> Peer:
+    """`hello` and `welcome`, of the relay `pin`. Raises `LinkEnded` or `NotKept`."""
     await peer.send(Hello(versions=versions, software=_SOFTWARE))
     peer.welcome = await peer.next(Welcome)
+    if pin not in (None, peer.relay_id):
+        raise NotKept("the relay proved another key than --relay-id names")
     return peer
 
 

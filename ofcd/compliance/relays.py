@@ -173,10 +173,10 @@ async def shaken_relay(lab: Lab, keys: KeyPair | None = None) -> RelayEnd:
     """A link whose session id is a relay's key; welcome has come."""
     keys = keys or generate_keypair()
     stream = await lab.message_stream()
-    peer = await shake_hands(stream, lab.target.relay_id, keys)
+    peer = await shake_hands(stream, keys)
     end = RelayEnd(stream, keys, peer.session)
     lab.closes(end)
-    await greet(end)
+    await greet(end, pin=lab.target.relay_id)
     return end
 
 

@@ -127,7 +127,8 @@ class Relay:
         "var",
         "Directory of the database, attachments and the relay's identity key.",
         safe="On a local disk, not a network share; readable by the relay's user alone. "
-        "Who loses the identity key loses the relay's name with every client: back it up.",
+        "Who loses the identity key loses the relay's name with every client: back it up. "
+        "ofcd rotate-key replaces it.",
         check=_check_path,
     )
 

@@ -49,6 +49,7 @@ from ofcd.protocol.frames import (
     Peer,
     RelayFrame,
     Signalled,
+    Successions,
     encode_frame,
 )
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
@@ -170,6 +171,10 @@ class Across(Protocol):
 
     def key_of(self, relay: RelayId) -> PublicKey | None:
         """The relay's key, once it has proven it."""
+        ...
+
+    def successions(self, relay: RelayId) -> Iterable[Successions]:
+        """What people are shown of how the relay came to its key."""
         ...
 
 
@@ -686,9 +691,15 @@ class Hub:
                 connection.do(lambda: self.jobs.look_up(connection, effect))
 
     async def _tell_backlog(self, connection: LinkEnd, effect: Backlog) -> None:
-        """What waits for who attached; and why another relay's room stands still here."""
-        await self.jobs.tell_backlog(connection, effect)
+        """What waits for who attached; and why another relay's room stands still here.
+
+        First how that relay came to its key: what it has signed is judged by it.
+        """
         hub, room = self._relay.hub_of(effect.room), self._relay.room(effect.room)
+        if hub is not None and self.federation is not None:
+            for shown in self.federation.successions(hub):
+                await connection.hand(shown)
+        await self.jobs.tell_backlog(connection, effect)
         if hub is None or room is None or not room.frozen or self.federation is None:
             return
         try:
@@ -736,6 +747,15 @@ class Hub:
         if feed is not None:
             feed.signed_head = encode_frame(Head(room, head, key=key))
             self._publish(feed, feed.signed_head)
+
+    def show_all(self, rooms: Iterable[RoomId], shown: Iterable[Successions]) -> None:
+        """Tell all who are in these rooms of another relay's how it came to its key."""
+        links = {link for room in rooms for link, _ in self._relay.links_in(room)}
+        for frame in shown:
+            encoded = encode_frame(frame)
+            for connection in filter(None, map(self._links.get, links)):
+                connection.push_encoded(encoded)
+                connection.pump()
 
     def _encoded(self, frame: RelayFrame) -> bytes:
         """A frame for many links is one object in many effects, one after another."""

@@ -162,6 +162,7 @@ class Daemon:
             ts=self.now(),
             name=self.settings.relay.name,
             software=f"ofcd/{ofcd.__version__}",
+            succession=self.identity.relay.statements,
         )
 
 
@@ -193,10 +194,10 @@ async def open_daemon(
     `dial_peer` opens links to other relays; by default over the network, as the settings allow.
     """
     workers = workers or Workers()
-    identity = load_or_make_identity(settings.data_dir)
     durability = settings.storage.durability
     store = await workers.run(partial(Store.open, settings.database_url, durability=durability))
     with store:
+        identity = load_or_make_identity(settings.data_dir)  # under the lock: see `replace_key`
         metrics = Metrics()
         relay = Relay(identity.relay_id, relay_policy(settings), rooms=len(store.rooms()))
         hub = Hub(

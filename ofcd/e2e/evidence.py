@@ -15,9 +15,10 @@ from attrs import field, frozen
 from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
 from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId
 from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, LogHead, Seen
 from ofcd.protocol.room import RoomState
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import open_signed, peek
 
 __all__ = ["NotYet", "Proof", "judge"]
@@ -59,18 +60,20 @@ def judge(
     hash_at: HashAt,
     relay_key: PublicKey,
     envelopes: Iterable[bytes],
+    known: Callable[[RelayId], Lineage] = Lineage,
 ) -> Proof | NotYet | None:
     """What these records prove to who has the log up to `end`; None: nothing.
 
-    `relay_key` is said to be the hub's: it counts only if it is that of the relay that the room
-    names. What does not verify proves nothing, whoever it is said to be of.
+    `relay_key` is said to be the hub's: it counts only if it is one of the relay that the room
+    names, of whose keys `known` tells. What does not verify proves nothing, whoever it is said
+    to be of.
     """
     heads: list[SignedHead] = []
     words: list[_Word] = []
     for envelope in envelopes:
         try:
             if isinstance(peek(envelope).record, LogHead):
-                signed = check_log_head(state, relay_key, envelope)
+                signed = check_log_head(state, relay_key, envelope, known)
                 heads.append(signed)
                 words.append(_Word(Seen(signed.head.seq, signed.head.log), envelope))
             else:

@@ -10,17 +10,18 @@ was compared. So a number stays the same when somebody renews a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from attrs import field, frozen
 
 from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.protocol.codes import Malformed, Refused
-from ofcd.protocol.ids import Hash32, PublicKey, RelayId, relay_id_of, tagged_hash
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, tagged_hash
 from ofcd.protocol.records import LogHead
 from ofcd.protocol.room import Member, RoomState
-from ofcd.themis.signed import open_signed
+from ofcd.themis.lineage import Lineage
+from ofcd.themis.signed import peek
 
 __all__ = [
     "SignedHead",
@@ -98,21 +99,29 @@ class SignedHead:
     envelope: bytes = field(repr=False)
 
 
-def check_log_head(state: RoomState, relay_key: PublicKey, envelope: bytes) -> SignedHead:
+def check_log_head(
+    state: RoomState,
+    relay_key: PublicKey,
+    envelope: bytes,
+    known: Callable[[RelayId], Lineage] = Lineage,
+) -> SignedHead:
     """The hub's signed word for the room log; raises `LogBroken` (bad_head).
 
-    `relay_key` must be that of the relay that the room names for that entry, and the term its:
-    a hub of before has nothing to say of what came after it. Compare the head with one's own log by
-    `RoomLog.check_head`, and with an earlier head by `check_agreement`.
+    It must be by a key of the relay that the room names for that entry, and the term its: a hub of
+    before has nothing to say of what came after it. `relay_key` is the one it is said to be by;
+    `known` tells of a relay's keys: those that it has replaced count as the one it has.
+    Compare the head with one's own log by `RoomLog.check_head`, and with an earlier head by
+    `check_agreement`.
     """
     try:
-        head = open_signed(relay_key, envelope).record
+        head = peek(envelope).record
+        if not isinstance(head, LogHead) or head.room != state.room:
+            raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
+        hub = state.hub_at(head.seq)
+        known(hub.relay_id).opened(relay_key, envelope)
     except (Malformed, Refused):
         raise LogBroken(Fault.BAD_HEAD, 0, (envelope,)) from None
-    if not isinstance(head, LogHead) or head.room != state.room:
-        raise LogBroken(Fault.BAD_HEAD, 0, (envelope,))
-    hub = state.hub_at(head.seq)
-    if (hub.relay_id, hub.term) != (relay_id_of(relay_key), head.term):
+    if hub.term != head.term:
         raise LogBroken(Fault.BAD_HEAD, head.seq, (envelope,))
     return SignedHead(head, envelope)
 

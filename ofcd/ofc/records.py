@@ -366,6 +366,11 @@ def _(event: events.RoomStateChanged, who: Who) -> Made:
 
 
 @_details.register
+def _(event: events.RelayKeyChanged, who: Who) -> Made:
+    return {"kind": "relay_key", "text": event.text, "disputed": event.disputed}
+
+
+@_details.register
 def _(event: events.LinkStateChanged, who: Who) -> Made:
     return {
         "kind": "link",

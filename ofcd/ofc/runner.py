@@ -19,6 +19,7 @@ from ofcd.client import (
     EventStream,
     LinkState,
     LinkStateChanged,
+    RelayKeyChanged,
     TooSlow,
     Vault,
     VaultLocked,
@@ -191,6 +192,7 @@ class Host:
         held = Held()
         async with trio.open_nursery() as nursery:
             await nursery.start(_tell_of_link, context)
+            await nursery.start(_tell_of_keys, context)
             self.client.retry_now()  # a person is waiting: longer than they would is no use
             with context.scope, held:
                 await command.run(context, options)
@@ -230,6 +232,20 @@ async def _told_of_link(context: Context, events: EventStream) -> bool:
                 await context.note(f"{event.url}: {event.detail}. Trying on…")
                 return True
     return False
+
+
+async def _tell_of_keys(
+    context: Context, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Say what becomes known of relays' keys: the client tells each thing once."""
+    events = context.client.events()
+    task_status.started()
+    while True:
+        with events, contextlib.suppress(TooSlow):
+            async for event in events:
+                if isinstance(event, RelayKeyChanged):
+                    await context.note(event.text)
+        events = context.client.events()
 
 
 @contextlib.asynccontextmanager

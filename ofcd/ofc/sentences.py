@@ -196,6 +196,10 @@ def _key_found(fields: Fields) -> str:
     return f"the key came: {fields['recovered']} messages can be read now{lost}"
 
 
+def _relay_key(fields: Fields) -> str:
+    return ("ALARM: " if fields["disputed"] else "") + one_line(fields["text"])
+
+
 def _link(fields: Fields) -> str:
     detail = one_line(fields.get("text") or "")
     again = f"; next try {moment(fields['retry_at'])}" if fields.get("retry_at") else ""
@@ -251,6 +255,7 @@ _SENTENCES: Final[dict[str, Callable[[Fields], str]]] = {
     "key_found": _key_found,
     "gap": lambda f: f"the relay no longer keeps entries {f['start']} to {f['end'] - 1}",
     "link": _link,
+    "relay_key": _relay_key,
     "status": _status,
     "compare_asked": _compare_asked,
     "compare_ended": _compare_ended,
@@ -268,5 +273,6 @@ _STYLES: Final[dict[str, str]] = {
     "compare_asked": WARNING,
     "failed": WARNING,
     "gap": WARNING,
+    "relay_key": WARNING,
     "notice": PLAIN,
 }

@@ -104,6 +104,7 @@ __all__ = [
     "Returned",
     "Signal",
     "Signalled",
+    "Successions",
     "Sync",
     "Synced",
     "Unfollowed",
@@ -335,6 +336,8 @@ class Peer:
 
     rid: int
     record: bytes = part(limits.ATTACH_BYTES)
+    succession: tuple[bytes, ...] = parts(limits.SUCCESSIONS)
+    """As in `Welcome`."""
 
 
 # -- relay to client -----------------------------------------------------------------------------
@@ -361,6 +364,8 @@ class Welcome:
     ts: int
     name: str = field(default="", validator=max_len(limits.SHORT_TEXT))
     software: str = field(default="", validator=max_len(limits.SHORT_TEXT))
+    succession: tuple[bytes, ...] = parts(limits.SUCCESSIONS)
+    """How the relay came to its key from its first one: signed SUCCESSIONs, the oldest first."""
 
 
 @frozen
@@ -615,6 +620,14 @@ class Evidence:
 
 
 @frozen
+class Successions:
+    """How another relay, which orders rooms of this client's, came to its key; see `Welcome`."""
+
+    relay_id: RelayId
+    records: tuple[bytes, ...] = parts(limits.SUCCESSIONS)
+
+
+@frozen
 class Peered:
     """The answer to `Peer`: this relay's own PEER record."""
 
@@ -669,6 +682,7 @@ RelayFrame = (
     | Queued
     | Returned
     | Evidence
+    | Successions
     | Peered
 )
 PeerFrame = (
@@ -739,6 +753,7 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "queued": Queued,
     "returned": Returned,
     "evidence": Evidence,
+    "successions": Successions,
     "peered": Peered,
 }
 PEER_FRAMES: Final[dict[str, type[PeerFrame]]] = {

@@ -84,6 +84,10 @@ DOMAIN_TEXT: Final = 253
 """Characters of a relay's name, a domain."""
 RELAY_URLS: Final = 4
 """Addresses in one relay's descriptor."""
+SUCCESSIONS: Final = 8
+"""Keys of one relay after its first: a newcomer is shown the statements of all of them."""
+SUCCESSION_BYTES: Final = 1 * KIB
+"""A signed SUCCESSION: about 720 bytes, all of fixed size."""
 EVIDENCE_RECORDS: Final = 8
 """Records in one piece of evidence: two contradict each other."""
 VERSIONS: Final = 8

@@ -65,6 +65,8 @@ __all__ = [
     "RekeyRoutine",
     "Role",
     "Seen",
+    "Succession",
+    "SuccessionAccept",
     "UpdateKey",
     "decode_record",
     "encode_record",
@@ -464,6 +466,31 @@ class Descriptor:
     """Never goes back: an older descriptor is not taken for a newer one."""
 
 
+@frozen
+class Succession:
+    """SUCCESSION: from here on a relay's key is `next_key`. Signed by `key`, the one before."""
+
+    v: int
+    relay_id: RelayId
+    number: int = field(validator=ge(1))
+    """1 for what follows the relay's first key, which its id is the hash of."""
+    key: PublicKey
+    next_key: PublicKey
+    ts: int
+    accept: bytes = field(validator=max_len(limits.SUCCESSION_BYTES))
+    """The SUCCESSION_ACCEPT, signed by `next_key`."""
+
+
+@frozen
+class SuccessionAccept:
+    """SUCCESSION_ACCEPT: its signer takes over from `key`."""
+
+    v: int
+    relay_id: RelayId
+    number: int
+    key: PublicKey
+
+
 LoggedRecord = (
     InviteOpen
     | InviteClose
@@ -494,6 +521,8 @@ Record = (
     | LogHead
     | Peer
     | Descriptor
+    | Succession
+    | SuccessionAccept
 )
 
 RECORD_TYPES: Final[dict[str, type[Record]]] = {
@@ -521,6 +550,8 @@ RECORD_TYPES: Final[dict[str, type[Record]]] = {
     "log_head": LogHead,
     "peer": Peer,
     "relay": Descriptor,
+    "succession": Succession,
+    "succession_accept": SuccessionAccept,
 }
 """The names that stand in `OFC1:<type>`; reserved for later: recover."""
 

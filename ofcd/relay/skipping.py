@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, log_hash, relay_id_of
+from ofcd.protocol.ids import Hash32, MemberId, PublicKey, log_hash
 from ofcd.protocol.records import CONTROL_TYPES, HubMove, LogHead
 from ofcd.relay.effects import Decision, Effect
 from ofcd.relay.facts import (
@@ -31,7 +31,8 @@ from ofcd.relay.following import take_members_change
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, chain_size
 from ofcd.relay.verifying import Entry, HubLied, Verified, Walk, verify_control
-from ofcd.themis.signed import open_signed, peek
+from ofcd.themis.lineage import Lineage
+from ofcd.themis.signed import peek
 
 __all__ = ["Skip", "signed_skip", "skip", "verify_skip"]
 
@@ -118,8 +119,8 @@ def _moved_skip(room: RoomLog, floor: int, log: Hash32, controls: Sequence[Verif
     return Skip(room.seq, seq + 1, after, tuple(controls), move.entry.record)
 
 
-def signed_skip(room: RoomLog, found: Skip, head: bytes, key: PublicKey) -> Skip:
-    """The same, with the hub's signature that its log is as long as that.
+def signed_skip(room: RoomLog, found: Skip, head: bytes, hub: Lineage, key: PublicKey) -> Skip:
+    """The same, with the hub's signature that its log is as long as that; `key` is the one it has.
 
     Raises `HubLied`; `Refused` if it is of no use. For a worker thread.
     """
@@ -128,13 +129,13 @@ def signed_skip(room: RoomLog, found: Skip, head: bytes, key: PublicKey) -> Skip
         raise Refused(Code.HUB_AWAY, "its relay signs no log that is as long as it says")
     states = [one.state for one in found.controls if one.state is not None]
     state = states[-1] if states else room.state
-    term, signer = state.hub_at(record.seq), (relay_id_of(key), record.term)
+    term, signer = state.hub_at(record.seq), (hub.relay_id, record.term)
     # The HUB_MOVE to the hub that a copy begins with may come after the stretch.
     is_to_come = state.hub != room.hub == signer[0] and record.term > state.term
     if (term.relay_id, term.term) != signer and not is_to_come:
         raise Refused(Code.HUB_AWAY, "its relay signs a log of another time")
     try:
-        open_signed(key, head)
+        hub.opened(key, head)
     except ProtocolError as error:
         raise HubLied(error.kind, f"its LOG_HEAD: {error}", (head,)) from error
     if record.seq == found.floor - 1 and record.log != found.log:

@@ -28,10 +28,11 @@ from ofcd.protocol.frames import (
     decode_relay_frame,
     encode_frame,
 )
-from ofcd.protocol.ids import PublicKey, RelayId, relay_id_of
+from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.protocol.versions import VERSIONS, agree
 from ofcd.session.bulk import BulkReader
 from ofcd.themis import KeyPair
+from ofcd.themis.lineage import Lineage
 
 __all__ = ["ClientSession", "Received", "RelaySession", "SessionState"]
 
@@ -98,18 +99,29 @@ class _Session:
 class ClientSession(_Session):
     """The client's end of a link."""
 
-    def __init__(self, keys: KeyPair, relay_id: RelayId | None, software: str = "") -> None:
-        """`relay_id` is the pin: no other relay is talked to. None trusts the first key seen."""
-        self._pin = relay_id
+    def __init__(self, keys: KeyPair, known: Lineage | None, software: str = "") -> None:
+        """`known` is the pin: no other relay is talked to. None trusts the first one seen.
+
+        Whether a relay is the known one shows only with its `Welcome`, which says how it came to
+        its key: until then it is told nothing but `Hello`, and nothing of it is taken.
+        """
+        self._known = known
         self._software = software
         self.welcome: Welcome | None = None
         self._bulk = BulkReader()
-        super().__init__(keys, self._is_pinned)
+        super().__init__(keys, lambda key: True)
+
+    @property
+    def relay(self) -> Lineage:
+        """The relay on the other end, proven. Raises `Refused` (out_of_order) before `welcome`."""
+        if self.welcome is None or self._known is None:
+            raise Refused(Code.OUT_OF_ORDER)
+        return self._known
 
     @property
     def relay_id(self) -> RelayId:
-        """The relay on the other end, proven."""
-        return relay_id_of(self.peer)
+        """The same relay's id."""
+        return self.relay.relay_id
 
     def connect(self) -> bytes:
         """The first message to send."""
@@ -118,7 +130,8 @@ class ClientSession(_Session):
     def receive(self, message: bytes) -> Received[RelayFrame]:
         """Take a message of the relay's.
 
-        Raises `ChannelError` or `ProtocolError`; the link is then to be closed.
+        Raises `ChannelError` or `ProtocolError`, `Refused` (wrong_relay) for another relay than the
+        known one; the link is then to be closed.
         """
         if self.state is SessionState.HANDSHAKE:
             return self._shake(message)
@@ -140,11 +153,14 @@ class ClientSession(_Session):
         if isinstance(frame, Welcome):
             if frame.version not in VERSIONS:
                 raise Refused(Code.UNSUPPORTED_VERSION)
+            known, shown = self._known, frame.succession
+            self._known = (
+                Lineage.first_seen(self.peer, shown)
+                if known is None
+                else known.proven(self.peer, shown)
+            )
             self.welcome = frame
             self.state = SessionState.OPEN
-
-    def _is_pinned(self, key: PublicKey) -> bool:
-        return self._pin is None or relay_id_of(key) == self._pin
 
 
 class RelaySession(_Session):

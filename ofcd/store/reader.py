@@ -133,7 +133,15 @@ _CACHED: Final = (
     )
     .where(t.blobs.c.mid == CACHED)
 )
-_PEERS: Final = select(t.peers).order_by(t.peers.c.ts)
+_PEERS: Final = (
+    select(
+        t.peers,
+        func.coalesce(t.successions.c.statements, b""),
+        func.coalesce(t.successions.c.disputed, b""),
+    )
+    .outerjoin(t.successions, t.successions.c.relay_id == t.peers.c.relay_id)
+    .order_by(t.peers.c.ts)
+)
 _EVIDENCE: Final = (
     select(_rooms.room, t.evidence.c.ts, t.evidence.c.code, t.evidence.c.records)
     .join(t.evidence, t.evidence.c.room == _rooms.id)

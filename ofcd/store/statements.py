@@ -78,6 +78,8 @@ class Statements:
         self.blob_drop = make(_blob_drop(), *BLOB_DROP)
         self.peer = put(t.peers)
         self.peer_drop = make(_delete(t.peers, "relay_id"), "b_relay_id")
+        self.succession = put(t.successions)
+        self.succession_drop = make(_delete(t.successions, "relay_id"), "b_relay_id")
         self.replica = put(t.replicas)
         self.replica_drop = make(_delete(t.replicas, "room"), "b_room")
         self.head = make(_head(), *HEAD)

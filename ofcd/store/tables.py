@@ -27,9 +27,10 @@ __all__ = [
     "replicas",
     "rooms",
     "senders",
+    "successions",
 ]
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -190,6 +191,14 @@ peers: Final = sa.Table(
     sa.Column("detail", sa.String, nullable=False),
     _int("quarantined"),  # until then; 0 for not
     _int("links"),  # how often a link was opened
+)
+
+successions: Final = sa.Table(
+    "successions",
+    metadata,
+    _bytes("relay_id", primary_key=True),
+    _bytes("statements"),  # how it came to its key
+    _bytes("disputed"),  # another way, which is against that one
 )
 
 replicas: Final = sa.Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from struct import Struct
 from typing import Final
@@ -10,6 +10,8 @@ from typing import Final
 from attrs import field, frozen
 from attrs.validators import ge
 
+from ofcd.protocol import limits
+from ofcd.protocol.codec import split_parts
 from ofcd.protocol.ids import BlobId, MemberId, RelayId, RoomId
 from ofcd.relay.facts import ChainRecord
 
@@ -141,6 +143,20 @@ class PeerRow:
     """Nothing is taken from it until then."""
     links: int = 0
     """How many links there were."""
+    succession: bytes = field(default=b"", repr=False)
+    """How it came to its key: the statements, as parts."""
+    disputed: bytes = field(default=b"", repr=False)
+    """Statements, as parts, of which the last is against one in `succession`; "" for none."""
+
+    @property
+    def statements(self) -> Sequence[bytes]:
+        """What `succession` holds."""
+        return split_parts(self.succession, max_parts=limits.SUCCESSIONS)
+
+    @property
+    def branch(self) -> Sequence[bytes]:
+        """What `disputed` holds."""
+        return split_parts(self.disputed, max_parts=limits.SUCCESSIONS)
 
 
 @frozen

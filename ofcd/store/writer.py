@@ -83,12 +83,17 @@ class Writer:
     def put_peer(self, row: PeerRow) -> None:
         """See `Store.put_peer`."""
         with self.transaction() as connection:
-            self._statements.peer.run(connection, [astuple(row)])
+            *known, statements, disputed = astuple(row)
+            self._statements.peer.run(connection, [tuple(known)])
+            if statements or disputed:
+                ways = (row.relay_id, statements, disputed)
+                self._statements.succession.run(connection, [ways])
 
     def drop_peer(self, relay_id: RelayId) -> None:
         """See `Store.drop_peer`."""
         with self.transaction() as connection:
             self._statements.peer_drop.run(connection, [(relay_id,)])
+            self._statements.succession_drop.run(connection, [(relay_id,)])
 
     def grew(self, weight: int) -> None:
         """A transaction put about so many bytes into the write-ahead log."""

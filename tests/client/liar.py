@@ -23,7 +23,7 @@ from ofcd.e2e.events import Outgoing, seal_event
 from ofcd.e2e.keys import EpochKeys, MemberKeys, new_sid
 from ofcd.e2e.log import RoomLog
 from ofcd.protocol import frames
-from ofcd.protocol.ids import EventId, Hash32, PublicKey, RoomId
+from ofcd.protocol.ids import EventId, Hash32, PublicKey, RoomId, relay_id_of
 from ofcd.protocol.room import RoomState
 from ofcd.testing import open_world
 from ofcd.themis import KeyPair, generate_keypair
@@ -137,7 +137,9 @@ class Bo:
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
         key, own = PublicKey(self.scene.relay.public), PublicKey(generate_keypair().public)
-        [attach] = self.turn(lambda turn: self.machine.link_up(turn, key, own, welcome))
+        [attach] = self.turn(
+            lambda turn: self.machine.link_up(turn, relay_id_of(key), key, own, welcome)
+        )
         seq, log = attached or (head.seq, self.scene.log.log)
         assert isinstance(attach, frames.Attach)
         asked = self.feed(frames.Attached(attach.rid, self.scene.room, seq, log, 0, *last))
@@ -208,7 +210,7 @@ def attach_at(bo: Bo, scene: Scene, seq: int, log: Hash32) -> None:
     limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
     welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
     key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
-    [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+    [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, relay_id_of(key), key, own, welcome))
     assert isinstance(attach, frames.Attach)
     answers = bo.feed(frames.Attached(attach.rid, scene.room, seq, log, 0))
     bo.syncs = [a for a in answers if isinstance(a, frames.Sync)]

@@ -82,7 +82,9 @@ class Joiner:
         limits_ = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits_, NOW)
         key, own = PublicKey(self.relay.public), PublicKey(generate_keypair().public)
-        return self.turn(lambda turn: self.machine.link_up(turn, key, own, welcome))
+        return self.turn(
+            lambda turn: self.machine.link_up(turn, relay_id_of(key), key, own, welcome)
+        )
 
     def begin(self) -> frames.Join:
         """The join has asked for the control log and, having it, to be let in."""

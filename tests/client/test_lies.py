@@ -15,7 +15,7 @@ from ofcd.e2e.events import Outgoing, seal_event
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.log import RoomLog
 from ofcd.protocol import frames
-from ofcd.protocol.ids import EventId, Hash32, PublicKey
+from ofcd.protocol.ids import EventId, Hash32, PublicKey, relay_id_of
 from ofcd.protocol.records import Event, LogHead
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
@@ -190,7 +190,9 @@ def test_no_late_answer_revives_a_frozen_room(scene: Scene, tmp_path: Path) -> N
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
         key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
-        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        [attach] = bo.turn(
+            lambda turn: bo.machine.link_up(turn, relay_id_of(key), key, own, welcome)
+        )
         assert isinstance(attach, frames.Attach)
         head = LogHead(1, scene.room, 0, scene.log.seq, Hash32(b"other" + bytes(27)), NOW)
         bo.feed(frames.Head(scene.room, sign_record(scene.relay.private, head).envelope))
@@ -205,7 +207,9 @@ def test_a_room_that_can_not_be_attached_now_is_tried_again(scene: Scene, tmp_pa
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
         key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
-        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        [attach] = bo.turn(
+            lambda turn: bo.machine.link_up(turn, relay_id_of(key), key, own, welcome)
+        )
         now, waits = NOW, []
         for code in ("rate_limited", "internal", "storage_failed"):
             assert isinstance(attach, frames.Attach)
@@ -230,7 +234,9 @@ def test_no_attempt_that_waits_revives_a_room_that_was_stopped(
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
         key, own = PublicKey(scene.relay.public), PublicKey(generate_keypair().public)
-        [attach] = bo.turn(lambda turn: bo.machine.link_up(turn, key, own, welcome))
+        [attach] = bo.turn(
+            lambda turn: bo.machine.link_up(turn, relay_id_of(key), key, own, welcome)
+        )
         assert isinstance(attach, frames.Attach)
         bo.feed(frames.Failure(attach.rid, "try_again", "not now"))
         due = bo.room.deadline()

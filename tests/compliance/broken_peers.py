@@ -12,12 +12,13 @@ from ofcd.daemon import hub
 from ofcd.daemon.peers import federation, following, handshake, link, outgoing
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
-from ofcd.protocol.ids import Hash32, RoomId, log_hash, relay_id_of
+from ofcd.protocol.ids import RoomId, log_hash, relay_id_of
 from ofcd.protocol.records import CONTROL_TYPES
 from ofcd.relay import Decision, Entry, Verified, joining, moving, outbox, posting, relay
 from ofcd.relay import following as copies
 from ofcd.session import session as sessions
 from ofcd.themis import generate_keypair
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import peek, sign_record
 from tests.compliance.broken import broken, nothing
 
@@ -32,8 +33,8 @@ def introduces_itself_as_another(patch: pytest.MonkeyPatch) -> None:
 
 @broken("peering.proof")
 def takes_any_introduction(patch: pytest.MonkeyPatch) -> None:
-    async def check(self: Any, envelope: bytes, key: Any, challenge: Hash32) -> Any:
-        return relay_id_of(key)
+    async def check(self: Any, envelope: bytes, key: Any, *_: object) -> Any:
+        return Lineage(relay_id_of(key))
 
     patch.setattr(handshake.Handshake, "check", check)
 

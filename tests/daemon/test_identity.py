@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from ofcd.daemon.identity import KEY_FILE, load_or_make_identity
+from ofcd.daemon import identity as module
+from ofcd.daemon.identity import KEY_FILE, load_or_make_identity, replace_key
 from ofcd.errors import ConfigError
+from ofcd.protocol import limits
+from ofcd.protocol.codes import Code, Refused
+from ofcd.store import DiskFull
 
 
 def test_the_key_is_made_once(tmp_path: Path) -> None:
@@ -51,3 +56,109 @@ def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path) -> None:
         load_or_make_identity(tmp_path / "var")
     assert isinstance(failed.value, ConfigError)
     assert "data_dir" in str(failed.value)
+
+
+def test_a_new_key_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    """The id stays, the file is its owner's alone, and the old key is not in it any more."""
+    first = load_or_make_identity(tmp_path)
+    second = replace_key(tmp_path, 1_800_000_000_000)
+    third = replace_key(tmp_path, 1_800_000_000_001)
+    assert load_or_make_identity(tmp_path) == third
+    assert {one.relay_id for one in (first, second, third)} == {first.relay_id}
+    assert third.relay.keys == (first.public, second.public, third.public)
+    assert third.relay.times == (1_800_000_000_000, 1_800_000_000_001)
+    path = tmp_path / KEY_FILE
+    raw = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert third.keys.private in raw
+    assert not {first.keys.private, second.keys.private} & {
+        raw[i : i + 45] for i in range(len(raw))
+    }
+    assert [one.name for one in tmp_path.iterdir()] == [KEY_FILE]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_whenever_it_dies_there_is_one_whole_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before each write, and before what was written has its name: the old key, and a next try."""
+    before = load_or_make_identity(tmp_path)
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        if step == "replace":
+            dying.setattr(Path, "replace", die)
+        else:
+            dying.setattr(os, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            replace_key(tmp_path, 1)
+    assert load_or_make_identity(tmp_path) == before
+    after = replace_key(tmp_path, 2)
+    assert load_or_make_identity(tmp_path) == after
+    assert [one.name for one in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_when_it_dies_just_after_there_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the moment that the file has its name."""
+    before = load_or_make_identity(tmp_path)
+
+    def die(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(module, "_sync_folder", die)
+        with pytest.raises(KeyboardInterrupt):
+            replace_key(tmp_path, 1)
+    after = load_or_make_identity(tmp_path)
+    assert (after.relay_id, after.relay.keys[0]) == (before.relay_id, before.public)
+    assert after.public != before.public
+
+
+def test_a_full_disk_leaves_the_old_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so."""
+    before = load_or_make_identity(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(DiskFull):
+            replace_key(tmp_path, 1)
+    assert load_or_make_identity(tmp_path) == before
+
+
+@pytest.mark.parametrize("keep", [17, 30, 100, 400, -1])
+def test_a_damaged_later_key_is_refused_too(tmp_path: Path, keep: int) -> None:
+    """Half of it is no key; nor are statements that lead to another one."""
+    load_or_make_identity(tmp_path)
+    first = replace_key(tmp_path, 1)
+    path = tmp_path / KEY_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:keep])
+    with pytest.raises(ConfigError, match="not a whole relay key"):
+        load_or_make_identity(tmp_path)
+    path.write_bytes(whole)
+    second = replace_key(tmp_path, 2)
+    mixed = module.Identity(first.keys, second.relay)
+    path.write_bytes(module._packed(mixed))
+    with pytest.raises(ConfigError, match="not a whole relay key"):
+        load_or_make_identity(tmp_path)
+
+
+def test_there_must_be_a_key_to_replace_and_not_too_often(tmp_path: Path) -> None:
+    """Nothing is made where nothing was; and a line of keys has an end."""
+    with pytest.raises(ConfigError, match="no key to replace"):
+        replace_key(tmp_path, 1)
+    assert not list(tmp_path.iterdir())
+    load_or_make_identity(tmp_path)
+    for number in range(limits.SUCCESSIONS):
+        last = replace_key(tmp_path, number)
+    with pytest.raises(Refused) as refused:
+        replace_key(tmp_path, 99)
+    assert refused.value.kind is Code.QUOTA
+    assert load_or_make_identity(tmp_path) == last

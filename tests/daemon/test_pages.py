@@ -14,7 +14,7 @@ from ofcd.daemon.pages import make_pages
 from ofcd.themis import generate_keypair
 from ofcd.wire import HttpRequest, HttpResponse
 
-IDENTITY = Identity(generate_keypair())
+IDENTITY = Identity.of(generate_keypair())
 
 
 def get(

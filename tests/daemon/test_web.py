@@ -37,7 +37,7 @@ def built(tmp_path: Path) -> Path:
 def get(folder: Path, path: str, *headers: tuple[str, str]) -> HttpResponse:
     pages = make_pages(
         Settings.default(),
-        Identity(generate_keypair()),
+        Identity.of(generate_keypair()),
         Metrics(),
         lambda: "ws://r",
         lambda: None,

@@ -95,7 +95,9 @@ class Double:
         self._rids += 1
         return self._rids
 
-    async def introduce(self, now: int, **changes: object) -> frames.RelayFrame | None:
+    async def introduce(
+        self, now: int, succession: tuple[bytes, ...] = (), **changes: object
+    ) -> frames.RelayFrame | None:
         """PEER, as an honest relay signs it but for `changes`; the answer."""
         welcome = self.session.welcome
         assert welcome is not None
@@ -109,7 +111,7 @@ class Double:
         }
         record = records.Peer(**fields)  # type: ignore[arg-type]
         envelope = sign_record(self.keys.private, record).envelope
-        await self.stream.send(self.session.send([frames.Peer(1, envelope)]))
+        await self.stream.send(self.session.send([frames.Peer(1, envelope, succession)]))
         try:
             answer = self.session.receive(await self.stream.receive()).frames
         except Closed:

@@ -48,19 +48,20 @@ def descriptor(identity: Identity, **changes: object) -> bytes:
 
 def test_a_relays_page_is_believed_by_its_key_alone() -> None:
     """Signed by the key that hashes to the id; the pin, the time and the counter are checked."""
-    mine, other = Identity(generate_keypair()), Identity(generate_keypair())
+    mine, other = Identity.of(generate_keypair()), Identity.of(generate_keypair())
     page = write_descriptor(mine, "b.example", "wss://b.example", NOW)
-    found = read_descriptor(page, NOW, mine.relay_id)
+    found, relay = read_descriptor(page, NOW, mine.relay)
     assert (found.relay_id, found.urls) == (mine.relay_id, ("wss://b.example",))
-    assert read_descriptor(page, NOW, None) == found
-    assert read_descriptor(page, NOW + 19 * DAY, mine.relay_id) == found
+    assert relay == mine.relay
+    assert read_descriptor(page, NOW, None) == (found, relay)
+    assert read_descriptor(page, NOW + 19 * DAY, mine.relay) == (found, relay)
     for raw, pin, now, counter in (
-        (page, other.relay_id, NOW, 0),
+        (page, other.relay, NOW, 0),
         (page, None, NOW + 31 * DAY, 0),
         (page, None, NOW, found.counter + 1),
         (descriptor(mine, key=other.public), None, NOW, 0),
         (descriptor(mine, relay_id=other.relay_id, key=other.public), None, NOW, 0),
-        (descriptor(mine, relay_id=other.relay_id), other.relay_id, NOW, 0),
+        (descriptor(mine, relay_id=other.relay_id), other.relay, NOW, 0),
         (descriptor(mine, valid_until=NOW + 60 * DAY), None, NOW, 0),
         (b"{}", None, NOW, 0),
         (b"<html>", None, NOW, 0),
@@ -187,7 +188,7 @@ async def test_a_relay_serves_its_page_where_it_talks_to_others(tmp_path: Path) 
                     await fetch_page(page, max_bytes=16_384, seconds=20)
             else:
                 raw = await fetch_page(page, max_bytes=16_384, seconds=20)
-                found = read_descriptor(raw, daemon.now(), daemon.identity.relay_id)
+                found, _ = read_descriptor(raw, daemon.now(), daemon.identity.relay)
                 assert (found.name, found.urls) == ("b.example", (url,))
             nursery.cancel_scope.cancel()
 

@@ -13,17 +13,18 @@ from ofcd.daemon.identity import Identity
 from ofcd.daemon.peers.handshake import Handshake
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError
-from ofcd.protocol.ids import Hash32, RelayId, RoomId
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead, Peer
 from ofcd.session import ClientSession, SessionState
 from ofcd.testing.world import Inline
 from ofcd.themis import generate_keypair
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import sign_record
 from ofcd.wire import MessageStream
 
 CHALLENGE = Hash32(b"c" * 32)
 WELCOME = frames.Welcome(1, CHALLENGE, cast("frames.RelayLimits", None), 1)
-OWN, OTHER = Identity(generate_keypair()), Identity(generate_keypair())
+OWN, OTHER = Identity.of(generate_keypair()), Identity.of(generate_keypair())
 SHAKING = Handshake(OWN, Inline(), lambda: "wss://own.example", lambda: 1_795_000_000_000)
 
 
@@ -42,8 +43,11 @@ def introduction(by: Identity, **changes: Any) -> bytes:
 
 async def test_whoever_introduces_itself_means_this_relay_on_this_link() -> None:
     """The right one passes; each thing that is wrong has its code."""
-    check = SHAKING.check
-    assert await check(introduction(OTHER), OTHER.public, CHALLENGE) == OTHER.relay_id
+
+    async def check(envelope: bytes, key: PublicKey, challenge: Hash32) -> Lineage:
+        return await SHAKING.check(envelope, key, challenge, Lineage)
+
+    assert await check(introduction(OTHER), OTHER.public, CHALLENGE) == OTHER.relay
     head = LogHead(1, RoomId(bytes(32)), 0, 0, Hash32(bytes(32)), 1)
     another = sign_record(OTHER.keys.private, head).envelope
     for envelope, code in (
@@ -83,6 +87,7 @@ class Told:
     welcome: frames.Welcome | None = WELCOME
     state: SessionState = SessionState.OPEN
     peer: Any = OTHER.public
+    relay: Any = OTHER.relay
 
     def connect(self) -> bytes:
         return b""

@@ -11,6 +11,7 @@ from ofcd.daemon.peers.gaps import Gap, Leftovers, Space
 from ofcd.protocol.codes import Refused
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.relay import Entry
+from ofcd.themis.lineage import Lineage
 
 MID = MemberId(b"\x01" * 32)
 
@@ -67,8 +68,9 @@ async def test_few_control_logs_are_in_memory_at_a_time(autojump_clock: trio.abc
 
     async def read(number: int) -> None:
         gap = Gap(9, Hash32(bytes(32)), 0, Space(1))
+        key = PublicKey(bytes(45))
         with pytest.raises(Refused):
-            await left.of(RoomId(bytes([number]) * 32), gap, PublicKey(bytes(45)))
+            await left.of(RoomId(bytes([number]) * 32), gap, Lineage(own), key)
 
     async with trio.open_nursery() as nursery:
         for number in range(20):

@@ -19,6 +19,7 @@ from ofcd.protocol.records import Home, LogHead, Peer
 from ofcd.relay import Decision, Relay, RoomLog
 from ofcd.testing.world import Inline
 from ofcd.themis import generate_keypair
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import peek, sign_record
 from tests.relay.world import Person, World, admit_to, found_room
 
@@ -67,6 +68,10 @@ class Lost:
 class LikeIdentity:
     relay_id: RelayId
     public: Any
+
+    @property
+    def relay(self) -> Lineage:
+        return Identity.of(KEYS).relay
 
 
 @frozen

@@ -12,6 +12,7 @@ from ofcd.relay import HubLied, Relay, RelayPolicy, RoomLog, Skip, signed_skip, 
 from ofcd.relay.effects import HubMoved
 from ofcd.relay.facts import ChainRecord
 from ofcd.themis import KeyPair, generate_keypair
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import sign_record
 from tests.relay.test_moving import THERE, move, stored
 from tests.relay.test_skipping import FLOOR_LOG, chain_from, snapshot
@@ -122,9 +123,24 @@ def test_the_hub_of_now_signs_for_a_stretch_of_before_it_too(ana: Person, copy: 
         signed = head(keys, copy, term, floor + 5, FLOOR_LOG)
         if term == copy.state.term:
             with pytest.raises(Refused, match="another time"):
-                signed_skip(copy, found, signed, PublicKey(keys.public))
+                signed_skip(
+                    copy,
+                    found,
+                    signed,
+                    Lineage(relay_id_of(PublicKey(keys.public))),
+                    PublicKey(keys.public),
+                )
         else:
-            assert signed_skip(copy, found, signed, PublicKey(keys.public)).head == signed
+            assert (
+                signed_skip(
+                    copy,
+                    found,
+                    signed,
+                    Lineage(relay_id_of(PublicKey(keys.public))),
+                    PublicKey(keys.public),
+                ).head
+                == signed
+            )
 
 
 def test_a_head_that_the_old_hub_passes_on_is_not_its_own_lie(ana: Person, copy: RoomLog) -> None:
@@ -134,4 +150,10 @@ def test_a_head_that_the_old_hub_passes_on_is_not_its_own_lie(ana: Person, copy:
     found = verify_skip(copy, [known], copy.seq + 2, FLOOR_LOG, {})
     signed = head(other, copy, 1, copy.seq + 5, FLOOR_LOG)
     with pytest.raises(Refused, match="another time"):
-        signed_skip(copy, found, signed, PublicKey(keys.public))
+        signed_skip(
+            copy,
+            found,
+            signed,
+            Lineage(relay_id_of(PublicKey(keys.public))),
+            PublicKey(keys.public),
+        )

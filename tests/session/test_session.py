@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofcd.channel import ChannelError
 from ofcd.errors import OfcError
-from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import Cursor, Done, Hello, encode_frame
 from ofcd.protocol.ids import PublicKey, RoomId
 from ofcd.session import RelaySession, SessionState
 from ofcd.themis import generate_keypair
-from tests.session.pairs import CHALLENGE, make_pair, open_pair
+from tests.session.pairs import CHALLENGE, make_pair, open_pair, open_up
 
 ROOM = RoomId(bytes(32))
 
@@ -89,11 +88,14 @@ def test_a_message_is_not_taken_back_by_its_sender() -> None:
 
 
 def test_the_client_refuses_a_relay_that_is_not_the_pinned_one() -> None:
-    """A relay in the middle fails at the first handshake message, by its key."""
+    """A relay in the middle fails with its welcome, by its key; it was told nothing but hello."""
     client, relay = make_pair(pin=PublicKey(generate_keypair().public))
-    (reply,) = relay.receive(client.connect()).replies
-    with pytest.raises(ChannelError):
-        client.receive(reply)
+    with pytest.raises(Refused, match="another relay") as refused:
+        open_up(client, relay)
+    assert refused.value.kind is Code.WRONG_RELAY
+    assert (client.state, client.welcome) == (SessionState.HELLO, None)
+    with pytest.raises(Refused):
+        assert client.relay_id
 
 
 def test_the_first_frame_must_be_hello() -> None:

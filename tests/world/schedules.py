@@ -29,7 +29,7 @@ from ofcd.e2e.invites import InviteCode, make_invite
 from ofcd.e2e.keys import new_sid
 from ofcd.protocol import frames
 from ofcd.protocol.codes import ProtocolError
-from ofcd.protocol.ids import PublicKey
+from ofcd.protocol.ids import PublicKey, relay_id_of
 from ofcd.protocol.records import Record, Role
 from ofcd.relay import Decision, Examined, LinkId, RelayPolicy, Reply, RoomLog
 from ofcd.themis.signed import peek
@@ -152,7 +152,9 @@ class Party:
         limits = frames.RelayLimits(1 << 16, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, challenge(link), limits, relay.now)
         theirs, ours = PublicKey(keypair("relay").public), transport_key(self.name)
-        self.turn(lambda turn: self.machine.link_up(turn, theirs, ours, welcome))
+        self.turn(
+            lambda turn: self.machine.link_up(turn, relay_id_of(theirs), theirs, ours, welcome)
+        )
 
     def cut(self) -> None:
         """The link breaks: what is on its way, either way, never arrives."""

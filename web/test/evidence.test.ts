@@ -48,6 +48,7 @@ function desk(log: RoomLog) {
   const core = {
     link: { relayKey: new Uint8Array(45) },
     view: { state, log },
+    vault: { get: () => undefined },
     saved: { status: "active" },
     alarm: "",
     enqueue: (act: () => Promise<void>) => act(),

@@ -3,10 +3,9 @@
 import { describe, expect, test } from "vitest";
 
 import { applyVerified, type Standing, verifyChain } from "../src/e2e/chain.ts";
-import { countsOfHub } from "../src/e2e/trust.ts";
+import { headOfHub } from "../src/e2e/trust.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { hubOf } from "../src/protocol/room.ts";
-import { openSigned } from "../src/themis/index.ts";
 import { type Vector, vectors } from "./vectors.ts";
 
 const moves = vectors("moves");
@@ -38,8 +37,6 @@ describe("a room that was moved", () => {
   });
 
   test.each<Vector>(moves.heads)("by $why: counts is $counts", ({ key, record, counts }) => {
-    const head = openSigned(fromHex(key), fromHex(record)).record;
-    if (head.type !== "log_head") throw new TypeError("not a LOG_HEAD");
-    expect(countsOfHub(whole, fromHex(key), head)).toBe(counts);
+    expect(headOfHub(whole, fromHex(key), fromHex(record)) !== undefined).toBe(counts);
   });
 });

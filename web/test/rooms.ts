@@ -16,6 +16,7 @@ import { take, type View } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RelayFrame } from "../src/protocol/frames.ts";
 import { type Member, memberOf, type RoomState } from "../src/protocol/room.ts";
+import { lineage } from "../src/themis/index.ts";
 import { type Link, LinkLost, RelayRefused, type Request } from "../src/wire/link.ts";
 
 export const URL_ = "ws://relay.example";
@@ -98,7 +99,7 @@ type Answer = object | Error | undefined;
 export class FakeLink {
   readonly asked: Request[] = [];
   readonly welcome = { challenge: new Uint8Array(32) };
-  readonly relayId = RELAY_ID;
+  readonly relay = lineage(RELAY_ID);
   isClosed = false;
   settle: (reason: Error) => void = () => undefined;
   readonly closed = new Promise<Error>((resolve) => {

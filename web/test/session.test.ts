@@ -8,7 +8,15 @@ import { encodeRelayFrame, type RelayFrame } from "../src/protocol/frames.ts";
 import { relayIdOf, sha256, taggedHash } from "../src/protocol/ids.ts";
 import { joinParts } from "../src/protocol/parts.ts";
 import { ClientSession } from "../src/session/session.ts";
-import { generateKey, generateKeyPair, SessionError, seal } from "../src/themis/index.ts";
+import {
+  generateKey,
+  generateKeyPair,
+  type Lineage,
+  lineage,
+  NotItsKey,
+  SessionError,
+  seal,
+} from "../src/themis/index.ts";
 
 const room = new Uint8Array(32).fill(7);
 const relayKeys = () => generateKeyPair();
@@ -27,6 +35,7 @@ const welcome = (version = 1): RelayFrame => ({
   ts: 0,
   name: "",
   software: "",
+  succession: [],
 });
 
 const delivery = (seq: number): RelayFrame => ({
@@ -38,8 +47,8 @@ const delivery = (seq: number): RelayFrame => ({
 });
 
 /** A client and a relay past the handshake. */
-function linked(pin?: Uint8Array, keys = relayKeys()): { client: ClientSession; relay: Channel } {
-  const client = new ClientSession(generateKeyPair(), pin);
+function linked(known?: Lineage, keys = relayKeys()): { client: ClientSession; relay: Channel } {
+  const client = new ClientSession(generateKeyPair(), known);
   const relay = new Channel(keys, () => true);
   const hello = relay.handshake(client.connect());
   const [proof] = client.receive(hello as Uint8Array).replies;
@@ -62,8 +71,26 @@ const message = (relay: Channel, ...frames: RelayFrame[]) =>
 describe("the handshake", () => {
   test("proves the pinned relay, and no other", () => {
     const keys = relayKeys();
-    expect(linked(relayIdOf(keys.public), keys).client.relayId).toEqual(relayIdOf(keys.public));
-    expect(() => linked(relayIdOf(relayKeys().public))).toThrow(SessionError);
+    const known = lineage(relayIdOf(keys.public));
+    const right = linked(known, keys);
+    expect(() => right.client.relay).toThrow(Malformed);
+    right.client.receive(message(right.relay, welcome()));
+    expect(right.client.relay).toEqual(known);
+    const wrong = linked(known);
+    expect(() => wrong.client.receive(message(wrong.relay, welcome()))).toThrow(NotItsKey);
+    expect([wrong.client.fault, wrong.client.state]).toEqual(["unproven", "hello"]);
+  });
+
+  test("takes nothing before the welcome but a refusal, and that from the known relay", () => {
+    const keys = relayKeys();
+    const known = lineage(relayIdOf(keys.public));
+    const refusal = { type: "failure", rid: 0, code: "quota", text: "full" } as RelayFrame;
+    const right = linked(known, keys);
+    expect(right.client.receive(message(right.relay, refusal)).frames).toHaveLength(1);
+    const first = linked(known, keys);
+    expect(() => first.client.receive(message(first.relay, delivery(1)))).toThrow(Malformed);
+    const wrong = linked(known);
+    expect(() => wrong.client.receive(message(wrong.relay, refusal))).toThrow(Malformed);
   });
 
   test("an empty confirmation is refused, which the core would take", () => {

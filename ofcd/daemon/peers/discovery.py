@@ -16,9 +16,10 @@ from ofcd.daemon.pages import DESCRIPTOR_PAGE
 from ofcd.protocol import limits
 from ofcd.protocol.codec import dump_json, parse_json
 from ofcd.protocol.codes import Code, Malformed, Refused
-from ofcd.protocol.ids import RelayId, b64decode, b64encode, relay_id_of
+from ofcd.protocol.ids import b64decode, b64encode
 from ofcd.protocol.records import Descriptor
 from ofcd.protocol.versions import VERSION
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import open_signed, peek, sign_record
 from ofcd.wire import fetch_page
 
@@ -91,39 +92,51 @@ def write_descriptor(identity: Identity, name: str, url: str, now: int) -> bytes
         counter=period,
     )
     signed = sign_record(identity.keys.private, record)
-    return dump_json({"v": VERSION, "record": b64encode(signed.envelope)})
+    page: dict[str, object] = {"v": VERSION, "record": b64encode(signed.envelope)}
+    if identity.relay.statements:
+        page["succession"] = [b64encode(one) for one in identity.relay.statements]
+    return dump_json(page)
 
 
-def read_descriptor(raw: bytes, now: int, pin: RelayId | None, counter: int = 0) -> Descriptor:
-    """The descriptor in a page, verified. Raises `ProtocolError`.
+def read_descriptor(
+    raw: bytes, now: int, known: Lineage | None, counter: int = 0
+) -> tuple[Descriptor, Lineage]:
+    """The descriptor in a page, verified, and whose it is. Raises `ProtocolError`.
 
-    `pin` is the relay that it must be of; `counter` that of the last one taken.
+    `known` is the relay that it must be of; `counter` that of the last one taken.
     """
-    envelope = parse_json(raw, max_bytes=_PAGE_BYTES).get("record")
+    page = parse_json(raw, max_bytes=_PAGE_BYTES)
+    envelope, shown = page.get("record"), page.get("succession", [])
     if not isinstance(envelope, str):
         raise Malformed(Code.BAD_RECORD, "the page holds no record")
+    if not isinstance(shown, list) or not all(isinstance(one, str) for one in shown):
+        raise Malformed(Code.BAD_RECORD, "the page does not say how the relay came to its key")
     signed = peek(b64decode(envelope))
     record = signed.record
     if not isinstance(record, Descriptor):
         raise Malformed(Code.BAD_RECORD, "the page holds another kind of record")
-    if relay_id_of(record.key) != record.relay_id or pin not in (None, record.relay_id):
+    statements = tuple(map(b64decode, shown))
+    if known is None:
+        known = Lineage.first_seen(record.key, statements)
+    if known.relay_id != record.relay_id:
         raise Refused(Code.WRONG_RELAY, "the page is of another relay")
+    known = known.proven(record.key, statements)
     open_signed(record.key, signed.envelope)
     if not now < record.valid_until <= now + (_VALID_DAYS + 1) * _DAY_MS:
         raise Refused(Code.EXPIRED, "the page is not valid now: it is too old, or a clock is wrong")
     if record.counter < counter:
         raise Refused(Code.EXPIRED, "the page is older than the one that was read before")
-    return record
+    return record, known
 
 
 async def find_relay(
-    name: str, networks: Networks, now: int, pin: RelayId | None, counter: int = 0
-) -> Descriptor:
-    """The descriptor of the relay called `name`. Raises `DialError` or `ProtocolError`."""
+    name: str, networks: Networks, now: int, known: Lineage | None, counter: int = 0
+) -> tuple[Descriptor, Lineage]:
+    """As `read_descriptor`, of the relay called `name`. Raises `DialError`, `ProtocolError`."""
     raw = await fetch_page(
         f"https://{name}{DESCRIPTOR_PAGE}",
         max_bytes=_PAGE_BYTES,
         seconds=_SECONDS,
         allowed=allowed_by(networks),
     )
-    return read_descriptor(raw, now, pin, counter)
+    return read_descriptor(raw, now, known, counter)

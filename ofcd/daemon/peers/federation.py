@@ -32,16 +32,18 @@ from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.handshake import Handshake
 from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
+from ofcd.daemon.peers.successions import disputed, learnt, shown
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill
+from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Successions
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.errors import ThemisError
+from ofcd.themis.lineage import Lineage, TwoSuccessors
 from ofcd.themis.signed import peek
 from ofcd.wire import MessageStream, RelayBusy, WireError
 
@@ -227,19 +229,48 @@ class Federation:
         known = next((p for p in self._peers.values() if p.row.name == name and p.row.pinned), None)
         while True:
             try:
-                pin = None if known is None else known.row.relay_id
+                relay = None if known is None else known.following.identity
                 counter = 0 if known is None else known.row.counter
-                found = await find_relay(
-                    name, self._settings.allow_private, self._hub.milliseconds(), pin, counter
+                found, relay = await find_relay(
+                    name, self._settings.allow_private, self._hub.milliseconds(), relay, counter
                 )
             except (WireError, ProtocolError) as error:
+                self._note_dispute(error)
                 self._log.warning("a relay's page could not be read", name=name, why=str(error))
                 await trio.sleep(backoff.failed() / 1000)
                 continue
             peer = self._configure(found.relay_id, name, found.urls[0])
             peer.row = evolve(peer.row, pinned="domain", counter=found.counter)
+            self._learn(peer, relay)
             self._keep(peer)
             return
+
+    # -- keys --------------------------------------------------------------------------------------
+
+    def _learn(self, peer: _Peer, relay: Lineage) -> None:
+        """This is how it came to its key."""
+        self._keep_row(peer, learnt(peer.row, peer.following, relay))
+
+    def _note_dispute(self, error: Exception) -> None:
+        """It may prove that a relay's key has two successors."""
+        peer = self._peers.get(error.relay_id) if isinstance(error, TwoSuccessors) else None
+        if peer is not None and isinstance(error, TwoSuccessors):
+            self._keep_row(peer, disputed(peer.row, error))
+
+    def _keep_row(self, peer: _Peer, row: PeerRow) -> None:
+        if row is not peer.row:
+            peer.row = row
+            self._stirred.set()
+            self._hub.show_all(peer.following.rooms, shown(row))
+
+    def successions(self, relay: RelayId) -> tuple[Successions, ...]:
+        """What people are shown of how this relay came to its key."""
+        peer = self._peers.get(relay)
+        return () if peer is None else shown(peer.row)
+
+    def _identity_of(self, relay: RelayId) -> Lineage:
+        peer = self._peers.get(relay)
+        return Lineage(relay) if peer is None else peer.following.identity
 
     def _known(self, row: PeerRow) -> _Peer:
         following = Following(
@@ -252,6 +283,7 @@ class Federation:
             self._cache,
         )
         following.key = PublicKey(row.key) if row.key else None
+        following.identity = Lineage.recalled(row.relay_id, row.statements)
         following.refill = partial(refill_room, self._store, self._workers)
         return _Peer(row, following, self._backoff())
 
@@ -455,6 +487,7 @@ class Federation:
         peer = self._peer(effect.hub, needed=True)
         peer.following.adopt(effect.room)
         peer.following.resume(effect.room)
+        self._hub.show_all([effect.room], shown(peer.row))
         self._place(peer, effect.room, effect.urls)
 
     async def accept(
@@ -462,10 +495,13 @@ class Federation:
     ) -> None:
         """Another relay has dialled: talk to it, until it is gone."""
         try:
-            peer_id = await self._handshake.check(frame.record, session.peer, challenge)
-            self._require_welcome(peer_id)
-            peer = self._peer(peer_id)
+            relay = await self._handshake.check(
+                frame.record, session.peer, challenge, self._identity_of, frame.succession
+            )
+            self._require_welcome(relay.relay_id)
+            peer = self._peer(relay.relay_id)
         except ProtocolError as error:
+            self._note_dispute(error)
             with trio.move_on_after(self._hub.limits.goodbye_seconds):
                 failure = Failure(frame.rid, error.code, str(error))
                 await stream.send(session.send([failure]))
@@ -474,7 +510,8 @@ class Federation:
         record = peek(frame.record).record
         if isinstance(record, PeerRecord) and record.url and peer.is_unproven:
             peer.row = evolve(peer.row, url=record.url, pinned="link")
-        own = await self._handshake.introduction(peer_id, challenge)
+        self._learn(peer, relay)
+        own = await self._handshake.introduction(relay.relay_id, challenge)
         await stream.send(session.send([Peered(frame.rid, own)]))
         await self._talk(peer, stream, session, challenge, dialled=False)
 
@@ -505,6 +542,7 @@ class Federation:
                     wish = int(busy.retry_after * 1000)
                     self._waits(peer, str(busy))
                 except _ERRORS as error:
+                    self._note_dispute(error)
                     self._waits(peer, str(error))
                 except trio.TooSlowError:
                     self._waits(peer, "it did not answer the handshake in time")
@@ -529,8 +567,9 @@ class Federation:
     async def _dial_once(self, peer: _Peer) -> None:
         url = peer.next_address()
         async with self._dial(url) as stream:
-            session = ClientSession(self._identity.keys, peer.row.relay_id, "ofcd")
+            session = ClientSession(self._identity.keys, peer.following.identity, "ofcd")
             challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
+            self._learn(peer, session.relay)
             peer.row = evolve(peer.row, url=url)
             peer.places.clear()
             await self._talk(peer, stream, session, challenge, dialled=True)

@@ -61,7 +61,8 @@ from ofcd.relay import (
 )
 from ofcd.relay.facts import ChainRecord, Fact
 from ofcd.store import StoreError
-from ofcd.themis.signed import open_signed, peek
+from ofcd.themis.lineage import Lineage
+from ofcd.themis.signed import peek
 
 if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
@@ -132,6 +133,8 @@ class Following:
         self.hub_id = hub_id
         self.key: PublicKey | None = None
         """The hub's key, once a link has proven it."""
+        self.identity = Lineage(hub_id)
+        """How it came to that key."""
         self.rooms: dict[RoomId, _Copy] = {}
         self.skips = 0
         """Stretches that the hub no longer had, in this process's time."""
@@ -425,7 +428,7 @@ class Following:
 
     async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:
         try:
-            found = await self._left.of(room, gap, self.key)
+            found = await self._left.of(room, gap, self.identity, self.key)
             now = self._hub.milliseconds()
             await self._decide(room, lambda: self._relay.skip(room, found, now))
         except HubLied as lied:
@@ -573,7 +576,7 @@ class Following:
 
     async def _check_head(self, room: RoomId, envelope: bytes) -> None:
         """What the hub signs is what it delivered."""
-        key, copy = self.key, self.rooms[room]
+        key, copy, hub = self.key, self.rooms[room], self.identity
         log = await self._rooms.load(room)
         if key is None or log is None or log.frozen or envelope == log.head:
             return
@@ -588,7 +591,7 @@ class Following:
                 copy.head = b""
                 return  # of the time before or after: nothing that holds
             copy.head = b""
-            await self._workers.run(partial(open_signed, key, envelope), self._threads)
+            await self._workers.run(partial(hub.opened, key, envelope), self._threads)
         except ProtocolError as error:
             await self._caught(room, HubLied(error.kind, f"its LOG_HEAD: {error}"))
             return

@@ -21,6 +21,7 @@ from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
 from ofcd.relay import Entry, Relay, RoomLog, Skip, signed_skip, verify_skip
 from ofcd.relay.facts import ChainRecord
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import peek
 
 __all__ = ["Gap", "Leftovers", "Space"]
@@ -120,8 +121,8 @@ class Leftovers:
     _readers: trio.CapacityLimiter
     """How many control logs are read at once."""
 
-    async def of(self, room: RoomId, gap: Gap, key: PublicKey | None) -> Skip:
-        """Have it, verified; `key` is the hub's.
+    async def of(self, room: RoomId, gap: Gap, hub: Lineage, key: PublicKey | None) -> Skip:
+        """Have it, verified; `key` is the one that the hub has.
 
         Raises `Refused` if the hub does not tell, `HubLied`, `StoreError`, `BadSnapshot`.
         """
@@ -139,7 +140,8 @@ class Leftovers:
         if found.head:
             return found
         head = await gap.signed()
-        return await self._workers.run(partial(signed_skip, log, found, head, key), self._threads)
+        verify = partial(signed_skip, log, found, head, hub, key)
+        return await self._workers.run(verify, self._threads)
 
     async def _chain(self, log: RoomLog) -> list[ChainRecord]:
         """The control log, from the last record that the copy has on."""

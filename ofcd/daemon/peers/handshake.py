@@ -6,7 +6,7 @@ link's challenge, so that nobody in the middle passes one relay off as another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,10 +16,11 @@ from ofcd.daemon.identity import Identity
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Failure, Peer, Peered, Welcome
-from ofcd.protocol.ids import Hash32, PublicKey, RelayId, relay_id_of
+from ofcd.protocol.ids import Hash32, PublicKey, RelayId
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.protocol.versions import VERSION
 from ofcd.session import ClientSession, SessionState
+from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import open_signed, sign_record
 from ofcd.wire import MessageStream
 
@@ -54,7 +55,8 @@ class Handshake:
         with trio.fail_after(_SECONDS):
             welcome = await self._shake_hands(stream, session)
             own = await self.introduction(peer_id, welcome.challenge)
-            await stream.send(session.send([Peer(1, own)]))
+            shown = self._identity.relay.statements
+            await stream.send(session.send([Peer(1, own, shown)]))
             await self._await_answer(stream, session, welcome.challenge)
         return welcome.challenge
 
@@ -72,17 +74,30 @@ class Handshake:
         private = self._identity.keys.private
         return (await self._workers.run(partial(sign_record, private, record))).envelope
 
-    async def check(self, envelope: bytes, key: PublicKey, challenge: Hash32) -> RelayId:
-        """Whom a PEER record is of: proven on this link, and meant for this relay."""
+    async def check(
+        self,
+        envelope: bytes,
+        key: PublicKey,
+        challenge: Hash32,
+        known: Callable[[RelayId], Lineage],
+        shown: Sequence[bytes] = (),
+    ) -> Lineage:
+        """Whom a PEER record is of: proven on this link, and meant for this relay.
+
+        `known` tells what is known of a relay's keys; `shown` are its statements about them.
+        """
         record = (await self._workers.run(partial(open_signed, key, envelope))).record
         if not isinstance(record, PeerRecord):
             raise Refused(Code.BAD_RECORD)
         if record.challenge != challenge:
             raise Refused(Code.STALE_CHALLENGE)
         own = self._identity.relay_id
-        if record.peer_id != own or record.relay_id != relay_id_of(key) or record.relay_id == own:
+        if record.peer_id != own or record.relay_id == own:
             raise Refused(Code.WRONG_RELAY)
-        return record.relay_id
+        relay = known(record.relay_id)
+        if relay.relay_id != record.relay_id:
+            raise Refused(Code.WRONG_RELAY)
+        return await self._workers.run(partial(relay.proven, key, shown))
 
     async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
         await stream.send(session.connect())
@@ -102,4 +117,4 @@ class Handshake:
             raise Refused(Code.NOT_FEDERATED, f"it refuses this relay: {answer.text}")
         if not isinstance(answer, Peered) or len(received) > 1:
             raise Refused(Code.OUT_OF_ORDER, "it does not talk to other relays")
-        await self.check(answer.record, session.peer, challenge)
+        await self.check(answer.record, session.peer, challenge, lambda _: session.relay)

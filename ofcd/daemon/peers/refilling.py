@@ -22,7 +22,6 @@ from ofcd.protocol.ids import EventId, MemberId, RelayId, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.relay import Entry, HubLied, Relay, RoomLog, verify_entries
 from ofcd.store import Store
-from ofcd.themis.signed import open_signed
 
 __all__ = ["refill_room", "take_refill"]
 
@@ -71,7 +70,9 @@ async def take_refill(
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
     ids = room.lost  # of a refill that is under way, what is still to come
     if frame.start != room.seq + 1 or frame.start not in ids:
-        head = (await workers.run(partial(open_signed, identity.public, frame.head))).record
+        head = (
+            await workers.run(partial(identity.relay.opened, identity.public, frame.head))
+        ).record
         if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
             text = "no LOG_HEAD of this relay says that it has lost anything"
             raise Refused(Code.FORBIDDEN, text)

@@ -60,6 +60,7 @@ _VALUES: dict[str, Any] = {
     "versions": (1,),
     "seqs": (0, 41),
     "records": (b"record one", b"record two"),
+    "succession": (b"first", b"second"),
     "boxes": (b"box one", b"box two"),
     "record": b"a signed record",
     "cell": b"a sealed cell",
@@ -72,6 +73,7 @@ _VALUES: dict[str, Any] = {
     "software": "ofcd",
     "token": "a token",
     "hub": RelayId(HASH),
+    "relay_id": RelayId(HASH),
     "hub_url": "wss://relay.example",
     "relay_limits": RelayLimits(65_536, 67_108_864, 500, 20, 32),
 }

@@ -40,6 +40,8 @@ from ofcd.protocol.records import (
     RekeyRoutine,
     Role,
     Seen,
+    Succession,
+    SuccessionAccept,
     UpdateKey,
     decode_record,
     encode_record,
@@ -186,6 +188,8 @@ def samples(keys: Keys) -> list[Record]:
         LogHead(1, ROOM, 0, 41, HASH, NOW),
         Peer(1, RELAY, RelayId(HASH), HASH, NOW, "wss://relay.example"),
         Descriptor(1, RELAY, sign_key, "relay.example", ("wss://relay.example",), NOW + 1, 7),
+        Succession(1, RELAY, 1, sign_key, enc_key, NOW, b"accept"),
+        SuccessionAccept(1, RELAY, 1, sign_key),
     ]
     assert {type(record) for record in made} == set(RECORD_TYPES.values())
     return made

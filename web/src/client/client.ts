@@ -6,20 +6,29 @@ import { displayName } from "../e2e/names.ts";
 import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
+import { type KeyFault, NotItsKey } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { isSamePlace, RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
+import { lineageIn } from "./lineages.ts";
 import type { Place } from "./moving.ts";
+import { RelayKeys } from "./relaykeys.ts";
 import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts";
 import { Room } from "./room.ts";
 import { newRoom } from "./saved.ts";
 import { ROOMS, saveNewRoom } from "./tables.ts";
-import { type Told, told } from "./told.ts";
+import { type Told, type ToldCode, told } from "./told.ts";
 import { Turn, type Vault } from "./vault.ts";
 
 export type { JoinInfo } from "./joins.ts";
 
 const SETTINGS = "settings";
+/** What is wrong where another relay than the known one answers. */
+const FAULTS = {
+  unproven: "other_relay",
+  superseded: "relay_key_old",
+  two_successors: "relay_key_two",
+} as const satisfies Record<KeyFault, ToldCode>;
 /** Milliseconds for a relay to take a room in. */
 const REACH_MS = 10_000;
 
@@ -40,6 +49,7 @@ export class Client {
   private readonly rooms = new Map<string, Room>();
   private readonly relays: Relays;
   private readonly joins: Joins;
+  private readonly keys: RelayKeys;
   private readonly listeners = new Set<() => void>();
   private closed = false;
 
@@ -56,9 +66,13 @@ export class Client {
         },
         frame: (relay, frame) => this.receive(relay, frame),
         changed,
+        known: lineageIn(vault),
+        proven: (relay, url) => this.keys.proven(relay, url),
+        disputed: (proof) => this.keys.disputed(proof),
       },
       makeSocket,
     );
+    this.keys = new RelayKeys(vault, this.rooms, changed);
     this.joins = new Joins(vault, this.relays, {
       leaving: (id) => this.rooms.get(id)?.close(),
       joined: (id, relay, link) => this.adopt(id).attach(link, relay.keys.public),
@@ -109,7 +123,18 @@ export class Client {
 
   /** Why a room's relay is not reached; "" where the network may be all that is wrong. */
   troubleOf({ url, relayId }: Room): Told {
-    return this.relays.isOther(url, relayId) ? told("other_relay", url) : "";
+    const fault = this.relays.faultOf(url, relayId);
+    return fault === undefined ? "" : told(FAULTS[fault], url);
+  }
+
+  /** What is new of a room's relay, and asks for nothing; "" nothing. */
+  newsOf({ relayId }: Room): Told {
+    return this.keys.newsOf(relayId);
+  }
+
+  /** Its person has read it. */
+  dismissNews({ relayId }: Room): void {
+    this.keys.dismiss(relayId);
   }
 
   /** The network is back, or a person is impatient: try all relays now. */
@@ -259,6 +284,13 @@ export class Client {
   }
 
   private receive(relay: Relay, frame: RelayFrame): void {
+    if (frame.type === "successions") {
+      const rooms = this.roomsAt(relay);
+      void this.keys.shown(rooms, frame).catch((error: unknown) => {
+        if (!isRefusal(error) && !(error instanceof NotItsKey)) throw error;
+        relay.link?.close(); // an honest relay has verified what it passes on
+      });
+    }
     if (!("room" in frame)) return;
     const id = hex(frame.room);
     const isOfJoin = frame.type === "join_answer" || frame.type === "join_status";

@@ -6,6 +6,7 @@
 import { judge, type Proof } from "../e2e/evidence.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { RoomCore } from "./core.ts";
+import { lineageIn } from "./lineages.ts";
 import { type Told, told } from "./told.ts";
 
 /** How long the entry may take to come that evidence is about. */
@@ -32,7 +33,9 @@ export class EvidenceDesk {
     void this.core.enqueue(async () => {
       const { view, saved } = this.core;
       if (saved.status === "frozen") return;
-      const found = judge(view.state, view.log, frame.key ?? link.relayKey, frame.records);
+      const key = frame.key ?? link.relayKey;
+      const known = lineageIn(this.core.vault);
+      const found = judge(view.state, view.log, key, frame.records, known);
       const isFirst = this.waiting?.frame !== frame;
       this.waiting = typeof found === "number" ? { frame, seq: found } : undefined;
       if (typeof found === "number") {

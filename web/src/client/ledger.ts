@@ -7,18 +7,19 @@ import type { Opened, SignedEvent } from "../e2e/events.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
-import { countsOfHub } from "../e2e/trust.ts";
+import { headOfHub } from "../e2e/trust.ts";
 import { type Taken, take, type View } from "../e2e/view.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
-import { openSigned, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
+import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
@@ -116,10 +117,9 @@ export class Ledger {
     const relayKey = key ?? link.relayKey; // of a room at another relay, this one's passes it on
     void this.core.enqueue(async () => {
       try {
-        const head = openSigned(relayKey, record).record;
         const { log, state } = this.core.view;
-        if (head.type !== "log_head" || !countsOfHub(state, relayKey, head)) return;
-        checkHead(log, head, record);
+        const head = headOfHub(state, relayKey, record, lineageIn(this.core.vault));
+        if (head !== undefined) checkHead(log, head, record);
       } catch (error) {
         if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
       }

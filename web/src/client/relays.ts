@@ -5,7 +5,13 @@
 
 import { equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { generateKeyPair, type KeyPair } from "../themis/index.ts";
+import {
+  generateKeyPair,
+  type KeyFault,
+  type KeyPair,
+  type Lineage,
+  TwoSuccessors,
+} from "../themis/index.ts";
 import { Link, LinkLost, type SocketLike } from "../wire/link.ts";
 
 const FIRST_PAUSE_MS = 500;
@@ -34,8 +40,8 @@ export interface Relay {
   keys: KeyPair;
   link: Link | undefined;
   state: LinkState;
-  /** Another relay than the known one answers there. */
-  isOther: boolean;
+  /** Another relay than the known one answers there: how that shows. */
+  fault: KeyFault | undefined;
   pause: number;
   openedAt: number;
   timer: ReturnType<typeof setTimeout> | undefined;
@@ -46,6 +52,12 @@ export interface RelayListeners {
   lost(relay: Relay): void;
   frame(relay: Relay, frame: RelayFrame): void;
   changed(): void;
+  /** What is known of a relay's keys. */
+  known(relayId: Uint8Array): Lineage;
+  /** It has proven to have come to its key like this: to be kept before it is talked to. */
+  proven(relay: Lineage, url: string): Promise<void>;
+  /** Another key claims to follow its old one, and proves it. */
+  disputed(proof: TwoSuccessors): Promise<void>;
 }
 
 export type MakeSocket = (url: string) => SocketLike;
@@ -72,7 +84,7 @@ export class Relays {
       keys: generateKeyPair(),
       link: undefined,
       state: "connecting",
-      isOther: false,
+      fault: undefined,
       pause: FIRST_PAUSE_MS,
       openedAt: 0,
       timer: undefined,
@@ -86,9 +98,9 @@ export class Relays {
     return this.relays.get(placeOf(url, relayId))?.state ?? "offline";
   }
 
-  /** Whether another relay than the known one answers there. */
-  isOther(url: string, relayId: Uint8Array): boolean {
-    return this.relays.get(placeOf(url, relayId))?.isOther ?? false;
+  /** How it shows that another relay than the known one answers there, where one does. */
+  faultOf(url: string, relayId: Uint8Array): KeyFault | undefined {
+    return this.relays.get(placeOf(url, relayId))?.fault;
   }
 
   ofLink(link: Link): Relay | undefined {
@@ -106,11 +118,11 @@ export class Relays {
     const link = await Link.open({
       url,
       keys: generateKeyPair(),
-      pin: undefined,
+      known: undefined,
       onFrame: () => undefined,
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
-    const { relayId } = link;
+    const { relayId } = link.relay;
     link.close();
     const isKnown = known.some((relay) => equal(relay.relayId, relayId));
     if (known.length > 0 && !isKnown) throw new OtherRelay(url);
@@ -134,7 +146,7 @@ export class Relays {
     while (relay.link === undefined) {
       if (!this.isWanted(relay)) throw new LinkLost("the relay is not needed any more");
       if (relay.state === "offline") {
-        throw relay.isOther ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
+        throw relay.fault ? new OtherRelay(relay.url) : new LinkLost("the relay is away");
       }
       await new Promise<void>((resolve) => {
         this.watchers.add(resolve);
@@ -165,7 +177,8 @@ export class Relays {
     this.changed();
     void this.open(relay).catch((error: unknown) => {
       if (!(error instanceof LinkLost)) throw error;
-      if (error.isOther) relay.isOther = true;
+      if (error.fault !== undefined) relay.fault = error.fault;
+      if (error.cause instanceof TwoSuccessors) void this.listeners.disputed(error.cause);
       this.lost(relay);
     });
   }
@@ -175,17 +188,18 @@ export class Relays {
     const link = await Link.open({
       url: relay.url,
       keys: relay.keys,
-      pin: relay.relayId,
+      known: this.listeners.known(relay.relayId),
       onFrame: (frame) => this.listeners.frame(relay, frame),
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
+    await this.listeners.proven(link.relay, relay.url);
     if (!this.isWanted(relay)) {
       link.close();
       return;
     }
     relay.link = link;
     relay.state = "online";
-    relay.isOther = false;
+    relay.fault = undefined;
     relay.openedAt = Date.now();
     this.changed();
     void link.closed.then(() => this.lost(relay));

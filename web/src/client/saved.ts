@@ -21,7 +21,7 @@ interface Codec<T> {
   read(raw: Uint8Array): T;
 }
 
-function codec<F extends is.Fields>(fields: F): Codec<is.Infer<F>> {
+export function codec<F extends is.Fields>(fields: F): Codec<is.Infer<F>> {
   return {
     write: (value) => dumpJson(is.writeFields(fields, value)),
     read: (raw) => is.readFields(fields, load(raw)),

@@ -28,6 +28,11 @@ export type ToldCode =
   | "refused"
   | "relay_away"
   | "other_relay"
+  /** It has another key, and the one before has signed for it. */
+  | "relay_key_new"
+  /** It shows a key that it has replaced; its key was passed on to two. */
+  | "relay_key_old"
+  | "relay_key_two"
   | "key_missing"
   | "key_rejected"
   /** One's own, by a vault that was put back, or by somebody who has the keys. */

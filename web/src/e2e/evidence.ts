@@ -8,9 +8,9 @@
 import { equal, hex } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { memberOf, type RoomState } from "../protocol/room.ts";
-import { openSigned, peek } from "../themis/index.ts";
+import { type LineageOf, lineage, openSigned, peek } from "../themis/index.ts";
 import { hashAt, type RoomLog, type Seen } from "./log.ts";
-import { countsOfHub } from "./trust.ts";
+import { headOfHub } from "./trust.ts";
 
 /** There are two histories of the room. */
 export interface Proof {
@@ -28,19 +28,21 @@ interface Word {
 
 /**
  * What these records prove to who has `log`: something, nothing, or something about an entry that is
- * not here yet (its seq). `relayKey` counts only if it is that of the relay that the room names.
+ * not here yet (its seq). `relayKey` counts only if it is one of the relay that the room names, of
+ * whose keys `known` tells.
  */
 export function judge(
   state: RoomState,
   log: RoomLog,
   relayKey: Uint8Array,
   envelopes: readonly Uint8Array[],
+  known: LineageOf = lineage,
 ): Proof | number | undefined {
   const heads: RecordOf<"log_head">[] = [];
   const words: Word[] = [];
   for (const envelope of envelopes) {
     try {
-      const record = verified(state, relayKey, envelope);
+      const record = verified(state, relayKey, envelope, known);
       if (record === undefined) continue;
       if (record.type === "log_head") heads.push(record);
       words.push(wordOf(record));
@@ -52,13 +54,11 @@ export function judge(
 }
 
 /** A record that says something of this room's log, by the key that should have made it. */
-function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array) {
+function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array, known: LineageOf) {
   const claimed = peek(envelope).record;
-  if (claimed.type !== "log_head" && !("mid" in claimed)) return undefined;
-  const key = "mid" in claimed ? memberOf(state, claimed.mid).signKey : relayKey;
-  const { record } = openSigned(key, envelope);
-  if (record.type === "log_head" && !countsOfHub(state, relayKey, record)) return undefined;
-  const saysLog = record.type === "log_head" || ("seen" in record && "prev" in record);
+  if (!("mid" in claimed)) return headOfHub(state, relayKey, envelope, known);
+  const { record } = openSigned(memberOf(state, claimed.mid).signKey, envelope);
+  const saysLog = "seen" in record && "prev" in record;
   return saysLog && equal(record.room, state.room) ? record : undefined;
 }
 

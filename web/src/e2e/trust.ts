@@ -5,11 +5,11 @@
  * Of the keys members came with: those that replaced them since are signed by what is compared.
  */
 
-import { concat, hex } from "../protocol/bytes.ts";
+import { concat, equal, hex } from "../protocol/bytes.ts";
 import { taggedHash } from "../protocol/ids.ts";
 import type { RecordOf } from "../protocol/records.ts";
-import { hubAt, type Member, type RoomState } from "../protocol/room.ts";
-import { relayKeyMatches } from "../themis/index.ts";
+import { hubAt, isRefusal, type Member, type RoomState } from "../protocol/room.ts";
+import { type Lineage, type LineageOf, lineage, openedBy, peek } from "../themis/index.ts";
 
 const GROUPS = 12;
 const SHORT_GROUPS = 4;
@@ -50,14 +50,29 @@ const grouped = (raw: Uint8Array): string =>
   (hex(raw.subarray(0, FINGERPRINT_BYTES)).match(/.{4}/g) ?? []).join(" ");
 
 /**
- * Whether a LOG_HEAD under this key is of the relay that the room names for that entry, in its term:
- * a hub of before has nothing to say of what came after it.
+ * The LOG_HEAD in `envelope`, if it is by the relay that the room names for that entry, in its term: a
+ * hub of before has nothing to say of what came after it. `key` is the one it is said to be by; `known`
+ * tells of a relay's keys: those that it has replaced count as the one it has. Throws `Malformed`.
  */
-export function countsOfHub(
+export function headOfHub(
   state: RoomState,
   key: Uint8Array,
-  head: RecordOf<"log_head">,
-): boolean {
+  envelope: Uint8Array,
+  known: LineageOf = lineage,
+): RecordOf<"log_head"> | undefined {
+  const head = peek(envelope).record;
+  if (head.type !== "log_head" || !equal(head.room, state.room)) return undefined;
   const { relayId, term } = hubAt(state, head.seq);
-  return head.term === term && relayKeyMatches(key, relayId);
+  const isHubs = head.term === term && isSignedBy(known(relayId), key, envelope);
+  return isHubs ? head : undefined;
+}
+
+function isSignedBy(relay: Lineage, key: Uint8Array, envelope: Uint8Array): boolean {
+  try {
+    openedBy(relay, key, envelope);
+    return true;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return false;
+  }
 }

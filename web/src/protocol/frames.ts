@@ -51,6 +51,8 @@ const cell = part(limits.EVENT_BYTES);
 const box = part(limits.BOX_BYTES);
 const chunk = part(limits.SEALED_CHUNK_BYTES);
 const signal = part(limits.SIGNAL_BYTES);
+/** How a relay came to its key from its first one: signed SUCCESSIONs, the oldest first. */
+const succession = rest(limits.SUCCESSIONS);
 const shortText = is.text(limits.SHORT_TEXT);
 /** The relay that orders the room, and its address, where that is another one than the link's. */
 const hub = { hub: is.optional(is.b32), hub_url: is.optional(is.text(limits.URL_TEXT), "") };
@@ -101,18 +103,21 @@ export const clientFrames = {
   blob_put: frame({ rid, room, blob: is.b16, index: is.int(), count: is.int(1) }, { chunk }),
   blob_get: frame({ rid, room, blob: is.b16, index: is.int() }),
   blob_drop: frame({ rid, room, blob: is.b16, uploader: is.b32 }),
-  peer: frame({ rid }, { record: part(limits.ATTACH_BYTES) }),
+  peer: frame({ rid }, { record: part(limits.ATTACH_BYTES), succession }),
 } satisfies Record<string, Layout>;
 
 export const relayFrames = {
-  welcome: frame({
-    version: is.int(),
-    challenge: is.b32,
-    relay_limits: relayLimits,
-    ts: is.int(),
-    name: is.optional(shortText, ""),
-    software: is.optional(shortText, ""),
-  }),
+  welcome: frame(
+    {
+      version: is.int(),
+      challenge: is.b32,
+      relay_limits: relayLimits,
+      ts: is.int(),
+      name: is.optional(shortText, ""),
+      software: is.optional(shortText, ""),
+    },
+    { succession },
+  ),
   failure: frame({
     rid,
     code: is.text(),
@@ -165,6 +170,7 @@ export const relayFrames = {
     { room, code: is.text(), key: is.optional(is.key) },
     { records: rest(limits.EVIDENCE_RECORDS) },
   ),
+  successions: frame({ relay_id: is.b32 }, { records: succession }),
   peered: frame({ rid }, { record: part(limits.ATTACH_BYTES) }),
 } satisfies Record<string, Layout>;
 

@@ -189,6 +189,16 @@ export const records = {
     valid_until: is.int(),
     counter: is.int(),
   },
+  succession: {
+    v,
+    relay_id: is.b32,
+    number: is.int(1),
+    key: is.key,
+    next_key: is.key,
+    ts,
+    accept: is.bytes(limits.SUCCESSION_BYTES),
+  },
+  succession_accept: { v, relay_id: is.b32, number: is.int(), key: is.key },
 } satisfies Record<string, is.Fields>;
 
 type Tagged<Table extends Record<string, is.Fields>> = {
@@ -202,7 +212,7 @@ export type RecordOf<T extends SignedRecord["type"]> = Extract<SignedRecord, { t
 export const isControl = (record: SignedRecord): record is ControlRecord =>
   Object.hasOwn(controls, record.type);
 
-const LONGEST_PREFIX = "OFC1:handover_accept\n".length;
+const LONGEST_PREFIX = "OFC1:succession_accept\n".length;
 
 /** The payload to sign. */
 export function encodeRecord(record: SignedRecord): Uint8Array {

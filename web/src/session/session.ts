@@ -6,7 +6,6 @@
  */
 
 import { Channel } from "../channel/channel.ts";
-import { equal } from "../protocol/bytes.ts";
 import { Malformed } from "../protocol/codes.ts";
 import {
   type ClientFrame,
@@ -14,9 +13,16 @@ import {
   encodeClientFrame,
   type RelayFrame,
 } from "../protocol/frames.ts";
-import { relayIdOf } from "../protocol/ids.ts";
 import { VERSION } from "../protocol/records.ts";
-import type { KeyPair } from "../themis/index.ts";
+import {
+  firstSeen,
+  isCurrent,
+  type KeyFault,
+  type KeyPair,
+  type Lineage,
+  NotItsKey,
+  proven,
+} from "../themis/index.ts";
 import { BulkReader } from "./bulk.ts";
 
 export type SessionState = "handshake" | "hello" | "open";
@@ -31,21 +37,23 @@ export interface Received {
 export class ClientSession {
   state: SessionState = "handshake";
   welcome: Welcome | undefined;
-  /** Another relay than the pinned one has answered: it is not talked to. */
-  isOther = false;
+  /** Another relay than the known one has answered, and is not talked to: how that shows. */
+  fault: KeyFault | undefined;
   private readonly channel: Channel;
   private readonly bulk = new BulkReader();
 
-  /** `pin` is the relay's id: no other relay is talked to. Undefined trusts the first key seen. */
+  /**
+   * `known` is the relay: no other one is talked to. Undefined trusts the first one seen.
+   *
+   * Whether a relay is the known one shows only with its `welcome`, which says how it came to its key:
+   * until then it is told nothing but `hello`, and nothing of it is taken.
+   */
   constructor(
     keys: KeyPair,
-    pin: Uint8Array | undefined,
+    private known: Lineage | undefined,
     private readonly software = "",
   ) {
-    this.channel = new Channel(keys, (key) => {
-      this.isOther = pin !== undefined && !equal(relayIdOf(key), pin);
-      return !this.isOther;
-    });
+    this.channel = new Channel(keys, () => true);
   }
 
   /** The relay's proven key. */
@@ -53,9 +61,12 @@ export class ClientSession {
     return this.channel.peer;
   }
 
-  /** The relay on the other end, proven. */
-  get relayId(): Uint8Array {
-    return relayIdOf(this.channel.peer);
+  /** The relay on the other end, proven by its `welcome`. */
+  get relay(): Lineage {
+    if (this.state !== "open" || this.known === undefined) {
+      throw new Malformed("out_of_order", "the relay has not said welcome");
+    }
+    return this.known;
   }
 
   get isWorn(): boolean {
@@ -76,7 +87,7 @@ export class ClientSession {
     if (this.state === "handshake") return this.shake(message);
     const { frames: raw, trailer } = this.channel.unwrap(message);
     const frames = this.bulk.unfold(raw.map(decodeRelayFrame), trailer);
-    if (this.state === "hello" && frames[0]?.type === "welcome") this.takeWelcome(frames[0]);
+    if (this.state === "hello") this.takeFirst(frames[0]);
     return { frames, replies: [] };
   }
 
@@ -94,10 +105,31 @@ export class ClientSession {
     return { frames: [], replies };
   }
 
+  /** A welcome, or why there is none, if it is the known relay that says so. */
+  private takeFirst(frame: RelayFrame | undefined): void {
+    if (frame?.type === "welcome") this.takeWelcome(frame);
+    else if (frame?.type !== "failure") {
+      throw new Malformed("out_of_order", "the relay did not begin with a welcome");
+    } else if (this.known !== undefined && !isCurrent(this.known, this.peer)) {
+      throw new Malformed("out_of_order", "whoever answers refuses, and does not say who it is");
+    }
+  }
+
+  private prove(shown: readonly Uint8Array[]): Lineage {
+    try {
+      if (this.known === undefined) return firstSeen(this.peer, shown);
+      return proven(this.known, this.peer, shown);
+    } catch (error) {
+      this.fault = error instanceof NotItsKey ? error.fault : "unproven";
+      throw error;
+    }
+  }
+
   private takeWelcome(welcome: Welcome): void {
     if (welcome.version !== VERSION) {
       throw new Malformed("unsupported_version", "the relay speaks another version");
     }
+    this.known = this.prove(welcome.succession);
     this.welcome = welcome;
     this.state = "open";
   }

@@ -2,7 +2,7 @@
 
 import { equal } from "../protocol/bytes.ts";
 import { Malformed } from "../protocol/codes.ts";
-import { eventIdOf, payloadHash, relayIdOf } from "../protocol/ids.ts";
+import { eventIdOf, payloadHash } from "../protocol/ids.ts";
 import {
   decodeRecord,
   encodeRecord,
@@ -74,7 +74,3 @@ export function checkHandover(state: RoomState, record: RecordOf<"handover">): v
   if (!fits) throw new Refused("forbidden", "the heir has not accepted this handover");
   checkAccepted(state, accept.ctl);
 }
-
-/** Whether this is the key of the relay with that id. */
-export const relayKeyMatches = (key: Uint8Array, relayId: Uint8Array): boolean =>
-  equal(relayIdOf(key), relayId);

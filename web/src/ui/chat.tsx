@@ -240,6 +240,16 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
     );
   }
   if (state === "connecting") return <Banner kind="note" text={strings.connecting} />;
+  const news = client.newsOf(room);
+  if (news) {
+    return (
+      <Banner kind="note" text={say(news)}>
+        <button type="button" onClick={() => client.dismissNews(room)}>
+          {strings.dismiss}
+        </button>
+      </Banner>
+    );
+  }
   return <Banner kind="note" text={room.mayPost ? "" : strings.readOnly} />;
 }
 

@@ -8,7 +8,7 @@
 import type { ClientFrame, RelayFrame } from "../protocol/frames.ts";
 import { LINK_MESSAGE_BYTES } from "../protocol/limits.ts";
 import { ClientSession, type Welcome } from "../session/session.ts";
-import type { KeyPair } from "../themis/index.ts";
+import type { KeyFault, KeyPair, Lineage } from "../themis/index.ts";
 
 export const SUBPROTOCOL = "ofc.1";
 const HANDSHAKE_MS = 20_000;
@@ -20,15 +20,15 @@ export const LIFETIME_MS = 23 * 3_600_000;
 export class LinkLost extends Error {
   override readonly name = "LinkLost";
 
-  /** Another relay than the pinned one answered. */
-  readonly isOther: boolean;
+  /** Another relay than the known one answered: how that shows. */
+  readonly fault: KeyFault | undefined;
 
   constructor(
     sentence: string,
-    { cause, isOther = false }: { readonly cause?: unknown; readonly isOther?: boolean } = {},
+    { cause, fault }: { readonly cause?: unknown; readonly fault?: KeyFault | undefined } = {},
   ) {
     super(sentence, { cause });
-    this.isOther = isOther;
+    this.fault = fault;
   }
 }
 
@@ -91,8 +91,8 @@ export interface LinkOptions {
   readonly url: string;
   /** This client's transport keys for this relay. */
   readonly keys: KeyPair;
-  /** The relay's pinned id; undefined trusts the first key seen. */
-  readonly pin: Uint8Array | undefined;
+  /** The relay that is to answer; undefined trusts the first one seen. */
+  readonly known: Lineage | undefined;
   readonly onFrame: (frame: RelayFrame) => void;
   readonly makeSocket?: (url: string) => SocketLike;
 }
@@ -144,7 +144,7 @@ export class Link {
     this.closed = new Promise((resolve) => {
       this.settleClosed = resolve;
     });
-    this.session = new ClientSession(options.keys, options.pin, "ofc-web");
+    this.session = new ClientSession(options.keys, options.known, "ofc-web");
     try {
       this.socket = socketTo(options);
     } catch (error) {
@@ -169,8 +169,8 @@ export class Link {
   }
 
   /** The relay on the other end, proven. */
-  get relayId(): Uint8Array {
-    return this.session.relayId;
+  get relay(): Lineage {
+    return this.session.relay;
   }
 
   /**
@@ -218,7 +218,7 @@ export class Link {
       for (const frame of frames) this.take(frame);
       if (this.session.isWorn) this.end("it is time for new keys");
     } catch (error) {
-      if (this.session.isOther)
+      if (this.session.fault !== undefined)
         this.end("another relay answered than the one that is known", error);
       else this.end("the relay broke the protocol", error);
     }
@@ -246,7 +246,7 @@ export class Link {
 
   private end(sentence: string, cause?: unknown): void {
     if (this.ended !== undefined) return;
-    const reason = new LinkLost(sentence, { cause, isOther: this.session.isOther });
+    const reason = new LinkLost(sentence, { cause, fault: this.session.fault });
     this.ended = reason;
     for (const { reject, timer } of this.waiting.values()) {
       clearTimeout(timer);

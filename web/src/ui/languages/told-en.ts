@@ -127,6 +127,12 @@ export const told = {
   relay_away: "The relay can not be reached just now. Try again in a moment.",
   other_relay:
     "Another relay answers at {1} than the one known there: whoever runs it has changed its key, or somebody stands in its place. Ask them, over another way.",
+  relay_key_new:
+    "The relay at {1} has replaced its key. Its old key has signed for the new one, and this browser goes on with it: there is nothing to do.",
+  relay_key_old:
+    "The relay at {1} shows a key that it has replaced: it was put back to an old backup, or somebody has that key. Ask whoever runs it.",
+  relay_key_two:
+    "Two keys claim to follow the same old key of the relay at {1}: somebody else has that key, or it was replaced twice. This browser stays with the one it knew first. Ask whoever runs the relay, over another way.",
   key_missing: "its key is not here",
   key_rejected: "the key that came is not the one that the room's record names",
   key_replaced:

@@ -128,6 +128,12 @@ export const told = {
   relay_away: "Ahora no se puede llegar al servidor. Inténtalo dentro de un momento.",
   other_relay:
     "En {1} contesta otro servidor que el conocido: quien lo lleva ha cambiado su clave, o alguien ocupa su lugar. Pregúntale, por otro medio.",
+  relay_key_new:
+    "El servidor de {1} ha cambiado su clave. La antigua ha firmado la nueva, y este navegador sigue con ella: no hay nada que hacer.",
+  relay_key_old:
+    "El servidor de {1} muestra una clave que ya había cambiado: se restauró una copia antigua, o alguien tiene esa clave. Pregunta a quien lo lleva.",
+  relay_key_two:
+    "Dos claves dicen seguir a la misma clave antigua del servidor de {1}: alguien más la tiene, o se cambió dos veces. Este navegador se queda con la que conoció primero. Pregunta a quien lleva el servidor, por otro medio.",
   key_missing: "su clave no está aquí",
   key_rejected: "la clave que llegó no es la que nombra el registro de la sala",
   key_replaced:
