@@ -549,7 +549,7 @@ class Client:
         return lineage_of(self.vault, relay_id)
 
     def linked(self, connection: RelayConnection, relay: Lineage) -> None:
-        """Pin a relay on first use, and its new key after that."""
+        """Pin a relay on first use, and its new key after that. Raises as `Lineage.merged`."""
         key = connection.url.encode()
         is_new = self.vault.get(RELAYS, key) is None
         with self.vault.transaction() as tx:

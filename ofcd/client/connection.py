@@ -81,7 +81,10 @@ class Host(Protocol):
         ...
 
     def linked(self, connection: RelayConnection, relay: Lineage) -> None:
-        """The relay has proven to be this one: keep it as the pin."""
+        """The relay has proven to be this one: keep it as the pin.
+
+        Raises as `Lineage.merged` where more is known of it by now, or was not asked for.
+        """
         ...
 
     def disputed(self, connection: RelayConnection, proof: TwoSuccessors) -> None:
@@ -189,11 +192,11 @@ class RelayConnection:
             try:
                 with trio.fail_after(_HANDSHAKE_SECONDS):
                     frames = await self._shake_hands(stream, session)
+                self._host.linked(self, session.relay)
             except TwoSuccessors as proof:
                 self._host.disputed(self, proof)
                 raise
             stream.max_message_bytes = limits.LINK_MESSAGE_BYTES + _SEAL_BYTES
-            self._host.linked(self, session.relay)
             self.relay_id = session.relay_id
             try:
                 await self._talk(stream, session, PublicKey(keys.public), frames)

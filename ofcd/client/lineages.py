@@ -41,11 +41,14 @@ def lineage_of(records: Reader, relay_id: RelayId) -> Lineage:
 
 
 def follow(records: Records, relay: Lineage, what: str) -> RelayKeyChanged | None:
-    """Keep how a relay came to its key; what to tell people where that is news. `what` it is."""
-    kept = _kept(records, relay.relay_id)
-    if relay.count <= len(kept.statements):
+    """Keep how a relay came to its key; what to tell people where that is news. `what` it is.
+
+    Raises as `Lineage.merged`, and keeps nothing then.
+    """
+    known = lineage_of(records, relay.relay_id)
+    if known.merged(relay) is known:
         return None
-    _keep(records, relay.relay_id, _Kept(relay.statements, kept.branch))
+    _keep(records, relay.relay_id, _Kept(relay.statements, _kept(records, relay.relay_id).branch))
     return RelayKeyChanged(relay.relay_id, _FOLLOWED.format(what=what))
 
 

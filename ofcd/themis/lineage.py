@@ -124,6 +124,19 @@ class Lineage:
             raise Refused(Code.WRONG_RELAY, _SUPERSEDED if longer.had(key) else _UNPROVEN)
         return longer
 
+    def merged(self, other: Lineage) -> Lineage:
+        """This with what `other`, verified apart from it and shown on a link or a page, adds to it.
+
+        What is known can have grown since `other` was begun from it, or `other` was taken for the
+        first seen. Raises `TwoSuccessors` if they part, `Refused` (wrong_relay) if it is behind.
+        """
+        for number, (ours, theirs) in enumerate(zip(self.keys, other.keys, strict=False)):
+            if ours != theirs:
+                raise TwoSuccessors(self.relay_id, other.statements[:number])
+        if other.count < self.count:
+            raise Refused(Code.WRONG_RELAY, _SUPERSEDED)
+        return other if other.count > self.count else self
+
     def opened(self, key: PublicKey | None, envelope: bytes) -> SignedRecord:
         """A record that the relay has signed, by any of its keys. Raises as `open_signed` does.
 

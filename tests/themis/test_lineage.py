@@ -63,6 +63,21 @@ def test_the_same_said_twice_is_one_statement() -> None:
     assert AB.proven(public(C), (again, ABC.statements[1])).statements[0] == AB.statements[0]
 
 
+def test_what_was_verified_apart_is_put_together() -> None:
+    """The longer stays; where they part it is proof, whichever is longer; who is behind is told."""
+    assert AB.merged(ABC) == ABC
+    assert first(A).merged(ABC) == ABC
+    again = Lineage.first_seen(public(B), (signed_anew(A, AB.statements[0]),))
+    assert AB.merged(again) is AB
+    for known, other in ((AB, line(A, D)), (AB, line(A, D, OTHER)), (ABC, line(A, D))):
+        with pytest.raises(TwoSuccessors) as proof:
+            known.merged(other)
+        assert proof.value.branch == other.statements[:1]
+    for behind in (first(A), AB):
+        with pytest.raises(Refused, match="a key that it has replaced"):
+            ABC.merged(behind)
+
+
 @pytest.mark.parametrize(
     "raw",
     [

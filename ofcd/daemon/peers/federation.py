@@ -234,6 +234,7 @@ class Federation:
                 found, relay = await find_relay(
                     name, self._settings.allow_private, self._hub.milliseconds(), relay, counter
                 )
+                self._identity_of(found.relay_id).merged(relay)  # known, but not by this name
             except (WireError, ProtocolError) as error:
                 self._note_dispute(error)
                 self._log.warning("a relay's page could not be read", name=name, why=str(error))
@@ -248,7 +249,7 @@ class Federation:
     # -- keys --------------------------------------------------------------------------------------
 
     def _learn(self, peer: _Peer, relay: Lineage) -> None:
-        """This is how it came to its key."""
+        """This is how it came to its key. Raises as `Lineage.merged`: then it is not talked to."""
         self._keep_row(peer, learnt(peer.row, peer.following, relay))
 
     def _note_dispute(self, error: Exception) -> None:
@@ -500,6 +501,7 @@ class Federation:
             )
             self._require_welcome(relay.relay_id)
             peer = self._peer(relay.relay_id)
+            self._learn(peer, relay)  # at once: another may have come while this one was verified
         except ProtocolError as error:
             self._note_dispute(error)
             with trio.move_on_after(self._hub.limits.goodbye_seconds):
@@ -510,7 +512,6 @@ class Federation:
         record = peek(frame.record).record
         if isinstance(record, PeerRecord) and record.url and peer.is_unproven:
             peer.row = evolve(peer.row, url=record.url, pinned="link")
-        self._learn(peer, relay)
         own = await self._handshake.introduction(relay.relay_id, challenge)
         await stream.send(session.send([Peered(frame.rid, own)]))
         await self._talk(peer, stream, session, challenge, dialled=False)

@@ -15,10 +15,11 @@ __all__ = ["disputed", "learnt", "shown"]
 
 
 def learnt(row: PeerRow, following: Following, relay: Lineage) -> PeerRow:
-    """The relay has proven to have come to its key like this."""
-    if relay.count <= following.identity.count:
+    """The relay has proven to have come to its key like this. Raises as `Lineage.merged`."""
+    known = following.identity
+    following.identity = known.merged(relay)
+    if following.identity is known:
         return row
-    following.identity = relay
     name = row.relay_id.hex()[:16]
     get_log().info("a relay has replaced its key", relay=name, times=relay.count)
     return evolve(row, succession=join_parts(relay.statements))
