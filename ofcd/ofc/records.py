@@ -159,7 +159,7 @@ def _file(info: events.FileInfo) -> Made:
 
 def _via(via: events.Via) -> Made:
     return {
-        "network": one_line(via.network),
+        "network": one_line(via.network) or "?",  # never an empty mark
         "remote_id": one_line(via.remote_id),
         "name": one_line(via.name),
     }

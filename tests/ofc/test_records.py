@@ -158,6 +158,15 @@ def test_what_a_bridge_says_is_marked_as_its_word() -> None:
     assert made["via"] == {"network": "irc[1m", "remote_id": "sue!u@h", "name": "sue"}
 
 
+@pytest.mark.parametrize("network", ["\u200b", " \u202e\x07"])
+def test_a_network_that_shows_nothing_is_marked_all_the_same(network: str) -> None:
+    """Or who speaks there would pass for a member."""
+    message = attrs.evolve(MESSAGE, via=Via(network, "sue!u@h", "Ana"))
+    made = event_record(make(events.MessageReceived, message=message), WHO)
+    assert made is not None
+    assert made["via"]["network"] == "?"
+
+
 def test_a_file_with_all_there_is() -> None:
     """Its description, reactions by name, what it answers."""
     message = attrs.evolve(

@@ -59,6 +59,16 @@ test("from which network somebody is said to speak is shown, and can hide nothin
   expect(said("K\u202eim")).toMatchObject({ type: "add", entry: { ...shown, speaker: "Kim" } });
 });
 
+test.each(["\u200b", " \u202e\u2800"])(
+  "a network that shows nothing (%j) is marked all the same",
+  (network) => {
+    const event = { mid: new Uint8Array(32), ts: 1 };
+    const body = { name: "Bo", via: { network, remote_id: "x", name: "Ana" }, content: text("hi") };
+    const said = effectOf(3, "aa", { opened: { event, body } } as unknown as Taken);
+    expect(said).toMatchObject({ entry: { via: "?", speaker: "Ana" } });
+  },
+);
+
 test("an entry holds 64 different emoji, and one that is redacted none", () => {
   let full = entry;
   for (let at = 0; at < 70; at += 1) full = applyChange(full, "bb", reaction(`e${at}`), false);

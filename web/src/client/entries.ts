@@ -81,6 +81,9 @@ export type Effect =
 /** Different emoji at one entry. */
 const REACTIONS = 64;
 
+/** A network whose name can not be shown. */
+const NAMELESS = "?";
+
 const NONE: Effect = { type: "none" };
 
 /** What an entry holds that says nothing yet. */
@@ -120,7 +123,8 @@ function said(seq: number, eventId: string, { opened }: Taken): Effect {
     mid: hex(event.mid),
     name: displayName(body.name),
     ts: event.ts,
-    via: body.via === undefined ? "" : displayName(body.via.network),
+    // One that shows nothing is no member's word either: it is marked all the same.
+    via: body.via === undefined ? "" : displayName(body.via.network) || NAMELESS,
     ...(body.via && { speaker: displayName(body.via.name || body.via.remote_id) }),
   };
   switch (content.type) {

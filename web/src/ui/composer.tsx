@@ -196,7 +196,9 @@ function About({
   return (
     <div class="about">
       <p>
-        <strong>{reply ? strings.replyTo(authorOf(reply, people)) : strings.editing}</strong>
+        <strong>
+          {reply ? strings.replyTo(authorOf(reply, people, strings)) : strings.editing}
+        </strong>
         {reply && <bdi class="excerpt">{excerptOf(reply)}</bdi>}
       </p>
       <button type="button" onClick={onCancel}>

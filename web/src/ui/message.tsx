@@ -119,7 +119,7 @@ function Quote({ replied, people }: { replied: Entry | undefined; people: People
   return (
     <blockquote class="quoted">
       <strong>
-        <bdi>{authorOf(replied, people)}</bdi>
+        <bdi>{authorOf(replied, people, strings)}</bdi>
       </strong>
       <bdi class="excerpt">{excerptOf(replied)}</bdi>
     </blockquote>
@@ -256,7 +256,7 @@ export function Change({ entry, room, people }: ChangeProps): JSX.Element {
   const strings = useStrings();
   const nameOf = (mid: string) => (mid === room.me ? strings.toYou : people(mid));
   const isReader = entry.mid === room.me;
-  const who: Who = { name: isReader ? strings.you : authorOf(entry, people), isReader };
+  const who: Who = { name: isReader ? strings.you : authorOf(entry, people, strings), isReader };
   const concerned = entry.mentions ?? [];
   const whom: Who = {
     name: concerned.map(nameOf).join(", "),

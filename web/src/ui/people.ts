@@ -62,11 +62,16 @@ export function peopleOf(room: Room, strings: Strings): People {
 
 /** Who is said to speak from another network, as a bridge tells; the bridge itself, if it does not. */
 export const speakerOf = (entry: Entry, people: People): string =>
-  entry.speaker || people(entry.mid, entry.name);
+  (entry.via && entry.speaker) || people(entry.mid, entry.name);
 
-/** Who an entry is by, as it is shown; of a network that proves nothing, with its name. */
-export const authorOf = (entry: Entry, people: People): string =>
-  entry.via ? `${speakerOf(entry, people)} (${entry.via})` : people(entry.mid, entry.name);
+/**
+ * Who an entry is by, as it is shown. Of a network that proves nothing, with that said: its name alone
+ * would read as the piece of an id that tells two members of one name apart.
+ */
+export const authorOf = (entry: Entry, people: People, strings: Strings): string => {
+  const name = speakerOf(entry, people);
+  return entry.via ? `${name} (${strings.via(entry.via)})` : name;
+};
 
 /** The members that `text` names by an @, in hex. */
 export function mentionedIn(text: string, room: Room, people: People): string[] {

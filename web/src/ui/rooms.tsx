@@ -86,7 +86,7 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
         <span class="preview">
           {last && (
             <>
-              <bdi>{last.mid === room.me ? strings.you : authorOf(last, people)}</bdi>:{" "}
+              <bdi>{last.mid === room.me ? strings.you : authorOf(last, people, strings)}</bdi>:{" "}
               <bdi>{excerptOf(last)}</bdi>
             </>
           )}

@@ -62,7 +62,7 @@ export function Search({ room, shown, onClose, onShow }: SearchProps): JSX.Eleme
               onClick={() => onShow(entry)}
             >
               <strong>
-                <bdi>{authorOf(entry, people)}</bdi>
+                <bdi>{authorOf(entry, people, strings)}</bdi>
               </strong>{" "}
               <time>{shortTime(entry.ts)}</time>
               <bdi class="excerpt">{excerptOf(entry)}</bdi>

@@ -37,4 +37,4 @@ export function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
 }
 
 const sentenceFor = (entry: Entry, people: People, strings: Strings): string =>
-  strings.newFrom(authorOf(entry, people), entry.text.slice(0, SPOKEN_CHARACTERS));
+  strings.newFrom(authorOf(entry, people, strings), entry.text.slice(0, SPOKEN_CHARACTERS));

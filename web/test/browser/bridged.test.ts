@@ -47,11 +47,11 @@ test("an owner lets a bridge in; who speaks through it is named, and marked as n
     "ev!~e@host via IRC, not verified bridge",
   ]);
   await guest.act("ships at noon", "Reply");
-  await page.getByText("Reply to kim (IRC)").waitFor();
+  await page.getByText("Reply to kim (via IRC, not verified)").waitFor();
   await guest.say("which ones?");
-  await page.locator(".quoted").getByText("kim (IRC)").waitFor();
+  await page.locator(".quoted").getByText("kim (via IRC, not verified)").waitFor();
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByLabel("Words to look for").fill("trust");
-  await page.locator(".hit").getByText("Webber (IRC)").waitFor();
+  await page.locator(".hit").getByText("Webber (via IRC, not verified)").waitFor();
   expect(complaints).toEqual([]);
 });
