@@ -62,7 +62,7 @@ async def test_an_address_that_is_none_is_wrong_usage(
 ) -> None:
     """No relay refused anything: nobody was asked."""
     ana = await street.person("ana")
-    with pytest.raises(UsageError, match="must be wss:// .or ws://, not http") as failed:
+    with pytest.raises(UsageError, match=r"must be wss:// .or ws://, not http") as failed:
         await ana.ofc("create", "Club", "--name", "Ana", "--relay", "http://relay.example")
     assert report_of(failed.value).exit == 2
 
