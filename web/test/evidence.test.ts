@@ -1,15 +1,17 @@
 /** What a relay shows against a hub: signatures prove it, or nothing does. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
 import { EvidenceDesk } from "../src/client/evidence.ts";
 import { verifyChain } from "../src/e2e/chain.ts";
+import { makeLeave } from "../src/e2e/controls.ts";
 import { judge } from "../src/e2e/evidence.ts";
-import { type RoomLog, resumedLog } from "../src/e2e/log.ts";
+import { type RoomLog, resumedLog, seenOf } from "../src/e2e/log.ts";
 import { fromHex } from "../src/protocol/bytes.ts";
-import { RelayRefused } from "../src/wire/link.ts";
+import { type Link, RelayRefused } from "../src/wire/link.ts";
+import { refusing } from "./databases.ts";
 import { opened } from "./standing.ts";
 import { type Vector, vectors } from "./vectors.ts";
 
@@ -97,6 +99,42 @@ test("what is about an entry to come is judged then, or given up", async () => {
   for (const wait of never.waits) wait();
   expect([never.told, never.core.alarm === "unproven"]).toEqual([[], true]);
 });
+
+test.each([
+  ["evidence", "two_logs"],
+  ["head", "log.fork"],
+  ["removed", "left"],
+] as const)(
+  "a proof by %s that can not be kept is told of, and counts on the next link",
+  async (type, reason) => {
+    const { room, view } = await opened();
+    const { core } = room as unknown as { core: RoomCore };
+    const { key, records } = shownIn(
+      of(type === "head" ? "the hub signed another log than is here" : "the hub signed two logs"),
+    );
+    const record = records[0] as Uint8Array;
+    const alone = new Map([...view.state.members].filter(([mid]) => mid === room.me));
+    const making = { ...view, state: { ...view.state, members: alone } };
+    const { envelope } = makeLeave({ ...making, seen: seenOf(view.log), now: 1 });
+    const frames = {
+      evidence: { type: "evidence", room: state.room, code: "fork", key, records },
+      head: { type: "head", room: state.room, key, record },
+      removed: { type: "removed", room: state.room, code: "left", record: envelope },
+    } as const;
+    core.view = { ...core.view, log: whole };
+    const closed = vi.fn();
+    core.link = { ...core.link, close: closed } as unknown as Link;
+    const restore = refusing("UnknownError", (mode) => mode === "readwrite");
+    onTestFinished(restore);
+    room.receive(frames[type]);
+    await vi.waitFor(() => expect(room.alarm).toBe("vault.not_written"));
+    restore();
+    expect([room.saved.status, closed.mock.calls.length]).toEqual(["active", 1]);
+    room.receive(frames[type]);
+    await vi.waitFor(() => expect(room.saved.status).not.toBe("active"));
+    expect(room.saved.reason).toContain(reason);
+  },
+);
 
 test("the relay's word alone freezes nothing: what was said waits", async () => {
   const refused = { code: "fork", text: "a fork", retry_after: undefined };

@@ -243,6 +243,27 @@ test("who chooses another relay before the first move is through goes there alon
   expect(homes.filter((home) => home !== undefined)).toEqual([third.relayId]);
 });
 
+test("a move of the room that was put off is over once another relay is chosen", async () => {
+  const there = await reached({}, undefined, refusal("hub_away"), THIRD.relayId);
+  const { room, fake } = there;
+  onTestFinished(() => room.close());
+  await there.deliver(makeHome(there.makingOf(BO), OTHER.relayId).envelope);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const hubs = () =>
+    fake.asked.flatMap((request) =>
+      request.type === "control"
+        ? [(peek(request.record).record as RecordOf<"hub_move">).urls[0]]
+        : [],
+    );
+  const first = room.moveHub(OTHER).catch((error: Error) => error.message);
+  await expect.poll(hubs).toEqual([OTHER.url]);
+  const second = room.moveHub(THIRD).catch((error: Error) => error.message);
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(await Promise.all([first, second])).toEqual(["conflict", "refused: hub_away"]);
+  expect(hubs()).toEqual([OTHER.url, ...Array(8).fill(THIRD.url)]);
+});
+
 test("a page that is opened offline while a move is pending forgets no relay", async () => {
   const { vault, view, id } = await founded();
   const { mine, state } = view;

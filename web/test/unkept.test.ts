@@ -76,6 +76,20 @@ test.each([
   expect(core.alarm).toBe("");
 });
 
+test("what a person did and nobody waits for is heard of all the same where it is not kept", async () => {
+  const { vault, id } = await founded();
+  const opened = new Room(vault, id, () => undefined);
+  onTestFinished(() => opened.close());
+  const unheard: string[] = [];
+  const hear = (error: Error) => void unheard.push(error.name);
+  process.on("unhandledRejection", hear);
+  onTestFinished(() => void process.off("unhandledRejection", hear));
+  onTestFinished(refusing("UnknownError", (mode) => mode === "readwrite"));
+  void opened.setVerified("aa", "11111");
+  void opened.discard("00");
+  await expect.poll(() => unheard).toEqual(["VaultError", "VaultError"]); // the page shows these
+});
+
 test("what was refused is said anew in one turn: it is never nowhere", async () => {
   const { core, outbox } = await room();
   await outbox.send(text("again"));

@@ -30,7 +30,7 @@ export class EvidenceDesk {
   shown(frame: Frame): void {
     const { link } = this.core;
     if (link === undefined) return;
-    void this.core.enqueue(async () => {
+    const judged = this.core.enqueue(async () => {
       const { view, saved } = this.core;
       if (saved.status === "frozen") return;
       const key = frame.key ?? link.relayKey;
@@ -43,6 +43,7 @@ export class EvidenceDesk {
       } else if (found === undefined) this.reject();
       else await this.core.freeze(this.words(found), found.fault);
     });
+    void judged.catch((error) => this.core.failed(error)); // the next link shows it again
   }
 
   /** Judge again what waits, once its entry is here; to be called after whatever came. */

@@ -5,7 +5,7 @@
 
 import { equal } from "../protocol/bytes.ts";
 import type { ControlRecord } from "../protocol/records.ts";
-import { hubOf, isRefusal, memberOf } from "../protocol/room.ts";
+import { hubOf, isRefusal, memberOf, Refused } from "../protocol/room.ts";
 import { RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, isSamePlace, type RoomCore } from "./core.ts";
@@ -15,6 +15,9 @@ import { told } from "./told.ts";
 const HOME_UNKNOWN = told("home_unknown");
 
 export class Homes {
+  /** Where the room's person has last wanted it to be moved. */
+  private wantedHub: Place | undefined;
+
   constructor(
     private readonly core: RoomCore,
     private readonly controls: ControlDesk,
@@ -47,10 +50,14 @@ export class Homes {
   /**
    * Have another relay order the room: settled once HUB_MOVE stands in the log. The relay so far has
    * to agree, and the other to have all of it: rejects with the last refusal where that does not come
-   * about within some tries. Nothing else waits for it meanwhile.
+   * about within some tries, and with `conflict` once another relay was chosen. Nothing else waits for
+   * it meanwhile.
    */
   moveHub(hub: Place): Promise<void> {
+    this.wantedHub = hub;
     return this.controls.runPatiently("move", () => {
+      // One that was put off would move the room away from where it was sent since.
+      if (this.wantedHub !== hub) throw new Refused("conflict");
       if (equal(hubOf(this.core.view.state), hub.relayId)) return undefined;
       return { signed: makeHubMove(this.controls.making, hub), boxes: [] };
     });

@@ -115,7 +115,7 @@ export class Ledger {
     const { link } = this.core;
     if (link === undefined) return;
     const relayKey = key ?? link.relayKey; // of a room at another relay, this one's passes it on
-    void this.core.enqueue(async () => {
+    const heard = this.core.enqueue(async () => {
       try {
         const { log, state } = this.core.view;
         const head = headOfHub(state, relayKey, record, lineageIn(this.core.vault));
@@ -124,6 +124,7 @@ export class Ledger {
         if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
       }
     });
+    void heard.catch((error) => this.core.failed(error)); // the next link says it again
   }
 
   private async takeIn(): Promise<void> {

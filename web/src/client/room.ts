@@ -131,8 +131,8 @@ export class Room extends RoomView {
   }
 
   /** Take back what was refused, or has not been sent. */
-  discard(id: string): Promise<void> {
-    return this.outbox.discard(id);
+  async discard(id: string): Promise<void> {
+    await this.outbox.discard(id);
   }
 
   /** Say anew what was refused. */
@@ -175,9 +175,9 @@ export class Room extends RoomView {
   }
 
   /** A person has compared this safety number with that member; "" takes it back. */
-  setVerified(mid: string, number: string): Promise<void> {
+  async setVerified(mid: string, number: string): Promise<void> {
     const { verified } = this.core.tables;
-    return this.core.change(({ turn }) => {
+    await this.core.change(({ turn }) => {
       if (number === "") turn.delete(verified, mid);
       else turn.put(verified, mid, json.write(number));
     });
@@ -537,8 +537,10 @@ export class Room extends RoomView {
     else if (frame.type === "delivery") this.ledger.deliver(frame);
     else if (frame.type === "head") this.ledger.hear(frame);
     else if (frame.type === "evidence") this.evidence.shown(frame);
-    else if (frame.type === "removed") void this.core.enqueue(() => this.removed(frame));
-    else if (frame.type === "join_asked") this.admissions.asked(frame.record);
+    else if (frame.type === "removed") {
+      const removed = this.core.enqueue(() => this.removed(frame));
+      void removed.catch((error) => this.core.failed(error)); // the next link tells it again
+    } else if (frame.type === "join_asked") this.admissions.asked(frame.record);
     else if (frame.type === "join_confirmed") this.admissions.confirmed(frame.record);
     else if (frame.type === "returned") void this.outbox.returned(frame).catch(unlessOver);
     else if (frame.type === "key_asked") this.duties.asked(frame.record);
