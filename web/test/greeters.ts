@@ -4,7 +4,7 @@ import { onTestFinished } from "vitest";
 
 import { Channel } from "../src/channel/channel.ts";
 import { type Relay, type RelayListeners, Relays } from "../src/client/relays.ts";
-import { encodeRelayFrame } from "../src/protocol/frames.ts";
+import { encodeRelayFrame, type RelayFrame } from "../src/protocol/frames.ts";
 import { type KeyPair, lineage } from "../src/themis/index.ts";
 import type { SocketLike } from "../src/wire/link.ts";
 
@@ -28,14 +28,19 @@ const welcome = {
 export interface Greeter {
   readonly keys: KeyPair;
   readonly shown?: readonly Uint8Array[];
+  /** What it says at once, around its welcome. */
+  readonly before?: readonly RelayFrame[];
+  readonly after?: readonly RelayFrame[];
 }
 
-/** A socket to a relay that greets whoever comes. */
-export function socketTo({ keys, shown: succession = [] }: Greeter): SocketLike {
+/** A socket to a relay that greets whoever comes, and says what a test has it `push`. */
+export function socketTo({ keys, shown: succession = [], before = [], after = [] }: Greeter) {
   const relay = new Channel(keys, () => true);
   const answer = (data: Uint8Array) =>
     queueMicrotask(() => socket.onmessage?.({ data: data.slice().buffer }));
-  const socket: SocketLike = {
+  const push = (...frames: RelayFrame[]) => answer(relay.wrap(frames.map(encodeRelayFrame)));
+  const socket: SocketLike & { push: typeof push } = {
+    push,
     binaryType: "arraybuffer",
     onopen: null,
     onmessage: null,
@@ -45,7 +50,7 @@ export function socketTo({ keys, shown: succession = [] }: Greeter): SocketLike 
     send(data) {
       if (relay.isEstablished) {
         relay.unwrap(data);
-        answer(relay.wrap([encodeRelayFrame({ ...welcome, succession })]));
+        push(...before, { ...welcome, succession }, ...after);
         return;
       }
       const reply = relay.handshake(data);

@@ -48,7 +48,7 @@ async function reached(
   turn.put(`tokens/${id}`, hex(code.inviteId), code.token);
   await vault.commit(turn);
   const moved = vi.fn();
-  const room = new Room(vault, id, () => undefined, moved);
+  const room = new Room(vault, id, () => undefined, { moved });
   const { seq, log } = view.log;
   const fake = new FakeLink(({ type }) => {
     if (type === "attach") return answer ?? { type: "attached", seq, log, cursor: 0, counter: 0 };

@@ -6,7 +6,7 @@ import { displayName } from "../e2e/names.ts";
 import { equal, fromUtf8, hex, utf8 } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
-import { type KeyFault, NotItsKey } from "../themis/index.ts";
+import type { KeyFault } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { isSamePlace, RoomOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
@@ -67,12 +67,12 @@ export class Client {
         frame: (relay, frame) => this.receive(relay, frame),
         changed,
         known: lineageIn(vault),
-        proven: (relay, url) => this.keys.proven(relay, url),
+        proven: (relay) => this.keys.proven(relay),
         disputed: (proof) => this.keys.disputed(proof),
       },
       makeSocket,
     );
-    this.keys = new RelayKeys(vault, this.rooms, changed);
+    this.keys = new RelayKeys(vault, this.rooms, changed, (now) => this.relays.leaveReplaced(now));
     this.joins = new Joins(vault, this.relays, {
       leaving: (id) => this.rooms.get(id)?.close(),
       joined: (id, relay, link) => this.adopt(id).attach(link, relay.keys.public),
@@ -128,13 +128,24 @@ export class Client {
   }
 
   /** What is new of a room's relay, and asks for nothing; "" nothing. */
-  newsOf({ relayId }: Room): Told {
-    return this.keys.newsOf(relayId);
+  newsOf(room: Room): Told {
+    return this.keys.newsOf(room);
   }
 
   /** Its person has read it. */
-  dismissNews({ relayId }: Room): void {
-    this.keys.dismiss(relayId);
+  dismissNews(room: Room): Promise<void> {
+    return this.keys.dismissNews(room);
+  }
+
+  /** What its person has to look after, in a room or of its relays; "" nothing. */
+  alarmOf(room: Room): Told {
+    return room.alarm || this.keys.alarmOf(room);
+  }
+
+  /** Its person has read it. */
+  async dismissAlarm(room: Room): Promise<void> {
+    if (room.alarm) room.dismissAlarm();
+    else await this.keys.dismissAlarm(room);
   }
 
   /** The network is back, or a person is impatient: try all relays now. */
@@ -284,13 +295,7 @@ export class Client {
   }
 
   private receive(relay: Relay, frame: RelayFrame): void {
-    if (frame.type === "successions") {
-      const rooms = this.roomsAt(relay);
-      void this.keys.shown(rooms, frame).catch((error: unknown) => {
-        if (!isRefusal(error) && !(error instanceof NotItsKey)) throw error;
-        relay.link?.close(); // an honest relay has verified what it passes on
-      });
-    }
+    if (frame.type === "successions") void this.keys.shown(relay, frame);
     if (!("room" in frame)) return;
     const id = hex(frame.room);
     const isOfJoin = frame.type === "join_answer" || frame.type === "join_status";
@@ -321,12 +326,10 @@ export class Client {
 
   private adopt(id: string): Room {
     this.rooms.get(id)?.close(); // joined anew: it must not write any more
-    const room = new Room(
-      this.vault,
-      id,
-      () => this.changed(),
-      () => this.moved(id),
-    );
+    const room = new Room(this.vault, id, () => this.changed(), {
+      moved: () => this.moved(id),
+      hubMoved: () => this.keys.hubMoved(),
+    });
     this.rooms.set(id, room);
     this.changed();
     return room;

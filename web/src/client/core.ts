@@ -3,7 +3,7 @@
 import { hashAt } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
-import { isOwner, type Member } from "../protocol/room.ts";
+import { hubOf, isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
@@ -18,6 +18,14 @@ export class RoomOver extends Error {
 
 /** What is told of the browser that keeps the vault, and over once it keeps something. */
 const OF_THE_VAULT = "vault.";
+
+/** What a room tells of where it is. */
+export interface RoomListeners {
+  /** The room is reached at another relay; called with where it was. */
+  moved(before: Place): void;
+  /** Another relay orders the room. Its turn is over once what was shown of that one's keys is kept. */
+  hubMoved(): Promise<void>;
+}
 
 /** What one turn makes of the room; it takes effect when all of it is in the vault. */
 export interface Draft {
@@ -40,8 +48,7 @@ export class RoomCore {
   revision = 0;
   /** What its person should hear of; "" nothing. */
   alarm: Told = "";
-  /** Called with where it was, once the room is reached at another relay. */
-  onMoved: (before: Place) => void = () => undefined;
+  listeners: Partial<RoomListeners> = {};
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
   private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
   private live = false;
@@ -192,15 +199,16 @@ export class RoomCore {
       this.close(); // another tab has it: what is said there counts
       throw overNow();
     }
-    const before = this.saved;
+    const [before, hub] = [this.saved, hubOf(this.view.state)];
     if (this.alarm.startsWith(OF_THE_VAULT)) this.alarm = "";
     this.view = view;
     this.saved = saved;
     this.marks = marks;
-    if (!isSamePlace(before, saved)) this.onMoved(before);
+    if (!isSamePlace(before, saved)) this.listeners.moved?.(before);
     if (turn.writes.has(this.tables.archive)) this.revision += 1;
     if (saved.status !== "active") this.live = false;
     this.changed();
+    if (!equal(hub, hubOf(view.state))) await this.listeners.hubMoved?.();
   }
 
   /** What came could not be kept: it comes again on the next link, and its person hears why. */

@@ -8,16 +8,25 @@ import * as limits from "../protocol/limits.ts";
 import * as is from "../protocol/schema.ts";
 import { type Lineage, type LineageOf, recalled, type TwoSuccessors } from "../themis/index.ts";
 import { codec } from "./saved.ts";
-import { type Reader, Turn, type Vault } from "./vault.ts";
+import { type Reader, Turn, type Vault, VaultError } from "./vault.ts";
 
 const LINEAGES = "lineages";
 const statements = is.list(is.bytes(limits.SUCCESSION_BYTES), limits.SUCCESSIONS);
-/** `branch`: of the first proof that was met of two successors. */
-const kept = codec({ statements, branch: is.optional(statements, []) });
+const kept = codec({
+  statements,
+  /** Of the first proof that was met of two successors. */
+  branch: is.optional(statements, []),
+  /** Whether its person has still to read that it has another key, and has read of the two. */
+  isNew: is.optional(is.bool, false),
+  isBranchRead: is.optional(is.bool, false),
+});
+type Kept = ReturnType<typeof kept.read>;
 
-function keptOf(vault: Reader, relayId: Uint8Array): ReturnType<typeof kept.read> {
+const NOTHING: Kept = { statements: [], branch: [], isNew: false, isBranchRead: false };
+
+function keptOf(vault: Reader, relayId: Uint8Array): Kept {
   const raw = vault.get(LINEAGES, hex(relayId));
-  return raw === undefined ? { statements: [], branch: [] } : kept.read(raw);
+  return raw === undefined ? NOTHING : kept.read(raw);
 }
 
 /** What is known of relays' keys. */
@@ -26,29 +35,66 @@ export const lineageIn =
   (relayId) =>
     recalled(relayId, keptOf(vault, relayId).statements);
 
-/** Keep how a relay came to its key; whether that is news of one that was known. */
-export async function keepLineage(vault: Vault, relay: Lineage): Promise<boolean> {
-  const isKnown = vault.get(LINEAGES, hex(relay.relayId)) !== undefined;
-  const before = keptOf(vault, relay.relayId);
-  if (isKnown && relay.statements.length <= before.statements.length) return false;
-  await write(vault, relay.relayId, { ...before, statements: relay.statements });
-  return isKnown;
+/** What a person has still to read of a relay's keys. */
+export function unreadOf(vault: Reader, relayId: Uint8Array) {
+  const { branch, isNew, isBranchRead } = keptOf(vault, relayId);
+  return { isNew, isDisputed: branch.length > 0 && !isBranchRead };
 }
 
-/** Keep a proof that a relay's key has two successors; whether it is the first one. */
-export async function keepDispute(vault: Vault, proof: TwoSuccessors): Promise<boolean> {
-  const before = keptOf(vault, proof.relayId);
-  if (before.branch.length > 0) return false;
-  await write(vault, proof.relayId, { ...before, branch: proof.branch });
-  return true;
-}
+/** Who writes them, and nobody else: one after the other, each upon what the one before has kept. */
+export class Lineages {
+  private queue: Promise<unknown> = Promise.resolve();
 
-async function write(
-  vault: Vault,
-  relayId: Uint8Array,
-  now: Parameters<typeof kept.write>[0],
-): Promise<void> {
-  const turn = new Turn(vault);
-  turn.put(LINEAGES, hex(relayId), kept.write(now));
-  await vault.commit(turn);
+  constructor(private readonly vault: Vault) {}
+
+  /**
+   * Keep what `act` makes of what is known by then; rejects as that throws. Where it is more, and
+   * `isKnown` then says that its people know the relay, they have it to read. Whether it is more.
+   */
+  grow(
+    relayId: Uint8Array,
+    act: (known: Lineage) => Lineage,
+    isKnown: () => boolean,
+  ): Promise<boolean> {
+    return this.change(relayId, (before) => {
+      const known = recalled(relayId, before.statements);
+      const grown = act(known);
+      if (grown.statements.length <= known.statements.length) return before;
+      return { ...before, statements: grown.statements, isNew: before.isNew || isKnown() };
+    });
+  }
+
+  /** Keep a proof that a relay's key has two successors; whether it is the first one. */
+  dispute({ relayId, branch }: TwoSuccessors): Promise<boolean> {
+    return this.change(relayId, (before) =>
+      before.branch.length > 0 ? before : { ...before, branch },
+    );
+  }
+
+  /** Its person has read of its new key, or of the two. */
+  read(relayId: Uint8Array, what: Partial<Pick<Kept, "isNew" | "isBranchRead">>): Promise<boolean> {
+    return this.change(relayId, (before) => ({ ...before, ...what }));
+  }
+
+  private change(relayId: Uint8Array, act: (before: Kept) => Kept): Promise<boolean> {
+    const done = this.queue.then(() => this.write(relayId, act));
+    this.queue = done.catch(() => undefined);
+    return done;
+  }
+
+  /** A vault that is full or locked keeps nothing new: it is learnt again on the next link. */
+  private async write(relayId: Uint8Array, act: (before: Kept) => Kept): Promise<boolean> {
+    const before = keptOf(this.vault, relayId);
+    const now = act(before);
+    if (now === before) return false;
+    const turn = new Turn(this.vault);
+    turn.put(LINEAGES, hex(relayId), kept.write(now));
+    try {
+      await this.vault.commit(turn);
+      return true;
+    } catch (error) {
+      if (!(error instanceof VaultError)) throw error;
+      return false;
+    }
+  }
 }

@@ -1,78 +1,121 @@
 /** What this browser learns of its relays' keys, and what its person is told of that. */
 
-import { hex } from "../protocol/bytes.ts";
+import { equal } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { hubOf } from "../protocol/room.ts";
-import { followed, type Lineage, TwoSuccessors } from "../themis/index.ts";
-import { keepDispute, keepLineage, lineageIn } from "./lineages.ts";
+import { hubOf, isRefusal } from "../protocol/room.ts";
+import { followed, type Lineage, merged, NotItsKey, TwoSuccessors } from "../themis/index.ts";
+import type { Link } from "../wire/link.ts";
+import { isSamePlace } from "./core.ts";
+import { Lineages, lineageIn, unreadOf } from "./lineages.ts";
+import type { Relay } from "./relays.ts";
 import type { Room } from "./room.ts";
 import { type Told, told } from "./told.ts";
-import { type Vault, VaultError } from "./vault.ts";
+import type { Vault } from "./vault.ts";
 
 type Frame = Extract<RelayFrame, { type: "successions" }>;
+/** The relay on a link that something came by. */
+type Shower = Pick<Relay, "url" | "relayId" | "link">;
 
+/** Frames of one relay's about relays that order no room there yet, so far as is read: up to 8 KiB each. */
+const UNCLAIMED = 16;
+
+/** `replaced` is called once a relay is known to have another key now. */
 export class RelayKeys {
-  private readonly news = new Map<string, Told>();
+  private readonly lineages: Lineages;
+  /** By the link that they came by, the oldest first; by the next one they come again. */
+  private readonly unclaimed = new Map<Link, { readonly by: Shower; readonly frames: Frame[] }>();
 
   constructor(
     private readonly vault: Vault,
     private readonly rooms: ReadonlyMap<string, Room>,
     private readonly changed: () => void,
-  ) {}
-
-  /** A relay on a link has proven to have come to its key like this. */
-  async proven(relay: Lineage, url: string): Promise<void> {
-    const isNews = await this.kept(keepLineage(this.vault, relay));
-    if (!isNews || !this.isOfARoom(relay.relayId)) return;
-    this.news.set(hex(relay.relayId), told("relay_key_new", url));
-    this.changed();
+    private readonly replaced: (now: Lineage) => void = () => undefined,
+  ) {
+    this.lineages = new Lineages(vault);
   }
 
-  /** A relay's key has two successors: whoever is in a room of its own hears of it once. */
+  /** A relay on a link has proven to have come to its key like this. Rejects as `merged` throws. */
+  proven(relay: Lineage): Promise<void> {
+    return this.grow(relay.relayId, (known) => merged(known, relay));
+  }
+
+  /** A relay's key has two successors: whoever is in a room of its own has it to read. */
   async disputed(proof: TwoSuccessors): Promise<void> {
-    if (!(await this.kept(keepDispute(this.vault, proof)))) return;
-    for (const room of this.rooms.values()) {
-      if (hex(room.relayId) === hex(proof.relayId) || isHub(room, proof.relayId)) {
-        room.raise(told("relay_key_two", room.hubUrl || room.url));
-      }
-    }
+    if (await this.lineages.dispute(proof)) this.changed();
   }
 
   /** How the relay of a room came to its key, as one's own relay passes it on. */
-  async shown(rooms: readonly Room[], { relay_id, records }: Frame): Promise<void> {
-    if (!rooms.some((room) => isHub(room, relay_id))) return;
+  async shown(by: Shower, frame: Frame): Promise<void> {
+    if (!this.ordersARoomAt(by, frame.relay_id)) {
+      this.hold(by, frame);
+      return;
+    }
     try {
-      const relay = followed(lineageIn(this.vault)(relay_id), records);
-      await this.kept(keepLineage(this.vault, relay));
+      await this.grow(frame.relay_id, (known) => followed(known, frame.records));
     } catch (error) {
-      if (!(error instanceof TwoSuccessors)) throw error;
-      await this.disputed(error);
+      if (error instanceof TwoSuccessors) await this.disputed(error);
+      else if (isRefusal(error) || error instanceof NotItsKey) {
+        by.link?.close(); // an honest relay has verified what it passes on
+      } else throw error;
     }
   }
 
-  newsOf(relayId: Uint8Array): Told {
-    return this.news.get(hex(relayId)) ?? "";
+  /** A room has moved: what was shown before that was read may be of the relay that orders it now. */
+  async hubMoved(): Promise<void> {
+    const all = [...this.unclaimed.values()];
+    this.unclaimed.clear();
+    for (const { by, frames } of all) {
+      for (const frame of frames) await this.shown(by, frame);
+    }
   }
 
-  dismiss(relayId: Uint8Array): void {
-    this.news.delete(hex(relayId));
+  /** What is new of a room's relay, and asks for nothing; "" nothing. */
+  newsOf({ relayId, url }: Room): Told {
+    return unreadOf(this.vault, relayId).isNew ? told("relay_key_new", url) : "";
+  }
+
+  /** What its person has to look after; "" nothing. */
+  alarmOf(room: Room): Told {
+    const [disputed] = relaysOf(room).filter(({ id }) => unreadOf(this.vault, id).isDisputed);
+    return disputed === undefined ? "" : told("relay_key_two", disputed.url);
+  }
+
+  async dismissNews({ relayId }: Room): Promise<void> {
+    await this.lineages.read(relayId, { isNew: false });
     this.changed();
   }
 
-  private isOfARoom(relayId: Uint8Array): boolean {
-    const id = hex(relayId);
-    return [...this.rooms.values()].some((room) => hex(room.relayId) === id);
+  async dismissAlarm(room: Room): Promise<void> {
+    const [disputed] = relaysOf(room).filter(({ id }) => unreadOf(this.vault, id).isDisputed);
+    if (disputed === undefined) return;
+    await this.lineages.read(disputed.id, { isBranchRead: true });
+    this.changed();
   }
 
-  /** A vault that is full or locked keeps nothing new: it is learnt again on the next link. */
-  private async kept(keeping: Promise<boolean>): Promise<boolean> {
-    try {
-      return await keeping;
-    } catch (error) {
-      if (!(error instanceof VaultError)) throw error;
-      return false;
-    }
+  private async grow(relayId: Uint8Array, act: (known: Lineage) => Lineage): Promise<void> {
+    const isKnown = () => [...this.rooms.values()].some((room) => equal(room.relayId, relayId));
+    if (!(await this.lineages.grow(relayId, act, isKnown))) return;
+    this.replaced(lineageIn(this.vault)(relayId));
+    this.changed();
+  }
+
+  private ordersARoomAt(by: Shower, relayId: Uint8Array): boolean {
+    return [...this.rooms.values()].some(
+      (room) => isSamePlace(room, by) && equal(hubOf(room.state), relayId),
+    );
+  }
+
+  private hold(by: Shower, frame: Frame): void {
+    const { link } = by;
+    if (link === undefined) return;
+    const held = this.unclaimed.get(link);
+    if (held === undefined) void link.closed.then(() => this.unclaimed.delete(link));
+    this.unclaimed.set(link, { by, frames: [...(held?.frames ?? []), frame].slice(-UNCLAIMED) });
   }
 }
 
-const isHub = (room: Room, relayId: Uint8Array): boolean => hex(hubOf(room.state)) === hex(relayId);
+/** The relay where its member is at home, and the one that orders it. */
+const relaysOf = (room: Room) => [
+  { id: room.relayId, url: room.url },
+  { id: hubOf(room.state), url: room.hubUrl },
+];

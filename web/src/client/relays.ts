@@ -7,9 +7,11 @@ import { equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import {
   generateKeyPair,
+  isCurrent,
   type KeyFault,
   type KeyPair,
   type Lineage,
+  NotItsKey,
   TwoSuccessors,
 } from "../themis/index.ts";
 import { Link, LinkLost, type SocketLike } from "../wire/link.ts";
@@ -54,8 +56,11 @@ export interface RelayListeners {
   changed(): void;
   /** What is known of a relay's keys. */
   known(relayId: Uint8Array): Lineage;
-  /** It has proven to have come to its key like this: to be kept before it is talked to. */
-  proven(relay: Lineage, url: string): Promise<void>;
+  /**
+   * It has proven to have come to its key like this: to be kept before it is talked to. Rejects with
+   * `NotItsKey` if it is not what is known by then.
+   */
+  proven(relay: Lineage): Promise<void>;
   /** Another key claims to follow its old one, and proves it. */
   disputed(proof: TwoSuccessors): Promise<void>;
 }
@@ -109,7 +114,8 @@ export class Relays {
 
   /**
    * The id of the relay that answers at this address; the first one is trusted, since nothing is
-   * known of it. Rejects with `LinkLost`, and with `OtherRelay` if it is none of those known there.
+   * known of it. Rejects with `LinkLost`, and with `OtherRelay` if it is none of those known there, or
+   * shows another key than is known of it.
    */
   async idOf(url: string): Promise<Uint8Array> {
     const known = [...this.relays.values()].filter((relay) => relay.url === url);
@@ -123,10 +129,24 @@ export class Relays {
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
     const { relayId } = link.relay;
+    try {
+      await this.hold(link); // before there is a room: to who comes now, none of its keys is new
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error;
+      this.refused(error);
+      throw new OtherRelay(url);
+    }
     link.close();
     const isKnown = known.some((relay) => equal(relay.relayId, relayId));
     if (known.length > 0 && !isKnown) throw new OtherRelay(url);
     return relayId;
+  }
+
+  /** No link goes on by a key that this relay is known to have replaced. */
+  leaveReplaced(now: Lineage): void {
+    for (const { relayId, link } of this.relays.values()) {
+      if (link && equal(relayId, now.relayId) && !isCurrent(now, link.relayKey)) link.close();
+    }
   }
 
   /** Connect no more to those that nobody needs. */
@@ -178,9 +198,24 @@ export class Relays {
     void this.open(relay).catch((error: unknown) => {
       if (!(error instanceof LinkLost)) throw error;
       if (error.fault !== undefined) relay.fault = error.fault;
-      if (error.cause instanceof TwoSuccessors) void this.listeners.disputed(error.cause);
+      this.refused(error);
       this.lost(relay);
     });
+  }
+
+  private refused({ cause }: LinkLost): void {
+    if (cause instanceof TwoSuccessors) void this.listeners.disputed(cause);
+  }
+
+  /** It has verified what was known when it was opened: is that so still? Rejects with `LinkLost`. */
+  private async hold(link: Link): Promise<void> {
+    try {
+      await this.listeners.proven(link.relay);
+    } catch (error) {
+      link.close();
+      if (!(error instanceof NotItsKey)) throw error;
+      throw new LinkLost(error.message, { cause: error, fault: error.fault });
+    }
   }
 
   private async open(relay: Relay): Promise<void> {
@@ -189,10 +224,12 @@ export class Relays {
       url: relay.url,
       keys: relay.keys,
       known: this.listeners.known(relay.relayId),
-      onFrame: (frame) => this.listeners.frame(relay, frame),
+      onFrame: (frame) => {
+        if (relay.link !== undefined) this.listeners.frame(relay, frame); // else nobody has asked yet
+      },
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
-    await this.listeners.proven(link.relay, relay.url);
+    await this.hold(link);
     if (!this.isWanted(relay)) {
       link.close();
       return;

@@ -29,7 +29,16 @@ import { BlobDrops } from "./blobdrops.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, mark, mayComeBack, RoomCore, RoomOver, unlessOver } from "./core.ts";
+import {
+  amend,
+  type Draft,
+  mark,
+  mayComeBack,
+  RoomCore,
+  type RoomListeners,
+  RoomOver,
+  unlessOver,
+} from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
@@ -87,18 +96,15 @@ export class Room extends RoomView {
   private pause = FIRST_PAUSE_MS;
   private readonly lag = new Lag();
 
-  /**
-   * `changed` is called after every change that a person could see; `moved`, with where it was, once
-   * the room is reached at another relay.
-   */
+  /** `changed` is called after every change that a person could see. */
   constructor(
     vault: Vault,
     id: string,
     changed: () => void,
-    moved: (before: Place) => void = () => undefined,
+    listeners: Partial<RoomListeners> = {},
   ) {
     super(new RoomCore(vault, id, changed));
-    this.core.onMoved = moved;
+    this.core.listeners = listeners;
     this.controls = new ControlDesk(this.core);
     this.homes = new Homes(this.core, this.controls);
     this.duties = new Duties(this.core, this.controls, (draft) => this.ledger.release(draft));

@@ -83,12 +83,6 @@ export class RoomView {
     return this.core.view.state;
   }
 
-  /** Its person is to know of this. */
-  raise(alarm: Told): void {
-    this.core.alarm = alarm;
-    this.core.changed();
-  }
-
   /** Its person has read the alarm. */
   dismissAlarm(): void {
     this.core.alarm = "";

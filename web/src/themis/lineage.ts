@@ -120,6 +120,19 @@ export function proven(known: Lineage, key: Bytes, shown: readonly Bytes[]): Lin
 }
 
 /**
+ * What is known, with what `other` adds, which was verified apart from it and shown on a link: what is
+ * known can have grown meanwhile. Throws `TwoSuccessors` if they part, `NotItsKey` if `other` is behind.
+ */
+export function merged(known: Lineage, other: Lineage): Lineage {
+  for (const [at, key] of known.keys.entries()) {
+    const its = other.keys[at];
+    if (its === undefined) throw new NotItsKey("superseded");
+    if (!equal(its, key)) throw new TwoSuccessors(known.relayId, other.statements.slice(0, at));
+  }
+  return other.statements.length > known.statements.length ? other : known;
+}
+
+/**
  * A record that the relay has signed, by any of its keys; throws as `openSigned`. `key` is the one
  * that it is said to be by: it is what counts where no statement is known, and if it hashes to the id.
  */

@@ -212,10 +212,11 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
     const text = wasRefused ? strings.making.refused(say(reason)) : strings.removed;
     return <Banner kind="note" text={text} />;
   }
-  if (room.alarm) {
+  const alarm = client.alarmOf(room);
+  if (alarm) {
     return (
-      <Banner kind="alarm" text={strings.alarmed(say(room.alarm))}>
-        <button type="button" onClick={() => room.dismissAlarm()}>
+      <Banner kind="alarm" text={strings.alarmed(say(alarm))}>
+        <button type="button" onClick={() => void client.dismissAlarm(room)}>
           {strings.dismiss}
         </button>
       </Banner>
@@ -244,7 +245,7 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   if (news) {
     return (
       <Banner kind="note" text={say(news)}>
-        <button type="button" onClick={() => client.dismissNews(room)}>
+        <button type="button" onClick={() => void client.dismissNews(room)}>
           {strings.dismiss}
         </button>
       </Banner>
