@@ -19,6 +19,7 @@ from ofcd.protocol.ids import BlobId, MemberId
 __all__ = ["BlobDrops", "keep_drop"]
 
 _DROP: Final = b"drop/"
+_BLOB_BYTES: Final = 16
 _LATER: Final = RETRYABLE | {Code.INTERNAL, Code.NOT_ATTACHED}
 
 
@@ -28,7 +29,7 @@ class BlobDrops:
     def __init__(self, core: Core, records: Reader, random: Callable[[], float]) -> None:
         """Loads what the vault holds."""
         self._core = core
-        self._waiting: dict[BlobId, MemberId] = {}
+        self._waiting: dict[bytes, MemberId] = {}
         self._under_way = False
         self._not_before = 0
         self._backoff = Backoff(random, first=1_000, longest=600_000)
@@ -37,7 +38,7 @@ class BlobDrops:
     def look(self, records: Reader) -> None:
         """A redaction of our own was taken: see what `keep_drop` kept."""
         for key, mid in records.items(self._core.tables.state, _DROP, b"drop0"):
-            self._waiting[BlobId(key[len(_DROP) :])] = MemberId(mid)
+            self._waiting[key] = MemberId(mid)
 
     def link_lost(self) -> None:
         """Asked again on the next link."""
@@ -52,22 +53,26 @@ class BlobDrops:
         if self._under_way or turn.now < self._not_before or not self._waiting:
             return
         self._under_way = True
-        blob, uploader = next(iter(self._waiting.items()))
+        key, uploader = next(iter(self._waiting.items()))
+        blob = BlobId(key[len(_DROP) :][:_BLOB_BYTES])  # all there is in one of an earlier version
         turn.ask(
             lambda rid: BlobDrop(rid, self._core.room, blob, uploader),
-            lambda later, frame: self._answered(later, blob, frame),
+            lambda later, frame: self._answered(later, key, frame),
         )
 
-    def _answered(self, turn: Turn, blob: BlobId, frame: RelayFrame) -> None:
+    def _answered(self, turn: Turn, key: bytes, frame: RelayFrame) -> None:
         self._under_way = False
         if isinstance(frame, Failure) and frame.code in _LATER:
             self._not_before = turn.now + self._backoff.failed(frame.retry_after or 0)
             return
         self._backoff.succeeded()
-        self._waiting.pop(blob, None)
-        turn.records.delete(self._core.tables.state, _DROP + blob)
+        self._waiting.pop(key, None)
+        turn.records.delete(self._core.tables.state, key)
 
 
 def keep_drop(records: Records, core: Core, blob: BlobId, uploader: MemberId) -> None:
-    """The message of `uploader` that named this attachment is redacted."""
-    records.put(core.tables.state, _DROP + blob, uploader)
+    """The message of `uploader` that named this attachment is redacted.
+
+    Others may have stored one under the same id: each of them is asked for by itself.
+    """
+    records.put(core.tables.state, _DROP + blob + uploader, uploader)

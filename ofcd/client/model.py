@@ -17,7 +17,7 @@ room/<hex>       head            -> Head, rewritten with every batch
                  verified/<mid>  -> keys that a comparison has shown to be genuine
                  enc/<public>    -> OwnPair: a former or a next encryption key of ours (ownkeys.py)
                  alias/<mid>     -> whom a member says to be the same person as (aliases.py)
-                 drop/<blob>     -> whose attachment the relay is to forget (blobdrops.py)
+                 drop/<blob><mid> -> whose attachment the relay is to forget (blobdrops.py)
                  app/<name>      -> an application's cursor
                  evidence/<n>    -> what a relay said that can not be true
 archive/<hex>/log     seq      -> Entry (archive.py)

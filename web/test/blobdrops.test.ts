@@ -51,7 +51,8 @@ async function talking(role: "member" | "co-owner" = "member") {
   };
   const redact = (mine: MemberKeys, target: Uint8Array) =>
     say(mine, { type: "redact", target, reason: "" });
-  const drops = () => vault.items(core.tables.drops).map(([blob, raw]) => [blob, json.read(raw)]);
+  const drops = () =>
+    vault.items(core.tables.drops).map(([id, raw]) => [id.slice(0, 32), json.read(raw)]);
   const shown = async () => (await room.history()).map(({ kind }) => kind);
   return { root, send, say, redact, drops, shown };
 }
@@ -112,7 +113,7 @@ function page(
     drops.check();
     return fake;
   };
-  const left = () => vault.items(core.tables.drops).map(([blob]) => blob);
+  const left = () => vault.items(core.tables.drops).map(([id]) => id.slice(0, 32));
   return { core, drops, connect, left };
 }
 
@@ -141,6 +142,30 @@ test("each is asked for once, one after the other, and is then forgotten", async
     }),
   );
   expect([most, core.alarm]).toEqual([1, ""]);
+});
+
+test("two have stored the same attachment: the relay is to forget what each of them did", async () => {
+  const { vault, id } = await founded();
+  const { core, connect, left } = page({ vault, id }, done);
+  const uploaders = ["aa".repeat(32), "bb".repeat(32)];
+  await core.change(({ turn }) => {
+    for (const one of uploaders) keepDrop(turn, core.tables, ONE, one);
+  });
+  const fake = connect();
+  await expect.poll(left).toEqual([]);
+  const asked = fake.of("blob_drop") as Drop[];
+  expect(asked.map(({ blob, uploader }) => [hex(blob), hex(uploader)])).toEqual(
+    uploaders.map((one) => [ONE, one]),
+  );
+});
+
+test("what an earlier version kept, by the attachment's id alone, is asked for as it was", async () => {
+  const { vault, id, root } = await founded();
+  const { core, connect, left } = page({ vault, id }, done);
+  await core.change(({ turn }) => turn.put(core.tables.drops, ONE, json.write(hex(root.mid))));
+  const fake = connect();
+  await expect.poll(left).toEqual([]);
+  expect(fake.asked).toMatchObject([{ blob: fromHex(ONE), uploader: root.mid }]);
 });
 
 test("nothing is asked before the room is live; what a link or a page did not live to see is asked again", async () => {

@@ -35,7 +35,8 @@ function page(vault: Vault, id: string, answers: (put: Put) => object | Error | 
   );
   core.link = fake.link;
   core.isLive = true;
-  const drops = () => vault.items(core.tables.drops).map(([blob, raw]) => [blob, json.read(raw)]);
+  const drops = () =>
+    vault.items(core.tables.drops).map(([id, raw]) => [id.slice(0, 32), json.read(raw)]);
   return {
     core,
     outbox,

@@ -25,9 +25,15 @@ const LATER: ReadonlySet<string> = new Set([
   "wrong_relay", // it has seen our HOME before we have
 ]);
 
-/** The relay is to forget this attachment, which `uploader` has stored there. Ids are hex. */
+/** An attachment's id in hex. */
+const ID_DIGITS = 32;
+
+/**
+ * The relay is to forget this attachment, which `uploader` has stored there. Others may have stored one
+ * under the same id: each of them is asked for by itself. Ids are hex.
+ */
 export function keepDrop(turn: Turn, tables: Tables, blob: string, uploader: string): void {
-  turn.put(tables.drops, blob, json.write(uploader));
+  turn.put(tables.drops, `${blob}/${uploader}`, json.write(uploader));
 }
 
 /** What one room's relay is still to forget; one at a time. */
@@ -65,12 +71,13 @@ export class BlobDrops {
   }
 
   /** Whether the next one may be asked for at once. */
-  private async drop(blob: string, raw: Uint8Array): Promise<boolean> {
+  private async drop(id: string, raw: Uint8Array): Promise<boolean> {
     const { link } = this.core;
     const { room } = this.core.view.state;
+    const blob = fromHex(id.slice(0, ID_DIGITS)); // all there is in one of an earlier version
     const uploader = fromHex(json.read<string>(raw));
     try {
-      await link?.ask({ type: "blob_drop", room, blob: fromHex(blob), uploader });
+      await link?.ask({ type: "blob_drop", room, blob, uploader });
     } catch (error) {
       if (!(error instanceof LinkLost || error instanceof RelayRefused)) throw error;
       if (this.core.link !== link) return true; // that relay was left meanwhile
@@ -83,7 +90,7 @@ export class BlobDrops {
       this.core.alarm = told("file_stays", refusedWith(error.code));
     }
     this.pause = FIRST_PAUSE_MS;
-    await this.core.change(({ turn }) => turn.delete(this.core.tables.drops, blob));
+    await this.core.change(({ turn }) => turn.delete(this.core.tables.drops, id));
     return true;
   }
 

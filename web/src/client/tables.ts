@@ -49,7 +49,7 @@ export class Tables {
   readonly aliases: string;
   /** Files on their way out. */
   readonly uploads: string;
-  /** Attachments that the relay is to forget: who stored it, by its id. */
+  /** Attachments that the relay is to forget: who stored it, by its id and theirs. */
   readonly drops: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
