@@ -7,6 +7,7 @@ import { text } from "../src/client/contents.ts";
 import { amend, RoomCore } from "../src/client/core.ts";
 import { Outbox } from "../src/client/outbox.ts";
 import { refusedWith } from "../src/client/told.ts";
+import { FileSealer } from "../src/e2e/attachments.ts";
 import { openVerified } from "../src/e2e/events.ts";
 import { take } from "../src/e2e/view.ts";
 import { hex } from "../src/protocol/bytes.ts";
@@ -261,6 +262,51 @@ test("a vault that was put back to an earlier state says nothing twice by itself
   await outbox.send(text("new"));
   await expect.poll(() => posts().length).toBe(1);
   expect(eventOf(posts()[0] as Post).record.counter).toBe(8);
+});
+
+const aFile = (core: RoomCore) => new FileSealer(core.view.state.room, 0).finish("plan", "", "");
+const dropsOf = ({ vault, tables }: RoomCore) =>
+  vault.items(tables.drops).map(([id]) => id.slice(0, 32));
+
+test("a file whose message was refused, and is discarded, is to be forgotten by the relay", async () => {
+  const { core, outbox } = await sending(() => refusal("forbidden"));
+  const content = aFile(core);
+  await outbox.send(content);
+  await expect.poll(() => outbox.items()[0]?.failed).toBe("forbidden");
+  await outbox.discard(outbox.items()[0]?.id as string);
+  expect([outbox.items(), dropsOf(core)]).toEqual([[], [hex(content.blob_id)]]);
+});
+
+test("so is one whose message was never posted; words have no file", async () => {
+  const { core, outbox } = await sending(() => undefined);
+  core.isLive = false;
+  const content = aFile(core);
+  await outbox.send(text("words"));
+  await outbox.send(content);
+  for (const { id } of outbox.items()) await outbox.discard(id);
+  expect(dropsOf(core)).toEqual([hex(content.blob_id)]);
+});
+
+test("a file whose message may stand in the log is left alone, also after it was said anew", async () => {
+  const { core, outbox, posts } = await sending(() => refusal("forbidden"));
+  core.isLive = false;
+  for (const _ of "ab") await outbox.send(aFile(core));
+  await core.change((draft) => outbox.takeUp(draft, 7, new Uint8Array(32).fill(9)));
+  const [one, other] = outbox.items().map(({ id }) => id) as [string, string];
+  await outbox.discard(one);
+  core.isLive = true;
+  await outbox.retry(other);
+  await expect.poll(() => outbox.items()[0]?.failed).toBe("forbidden");
+  await outbox.discard(outbox.items()[0]?.id as string);
+  expect([posts().length, outbox.items(), dropsOf(core)]).toEqual([1, [], []]);
+});
+
+test("a file whose message is under way is left alone", async () => {
+  const { core, outbox, posts } = await sending(() => undefined);
+  await outbox.send(aFile(core));
+  await expect.poll(() => posts().length).toBe(1);
+  await outbox.discard(outbox.items()[0]?.id as string);
+  expect(dropsOf(core)).toEqual([]);
 });
 
 test("once nobody will hear it any more, all that waits says so", async () => {

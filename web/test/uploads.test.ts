@@ -3,6 +3,7 @@
 import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 
+import { BlobDrops } from "../src/client/blobdrops.ts";
 import { amend, RoomCore } from "../src/client/core.ts";
 import type { FileLike } from "../src/client/files.ts";
 import { Outbox } from "../src/client/outbox.ts";
@@ -146,6 +147,36 @@ test("one that is stopped leaves nothing, here and in the room", async () => {
   expect(onGivenUp).toHaveBeenCalledOnce();
   expect([uploads.all(), await pieces(vault), outbox.items()]).toEqual([[], [], []]);
   void sending;
+});
+
+test("nothing is stored behind the drop of one that is stopped while it waits for the relay", async () => {
+  const { vault, id } = await founded();
+  const { uploads, fake, puts, core } = page(vault, id, () => refusal("rate_limited"));
+  const drops = new BlobDrops(core);
+  const sending = uploads.send(file(), {}).catch((error: Error) => error.name);
+  await expect.poll(() => puts().length).toBe(1);
+  await uploads.drop(uploads.all()[0]?.id as string);
+  drops.check();
+  expect(await sending).toBe("AbortError");
+  expect(fake.asked.map(({ type }) => type)).toEqual(["blob_put", "blob_drop"]);
+});
+
+test("one that is stopped just before its message is queued is not sent", async () => {
+  const { vault, id } = await founded();
+  const { uploads, outbox, puts, core, drops } = page(vault, id, () => ({ type: "done" }));
+  let letGo: () => void = () => undefined;
+  const sending = uploads.send(file(), {}).catch((error: Error) => error.name);
+  await expect.poll(() => puts().length).toBe(1);
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const busy = core.change(() => held);
+  await expect.poll(() => uploads.all()[0]?.done).toBe(1);
+  const dropped = uploads.drop(uploads.all()[0]?.id as string);
+  letGo();
+  await Promise.all([busy, dropped]);
+  expect([await sending, outbox.items()]).toEqual(["AbortError", []]);
+  expect(drops()).toEqual([[hex((puts()[0] as Put).blob), core.me]]);
 });
 
 test("once one is out of the room, what was on its way says so, and is kept no longer", async () => {

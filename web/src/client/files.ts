@@ -39,7 +39,11 @@ export async function download(
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   for (let index = 0; index < opener.count; index += 1) {
     signal?.throwIfAborted();
-    const answer = await patiently(core, { type: "blob_get", room, blob: ref.blob_id, index });
+    const answer = await patiently(
+      core,
+      { type: "blob_get", room, blob: ref.blob_id, index },
+      signal,
+    );
     if (answer.type !== "blob") throw new LinkLost("the relay answered something else");
     chunks.push(opener.open(answer.chunk) as Uint8Array<ArrayBuffer>);
     onProgress?.(index + 1, opener.count);
@@ -48,10 +52,18 @@ export async function download(
   return chunks;
 }
 
-/** The answer to a request that may be repeated harmlessly; through reconnects and waits. */
-export async function patiently(core: RoomCore, request: Request): ReturnType<Link["ask"]> {
+/**
+ * The answer to a request that may be repeated harmlessly; through reconnects and waits. Nothing is
+ * asked any more once `signal` says so.
+ */
+export async function patiently(
+  core: RoomCore,
+  request: Request,
+  signal?: AbortSignal,
+): ReturnType<Link["ask"]> {
   for (;;) {
     const link = await core.whenLive();
+    signal?.throwIfAborted();
     try {
       return await link.ask(request);
     } catch (error) {

@@ -19,6 +19,7 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
 import { eventId, randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
+import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { isCopy } from "./lagging.ts";
@@ -85,6 +86,8 @@ interface Item {
   readonly made?: Made | undefined;
   /** The relay may have it as it was made: it is posted again byte for byte. */
   readonly isPosted?: boolean;
+  /** It was said anew: the same may stand in the log under another sid. */
+  readonly isAgain?: boolean;
 }
 
 type Answer = Extract<RelayFrame, { type: "failure" }>;
@@ -124,7 +127,7 @@ export class Outbox {
   }
 
   /** The same, in a turn of the caller's; its sid in hex. */
-  put(turn: Turn, content: Content): string {
+  put(turn: Turn, content: Content, isAgain = false): string {
     const { outbox } = this.core.tables;
     const last = turn.items(outbox).at(-1)?.[0] ?? padded(0);
     const item: Item = {
@@ -132,14 +135,20 @@ export class Outbox {
       ts: Date.now(),
       content: contentJson(content),
       failed: "",
+      ...(isAgain && { isAgain }),
     };
     turn.put(outbox, padded(Number(last) + 1), json.write(item));
     return item.sid;
   }
 
-  /** Take back what will not be sent, or was not yet. */
+  /** Take back what will not be sent, or was not yet; the relay is to forget its file. */
   discard(id: string): Promise<void> {
-    return this.core.change(({ turn }) => turn.delete(this.core.tables.outbox, id));
+    return this.amend(id, ({ turn, saved }, item) => {
+      turn.delete(this.core.tables.outbox, id);
+      const content = contentFrom(item.content);
+      if (content.type !== "file" || mayBeSaid(item) || saved.status === "removed") return;
+      keepDrop(turn, this.core.tables, hex(content.blob_id), this.core.me);
+    });
   }
 
   /** Say anew what was refused; settled once it is safely in the vault. */
@@ -148,7 +157,8 @@ export class Outbox {
       const raw = turn.get(this.core.tables.outbox, id);
       if (raw === undefined) return;
       turn.delete(this.core.tables.outbox, id);
-      this.put(turn, contentFrom(json.read<Item>(raw).content));
+      const item = json.read<Item>(raw);
+      this.put(turn, contentFrom(item.content), mayBeSaid(item));
     });
     this.pump();
   }
@@ -490,6 +500,17 @@ export class Outbox {
     if (made !== undefined) keepVoid(draft, made);
   }
 }
+
+/** Why what will not be sent may have been, for all that is known here. */
+const DOUBTFUL: ReadonlySet<Told> = new Set([
+  told("out_gone_doubtful"),
+  told("out_put_back"),
+  told("out_unknown"),
+]);
+
+/** Whether it may stand in the log, now or later. */
+const mayBeSaid = ({ failed, made, isAgain = false }: Item): boolean =>
+  isAgain || (failed === "" ? made !== undefined : DOUBTFUL.has(failed));
 
 /** No person has said it, and none could say it again. */
 const SILENT = new Set(["beat", "compare", "compare_end"]);

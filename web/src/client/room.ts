@@ -139,6 +139,7 @@ export class Room extends RoomView {
   /** Take back what was refused, or has not been sent. */
   async discard(id: string): Promise<void> {
     await this.outbox.discard(id);
+    this.drops.check();
   }
 
   /** Say anew what was refused. */

@@ -202,12 +202,13 @@ export class Uploads {
       signal.throwIfAborted();
       const chunk = await core.vault.fetch(this.tableOf(id), padded(index));
       if (chunk === undefined) throw new FileRejected("missing");
-      await patiently(core, { type: "blob_put", room, blob: content.blob_id, index, count, chunk });
+      const put = { type: "blob_put", room, blob: content.blob_id, index, count, chunk } as const;
+      await patiently(core, put, signal); // none behind the drop of one that is stopped
       const info = this.infos.get(id);
       if (info !== undefined) this.show({ ...info, done: (index + 1) / count });
     }
-    signal.throwIfAborted();
     await core.change(({ turn }) => {
+      signal.throwIfAborted();
       this.outbox.put(turn, content);
       this.remove(turn, id);
     });
