@@ -321,6 +321,18 @@ test("what is shown before it is read that the room has moved there counts once 
   await expect.poll(() => known(hubId).statements).toEqual([ofHub]);
 });
 
+test("a head that comes right after what shows whose it is counts", async () => {
+  const { room, push } = await started({ keys: first });
+  const { seq } = (room as unknown as { core: RoomCore }).core.view.log;
+  const head = { v: 1, room: room.state.room, term: 0, seq, log: relayId, ts: 1 } as const;
+  const { envelope: record } = signRecord(second.private, { type: "log_head", ...head });
+  push(
+    { type: "successions", relay_id: relayId, records: [one] },
+    { type: "head", room: room.state.room, record, key: second.public },
+  );
+  await expect.poll(() => room.saved.status).toBe("frozen");
+});
+
 test("a link by a key that is known to be replaced ends once that is known", async () => {
   const { client, room, isAt, known, push } = await started({ keys: first });
   push({ type: "successions", relay_id: relayId, records: [one] });

@@ -8,7 +8,7 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
 import type { KeyFault } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
-import { isSamePlace, RoomOver } from "./core.ts";
+import { isSamePlace, RoomOver, unlessOver } from "./core.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
 import { lineageIn } from "./lineages.ts";
 import type { Place } from "./moving.ts";
@@ -295,7 +295,11 @@ export class Client {
   }
 
   private receive(relay: Relay, frame: RelayFrame): void {
-    if (frame.type === "successions") void this.keys.shown(relay, frame);
+    if (frame.type === "successions") {
+      const kept = this.keys.shown(relay, frame);
+      // What comes after it may be judged by it.
+      for (const room of this.roomsAt(relay)) void room.goOnAfter(kept).catch(unlessOver);
+    }
     if (!("room" in frame)) return;
     const id = hex(frame.room);
     const isOfJoin = frame.type === "join_answer" || frame.type === "join_status";

@@ -83,6 +83,11 @@ export class RoomView {
     return this.core.view.state;
   }
 
+  /** Nothing that comes from now on is looked at before this. Rejects as it does, and with `RoomOver`. */
+  goOnAfter(settled: Promise<void>): Promise<void> {
+    return this.core.enqueue(() => settled);
+  }
+
   /** Its person has read the alarm. */
   dismissAlarm(): void {
     this.core.alarm = "";
