@@ -18,6 +18,7 @@ from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.frames import (
     ClientFrame,
+    Failure,
     Frame,
     Hello,
     PeerFrame,
@@ -131,14 +132,15 @@ class ClientSession(_Session):
         """Take a message of the relay's.
 
         Raises `ChannelError` or `ProtocolError`, `Refused` (wrong_relay) for another relay than the
-        known one; the link is then to be closed.
+        known one, or (out_of_order) where it does not begin with a welcome; the link is then to be
+        closed.
         """
         if self.state is SessionState.HANDSHAKE:
             return self._shake(message)
         raw_frames, trailer = self._channel.unwrap(message)
         frames = self._bulk.unfold(map(decode_relay_frame, raw_frames), trailer)
-        if self.state is SessionState.HELLO and frames:
-            self._take_welcome(frames[0])
+        if self.state is SessionState.HELLO:
+            self._take_welcome(frames[0] if frames else None)
         return Received(frames=tuple(frames))
 
     def _shake(self, message: bytes) -> Received[RelayFrame]:
@@ -149,18 +151,22 @@ class ClientSession(_Session):
             replies.append(self.send([Hello(versions=VERSIONS, software=self._software)]))
         return Received(replies=tuple(replies))
 
-    def _take_welcome(self, frame: RelayFrame) -> None:
-        if isinstance(frame, Welcome):
-            if frame.version not in VERSIONS:
-                raise Refused(Code.UNSUPPORTED_VERSION)
-            known, shown = self._known, frame.succession
-            self._known = (
-                Lineage.first_seen(self.peer, shown)
-                if known is None
-                else known.proven(self.peer, shown)
-            )
-            self.welcome = frame
-            self.state = SessionState.OPEN
+    def _take_welcome(self, frame: RelayFrame | None) -> None:
+        known = self._known
+        if not isinstance(frame, Welcome):
+            is_known = known is None or known.is_current(self.peer)
+            why = frame.text if is_known and isinstance(frame, Failure) else "it says no welcome"
+            raise Refused(Code.OUT_OF_ORDER, f"the relay refuses the link: {why}"[:300])
+        if frame.version not in VERSIONS:
+            raise Refused(Code.UNSUPPORTED_VERSION)
+        shown = frame.succession
+        self._known = (
+            Lineage.first_seen(self.peer, shown)
+            if known is None
+            else known.proven(self.peer, shown)
+        )
+        self.welcome = frame
+        self.state = SessionState.OPEN
 
 
 class RelaySession(_Session):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from attrs import evolve
 
-from ofcd.protocol.codes import Code, ProtocolError
-from ofcd.protocol.frames import Failure
+from ofcd.protocol.codes import Code, ProtocolError, Refused
+from ofcd.protocol.frames import Done, Failure, Frame
 from ofcd.session import ClientSession, RelaySession, SessionState
 from ofcd.themis import KeyPair, generate_keypair
 from ofcd.themis.lineage import Lineage, TwoSuccessors, succeed
@@ -26,6 +26,17 @@ def meet(known: Lineage | None, relay: KeyPair, shown: Sequence[bytes]) -> Clien
     theirs = RelaySession(relay, lambda v: evolve(welcome(v), succession=tuple(shown)))
     open_up(client, theirs)
     return client
+
+
+def shaken(known: Lineage | None, relay: KeyPair) -> tuple[ClientSession, RelaySession]:
+    """A client that knows this, and a relay with these keys, which has said nothing yet."""
+    client = ClientSession(generate_keypair(), known)
+    theirs = RelaySession(relay, welcome)
+    message = client.connect()
+    while theirs.state is SessionState.HANDSHAKE:
+        [reply] = theirs.receive(message).replies
+        message, *_ = client.receive(reply).replies or [b""]
+    return client, theirs
 
 
 @pytest.mark.parametrize("known", [None, first(A), AB, ABC])
@@ -66,11 +77,19 @@ def test_a_second_successor_is_proof() -> None:
 
 def test_nothing_is_taken_before_the_welcome() -> None:
     """Whoever is at the other end is nobody until then."""
-    client = ClientSession(generate_keypair(), first(A))
-    theirs = RelaySession(B, welcome)
-    message = client.connect()
-    while theirs.state is SessionState.HANDSHAKE:
-        [reply] = theirs.receive(message).replies
-        message, *_ = client.receive(reply).replies or [b""]
-    client.receive(theirs.send([Failure(0, "quota", "no")]))
-    assert (client.state, client.welcome) == (SessionState.HELLO, None)
+    told: list[list[Frame]] = [[Failure(0, "quota", "no")], [Done(1), welcome(1)], []]
+    for said in told:
+        client, theirs = shaken(first(A), B)
+        with pytest.raises(Refused, match="it says no welcome") as refused:
+            client.receive(theirs.send(said))
+        assert refused.value.kind is Code.OUT_OF_ORDER
+        assert (client.state, client.welcome) == (SessionState.HELLO, None)
+
+
+def test_why_the_known_relay_refuses_is_heard() -> None:
+    """It has proven its key; and where none is pinned, it may be anybody."""
+    for known, relay in ((first(A), A), (ABC, C), (None, A)):
+        client, theirs = shaken(known, relay)
+        with pytest.raises(Refused, match="it is full") as refused:
+            client.receive(theirs.send([Failure(0, "quota", "it is full")]))
+        assert refused.value.kind is Code.OUT_OF_ORDER

@@ -13,8 +13,9 @@ from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import Hash32, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
 from ofcd.themis import KeyPair
+from ofcd.themis import lineage as module
 from ofcd.themis.lineage import Lineage, TwoSuccessors, succeed
-from ofcd.themis.signed import sign_record
+from ofcd.themis.signed import SignedRecord, open_signed, sign_record
 from tests.themis.successions import (
     NOW,
     first,
@@ -61,6 +62,24 @@ def test_the_same_said_twice_is_one_statement() -> None:
     assert again != AB.statements[0]
     assert AB.followed((again,)) == AB
     assert AB.proven(public(C), (again, ABC.statements[1])).statements[0] == AB.statements[0]
+
+
+def test_what_is_known_costs_no_verification_when_it_is_said_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has the old keys can sign the same line as often as it likes."""
+    verified: list[bytes] = []
+
+    def count(key: PublicKey, raw: bytes) -> SignedRecord:
+        verified.append(raw)
+        return open_signed(key, raw)
+
+    monkeypatch.setattr(module, "open_signed", count)
+    anew = tuple(signed_anew(*one) for one in zip((A, B), ABC.statements, strict=True))
+    assert ABC.followed(anew) is ABC
+    assert verified == []
+    assert AB.followed(anew).keys == ABC.keys
+    assert len(verified) == 2, "the new statement, and what the new key has signed"
 
 
 def test_what_was_verified_apart_is_put_together() -> None:
