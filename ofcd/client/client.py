@@ -527,6 +527,8 @@ class Client:
             self._places[room] = connection
         for room in turn.moved:
             self._carry(room, connection)
+        for relay in turn.renewed:
+            self._leave_replaced(relay)
         self._hub.tell(turn.events)
         if turn.again:
             connection.stir()
@@ -556,8 +558,16 @@ class Client:
             if is_new:
                 tx.put(RELAYS, key, relay.relay_id)
             news = follow(tx, relay, f"the relay at {connection.url}")
+        if news is not None:
+            self._leave_replaced(relay)
         if news is not None and not is_new:
             self._hub.tell([news])
+
+    def _leave_replaced(self, relay: Lineage) -> None:
+        """No link goes on by a key that is known to be replaced."""
+        for connection in self._connections:
+            if connection.machine.is_by_replaced_key(relay):
+                connection.abort("the relay has replaced its key since")
 
     def disputed(self, connection: RelayConnection, proof: TwoSuccessors) -> None:
         """Keep the proof; people are told once."""

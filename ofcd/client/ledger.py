@@ -9,7 +9,7 @@ and is kept as evidence.
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -32,8 +32,11 @@ from ofcd.e2e.view import Taken, View
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import Delivery
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey
-from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, RekeyBoxed, RekeyRoutine
+from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, LogHead, RekeyBoxed, RekeyRoutine
 from ofcd.themis.signed import SignedRecord, peek
+
+if TYPE_CHECKING:
+    from ofcd.client.room import LinkFacts
 
 __all__ = ["Ledger"]
 
@@ -131,15 +134,18 @@ class Ledger:
         ):
             self.core.note_reached(turn, record.mid, record.seen)
 
-    def take_word(self, turn: Turn, relay_key: PublicKey, envelope: bytes) -> None:
-        """The hub's signed LOG_HEAD: what it tells others must be what it told me."""
+    def take_word(self, turn: Turn, link: LinkFacts, relay_key: PublicKey, envelope: bytes) -> None:
+        """The hub's signed LOG_HEAD: what it tells others must be what it told me.
+
+        It may overtake what it is about. And a relay that passes it on may know of another key of
+        the hub's, met first or shown before HUB_MOVE came here: then it is no word to go by.
+        """
         core = self.core
-        try:
-            claimed = getattr(peek(envelope).record, "seq", 0)  # it may overtake what it is about
-        except ProtocolError:
-            claimed = 0  # refused below
         known = partial(lineage_of, turn.records)
-        if claimed > core.head.seq and not known(core.state.hub).had(relay_key):
+        seq = _seq_of(envelope)
+        hub = core.state.hub_at(seq).relay_id
+        is_passed_on = hub != link.relay_id and relay_key != link.relay_key
+        if (seq > core.head.seq or is_passed_on) and not known(hub).had(relay_key):
             return
         try:
             word = check_log_head(core.state, relay_key, envelope, known)
@@ -408,6 +414,15 @@ class Ledger:
         core.set_status(turn, RoomStatus.FROZEN, error.code)
         text = f"the relay delivered a record that does not hold: {error}"
         turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, text, seq))
+
+
+def _seq_of(envelope: bytes) -> int:
+    """Of a LOG_HEAD; 0 for what is none, and refused as such."""
+    try:
+        record = peek(envelope).record
+    except ProtocolError:
+        return 0
+    return record.seq if isinstance(record, LogHead) else 0
 
 
 def _signer(signed: SignedRecord) -> MemberId:

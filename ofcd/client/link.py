@@ -17,7 +17,7 @@ from ofcd.client.vault import Reader
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.ids import InviteId, PublicKey, RelayId, RoomId
-from ofcd.themis.lineage import TwoSuccessors
+from ofcd.themis.lineage import Lineage, TwoSuccessors
 
 __all__ = ["RelayMachine"]
 
@@ -28,6 +28,9 @@ _ANSWER_WITHIN: Final = 120_000
 damaged on the way, all that follows is taken for the rest of it."""
 _HELD: Final = 10_000
 """Requests that wait for others to be answered: more than all rooms of a link ask for at once."""
+
+_SHOWN: Final = 16
+"""Frames that tell of a hub's keys before HUB_MOVE tells of the hub: a few moves' at once."""
 
 
 class RelayMachine:
@@ -44,11 +47,20 @@ class RelayMachine:
         """When each was asked, the oldest first, and who takes the answer."""
         self._held: deque[tuple[Callable[[int], frames.ClientFrame], Handler]] = deque()
         self._next_rid = 1
+        self._shown: deque[frames.Successions] = deque(maxlen=_SHOWN)
+        """Of relays that are no room's hub yet."""
 
     @property
     def is_up(self) -> bool:
         """A link is open."""
         return self._facts is not None
+
+    def is_by_replaced_key(self, relay: Lineage) -> bool:
+        """Whether the link that is open is by a key that this relay has replaced."""
+        facts = self._facts
+        if facts is None or facts.relay_id != relay.relay_id:
+            return False
+        return not relay.is_current(facts.relay_key)
 
     # -- rooms and joins -------------------------------------------------------------------------
 
@@ -140,6 +152,7 @@ class RelayMachine:
         self.welcome = None
         self._requests.clear()
         self._held.clear()
+        self._shown.clear()
 
     def receive(self, turn: Turn, frame: frames.RelayFrame) -> None:
         """Take one frame; `settle_turn` ends the batch."""
@@ -171,20 +184,30 @@ class RelayMachine:
                 if machine is not None:
                     machine.receive(turn, frame)
             case frames.Successions():
-                self._shown(turn, frame)
+                self._shown.append(frame)
             case frames.Welcome() | frames.FeedKey() | frames.Bulk():
                 turn.drop = Code.BAD_FRAME.value  # the session takes these in
             case _:
                 self._answer(turn, frame.rid, frame)
+        if self._shown:
+            self._judge_shown(turn)
 
-    def _shown(self, turn: Turn, frame: frames.Successions) -> None:
+    def _judge_shown(self, turn: Turn) -> None:
+        """Take what was shown of rooms' hubs; a room may come to another one only after that."""
+        hubs = {room.core.state.hub for room in self.rooms.values()}
+        for frame in [one for one in self._shown if one.relay_id in hubs]:
+            self._shown.remove(frame)
+            self._judge(turn, frame)
+
+    def _judge(self, turn: Turn, frame: frames.Successions) -> None:
         """How the relay of a room here came to its key: judged by its statements alone."""
-        if all(room.core.state.hub != frame.relay_id for room in self.rooms.values()):
-            return
         what = "the relay of a room that you reach through yours"
         try:
             relay = lineage_of(turn.records, frame.relay_id).followed(frame.records)
-            follow(turn.records, relay, what)  # of use here only: its people are told
+            if (
+                follow(turn.records, relay, what) is not None
+            ):  # of use here only: its people are told
+                turn.renewed.append(relay)
         except TwoSuccessors as proof:
             news = dispute(turn.records, proof, what)
             if news is not None:

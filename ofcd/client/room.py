@@ -434,7 +434,7 @@ class RoomMachine:
             case frames.Head():
                 if self._link is not None and self.core.head.begun:
                     key = frame.key or self._link.relay_key
-                    self.ledger.take_word(turn, key, frame.record)
+                    self.ledger.take_word(turn, self._link, key, frame.record)
             case frames.JoinAsked():
                 self.admissions.asked(turn, frame.record)
             case frames.JoinConfirmed():

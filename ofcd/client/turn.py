@@ -17,6 +17,7 @@ from ofcd.client.events import AppEvent
 from ofcd.client.vault import Records
 from ofcd.protocol.frames import ClientFrame, RelayFrame
 from ofcd.protocol.ids import RoomId
+from ofcd.themis.lineage import Lineage
 
 __all__ = ["Asker", "Handler", "Ticket", "Turn"]
 
@@ -54,6 +55,8 @@ class Turn:
     """Rooms that a finished join has brought."""
     moved: list[RoomId] = field(factory=list)
     """Rooms that are reached at another relay from now on."""
+    renewed: list[Lineage] = field(factory=list)
+    """Relays that are known to have another key now."""
     again: bool = False
     """Something was queued that can be sent in the next turn: let it come at once."""
     drop: str = ""

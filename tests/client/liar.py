@@ -131,12 +131,17 @@ class Bo:
         attached: tuple[int, Hash32] | None = None,
         floor: int = 0,
         last: tuple[int, EventId | None] = (0, None),
+        through: KeyPair | None = None,
     ) -> None:
-        """A link is opened: attach, sync. `last`: what the relay says of Bo's last event."""
+        """A link is opened: attach, sync. `last`: what the relay says of Bo's last event.
+
+        `through`: another relay than the room's hub, which has a copy.
+        """
         head = self.room.core.head
         limits = frames.RelayLimits(65536, 1 << 26, 500, 20, 64)
         welcome = frames.Welcome(1, Hash32(bytes(32)), limits, NOW)
-        key, own = PublicKey(self.scene.relay.public), PublicKey(generate_keypair().public)
+        key = PublicKey((through or self.scene.relay).public)
+        own = PublicKey(generate_keypair().public)
         [attach] = self.turn(
             lambda turn: self.machine.link_up(turn, relay_id_of(key), key, own, welcome)
         )
