@@ -29,9 +29,10 @@ from ofcd.themis import KeyPair, generate_keypair, sign, verify
 from ofcd.themis.errors import ThemisError
 from ofcd.themis.lineage import Lineage, succeed
 
-__all__ = ["KEY_FILE", "Identity", "load_or_make_identity", "replace_key"]
+__all__ = ["KEY_FILE", "Identity", "drop_unfinished", "load_or_make_identity", "replace_key"]
 
 KEY_FILE: Final = "relay.key"
+_FRESH: Final = ".new"
 _MAGIC: Final = b"OFCD relay key 1\n"
 """Before the first key: public, private."""
 _MAGIC_LATER: Final = b"OFCD relay key 2\n"
@@ -101,6 +102,18 @@ def replace_key(data_dir: Path, now: int) -> Identity:
     return after
 
 
+def drop_unfinished(data_dir: Path) -> None:
+    """Delete the new key of a replacement that came to no end: nothing must be made of it later.
+
+    For who holds the lock on the relay's database. Raises `ConfigError`.
+    """
+    path = (data_dir / KEY_FILE).with_suffix(_FRESH)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: can not be deleted ({error.strerror}): do that") from None
+
+
 def _packed(identity: Identity) -> bytes:
     keys, relay = identity.keys, identity.relay
     if not relay.statements:
@@ -110,7 +123,7 @@ def _packed(identity: Identity) -> bytes:
 
 def _write(path: Path, identity: Identity, *, instead: bool = False) -> None:
     """Write beside, sync, and put into place: never half a key; over another one if `instead`."""
-    fresh = path.with_suffix(".new")
+    fresh = path.with_suffix(_FRESH)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
@@ -124,7 +137,6 @@ def _write(path: Path, identity: Identity, *, instead: bool = False) -> None:
         else:
             os.link(fresh, path)
             fresh.unlink()
-        _sync_folder(path.parent)
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise DiskFull(
@@ -133,6 +145,13 @@ def _write(path: Path, identity: Identity, *, instead: bool = False) -> None:
         raise ConfigError(
             f"{path}: the relay's key can not be written ({error.strerror}); "
             "check relay.data_dir and who owns it"
+        ) from None
+    try:
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the new key is in place, but the disk does not say that it will be after a "
+            f"power cut ({error.strerror}); check the disk, then what `ofcd keys` says"
         ) from None
 
 

@@ -21,7 +21,7 @@ from ofcd.daemon.connection import Connection
 from ofcd.daemon.heads import HeadSigner
 from ofcd.daemon.housekeeping import keep_house
 from ofcd.daemon.hub import Hub
-from ofcd.daemon.identity import Identity, load_or_make_identity
+from ofcd.daemon.identity import Identity, drop_unfinished, load_or_make_identity
 from ofcd.daemon.limits import connection_limits, relay_limits, relay_policy, serve_limits
 from ofcd.daemon.log import get_log
 from ofcd.daemon.metrics import Metrics
@@ -197,7 +197,8 @@ async def open_daemon(
     durability = settings.storage.durability
     store = await workers.run(partial(Store.open, settings.database_url, durability=durability))
     with store:
-        identity = load_or_make_identity(settings.data_dir)  # under the lock: see `replace_key`
+        drop_unfinished(settings.data_dir)  # under the lock: see `replace_key`
+        identity = load_or_make_identity(settings.data_dir)
         metrics = Metrics()
         relay = Relay(identity.relay_id, relay_policy(settings), rooms=len(store.rooms()))
         hub = Hub(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofcd.daemon import identity as module
-from ofcd.daemon.identity import KEY_FILE, load_or_make_identity, replace_key
+from ofcd.daemon.identity import KEY_FILE, drop_unfinished, load_or_make_identity, replace_key
 from ofcd.errors import ConfigError
 from ofcd.protocol import limits
 from ofcd.protocol.codes import Code, Refused
@@ -116,6 +116,32 @@ def test_when_it_dies_just_after_there_is_the_new_one(
     after = load_or_make_identity(tmp_path)
     assert (after.relay_id, after.relay.keys[0]) == (before.relay_id, before.public)
     assert after.public != before.public
+
+
+def test_a_disk_that_fails_just_after_is_not_said_to_have_kept_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new key has its name by then: who believed the old one stayed would start with it."""
+    before = load_or_make_identity(tmp_path)
+
+    def fail(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module, "_sync_folder", fail)
+        with pytest.raises(ConfigError, match="the new key is in place"):
+            replace_key(tmp_path, 1)
+    assert load_or_make_identity(tmp_path).public != before.public
+
+
+def test_a_start_leaves_no_half_done_replacement(tmp_path: Path) -> None:
+    """It is a private key that no relay has."""
+    before = load_or_make_identity(tmp_path)
+    drop_unfinished(tmp_path)
+    (tmp_path / "relay.new").write_bytes(b"left over")
+    drop_unfinished(tmp_path)
+    assert load_or_make_identity(tmp_path) == before
+    assert [one.name for one in tmp_path.iterdir()] == [KEY_FILE]
 
 
 def test_a_full_disk_leaves_the_old_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,10 @@ class _Peer:
         self.dialled += 1
         return list(said)[(self.dialled - 1) % len(said)]
 
+    def worth(self) -> tuple[bool, bool, int]:
+        """What is forgotten last: who has replaced its key, or its old one would be taken again."""
+        return bool(self.row.succession), not self.is_unproven, self.row.contact
+
     def is_spare(self, now: int) -> bool:
         """Whether it can be forgotten: nobody here wants it, and there is no link."""
         wanted = self.configured or self.asked or self.following.wants_link
@@ -242,15 +246,24 @@ class Federation:
                 continue
             peer = self._configure(found.relay_id, name, found.urls[0])
             peer.row = evolve(peer.row, pinned="domain", counter=found.counter)
-            self._learn(peer, relay)
+            await self._learn(peer, relay)
             self._keep(peer)
             return
 
     # -- keys --------------------------------------------------------------------------------------
 
-    def _learn(self, peer: _Peer, relay: Lineage) -> None:
-        """This is how it came to its key. Raises as `Lineage.merged`: then it is not talked to."""
-        self._keep_row(peer, learnt(peer.row, peer.following, relay))
+    async def _learn(self, peer: _Peer, relay: Lineage) -> None:
+        """This is how it came to its key. Raises as `Lineage.merged`: then it is not talked to.
+
+        It is in the store before the relay is talked to: what was replaced stays so, whatever dies.
+        """
+        row = learnt(peer.row, peer.following, relay)
+        if row is peer.row:
+            return
+        self._keep_row(peer, row)
+        if peer.link is not None and not relay.is_current(peer.link.session.peer):
+            peer.link.end(failure_of(Code.WRONG_RELAY))
+        await self._put(peer)
 
     def _note_dispute(self, error: Exception) -> None:
         """It may prove that a relay's key has two successors."""
@@ -268,6 +281,11 @@ class Federation:
         """What people are shown of how this relay came to its key."""
         peer = self._peers.get(relay)
         return () if peer is None else shown(peer.row)
+
+    def _welcome_identity(self, relay: RelayId) -> Lineage:
+        """As `_identity_of`, of one that may talk to this one. Raises `Refused`."""
+        self._require_welcome(relay)
+        return self._identity_of(relay)
 
     def _identity_of(self, relay: RelayId) -> Lineage:
         peer = self._peers.get(relay)
@@ -308,7 +326,7 @@ class Federation:
         spare = [peer for peer in self._peers.values() if peer.is_spare(now)]
         if not spare:
             return False
-        oldest = min(spare, key=lambda peer: (not peer.is_unproven, peer.row.contact))
+        oldest = min(spare, key=_Peer.worth)
         del self._peers[oldest.row.relay_id]
         self._forgotten.add(oldest.row.relay_id)
         self._stirred.set()
@@ -497,11 +515,12 @@ class Federation:
         """Another relay has dialled: talk to it, until it is gone."""
         try:
             relay = await self._handshake.check(
-                frame.record, session.peer, challenge, self._identity_of, frame.succession
+                frame.record, session.peer, challenge, self._welcome_identity, frame.succession
             )
-            self._require_welcome(relay.relay_id)
             peer = self._peer(relay.relay_id)
-            self._learn(peer, relay)  # at once: another may have come while this one was verified
+            await self._learn(
+                peer, relay
+            )  # at once: another may have come while this one was verified
         except ProtocolError as error:
             self._note_dispute(error)
             with trio.move_on_after(self._hub.limits.goodbye_seconds):
@@ -570,7 +589,7 @@ class Federation:
         async with self._dial(url) as stream:
             session = ClientSession(self._identity.keys, peer.following.identity, "ofcd")
             challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
-            self._learn(peer, session.relay)
+            await self._learn(peer, session.relay)
             peer.row = evolve(peer.row, url=url)
             peer.places.clear()
             await self._talk(peer, stream, session, challenge, dialled=True)
@@ -604,9 +623,13 @@ class Federation:
         """Whether this link is the one that stays.
 
         Of two it is the one that the relay with the lower id dialled; of one dialler's, the newer.
+        None goes on, or stands in the way, by a key that the relay has replaced.
         """
-        before = peer.link
-        if before is not None and before.dialled != link.dialled:
+        before, is_current = peer.link, peer.following.identity.is_current
+        if not is_current(link.session.peer):
+            return False
+        is_rival = before is not None and is_current(before.session.peer)
+        if before is not None and is_rival and before.dialled != link.dialled:
             lower_is_us = self._identity.relay_id < peer.row.relay_id
             if link.dialled != lower_is_us:
                 return False
@@ -684,8 +707,11 @@ class Federation:
                 detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
                 peer.row = evolve(peer.row, detail=detail if link.followed else "")
             if peer.noted != peer.row and peer.is_worth_noting:
-                peer.noted = peer.row
-                await self._store_peer(partial(self._store.put_peer, peer.row))
+                await self._put(peer)
+
+    async def _put(self, peer: _Peer) -> None:
+        peer.noted = peer.row
+        await self._store_peer(partial(self._store.put_peer, peer.row))
 
     async def _store_peer(self, change: Callable[[], None]) -> None:
         try:

@@ -84,7 +84,8 @@ class Handshake:
     ) -> Lineage:
         """Whom a PEER record is of: proven on this link, and meant for this relay.
 
-        `known` tells what is known of a relay's keys; `shown` are its statements about them.
+        `known` tells what is known of a relay's keys, and raises `Refused` for one that is not
+        talked to: before anything of `shown`, its statements about them, is verified.
         """
         record = (await self._workers.run(partial(open_signed, key, envelope))).record
         if not isinstance(record, PeerRecord):
@@ -102,7 +103,10 @@ class Handshake:
     async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
         await stream.send(session.connect())
         while session.state is not SessionState.OPEN:
-            for reply in session.receive(await stream.receive()).replies:
+            message = await stream.receive()
+            # Its welcome may hold statements to verify: not on the relay's loop.
+            received = await self._workers.run(partial(session.receive, message))
+            for reply in received.replies:
                 await stream.send(reply)
         if session.welcome is None:
             raise Refused(Code.OUT_OF_ORDER)
