@@ -68,6 +68,20 @@ describe("a vault whose connection", () => {
     expect(ended).not.toHaveBeenCalled();
   });
 
+  test("fails after a turn was written says so by the next one, and blames no other tab", async () => {
+    const name = (await names()).at(-1) as string;
+    const { dek } = vault as unknown as { dek: Uint8Array };
+    const restore = endingInAbort(true);
+    await expect(put(vault, "b", "two")).rejects.toMatchObject({ fault: "not_written" });
+    await expect(put(vault, "c", "three")).rejects.toMatchObject({ fault: "not_written" });
+    expect(restore()).toBe(1);
+    await expect(put(vault, "b", "two")).rejects.toThrow(VaultLocked);
+    expect(ended.mock.calls).toEqual([["doubtful"]]);
+    const again = await Vault.openWith(name, dek.slice());
+    onTestFinished(() => again.close());
+    expect(await archived(again)).toEqual(["one", "two"]);
+  });
+
   test.each(["InvalidStateError", "UnknownError", "AbortError"])(
     "always fails by %s says what to do, and goes on once it can",
     async (name) => {
@@ -116,19 +130,23 @@ describe("a vault whose connection", () => {
   });
 });
 
-/** The next turn is told to have failed once it is done; how many were. */
-function endingInAbort(): () => number {
+/** The next turn is told to have failed once it is done, and `refuses` all after it; how many were. */
+function endingInAbort(refuses = false): () => number {
   let count = 0;
-  const { addEventListener } = IDBTransaction.prototype;
-  const told = function (this: IDBTransaction, type: string, heard: (event: Event) => void) {
-    const isMeant = this.mode === "readwrite" && count === 0;
-    if (!isMeant) return addEventListener.call(this, type, heard);
-    if (type !== "abort") return type === "complete" || addEventListener.call(this, type, heard);
+  const { transaction } = IDBDatabase.prototype;
+  const spy = vi.spyOn(IDBDatabase.prototype, "transaction");
+  spy.mockImplementation(function (this: IDBDatabase, ...args) {
+    if (count > 0 && refuses) throw new DOMException("refused", "UnknownError");
+    const made = transaction.apply(this, args);
+    if (made.mode !== "readwrite" || count > 0) return made;
     count += 1;
-    return addEventListener.call(this, "complete", heard);
-  };
-  const spy = vi.spyOn(IDBTransaction.prototype, "addEventListener");
-  spy.mockImplementation(told as never);
+    const { addEventListener } = made;
+    const told = (type: string, heard: (event: Event) => void) => {
+      if (type === "complete") return;
+      addEventListener.call(made, type === "abort" ? "complete" : type, heard);
+    };
+    return Object.assign(made, { addEventListener: told });
+  });
   return () => {
     spy.mockRestore();
     return count;

@@ -28,10 +28,10 @@ export type Transaction<M extends IDBTransactionMode> = IDBPTransaction<Schema, 
 export type Ask = (request: Promise<unknown>) => void;
 
 /**
- * Why it is another's now, or nobody's: opened elsewhere, removed by its person, or thrown away by
- * the browser.
+ * Why it can not be used here any more: opened elsewhere, removed by its person, thrown away by the
+ * browser, or written by a turn that was told to have failed.
  */
-export type Ending = "taken" | "forgotten" | "evicted";
+export type Ending = "taken" | "forgotten" | "evicted" | "doubtful";
 
 export class Database {
   private opened: Promise<Opened> | undefined;

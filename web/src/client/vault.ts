@@ -32,6 +32,8 @@ export type { Ending };
 
 export const ARCHIVE = "archive/";
 const TOP = "#top";
+/** So many failed turns are remembered. */
+const DOUBTS = 8;
 const KEY = "key";
 
 /** Tables of records by id, to read: a vault, or a turn on it. */
@@ -83,6 +85,8 @@ export class Vault implements Reader {
   private readonly tables = new Map<string, Map<string, Uint8Array>>();
   private versions: Versions = new Map();
   private commits = 0;
+  /** The tops of turns that failed since the last one was written: one may be there all the same. */
+  private doubtful: Uint8Array[] = [];
   private queue: Promise<void> = Promise.resolve();
   private closed = false;
 
@@ -223,16 +227,25 @@ export class Vault implements Reader {
     }
     const sealed = this.sealedTop(version, versions);
     rows.push([[TOP, ""], { version, sealed }]);
-    await this.database.write(async (tx, ask) => {
+    const writing = this.database.write(async (tx, ask) => {
       const records = tx.objectStore("records");
       const top = await records.get([TOP, ""]);
       if (top?.version === version && equal(top.sealed, sealed)) return; // by the last attempt
       if (top?.version !== this.commits) {
-        this.database.end("taken");
+        // What a turn has written that was told to have failed is known to nobody here: load it anew.
+        const isOwn = this.doubtful.some((one) => top !== undefined && equal(top.sealed, one));
+        this.database.end(isOwn ? "doubtful" : "taken");
         throw new VaultLocked();
       }
       for (const [key, row] of rows) ask(row ? records.put(row, key) : records.delete(key));
     });
+    try {
+      await writing;
+    } catch (error) {
+      this.doubtful = [...this.doubtful, sealed].slice(-DOUBTS);
+      throw error;
+    }
+    this.doubtful = [];
     this.commits = version;
     this.versions = versions;
     this.keep(turn);

@@ -354,6 +354,11 @@ export const en = {
       why: "Your keys are used in one tab at a time. They were opened in another one.",
       go: "Use it here",
     },
+    doubtful: {
+      title: "Open your keys again",
+      why: "This browser failed while it wrote something down, and has it all the same. What you said last may be on its way: look there before you send it again.",
+      go: "Open them",
+    },
     forgotten: {
       title: "Forgotten",
       why: "Your keys, rooms and messages were removed from this browser.",

@@ -347,6 +347,11 @@ export const es: Strings = {
       why: "Tus claves se usan en una pestaña cada vez. Se han abierto en otra.",
       go: "Usarlo aquí",
     },
+    doubtful: {
+      title: "Vuelve a abrir tus claves",
+      why: "Este navegador falló mientras guardaba algo, y aun así lo guardó. Puede que lo último que dijiste esté ya en camino: míralo antes de enviarlo otra vez.",
+      go: "Abrirlas",
+    },
     forgotten: {
       title: "Olvidado",
       why: "Tus claves, salas y mensajes se quitaron de este navegador.",
