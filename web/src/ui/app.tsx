@@ -1,7 +1,7 @@
 /** The whole page: locked or open, and what is wrong with it if anything is. */
 
 import type { JSX } from "preact";
-import { useContext, useEffect, useLayoutEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useState } from "preact/hooks";
 import wasmUrl from "wasm-themis/dist-es6/libthemis.wasm?url";
 
 import { Client } from "../client/client.ts";
@@ -16,7 +16,7 @@ import { useNewVersion } from "./offline.ts";
 import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 import { type Hold, whenForgotten, whenWanted } from "./tabs.ts";
-import { UnsentContext } from "./unsent.ts";
+import { type Closing, UnsentContext, unsentAfter } from "./unsent.ts";
 
 export const VAULT = "ofc";
 /** Of the encryption core's file; put here by the build (vite.config.ts). */
@@ -34,10 +34,11 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
   const [invited, setInvited] = useState(invitation);
   const [trouble, dismiss] = useTrouble();
   const useIt = useNewVersion();
-  const [unsent] = useState(() => new Map<string, string>());
+  const [unsent, setUnsent] = useState(() => new Map<string, string>());
+  const onClosed = useCallback((why: Closing) => setUnsent((now) => unsentAfter(now, why)), []);
   useEffect(() => void begin().then(setStage), []);
   useFragment(setInvited);
-  useForgetting(setStage);
+  useForgetting(setStage, onClosed);
   return (
     <>
       {trouble !== "" && (
@@ -57,7 +58,13 @@ export function App({ invitation }: { invitation: string }): JSX.Element {
         </div>
       )}
       <UnsentContext.Provider value={unsent}>
-        <View stage={stage} onStage={setStage} invited={invited} onInvited={setInvited} />
+        <View
+          stage={stage}
+          onStage={setStage}
+          onClosed={onClosed}
+          invited={invited}
+          onInvited={setInvited}
+        />
       </UnsentContext.Provider>
     </>
   );
@@ -76,27 +83,34 @@ function useFragment(onInvited: (invitation: string) => void): void {
 }
 
 /** Once another tab has forgotten everything, there is nothing to open here either. */
-function useForgetting(onStage: (next: (now: Stage) => Stage) => void): void {
+function useForgetting(
+  onStage: (next: (now: Stage) => Stage) => void,
+  onClosed: (why: Closing) => void,
+): void {
   useEffect(() => {
     const next = (now: Stage): Stage => {
       if (now.at === "ended") return { at: "ended", why: "forgotten" };
       return now.at === "unlock" ? { at: "create" } : now;
     };
-    return whenForgotten(() => onStage(next));
-  }, [onStage]);
+    return whenForgotten(() => {
+      onClosed("forgotten");
+      onStage(next);
+    });
+  }, [onStage, onClosed]);
 }
 
 interface ViewProps {
   readonly stage: Stage;
   readonly onStage: (stage: Stage) => void;
+  /** The keys have left this page. */
+  readonly onClosed: (why: Closing) => void;
   readonly invited: string;
   readonly onInvited: (invitation: string) => void;
 }
 
-function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
+function View({ stage, onStage, onClosed, invited, onInvited }: ViewProps): JSX.Element {
   const strings = useStrings();
-  const unsent = useContext(UnsentContext);
-  useHandingOver(stage, onStage);
+  useHandingOver(stage, onStage, onClosed);
   const restart = () => void nextStage().then(onStage);
   switch (stage.at) {
     case "open":
@@ -107,12 +121,12 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
           onInvited={onInvited}
           onLock={() => {
             closeAll(stage);
-            unsent.clear();
+            onClosed("locked");
             onStage({ at: "unlock" });
           }}
           onForget={() => {
             closeAll(stage);
-            unsent.clear();
+            onClosed("locked");
             onStage({ at: "forget" });
           }}
         />
@@ -138,7 +152,11 @@ function View({ stage, onStage, invited, onInvited }: ViewProps): JSX.Element {
 }
 
 /** Another tab may have the vault at any time, or it be gone: this one then says so. */
-function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
+function useHandingOver(
+  stage: Stage,
+  onStage: ViewProps["onStage"],
+  onClosed: ViewProps["onClosed"],
+): void {
   // At once: a tab that is not looked at draws nothing, and would hear nothing for a while.
   useLayoutEffect(() => {
     if (stage.at !== "open") return undefined;
@@ -148,6 +166,7 @@ function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
       if (isOver) return;
       isOver = true;
       closeAll(stage);
+      onClosed(why);
       onStage({ at: "ended", why });
     };
     const taken = () => ended("taken");
@@ -158,7 +177,7 @@ function useHandingOver(stage: Stage, onStage: (stage: Stage) => void): void {
       isOver = true;
       stop();
     };
-  }, [stage, onStage]);
+  }, [stage, onStage, onClosed]);
 }
 
 function Ended({ why, onGo }: { why: Ending; onGo: () => void }): JSX.Element {

@@ -4,12 +4,12 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import { toldOf } from "../client/told.ts";
-import { Vault, VaultError } from "../client/vault.ts";
-import { forgetPage } from "./offline.ts";
+import { VaultError } from "../client/vault.ts";
+import { forgetAll } from "./forgetting.ts";
 import { Field, Problem } from "./parts.tsx";
 import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
-import { holdVault, tellForgotten } from "./tabs.ts";
+import { holdVault } from "./tabs.ts";
 
 interface ForgetProps {
   readonly vault: string;
@@ -31,9 +31,7 @@ export function Forget({ vault, onDone, onCancel }: ForgetProps): JSX.Element {
     setProblem("");
     const hold = await holdVault();
     try {
-      await Vault.forget(vault, () => setProblem(strings.forgetBlocked));
-      tellForgotten();
-      await forgetPage();
+      await forgetAll(vault, () => setProblem(strings.forgetBlocked));
       onDone();
     } catch (error) {
       if (!(error instanceof VaultError)) throw error;

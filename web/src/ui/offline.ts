@@ -85,10 +85,17 @@ function follow(
   };
 }
 
-/** Keep the page no more, nor show any notice of it. */
+/** Keep the page no more, nor show any notice of it, as far as the browser lets that be done. */
 export async function forgetPage(): Promise<void> {
-  const kept = await navigator.serviceWorker?.getRegistration();
-  for (const notice of (await kept?.getNotifications()) ?? []) notice.close();
-  await kept?.unregister();
-  for (const name of await caches.keys()) await caches.delete(name);
+  const kept = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+  const parts = [
+    async () => {
+      for (const notice of (await kept?.getNotifications()) ?? []) notice.close();
+    },
+    async () => kept?.unregister(),
+    async () => {
+      for (const name of await caches.keys()) await caches.delete(name);
+    },
+  ];
+  await Promise.allSettled(parts.map((part) => part()));
 }
