@@ -243,7 +243,7 @@ export const en = {
     room: "Move the room to another relay",
     at: (host: string) => `${host} orders this room, and invites lead there.`,
     roomWhy:
-      "Everybody follows by themselves, and stays with the relay that they use. The relay so far has to be there, and to agree. Open invites end: make new ones.",
+      "Everybody follows by themselves, and stays with the relay that they use. The relay so far has to be there, and to agree. Where nobody uses the new relay for this room yet, you go there first, and stay there whatever becomes of the move. Open invites end: make new ones.",
     newRelay: "Address of the new relay",
     roomGo: "Move the room",
     roomSure: (host: string) => `Move the room to ${host}, for everybody?`,
@@ -251,7 +251,7 @@ export const en = {
     movedWaits: (host: string) =>
       `The room is at ${host} now. It has not let you in yet: see what it says above.`,
     notReady: (host: string) =>
-      `The room stays where it is: ${host} does not have all of it yet, or the two relays do not talk to each other. Try again in a while.`,
+      `The room stays where it is: ${host} does not have all of it yet, or the two relays do not talk to each other. Your own relay for it may be ${host} by now: see above. Try again in a while.`,
   },
   scanning: {
     open: "Scan a QR code",

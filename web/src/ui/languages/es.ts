@@ -238,7 +238,7 @@ export const es: Strings = {
     room: "Trasladar la sala a otro servidor",
     at: (host) => `${host} ordena esta sala, y las invitaciones llevan allí.`,
     roomWhy:
-      "Los demás van detrás sin hacer nada, y se quedan en el servidor que usan. El servidor de ahora tiene que estar, y aceptarlo. Las invitaciones abiertas caducan: crea otras.",
+      "Los demás van detrás sin hacer nada, y se quedan en el servidor que usan. El servidor de ahora tiene que estar, y aceptarlo. Si nadie usa aún el nuevo servidor para esta sala, tú pasas antes a él, y ahí te quedas aunque el traslado no salga. Las invitaciones abiertas caducan: crea otras.",
     newRelay: "Dirección del nuevo servidor",
     roomGo: "Trasladar la sala",
     roomSure: (host) => `¿Trasladar la sala a ${host}, para todos?`,
@@ -246,7 +246,7 @@ export const es: Strings = {
     movedWaits: (host) =>
       `La sala está ahora en ${host}, que aún no te deja entrar: mira lo que dice arriba.`,
     notReady: (host) =>
-      `La sala se queda donde está: ${host} aún no la tiene entera, o los dos servidores no se hablan. Prueba de nuevo dentro de un rato.`,
+      `La sala se queda donde está: ${host} aún no la tiene entera, o los dos servidores no se hablan. Puede que tu servidor para ella ya sea ${host}: míralo arriba. Prueba de nuevo dentro de un rato.`,
   },
   scanning: {
     open: "Leer un código QR",
