@@ -407,8 +407,9 @@ class Room(RoomTrust):
 
         Root is at home there first, if nobody is: the new hub needs the room's copy. Done when the
         record stands in the log. The relay so far has to agree, and the new one to have all of it:
-        where that does not come about within some tries the room stays where it is (but root at home
-        at the new relay), and nothing else has waited for it. Raises as `move_home`, `RelayRefused` with the code of the last try.
+        where that does not come about within some tries the room stays where it is (but root at
+        home at the new relay), and nothing else has waited for it. Raises as `move_home`,
+        `RelayRefused` with the code of the last try.
         """
         await self._client._move_hub(self.id, url, relay_id)
 
