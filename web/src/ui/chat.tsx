@@ -62,12 +62,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const send = async (words: string) => {
     setDraft({});
     if (isPast) toNewest();
-    try {
-      await room.send(contentOf(words, draft, mentionedIn(words, room, people)));
-    } catch (error) {
-      setDraft((now) => (now.reply || now.edit ? now : again(draft, words)));
-      throw error;
-    }
+    await room.send(contentOf(words, draft, mentionedIn(words, room, people)));
   };
   const show = ({ seq, eventId }: Entry) => {
     const newer = room.lastSeq - seq;
@@ -102,6 +97,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
             draft={draft}
             people={people}
             onSend={send}
+            onAgain={setDraft}
             onFiles={onFiles}
             onCancel={() => setDraft({})}
           />
@@ -183,10 +179,6 @@ function contentOf(words: string, { reply, edit }: Draft, named: readonly string
   }
   return text(words, { mentions, ...(reply && { replyTo: replyTarget(reply) }) });
 }
-
-/** What could not be said, to be said again. */
-const again = ({ reply, edit }: Draft, words: string): Draft =>
-  edit ? { edit: { ...edit, text: words } } : reply ? { reply } : {};
 
 const replyTarget = (entry: Entry) => fromHex(entry.eventId);
 

@@ -30,20 +30,30 @@ interface ComposerProps {
   readonly people: People;
   /** Settled once they are in the vault. */
   readonly onSend: (words: string) => Promise<void>;
+  /** What they were about, to be said again. */
+  readonly onAgain: (draft: Draft) => void;
   readonly onFiles: ((files: readonly File[]) => void) | undefined;
   readonly onCancel: () => void;
 }
 
 export function Composer(props: ComposerProps): JSX.Element {
-  const { room, draft, people, onSend, onFiles, onCancel } = props;
+  const { room, draft, people, onSend, onAgain, onFiles, onCancel } = props;
   const strings = useStrings();
   const unsent = useContext(UnsentContext);
   const [words, setWords] = useState(unsent.get(room.id) ?? "");
   const input = useRef<HTMLTextAreaElement>(null);
   const told = useRef(0);
+  /** The draft that is shown now; undefined once this view is gone. */
+  const shown = useRef<Draft>(undefined);
   const size = textBytes(words);
   const isTooLong = size > TEXT_BYTES;
   const hasDraft = draft.reply !== undefined || draft.edit !== undefined;
+  useLayoutEffect(() => {
+    shown.current = draft;
+    return () => {
+      shown.current = undefined;
+    };
+  }, [draft]);
   // Before the next frame: later it would overwrite what a quick hand has typed by then.
   useLayoutEffect(() => {
     if (draft.edit !== undefined) setWords(draft.edit.text);
@@ -62,18 +72,26 @@ export function Composer(props: ComposerProps): JSX.Element {
   };
   const send = () => {
     if (words.trim() === "" || isTooLong) return;
-    const isEdit = draft.edit !== undefined;
     void onSend(words).catch((error: unknown) => {
-      if (isEdit && !(error instanceof RoomOver)) throw error; // it is edited on
-      // They are nowhere else; this view may be gone by now.
-      const back = (now = "") => (now === "" ? words : `${words}\n${now}`);
-      unsent.set(room.id, back(unsent.get(room.id)));
-      setWords(back);
+      putBack(draft, words, error instanceof RoomOver);
       throw error;
     });
-    setWords(isEdit ? (unsent.get(room.id) ?? "") : "");
+    setWords(draft.edit !== undefined ? (unsent.get(room.id) ?? "") : "");
     told.current = 0;
     input.current?.focus();
+  };
+  /** What could not be said is nowhere else: other words may be written here by now, or in another room. */
+  const putBack = ({ reply, edit }: Draft, said: string, isOver: boolean) => {
+    const now = shown.current;
+    const isFree = now !== undefined && (now === draft || !(now.reply || now.edit));
+    if (edit !== undefined && isFree && !isOver) {
+      onAgain({ edit: { ...edit, text: said } });
+      return;
+    }
+    const back = (other = "") => (other === "" ? said : `${said}\n${other}`);
+    unsent.set(room.id, back(unsent.get(room.id)));
+    if (now?.edit === undefined) setWords(back);
+    if (reply !== undefined && isFree) onAgain({ reply });
   };
   const cancel = () => {
     if (draft.edit !== undefined) setWords(unsent.get(room.id) ?? "");

@@ -99,6 +99,30 @@ test("who runs out of space keeps what they wrote, hears why, and sends it once 
   await guest.sees("no room for this");
 });
 
+test("new words for a message that find no room are not lost, though one answers another by then", {
+  timeout: TEST_MS,
+}, async () => {
+  const { guest, page } = await founder(relay, "Mended");
+  await guest.say("to mend");
+  await guest.say("to answer");
+  const input = page.getByLabel("Write a message");
+  await guest.act("to mend", "Edit");
+  await input.fill("mended");
+  await fill(page, true);
+  await page.evaluate(() => {
+    // In one go: before it is known that there is no room.
+    const enter = { key: "Enter", bubbles: true, cancelable: true };
+    document.querySelector("textarea")?.dispatchEvent(new KeyboardEvent("keydown", enter));
+    const messages = [...document.querySelectorAll(".message")];
+    const other = messages.find(({ textContent }) => textContent?.includes("to answer"));
+    const buttons = [...(other?.querySelectorAll("button") ?? [])];
+    buttons.find(({ textContent }) => textContent === "Reply")?.click();
+  });
+  await page.locator(".about").getByText("Reply to").waitFor();
+  await expect.poll(() => input.inputValue()).toBe("mended");
+  await fill(page, false);
+});
+
 test("what the browser has thrown away is said to be gone, and not made again", {
   timeout: TEST_MS,
 }, async () => {
