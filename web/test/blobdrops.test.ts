@@ -47,7 +47,7 @@ async function talking(role: "member" | "co-owner" = "member") {
   };
   const send = async (mine: MemberKeys) => {
     const file = new FileSealer(core.view.state.room, 0).finish("plan.txt", "text/plain", "");
-    return { target: await say(mine, file), blob: hex(file.blob_id) };
+    return { target: await say(mine, file), blob: hex(file.blob_id), file };
   };
   const redact = (mine: MemberKeys, target: Uint8Array) =>
     say(mine, { type: "redact", target, reason: "" });
@@ -70,6 +70,26 @@ test("one's own file, and another's that an owner deletes, are to be dropped as 
   ];
   expect(drops()).toEqual(all.sort());
   expect(await shown()).toEqual(["redacted", "redacted"]);
+});
+
+test("a file that another message of its sender's still names is left alone, until that is deleted", async () => {
+  const { root, send, say, redact, drops } = await talking();
+  const first = await send(root);
+  const again = await say(root, first.file); // it was said anew: both came into the log
+  await redact(root, again);
+  expect(drops()).toEqual([]);
+  await redact(root, again); // nothing is left of it
+  expect(drops()).toEqual([]);
+  await redact(root, first.target);
+  expect(drops()).toEqual([[first.blob, hex(root.mid)]]);
+});
+
+test("a message of another's that cites a file keeps it nowhere", async () => {
+  const { root, send, say, redact, drops } = await talking();
+  const mine = await send(root);
+  await say(BO, mine.file);
+  await redact(root, mine.target);
+  expect(drops()).toEqual([[mine.blob, hex(root.mid)]]);
 });
 
 test("what others delete is theirs to drop; what nobody may delete stays; words have no file", async () => {

@@ -36,6 +36,34 @@ export function keepDrop(turn: Turn, tables: Tables, blob: string, uploader: str
   turn.put(tables.drops, `${blob}/${uploader}`, json.write(uploader));
 }
 
+/** A message that names an attachment came into the log: one that was said anew names it twice. */
+export async function named(core: RoomCore, turn: Turn, blob: string, mid: string): Promise<void> {
+  const count = await namedBy(core, turn, blob, mid);
+  turn.put(core.tables.index, `${blob}/${mid}`, json.write(count + 1));
+}
+
+/**
+ * A message of `mid` that named an attachment is deleted; whether none of theirs names it now, as far as
+ * they were counted: an earlier version did not. Ids are hex.
+ */
+export async function unnamed(
+  core: RoomCore,
+  turn: Turn,
+  blob: string,
+  mid: string,
+): Promise<boolean> {
+  const left = Math.max(0, (await namedBy(core, turn, blob, mid)) - 1);
+  turn.put(core.tables.index, `${blob}/${mid}`, json.write(left));
+  return left === 0;
+}
+
+async function namedBy(core: RoomCore, turn: Turn, blob: string, mid: string): Promise<number> {
+  const { index } = core.tables;
+  const id = `${blob}/${mid}`;
+  const count = turn.get(index, id) ?? (await core.vault.fetch(index, id));
+  return count === undefined ? 0 : json.read<number>(count);
+}
+
 /** What one room's relay is still to forget; one at a time. */
 export class BlobDrops {
   private isBusy = false;

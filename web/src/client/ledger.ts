@@ -16,7 +16,7 @@ import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
-import { keepDrop } from "./blobdrops.ts";
+import { keepDrop, named, unnamed } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import { lineageIn } from "./lineages.ts";
@@ -292,15 +292,19 @@ export class Ledger {
     if (effect.type === "add") {
       turn.put(archive, padded(effect.entry.seq), json.write(effect.entry));
       turn.put(index, effect.entry.eventId, json.write(effect.entry.seq));
+      const { file, mid } = effect.entry;
+      if (file !== undefined) await named(this.core, turn, file.blobId, mid);
     } else if (effect.type === "change") {
       const target = await this.entry(turn, effect.target);
       if (target === undefined) return;
       const by = view.state.members.get(effect.by);
       const byOwner = by !== undefined && isOwner(by);
       const changed = applyChange(target, effect.by, effect.content, byOwner);
-      const isGone = target.file !== undefined && changed.file === undefined;
-      if (isGone && effect.by === this.core.me) {
-        keepDrop(turn, this.core.tables, target.file.blobId, target.mid);
+      if (target.file !== undefined && changed.file === undefined) {
+        const { file, mid } = target;
+        const isLast = await unnamed(this.core, turn, file.blobId, mid);
+        if (isLast && effect.by === this.core.me)
+          keepDrop(turn, this.core.tables, file.blobId, mid);
       }
       turn.put(archive, padded(target.seq), json.write(changed));
     }

@@ -31,7 +31,10 @@ export class Tables {
   readonly names: string;
   readonly outbox: string;
   readonly archive: string;
-  /** Seq by event id; as long as the history, and so no state to hold open. */
+  /**
+   * Seq by event id; how many messages of a member name an attachment, by both ids. It is as
+   * long as the history, and so no state to hold open.
+   */
   readonly index: string;
   /** Tokens of the invites that may be answered here, by invite id. */
   readonly tokens: string;
