@@ -49,6 +49,15 @@ function page(vault: Vault, id: string, answers: (put: Put) => object | Error | 
   };
 }
 
+/** What is waited for, and what ends the wait. */
+function gate(): [Promise<void>, () => void] {
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return [opened, () => open()];
+}
+
 /** All that IndexedDB holds of a vault. */
 async function stored(vault: Vault): Promise<{ key: unknown; value: { sealed: Uint8Array } }[]> {
   const { database } = vault as unknown as { database: { name: string } };
@@ -163,14 +172,16 @@ test("nothing is stored behind the drop of one that is stopped while it waits fo
 
 test("one that is stopped just before its message is queued is not sent", async () => {
   const { vault, id } = await founded();
-  const { uploads, outbox, puts, core, drops } = page(vault, id, () => ({ type: "done" }));
-  let letGo: () => void = () => undefined;
+  const done = { type: "done" };
+  const [lastAnswer, answerLast] = gate();
+  const { uploads, outbox, puts, core, drops } = page(vault, id, ({ index }) =>
+    index === 2 ? lastAnswer.then(() => done) : done,
+  );
   const sending = uploads.send(file(), {}).catch((error: Error) => error.name);
-  await expect.poll(() => puts().length).toBe(1);
-  const held = new Promise<void>((resolve) => {
-    letGo = resolve;
-  });
+  await expect.poll(() => puts().length).toBe(3);
+  const [held, letGo] = gate();
   const busy = core.change(() => held);
+  answerLast();
   await expect.poll(() => uploads.all()[0]?.done).toBe(1);
   const dropped = uploads.drop(uploads.all()[0]?.id as string);
   letGo();
