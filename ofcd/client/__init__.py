@@ -51,7 +51,6 @@ from ofcd.client.events import (
     AppEvent,
     CompareAsked,
     ComparisonEnded,
-    EntriesVoided,
     FileInfo,
     HandedOver,
     HandoverOffered,
@@ -92,7 +91,6 @@ from ofcd.client.events import (
     SignalReceived,
     Via,
 )
-from ofcd.client.forcing import Survey
 from ofcd.client.joins import JoinStage
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued, Stage
@@ -131,7 +129,6 @@ __all__ = [
     "Content",
     "Delivery",
     "Edit",
-    "EntriesVoided",
     "EventStream",
     "FileInfo",
     "FileRef",
@@ -195,7 +192,6 @@ __all__ = [
     "SignalReceived",
     "Sponsor",
     "Stage",
-    "Survey",
     "Text",
     "TextFormat",
     "TooSlow",

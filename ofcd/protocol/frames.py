@@ -89,7 +89,6 @@ __all__ = [
     "LaneOpen",
     "LaneTell",
     "Lookup",
-    "Moved",
     "Peer",
     "PeerBox",
     "PeerFrame",
@@ -429,17 +428,6 @@ class Returned:
 
 
 @frozen
-class Moved:
-    """The room was moved: the last HUB_MOVEs of its log, in order.
-
-    To a client before `Attached`, and when something was just taken back; between relays as well.
-    """
-
-    room: RoomId
-    records: tuple[bytes, ...] = parts(limits.MOVES_TOLD)
-
-
-@frozen
 class Attached:
     """You are `mid` in the room on this link; its log ends at `seq`; `cursor` is your last one.
 
@@ -674,7 +662,6 @@ RelayFrame = (
     | Failure
     | Done
     | Ack
-    | Moved
     | Attached
     | Synced
     | Delivery
@@ -708,7 +695,6 @@ PeerFrame = (
     | LaneClose
     | LaneLost
     | Refill
-    | Moved
     | Ping
     | Pong
     | Cursor
@@ -747,7 +733,6 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "failure": Failure,
     "done": Done,
     "ack": Ack,
-    "moved": Moved,
     "attached": Attached,
     "synced": Synced,
     "delivery": Delivery,
@@ -781,7 +766,6 @@ PEER_FRAMES: Final[dict[str, type[PeerFrame]]] = {
     "lane_close": LaneClose,
     "lane_lost": LaneLost,
     "refill": Refill,
-    "moved": Moved,
     "ping": Ping,
     "pong": Pong,
     "cursor": Cursor,

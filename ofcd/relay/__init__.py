@@ -30,7 +30,6 @@ from ofcd.relay.effects import (
     Subscribe,
     Unsubscribe,
 )
-from ofcd.relay.forcing import Retreat, prepare
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
@@ -65,7 +64,6 @@ __all__ = [
     "Relay",
     "RelayPolicy",
     "Reply",
-    "Retreat",
     "RoomLog",
     "Skip",
     "Stir",
@@ -74,7 +72,6 @@ __all__ = [
     "Verified",
     "copy_floor",
     "found_copy",
-    "prepare",
     "signed_skip",
     "verify_entries",
     "verify_skip",

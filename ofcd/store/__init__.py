@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ofcd.store.cutting import Retained
 from ofcd.store.engine import READERS
 from ofcd.store.errors import (
     BackupFailed,
@@ -30,7 +29,6 @@ from ofcd.store.types import (
     Durability,
     Evidence,
     Gap,
-    KeptMoves,
     LogPage,
     LogRow,
     PeerRow,
@@ -56,7 +54,6 @@ __all__ = [
     "Durability",
     "Evidence",
     "Gap",
-    "KeptMoves",
     "Locked",
     "LogPage",
     "LogRow",
@@ -65,7 +62,6 @@ __all__ = [
     "PeerRow",
     "ReadOnly",
     "Replica",
-    "Retained",
     "Retention",
     "RetentionReport",
     "RoomSummary",

@@ -19,7 +19,6 @@ from ofcd.compliance.checks import (
     hubs,
     joining,
     keys,
-    moved,
     peering,
     sessions,
 )
@@ -44,7 +43,6 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         peering,
         followers,
         hubs,
-        moved,
     )
     for one in module.check.checks
 )

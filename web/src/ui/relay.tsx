@@ -1,10 +1,9 @@
 /** The relay that one reaches a room through, and the one that orders it: how to go to another. */
 
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
-import type { Survey } from "../client/forcing.ts";
 import type { Room } from "../client/room.ts";
 import { isAddress } from "../protocol/addresses.ts";
 import { RelayRefused } from "../wire/link.ts";
@@ -58,34 +57,7 @@ export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
         why={moving.roomWhy}
         address={moving.newRelay}
         label={moving.roomGo}
-        question={(url) => moving.roomSure(hostOf(url))}
-        go={go}
-      />
-    </details>
-  );
-}
-
-/** For root alone, where that relay is no more: what another one's copy has, and to go on from it. */
-export function LeaveHub({ client, room }: RelayProps): JSX.Element | null {
-  const { moving } = useStrings();
-  const found = useRef<Survey>(undefined);
-  if (!room.mayMoveHub) return null;
-  const look = async (url: string) => {
-    found.current = await client.surveyHub(room.id, url);
-    return moving.lacks(hostOf(url), found.current.messages, found.current.own);
-  };
-  const go = async (url: string) => {
-    await client.forceHub(room.id, found.current as Survey);
-    return moving.forced(hostOf(url));
-  };
-  return (
-    <details>
-      <summary>{moving.gone}</summary>
-      <Towards
-        why={moving.goneWhy}
-        address={moving.copyRelay}
-        label={moving.look}
-        question={look}
+        question={moving.roomSure}
         go={go}
       />
     </details>
@@ -98,7 +70,7 @@ interface TowardsProps {
   readonly address: string;
   readonly label: string;
   /** Asked before it is done, where it concerns others too. */
-  readonly question?: (url: string) => string | Promise<string>;
+  readonly question?: (host: string) => string;
   /** What became of it, for its person. */
   readonly go: (url: string) => Promise<string>;
 }
@@ -109,15 +81,14 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
   const [url, setUrl] = useState("");
   const [unfit, setUnfit] = useState("");
   const [outcome, setOutcome] = useState("");
-  /** What is asked, and of which address. */
-  const [asked, setAsked] = useState<readonly [text: string, to: string]>();
+  const [asked, setAsked] = useState("");
   const { problem, isBusy, run } = useDoing();
   const set = (text: string) => {
     setUrl(text);
-    setAsked(undefined); // the question was about another one
+    setAsked(""); // the question was about another one
   };
   const act = async (to: string) => {
-    setAsked(undefined);
+    setAsked("");
     await run(async () => {
       setOutcome(moving.under);
       try {
@@ -137,17 +108,17 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
     setUnfit(isFit ? "" : making.badRelay);
     if (!isFit) return;
     if (question === undefined) void act(to);
-    else void run(async () => setAsked([await question(to), to]));
+    else setAsked(to);
   };
   return (
     <form onSubmit={submit}>
       <p class="hint">{why}</p>
       <Field label={address} hint={making.relayHint} value={url} onValue={set} />
-      {asked ? (
+      {asked && question ? (
         <Question
-          text={asked[0]}
-          onYes={() => void act(asked[1])}
-          onNo={() => setAsked(undefined)}
+          text={question(hostOf(asked))}
+          onYes={() => void act(asked)}
+          onNo={() => setAsked("")}
         />
       ) : (
         <button type="submit" disabled={isBusy}>
