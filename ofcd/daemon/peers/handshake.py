@@ -102,11 +102,9 @@ class Handshake:
 
     async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
         await stream.send(session.connect())
+        # Here, though its welcome may hold statements to verify: Themis has a session in one thread.
         while session.state is not SessionState.OPEN:
-            message = await stream.receive()
-            # Its welcome may hold statements to verify: not on the relay's loop.
-            received = await self._workers.run(partial(session.receive, message))
-            for reply in received.replies:
+            for reply in session.receive(await stream.receive()).replies:
                 await stream.send(reply)
         if session.welcome is None:
             raise Refused(Code.OUT_OF_ORDER)
