@@ -102,7 +102,7 @@ class Handshake:
 
     async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
         await stream.send(session.connect())
-        # Here, though its welcome may hold statements to verify: Themis has a session in one thread.
+        # Here, though a welcome may hold statements to verify: a session lives in one thread.
         while session.state is not SessionState.OPEN:
             for reply in session.receive(await stream.receive()).replies:
                 await stream.send(reply)
