@@ -70,13 +70,13 @@ async def test_rotations_among_what_is_under_way_break_nothing(
         slow_lines(world)
         heard = [room.events() for room in there.values()]
         for name, room in there.items():
-            queue(room, *(Text(f"{name} {n}") for n in range(MANY // 2)))
+            queue(room, *(Text(f"{name} {n}") for n in range(MANY)))
         await settle(there.values())
         assert there["ana"].epoch >= 3
         agree(there.values())
         for name, room in there.items():
             mine = [text for text in texts(room) if text.startswith(name)]
-            assert mine == [f"{name} {n}" for n in range(MANY // 2)]
+            assert mine == [f"{name} {n}" for n in range(MANY)]
         assert alarms(*heard) == []
 
 
