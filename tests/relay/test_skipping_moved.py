@@ -111,6 +111,12 @@ def head(keys: KeyPair, copy: RoomLog, term: int, seq: int, log: Hash32) -> byte
     return sign_record(keys.private, records.LogHead(1, copy.room, term, seq, log, NOW)).envelope
 
 
+def skip_by(copy: RoomLog, found: Skip, signed: bytes, keys: KeyPair) -> Skip:
+    """The skip, signed for on a link of the relay that has these keys, its first."""
+    key = PublicKey(keys.public)
+    return signed_skip(copy, found, signed, Lineage(relay_id_of(key)), key)
+
+
 def test_the_hub_of_now_signs_for_a_stretch_of_before_it_too(ana: Person, copy: RoomLog) -> None:
     """A copy that begins before the move is had from the new hub, and so is what it lacks."""
     keys = generate_keypair()
@@ -123,24 +129,9 @@ def test_the_hub_of_now_signs_for_a_stretch_of_before_it_too(ana: Person, copy: 
         signed = head(keys, copy, term, floor + 5, FLOOR_LOG)
         if term == copy.state.term:
             with pytest.raises(Refused, match="another time"):
-                signed_skip(
-                    copy,
-                    found,
-                    signed,
-                    Lineage(relay_id_of(PublicKey(keys.public))),
-                    PublicKey(keys.public),
-                )
+                skip_by(copy, found, signed, keys)
         else:
-            assert (
-                signed_skip(
-                    copy,
-                    found,
-                    signed,
-                    Lineage(relay_id_of(PublicKey(keys.public))),
-                    PublicKey(keys.public),
-                ).head
-                == signed
-            )
+            assert skip_by(copy, found, signed, keys).head == signed
 
 
 def test_a_head_that_the_old_hub_passes_on_is_not_its_own_lie(ana: Person, copy: RoomLog) -> None:
@@ -150,10 +141,4 @@ def test_a_head_that_the_old_hub_passes_on_is_not_its_own_lie(ana: Person, copy:
     found = verify_skip(copy, [known], copy.seq + 2, FLOOR_LOG, {})
     signed = head(other, copy, 1, copy.seq + 5, FLOOR_LOG)
     with pytest.raises(Refused, match="another time"):
-        signed_skip(
-            copy,
-            found,
-            signed,
-            Lineage(relay_id_of(PublicKey(keys.public))),
-            PublicKey(keys.public),
-        )
+        skip_by(copy, found, signed, keys)

@@ -8,7 +8,8 @@ import { encodeRelayFrame, type RelayFrame } from "../src/protocol/frames.ts";
 import { type KeyPair, lineage } from "../src/themis/index.ts";
 import type { SocketLike } from "../src/wire/link.ts";
 
-const welcome = {
+/** What a relay greets with that says nothing of itself. */
+export const welcome = {
   type: "welcome",
   version: 1,
   challenge: new Uint8Array(32),

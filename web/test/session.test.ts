@@ -17,26 +17,12 @@ import {
   SessionError,
   seal,
 } from "../src/themis/index.ts";
+import { welcome } from "./greeters.ts";
 
 const room = new Uint8Array(32).fill(7);
 const relayKeys = () => generateKeyPair();
 
-const welcome = (version = 1): RelayFrame => ({
-  type: "welcome",
-  version,
-  challenge: new Uint8Array(32),
-  relay_limits: {
-    event_bytes: 1,
-    blob_bytes: 1,
-    room_members: 1,
-    events_per_second: 1,
-    requests_in_flight: 1,
-  },
-  ts: 0,
-  name: "",
-  software: "",
-  succession: [],
-});
+const welcomeBy = (version = 1): RelayFrame => ({ ...welcome, version, succession: [] });
 
 const delivery = (seq: number): RelayFrame => ({
   type: "delivery",
@@ -60,7 +46,7 @@ function linked(known?: Lineage, keys = relayKeys()): { client: ClientSession; r
 
 function open(): { client: ClientSession; relay: Channel } {
   const pair = linked();
-  pair.client.receive(pair.relay.wrap([encodeRelayFrame(welcome())]));
+  pair.client.receive(pair.relay.wrap([encodeRelayFrame(welcomeBy())]));
   expect(pair.client.state).toBe("open");
   return pair;
 }
@@ -74,10 +60,10 @@ describe("the handshake", () => {
     const known = lineage(relayIdOf(keys.public));
     const right = linked(known, keys);
     expect(() => right.client.relay).toThrow(Malformed);
-    right.client.receive(message(right.relay, welcome()));
+    right.client.receive(message(right.relay, welcomeBy()));
     expect(right.client.relay).toEqual(known);
     const wrong = linked(known);
-    expect(() => wrong.client.receive(message(wrong.relay, welcome()))).toThrow(NotItsKey);
+    expect(() => wrong.client.receive(message(wrong.relay, welcomeBy()))).toThrow(NotItsKey);
     expect([wrong.client.fault, wrong.client.state]).toEqual(["unproven", "hello"]);
   });
 
@@ -110,7 +96,7 @@ describe("the handshake", () => {
 
   test("a version that nobody offered is refused", () => {
     const { client, relay } = linked();
-    expect(() => client.receive(message(relay, welcome(2)))).toThrow(Malformed);
+    expect(() => client.receive(message(relay, welcomeBy(2)))).toThrow(Malformed);
   });
 });
 
@@ -164,7 +150,7 @@ describe("bulk", () => {
   });
 
   const other = seal(key, joinParts(raw(delivery(3))), taggedHash("feed", room, 1));
-  const notDeliveries = seal(key, joinParts(raw(welcome())), taggedHash("feed", room, 1));
+  const notDeliveries = seal(key, joinParts(raw(welcomeBy())), taggedHash("feed", room, 1));
 
   test.each<[string, RelayFrame[], Uint8Array[]]>([
     ["without its part", [feedKey, bulk], []],

@@ -1,20 +1,12 @@
 /** People on another network, whom a bridge brings: each is told apart, and from every member. */
 
-import { afterAll, beforeAll, expect, test as vitest } from "vitest";
+import { expect } from "vitest";
 
 import { founder } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
+import { relay, test } from "./scene.ts";
+import { PATIENCE_MS } from "./world.ts";
 
 const TEST_MS = 3 * PATIENCE_MS;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
 
 test("an owner lets a bridge in; who speaks through it is named, and marked as not verified", {
   timeout: TEST_MS,

@@ -1,21 +1,12 @@
 /** A file whose message is deleted is gone from the relay too: who kept its key fetches it no more. */
 
-import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+import { expect, onTestFinished } from "vitest";
 
 import { founder, Guest } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay, type Said } from "./world.ts";
+import { relay, TEST_MS, test } from "./scene.ts";
+import { PATIENCE_MS, type Said } from "./world.ts";
 
-const TEST_MS = 5 * PATIENCE_MS;
 const SIZE = 300_000;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
 
 /** Somebody who keeps what this message said, and so the key of its file. */
 function keeper(who: string, message: Said | undefined) {

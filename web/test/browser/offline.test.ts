@@ -4,26 +4,13 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, writeFileSy
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
-import type { Page } from "playwright-core";
-import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+import { expect, onTestFinished } from "vitest";
 
 import { seal } from "../../seal.ts";
 import { founder, Guest } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
+import { kept, relay, TEST_MS, test } from "./scene.ts";
 
-const TEST_MS = 5 * PATIENCE_MS;
 const DIST = new URL("../../dist/", import.meta.url).pathname;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
-
-const kept = (page: Page) => page.evaluate(async () => void (await navigator.serviceWorker.ready));
 
 test("a page that was open once opens without the relay: what was said is read, what is written waits", {
   timeout: TEST_MS,

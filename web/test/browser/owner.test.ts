@@ -2,21 +2,11 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
+import { expect, onTestFinished } from "vitest";
 
 import { founder, Guest, PASSPHRASE } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
-
-const TEST_MS = 5 * PATIENCE_MS;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
+import { relay, TEST_MS, test } from "./scene.ts";
+import { PATIENCE_MS, Relay } from "./world.ts";
 
 /** A small picture: a PNG of one pixel. */
 const PICTURE = Buffer.from(

@@ -1,22 +1,11 @@
 /** Looking for what was said long ago, with the keyboard and for who hears the page. */
 
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test as vitest } from "vitest";
+import { expect } from "vitest";
 
 import { breachesOf } from "./axe.ts";
 import { founder } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
-
-const TEST_MS = 5 * PATIENCE_MS;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
+import { relay, TEST_MS, test } from "./scene.ts";
 
 /** What has the focus, by what it says. */
 const focused = (page: Page) =>

@@ -1,21 +1,10 @@
 /** What a browser does to what it keeps: closes it, has no room for it, throws it away, forgets it. */
 
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test as vitest } from "vitest";
+import { expect } from "vitest";
 
 import { founder } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
-
-const TEST_MS = 5 * PATIENCE_MS;
-const test = vitest.skipIf(missing() !== "");
-
-let relay: Relay;
-
-beforeAll(async () => {
-  if (missing() === "") relay = await Relay.start();
-}, TEST_MS);
-
-afterAll(() => relay?.stop());
+import { kept, relay, TEST_MS, test } from "./scene.ts";
 
 /** All that this origin has in the browser. */
 const left = (page: Page) =>
@@ -27,8 +16,6 @@ const left = (page: Page) =>
     cookies: document.cookie,
   }));
 const NOTHING = { databases: [], caches: [], workers: 0, stored: 0, cookies: "" };
-
-const kept = (page: Page) => page.evaluate(async () => void (await navigator.serviceWorker.ready));
 
 async function forget(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Forget everything" }).click();
