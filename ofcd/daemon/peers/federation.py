@@ -518,9 +518,8 @@ class Federation:
                 frame.record, session.peer, challenge, self._welcome_identity, frame.succession
             )
             peer = self._peer(relay.relay_id)
-            await self._learn(
-                peer, relay
-            )  # at once: another may have come while this one was verified
+            # At once: another may have come while this one was verified.
+            await self._learn(peer, relay)
         except ProtocolError as error:
             self._note_dispute(error)
             with trio.move_on_after(self._hub.limits.goodbye_seconds):
