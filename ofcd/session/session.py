@@ -109,6 +109,7 @@ class ClientSession(_Session):
         self._known = known
         self._software = software
         self.welcome: Welcome | None = None
+        self._offered: tuple[PublicKey, Welcome] | None = None
         self._bulk = BulkReader()
         super().__init__(keys, lambda key: True)
 
@@ -135,13 +136,33 @@ class ClientSession(_Session):
         known one, or (out_of_order) where it does not begin with a welcome; the link is then to be
         closed.
         """
+        received = self.receive_unproven(message)
+        self.prove()
+        return received
+
+    def receive_unproven(self, message: bytes) -> Received[RelayFrame]:
+        """As `receive`, but for `prove`: until that has returned, nothing is to be taken."""
         if self.state is SessionState.HANDSHAKE:
             return self._shake(message)
         raw_frames, trailer = self._channel.unwrap(message)
         frames = self._bulk.unfold(map(decode_relay_frame, raw_frames), trailer)
         if self.state is SessionState.HELLO:
-            self._take_welcome(frames[0] if frames else None)
+            self._offered = self.peer, self._welcome_in(frames[0] if frames else None)
         return Received(frames=tuple(frames))
+
+    def prove(self) -> None:
+        """Verify the welcome, if one has come: whose key it is. Raises as `receive`.
+
+        Statements take a while to verify. Unlike the session, which lives in the thread that made
+        it, this may run in any.
+        """
+        if self._offered is None:
+            return
+        (key, welcome), known, self._offered = self._offered, self._known, None
+        shown = welcome.succession
+        self._known = Lineage.first_seen(key, shown) if known is None else known.proven(key, shown)
+        self.welcome = welcome
+        self.state = SessionState.OPEN
 
     def _shake(self, message: bytes) -> Received[RelayFrame]:
         reply = self._channel.handshake(message)
@@ -151,7 +172,7 @@ class ClientSession(_Session):
             replies.append(self.send([Hello(versions=VERSIONS, software=self._software)]))
         return Received(replies=tuple(replies))
 
-    def _take_welcome(self, frame: RelayFrame | None) -> None:
+    def _welcome_in(self, frame: RelayFrame | None) -> Welcome:
         known = self._known
         if not isinstance(frame, Welcome):
             is_known = known is None or known.is_current(self.peer)
@@ -159,14 +180,7 @@ class ClientSession(_Session):
             raise Refused(Code.OUT_OF_ORDER, f"the relay refuses the link: {why}"[:300])
         if frame.version not in VERSIONS:
             raise Refused(Code.UNSUPPORTED_VERSION)
-        shown = frame.succession
-        self._known = (
-            Lineage.first_seen(self.peer, shown)
-            if known is None
-            else known.proven(self.peer, shown)
-        )
-        self.welcome = frame
-        self.state = SessionState.OPEN
+        return frame
 
 
 class RelaySession(_Session):

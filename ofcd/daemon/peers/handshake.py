@@ -102,10 +102,10 @@ class Handshake:
 
     async def _shake_hands(self, stream: MessageStream, session: ClientSession) -> Welcome:
         await stream.send(session.connect())
-        # Here, though a welcome may hold statements to verify: a session lives in one thread.
         while session.state is not SessionState.OPEN:
-            for reply in session.receive(await stream.receive()).replies:
+            for reply in session.receive_unproven(await stream.receive()).replies:
                 await stream.send(reply)
+            await self._workers.run(session.prove)
         if session.welcome is None:
             raise Refused(Code.OUT_OF_ORDER)
         return session.welcome
