@@ -152,6 +152,8 @@ class Attached:
             self._nursery.start_soon(self._send, network, queue, scope)
 
     async def _send(self, network: str, queue: PlaceQueue, scope: trio.CancelScope) -> None:
+        if scope.cancel_called:
+            return  # it was taken back before this began
         with scope:
             await PlaceSender(self._engine, self._engine.networks[network], queue).run()
 

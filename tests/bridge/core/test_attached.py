@@ -210,6 +210,18 @@ async def test_a_room_that_was_given_up_is_left(
             assert len(_told(scene)) == 1
 
 
+async def test_a_room_that_is_taken_back_at_once_ends_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Before anything of it has begun: the bridge serves everybody else on."""
+    async with _group(tmp_path) as group, group.running() as scene:
+        _, link = await group.own_room()
+        group.give(scene, link)
+        assert scene.network.host.detach(OWN)
+        await trio.sleep(10)
+        assert scene.network.host.attached() == []
+
+
 async def test_a_join_that_nobody_answers_is_not_waited_for_without_end(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
