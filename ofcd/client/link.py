@@ -204,9 +204,8 @@ class RelayMachine:
         what = "the relay of a room that you reach through yours"
         try:
             relay = lineage_of(turn.records, frame.relay_id).followed(frame.records)
-            if (
-                follow(turn.records, relay, what) is not None
-            ):  # of use here only: its people are told
+            # Of use here only: its people are told by their own link.
+            if follow(turn.records, relay, what) is not None:
                 turn.renewed.append(relay)
         except TwoSuccessors as proof:
             news = dispute(turn.records, proof, what)
