@@ -214,7 +214,7 @@ export class Relays {
     } catch (error) {
       link.close();
       if (!(error instanceof NotItsKey)) throw error;
-      throw new LinkLost(error.message, { cause: error, fault: error.fault });
+      throw new LinkLost("it is not the relay that it was", { cause: error, fault: error.fault });
     }
   }
 

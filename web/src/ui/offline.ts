@@ -9,6 +9,8 @@ const WORKER = "./sw.js";
 const USE_IT = "use the new version";
 /** How often an open page asks whether there is a new version of it. */
 const ASK_EACH_MS = 3_600_000;
+/** So long a browser may take to let go of the page. */
+const FORGET_MS = 5_000;
 
 interface TrustedTypes {
   createPolicy(
@@ -85,7 +87,10 @@ function follow(
   };
 }
 
-/** Keep the page no more, nor show any notice of it, as far as the browser lets that be done. */
+/**
+ * Keep the page no more, nor show any notice of it, as far as the browser lets that be done. Chromium
+ * may say nothing for long of a worker that it was told to let go: it is not waited for without end.
+ */
 export async function forgetPage(): Promise<void> {
   const kept = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
   const parts = [
@@ -97,5 +102,6 @@ export async function forgetPage(): Promise<void> {
       for (const name of await caches.keys()) await caches.delete(name);
     },
   ];
-  await Promise.allSettled(parts.map((part) => part()));
+  const done = Promise.allSettled(parts.map((part) => part()));
+  await Promise.race([done, new Promise((resolve) => setTimeout(resolve, FORGET_MS))]);
 }

@@ -5,6 +5,7 @@ import { openDB } from "idb";
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { forgetAll } from "../../src/ui/forgetting.ts";
+import { forgetPage } from "../../src/ui/offline.ts";
 import { whenForgotten } from "../../src/ui/tabs.ts";
 import { type Closing, unsentAfter } from "../../src/ui/unsent.ts";
 
@@ -35,6 +36,19 @@ test("a tab that sleeps keeps nothing but the empty vault from being forgotten",
   asleep.close();
   await forgetting; // whatever the browser's cache says
   expect([told.mock.calls.length, keys.mock.calls.length]).toEqual([1, 1]);
+});
+
+test("a browser that says nothing of the worker it lets go is not waited for without end", async () => {
+  const { kept } = keeping();
+  kept.unregister.mockReturnValue(new Promise(() => undefined));
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const forgotten = vi.fn();
+  const forgetting = forgetPage().then(forgotten);
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(forgotten).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(2_000);
+  await forgetting;
 });
 
 test.each<[Closing, string[]]>([
