@@ -107,7 +107,7 @@ def read(event: client.LoggedEvent, view: View) -> Event | None:
 @read.register
 def _(event: client.MessageReceived, view: View) -> Event | None:
     message = event.message
-    if message.unreadable or message.redacted_by is not None:
+    if message.unreadable or message.redacted_by is not None or message.again:
         return None
     said = {**_common(event, view), **_said(message, view), "edited": message.edited}
     if message.file is not None:

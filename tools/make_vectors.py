@@ -22,6 +22,7 @@ from tests.vectors.making import (
     chain,
     comparing,
     evidence,
+    forced,
     frames,
     ids,
     lite,
@@ -52,6 +53,7 @@ MADE_ONCE: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "evidence.json": evidence.make,
     "moves.json": moves.make,
     "successions.json": successions.make,
+    "forced.json": forced.make,
 }
 """Files that hold randomness: written where they are missing, or with --fresh."""
 

@@ -59,6 +59,8 @@ class Outbound:
     def event(self, tx: Transaction, room: Room, event: LoggedEvent) -> None:
         """Everything that an event of a room means for the places it is joined to."""
         engine = self._engine
+        if isinstance(event, MessageReceived) and event.message.again and not event.message.mine:
+            return  # it was carried over when it was first said
         portals = [one for one in engine.portals_of(room) if one.sends]
         engine.echoes.said(room, event)
         if isinstance(event, MessageRedacted):

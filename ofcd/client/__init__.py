@@ -51,6 +51,7 @@ from ofcd.client.events import (
     AppEvent,
     CompareAsked,
     ComparisonEnded,
+    EntriesVoided,
     FileInfo,
     HandedOver,
     HandoverOffered,
@@ -91,6 +92,7 @@ from ofcd.client.events import (
     SignalReceived,
     Via,
 )
+from ofcd.client.forcing import Survey
 from ofcd.client.joins import JoinStage
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued, Stage
@@ -129,6 +131,7 @@ __all__ = [
     "Content",
     "Delivery",
     "Edit",
+    "EntriesVoided",
     "EventStream",
     "FileInfo",
     "FileRef",
@@ -192,6 +195,7 @@ __all__ = [
     "SignalReceived",
     "Sponsor",
     "Stage",
+    "Survey",
     "Text",
     "TextFormat",
     "TooSlow",

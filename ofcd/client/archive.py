@@ -59,11 +59,13 @@ from ofcd.protocol.records import (
 )
 from ofcd.themis.signed import SignedRecord, peek
 
-__all__ = ["Archive", "Entry", "Kind"]
+__all__ = ["VOID", "Archive", "Entry", "Kind"]
 
 _HASHES: Final = 128
 """Running hashes in one record: few enough to rewrite with every entry."""
 _HASH_BYTES: Final = 32
+VOID: Final = "void"
+"""The code of an entry that stood in the log, and does not any more."""
 
 
 class Kind(StrEnum):
@@ -125,6 +127,8 @@ class Entry:
     record: bytes = field(default=b"", repr=False)
     cell: bytes = field(default=b"", repr=False)
     """Envelope and cell of a parked entry."""
+    again: bool = False
+    """It stood in the log before, in a part that came to nothing, and applications had it then."""
 
 
 class Archive:
@@ -140,6 +144,8 @@ class Archive:
         self._chain = tables.archive("chain")
         self._parked = tables.archive("parked")
         self._hashes = tables.archive("hashes")
+        self._sids = tables.archive("sids")
+        self._void = tables.archive("void")
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -172,7 +178,47 @@ class Archive:
         padded = before.ljust(place * _HASH_BYTES, b"\0")
         records.put(self._hashes, key, padded + log)
 
+    def take_back(self, records: Records, end: int, done: int) -> list[Entry]:
+        """Nothing stands behind entry `end` any more: what did is set aside, and returned.
+
+        Up to entry `done` every application has done with it.
+        """
+        gone = list(self.entries(records, end + 1))
+        for entry in gone:
+            key = number_key(entry.seq)
+            records.delete(self._log, key)
+            records.delete(self._parked, key)
+            if records.get(self._ids, entry.event_id) == key:
+                records.delete(self._ids, entry.event_id)
+            if entry.sid is not None and entry.mid in self._mine:
+                records.delete(self._sids, entry.sid)
+            is_done = entry.seq <= done
+            aside = evolve(entry, code=entry.code or VOID, record=b"", cell=b"", again=is_done)
+            records.put(self._void, entry.sid or entry.event_id, save(aside))
+        for seq, _ in list(self.chain(records, end + 1)):
+            records.delete(self._chain, number_key(seq))
+        block, place = divmod(end + 1, _HASHES)
+        for key, raw in list(records.items(self._hashes, number_key(block))):
+            if key == number_key(block) and place:
+                records.put(self._hashes, key, raw[: place * _HASH_BYTES])
+            else:
+                records.delete(self._hashes, key)
+        return gone
+
+    def said_again(self, records: Records, sid: Sid) -> bool:
+        """A message stands in the log: whether applications had it from a part that is void."""
+        raw = records.get(self._void, sid)
+        if raw is None:
+            return False
+        records.delete(self._void, sid)
+        return load(Entry, raw).again
+
     # -- reading ---------------------------------------------------------------------------------
+
+    def void(self, records: Reader) -> list[Entry]:
+        """What stood in the log, came to nothing, and was not said again; in its order."""
+        found = (load(Entry, raw) for _, raw in records.items(self._void))
+        return sorted(found, key=lambda entry: (entry.received, entry.seq))
 
     def entry(self, records: Reader, seq: int) -> Entry | None:
         """Entry number `seq`."""
@@ -255,6 +301,7 @@ class Archive:
             redacted_by=entry.redacted_by,
             reactions=entry.reactions,
             mine=entry.mid in self._mine,
+            again=entry.again,
         )
         if body is None:
             return evolve(made, unreadable=entry.code or entry.kind.value)

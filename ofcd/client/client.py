@@ -26,6 +26,7 @@ from ofcd.client.errors import (
     VaultError,
 )
 from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
+from ofcd.client.forcing import try_at
 from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
 from ofcd.client.lineages import dispute, follow, lineage_of
@@ -249,7 +250,11 @@ class Client:
     async def _move_home(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
         """See `Room.move_home`."""
         home = await self.relay_at(url, relay_id)
-        await self._reach(room)
+        try:
+            await self._reach(room)
+        except Offline:
+            # Root may have moved the room there, and nobody here could be told of it.
+            await try_at(self, room, url, home, lambda: self._live(room, self.patience))
         core = self._core(room)
         if core.state.member(core.me).home != home:
             with self._turn(self._connection(room)) as turn:

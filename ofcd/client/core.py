@@ -202,7 +202,7 @@ class Core:
         return member is not None and member.renewals >= limits.KEY_RENEWALS
 
     def state_before(self, records: Reader, seq: int) -> RoomState:
-        """The room's state just before the control record at `seq`, which is in the archive."""
+        """The room's state just before entry `seq`, as the archive's control records tell it."""
         earlier = max(number for number, _ in self.archive.chain(records) if number < seq)
         return _replay(records, self.archive, self.room, earlier)
 

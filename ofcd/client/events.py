@@ -22,6 +22,7 @@ __all__ = [
     "AppEvent",
     "CompareAsked",
     "ComparisonEnded",
+    "EntriesVoided",
     "FileInfo",
     "HandedOver",
     "HandoverOffered",
@@ -109,6 +110,8 @@ class Message:
     mine: bool = False
     unreadable: str = ""
     """Why there is nothing to read: a code, or "" for a readable message."""
+    again: bool = False
+    """It stood in the log, and was given, before, in a part that came to nothing: no new one."""
 
 
 # -- logged ----------------------------------------------------------------------------------------
@@ -315,6 +318,12 @@ class AlarmKind(StrEnum):
     KEY_OLD = "key_old"
     KEY_REPLACED = "key_replaced"
     """Of one's own: by a vault that was put back, or by somebody who has the keys."""
+    EVICTION_VOID = "eviction_void"
+    """Who had been evicted is in the room again: the eviction came to nothing."""
+    ADMISSION_VOID = "admission_void"
+    """One's own admission came to nothing: it needs a new invite."""
+    TWO_MOVES = "two_moves"
+    """Root has signed two moves of the room that can not both be."""
     UNPROVEN = "unproven"
     """One's own relay blames the room's, and proves nothing."""
 
@@ -355,6 +364,26 @@ class HistoryGap:
     room: RoomId
     start: int
     end: int
+
+
+@frozen
+class EntriesVoided:
+    """Entries from `start` to `end` - 1 came to nothing: root moved the room by force.
+
+    They are in nobody's log any more. `messages` are those that were read here; who said them says
+    them again, if their client still comes. See `Room.voided`.
+    """
+
+    room: RoomId
+    start: int
+    end: int
+    messages: tuple[Message, ...] = ()
+    own: int = 0
+    """How many of one's own words are sent again by themselves."""
+    controls: int = 0
+    """Changes of the room that are undone with them."""
+    evicted: tuple[MemberId, ...] = ()
+    """Members who had been evicted by one of these, and are in the room again."""
 
 
 @frozen
@@ -518,6 +547,7 @@ LiveEvent = (
     | KeyMissing
     | KeyFound
     | HistoryGap
+    | EntriesVoided
     | SignalReceived
     | MemberReached
     | MessageAccepted

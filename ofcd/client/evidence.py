@@ -15,7 +15,7 @@ from ofcd.client.lineages import lineage_of
 from ofcd.client.turn import Turn
 from ofcd.e2e.errors import Fault
 from ofcd.e2e.evidence import NotYet, Proof, judge
-from ofcd.protocol.ids import PublicKey
+from ofcd.protocol.ids import EventId, PublicKey
 
 __all__ = ["EvidenceDesk"]
 
@@ -47,6 +47,11 @@ class EvidenceDesk:
         core = self._core
         if core.head.status is RoomStatus.FROZEN:
             return
+
+        def place_of(control: EventId) -> int | None:
+            entry = core.archive.find(turn.records, control)
+            return None if entry is None else entry.seq
+
         found = judge(
             core.state,
             core.log.seq,
@@ -54,6 +59,7 @@ class EvidenceDesk:
             key,
             records,
             partial(lineage_of, turn.records),
+            place_of,
         )
         if isinstance(found, Proof):
             self._waiting = None

@@ -33,6 +33,7 @@ class LoggedEvents:
         self._give_up_after = give_up_after
         self._follow = follow
         self._ready: deque[LoggedEvent] = deque()
+        self._cuts = client._core(room).head.cuts
 
     @property
     def passed(self) -> int:
@@ -60,6 +61,8 @@ class LoggedEvents:
     def _read_on(self) -> float:
         """Take a page of what is here; milliseconds until what waits for a key is given up."""
         core, vault = self._client._core(self._room), self._client.vault
+        if core.head.cuts != self._cuts:  # what stood there came to nothing: read on from before
+            self._cuts, self._cursor = core.head.cuts, min(self._cursor, core.head.cut_at)
         for entry in core.archive.entries(vault, self._cursor + 1, limit=_PAGE):
             event = core.archive.event(vault, entry)
             if entry.kind is Kind.PARKED:

@@ -11,17 +11,18 @@ from typing import Final
 
 from attrs import evolve
 
-from ofcd.client.archive import Entry, Kind
+from ofcd.client.archive import Archive, Entry, Kind
 from ofcd.client.blobdrops import keep_drop
 from ofcd.client.core import Core
 from ofcd.client.turn import Turn
+from ofcd.client.vault import Records
 from ofcd.e2e import bodies
-from ofcd.e2e.bodies import encode_body
+from ofcd.e2e.bodies import decode_body, encode_body
 from ofcd.e2e.events import Opened, may_edit, may_name_room, may_redact
 from ofcd.e2e.names import display_name
 from ofcd.protocol.ids import EventId, MemberId
 
-__all__ = ["Folder", "Hear"]
+__all__ = ["Folder", "Hear", "refold"]
 
 _REACTIONS: Final = 64
 """Different ones on one message: an entry is written anew with each, and must stay small."""
@@ -146,6 +147,27 @@ class Folder:
         if name and self._core.names.get(mid) != name:
             self._core.names[mid] = name
             self._core.save_sender(turn, mid)
+
+
+def refold(archive: Archive, records: Records, target_seq: int, end: int) -> None:
+    """An entry as it reads by what stands up to `end`: what came behind that came to nothing.
+
+    The words of what was redacted are gone; whoever redacted it says so again.
+    """
+    target = archive.entry(records, target_seq)
+    if target is None or target.redacted_by is not None:
+        return
+    edited, reactions = b"", dict[str, tuple[MemberId, ...]]()
+    for entry in archive.entries(records, target_seq + 1, end + 1):
+        if entry.target_seq != target_seq or not entry.body:
+            continue
+        content = decode_body(entry.body).content
+        if entry.kind is Kind.EDIT:
+            edited = entry.body
+        elif entry.kind is Kind.REACTION and isinstance(content, bodies.Reaction):
+            reactions = _with_reaction(reactions, content.emoji, entry.mid, content.removed)
+    changed = evolve(target, edited=edited, reactions=tuple(reactions.items()))
+    archive.replace(records, changed)
 
 
 def _with_reaction(

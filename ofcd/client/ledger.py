@@ -298,6 +298,7 @@ class Ledger:
             sid=event.sid,
             epoch=event.epoch,
             code=code,
+            again=core.archive.said_again(turn.records, event.sid),
         )
         self._keep(turn, entry, taken, frame)
 
@@ -351,6 +352,11 @@ class Ledger:
         )
         self.core.archive.add(turn.records, entry)
         self._tell(turn, entry)
+
+    def begin_anew(self) -> None:
+        """The end of the log came to nothing: so did what was heard of it."""
+        self._boxes.clear()
+        self._word = None
 
     # -- parked ----------------------------------------------------------------------------------
 

@@ -179,6 +179,7 @@ class RelayMachine:
                 | frames.Removed()
                 | frames.Returned()
                 | frames.Evidence()
+                | frames.Moved()
             ):
                 machine = self.rooms.get(frame.room)
                 if machine is not None:

@@ -25,6 +25,8 @@ archive/<hex>/ids     event id -> seq
 archive/<hex>/chain   seq      -> control record's envelope, verbatim
 archive/<hex>/parked  seq      -> nothing: entries that wait for a key
 archive/<hex>/sids    sid      -> Sent, of own messages
+archive/<hex>/void    sid      -> Entry that stood in the log and came to nothing (voiding.py);
+                                  of a control record, by its event id
 """
 
 from __future__ import annotations
@@ -164,6 +166,9 @@ class Head:
     """Whom we asked to become root."""
     moving: tuple[str, RelayId] | None = None
     """Where this client asked to be at home from now on: address and id (moving.py)."""
+    cuts: int = 0
+    """How often the end of the log came to nothing (voiding.py), and where it last was cut off."""
+    cut_at: int = -1
     hold_joins: bool = False
     """The application decides who is let in: requests wait for its word."""
 

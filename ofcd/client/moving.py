@@ -15,8 +15,9 @@ from ofcd.client.turn import Turn
 from ofcd.protocol.addresses import first_reachable
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Control, Home, HubMove
+from ofcd.themis.moves import Parting
 
-__all__ = ["finish_move", "follow_hub", "relocate"]
+__all__ = ["finish_move", "follow_hub", "has_yet_to_hear", "is_elsewhere", "relocate"]
 
 
 def relocate(turn: Turn, core: Core, url: str, relay_id: RelayId) -> None:
@@ -58,3 +59,27 @@ def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
     turn.records.put(ROOMS, core.room, save(identity))
     core.identity = identity
     return False
+
+
+def is_elsewhere(turn: Turn, core: Core, parting: Parting) -> bool:
+    """A move took this member's HOME back: go to the new hub, which takes everybody in.
+
+    True if this client goes there: where it is now, nobody lets it in any more.
+    """
+    state, reached = core.state, core.identity.relay_id
+    home = state.member(core.me).home
+    hubs = {hub.relay_id for hub in state.hubs}
+    if core.me == state.root or reached in (home, parting.hub, *hubs):
+        return False
+    url = first_reachable(parting.urls, core.identity.relay_url)
+    if url is not None:
+        relocate(turn, core, url, parting.hub)
+    return url is not None
+
+
+def has_yet_to_hear(core: Core) -> bool:
+    """Whether this client's relay, where it shows another log, may not have heard of a move.
+
+    So may any that is not the hub of a room that was moved.
+    """
+    return core.is_away and bool(core.state.moved)

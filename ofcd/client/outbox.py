@@ -171,6 +171,30 @@ class Outbox:
     def _forget(self, number: int) -> None:
         self._items.pop(number, None)
 
+    def begin_anew(self, turn: Turn, said: list[Queued]) -> None:
+        """What this member `said` came to nothing: it is sent again, before all that waits.
+
+        What waits is sealed anew, too: the key that it was sealed under may be void.
+        """
+        core, waiting = self._core, self.items
+        for item in [*said, *waiting]:
+            if item.event_id is not None and item.stage is not Stage.FAILED:
+                core.save_void(turn, item.counter, item.event_id)
+        for item in waiting:
+            turn.records.delete(core.tables.state, number_key(item.number, _OUT))
+        self._items.clear()
+        self.link_lost()
+        known = {item.sid for item in waiting}
+        again = [item for item in said if item.sid not in known]
+        for item in [*again, *waiting]:
+            fresh = evolve(item, number=self._next)
+            if item.stage is not Stage.FAILED:
+                fresh = evolve(
+                    fresh, stage=Stage.QUEUED, record=b"", cell=b"", event_id=None, counter=0
+                )
+            self._next += 1
+            self._keep(turn, fresh)
+
     # -- sending ---------------------------------------------------------------------------------
 
     def link_lost(self) -> None:

@@ -33,12 +33,13 @@ from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.lagging import Lag, is_copy
 from ofcd.client.ledger import Ledger
-from ofcd.client.moving import finish_move, follow_hub
+from ofcd.client.moving import finish_move, follow_hub, has_yet_to_hear, is_elsewhere
 from ofcd.client.outbox import Outbox
 from ofcd.client.receipts import ReceiptDuty
 from ofcd.client.renewing import RenewDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
+from ofcd.client.voiding import take_moves
 from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile
 from ofcd.e2e.controls import make_attach, make_handover
 from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
@@ -129,6 +130,11 @@ class RoomMachine:
         self._pumped_at = -1
         self._opening: list[Ticket] = []
         self._halted: ClientError | None = None
+        self._surveys: list[Ticket] = []
+        self._told_end, self._is_behind = (-1, Hash32(room)), False
+        desks = (self.controls, self.admissions, self.keydesk)
+        duties = (self._beats, self._receipts, self._evidence, self._drops, self._renewing)
+        self._parts = (*desks, *duties)
 
     @property
     def is_live(self) -> bool:
@@ -152,9 +158,10 @@ class RoomMachine:
         """Nothing more on this link: whoever waits for something here hears why."""
         self.phase, self._halted = Phase.STOPPED, error
         self._retry_at = None
-        for ticket in self._opening:
+        for ticket in (*self._opening, *self._surveys):
             turn.settle(ticket, error)
         self._opening.clear()
+        self._surveys.clear()
         self.controls.fail_all(turn, error)
         self.comparing.fail_all(turn, error)
         self.outbox.halt(turn, error)
@@ -175,13 +182,11 @@ class RoomMachine:
 
     def link_down(self) -> None:
         """The link is gone."""
-        self.phase = Phase.DOWN
+        self.phase, self._is_behind = Phase.DOWN, False
         self._link = self._retry_at = self._halted = None
         self._chain = ChainPages()
         self._cursor_due, self.core.blamed = None, False
-        parts = (self.outbox, self.controls, self.admissions, self.keydesk)
-        own = (self._beats, self._receipts, self._evidence, self._drops, self._renewing)
-        for part in (*parts, *own):
+        for part in (self.outbox, *self._parts):
             part.link_lost()
 
     def _create(self, turn: Turn) -> None:
@@ -231,11 +236,15 @@ class RoomMachine:
         if frame.counter > frame.seq:
             turn.drop = Code.BAD_FRAME.value  # more events of ours than the log has entries
             return
+        self._told_end, self._is_behind = (frame.seq, frame.log), False
         if core.head.begun and frame.seq < max(core.head.seq, core.head.vouched_seq):
             self._behind(turn, frame.seq)
             return
         self._lag.over()
         if core.head.begun and frame.seq == core.head.seq and frame.log != core.log.log:
+            if has_yet_to_hear(core):
+                self._behind(turn, frame.seq)
+                return
             core.freeze(turn, AlarmKind.FORK, LogBroken(LogFault.FORK, frame.seq))
             self._halt_by_status(turn)
             return
@@ -253,7 +262,8 @@ class RoomMachine:
         core = self.core
         is_frozen = core.head.status is RoomStatus.FROZEN
         if not is_frozen and is_copy(core.state, core.identity.relay_id, end):
-            self.phase = Phase.WAITING
+            self.phase, self._is_behind = Phase.WAITING, True
+            self._surveyed(turn, self._told_end)
             self._retry_at = turn.now + self._lag.behind(turn.now)
             if self._lag.is_long(turn.now):
                 turn.tell(Alarm(core.room, AlarmKind.COPY_BEHIND, _COPY_BEHIND, core.head.seq))
@@ -377,6 +387,8 @@ class RoomMachine:
     def _sync_refused(self, turn: Turn, failure: frames.Failure) -> None:
         if failure.code == Code.HUB_BEHIND:
             self._behind(turn, self.core.head.seq if failure.seq is None else failure.seq)
+        elif failure.code == Code.FORK and has_yet_to_hear(self.core):
+            self._behind(turn, self.core.head.seq)
         elif failure.code == Code.FORK:
             fork = LogBroken(LogFault.FORK, self.core.head.seq)
             self.core.freeze(turn, AlarmKind.FORK, fork)
@@ -391,6 +403,7 @@ class RoomMachine:
         if self.phase is not Phase.SYNCING or not caught_up:
             return
         self.phase = Phase.LIVE
+        self._surveyed(turn, (core.head.seq, core.log.log))
         self._take_up(turn)
         for ticket in self._opening:
             turn.settle(ticket, core.room)
@@ -449,6 +462,8 @@ class RoomMachine:
                 self._removed(turn, frame)
             case frames.Returned():
                 self.outbox.returned(turn, frame)
+            case frames.Moved():
+                self._moved(turn, frame.records)
             case frames.Evidence():
                 if self._link is not None and self.core.head.begun:
                     self._evidence.shown(turn, frame.key or self._link.relay_key, frame.records)
@@ -519,6 +534,60 @@ class RoomMachine:
             self._receipts.heard(turn, member, signal)
         elif signal.kind is not SignalKind.UNKNOWN:
             turn.tell(SignalReceived(core.room, frame.mid, signal.kind.value))
+
+    # -- a hub that is gone for good ---------------------------------------------------------------
+
+    def _moved(self, turn: Turn, records: tuple[bytes, ...]) -> None:
+        """Root moved the room by force: go back to where it goes on, if it is so."""
+        core = self.core
+        try:
+            taken = take_moves(turn, core, records)
+        except ProtocolError:
+            return  # it is not root's: it moves nobody
+        if taken is None:
+            return
+        self.ledger.begin_anew()
+        for part in self._parts:
+            part.link_lost()
+        self.outbox.begin_anew(turn, taken.said)
+        if is_elsewhere(turn, core, taken.parting):
+            self._halt(turn, Offline(_MOVING))
+        elif self.phase is not Phase.ATTACHING:
+            turn.drop = "moved"
+
+    @property
+    def end(self) -> tuple[int, Hash32] | None:
+        """Where this relay's copy ends, and L there; None before that is known.
+
+        It is once the room is live, or the copy found to be behind.
+        """
+        if self.is_live:
+            return self.core.head.seq, self.core.log.log
+        return self._told_end if self._is_behind else None
+
+    def await_end(self, ticket: Ticket) -> None:
+        """Settle `ticket` with `end`."""
+        self._surveys.append(ticket)
+
+    def _surveyed(self, turn: Turn, end: tuple[int, Hash32]) -> None:
+        for ticket in self._surveys:
+            turn.settle(ticket, end)
+        self._surveys.clear()
+
+    def force(self, turn: Turn, made: SignedRecord, ticket: Ticket) -> None:
+        """Hand this forced HUB_MOVE to the relay that it names, which is this one.
+
+        What is behind it here is taken back once it stands in the log there.
+        """
+
+        def answered(later: Turn, frame: frames.RelayFrame) -> None:
+            if isinstance(frame, frames.Failure):
+                later.settle(ticket, RelayRefused(frame.code, frame.text))
+                return
+            self._moved(later, (made.envelope,))
+            later.settle(ticket, None)
+
+        turn.ask(lambda rid: frames.Control(rid, self.core.room, made.envelope), answered)
 
     def _removed(self, turn: Turn, frame: frames.Removed) -> None:
         """The relay says we are out; believed for good only with the record that says so."""

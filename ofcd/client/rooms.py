@@ -12,6 +12,7 @@ from ofcd.client.controls import Change, Made
 from ofcd.client.core import refusal
 from ofcd.client.errors import Offline
 from ofcd.client.events import JoinAsked, Message
+from ofcd.client.forcing import Survey, force_move, look_at_copy
 from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued
@@ -412,6 +413,24 @@ class Room(RoomTrust):
         `RelayRefused` with the code of the last try.
         """
         await self._client._move_hub(self.id, url, relay_id)
+
+    async def survey_hub(self, url: str, *, relay_id: RelayId | None = None) -> Survey:
+        """What the relay at `url` has of this room, and what would be lost if it went on from that.
+
+        For root, where the room's own relay is gone for good. Whatever the copy has and this client
+        had not is here afterwards. Raises `Offline`, `NotAllowed` (`no_copy`: nobody is at home
+        there; `fork`: it is of another log), `RelayRefused`.
+        """
+        return await look_at_copy(self._client, self.id, url, relay_id)
+
+    async def force_hub(self, found: Survey) -> None:
+        """Have that relay order this room from the end of its copy on, the one so far unasked.
+
+        What else was ever ordered behind that is void, for everybody. Root's alone to say. Done
+        when the record stands in the log there, and the room is live. Raises as `survey_hub`, and
+        `NotAllowed` (`copy_lacks`: a change of the room would come to nothing; `copy_changed`).
+        """
+        await force_move(self._client, self.id, found)
 
     async def _say_hub(self, hub: RelayId, url: str) -> None:
         core = self._client._core(self.id)

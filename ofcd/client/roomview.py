@@ -298,6 +298,15 @@ class RoomView:
         shown = entry is not None and entry.kind in _SHOWN
         return core.archive.message(entry) if entry is not None and shown else None
 
+    def voided(self) -> list[Message]:
+        """Messages that stood in the room's log, came to nothing, and were not said again.
+
+        Root has moved the room by force, to a relay that did not have them. Oldest first.
+        """
+        core = self._client._core(self.id)
+        entries = core.archive.void(self._client.vault)
+        return [core.archive.message(entry) for entry in entries if entry.kind is Kind.MESSAGE]
+
     def delivery(self, seq: int) -> Delivery:
         """Which current members, its sender and this one aside, have entry `seq` on their device.
 

@@ -227,7 +227,7 @@ async def open_daemon(
         async with trio.open_nursery() as nursery:
             await nursery.start(hub.run)
             if daemon.federation is not None:
-                nursery.start_soon(daemon.federation.run)
+                await nursery.start(daemon.federation.run)
             nursery.start_soon(keep_house, daemon)
             yield daemon
             nursery.cancel_scope.cancel()

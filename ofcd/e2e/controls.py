@@ -91,11 +91,22 @@ def make_key_update(
 
 
 def make_hub_move(
-    state: RoomState, mine: MemberKeys, seen: Seen, now: int, *, hub: RelayId, urls: Iterable[str]
+    state: RoomState,
+    mine: MemberKeys,
+    seen: Seen,
+    now: int,
+    *,
+    hub: RelayId,
+    urls: Iterable[str],
+    above: int | None = None,
 ) -> SignedRecord:
-    """HUB_MOVE: the relay `hub`, reached at `urls`, orders the room behind `seen`."""
+    """HUB_MOVE: the relay `hub`, reached at `urls`, orders the room behind `seen`.
+
+    By force, where `above` is given: the highest term that root knows of.
+    """
     fields = header_fields(state, mine, seen, now)
-    record = HubMove(**fields, hub=hub, urls=tuple(urls), term=state.term + 1)
+    term = max(state.term, above or 0) + 1
+    record = HubMove(**fields, hub=hub, urls=tuple(urls), term=term, force=above is not None)
     return sign_control(state, mine, record, seen)
 
 

@@ -15,15 +15,17 @@ from attrs import field, frozen
 from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
 from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId
-from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, LogHead, Seen
+from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId
+from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, LoggedRecord, LogHead, Seen
 from ofcd.protocol.room import RoomState
 from ofcd.themis.lineage import Lineage
+from ofcd.themis.moves import void_from
 from ofcd.themis.signed import open_signed, peek
 
 __all__ = ["NotYet", "Proof", "judge"]
 
 HashAt = Callable[[int], Hash32 | None]
+PlaceOf = Callable[[EventId], int | None]
 
 
 @frozen
@@ -61,8 +63,12 @@ def judge(
     relay_key: PublicKey,
     envelopes: Iterable[bytes],
     known: Callable[[RelayId], Lineage] = Lineage,
+    place_of: PlaceOf = lambda _: None,
 ) -> Proof | NotYet | None:
     """What these records prove to who has the log up to `end`; None: nothing.
+
+    `place_of` tells where a control record stands in one's own log. What was signed over a part
+    that came to nothing when the room was moved (see `_is_void`) proves nothing either.
 
     `relay_key` is said to be the hub's: it counts only if it is one of the relay that the room
     names, of whose keys `known` tells. What does not verify proves nothing, whoever it is said
@@ -77,13 +83,13 @@ def judge(
                 heads.append(signed)
                 words.append(_Word(Seen(signed.head.seq, signed.head.log), envelope))
             else:
-                words.append(_word_of_member(state, envelope))
+                words.append(_word_of_member(state, envelope, place_of))
         except (ProtocolError, LogBroken):
             continue
     return _contradiction(heads) or _against(words, end, hash_at)
 
 
-def _word_of_member(state: RoomState, envelope: bytes) -> _Word:
+def _word_of_member(state: RoomState, envelope: bytes, place_of: PlaceOf) -> _Word:
     """What a current member has signed to have seen; raises `ProtocolError`."""
     claimed = peek(envelope).record
     mid: MemberId = getattr(claimed, "mid", MemberId(bytes(32)))
@@ -92,7 +98,21 @@ def _word_of_member(state: RoomState, envelope: bytes) -> _Word:
         raise Malformed(Code.BAD_RECORD)  # true, and says nothing of the log
     if record.room != state.room:
         raise Refused(Code.NOT_FOUND)
+    if _is_void(state, record, place_of):
+        raise Refused(Code.CTL_STALE)
     return _Word(record.seen, envelope, mid)
+
+
+def _is_void(state: RoomState, record: Event | LoggedRecord, place_of: PlaceOf) -> bool:
+    """Whether it was signed over what the hub of before put behind the place where a move stands.
+
+    Its control head is then of before the move; or, where that was by force, one that is void too.
+    """
+    move = void_from(state, record.seen.seq)
+    if move is None:
+        return False
+    place = place_of(record.ctl if isinstance(record, Event) else record.prev)
+    return move.forced if place is None else place < move.since
 
 
 def _contradiction(heads: list[SignedHead]) -> Proof | None:

@@ -5,6 +5,7 @@ OfcError
     ├── UsageError        the command line makes no sense
     ├── NotKnown          no room, member or message answers to that name
     ├── Ambiguous         several do
+    ├── NotConfirmed      what can not be taken back needs --yes
     ├── OutputLost        what it says can not be written where it is to go
     ├── FileMissing       there is no such file to send
     ├── NoPassphrase      there is none, and nobody to ask
@@ -44,6 +45,7 @@ __all__ = [
     "CommandError",
     "FileMissing",
     "NoPassphrase",
+    "NotConfirmed",
     "NotKnown",
     "OutputLost",
     "PhraseDiffers",
@@ -100,6 +102,12 @@ class Ambiguous(CommandError):
     """Several things answer to that name or id; the sentence lists them."""
 
     code = "ambiguous"
+
+
+class NotConfirmed(CommandError):
+    """What can not be taken back was not confirmed: nothing was done."""
+
+    code = "not_confirmed"
 
 
 class OutputLost(CommandError):

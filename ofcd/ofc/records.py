@@ -336,6 +336,18 @@ def _(event: events.HistoryGap, who: Who) -> Made:
 
 
 @_details.register
+def _(event: events.EntriesVoided, who: Who) -> Made:
+    return {
+        "kind": "void",
+        "start": event.start,
+        "end": event.end,
+        "messages": len(event.messages),
+        "own": event.own,
+        "changes": event.controls,
+    }
+
+
+@_details.register
 def _(event: events.MessageFailed, who: Who) -> Made:
     return {"kind": "failed", "code": event.code, "text": event.text}
 

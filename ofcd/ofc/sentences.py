@@ -42,6 +42,9 @@ _WHAT_TO_DO: Final = {
     "key_mismatch": "The new room key is not the one announced. It was not taken; ask the owner.",
     "invite_contested": "Two people used one invite: it leaked. Check who joined.",
     "join_abandoned": "Someone took the key and never came in. Run `ofc rotate` in this room.",
+    "eviction_void": "Who was removed is back until an owner removes them anew: `ofc evict`.",
+    "admission_void": "Ask the one who let you in for a new invite, and join again: `ofc join`.",
+    "two_moves": "Ask the room's root owner, over another channel, which relay is meant.",
     "unproven": "Nothing is proven against the room's relay. Yours is mistaken, or lies: others on "
     "another relay can tell you whether the room goes on.",
     "key_replaced": "If you have put back an older copy of the vault, that is why: nothing "
@@ -200,6 +203,13 @@ def _relay_key(fields: Fields) -> str:
     return ("ALARM: " if fields["disputed"] else "") + one_line(fields["text"])
 
 
+def _void(fields: Fields) -> str:
+    entries = f"entries {fields['start']} to {fields['end'] - 1} came to nothing"
+    told = f"root moved the room without what its old relay had ordered last: {entries}"
+    lost = f"{fields['messages']} messages and {fields['changes']} changes of the room among them"
+    return f"{told}, {lost}; {fields['own']} of your own are sent again"
+
+
 def _link(fields: Fields) -> str:
     detail = one_line(fields.get("text") or "")
     again = f"; next try {moment(fields['retry_at'])}" if fields.get("retry_at") else ""
@@ -254,6 +264,7 @@ _SENTENCES: Final[dict[str, Callable[[Fields], str]]] = {
     "key_missing": _key_missing,
     "key_found": _key_found,
     "gap": lambda f: f"the relay no longer keeps entries {f['start']} to {f['end'] - 1}",
+    "void": _void,
     "link": _link,
     "relay_key": _relay_key,
     "status": _status,
@@ -274,5 +285,6 @@ _STYLES: Final[dict[str, str]] = {
     "failed": WARNING,
     "gap": WARNING,
     "relay_key": WARNING,
+    "void": WARNING,
     "notice": PLAIN,
 }

@@ -89,6 +89,7 @@ __all__ = [
     "LaneOpen",
     "LaneTell",
     "Lookup",
+    "Moved",
     "Peer",
     "PeerBox",
     "PeerFrame",
@@ -428,6 +429,17 @@ class Returned:
 
 
 @frozen
+class Moved:
+    """The room was moved: the last HUB_MOVEs of its log, in order.
+
+    To a client before `Attached`, and when something was just taken back; between relays as well.
+    """
+
+    room: RoomId
+    records: tuple[bytes, ...] = parts(limits.MOVES_TOLD)
+
+
+@frozen
 class Attached:
     """You are `mid` in the room on this link; its log ends at `seq`; `cursor` is your last one.
 
@@ -662,6 +674,7 @@ RelayFrame = (
     | Failure
     | Done
     | Ack
+    | Moved
     | Attached
     | Synced
     | Delivery
@@ -695,6 +708,7 @@ PeerFrame = (
     | LaneClose
     | LaneLost
     | Refill
+    | Moved
     | Ping
     | Pong
     | Cursor
@@ -733,6 +747,7 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "failure": Failure,
     "done": Done,
     "ack": Ack,
+    "moved": Moved,
     "attached": Attached,
     "synced": Synced,
     "delivery": Delivery,
@@ -766,6 +781,7 @@ PEER_FRAMES: Final[dict[str, type[PeerFrame]]] = {
     "lane_close": LaneClose,
     "lane_lost": LaneLost,
     "refill": Refill,
+    "moved": Moved,
     "ping": Ping,
     "pong": Pong,
     "cursor": Cursor,

@@ -74,6 +74,8 @@ HOMES_PER_EPOCH: Final = 4
 """HOMEs of one member in one epoch: there, back, and once more, in a log that has an end."""
 HUB_MOVES_PER_EPOCH: Final = 4
 """HUB_MOVEs in one epoch: each stays in the room's state, with its addresses."""
+MOVES_TOLD: Final = 8
+"""HUB_MOVEs of one room that are told at once: who is further behind reads them in the log."""
 CAPS: Final = 8
 """Capabilities of one member: more than there are."""
 SHORT_TEXT: Final = 128

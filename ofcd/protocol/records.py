@@ -307,7 +307,9 @@ class HubMove(_ControlFields):
     )
     """Where the new hub is reached."""
     term: int
-    """One more than that of the hub before."""
+    """One more than that of the hub before; with `force`, any higher one."""
+    force: bool = False
+    """The hub so far has no part in it: what it ordered behind `seen` is void."""
 
 
 @frozen

@@ -152,6 +152,15 @@ class HubTerm:
     """The seq of the HUB_MOVE that began it; 0: GENESIS."""
     urls: tuple[str, ...] = ()
     """Where HUB_MOVE says it is reached; GENESIS says nothing."""
+    forced: bool = False
+    """Whether the hub before had no part in it."""
+    event_id: EventId = field(default=EventId(b""))
+    """Of the HUB_MOVE; GENESIS has none here."""
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of two HUB_MOVEs that can not stand in one log, the one with the higher rank counts."""
+        return self.term, -int.from_bytes(self.event_id, "big")
 
 
 @frozen
@@ -213,8 +222,8 @@ class RoomState:
 
     @property
     def term(self) -> int:
-        """How often the room was moved to another hub."""
-        return len(self.moved)
+        """The number of the hub's time: one more with each move, or more where one was forced."""
+        return self.moved[-1].term if self.moved else 0
 
     def hub_at(self, seq: int) -> HubTerm:
         """Whose LOG_HEADs for entry `seq` count: the relay that had the room by then."""
@@ -262,6 +271,9 @@ class RoomState:
         if record.prev != self.ctl:
             raise Refused(Code.CONFLICT)
         changed = self._apply(record, self.member(record.mid), seq)
+        if isinstance(record, HubMove):
+            *before, last = changed.moved
+            changed = evolve(changed, moved=(*before, evolve(last, event_id=event_id)))
         return evolve(changed, ctl=event_id, seq=seq, heads=self._heads_after(record, event_id))
 
     def _heads_after(self, record: Control, event_id: EventId) -> tuple[EventId, ...]:
@@ -444,7 +456,8 @@ class RoomState:
     @_apply.register(HubMove)
     def _(self, record: HubMove, by: Member, seq: int) -> RoomState:
         _require(by.role is Role.ROOT and not self.policy.local_only)
-        _require(record.hub != self.hub and record.term == self.term + 1)
+        _require(record.hub != self.hub and record.term > self.term)
+        _require(record.force or record.term == self.term + 1)
         # Who has the room's copy is whom a member is at home at: nobody else can go on with it.
         _require(record.hub in self.homes.values())
         if record.seen.seq != seq - 1:
@@ -454,10 +467,11 @@ class RoomState:
             raise Refused(Code.QUOTA, "moved often enough until the next rotation")
         return evolve(
             self,
-            moved=(*self.moved, HubTerm(record.term, record.hub, seq, record.urls)),
+            moved=(*self.moved, HubTerm(record.term, record.hub, seq, record.urls, record.force)),
             # An invite names the hub; what was answered under it, and how far, stays there.
             invites={},
-            boxed_due=self.boxed_due or bool(self.invites),
+            # Behind a forced one all keys are new: nobody knows who had which of a void epoch.
+            boxed_due=self.boxed_due or bool(self.invites) or record.force,
         )
 
     def _invite(self, invite_id: InviteId) -> Invite:

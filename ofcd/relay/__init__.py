@@ -30,6 +30,7 @@ from ofcd.relay.effects import (
     Subscribe,
     Unsubscribe,
 )
+from ofcd.relay.forcing import Retreat, prepare
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
@@ -64,6 +65,7 @@ __all__ = [
     "Relay",
     "RelayPolicy",
     "Reply",
+    "Retreat",
     "RoomLog",
     "Skip",
     "Stir",
@@ -72,6 +74,7 @@ __all__ = [
     "Verified",
     "copy_floor",
     "found_copy",
+    "prepare",
     "signed_skip",
     "verify_entries",
     "verify_skip",

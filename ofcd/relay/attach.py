@@ -8,7 +8,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import event_id_of, member_id_of, room_id_of
 from ofcd.protocol.records import Attach, Genesis
-from ofcd.relay.effects import Appended, Backlog, Unsubscribe
+from ofcd.relay.effects import Appended, Backlog, Push, Unsubscribe
 from ofcd.relay.facts import RoomFounded
 from ofcd.relay.request import Request, Signatures
 from ofcd.relay.room_log import RoomLog
@@ -107,6 +107,8 @@ def run_attach(request: Request[frames.Attach, Attach]) -> None:
     cursor = room.cursors.get(member.mid, 0)
     own = room.senders.get(member.mid)
     counter, last = (own.counter, own.last or None) if own and own.counter else (0, None)
+    if room.moves:
+        request.effects.append(Push(link.id, frames.Moved(room.room, room.moves)))
     request.reply(
         frames.Attached(request.rid, room.room, room.seq, room.log, cursor, counter, last)
     )

@@ -15,7 +15,18 @@ from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import MemberId, RoomId, room_id_of
 from ofcd.protocol.room import Member
-from ofcd.relay import attach, blobs, control, forwarding, joining, keys, outbox, posting, sync
+from ofcd.relay import (
+    attach,
+    blobs,
+    control,
+    forcing,
+    forwarding,
+    joining,
+    keys,
+    outbox,
+    posting,
+    sync,
+)
 from ofcd.relay.effects import LinkId
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
@@ -135,10 +146,12 @@ COMMANDS: Final[dict[type[frames.ClientFrame], Command]] = {
 
 _AWAY: Final[dict[type[frames.ClientFrame], Command]] = {
     frames.Post: evolve(COMMANDS[frames.Post], check=outbox.check_queue, run=outbox.run_queue),
+    frames.Control: evolve(
+        COMMANDS[frames.Control], check=forcing.check_away, run=forcing.run_away
+    ),
     **{
         kind: evolve(COMMANDS[kind], check=forwarding.check_forward, run=forwarding.run_forward)
         for kind in (
-            frames.Control,
             frames.JoinAnswer,
             frames.KeyRequest,
             frames.KeyAnswer,

@@ -172,7 +172,7 @@ def run_control(request: Ask) -> None:
         return
     lost_joins = joining.joins_lost(request.room, after)
     fact = request.room.append(request.signed, request.record.mid, request.now)
-    request.room.advance(request.record, after)
+    request.room.advance(request.signed, after)
     request.facts.append(fact)
     request.reply(frames.Ack(request.rid, event_id, fact.seq, fact.log))
     boxes = _store_boxes(request, fact.seq)
@@ -181,7 +181,10 @@ def run_control(request: Ask) -> None:
         leave_lanes(request.core, request.record)
     if isinstance(request.record, HubMove):
         request.facts += request.room.settle_senders(request.core.relay_id)
-        moving.change_hub(request.core, request.room, before, request.facts, request.effects)
+        moved = request.room
+        moving.change_hub(
+            request.core, moved, before.hub, moved.moves, request.facts, request.effects
+        )
     delivery = frames.Delivery(fact.room, fact.seq, fact.record)
     changed = before.homes != after.homes
     request.effects.append(Appended(fact.room, fact.seq, delivery, boxes, changed))

@@ -55,7 +55,7 @@ def found_copy(
                 raise Malformed(Code.BAD_RECORD)
             open_signed(copy.state.key_of(record), signed.envelope)
             check_nested(copy.state, record)
-            copy.advance(record, copy.state.apply(record, signed.event_id, stored.seq))
+            copy.advance(signed, copy.state.apply(record, signed.event_id, stored.seq))
     except (ProtocolError, ValueError) as error:
         text = f"the hub shows a false control log: {error}"
         raise HubLied(Code.BAD_RECORD, text) from error

@@ -293,6 +293,10 @@ class HubMoved:
     before: RelayId
     hub: RelayId
     urls: tuple[str, ...]
+    ts: int = 0
+    """When root signed it."""
+    told: tuple[bytes, ...] = field(default=(), repr=False)
+    """The room's last HUB_MOVEs: for whoever has not heard of it."""
 
 
 Effect = (

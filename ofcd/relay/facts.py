@@ -36,7 +36,9 @@ __all__ = [
     "KeyRequestRow",
     "KeyRequestStored",
     "LogAppended",
+    "LogCut",
     "LogEntry",
+    "MovesKept",
     "OutboxDropped",
     "OutboxRow",
     "OutboxStored",
@@ -77,6 +79,35 @@ class ReplicaMoved:
 
     room: RoomId
     hub: RelayId | None
+
+
+@frozen
+class MovesKept:
+    """The room was moved: its last HUB_MOVEs, to be told to whoever has not heard."""
+
+    room: RoomId
+    ts: int
+    """When root signed the last one."""
+    records: tuple[bytes, ...] = field(repr=False)
+
+
+@frozen
+class LogCut:
+    """What stood in the log behind entry `end` is void: the room was moved without it.
+
+    With it go key boxes and joins; how far senders had come follows as `SenderLearnt`.
+    """
+
+    room: RoomId
+    before: int
+    """The last entry so far."""
+    end: int
+    log: Hash32
+    """The running hash after `end`."""
+    ts: int
+    events: int
+    """How many events are void, of those that retention counts; and their bytes."""
+    bytes: int
 
 
 @frozen
@@ -357,6 +388,8 @@ Fact = (
     | CellRedacted
     | ReplicaFounded
     | ReplicaMoved
+    | MovesKept
+    | LogCut
     | ChainCopied
     | CopySkipped
     | SenderLearnt

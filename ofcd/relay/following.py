@@ -18,6 +18,7 @@ from ofcd.relay.facts import (
     Fact,
     HeadKept,
     OutboxDropped,
+    ReplicaMoved,
     RoomFrozen,
 )
 from ofcd.relay.moving import change_hub
@@ -63,7 +64,7 @@ def _take(
         effects.append(Appended(room.room, fact.seq, delivery))
         return
     if verified.state is not None and isinstance(record, CONTROL_TYPES):
-        room.advance(record, verified.state)
+        room.advance(verified.signed, verified.state)
     boxes = dict(entry.boxes)
     facts += [BoxStored(room.room, fact.seq, mid, box) for mid, box in boxes.items()]
     take_members_change(core, room, before, verified.signed, facts, effects)
@@ -93,11 +94,13 @@ def take_members_change(
         facts += room.settle_senders(core.relay_id)
         if room.ahead == room.state.hub:
             room.ahead = None
+            if room.state.hub == core.relay_id:  # it was put back to before this
+                facts.append(ReplicaMoved(room.room, None))
         elif room.state.hub == core.relay_id and not core.policy.hosts:
             # An honest hub asks before. It orders no more, and nor does this relay.
             room.ahead = room.ahead or before.hub
         elif room.ahead is None:
-            change_hub(core, room, before, facts, effects)
+            change_hub(core, room, before.hub, room.moves, facts, effects)
     for mid in before.members:
         if mid in room.state.members:
             continue

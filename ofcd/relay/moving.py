@@ -3,6 +3,8 @@
 The hub so far commits the record as the last entry it orders, once the new one has confirmed to
 have all before it. From then on it follows. The new one orders from the same entry on: when it
 stands in its copy. Whoever else follows the room asks the new one for what comes next.
+
+By force (see also `forcing`) the new hub itself takes the record, at the end of its copy.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from typing import Any, Final
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code, Refused
-from ofcd.protocol.ids import MemberId
+from ofcd.protocol.ids import MemberId, RelayId
 from ofcd.protocol.records import HubMove, LoggedRecord
-from ofcd.protocol.room import RoomState
 from ofcd.relay.effects import Effect, HubMoved, Push
-from ofcd.relay.facts import Fact, KeyRequestDropped, OutboxDropped, ReplicaMoved
+from ofcd.relay.facts import Fact, KeyRequestDropped, MovesKept, OutboxDropped, ReplicaMoved
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, Request
 from ofcd.relay.room_log import RoomLog
+from ofcd.themis.signed import peek
 
 __all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all"]
 
@@ -40,7 +42,17 @@ def is_ready(core: Core, room: RoomLog, record: HubMove) -> bool:
     """Whether the record may stand next: behind what it has seen, and the new hub has all that.
 
     Raises `Refused` where the new hub does not even follow (hub_away), or takes none (forbidden).
+    What is moved by force is refused (wrong_relay) anywhere but at the new hub, and (seen_stale) if
+    that has more than root has seen.
     """
+    if record.force:
+        if record.hub != core.relay_id:
+            raise Refused(Code.WRONG_RELAY, "the relay that the room is to move to takes this")
+        if not core.policy.hosts:
+            raise Refused(Code.FORBIDDEN, _NOT_WILLING)
+        if record.seen.seq != room.seq:
+            raise Refusal(Code.SEEN_STALE, seq=room.seq)
+        return True
     acked = core.acked.get((room.room, record.hub))
     if acked is None:
         raise Refused(Code.HUB_AWAY, _NOT_FOLLOWED)
@@ -60,20 +72,33 @@ def hold(request: Request[frames.Control, LoggedRecord]) -> None:
 
 
 def change_hub(
-    core: Core, room: RoomLog, before: RoomState, facts: list[Fact], effects: list[Effect]
+    core: Core,
+    room: RoomLog,
+    before: RelayId,
+    moves: tuple[bytes, ...],
+    facts: list[Fact],
+    effects: list[Effect],
 ) -> None:
-    """The room's last entry is a HUB_MOVE: what follows from it at this relay, whichever it is."""
-    hub, own = room.state.hub, core.relay_id
-    facts.append(ReplicaMoved(room.room, None if hub == own else hub))
+    """Another relay than `before` orders the room now: what follows from it here.
+
+    `moves` are the room's last HUB_MOVEs; the copy need not have come so far.
+    """
+    hub, own = room.hub, core.relay_id
+    last = peek(moves[-1]).record
+    if not isinstance(last, HubMove):
+        raise TypeError("a room is moved by a HUB_MOVE")
+    is_here = hub == own and room.ahead is None
+    facts.append(ReplicaMoved(room.room, None if is_here else hub))
+    facts.append(MovesKept(room.room, last.ts, moves))
     room.head, room.held_until = b"", 0
     # Who lacks a key asks the new hub.
     facts += [KeyRequestDropped(room.room, mid) for mid in room.key_asks]
     room.key_asks.clear()
-    if before.hub == own:
+    if before == own:
         _close_lanes(core, room)
     if hub == own:
         return_all(core, room, facts, effects)
-    effects.append(HubMoved(room.room, room.seq, before.hub, hub, room.state.moved[-1].urls))
+    effects.append(HubMoved(room.room, room.seq, before, hub, last.urls, last.ts, moves))
 
 
 def _close_lanes(core: Core, room: RoomLog) -> None:

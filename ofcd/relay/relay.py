@@ -9,7 +9,7 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
-from ofcd.relay import blobs, following, joining, keys, outbox, skipping, upkeep
+from ofcd.relay import blobs, following, forcing, joining, keys, outbox, skipping, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
 from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
 from ofcd.relay.facts import Fact, RoomSnapshot
@@ -313,6 +313,26 @@ class Relay:
         more = _REFILL_MS_AN_ENTRY * len(entries) + size // _REFILL_BYTES_A_MS
         held.lost_until = (now + _REFILL_MS if begins else held.lost_until) + more
         return decision
+
+    def step_back(
+        self, room: RoomId, found: forcing.Retreat, teller: RelayId, now: int
+    ) -> Decision:
+        """See `forcing.step_back`. `teller` is the relay that told of the move.
+
+        A relay that is told to be the hub was put back to before it was: before it orders on,
+        whoever told it gives back what it knows of, as in `replicate`.
+        """
+        decision = forcing.step_back(self._core, self._held(room), found, now)
+        held = self._held(room)
+        if held.hub == self._core.relay_id and self.homed(room, teller):
+            held.awaits, held.lost_until = teller, now + _REFILL_MS
+        return decision
+
+    def stand_still(
+        self, room: RoomId, told: tuple[bytes, ...], lied: HubLied, now: int
+    ) -> Decision:
+        """See `forcing.stand_still`."""
+        return forcing.stand_still(self._core, self._held(room), told, lied, now)
 
     def skip(self, room: RoomId, found: skipping.Skip, now: int) -> Decision:
         """See `skipping.skip`. A HUB_MOVE to this relay in the stretch is an old one."""

@@ -26,6 +26,7 @@ from ofcd.protocol.records import (
     Admit,
     Event,
     Genesis,
+    HubMove,
     JoinConfirm,
     JoinRequest,
     JoinResponse,
@@ -192,6 +193,8 @@ class RoomLog:
     """Until when nothing is taken but the HUB_MOVE that root is about to send."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
+    moves: tuple[bytes, ...] = field(default=(), repr=False)
+    """The last HUB_MOVEs, in order."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
     by_event: dict[EventId, LogEntry] = field(factory=dict, eq=False, repr=False)
     uploads: OrderedDict[BlobId, Upload] = field(factory=OrderedDict, eq=False, repr=False)
@@ -244,7 +247,7 @@ class RoomLog:
             record = signed.record
             if not isinstance(record, ControlRecord):
                 raise BadSnapshot("a record of the control log is no control record")
-            room.advance(record, room.state.apply(record, signed.event_id, stored.seq))
+            room.advance(signed, room.state.apply(record, signed.event_id, stored.seq))
         if room.state.room != snapshot.room:
             raise BadSnapshot("a stored room has another room's records")
         return room
@@ -273,10 +276,12 @@ class RoomLog:
     def takes_in(self, mid: MemberId, own: RelayId) -> bool:
         """Whether the relay `own` lets this member in: the room is its own, or the member.
 
-        A hub of before lets everybody in, too: there they hear where the room went.
+        A hub of before lets everybody in, too: there they hear where the room went. Root comes to
+        where it may move the room by force.
         """
         member = self.state.members.get(mid)
-        return self.was_ordered_by(own) or member is None or member.home == own
+        is_here = member is None or member.home == own
+        return is_here or self.was_ordered_by(own) or mid == self.state.root
 
     def last_of(self, relay: RelayId) -> int | None:
         """The last entry that `relay` gives others as the hub it is, or was; -1: none was its own.
@@ -303,7 +308,7 @@ class RoomLog:
 
     def check_seen(self, seen: Seen) -> None:
         """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""
-        if self.lost or self.awaits is not None:
+        if self.lost or self.awaits is not None or self.ahead is not None:
             raise Refusal(Code.TRY_AGAIN)  # what comes next in the log is known, and on its way
         if seen.seq > self.seq:
             raise Refusal(Code.HUB_BEHIND, seq=self.seq)
@@ -377,8 +382,11 @@ class RoomLog:
             ts=now,
         )
 
-    def advance(self, record: ControlRecord, state: RoomState) -> None:
-        """`state` is what follows from `record`."""
+    def advance(self, signed: SignedRecord, state: RoomState) -> None:
+        """`state` is what follows from this control record."""
+        record = signed.record
+        if isinstance(record, HubMove):
+            self.moves = (*self.moves, signed.envelope)[-limits.MOVES_TOLD :]
         if isinstance(record, Admit):
             invite = self.state.invites[record.invite_id]
             self.used_invites[invite.invite_id] = invite.commit

@@ -172,5 +172,5 @@ def _take(
     facts += [BoxStored(room.room, entry.seq, mid, box) for mid, box in entry.boxes]
     room.chain_bytes += chain_size(entry.record)
     if verified.state is not None and isinstance(signed.record, CONTROL_TYPES):
-        room.advance(signed.record, verified.state)
+        room.advance(signed, verified.state)
     take_members_change(core, room, before, signed, facts, effects)

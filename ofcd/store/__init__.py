@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofcd.store.cutting import Retained
 from ofcd.store.engine import READERS
 from ofcd.store.errors import (
     BackupFailed,
@@ -29,6 +30,7 @@ from ofcd.store.types import (
     Durability,
     Evidence,
     Gap,
+    KeptMoves,
     LogPage,
     LogRow,
     PeerRow,
@@ -54,6 +56,7 @@ __all__ = [
     "Durability",
     "Evidence",
     "Gap",
+    "KeptMoves",
     "Locked",
     "LogPage",
     "LogRow",
@@ -62,6 +65,7 @@ __all__ = [
     "PeerRow",
     "ReadOnly",
     "Replica",
+    "Retained",
     "Retention",
     "RetentionReport",
     "RoomSummary",

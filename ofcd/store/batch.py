@@ -30,6 +30,8 @@ from ofcd.relay.facts import (
     KeyRequestDropped,
     KeyRequestStored,
     LogAppended,
+    LogCut,
+    MovesKept,
     OutboxDropped,
     OutboxStored,
     ReplicaFounded,
@@ -40,7 +42,7 @@ from ofcd.relay.facts import (
 )
 from ofcd.store.errors import Contradiction
 from ofcd.store.statements import Prepared, Row, Statements
-from ofcd.store.types import GAP_CODE, Gap
+from ofcd.store.types import GAP_CODE, MOVES_CODE, Gap
 
 __all__ = ["Batch"]
 
@@ -109,6 +111,8 @@ class Batch:
             BlobDropped: self._dropped,
             ReplicaFounded: self._copied,
             ReplicaMoved: self._moved_away,
+            MovesKept: self._told,
+            LogCut: self._cut,
             ChainCopied: self._chained,
             CopySkipped: self._skipped,
             SenderLearnt: self._learnt,
@@ -254,6 +258,24 @@ class Batch:
             self._copies.add(made.replica_drop, (room,))
         else:
             self._copies.add(made.replica, (room, fact.hub, -1, b"", ""))
+
+    def _told(self, fact: MovesKept) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        self._copies.add(made.evidence_drop, (room, MOVES_CODE))
+        self._copies.add(made.evidence, (room, fact.ts, MOVES_CODE, join_parts(fact.records)))
+
+    def _cut(self, fact: LogCut) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        if room in self._growth:
+            raise Contradiction("a log can not grow and be cut in one commit")
+        self._growth[room] = _Growth(
+            fact.before, fact.end, fact.log, fact.ts, -fact.events, -fact.bytes
+        )
+        for statement in (made.cut_log, made.cut_boxes, made.cut_cursors):
+            self._log.add(statement, (room, fact.end))
+        self._log.add(made.cut_joins, (room,))
+        self._log.add(made.cut_floor, (room, fact.end + 1, fact.log))
+        self._log.add(made.cut_swept, (room, fact.end + 1))
 
     def _chained(self, fact: ChainCopied) -> None:
         room, nothing = self._number_of(fact.room), b""

@@ -25,16 +25,19 @@ from ofcd.relay.facts import (
     SenderState,
 )
 from ofcd.store import tables as t
+from ofcd.store.cutting import Retained, cut_off
 from ofcd.store.engine import reader_engine
 from ofcd.store.errors import Closed
 from ofcd.store.faults import translated
 from ofcd.store.types import (
     GAP_CODE,
+    MOVES_CODE,
     BlobChunk,
     BlobInfo,
     ChainPage,
     Evidence,
     Gap,
+    KeptMoves,
     LogPage,
     LogRow,
     PeerRow,
@@ -145,9 +148,11 @@ _PEERS: Final = (
 _EVIDENCE: Final = (
     select(_rooms.room, t.evidence.c.ts, t.evidence.c.code, t.evidence.c.records)
     .join(t.evidence, t.evidence.c.room == _rooms.id)
-    .where((t.evidence.c.code == GAP_CODE) == bindparam("b_gaps", type_=sa.Boolean))
     .order_by(t.evidence.c.id)
 )
+_LIES: Final = _EVIDENCE.where(t.evidence.c.code.not_in((GAP_CODE, MOVES_CODE)))
+_NO_LIES: Final = _EVIDENCE.where(t.evidence.c.code == bindparam("b_code"))
+"""What is kept beside it, under a code of its own."""
 _BOXES: Final = (
     select(t.boxes.c.seq, t.boxes.c.mid, t.boxes.c.box)
     .where(
@@ -303,7 +308,7 @@ class Reader:
         with self.snapshot() as connection:
             return [
                 Evidence(RoomId(room), ts, code, tuple(split_parts(raw, max_parts=64)))
-                for room, ts, code, raw in connection.execute(_EVIDENCE, {"b_gaps": False})
+                for room, ts, code, raw in connection.execute(_LIES)
             ]
 
     def gaps(self) -> list[Gap]:
@@ -311,8 +316,24 @@ class Reader:
         with self.snapshot() as connection:
             return [
                 Gap.unpacked(RoomId(room), ts, raw)
-                for room, ts, _, raw in connection.execute(_EVIDENCE, {"b_gaps": True})
+                for room, ts, _, raw in connection.execute(_NO_LIES, {"b_code": GAP_CODE})
             ]
+
+    def moves(self) -> list[KeptMoves]:
+        """See `Store.moves`."""
+        with self.snapshot() as connection:
+            return [
+                KeptMoves(RoomId(room), ts, tuple(split_parts(raw, max_parts=64)))
+                for room, ts, _, raw in connection.execute(_NO_LIES, {"b_code": MOVES_CODE})
+            ]
+
+    def load_before(self, room: RoomId, end: int, log: Hash32) -> Retained | None:
+        """See `Store.load_before`."""
+        with self.snapshot() as connection:
+            found = _find(connection, room)
+            if found is None or found.seq <= end:
+                return None
+            return cut_off(connection, found, _snapshot(connection, room, found), end, log)
 
     def read_chain(self, room: RoomId, start: int, limit: int, *, max_bytes: int) -> ChainPage:
         """See `Store.read_chain`."""

@@ -87,6 +87,15 @@ class Statements:
         self.skipped = make(_skipped(), *SKIPPED)
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
+        self.evidence_drop = make(_evidence_drop(), "b_room", "b_code")
+        self.cut_log = make(_cut(t.log), *CUT)
+        self.cut_boxes = make(_cut(t.boxes), *CUT)
+        self.cut_cursors = make(_cut_cursors(), *CUT)
+        self.cut_joins = make(
+            sa.delete(t.joins).where(t.joins.c.room == bindparam("b_room")), "b_room"
+        )
+        self.cut_floor = make(_cut_floor(), *SKIPPED)
+        self.cut_swept = make(_cut_swept(), "b_room", "b_swept")
         self.waiting = put(t.outbox)
         self.waiting_drop = make(_delete(t.outbox, "sid"), *WAITING_DROP)
         self.chunks_drop = make(_chunks_drop(), *BLOB_DROP)
@@ -97,6 +106,7 @@ HEAD: Final = ("b_room", "b_seq", "b_head")
 FROZEN: Final = ("b_room", "b_code")
 SKIPPED: Final = ("b_room", "b_floor", "b_log")
 UNSURE: Final = ("b_room", "b_last")
+CUT: Final = ("b_room", "b_end")
 EVIDENCE: Final = ("room", "ts", "code", "records")
 WAITING_DROP: Final = ("b_room", "b_mid", "b_sid")
 REDACT: Final = ("b_room", "b_target", "b_by", "b_any")
@@ -156,6 +166,48 @@ def _skipped() -> sa.Executable:
         sa.update(t.rooms)
         .where(t.rooms.c.id == bindparam("b_room"))
         .values(floor=bindparam("b_floor"), floor_log=bindparam("b_log"), events=0, bytes=0)
+    )
+
+
+def _cut(table: sa.Table) -> sa.Executable:
+    """What stands behind an entry of the log that is the last one now."""
+    return sa.delete(table).where(
+        table.c.room == bindparam("b_room"), table.c.seq > bindparam("b_end")
+    )
+
+
+def _cut_cursors() -> sa.Executable:
+    cursors = t.cursors.c
+    return (
+        sa.update(t.cursors)
+        .where(cursors.room == bindparam("b_room"), cursors.seq > bindparam("b_end"))
+        .values(seq=bindparam("b_end"))
+    )
+
+
+def _cut_floor() -> sa.Executable:
+    """What comes next is all here, wherever the log was whole from before."""
+    rooms = t.rooms.c
+    return (
+        sa.update(t.rooms)
+        .where(rooms.id == bindparam("b_room"), rooms.floor > bindparam("b_floor"))
+        .values(floor=bindparam("b_floor"), floor_log=bindparam("b_log"))
+    )
+
+
+def _cut_swept() -> sa.Executable:
+    rooms = t.rooms.c
+    return (
+        sa.update(t.rooms)
+        .where(rooms.id == bindparam("b_room"), rooms.swept > bindparam("b_swept"))
+        .values(swept=bindparam("b_swept"))
+    )
+
+
+def _evidence_drop() -> sa.Executable:
+    evidence = t.evidence.c
+    return sa.delete(t.evidence).where(
+        evidence.room == bindparam("b_room"), evidence.code == bindparam("b_code")
     )
 
 

@@ -12,6 +12,7 @@ from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RelayId, RoomId
 from ofcd.relay.facts import Fact, LogEntry, RoomSnapshot
 from ofcd.store import backup as backups
 from ofcd.store import migrate as migrations
+from ofcd.store.cutting import Retained
 from ofcd.store.engine import database_path, make_files, require_file
 from ofcd.store.errors import ReadOnly
 from ofcd.store.faults import translated
@@ -26,6 +27,7 @@ from ofcd.store.types import (
     Durability,
     Evidence,
     Gap,
+    KeptMoves,
     LogPage,
     PeerRow,
     Replica,
@@ -164,6 +166,17 @@ class Store:
     def evidence(self) -> list[Evidence]:
         """All that was kept of relays caught lying."""
         return self._reader.evidence()
+
+    def moves(self) -> list[KeptMoves]:
+        """The rooms that were moved, and what others have to be told of that."""
+        return self._reader.moves()
+
+    def load_before(self, room: RoomId, end: int, log: Hash32) -> Retained | None:
+        """The room as it was after entry `end`; None where it does not go on after that.
+
+        `log` is the running hash there, where it is not known here any more.
+        """
+        return self._reader.load_before(room, end, log)
 
     def gaps(self) -> list[Gap]:
         """All stretches that copies here lack, because their hub no longer kept them; by time."""

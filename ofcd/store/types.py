@@ -17,6 +17,7 @@ from ofcd.relay.facts import ChainRecord
 
 __all__ = [
     "GAP_CODE",
+    "MOVES_CODE",
     "BlobChunk",
     "BlobInfo",
     "ChainPage",
@@ -24,6 +25,7 @@ __all__ = [
     "Durability",
     "Evidence",
     "Gap",
+    "KeptMoves",
     "LogPage",
     "LogRow",
     "PeerRow",
@@ -187,6 +189,8 @@ class Evidence:
 _RANGE: Final = Struct(">QQ")
 GAP_CODE: Final = "history_gap"
 """Kept among the evidence, under this code: it proves nothing, but somebody has to be told."""
+MOVES_CODE: Final = "moved"
+"""So are the HUB_MOVEs of a room that was moved: others have to be told."""
 
 
 @frozen
@@ -210,6 +214,16 @@ class Gap:
     def packed(self) -> bytes:
         """For the store."""
         return _RANGE.pack(self.first, self.last) + self.head
+
+
+@frozen
+class KeptMoves:
+    """The last HUB_MOVEs of a room that was moved."""
+
+    room: RoomId
+    ts: int
+    """When root signed the last one."""
+    records: tuple[bytes, ...] = field(repr=False)
 
 
 @frozen

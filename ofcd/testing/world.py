@@ -102,12 +102,14 @@ class World:
 
     async def stop_relay(self) -> None:
         """Stop the relay; links break as they do when a process dies."""
+        self.daemon = None  # who dials now reaches nobody, and not the one that is about to end
         self.cut_links()
         self._stop_relay.cancel()
         await self._relay_stopped.wait()
 
     def kill_relay(self, seconds: float = 1.0) -> None:
         """The relay is dead, in the midst of whatever it did; it is started again later."""
+        self.daemon = None
         for line in (*self.lines.values(), *self.to_relays.values()):
             line.cut()
         self.cut_links()

@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 
 from ofcd.daemon import hub
-from ofcd.daemon.peers import federation, following, handshake, link, outgoing
+from ofcd.daemon.peers import federation, following, handshake, link, outgoing, telling
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import RoomId, log_hash, relay_id_of
@@ -139,6 +139,19 @@ def stays_a_follower(patch: pytest.MonkeyPatch) -> None:
         room.ahead = before.hub
 
     patch.setattr(copies, "change_hub", change)
+
+
+@broken("forced.taken")
+def takes_a_forced_move_anywhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(moving, "is_ready", lambda *_: True)
+
+
+@broken("forced.taken_back")
+def hears_of_no_move(patch: pytest.MonkeyPatch) -> None:
+    async def take(*_: Any) -> None:
+        pass
+
+    patch.setattr(telling.Telling, "take", take)
 
 
 @broken("follower.local_only")

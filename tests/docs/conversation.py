@@ -89,8 +89,11 @@ class Shell:
                 rest = process.stdout.read()
         assert process.returncode == 0, rest
 
-    def run(self, command: str, folder: Path) -> str:
-        """A command that ends well, and what it said; `echo words | command` pipes the words."""
+    def run(self, command: str, folder: Path, *, fails: bool = False) -> str:
+        """A command that ends well, or `fails`, and what it said.
+
+        `echo words | command` pipes the words.
+        """
         said, _, typed = command.rpartition(" | ")
         program, *words = shlex.split(typed)
         done = subprocess.run(
@@ -103,5 +106,5 @@ class Shell:
             timeout=self.patience,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stderr + done.stdout

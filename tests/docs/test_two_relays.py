@@ -1,4 +1,4 @@
-"""Two relays on one machine, and a member who moves home, as docs/operating.md says."""
+"""Two relays on one machine, one of which is gone after a while, as docs/operating.md says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from tests.docs.conversation import LINK, Shell, assert_printed, read_until, ste
 from tests.docs.pages import page
 
 _, _, _REST = page("docs/operating.md").partition("### Two relays on one machine")
-TEXT, _, _ = _REST.partition("### Running it")
+_TEXT, _, _ = _REST.partition("### Running it")
+TEXT, _, GONE = _TEXT.partition("#### The hub is gone for good")
 SHELL = Shell(
     Path(sys.executable).parent,
     {**os.environ, "OFC_PASSPHRASE": "a few plain words", "PYTHONUNBUFFERED": "1"},
@@ -31,17 +34,22 @@ def lines(block: str) -> list[str]:
     return block.replace("\\\n", "").splitlines()
 
 
-@pytest.mark.slow
-@pytest.mark.live
-@pytest.mark.timeout(400)
-def test_two_relays_on_one_machine_and_a_move_from_one_that_is_gone(tmp_path: Path) -> None:
-    """Every command, in order; ports are free ones, and each relay is a process of its own."""
+Typed = Callable[..., str]
+
+
+@contextmanager
+def both(tmp_path: Path, gone: str) -> Iterator[tuple[Path, Typed]]:
+    """Everything up to Bo's words; ports are free ones, and each relay is a process of its own.
+
+    Inside, the relay `gone` is gone.
+    """
     start, first, second = blocks(TEXT)
     made = [line for line in lines(start) if not line.endswith("&")]
     free = re.sub("|".join(PORTS), "0", "\n".join(made))
     subprocess.run(["sh", "-ec", free], cwd=tmp_path, check=True, timeout=60)
     folder = tmp_path / "two"
-    start_a, start_b = [line.removesuffix(" &") for line in lines(start) if line.endswith("&")]
+    starts = [line.removesuffix(" &") for line in lines(start) if line.endswith("&")]
+    commands = dict(zip("ab", starts, strict=True))
     address: dict[str, str] = {}
 
     def typed(command: str, link: str = "LINK") -> str:
@@ -50,11 +58,14 @@ def test_two_relays_on_one_machine_and_a_move_from_one_that_is_gone(tmp_path: Pa
                 command = command.replace(f"127.0.0.1:{port}", address[name])
         return command.replace("LINK", link)
 
-    with SHELL.running(start_a, folder) as a:
-        address["a"] = re.findall(r"127\.0\.0\.1:\d+", read_until(a, "first room"))[0]
-        # On its way out of here relay b is gone, as the page says.
-        with SHELL.running(start_b, folder) as b:
-            address["b"] = re.findall(r"127\.0\.0\.1:\d+", read_until(b, "first room"))[0]
+    def learn(name: str, process: subprocess.Popen[str]) -> None:
+        address[name] = re.findall(r"127\.0\.0\.1:\d+", read_until(process, "first room"))[0]
+
+    stays = "b" if gone == "a" else "a"
+    with SHELL.running(commands[stays], folder) as one:
+        learn(stays, one)
+        with SHELL.running(commands[gone], folder) as other:
+            learn(gone, other)
             create, invite = lines(first)
             SHELL.run(typed(create), folder)
             with SHELL.running(typed(invite), folder) as inviting:
@@ -62,5 +73,25 @@ def test_two_relays_on_one_machine_and_a_move_from_one_that_is_gone(tmp_path: Pa
                 join, send = lines(second)
                 SHELL.run(typed(join, link), folder)
                 SHELL.run(typed(send), folder)
+        yield folder, typed
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.timeout(400)
+def test_two_relays_on_one_machine_and_a_move_from_one_that_is_gone(tmp_path: Path) -> None:
+    """Every command, in order."""
+    with both(tmp_path, "b") as (folder, typed):
         for command, expected in steps_of(TEXT):
             assert_printed(expected, SHELL.run(typed(command), folder))
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.timeout(400)
+def test_a_room_goes_on_when_its_hub_is_gone_for_good(tmp_path: Path) -> None:
+    """Every command, in order; the first of them does nothing, and says so."""
+    with both(tmp_path, "a") as (folder, typed):
+        for command, expected in steps_of(GONE):
+            fails = any(line.startswith("ofc: ") for line in expected)
+            assert_printed(expected, SHELL.run(typed(command), folder, fails=fails))

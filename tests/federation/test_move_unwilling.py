@@ -13,6 +13,7 @@ from ofcd.config import Settings
 from ofcd.protocol.codes import Code
 from ofcd.testing import open_net
 from tests.federation.double import quickly, say, shared
+from tests.federation.test_force import force
 from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head
 from tests.world.scene import agree, settle, stored, until
@@ -65,3 +66,20 @@ async def test_a_hub_that_does_not_ask_makes_nobody_a_hub(
             assert refused.value.code == Code.FORBIDDEN
             assert stored(new).replicas()[0].waiting == 0
             await new.restart_relay()
+
+
+async def test_nor_is_a_room_moved_there_by_force(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root hears why, and stays where root was."""
+    async with open_net(tmp_path, "old", "new", change=closed) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        await old.stop_relay()
+        with pytest.raises(RelayRefused, match="takes over no rooms") as refused:
+            await force(ana, new)
+        assert refused.value.code == Code.FORBIDDEN
+        await old.start_relay()
+        await say(ana, "it goes on")
+        await settle([ana, bo])
+        agree([ana, bo], ["it goes on"])

@@ -517,7 +517,11 @@ def test_root_moves_the_room_to_where_a_member_is_at_home() -> None:
     assert (state.hub, state.term, state.relay_id) == (other, 1, RELAY)
     assert (state.invites, state.boxed_due) == ({}, True)
     assert state.hub_at(place - 1) == HubTerm(0, RELAY, 0)
-    assert state.hub_at(place) == state.hub_at(10**9) == HubTerm(1, other, place, fields["urls"])
+    assert (
+        state.hub_at(place)
+        == state.hub_at(10**9)
+        == HubTerm(1, other, place, fields["urls"], event_id=EventId(bytes(32)))
+    )
     local = full_room(local_only=True)
     with refused(Code.FORBIDDEN):
         local.do(HubMove, "root", **fields)

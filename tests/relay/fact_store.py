@@ -23,6 +23,7 @@ class StoredRoom:
     outbox: dict[tuple[MemberId, Sid], f.OutboxRow] = field(factory=dict)
     senders: dict[MemberId, f.SenderState] = field(factory=dict)
     hub: RelayId | None = None
+    moves: tuple[bytes, ...] = ()
 
 
 class FactStore:
@@ -87,6 +88,8 @@ class FactStore:
                 room.outbox.pop((fact.mid, fact.sid), None)
             case f.ReplicaMoved():
                 room.hub = fact.hub
+            case f.MovesKept():
+                room.moves = fact.records
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:

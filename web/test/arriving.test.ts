@@ -6,9 +6,11 @@ import { expect, onTestFinished, test } from "vitest";
 import { Client } from "../src/client/client.ts";
 import { text } from "../src/client/contents.ts";
 import { Joins } from "../src/client/joins.ts";
+import { rowsBehind } from "../src/client/journal.ts";
 import type { Relay, Relays } from "../src/client/relays.ts";
 import { Room } from "../src/client/room.ts";
 import { json, savedMemberKeys } from "../src/client/saved.ts";
+import { padded, Tables } from "../src/client/tables.ts";
 import { Turn } from "../src/client/vault.ts";
 import { makeLeave } from "../src/e2e/controls.ts";
 import { makeGenesis } from "../src/e2e/genesis.ts";
@@ -71,6 +73,9 @@ test("a newcomer is in, where its reading begins, and knows of what its admitter
   expect(opened.nameOf(hex(room.root.mid))).toBe("Ana");
   const mine = savedMemberKeys.read(vault.get(`room/${room.id}`, "mine") as Uint8Array);
   expect(hub.view.state.members.has(hex(mine.mid))).toBe(true);
+  // The control log so far, by which it can go back if root moves the room by force.
+  const { chain } = new Tables(room.id);
+  expect(await rowsBehind(vault, chain, -1)).toEqual([[0, room.records[0]]]);
 });
 
 test("once another tab has the vault, a join goes on there, and nowhere else", async () => {
@@ -231,6 +236,8 @@ test("who comes back is a new member: what was never sent is, of the rest nobody
   const made = { record: "", cell: "", eventId: "00", counter: 1, prev: "", ctl: "", seen: 0 };
   turn.put(outbox, posted, json.write({ ...json.read<object>(raw), made, isPosted: true }));
   turn.put(tokens, "00", new Uint8Array(32));
+  const { chain } = new Tables(room.id);
+  turn.put(chain, padded(77), new Uint8Array(1)); // void since, it may be
   await vault.commit(turn);
   const before = savedMemberKeys.read(vault.get(`room/${room.id}`, "mine") as Uint8Array);
   hub.post(makeLeave({ ...hub.making, mine: before }).envelope);
@@ -249,6 +256,7 @@ test("who comes back is a new member: what was never sent is, of the rest nobody
   );
   expect(again.verifiedAs("aa")).toBe("11111");
   expect(vault.items(tokens)).toEqual([]);
+  expect((await rowsBehind(vault, chain, -1)).map(([seq]) => seq)).not.toContain(77);
 });
 
 test("a room with another past than the one that is kept is not joined again", async () => {

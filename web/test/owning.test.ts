@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import { type Answered, answerRequest, checkConfirm, makeAdmit } from "../src/e2e/admitting.ts";
+import { answerRequest, checkConfirm, makeAdmit } from "../src/e2e/admitting.ts";
 import {
   FileOpener,
   FileRejected,
@@ -14,7 +14,6 @@ import { verifyChain } from "../src/e2e/chain.ts";
 import {
   acceptHandover,
   headerFields,
-  type Making,
   makeGrant,
   makeHandover,
   makeInviteClose,
@@ -22,14 +21,11 @@ import {
   signControl,
 } from "../src/e2e/controls.ts";
 import { keyFor } from "../src/e2e/epochs.ts";
-import { makeGenesis } from "../src/e2e/genesis.ts";
-import { inviteLink, makeInvite, openTokenBox, parseLink } from "../src/e2e/invites.ts";
-import { checkResponse, JoinRejected, makeRequest } from "../src/e2e/joining.ts";
+import { makeInvite, openTokenBox, parseLink } from "../src/e2e/invites.ts";
+import { JoinRejected, makeRequest } from "../src/e2e/joining.ts";
 import { type MemberKeys, memberKeys, newMemberKeys } from "../src/e2e/keys.ts";
-import { seenOf } from "../src/e2e/log.ts";
 import {
   forgetOldKeys,
-  type Made,
   makeBoxedRekey,
   makeKeyAnswer,
   makeKeyRequest,
@@ -39,85 +35,14 @@ import {
   rekeyDue,
 } from "../src/e2e/rekeying.ts";
 import { FRESH_MS, openSignal, sealSignal } from "../src/e2e/signals.ts";
-import { take, type View } from "../src/e2e/view.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { CHUNK_BYTES } from "../src/protocol/limits.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
 import { boxedRequired, memberOf } from "../src/protocol/room.ts";
 import { peek, type Signed } from "../src/themis/index.ts";
+import { URL_ } from "./rooms.ts";
+import { DAY_MS, NOW, Stage } from "./stage.ts";
 import { type Vector, vectors } from "./vectors.ts";
-
-const NOW = 1_800_000_000_000;
-const DAY_MS = 24 * 3_600_000;
-const URL_ = "ws://relay.example";
-
-/** A room with its log, as a relay would keep it, and each member's view of it. */
-class Stage {
-  readonly log: [number, Uint8Array][] = [];
-  readonly views = new Map<string, View>();
-
-  constructor(readonly root: MemberKeys = newMemberKeys()) {
-    const { signed, view } = makeGenesis(root, new Uint8Array(32).fill(7), NOW);
-    this.log.push([0, signed.envelope]);
-    this.views.set(hex(root.mid), view);
-  }
-
-  view(mine: MemberKeys): View {
-    return this.views.get(hex(mine.mid)) as View;
-  }
-
-  making(mine = this.root): Making {
-    const { state, log } = this.view(mine);
-    return { state, mine, seen: seenOf(log), now: NOW };
-  }
-
-  /** The relay takes a record and delivers it, each box to whom it is for. */
-  post({ signed, boxes }: Made): void {
-    const seq = this.log.length;
-    this.log.push([seq, signed.envelope]);
-    const listed = signed.record.type === "rekey_boxed" ? signed.record.boxes : [];
-    for (const [mid, view] of this.views) {
-      const at = listed.findIndex(([one]) => hex(one) === mid);
-      const taken = take(view, seq, signed.envelope, undefined, boxes[at]);
-      expect(taken.troubles).toEqual([]);
-      this.views.set(mid, taken.view);
-    }
-  }
-
-  postAlone(signed: Made["signed"]): void {
-    this.post({ signed, boxes: [] });
-  }
-
-  /** Somebody comes in by a link of `by`. */
-  admit(by = this.root): MemberKeys {
-    const { signed, code } = makeInvite(this.making(by), URL_, { expires: NOW + DAY_MS });
-    this.postAlone(signed);
-    const read = parseLink(inviteLink(code));
-    const state = verifyChain(read.room, this.log);
-    const joining = makeRequest(read, state, { home: state.relayId, now: NOW, name: "Bo" });
-    const answered = this.answer(by, joining.request.envelope, code.token);
-    const joined = checkResponse(joining, this.log, answered.response);
-    expect(joined.welcome.room_name).toBe("Garden");
-    const { state: now, keys } = this.view(by);
-    const confirm = checkConfirm(now, keys, answered, joined.confirm.envelope);
-    this.postAlone(makeAdmit(this.making(by), answered, confirm));
-    const mine = joining.keys;
-    const { state: after, log } = this.view(by);
-    this.views.set(hex(mine.mid), {
-      mine,
-      state: after,
-      keys: joined.keys,
-      log,
-      senders: new Map(),
-    });
-    return mine;
-  }
-
-  answer(by: MemberKeys, request: Uint8Array, token: Uint8Array, earlier?: Answered): Answered {
-    const telling = { names: new Map([[hex(by.mid), "Ana"]]), roomName: "Garden" };
-    return answerRequest(this.making(by), this.view(by).keys, request, token, telling, earlier);
-  }
-}
 
 test("a founded room is what its members verify, and its newcomers can follow", () => {
   const stage = new Stage();

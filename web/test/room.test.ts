@@ -17,6 +17,7 @@ import { newMemberKeys } from "../src/e2e/keys.ts";
 import { seenOf } from "../src/e2e/log.ts";
 import { makeBoxedRekey, makeKeyAnswer, makeRekey } from "../src/e2e/rekeying.ts";
 import { type Taken, take, type View } from "../src/e2e/view.ts";
+import { hubAt } from "../src/protocol/room.ts";
 import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
 import { FakeLink, founded, refusal, URL_ } from "./rooms.ts";
@@ -299,7 +300,10 @@ test("of a relay that keeps one in the past its person hears, once; it is still 
 
 test("where a room was moved to is its hub once it has stored that; a late answer says nothing", async () => {
   const { state } = (await founded()).view;
-  const moved = { ...state, moved: [{ term: 1, relayId: ELSEWHERE, since: 5, urls: [] }] };
+  const moved = {
+    ...state,
+    moved: [{ ...hubAt(state, 0), term: 1, relayId: ELSEWHERE, since: 5 }],
+  };
   expect([4, 5].map((end) => isCopy(moved, ELSEWHERE, end))).toEqual([true, false]);
   expect(isCopy(moved, state.relayId, 5)).toBe(true);
   let answer: (late: object) => void = () => undefined;

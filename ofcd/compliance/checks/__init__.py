@@ -19,6 +19,7 @@ from ofcd.compliance.checks import (
     hubs,
     joining,
     keys,
+    moved,
     peering,
     sessions,
 )
@@ -43,6 +44,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         peering,
         followers,
         hubs,
+        moved,
     )
     for one in module.check.checks
 )

@@ -33,11 +33,13 @@ from ofcd.daemon.peers.handshake import Handshake
 from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.peers.successions import disputed, learnt, shown
+from ofcd.daemon.peers.telling import Telling
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Successions
+from ofcd.protocol.frames import Failure, Join, Moved, Peer, Peered, Refill, Successions
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.records import HubMove
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import ClientSession, RelaySession
@@ -149,12 +151,14 @@ class Federation:
         self._peers: dict[RelayId, _Peer] = {}
         limit = self._settings.blob_cache_bytes_in_all
         self._cache = BlobCache(limit, store.cached_bytes, workers)
+        self._telling = Telling(hub, relay, store, workers, identity.relay_id)
         self._gaps = 0
         """Stretches that copies lacked when this process began."""
         self._forgotten: set[RelayId] = set()
         """What is to be dropped from the store."""
         self._log = get_log()
         self._stirred = trio.Event()
+        self._stopping = False
         deny = settings.federation.deny
         self._denied = {RelayId(bytes.fromhex(one)) for one in deny if len(one) == 64}
         self._denied_names = set(deny)
@@ -167,8 +171,11 @@ class Federation:
 
     # -- life --------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Load who is known, and keep the links that are needed, until cancelled."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load who is known, and keep the links that are needed, until cancelled.
+
+        Started once it takes links: one that came earlier would be of a relay that is not known.
+        """
         for row in self._store.peers():
             # What was caught before a restart is not forgiven by it.
             state = "quarantined" if row.quarantined > self._hub.milliseconds() else "idle"
@@ -179,25 +186,32 @@ class Federation:
                 self._configure(RelayId(bytes.fromhex(known)), name, url)
         self._gaps = len(self._store.gaps())
         for replica in self._store.replicas():
+            if replica.hub == self._identity.relay_id:
+                continue  # its own, which lacks what was there before it came here
             peer = self._peer(replica.hub, needed=True)
             peer.following.adopt(replica.room)
         while len(self._peers) > _PEERS and self._forget_one():
             pass  # rows of many years
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            task_status.started()
             for peer in list(self._peers.values()):
                 self._keep(peer)
                 if peer.following.wants_link and peer.is_unproven:
                     nursery.start_soon(self._learn_place, peer)
+            nursery.start_soon(self._recall_moves)
             for text in self._settings.peers:
                 name, known, url = parse_peer(text) or ("", "", "")
                 if not known:
                     nursery.start_soon(self._search, name)
-            while True:
-                with trio.move_on_after(_NOTE_SECONDS):
-                    await self._stirred.wait()
-                self._stirred = trio.Event()
-                await self._note()
+            try:
+                while True:
+                    with trio.move_on_after(_NOTE_SECONDS):
+                        await self._stirred.wait()
+                    self._stirred = trio.Event()
+                    await self._note()
+            finally:
+                self._stopping = True  # links that end from here on are dialled no more
 
     async def _learn_place(self, peer: _Peer) -> None:
         """Rooms were moved to this relay: HUB_MOVE says where that is, noted or not."""
@@ -210,6 +224,22 @@ class Federation:
             hubs = () if log is None else log.state.moved
             if hubs and hubs[-1].relay_id == peer.row.relay_id:
                 self._place(peer, room, hubs[-1].urls)
+
+    async def _recall_moves(self) -> None:
+        """Rooms were moved before this start: where their hubs are, and whom to tell."""
+        for kept in await self._telling.load():
+            last = peek(kept.records[-1]).record
+            peer = self._peers.get(last.hub) if isinstance(last, HubMove) else None
+            if peer is not None and isinstance(last, HubMove) and kept.room in peer.following.rooms:
+                self._place(peer, kept.room, last.urls)
+        self._dial_hearers()
+        for peer in list(self._peers.values()):
+            if peer.link is not None:
+                self._telling.tell(peer.link)
+
+    def _dial_hearers(self) -> None:
+        for relay_id in self._telling.to_dial():
+            self._keep(self._peer(relay_id, needed=True))
 
     def _place(self, peer: _Peer, room: RoomId, urls: tuple[str, ...]) -> None:
         """A room's owner says that this relay is reached there."""
@@ -486,6 +516,7 @@ class Federation:
 
     def members_changed(self, room: RoomId, seq: int, feed: Feed) -> None:
         """With entry `seq` someone came or went: see which relays may still follow the room."""
+        self._telling.members_changed(room)
         for subscription in feed.subscriptions:
             link = subscription.link
             if isinstance(link, PeerLink) and not link.homed(room):
@@ -498,9 +529,15 @@ class Federation:
         for subscription in () if feed is None else feed.subscriptions:
             if isinstance(subscription, PeerSubscription):
                 subscription.last = effect.seq
-        before = self._peers.get(effect.before)
-        if before is not None:
-            before.following.release(effect.room)
+        for relay_id, before in self._peers.items():
+            if relay_id != effect.hub and effect.room in before.following.rooms:
+                before.following.release(effect.room)
+        hearers = self._telling.heard(effect)
+        self._dial_hearers()
+        for relay_id in hearers:
+            link = None if relay_id not in self._peers else self._peers[relay_id].link
+            if link is not None:
+                self._telling.tell(link, effect.room)
         if effect.hub == self._identity.relay_id:
             return
         peer = self._peer(effect.hub, needed=True)
@@ -538,13 +575,13 @@ class Federation:
 
     def _keep(self, peer: _Peer) -> None:
         """Have a link dialled for as long as there is need of one."""
-        if not peer.keeping and self._settings.mode != "off":
+        if not peer.keeping and not self._stopping and self._settings.mode != "off":
             peer.keeping = True
             self._nursery.start_soon(self._dial_on, peer)
 
     def _needs_link(self, peer: _Peer) -> bool:
         wanted = peer.asked or peer.following.wants_link or peer.configured
-        return bool(wanted and peer.row.url)
+        return bool((wanted or self._telling.wants(peer.row.relay_id)) and peer.row.url)
 
     async def _dial_on(self, peer: _Peer) -> None:
         try:
@@ -659,6 +696,7 @@ class Federation:
         peer.wake.set()
         peer.up.set()
         await peer.following.link_up(link, link.session.peer)
+        self._telling.tell(link)
         self._stirred.set()
 
     def link_closed(self, link: PeerLink) -> None:
@@ -691,6 +729,10 @@ class Federation:
             link.answer(self._hub.failure(frame.rid, error))
             return
         link.done(frame.rid)
+
+    async def moved(self, link: PeerLink, frame: Moved) -> None:
+        """Another relay tells that a room was moved."""
+        await self._telling.take(link, frame)
 
     # -- for the operator --------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from ofcd.protocol.frames import (
     LaneLost,
     LaneOpen,
     LaneTell,
+    Moved,
     PeerBox,
     PeerFrame,
     Ping,
@@ -233,6 +234,9 @@ class PeerLink(Connection):
                 case Refill():
                     await self._pay()
                     await self._federation.refilled(self, frame)
+                case Moved():
+                    await self._pay()
+                    await self._federation.moved(self, frame)
                 case Cursor():
                     if frame.room in self._subscriptions and self._federation.is_in_use(self):
                         self.acked[frame.room] = frame.seq

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ofcd.client import BadInvite, Room
 from ofcd.ofc.command import Command, Options
+from ofcd.ofc.commands.forcing import force
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import UsageError
@@ -185,18 +186,40 @@ HOME: Final = Command(
 )
 
 
+@frozen(kw_only=True)
+class MoveOptions(HomeOptions):
+    """Of `move`."""
+
+    force: bool = False
+    yes: bool = False
+
+
 def _move_arguments(parser: ArgumentParser) -> None:
     _home_arguments(parser, "the relay that is to order the room")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="the relay so far is gone for good, or does not agree: go on from the other's copy",
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="with --force: do it, whatever the copy lacks"
+    )
 
 
-async def move(context: Context, options: HomeOptions) -> None:
+async def move(context: Context, options: MoveOptions) -> None:
     """Have another relay order a room."""
     room = context.room(options.room)
     relay_id = await _relay_there(context, room, options)
-    await room.move_hub(options.url, relay_id=relay_id)
+    if options.force:
+        await force(context, room, options.url, relay_id, confirmed=options.yes)
+    else:
+        await room.move_hub(options.url, relay_id=relay_id)
+    follow = "everybody follows by themselves"
+    if options.force:
+        follow = f"tell who was at the old relay: ofc home ROOM {options.url}"
     await context.say(
         Shape.CHANGED,
-        did=f"{room_label(room)} is at {options.url} now: everybody follows by themselves",
+        did=f"{room_label(room)} is at {options.url} now: {follow}",
         room=room.id.hex(),
         relay=options.url,
         relay_id=room.hub_id.hex(),
@@ -206,13 +229,18 @@ async def move(context: Context, options: HomeOptions) -> None:
 MOVE: Final = Command(
     name="move",
     summary="move a room to another relay, which orders it from now on",
-    examples=("ofc move 'Book club' wss://relay.other.example",),
-    options=HomeOptions,
+    examples=(
+        "ofc move 'Book club' wss://relay.other.example",
+        "ofc move 'Book club' wss://relay.other.example --force --yes",
+    ),
+    options=MoveOptions,
     run=move,
     arguments=_move_arguments,
     details="For the room's root owner. Somebody has to be at home at that relay, so that it has "
     "the room; if nobody is, you are from then on. The relay so far has to be there, and to agree. "
-    "Invites that are open end: make new ones.",
+    "Invites that are open end: make new ones. With --force the relay so far is not asked: say it "
+    "without --yes first, and it tells what that relay's copy lacks. Nothing that would undo a "
+    "change of the room which you have seen is done.",
 )
 
 

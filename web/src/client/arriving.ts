@@ -16,6 +16,7 @@ import { isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, LinkLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { runsOnly } from "./comparing.ts";
+import { keepChain } from "./journal.ts";
 import { leftToSend } from "./outbox.ts";
 import type { Relay } from "./relays.ts";
 import {
@@ -26,7 +27,7 @@ import {
   savedRoom,
   savedState,
 } from "./saved.ts";
-import { CHECKPOINT, MARKS, ROOMS, saveNewRoom, Tables } from "./tables.ts";
+import { CHECKPOINT, MARKS, padded, ROOMS, saveNewRoom, Tables } from "./tables.ts";
 import type { Reader, Turn } from "./vault.ts";
 
 /** The room as this vault last knew it, if it was in it before. */
@@ -53,12 +54,20 @@ export function checkPast(room: Uint8Array, chain: readonly Standing[], ctl: Uin
   }
 }
 
+/** A newcomer's view, the room's state now, where its history begins, and the control log so far. */
+interface Arrived {
+  readonly view: View;
+  readonly whole: RoomState;
+  readonly historyFrom: number;
+  readonly chain: readonly Standing[];
+}
+
 /** A newcomer's view, where its reading begins, checked as far as its admitter told of it. */
 export async function openRoom(
   link: Link,
   { keys: { public: transportKey }, relayId }: Relay,
   { joining, checkpoint, ctl, keys }: PendingJoin,
-): Promise<{ view: View; whole: RoomState; historyFrom: number }> {
+): Promise<Arrived> {
   const { code, keys: mine } = joining;
   const { room } = code;
   const { challenge } = link.welcome;
@@ -82,7 +91,8 @@ export async function openRoom(
   if (isOther) throw new JoinRejected("bad_chain");
   const state = verified(() => verifyChain(room, chain, { before: start }));
   const resumed = resumedLog(room, start - 1, log);
-  return { view: { mine, state, keys, log: resumed, senders: new Map() }, whole, historyFrom };
+  const view = { mine, state, keys, log: resumed, senders: new Map() };
+  return { view, whole, historyFrom, chain: chain.filter(([seq]) => seq < start) };
 }
 
 /** The room as a whole control log has it, which must hold. */
@@ -105,7 +115,9 @@ export function enter(
   turn: Turn,
   relay: Relay,
   pending: PendingJoin,
-  { view, historyFrom }: { view: View; historyFrom: number },
+  { view, historyFrom, chain }: Omit<Arrived, "whole">,
+  /** Where control records stand that were kept when one was in the room before. */
+  kept: readonly number[] = [],
 ): void {
   const { code } = pending.joining;
   const tables = new Tables(hex(code.room));
@@ -122,6 +134,8 @@ export function enter(
     hubUrl: relay.url === code.relayUrl ? "" : code.relayUrl,
   });
   saveNewRoom(turn, saved, view, pending.checkpoint);
+  for (const seq of kept) turn.delete(tables.chain, padded(seq)); // it may have been moved since
+  keepChain(turn, tables, chain);
   for (const [mid, name] of pending.names) turn.put(tables.names, hex(mid), json.write(name));
 }
 

@@ -9,14 +9,16 @@ import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
 import type { KeyFault } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { isSamePlace, RoomOver, unlessOver } from "./core.ts";
+import { forceHub, type Survey, tryAt } from "./forcing.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
+import { keepChain } from "./journal.ts";
 import { lineageIn } from "./lineages.ts";
 import type { Place } from "./moving.ts";
 import { RelayKeys } from "./relaykeys.ts";
 import { type LinkState, type MakeSocket, type Relay, Relays } from "./relays.ts";
 import { Room } from "./room.ts";
 import { newRoom } from "./saved.ts";
-import { ROOMS, saveNewRoom } from "./tables.ts";
+import { ROOMS, saveNewRoom, Tables } from "./tables.ts";
 import { type Told, type ToldCode, told } from "./told.ts";
 import { Turn, type Vault } from "./vault.ts";
 
@@ -198,6 +200,7 @@ export class Client {
       createToken: token,
     });
     saveNewRoom(turn, saved, view);
+    keepChain(turn, new Tables(id), [[0, signed.envelope]]);
     await this.vault.commit(turn);
     const made = this.adopt(id);
     await made.send({ type: "room", name: saved.name, topic: "" });
@@ -254,6 +257,22 @@ export class Client {
     return room.isLiveWithin(REACH_MS);
   }
 
+  /**
+   * For root, where the room's own relay is gone for good: what would be lost if it went on from the
+   * copy of the relay at `url`. Rejects with `NotMoved`, `Refused`, `LinkLost`, `OtherRelay`.
+   */
+  async surveyHub(id: string, url: string): Promise<Survey> {
+    const room = this.here(id);
+    const relayId = await this.relays.idOf(url);
+    if (!room.mayMoveHub) throw new Refused("forbidden");
+    return room.surveyHub({ url, relayId });
+  }
+
+  /** Have it go on there, the relay so far unasked: see `forceHub` of forcing.ts. */
+  async forceHub(id: string, found: Survey): Promise<void> {
+    await forceHub(this.here(id), found);
+  }
+
   private here(id: string): Room {
     const room = this.rooms.get(id);
     if (room === undefined) throw new RoomOver("the room is not here");
@@ -261,7 +280,15 @@ export class Client {
   }
 
   private async moveTo(room: Room, home: Place): Promise<boolean> {
-    await this.reach(room);
+    try {
+      await this.reach(room);
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error;
+      // Root may have moved the room there, and nobody here could be told of it.
+      await tryAt(room, home, async () => {
+        if (!(await room.isLiveWithin(REACH_MS))) throw error;
+      });
+    }
     await room.moveHome(home);
     return room.isLiveWithin(REACH_MS);
   }

@@ -237,6 +237,11 @@ export class RoomCore {
     this.vouched ??= { seq, log };
   }
 
+  /** The end of the log came to nothing: so did what was said of it. */
+  forgetVouched(): void {
+    this.vouched = undefined;
+  }
+
   /** Whether the log is another one than was vouched for, now that it has come that far. */
   isBelied({ log }: View): boolean {
     const { vouched } = this;

@@ -34,8 +34,16 @@ export interface Entry {
   readonly speaker?: string;
   /** Whom it names, in hex; entries of an earlier version lack it. */
   readonly mentions?: readonly string[];
+  /** As it read before each of its last edits. */
+  readonly earlier?: readonly Version[] | undefined;
   /** What came without its key, and waits for it. */
   readonly parked?: Parked;
+}
+
+/** The words of an entry until the edit that stands at entry `until`. */
+export interface Version extends Pick<Entry, "text" | "isMarkdown" | "edited"> {
+  readonly until: number;
+  readonly mentions: readonly string[];
 }
 
 /** A message as it came, in base64; `caps` are those that its sender had then. */
@@ -72,6 +80,8 @@ export type Effect =
   | { readonly type: "add"; readonly entry: Entry }
   | {
       readonly type: "change";
+      /** The entry that changes it. */
+      readonly seq: number;
       readonly target: string;
       readonly by: string;
       readonly content: Content;
@@ -80,6 +90,8 @@ export type Effect =
 
 /** Different emoji at one entry. */
 const REACTIONS = 64;
+/** Earlier words of one entry that are kept, in case that its last edits come to nothing. */
+const VERSIONS = 16;
 
 /** A network whose name can not be shown. */
 const NAMELESS = "?";
@@ -94,6 +106,7 @@ export const blank = {
   edited: false,
   reactions: {},
   file: undefined,
+  earlier: undefined,
   via: "",
 };
 
@@ -148,7 +161,7 @@ function said(seq: number, eventId: string, { opened }: Taken): Effect {
     case "edit":
     case "reaction":
     case "redact":
-      return { type: "change", target: hex(content.target), by: base.mid, content };
+      return { type: "change", seq, target: hex(content.target), by: base.mid, content };
     case "unknown":
       return { type: "add", entry: { ...base, kind: "unknown", text: displayName(content.of) } };
     default:
@@ -201,6 +214,37 @@ export function applyChange(entry: Entry, by: string, content: Content, byOwner:
   return entry;
 }
 
+/** The same, and how it read before, if an edit at entry `seq` has changed it from `before`. */
+export function withEarlier(changed: Entry, before: Entry, seq: number): Entry {
+  const { text, isMarkdown, mentions = [], edited, earlier = [] } = before;
+  const version = { until: seq, text, isMarkdown, mentions, edited };
+  return { ...changed, earlier: [...earlier, version].slice(-VERSIONS) };
+}
+
+/** An entry as it read when the log ended at `seq`: no edit behind that counts. */
+export function asOf(entry: Entry, seq: number): Entry {
+  const at = entry.earlier?.findIndex(({ until }) => until > seq) ?? -1;
+  const version = entry.earlier?.[at];
+  if (version === undefined || entry.kind !== "text") return entry;
+  const { until: _, ...words } = version;
+  return { ...entry, ...words, earlier: entry.earlier?.slice(0, at) };
+}
+
+/** The words that the edit at entry `seq` gave it; undefined where they are not there any more. */
+export function editedAt(
+  entry: Entry,
+  seq: number,
+): Pick<Entry, "text" | "isMarkdown" | "mentions"> | undefined {
+  const at = entry.earlier?.findIndex(({ until }) => until === seq) ?? -1;
+  if (at < 0 || entry.kind !== "text") return undefined;
+  return entry.earlier?.[at + 1] ?? entry;
+}
+
+/** An entry without what a reaction that came to nothing did to it. */
+export function withoutReaction(entry: Entry, by: string, emoji: string, was: boolean): Entry {
+  return withReaction(entry, by, { emoji, removed: !was });
+}
+
 /** Who put an emoji there. Any name may come, that of an object's own members too. */
 export const reactionsOf = ({ reactions }: Entry, emoji: string): readonly string[] =>
   Object.hasOwn(reactions, emoji) ? (reactions[emoji] as readonly string[]) : [];
@@ -208,7 +252,7 @@ export const reactionsOf = ({ reactions }: Entry, emoji: string): readonly strin
 function withReaction(
   entry: Entry,
   by: string,
-  { emoji, removed }: Extract<Content, { type: "reaction" }>,
+  { emoji, removed }: Pick<Extract<Content, { type: "reaction" }>, "emoji" | "removed">,
 ): Entry {
   if (entry.kind !== "text" && entry.kind !== "file") return entry;
   const before = reactionsOf(entry, emoji);

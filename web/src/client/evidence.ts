@@ -3,10 +3,11 @@
  * room is frozen by what is proven; what proves nothing is told to its person, once a link.
  */
 
-import { judge, type Proof } from "../e2e/evidence.ts";
+import { controlsOf, judge, type Proof } from "../e2e/evidence.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { RoomCore } from "./core.ts";
 import { lineageIn } from "./lineages.ts";
+import { json } from "./saved.ts";
 import { type Told, told } from "./told.ts";
 
 /** How long the entry may take to come that evidence is about. */
@@ -33,9 +34,11 @@ export class EvidenceDesk {
     const judged = this.core.enqueue(async () => {
       const { view, saved } = this.core;
       if (saved.status === "frozen") return;
+      const isMoved = view.state.moved.length > 0; // else nothing is void
+      const places = isMoved ? await this.placesOf(frame.records) : new Map<string, number>();
       const key = frame.key ?? link.relayKey;
       const known = lineageIn(this.core.vault);
-      const found = judge(view.state, view.log, key, frame.records, known);
+      const found = judge(view.state, view.log, key, frame.records, known, (it) => places.get(it));
       const isFirst = this.waiting?.frame !== frame;
       this.waiting = typeof found === "number" ? { frame, seq: found } : undefined;
       if (typeof found === "number") {
@@ -50,6 +53,17 @@ export class EvidenceDesk {
   check(): void {
     const { waiting } = this;
     if (waiting !== undefined && this.core.view.log.seq >= waiting.seq) this.shown(waiting.frame);
+  }
+
+  /** Where the control records that these were signed for stand in the log, by their id in hex. */
+  private async placesOf(records: readonly Uint8Array[]): Promise<ReadonlyMap<string, number>> {
+    const { vault, tables } = this.core;
+    const places = new Map<string, number>();
+    for (const id of controlsOf(records)) {
+      const at = await vault.fetch(tables.index, id);
+      if (at !== undefined) places.set(id, json.read<number>(at));
+    }
+    return places;
   }
 
   private giveUp(frame: Frame): void {

@@ -15,9 +15,11 @@ import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { checkOutside, checkPast, earlierState, enter, openRoom, stateOf } from "./arriving.ts";
 import { chainOfInvite } from "./chainpages.ts";
 import { isSamePlace } from "./core.ts";
+import { rowsBehind } from "./journal.ts";
 import type { Place } from "./moving.ts";
 import { OtherRelay, type Relay, type Relays } from "./relays.ts";
 import { type PendingJoin, savedJoin } from "./saved.ts";
+import { Tables } from "./tables.ts";
 import { type Told, toldOf } from "./told.ts";
 import { Turn, type Vault, VaultError, VaultLocked } from "./vault.ts";
 
@@ -244,11 +246,18 @@ export class Joins {
     const relay = this.relays.ofLink(link);
     if (pending?.keys === undefined || relay === undefined) return;
     const opened = await openRoom(link, relay, pending);
+    const kept = await rowsBehind(this.vault, new Tables(id).chain, -1);
     checkOutside(this.vault, id, opened.whole);
     if (!this.joins.has(id)) return; // given up meanwhile
     this.listeners.leaving(id);
     const turn = new Turn(this.vault);
-    enter(turn, relay, pending, opened);
+    enter(
+      turn,
+      relay,
+      pending,
+      opened,
+      kept.map(([seq]) => seq),
+    );
     turn.delete(JOINS, id);
     await this.vault.commit(turn);
     this.stopPolling(id);

@@ -18,7 +18,15 @@ import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
-import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
+import {
+  applyChange,
+  type Effect,
+  type Entry,
+  effectOf,
+  reactionsOf,
+  withEarlier,
+} from "./entries.ts";
+import { keepChain, noteOpened, noteRow, type Touch } from "./journal.ts";
 import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
@@ -26,6 +34,7 @@ import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
 import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
+import { saidAgain } from "./voiding.ts";
 
 const CURSOR_MS = 1_000;
 
@@ -84,6 +93,7 @@ export class Ledger {
       this.missed.set(seq, { state: draft.view.state, signed });
     }
     draft.view = { ...draft.view, state, keys: followed(draft.view, signed) };
+    keepChain(draft.turn, this.core.tables, [[seq, envelope]]);
     return signed.record;
   }
 
@@ -169,9 +179,13 @@ export class Ledger {
     }
     for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = toldOf(one);
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
+    const before = draft.view;
     draft.view = taken.view;
     this.note(draft, frame.seq, taken);
-    await this.keep(draft, effectOf(frame.seq, id, taken));
+    noteRow(draft.turn, this.core.tables, frame.seq, { id, envelope: frame.record, before, taken });
+    const touch = await this.keep(draft, effectOf(frame.seq, id, taken));
+    await noteOpened(this.core, draft.turn, frame.seq, { ...taken, touch });
+    if (taken.event !== undefined) saidAgain(draft, this.core.tables, taken.event.record);
     if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
     if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
     if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
@@ -227,7 +241,8 @@ export class Ledger {
     const taken = openParked(draft.view, entry);
     const effect = effectOf(entry.seq, entry.eventId, taken);
     draft.turn.delete(archive, padded(entry.seq)); // it may be no entry of its own
-    await this.keep(draft, effect);
+    const touch = await this.keep(draft, effect);
+    await noteOpened(this.core, draft.turn, entry.seq, { ...taken, touch });
     if (taken.opened === undefined) return;
     this.keepNames(draft, taken.opened.body);
     this.listeners.heard(draft, entry.seq, taken.opened);
@@ -287,7 +302,8 @@ export class Ledger {
     }
   }
 
-  private async keep({ turn, view }: Draft, effect: Effect): Promise<void> {
+  /** What it did to an earlier entry, if it can be taken back. */
+  private async keep({ turn, view }: Draft, effect: Effect): Promise<Touch | undefined> {
     const { archive, index } = this.core.tables;
     if (effect.type === "add") {
       turn.put(archive, padded(effect.entry.seq), json.write(effect.entry));
@@ -296,7 +312,7 @@ export class Ledger {
       if (file !== undefined) await named(this.core, turn, file.blobId, mid);
     } else if (effect.type === "change") {
       const target = await this.entry(turn, effect.target);
-      if (target === undefined) return;
+      if (target === undefined) return undefined;
       const by = view.state.members.get(effect.by);
       const byOwner = by !== undefined && isOwner(by);
       const changed = applyChange(target, effect.by, effect.content, byOwner);
@@ -306,8 +322,26 @@ export class Ledger {
         if (isLast && effect.by === this.core.me)
           keepDrop(turn, this.core.tables, file.blobId, mid);
       }
-      turn.put(archive, padded(target.seq), json.write(changed));
+      if (changed === target) return undefined;
+      return this.touched(turn, target, changed, effect);
     }
+    return undefined;
+  }
+
+  /** Write an entry that was changed: so that the change can be taken back, unless it deletes. */
+  private touched(
+    turn: Turn,
+    before: Entry,
+    changed: Entry,
+    { seq, by, content, target }: Extract<Effect, { type: "change" }>,
+  ): Touch | undefined {
+    const isEdit = content.type === "edit";
+    const kept = isEdit ? withEarlier(changed, before, seq) : changed;
+    turn.put(this.core.tables.archive, padded(before.seq), json.write(kept));
+    if (isEdit) return { target };
+    if (content.type !== "reaction") return undefined;
+    const { emoji } = content;
+    return { target, reaction: { emoji, was: reactionsOf(before, emoji).includes(by) } };
   }
 
   /** The entry of an event, as this turn has it, or else the vault. */

@@ -7,10 +7,11 @@
 
 import type { Making } from "../e2e/controls.ts";
 import { headerFields, signControl } from "../e2e/controls.ts";
+import type { Parting } from "../e2e/moves.ts";
 import { firstReachable } from "../protocol/addresses.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
-import { hubOf, memberOf } from "../protocol/room.ts";
+import { hubOf, memberOf, type RoomState, termOf } from "../protocol/room.ts";
 import { amend, type Draft } from "./core.ts";
 import type { SavedRoom } from "./saved.ts";
 
@@ -24,14 +25,18 @@ export interface Place {
 export const makeHome = (making: Making, home: Uint8Array) =>
   signControl(making, { type: "home", ...headerFields(making), home });
 
-/** HUB_MOVE: the relay `hub`, where somebody is at home, orders the room from the next entry on. */
-export const makeHubMove = (making: Making, hub: Place) =>
+/**
+ * HUB_MOVE: the relay `hub`, where somebody is at home, orders the room from the next entry on; by
+ * force, from the end of its copy on, which `making` has seen.
+ */
+export const makeHubMove = (making: Making, hub: Place, force = false) =>
   signControl(making, {
     type: "hub_move",
     ...headerFields(making),
     hub: hub.relayId,
     urls: [hub.url],
-    term: making.state.moved.length + 1,
+    term: termOf(making.state) + 1,
+    force,
   });
 
 /** The address of the relay that orders the room: the one that invites name. */
@@ -76,3 +81,25 @@ export function followHub(draft: Draft, { hub, urls }: RecordOf<"hub_move">): vo
   if (!stays && url !== undefined) relocate(draft, { url, relayId: hub });
   else amend(draft, { hubUrl: equal(relayId, hub) ? "" : (url ?? urls[0] ?? "") });
 }
+
+/**
+ * A move took this member's HOME back: go to the new hub, which takes everybody in. Where this client
+ * is now, nobody lets it in any more.
+ */
+export function leaveVoid(draft: Draft, { last: { record } }: Parting): void {
+  const { saved, view } = draft;
+  const { state, mine } = view;
+  const { home } = memberOf(state, mine.mid);
+  const hubs = [state.relayId, record.hub, ...state.moved.map(({ relayId }) => relayId)];
+  const stays =
+    equal(state.root, mine.mid) || [home, ...hubs].some((one) => equal(one, saved.relayId));
+  const url = firstReachable(record.urls, saved.url);
+  if (!stays && url !== undefined) relocate(draft, { url, relayId: record.hub });
+}
+
+/**
+ * Whether this client's relay, where it shows another log, may not have heard of a move: so may any
+ * that is not the hub of a room that was moved.
+ */
+export const hasYetToHear = (state: RoomState, relayId: Uint8Array): boolean =>
+  state.moved.length > 0 && !equal(relayId, hubOf(state));

@@ -27,6 +27,7 @@ import { json } from "./saved.ts";
 import { type Marks, padded } from "./tables.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import { type Turn, VaultError } from "./vault.ts";
+import type { Said } from "./voiding.ts";
 
 /** After these the same words may be taken, once what was missed has come. */
 const CATCH_UP = new Set([
@@ -210,6 +211,29 @@ export class Outbox {
     if (known.length === 0)
       for (const [id, item] of waiting) this.fail(draft, id, item, told("out_put_back"));
     mark(draft, { ownCounter: counter, ownLast: hex(last) });
+  }
+
+  /**
+   * What this member `said` came to nothing: it is sent again, before all that waits. What waits is
+   * sealed anew, too: the key that it was sealed under may be void.
+   */
+  beginAnew(draft: Draft, said: readonly Said[]): void {
+    const { turn } = draft;
+    const { outbox } = this.core.tables;
+    const waiting = this.all(turn).map(([, item]) => item);
+    const known = new Set(waiting.map(({ sid }) => sid));
+    for (const one of said) keepVoid(draft, one);
+    for (const { made } of waiting) if (made !== undefined) keepVoid(draft, made);
+    const again = said
+      .filter(({ sid }) => !known.has(sid))
+      .map(({ content, sid, ts }) => ({ sid, ts, content: contentJson(content), failed: "" }));
+    // None has a number of before: what was under way of that is about nothing any more.
+    let last = Number(turn.items(outbox).at(-1)?.[0] ?? 0);
+    for (const [id] of this.all(turn)) turn.delete(outbox, id);
+    for (const { made: _, isPosted: __, ...item } of [...again, ...waiting] as Item[]) {
+      last += 1;
+      turn.put(outbox, padded(last), json.write(item));
+    }
   }
 
   /** The relay that this one's relay kept an event for refuses it. */
@@ -539,7 +563,7 @@ function upTo(items: readonly [string, Item][], last: string): [string, Item][] 
 }
 
 /** An own event that was signed and will not be: the one that takes its counter says so. */
-function keepVoid(draft: Draft, { counter, eventId: id }: Made): void {
+function keepVoid(draft: Draft, { counter, eventId: id }: Pick<Made, "counter" | "eventId">): void {
   const next = ownNext(draft.view, draft.marks).counter;
   if (counter < next) return;
   const open = draft.marks.voided.filter(([at]) => at >= next);

@@ -14,7 +14,7 @@ import { type Opened, Unreadable } from "../e2e/events.ts";
 import { makeInvite } from "../e2e/invites.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { turnedTo } from "../e2e/keys.ts";
-import { resumedLog } from "../e2e/log.ts";
+import { resumedLog, type Seen, seenOf } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
@@ -22,7 +22,7 @@ import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { hubOf, isOwner, isRefusal, type Member } from "../protocol/room.ts";
 import { openSigned } from "../themis/index.ts";
-import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
+import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { AdmissionDesk, unlessRefused } from "./admissions.ts";
 import { BeatDuty } from "./beats.ts";
 import { BlobDrops } from "./blobdrops.ts";
@@ -42,10 +42,13 @@ import {
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
+import { ForcedMoves } from "./forcedmoves.ts";
+import { type Survey, surveyHub } from "./forcing.ts";
 import { Homes } from "./homes.ts";
+import { completeChain } from "./journal.ts";
 import { isCopy, Lag } from "./lagging.ts";
 import { Ledger } from "./ledger.ts";
-import type { Place } from "./moving.ts";
+import { hasYetToHear, makeHubMove, type Place, relocate } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
@@ -84,6 +87,7 @@ export class Room extends RoomView {
   private readonly admissions: AdmissionDesk;
   private readonly duties: Duties;
   private readonly homes: Homes;
+  private readonly forced: ForcedMoves;
   private readonly renewing: RenewDuty;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
@@ -117,6 +121,9 @@ export class Room extends RoomView {
       event: ({ turn }, sid) => this.outbox.arrived(turn, sid),
       heard: (draft, seq, opened) => this.heard(draft, seq, opened),
       taken: () => this.goOn(),
+    });
+    this.forced = new ForcedMoves(this.core, this.outbox, () => {
+      for (const part of this.parts) part.linkLost();
     });
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);
@@ -299,6 +306,34 @@ export class Room extends RoomView {
     return this.homes.moveHub(hub);
   }
 
+  /** Where the copy of the relay ends that it is reached at; undefined before that is known. */
+  get endOfCopy(): Seen | undefined {
+    return this.isLive ? seenOf(this.core.view.log) : this.forced.behindAt;
+  }
+
+  /** Have another relay order the room by force, from the end of its copy on: see forcing.ts. */
+  async forceMove(hub: Place, { seq, log }: Seen): Promise<void> {
+    const { link } = this.core;
+    if (link === undefined) throw new LinkLost("the relay is away");
+    const making = { ...this.controls.making, seen: { seq, log } };
+    await this.forced.make(link, makeHubMove(making, hub, true).envelope);
+  }
+
+  /** What would be lost if it went on from the copy of the relay there: see `surveyHub`. */
+  surveyHub(hub: Place): Promise<Survey> {
+    return surveyHub(this, this.core, hub);
+  }
+
+  /** Reach the room there from now on, whoever that is. */
+  goTo(place: Place): Promise<void> {
+    return this.core.change((draft) => relocate(draft, place));
+  }
+
+  /** Once it holds, true; false after `limit` milliseconds. Rejects with `RoomOver`. */
+  until(holds: () => boolean, limit: number): Promise<boolean> {
+    return this.core.until(holds, limit);
+  }
+
   /** Go to the relay where the control log says that one is at home. */
   settleHome(): Promise<void> {
     return this.homes.settle();
@@ -330,13 +365,17 @@ export class Room extends RoomView {
       await this.create(link);
       if (this.core.link !== link) return;
       const hub = this.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
-      const answer = await link.ask({ type: "attach", record: proof.envelope, ...hub });
+      const asked = link.ask({ type: "attach", record: proof.envelope, ...hub });
+      const answer = await this.forced.before(asked);
       if (this.core.link !== link) return; // it has gone to another relay meanwhile
-      if (answer.type !== "attached" || answer.counter > answer.seq) {
-        link.close();
-      } else if (answer.seq < this.lastSeq && this.mayCatchUp(answer.seq)) {
-        this.waitFor(link, transportKey);
-      } else if (await this.isWhole(link, answer)) await this.sync(link, answer);
+      if (answer.type !== "attached" || answer.counter > answer.seq) link.close();
+      else {
+        const standing = await this.standing(link, answer);
+        this.forced.behindAt =
+          standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
+        if (standing === "behind") this.waitFor(link, transportKey);
+        else if (standing === "whole") await this.sync(link, answer);
+      }
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {
       if (error instanceof RelayRefused) {
@@ -369,25 +408,35 @@ export class Room extends RoomView {
     this.core.later(again, delay);
   }
 
-  /** Whether the log at this link is as long as the one that is known here, and goes on from it. */
-  private async isWhole(link: Link, { seq, log }: FrameOf<"attached">): Promise<boolean> {
-    const known = this.core.view.log;
-    let isWhole = false;
+  /**
+   * Whether the log at this link is as long as the one that is known here, and goes on from it; or is
+   * one that may yet come to that. Undefined: neither.
+   */
+  private async standing(
+    link: Link,
+    { seq, log }: FrameOf<"attached">,
+  ): Promise<"whole" | "behind" | undefined> {
+    let standing: "whole" | "behind" | undefined;
     await this.core.enqueue(async () => {
+      const known = this.core.view.log;
       // That relay was left meanwhile, or something was proven: no answer takes that back.
       if (this.core.link !== link || !mayComeBack(this.saved)) return;
+      const isOther = seq === known.seq && !equal(log, known.log);
+      const mayCatchUp = seq < known.seq && this.mayCatchUp(seq);
+      if (mayCatchUp || (isOther && hasYetToHear(this.state, this.relayId))) {
+        standing = "behind";
+        return;
+      }
       if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
       this.lag.over();
-      if (seq === known.seq && !equal(log, known.log)) {
-        return this.core.freeze(told("log.fork", seq));
-      }
+      if (isOther) return this.core.freeze(told("log.fork", seq));
       if (this.saved.status === "frozen") {
         const changes = { status: "active", reason: "", code: "" } as const;
         await this.core.commit((draft) => amend(draft, changes));
       }
-      isWhole = true;
+      standing = "whole";
     });
-    return isWhole && this.core.link === link;
+    return this.core.link === link ? standing : undefined;
   }
 
   /** Is anybody still there? A link that died while the device slept shows it only when asked. */
@@ -412,10 +461,15 @@ export class Room extends RoomView {
   detach(): void {
     this.refusal = "";
     this.core.link = undefined;
-    const { outbox, ledger, admissions, duties, renewing, beats, receipts, evidence, drops } = this;
-    const talking = [outbox, ledger, beats, receipts, evidence, drops];
-    for (const part of [...talking, admissions, duties, renewing]) part.linkLost();
+    this.forced.behindAt = undefined;
+    for (const part of this.parts) part.linkLost();
     this.core.isLive = false;
+  }
+
+  /** What was under way of these is over with the link. */
+  private get parts(): readonly { linkLost(): void }[] {
+    const { outbox, ledger, admissions, duties, renewing, beats, receipts, evidence, drops } = this;
+    return [outbox, ledger, beats, receipts, evidence, drops, admissions, duties, renewing];
   }
 
   /** Nothing goes on here any more: the vault is about to be locked. */
@@ -464,6 +518,7 @@ export class Room extends RoomView {
     await this.takeUp(attached);
     if (this.core.link !== link) return;
     this.core.isLive = true;
+    void completeChain(this.core, link);
     await this.announce();
     this.goOn();
     this.admissions.review();
@@ -544,6 +599,7 @@ export class Room extends RoomView {
     else if (frame.type === "delivery") this.ledger.deliver(frame);
     else if (frame.type === "head") this.ledger.hear(frame);
     else if (frame.type === "evidence") this.evidence.shown(frame);
+    else if (frame.type === "moved") this.forced.told(frame.records);
     else if (frame.type === "removed") {
       const removed = this.core.enqueue(() => this.removed(frame));
       void removed.catch((error) => this.core.failed(error)); // the next link tells it again
@@ -658,6 +714,9 @@ export class Room extends RoomView {
       return;
     } else if (code === "wrong_relay" && this.isAway && this.saved.moving !== undefined) {
       await this.goToHub(); // HOME is in the log, and this relay alone has seen it
+      return;
+    } else if (code === "fork" && hasYetToHear(this.state, this.relayId)) {
+      this.waitFor(link, transportKey);
       return;
     } else if (code === "fork" || code === "hub_behind") {
       await this.core.enqueue(async () => {

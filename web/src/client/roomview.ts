@@ -18,8 +18,9 @@ import type { Entry } from "./entries.ts";
 import { hubUrlOf } from "./moving.ts";
 import { Outbox, type Waiting } from "./outbox.ts";
 import { json, type SavedRoom } from "./saved.ts";
-import { padded } from "./tables.ts";
+import { type Cut, padded } from "./tables.ts";
 import type { Told } from "./told.ts";
+import { forgetVoided, voided } from "./voiding.ts";
 
 const PAGE = 50;
 const SEARCH_PAGE = 200;
@@ -92,6 +93,21 @@ export class RoomView {
   dismissAlarm(): void {
     this.core.alarm = "";
     this.core.changed();
+  }
+
+  /** What came to nothing when root moved the room by force; undefined where nothing is kept of it. */
+  get cut(): Cut | undefined {
+    return this.core.marks.cut;
+  }
+
+  /** The messages and changes of that which were not said again, oldest first. */
+  voided(): Promise<Entry[]> {
+    return this.core.isOver ? Promise.resolve([]) : voided(this.core);
+  }
+
+  /** Its person has seen them: keep them no longer. */
+  forgetVoided(): Promise<void> {
+    return forgetVoided(this.core);
   }
 
   /** What the history shows has changed only if this has. */

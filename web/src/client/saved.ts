@@ -91,6 +91,9 @@ const hubTerm: is.Kind<HubTerm> = is.object({
   relayId: is.b32,
   since: is.int(),
   urls: is.list(is.text()),
+  // Not there in what was kept before rooms could be moved by force.
+  forced: is.optional(is.bool, false),
+  eventId: is.optional(is.b32, new Uint8Array()),
 });
 
 export const savedState: Codec<RoomState> = codec({

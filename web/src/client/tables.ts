@@ -36,6 +36,11 @@ export class Tables {
    * long as the history, and so no state to hold open.
    */
   readonly index: string;
+  /** What each entry of the log did, and its control records, by seq (journal.ts). */
+  readonly log: string;
+  readonly chain: string;
+  /** What stood in the log and came to nothing, by `voidKey` (voiding.ts). */
+  readonly void: string;
   /** Tokens of the invites that may be answered here, by invite id. */
   readonly tokens: string;
   /** What was answered to whom asked in, by invite id. */
@@ -63,6 +68,9 @@ export class Tables {
     this.outbox = `outbox/${id}`;
     this.archive = `${ARCHIVE}${id}`;
     this.index = `${ARCHIVE}index/${id}`;
+    this.log = `${ARCHIVE}log/${id}`;
+    this.chain = `${ARCHIVE}chain/${id}`;
+    this.void = `${ARCHIVE}void/${id}`;
     this.tokens = `tokens/${id}`;
     this.admits = `admits/${id}`;
     this.verified = `verified/${id}`;
@@ -102,6 +110,18 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
+  /** What came to nothing, as long as some of it is kept aside. */
+  readonly cut?: Cut | undefined;
+}
+
+/** The end of the log that came to nothing: how many entries, and what of them. */
+export interface Cut {
+  readonly entries: number;
+  readonly messages: number;
+  /** Changes of the room. */
+  readonly controls: number;
+  /** Of one's own words, those that are said again by themselves. */
+  readonly own: number;
 }
 
 export function loadMarks(vault: Reader, room: string, view: View): Marks {

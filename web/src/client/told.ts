@@ -13,6 +13,7 @@ import { displayName } from "../e2e/names.ts";
 import { CODES, type Code, Malformed } from "../protocol/codes.ts";
 import { Refused } from "../protocol/room.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { type MoveFault, NotMoved } from "./forcing.ts";
 import { OtherRelay } from "./relays.ts";
 import { VaultError, type VaultFault } from "./vault.ts";
 
@@ -48,6 +49,13 @@ export type ToldCode =
   | "member_word"
   | "unproven"
   | "home_unknown"
+  /** Root moved the room by force: who is in it again by that, and who is not any more. */
+  | "eviction_void"
+  | "admission_void"
+  | "two_moves"
+  /** What still holds can not be told here. */
+  | "move_unknown"
+  | `move.${MoveFault}`
   /** The relay does not forget an attachment: why, as a code. */
   | "file_stays"
   /** What became of a message that nobody knows to have been sent. */
@@ -85,6 +93,7 @@ export function toldOf(error: unknown): Told {
   if (error instanceof VaultError) return told(`vault.${error.fault}`);
   if (error instanceof KeyMissing) return told("key_missing");
   if (error instanceof KeyRejected) return told("key_rejected");
+  if (error instanceof NotMoved) return told(`move.${error.fault}`);
   if (error instanceof OtherRelay) return told("other_relay", error.url);
   if (error instanceof LinkLost) return told("relay_away");
   if (error instanceof DOMException) return told("browser", error.name);

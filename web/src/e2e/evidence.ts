@@ -6,10 +6,12 @@
  */
 
 import { equal, hex } from "../protocol/bytes.ts";
+import { Malformed } from "../protocol/codes.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { memberOf, type RoomState } from "../protocol/room.ts";
 import { type LineageOf, lineage, openSigned, peek } from "../themis/index.ts";
 import { hashAt, type RoomLog, type Seen } from "./log.ts";
+import { voidFrom } from "./moves.ts";
 import { headOfHub } from "./trust.ts";
 
 /** There are two histories of the room. */
@@ -26,10 +28,14 @@ interface Word {
   readonly witness: string;
 }
 
+/** Where a control record, its id in hex, stands in one's own log; undefined where it does not. */
+export type PlaceOf = (control: string) => number | undefined;
+
 /**
  * What these records prove to who has `log`: something, nothing, or something about an entry that is
  * not here yet (its seq). `relayKey` counts only if it is one of the relay that the room names, of
- * whose keys `known` tells.
+ * whose keys `known` tells. What was signed over a part that came to nothing when the room was moved
+ * proves nothing either.
  */
 export function judge(
   state: RoomState,
@@ -37,13 +43,14 @@ export function judge(
   relayKey: Uint8Array,
   envelopes: readonly Uint8Array[],
   known: LineageOf = lineage,
+  placeOf: PlaceOf = () => undefined,
 ): Proof | number | undefined {
   const heads: RecordOf<"log_head">[] = [];
   const words: Word[] = [];
   for (const envelope of envelopes) {
     try {
       const record = verified(state, relayKey, envelope, known);
-      if (record === undefined) continue;
+      if (record === undefined || isVoid(state, record, placeOf)) continue;
       if (record.type === "log_head") heads.push(record);
       words.push(wordOf(record));
     } catch {
@@ -63,6 +70,37 @@ function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array, 
 }
 
 type Telling = Exclude<ReturnType<typeof verified>, undefined>;
+
+/** The control record that a word was signed for, in hex; "" where it is the hub's. */
+const controlOf = (record: Telling): string => {
+  if (record.type === "log_head") return "";
+  return hex(record.type === "event" ? record.ctl : record.prev);
+};
+
+/** The control records that what is shown was signed for, in hex; NOT verified. */
+export function controlsOf(envelopes: readonly Uint8Array[]): string[] {
+  return envelopes.flatMap((envelope) => {
+    try {
+      const { record } = peek(envelope);
+      return "seen" in record && "prev" in record ? [controlOf(record)] : [];
+    } catch (error) {
+      if (error instanceof Malformed) return [];
+      throw error;
+    }
+  });
+}
+
+/**
+ * Whether a member signed it over what the hub of before put behind the place where a move stands. Its
+ * control head is then of before the move; or, where that was by force, one that is void too.
+ */
+function isVoid(state: RoomState, record: Telling, placeOf: PlaceOf): boolean {
+  if (record.type === "log_head") return false;
+  const move = voidFrom(state, record.seen.seq);
+  if (move === undefined) return false;
+  const place = placeOf(controlOf(record));
+  return place === undefined ? move.forced : place < move.since;
+}
 
 const wordOf = (record: Telling): Word =>
   record.type === "log_head"

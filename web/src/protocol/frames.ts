@@ -128,6 +128,7 @@ export const relayFrames = {
   }),
   done: frame({ rid }),
   ack: frame({ rid, event_id: is.b32, seq: is.int(), log: is.b32, sid: is.optional(is.b16) }),
+  moved: frame({ room }, { records: rest(limits.MOVES_TOLD) }),
   attached: frame({
     rid,
     room,

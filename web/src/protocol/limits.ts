@@ -34,6 +34,7 @@ export const DOMAIN_TEXT = 253;
 export const RELAY_URLS = 4;
 export const SUCCESSIONS = 8;
 export const SUCCESSION_BYTES = KIB;
+export const MOVES_TOLD = 8;
 export const EVIDENCE_RECORDS = 8;
 export const VERSIONS = 8;
 export const PAGE_RECORDS = 500;

@@ -100,6 +100,7 @@ export const controls = {
     hub: is.b32,
     urls: is.list(is.textThat(isAddress), limits.RELAY_URLS, 1),
     term: is.int(),
+    force: is.optional(is.bool, false),
   },
 } satisfies Record<string, is.Fields>;
 

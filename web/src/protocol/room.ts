@@ -88,6 +88,10 @@ export interface HubTerm {
   readonly since: number;
   /** Where HUB_MOVE says it is reached; GENESIS says nothing. */
   readonly urls: readonly string[];
+  /** Whether the hub before had no part in it. */
+  readonly forced: boolean;
+  /** Of the HUB_MOVE; GENESIS has none here. */
+  readonly eventId: Bytes;
 }
 
 /** Everything the control log says, after its record number `seq`. Maps go by id in hex. */
@@ -128,6 +132,9 @@ export const boxedRequired = (state: RoomState) =>
 /** The relay that orders the room now. */
 export const hubOf = (state: RoomState): Bytes => state.moved.at(-1)?.relayId ?? state.relayId;
 
+/** The number of the hub's time: one more with each move, or more where one was forced. */
+export const termOf = ({ moved }: RoomState): number => moved.at(-1)?.term ?? 0;
+
 /** Whose LOG_HEADs for entry `seq` count: the relay that had the room by then. */
 export const hubAt = (state: RoomState, seq: number): HubTerm =>
   state.moved.findLast(({ since }) => since <= seq) ?? {
@@ -135,6 +142,8 @@ export const hubAt = (state: RoomState, seq: number): HubTerm =>
     relayId: state.relayId,
     since: 0,
     urls: [],
+    forced: false,
+    eventId: new Uint8Array(),
   };
 
 /** The current member `mid`; throws `Refused` (not_found) if there is none. */
@@ -197,7 +206,7 @@ export function apply(state: RoomState, record: ControlRecord, id: Bytes, seq: n
   if (!equal(record.prev, state.ctl)) throw new Refused("conflict");
   const by = memberOf(state, record.mid);
   const heads = headsAfter(state, record, id);
-  return { ...state, ...changes(state, record, by, seq), ctl: id, seq, heads };
+  return { ...state, ...changes(state, record, by, seq, id), ctl: id, seq, heads };
 }
 
 /** Every member makes HOMEs and UPDATE_Es: counted, they could wear out an heir's acceptance. */
@@ -220,6 +229,7 @@ function changes(
   record: Exclude<ControlRecord, { type: "genesis" }>,
   by: Member,
   seq: number,
+  id: Bytes,
 ): Changes {
   switch (record.type) {
     case "invite_open":
@@ -243,7 +253,7 @@ function changes(
     case "update_e":
       return updateKey(state, record, by);
     case "hub_move":
-      return moveHub(state, record, by, seq);
+      return moveHub(state, record, by, seq, id);
   }
 }
 
@@ -261,20 +271,28 @@ function moveHome(state: RoomState, { home }: RecordOf<"home">, by: Member): Cha
 }
 
 /** Another relay, which has the room up to here, orders it from now on. */
-function moveHub(state: RoomState, record: RecordOf<"hub_move">, by: Member, seq: number): Changes {
-  const { hub: relayId, term, urls } = record;
+function moveHub(
+  state: RoomState,
+  record: RecordOf<"hub_move">,
+  by: Member,
+  seq: number,
+  eventId: Bytes,
+): Changes {
+  const { hub: relayId, term, urls, force: forced } = record;
   require(by.role === "root" && !state.policy.local_only);
-  require(!equal(relayId, hubOf(state)) && term === state.moved.length + 1);
+  require(!equal(relayId, hubOf(state)) && term > termOf(state));
+  require(forced || term === termOf(state) + 1);
   // Who has the room's copy is whom a member is at home at: nobody else can go on with it.
   require([...state.members.values()].some(({ home }) => equal(home, relayId)));
   if (record.seen.seq !== seq - 1) throw new Refused("seen_stale");
   const lately = state.moved.filter(({ since }) => since > state.epochSeq);
   if (lately.length >= HUB_MOVES_PER_EPOCH) throw new Refused("quota");
   return {
-    moved: [...state.moved, { term, relayId, since: seq, urls }],
+    moved: [...state.moved, { term, relayId, since: seq, urls, forced, eventId }],
     // An invite names the hub; what was answered under it, and how far, stays there.
     invites: new Map(),
-    boxedDue: state.boxedDue || state.invites.size > 0,
+    // Behind a forced one all keys are new: nobody knows who had which of a void epoch.
+    boxedDue: state.boxedDue || state.invites.size > 0 || forced,
   };
 }
 

@@ -23,6 +23,7 @@ import { useStrings } from "./strings.ts";
 import { Timeline } from "./timeline.tsx";
 import { unreadCount, unreadOf } from "./unread.ts";
 import { sendAll, Uploads, useDropping } from "./uploads.tsx";
+import { Voided } from "./voided.tsx";
 
 const PAGE = 50;
 /** What was said longer ago is shown by itself: a page of all since then would be slow to draw. */
@@ -76,6 +77,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
       <main ref={main} {...dropping.handlers}>
         <Bar room={room} beside={beside} onBeside={setBeside} onBack={onBack} />
         <Standing client={client} room={room} />
+        <Voided room={room} people={people} />
         <Timeline
           key={before}
           room={room}
@@ -201,6 +203,7 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   if (status === "frozen") return <Banner kind="alarm" text={strings.frozen(say(reason))} />;
   if (status === "removed") {
     const wasRefused = genesis !== undefined; // nobody was ever in it
+    if (reason === "admission_void") return <Banner kind="alarm" text={say(reason)} />;
     const text = wasRefused ? strings.making.refused(say(reason)) : strings.removed;
     return <Banner kind="note" text={text} />;
   }

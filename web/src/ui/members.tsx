@@ -15,7 +15,7 @@ import { Problem } from "./parts.tsx";
 import { type People, peopleOf } from "./people.ts";
 import { Phrase } from "./phrase.tsx";
 import { QrCode } from "./qr.tsx";
-import { MoveRoom, RelayOf } from "./relay.tsx";
+import { LeaveHub, MoveRoom, RelayOf } from "./relay.tsx";
 import { hasCamera, Scanner } from "./scanner.tsx";
 import { useStrings } from "./strings.ts";
 
@@ -76,6 +76,7 @@ function Whole({ client, room }: Omit<MembersProps, "onClose">): JSX.Element {
       </details>
       <RelayOf client={client} room={room} />
       <MoveRoom client={client} room={room} />
+      <LeaveHub client={client} room={room} />
       {room.saved.status === "active" && (
         <p class="row">
           {room.isOwner && (

@@ -4,6 +4,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
+import { NotMoved } from "../client/forcing.ts";
 import { OtherRelay } from "../client/relays.ts";
 import { toldOf } from "../client/told.ts";
 import { isRefusal } from "../protocol/room.ts";
@@ -46,6 +47,9 @@ export function Panel({ title, onClose, children }: PanelProps): JSX.Element {
   );
 }
 
+/** What has a sentence that says all. */
+const PLAIN = [LinkLost, OtherRelay, NotMoved];
+
 /** Do something that the room may refuse; what went wrong, and whether it is under way. */
 export function useDoing(): {
   readonly problem: string;
@@ -66,7 +70,7 @@ export function useDoing(): {
       const sentence = sentenceOf(toldOf(error), strings);
       if (isRefusal(error) || error instanceof RelayRefused)
         setProblem(strings.membership.failed(sentence));
-      else if (error instanceof LinkLost || error instanceof OtherRelay) setProblem(sentence);
+      else if (PLAIN.some((kind) => error instanceof kind)) setProblem(sentence);
       else throw error;
     } finally {
       setBusy(false);

@@ -1,9 +1,10 @@
 /** The relay that one reaches a room through, and the one that orders it: how to go to another. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
+import type { Survey } from "../client/forcing.ts";
 import type { Room } from "../client/room.ts";
 import { isAddress } from "../protocol/addresses.ts";
 import { RelayRefused } from "../wire/link.ts";
@@ -57,7 +58,34 @@ export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
         why={moving.roomWhy}
         address={moving.newRelay}
         label={moving.roomGo}
-        question={moving.roomSure}
+        question={(url) => moving.roomSure(hostOf(url))}
+        go={go}
+      />
+    </details>
+  );
+}
+
+/** For root alone, where that relay is no more: what another one's copy has, and to go on from it. */
+export function LeaveHub({ client, room }: RelayProps): JSX.Element | null {
+  const { moving } = useStrings();
+  const found = useRef<Survey>(undefined);
+  if (!room.mayMoveHub) return null;
+  const look = async (url: string) => {
+    found.current = await client.surveyHub(room.id, url);
+    return moving.lacks(hostOf(url), found.current.messages, found.current.own);
+  };
+  const go = async (url: string) => {
+    await client.forceHub(room.id, found.current as Survey);
+    return moving.forced(hostOf(url));
+  };
+  return (
+    <details>
+      <summary>{moving.gone}</summary>
+      <Towards
+        why={moving.goneWhy}
+        address={moving.copyRelay}
+        label={moving.look}
+        question={look}
         go={go}
       />
     </details>
@@ -70,7 +98,7 @@ interface TowardsProps {
   readonly address: string;
   readonly label: string;
   /** Asked before it is done, where it concerns others too. */
-  readonly question?: (host: string) => string;
+  readonly question?: (url: string) => string | Promise<string>;
   /** What became of it, for its person. */
   readonly go: (url: string) => Promise<string>;
 }
@@ -81,14 +109,15 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
   const [url, setUrl] = useState("");
   const [unfit, setUnfit] = useState("");
   const [outcome, setOutcome] = useState("");
-  const [asked, setAsked] = useState("");
+  /** What is asked, and of which address. */
+  const [asked, setAsked] = useState<readonly [text: string, to: string]>();
   const { problem, isBusy, run } = useDoing();
   const set = (text: string) => {
     setUrl(text);
-    setAsked(""); // the question was about another one
+    setAsked(undefined); // the question was about another one
   };
   const act = async (to: string) => {
-    setAsked("");
+    setAsked(undefined);
     await run(async () => {
       setOutcome(moving.under);
       try {
@@ -108,17 +137,17 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
     setUnfit(isFit ? "" : making.badRelay);
     if (!isFit) return;
     if (question === undefined) void act(to);
-    else setAsked(to);
+    else void run(async () => setAsked([await question(to), to]));
   };
   return (
     <form onSubmit={submit}>
       <p class="hint">{why}</p>
       <Field label={address} hint={making.relayHint} value={url} onValue={set} />
-      {asked && question ? (
+      {asked ? (
         <Question
-          text={question(hostOf(asked))}
-          onYes={() => void act(asked)}
-          onNo={() => setAsked("")}
+          text={asked[0]}
+          onYes={() => void act(asked[1])}
+          onNo={() => setAsked(undefined)}
         />
       ) : (
         <button type="submit" disabled={isBusy}>

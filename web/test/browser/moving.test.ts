@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
 import { parseLink } from "../../src/e2e/invites.ts";
+import { breachesOf } from "./axe.ts";
 import { founder, Guest } from "./guest.ts";
 import { missing, PATIENCE_MS, Relay } from "./world.ts";
 
@@ -80,4 +81,48 @@ test("root moves the room; a member in a terminal and one in a browser follow; t
   const read = await relay.ofc("dee", "read", "Travels", "--limit", "1");
   expect(read.map(({ text }) => text)).toEqual(["nor do I need it"]);
   expect(complaints.filter((one) => !one.includes("ERR_CONNECTION_REFUSED"))).toEqual([]);
+});
+
+test("root has the room go on from a copy when its relay is gone for good, and reads what came to nothing", {
+  timeout: 2 * TEST_MS,
+}, async () => {
+  const [old, copy] = await Promise.all([Relay.start(), Relay.start()]);
+  onTestFinished(() => {
+    old.stop();
+    copy.stop();
+  });
+  const { guest, page } = await founder(old, "Orchard");
+  await old.ofc("bo", "join", await guest.invite(), "--name", "Bo", "--relay", copy.url);
+  await guest.closePanel();
+  await old.ofc("bo", "send", "Orchard", "through the copy");
+  await guest.sees("through the copy");
+  await copy.away();
+  await guest.say("only at the old relay");
+  await old.away();
+  await copy.back();
+
+  await guest.members();
+  await page.getByText("The room's relay is gone for good").click();
+  const form = page.locator(".panel details[open] form");
+  const address = form.getByLabel("Address of a relay with a copy");
+  await address.fill(old.url.replace("127.0.0.1", "localhost"));
+  await form.getByRole("button", { name: "Look at its copy" }).click();
+  await form.getByRole("alert").filter({ hasText: /\w/ }).waitFor(); // nobody is there
+  await address.fill(copy.url);
+  await form.getByRole("button", { name: "Look at its copy" }).click();
+  await form.getByText("lacks 1 message that you have, 1 of yours").waitFor();
+  await form.getByRole("button", { name: "Yes" }).click();
+  await form.getByText(`The room is at ${host(copy)} now. Tell whoever`).waitFor();
+  await guest.closePanel();
+
+  await page.getByText("One thing of yours among them is sent again").waitFor();
+  await guest.sees("only at the old relay");
+  await page.getByText("Show what others have not sent again").click();
+  expect(await breachesOf(page)).toEqual([]);
+  await page.getByRole("button", { name: "Delete them from this browser" }).click();
+  await page.getByRole("button", { name: "Yes" }).click();
+  await page.getByText("One thing of yours").waitFor({ state: "detached" });
+  const read = await old.ofc("bo", "read", "Orchard", "--limit", "20");
+  const words = read.map(({ text }) => text).filter((one) => one !== undefined);
+  expect(words).toEqual(expect.arrayContaining(["through the copy", "only at the old relay"]));
 });

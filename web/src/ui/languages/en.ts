@@ -4,6 +4,7 @@ import type { Hindrance, Outcome } from "../../client/comparing.ts";
 import type { ToldCode } from "../../client/told.ts";
 import type { Ending } from "../../client/vault.ts";
 import type { Role } from "../../protocol/records.ts";
+import { counted } from "./counted.ts";
 import { told } from "./told-en.ts";
 
 const roles = { root: "owner", "co-owner": "co-owner", member: "member", readonly: "reads only" };
@@ -250,8 +251,30 @@ export const en = {
     moved: (host: string) => `The room is at ${host} now.`,
     movedWaits: (host: string) =>
       `The room is at ${host} now. It has not let you in yet: see what it says above.`,
+    gone: "The room's relay is gone for good",
+    goneWhy:
+      "Only then: the room goes on from the copy of another relay, where a member is at home. What that copy lacks comes to nothing, for everybody. First it is looked what that is.",
+    copyRelay: "Address of a relay with a copy",
+    look: "Look at its copy",
+    lacks: (host: string, messages: number, own: number) =>
+      `${messages === 0 ? `The copy at ${host} has all that you have seen.` : `The copy at ${host} lacks ${counted(messages, "message", "messages")} that you have, ${own} of yours: those are sent again.`} Whatever else the relay so far has ordered would be void for everybody, seen by you or not. Have the room go on at ${host}?`,
+    forced: (host: string) =>
+      `The room is at ${host} now. Tell whoever used the old relay to choose this one under Members.`,
     notReady: (host: string) =>
       `The room stays where it is: ${host} does not have all of it yet, or the two relays do not talk to each other. Your own relay for it may be ${host} by now: see above. Try again in a while.`,
+  },
+  voided: {
+    title: "What came to nothing",
+    what: (messages: number, changes: number) =>
+      `The owner moved this room to another relay, because its own is gone for good. That relay did not have ${counted(messages, "message", "messages")} and ${counted(changes, "change", "changes")} of the room that you had: they are in nobody's room any more.`,
+    again: (own: number) =>
+      own === 1
+        ? "One thing of yours among them is sent again."
+        : `${own} things of yours among them are sent again.`,
+    show: "Show what others have not sent again",
+    forget: "Delete them from this browser",
+    sure: "Delete what came to nothing? Nobody can bring it back.",
+    unreadable: "a message that can not be read",
   },
   scanning: {
     open: "Scan a QR code",

@@ -1,5 +1,6 @@
 /** Todas las frases de la página en español. */
 
+import { counted } from "./counted.ts";
 import type { Strings, Who } from "./en.ts";
 import { told } from "./told-es.ts";
 
@@ -245,8 +246,30 @@ export const es: Strings = {
     moved: (host) => `La sala está ahora en ${host}.`,
     movedWaits: (host) =>
       `La sala está ahora en ${host}, que aún no te deja entrar: mira lo que dice arriba.`,
+    gone: "El servidor de la sala no volverá",
+    goneWhy:
+      "Solo entonces: la sala sigue a partir de la copia de otro servidor, que use algún miembro. Lo que falte en esa copia queda en nada, para todos. Primero se mira qué es.",
+    copyRelay: "Dirección de un servidor con copia",
+    look: "Mirar su copia",
+    lacks: (host, messages, own) =>
+      `${messages === 0 ? `La copia de ${host} tiene todo lo que has visto.` : `A la copia de ${host} le falta esto que tienes: ${counted(messages, "mensaje", "mensajes")}, de ellos tuyos ${own}, que se envían otra vez.`} Lo demás que el servidor de antes haya ordenado quedaría en nada para todos, lo hayas visto o no. ¿Que la sala siga en ${host}?`,
+    forced: (host) =>
+      `La sala está ahora en ${host}. Di a quien usaba el servidor de antes que elija este en Miembros.`,
     notReady: (host) =>
       `La sala se queda donde está: ${host} aún no la tiene entera, o los dos servidores no se hablan. Puede que tu servidor para ella ya sea ${host}: míralo arriba. Prueba de nuevo dentro de un rato.`,
+  },
+  voided: {
+    title: "Lo que quedó en nada",
+    what: (messages, changes) =>
+      `El propietario llevó esta sala a otro servidor, porque el suyo no volverá. Ese servidor no tenía ${counted(messages, "mensaje", "mensajes")} y ${counted(changes, "cambio", "cambios")} de la sala que tú tenías: ya no están en la sala de nadie.`,
+    again: (own) =>
+      own === 1
+        ? "Una cosa tuya entre ello se envía otra vez."
+        : `${own} cosas tuyas entre ello se envían otra vez.`,
+    show: "Ver lo que otros no han enviado otra vez",
+    forget: "Borrarlo de este navegador",
+    sure: "¿Borrar lo que quedó en nada? Nadie podrá recuperarlo.",
+    unreadable: "un mensaje que no se puede leer",
   },
   scanning: {
     open: "Leer un código QR",

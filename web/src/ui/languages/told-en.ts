@@ -149,6 +149,21 @@ export const told = {
     "Your relay says that this room's own relay shows two histories, but proves nothing: the room goes on here, and what you write waits. Ask whoever runs your relay.",
   home_unknown:
     "You are at home at a relay whose address this browser does not know, so it uses the room's own. Choose a relay under Members.",
+  eviction_void:
+    "{*} had been removed, and is in the room again: its owner moved the room to a relay that did not have the removal. An owner has to remove them anew.",
+  admission_void:
+    "The owner moved this room to a relay that did not have your admission: you are not in the room any more. Ask for a new invite.",
+  two_moves:
+    "The owner has signed two moves of this room that can not both be. One of them counts for everybody. Ask the owner which is meant.",
+  move_unknown:
+    "The owner moved this room because its relay is gone for good, and this browser can not tell what of it still holds. Ask an owner to remove you, and to invite you anew.",
+  "move.already_there": "That relay orders this room already",
+  "move.no_copy": "Nobody of this room is at home at that relay: it has no copy of it",
+  "move.other_log":
+    "That relay's copy is of another history than was shown here: do not go on from it",
+  "move.copy_lacks":
+    "That relay's copy lacks a change of the room that you have seen (a removal, say), which would come to nothing: so nothing was done. Take the copy of another relay; if none has it, have the old relay put back from its backup, or make a new room.",
+  "move.copy_changed": "That relay's copy has changed meanwhile: look again",
   file_stays: "The relay keeps, sealed, a file that you deleted. {*}",
   out_unknown:
     "This browser was out of the room before it heard whether this had been sent: look, and say it again if it is not there",

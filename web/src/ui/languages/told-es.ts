@@ -151,6 +151,21 @@ export const told = {
     "Tu servidor dice que el de esta sala muestra dos historias, pero no prueba nada: la sala sigue aquí, y lo que escribes espera. Pregunta a quien lleva tu servidor.",
   home_unknown:
     "Tu servidor es uno cuya dirección este navegador no conoce, así que usa el de la sala. Elige un servidor en Miembros.",
+  eviction_void:
+    "{*}: se había sacado de la sala, y está otra vez en ella: su propietario la llevó a un servidor que no tenía esa expulsión. Un propietario tiene que repetirla.",
+  admission_void:
+    "El propietario llevó esta sala a un servidor que no tenía tu admisión: ya no estás en la sala. Pide otra invitación.",
+  two_moves:
+    "El propietario ha firmado dos traslados de esta sala que no pueden ser a la vez. Uno de ellos vale para todos. Pregúntale cuál quería.",
+  move_unknown:
+    "El propietario trasladó esta sala porque su servidor no volverá, y este navegador no puede saber qué de ella sigue valiendo. Pide a un propietario que te saque y te invite de nuevo.",
+  "move.already_there": "Ese servidor ya es el de esta sala",
+  "move.no_copy": "Nadie de esta sala usa ese servidor: no tiene copia de ella",
+  "move.other_log":
+    "La copia de ese servidor es de otra historia que la que se mostró aquí: no sigas a partir de ella",
+  "move.copy_lacks":
+    "A la copia de ese servidor le falta un cambio de la sala que tú has visto (una expulsión, por ejemplo), que quedaría en nada: así que no se ha hecho nada. Usa la copia de otro servidor; si ninguna lo tiene, haz que recuperen el servidor de antes con su copia de seguridad, o crea otra sala.",
+  "move.copy_changed": "La copia de ese servidor ha cambiado entretanto: mira otra vez",
   file_stays: "El servidor conserva, sellado, un archivo que has borrado. {*}",
   out_unknown:
     "Este navegador quedó fuera de la sala antes de saber si esto se envió: míralo, y dilo otra vez si no está",

@@ -1,0 +1,288 @@
+"""The end of a room's log came to nothing: root moved the room by force (protocol.md, Federation).
+
+The relay shows the moves; that they are root's, and how far this client's log holds beside them, is
+checked here. Then, in one transaction, all behind that is taken back: what is void is set aside and
+told, and this member's own words among it are sent again. Like what waits, they are sealed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import evolve
+
+from ofcd.client.archive import Entry, Kind
+from ofcd.client.core import Core
+from ofcd.client.events import Alarm, AlarmKind, EntriesVoided, RoomStatus
+from ofcd.client.folding import refold
+from ofcd.client.queued import Queued
+from ofcd.client.turn import Turn
+from ofcd.e2e import bodies
+from ofcd.e2e.bodies import Body, decode_body, encode_body
+from ofcd.e2e.errors import Fault, LogBroken
+from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
+from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
+from ofcd.protocol.room import RoomState
+from ofcd.themis.moves import Moves, Parting
+
+__all__ = ["TakenBack", "take_moves"]
+
+_LOOK_BACK: Final = 2_000
+"""Entries that are looked through for the last words of those whose later ones are void."""
+_NOT_SAID_AGAIN: Final = (
+    bodies.Beat,
+    bodies.Compare,
+    bodies.CompareEnd,
+    bodies.HandoverOffer,
+    bodies.HandoverAccepted,
+)
+_NO_SID: Final = Sid(bytes(16))
+_APP: Final = b"app/"
+
+
+class TakenBack:
+    """What came of the moves that a relay tells."""
+
+    def __init__(self, parting: Parting, said: list[Queued]) -> None:
+        self.parting = parting
+        self.said = said
+        """This member's own words that came to nothing."""
+
+
+def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | None:
+    """Take back what is void, as these HUB_MOVEs have it; None where nothing is.
+
+    Raises `ProtocolError` for what proves nothing.
+    """
+    moves = Moves.read(core.room, records)
+    missing = moves.first_missing(core.state)
+    if missing is None:
+        return None
+    begun = core.head.begun
+    end = core.head.seq if begun else core.state.seq
+    seq = missing.seen.seq
+    ours = core.checked_hash(turn.records, seq) if begun and seq <= end else None
+    _flag(turn, core, moves)
+    try:
+        parting = moves.part(core.state, end, ours)
+    except Refused as refused:
+        if refused.kind is Code.FORK:
+            moves.check_claim(core.state)
+            fork = LogBroken(Fault.FORK, seq, (records[-1],))
+            core.freeze(turn, AlarmKind.FORK, fork)
+        return None
+    if parting is None or parting.base >= end:
+        return None
+    state = core.state_before(turn.records, parting.base + 1)
+    moves.check(parting, state, core.state)
+    if core.me not in state.members:
+        turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
+        core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
+        return None
+    return TakenBack(parting, _take_back(turn, core, parting, state))
+
+
+def _flag(turn: Turn, core: Core, moves: Moves) -> None:
+    """Root has signed two moves of one term: people are told, once a link."""
+    if moves.rival(core.state) is None or core.blamed:
+        return
+    moves.check_claim(core.state)
+    core.blamed = True
+    turn.tell(Alarm(core.room, AlarmKind.TWO_MOVES, _TWO_MOVES))
+
+
+def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> list[Queued]:
+    base, end, before = parting.base, max(core.head.seq, core.state.seq), core.state
+    known = core.checked_hash(turn.records, base) if core.head.begun else None
+    log = known or (parting.move.seen.log if parting.is_next else None)
+    void = core.archive.take_back(turn.records, base, _put_cursors_back(turn, core, base, end))
+    for target in {e.target_seq for e in void if 0 <= e.target_seq <= base}:
+        refold(core.archive, turn.records, target, base)
+    recent = core.archive.hashes(turn.records, base - WINDOW, base)
+    start = min(core.head.start, base)
+    held = {epoch: key for epoch, key in core.keys.keys.items() if epoch <= state.epoch}
+    senders = _senders(turn, core, void, base)
+    core.view = evolve(
+        core.view,
+        state=state,
+        log=RoomLog.resumed(core.room, base, log or Hash32(core.room), recent, start),
+        senders=senders,
+    )
+    core.adopt(turn, evolve(core.keys, keys=held))
+    core.turn_own_key(turn)
+    for mid in {entry.mid for entry in void}:
+        core.save_sender(turn, mid)
+    for mid, reached in list(core.reached.items()):
+        if reached > base:
+            core.reached[mid] = base
+            core.save_sender(turn, mid)
+    said = _own_words(core, void)
+    _save_head(turn, core, base, log, void)
+    _tell(turn, core, void, before, base, end, len(said))
+    return said
+
+
+def _put_cursors_back(turn: Turn, core: Core, base: int, end: int) -> int:
+    """What applications have done with is not what will stand there; how far all had come."""
+    done = end
+    for key, raw in list(turn.records.items(core.tables.state, _APP, b"app0")):
+        cursor = int.from_bytes(raw, "big")
+        done = min(done, cursor)
+        if cursor > base:
+            turn.records.put(core.tables.state, key, base.to_bytes(8, "big"))
+    return done
+
+
+def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list[Entry]) -> None:
+    head, own = core.head, core.view.senders.heads.get(core.me)
+    is_void = any(entry.mid == core.me and entry.kind is not Kind.CONTROL for entry in void)
+    unread = sum(
+        entry.kind is Kind.MESSAGE
+        and entry.mid != core.me
+        and not entry.code
+        and entry.seq > head.read_seq
+        for entry in void
+    )
+    changes: dict[str, Any] = {
+        name: min(getattr(head, name), base)
+        for name in ("said_seq", "unconfirmed", "own_seq", "others_seq", "read_seq", "start")
+    }
+    if is_void and own is not None:
+        changes |= {"counter": own.counter, "last": own.event_id if own.counter else None}
+    if head.vouched_seq > base:
+        changes |= {"vouched_seq": -1, "vouched_log": None}
+    core.save_head(
+        turn,
+        begun=log is not None,
+        seq=base,
+        log=log,
+        ctl_seq=core.state.seq,
+        epoch_since=turn.now,
+        unread=max(0, head.unread - unread),
+        cuts=head.cuts + 1,
+        cut_at=base,
+        key_request=b"",
+        key_asked=0,
+        **changes,
+    )
+
+
+# -- senders -------------------------------------------------------------------------------------
+
+
+def _senders(turn: Turn, core: Core, void: list[Entry], base: int) -> Senders:
+    """How far each had come before what is void."""
+    firsts: dict[MemberId, Entry] = {}
+    for entry in void:
+        if entry.kind is not Kind.CONTROL:
+            firsts.setdefault(entry.mid, entry)
+    heads = dict(core.view.senders.heads)
+    sought = set(firsts)
+    for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
+        if not sought or (base - entry.seq > _LOOK_BACK and sought != {core.me}):
+            break
+        if entry.mid in sought and entry.kind is not Kind.CONTROL:
+            sought.discard(entry.mid)
+            heads[entry.mid] = _head_of(entry, firsts[entry.mid])
+    for mid in sought:
+        heads[mid] = _head_before(core, firsts[mid])
+    return Senders(core.room, heads)
+
+
+def _head_of(last: Entry, first: Entry) -> SenderHead:
+    """The sender's last event that holds is `last`; the first that does not is `first`."""
+    body = _body(last)
+    counter = body.counter if body is not None else _counter_before(first)
+    certain = counter is not None
+    return SenderHead(counter or 0, last.event_id, last.sid or _NO_SID, certain=certain)
+
+
+def _head_before(core: Core, first: Entry) -> SenderHead:
+    """It is too far back, or there is none: what comes next is checked from there on."""
+    counter = _counter_before(first)
+    certain = counter == 0
+    return SenderHead(counter or 0, EventId(core.room), _NO_SID, certain=certain)
+
+
+def _counter_before(first: Entry) -> int | None:
+    body = _body(first)
+    return None if body is None else body.counter - 1
+
+
+def _body(entry: Entry) -> Body | None:
+    try:
+        return decode_body(entry.body) if entry.body else None
+    except Malformed:
+        return None
+
+
+# -- one's own words -----------------------------------------------------------------------------
+
+
+def _own_words(core: Core, void: list[Entry]) -> list[Queued]:
+    """What this member said, to be said again: each under its sid, as it reads now."""
+    gone = {entry.event_id for entry in void}
+    words: list[Queued] = []
+    for entry in void:
+        body = _body(entry)
+        if entry.mid != core.me or body is None or entry.sid is None or entry.code:
+            continue
+        content = _as_it_reads(entry, body.content)
+        target = getattr(content, "target", None)
+        if isinstance(content, _NOT_SAID_AGAIN) or target in gone:
+            continue
+        raw = encode_body(evolve(body, content=content, voids=())).rstrip()
+        made = Queued(0, entry.sid, entry.ts, raw, event_id=entry.event_id, counter=body.counter)
+        words.append(made)
+    return words
+
+
+def _as_it_reads(entry: Entry, content: bodies.Content) -> bodies.Content:
+    """An edit of what is void becomes the text itself."""
+    edit = decode_body(entry.edited).content if entry.edited else None
+    if isinstance(content, bodies.Text) and isinstance(edit, bodies.Edit):
+        return evolve(content, text=edit.text, format=edit.format, mentions=edit.mentions)
+    return content
+
+
+# -- telling -------------------------------------------------------------------------------------
+
+
+def _tell(
+    turn: Turn,
+    core: Core,
+    void: list[Entry],
+    before: RoomState,
+    base: int,
+    end: int,
+    own: int,
+) -> None:
+    again = [
+        mid
+        for mid, why in before.departed.items()
+        if why is Code.EVICTED and mid in core.state.members
+    ]
+    messages = tuple(core.archive.message(e) for e in void if e.kind is Kind.MESSAGE)
+    controls = sum(entry.kind is Kind.CONTROL for entry in void)
+    turn.tell(
+        EntriesVoided(core.room, base + 1, end + 1, messages, own, controls, evicted=tuple(again))
+    )
+    if again:
+        names = ", ".join(core.names.get(mid) or f"member {mid.hex()[:8]}" for mid in again)
+        turn.tell(Alarm(core.room, AlarmKind.EVICTION_VOID, _EVICTION_VOID.format(names=names)))
+
+
+_ADMISSION_VOID: Final = (
+    "root moved this room to a relay whose copy ends before you were admitted: you are not in the "
+    "room any more; ask for a new invite"
+)
+_TWO_MOVES: Final = (
+    "root has signed two moves of this room that can not both be: the one with the lower id counts "
+    "everywhere; ask root what is meant"
+)
+_EVICTION_VOID: Final = (
+    "{names} had been evicted, and is in the room again: root moved the room to a relay whose copy "
+    "does not have that; an owner has to evict them anew"
+)

@@ -1,0 +1,245 @@
+"""Rooms that were moved: whom this relay tells, and what it does when it is told.
+
+(docs/protocol.md, "A hub that is gone for good".) Of a move by force nobody but the new hub need
+have heard, and the hub of before can come back, also from a backup of before any move. So it is
+told on every link to a relay that has to do with the room; the new hub dials those for it, for some
+time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from ofcd.daemon.log import get_log
+from ofcd.daemon.workers import Workers
+from ofcd.protocol.codes import Code, ProtocolError, Refused
+from ofcd.protocol.frames import Moved, PeerFrame
+from ofcd.protocol.ids import Hash32, RelayId, RoomId
+from ofcd.relay import BadSnapshot, Decision, HubLied, HubMoved, Relay, Retreat, RoomLog, prepare
+from ofcd.relay.facts import EvidenceKept
+from ofcd.store import KeptMoves, Store, StoreError
+from ofcd.themis.moves import Moves, Parting
+
+if TYPE_CHECKING:
+    from ofcd.daemon.hub import Hub
+
+__all__ = ["TWO_MOVES", "Telling"]
+
+_TRIES: Final = 5
+_DIAL_MS: Final = 30 * 24 * 3600 * 1000
+"""How long after a move others are dialled to be told of it."""
+TWO_MOVES: Final = "two_moves"
+"""The code of evidence that root has signed two moves of one term."""
+
+
+class Hearer(Protocol):
+    """A link to a relay that tells, or is told."""
+
+    peer: RelayId
+
+    def tell(self, frame: PeerFrame) -> None:
+        """Queue a frame."""
+        ...
+
+    def pump(self) -> None:
+        """Send what can be sent."""
+        ...
+
+    def refused(self) -> None:
+        """Something that the peer said was refused."""
+        ...
+
+    def forged(self) -> None:
+        """The peer passed on a false signature."""
+        ...
+
+
+class Telling:
+    """The moves that this relay knows of."""
+
+    def __init__(
+        self, hub: Hub, relay: Relay, store: Store, workers: Workers, own_id: RelayId
+    ) -> None:
+        self._hub = hub
+        self._relay = relay
+        self._store = store
+        self._workers = workers
+        self._own_id = own_id
+        self._moves: dict[RoomId, KeptMoves] = {}
+        self._hearers: dict[RoomId, frozenset[RelayId]] = {}
+        """By room, who has to do with it."""
+        self._flagged: set[bytes] = set()
+        self._turn = trio.CapacityLimiter(1)
+        self._threads = trio.CapacityLimiter(1)
+        self._log = get_log()
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    async def load(self) -> list[KeptMoves]:
+        """What the store has of it, when the relay starts."""
+        try:
+            kept = await self._workers.run(self._store.moves, self._threads)
+        except StoreError as error:
+            self._log.error("a reading of the store failed", error=str(error))
+            return []
+        for one in kept:
+            self._moves[one.room] = one
+            try:
+                room = await self._hub.room(one.room)
+            except (StoreError, BadSnapshot) as error:
+                self._log.error("reading a room failed", error=str(error))
+                continue
+            if room is not None:
+                self._hearers[one.room] = self._who(room)
+        return kept
+
+    def _who(self, room: RoomLog) -> frozenset[RelayId]:
+        """Where members are at home, and who had the room before."""
+        hubs = {term.relay_id for term in room.state.hubs}
+        return frozenset({*room.state.homes.values(), *hubs} - {self._own_id})
+
+    def heard(self, effect: HubMoved) -> frozenset[RelayId]:
+        """A room has another hub: who is to be told."""
+        room = self._relay.room(effect.room)
+        if not effect.told or room is None:
+            return frozenset()
+        self._moves[effect.room] = KeptMoves(effect.room, effect.ts, effect.told)
+        self._hearers[effect.room] = self._who(room)
+        return self._hearers[effect.room]
+
+    def members_changed(self, room: RoomId) -> None:
+        """Somebody came, went, or moved home."""
+        held = self._relay.room(room)
+        if room in self._moves and held is not None:
+            self._hearers[room] = self._who(held)
+
+    def wants(self, peer: RelayId) -> bool:
+        """Whether this relay is to be dialled, to be told of a room that is ordered here now."""
+        since = self._hub.milliseconds() - _DIAL_MS
+        return any(
+            peer in hearers and self._moves[room].ts > since and self._orders(room)
+            for room, hearers in self._hearers.items()
+        )
+
+    def _orders(self, room: RoomId) -> bool:
+        return Moves.read(room, self._moves[room].records).hub == self._own_id
+
+    def to_dial(self) -> frozenset[RelayId]:
+        """The relays of which `wants` holds."""
+        every = frozenset[RelayId]().union(*self._hearers.values())
+        return frozenset(peer for peer in every if self.wants(peer))
+
+    def tell(self, link: Hearer, room: RoomId | None = None) -> None:
+        """Tell the other relay of this room, or of every one that it has to do with."""
+        rooms = list(self._hearers) if room is None else [room]
+        for one in rooms:
+            if link.peer in self._hearers.get(one, ()):
+                link.tell(Moved(one, self._moves[one].records))
+        link.pump()
+
+    # -- being told --------------------------------------------------------------------------------
+
+    async def take(self, link: Hearer, frame: Moved) -> None:
+        """Another relay tells that a room was moved."""
+        try:
+            async with self._turn:
+                await self._take(link, frame)
+        except ProtocolError as error:
+            if error.kind is Code.BAD_SIGNATURE:
+                link.forged()
+            link.refused()
+            self._log.info("what is told of a move is not taken", why=str(error))
+        except (StoreError, BadSnapshot, HubLied) as error:
+            self._log.error("a room could not be moved", error=str(error))
+
+    async def _take(self, link: Hearer, frame: Moved) -> None:
+        moves = Moves.read(frame.room, frame.records)
+        for left in reversed(range(_TRIES)):
+            room = await self._hub.room(frame.room)
+            missing = None if room is None else moves.first_missing(room.state)
+            if room is None or missing is None or room.ahead == moves.hub:
+                return  # nothing to do with it, or it is here, or on its way
+            await self._flag(room, moves)
+            try:
+                parting = moves.part(
+                    room.state, room.seq, await self._log_at(room, missing.seen.seq)
+                )
+            except Refused as error:
+                await self._contradicted(link, room, moves, error)
+                return
+            if parting is None:
+                return
+            found = await self._prepare(room, moves, parting)
+            try:
+                await self._step_back(link, frame.room, found)
+                return
+            except Refused as error:
+                if error.kind is not Code.TRY_AGAIN or not left:
+                    raise
+
+    async def _log_at(self, room: RoomLog, seq: int) -> Hash32 | None:
+        if seq > room.seq:
+            return None
+        known = room.log if seq == room.seq else room.log_before(seq + 1)
+        if known is not None:
+            return known
+        read = partial(self._store.log_before, room.room, seq + 1)
+        return await self._workers.run(read, self._threads)
+
+    async def _prepare(self, room: RoomLog, moves: Moves, parting: Parting) -> Retreat:
+        log = await self._log_at(room, parting.base)
+        if log is None and not parting.is_next:
+            raise Refused(Code.HUB_AWAY, "this copy does not reach back to where the room parted")
+
+        def verified() -> Retreat:
+            if parting.base == room.seq:
+                return prepare(room, moves, parting, None)
+            kept = self._store.load_before(room.room, parting.base, log or parting.move.seen.log)
+            if kept is None:
+                raise Refused(Code.TRY_AGAIN)
+            rest = RoomLog.from_snapshot(kept.snapshot)
+            return prepare(room, moves, parting, (kept.cut, rest, kept.senders))
+
+        return await self._workers.run(verified, self._threads)
+
+    async def _step_back(self, link: Hearer, room: RoomId, found: Retreat) -> None:
+        now = self._hub.milliseconds()
+        await self._hub.do(lambda: self._relay.step_back(room, found, link.peer, now), room)
+        if found.cut is None:
+            self._hub.deliver_soon()
+            return
+        self._hub.goes_on_elsewhere(room)
+        self._log.warning(
+            "the end of a room's log is void: the room was moved without it",
+            room=room.hex()[:16],
+            hub=found.parting.hub.hex()[:16],
+            entries=found.cut.before - found.cut.end,
+        )
+
+    async def _contradicted(
+        self, link: Hearer, room: RoomLog, moves: Moves, error: Refused
+    ) -> None:
+        """Another move counts, which they are told; or root has signed another log than is here."""
+        if error.kind is Code.CONFLICT:
+            self.tell(link, room.room)
+            return
+        await self._workers.run(partial(moves.check_claim, room.state), self._threads)
+        lied = HubLied(error.kind, str(error), (moves.signed[-1].envelope, room.head))
+        told = tuple(one.envelope for one in moves.signed)
+        now = self._hub.milliseconds()
+        await self._hub.do(lambda: self._relay.stand_still(room.room, told, lied, now), room.room)
+        self._hub.deliver_soon()
+
+    async def _flag(self, room: RoomLog, moves: Moves) -> None:
+        """Root has signed two moves of one term: keep both, whichever counts."""
+        rival = moves.rival(room.state)
+        if rival is None or rival.event_id in self._flagged:
+            return
+        await self._workers.run(partial(moves.check_claim, room.state), self._threads)
+        self._flagged.add(rival.event_id)
+        now = self._hub.milliseconds()
+        kept = EvidenceKept(room.room, now, TWO_MOVES, (*room.moves[-1:], rival.envelope))
+        await self._hub.do(lambda: Decision((kept,)), room.room)

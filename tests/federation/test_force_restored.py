@@ -1,0 +1,154 @@
+"""Relays that are put back to a backup of before a move: they hear of it, and lose nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from ofcd.client import ClientError, RoomStatus
+from ofcd.testing import World, open_net
+from tests.federation.double import federated, local, quickly, shared
+from tests.federation.test_force import acquainted, force
+from tests.federation.test_home import relay_of
+from tests.federation.test_hostile import log_of
+from tests.federation.test_lost import backup, put_back
+from tests.federation.test_move import hub_of
+from tests.world.scene import agree, settle, stored, texts, until
+
+
+def rejoin(one: World, other: World) -> None:
+    one.to_relays[other.url].up = other.to_relays[one.url].up = True
+
+
+async def test_a_new_hub_that_was_put_back_to_before_a_forced_move(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Nobody but its follower knows that it is the hub, and what came up to there and since."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await acquainted(new, third)
+        await ana.send("in the backup")
+        await settle([ana, bo, cai])
+        backup(new, tmp_path / "new.db")
+        await ana.send("not in the backup")
+        await settle([ana, bo, cai])
+        await old.stop_relay()
+        await force(ana, new)
+        for room in (ana, bo, cai):
+            await room.send("at the new hub")
+        await settle([ana, bo, cai])
+        before = log_of(new, ana.id)
+        await put_back(new, tmp_path / "new.db")
+        await new.start_relay()
+        await until(lambda: log_of(new, ana.id)[: len(before)] == before)
+        await new.stop_client("bo")
+        [bo] = (await new.client("bo")).rooms
+        await until(lambda: bo.status is RoomStatus.ACTIVE)
+        await cai.send("and on")
+        await bo.send("and on, too")
+        await settle([bo, cai])
+        agree([bo, cai])
+        assert texts(bo)[-2:] == ["and on", "and on, too"]
+        assert hub_of(bo) == (relay_of(new), 1)
+        assert stored(new).replicas() == []
+        await new.stop_relay()
+        await new.start_relay()
+        await bo.send("after one more start")
+        await settle([bo, cai])
+        agree([bo, cai])
+
+
+async def put_back_alone(old: World, new: World, backup_file: Path) -> None:
+    """The old hub is up again from its backup, and reaches nobody yet."""
+    await put_back(old, backup_file)
+    new.to_relays[old.url].up = old.to_relays[new.url].up = False
+    await old.start_relay()
+
+
+async def test_an_old_hub_that_was_put_back_to_before_a_move_steps_down(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It orders on, as it has to, until the new hub reaches it; what it ordered is said again."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        await old.stop_client("dan")
+        backup(old, tmp_path / "old.db")
+        await ana.move_hub(new.url)
+        await bo.send("at the new hub")
+        await settle([ana, bo])
+        await old.stop_client("ana")
+        await put_back_alone(old, new, tmp_path / "old.db")
+        [dan] = (await old.client("dan")).rooms
+        await dan.send("to a hub that is none")
+        await settle([dan])
+        rejoin(old, new)
+        [ana] = (await old.client("ana")).rooms
+        await settle([ana, bo, dan])
+        agree([ana, bo, dan], ["at the new hub", "to a hub that is none"])
+        assert {hub_of(room) for room in (ana, bo, dan)} == {(relay_of(new), 1)}
+        assert log_of(old, ana.id) == log_of(new, ana.id)
+
+
+async def test_an_old_hub_that_gave_numbers_away_again_stands_still(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root has signed another log than the one it ordered after its restore: it orders no more.
+
+    Nobody says where the two parted; who was at home there goes to the new hub.
+    """
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        await old.stop_client("dan")
+        backup(old, tmp_path / "old.db")
+        await ana.send("not in the backup")
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        await old.stop_client("ana")
+        await put_back_alone(old, new, tmp_path / "old.db")
+        [dan] = (await old.client("dan")).rooms
+        for number in range(3):
+            await dan.send(f"to a hub that is none {number}")
+        await settle([dan])
+        rejoin(old, new)
+        await until(lambda: [copy.frozen for copy in stored(old).replicas()] == ["fork"])
+        assert [one.code for one in stored(old).evidence()] == ["fork"]
+        with pytest.raises(ClientError):
+            await dan.send("not any more")
+        [ana] = (await old.client("ana")).rooms
+        await ana.move_home(new.url)
+        await ana.send("on we go")
+        await settle([ana, bo])
+        agree([ana, bo], ["not in the backup", "on we go"])
+
+
+async def test_a_new_hub_that_was_put_back_to_before_an_ordinary_move(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The hub of before tells it, and gives back what it lost."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.send("in the backup")
+        await settle([ana, bo])
+        backup(new, tmp_path / "new.db")
+        await ana.send("not in the backup")
+        await ana.move_hub(new.url)
+        await bo.send("at the new hub")
+        await settle([ana, bo])
+        before = log_of(new, ana.id)
+        await put_back(new, tmp_path / "new.db")
+        await new.start_relay()
+        await until(lambda: log_of(new, ana.id)[: len(before)] == before)
+        await new.stop_client("bo")
+        [bo] = (await new.client("bo")).rooms
+        await until(lambda: bo.status is RoomStatus.ACTIVE)
+        await bo.send("and on")
+        await settle([ana, bo])
+        agree([ana, bo], ["in the backup", "not in the backup", "at the new hub", "and on"])
+        assert hub_of(bo) == (relay_of(new), 1)

@@ -1,0 +1,80 @@
+/**
+ * Moves of a room by force that its relay tells, each before it says how far it is: what is void is
+ * taken back before anything else follows from what that relay says (voiding.ts).
+ */
+
+import type { Seen } from "../e2e/log.ts";
+import { isRefusal } from "../protocol/room.ts";
+import type { Link } from "../wire/link.ts";
+import { mayComeBack, type RoomCore } from "./core.ts";
+import { leaveVoid } from "./moving.ts";
+import type { Outbox } from "./outbox.ts";
+import { type TakenBack, takeMoves } from "./voiding.ts";
+
+export class ForcedMoves {
+  /** Where the copy of a relay ends that is behind what is known here. */
+  behindAt: Seen | undefined;
+  /** The relay is asked to take the room in: what it tells before its answer is heard before it. */
+  private isAttaching = false;
+
+  /** `beginAnew`: what was under way on the link is about nothing any more. */
+  constructor(
+    private readonly core: RoomCore,
+    private readonly outbox: Outbox,
+    private readonly beginAnew: () => void,
+  ) {}
+
+  /** Hand this HUB_MOVE to the relay that it names. What is void here is taken back once it has it. */
+  async make(link: Link, record: Uint8Array): Promise<void> {
+    const { room } = this.core.view.state;
+    await link.ask({ type: "control", room, record, boxes: [] });
+    this.told([record]);
+  }
+
+  /** The answer to attaching, once all is taken that the relay told before it. */
+  async before<T>(asked: Promise<T>): Promise<T> {
+    this.isAttaching = true;
+    try {
+      return await asked;
+    } finally {
+      await this.core.enqueue(async () => undefined);
+      this.isAttaching = false;
+    }
+  }
+
+  /** The relay tells these HUB_MOVEs. */
+  told(records: readonly Uint8Array[]): void {
+    const { isAttaching } = this;
+    const done = this.core.enqueue(async () => {
+      if (!mayComeBack(this.core.saved)) return;
+      const taken = await this.take(records);
+      if (taken === undefined) return;
+      this.core.forgetVouched();
+      this.beginAnew();
+      if (taken.alarm !== "") this.core.alarm = taken.alarm;
+      // What has come by then from that relay is of before: the next link goes on from here.
+      if (!isAttaching) this.core.link?.close();
+      this.core.changed();
+    });
+    void done.catch((error) => this.core.failed(error)); // the next link tells it again
+  }
+
+  private async take(records: readonly Uint8Array[]): Promise<TakenBack | undefined> {
+    let taken: TakenBack | undefined;
+    try {
+      await this.core.commit(async (draft) => {
+        taken = await takeMoves(this.core, draft, records);
+        if (taken === undefined) return;
+        if (draft.saved.status === "removed") this.outbox.giveUp(draft);
+        else {
+          this.outbox.beginAnew(draft, taken.said);
+          leaveVoid(draft, taken.parting);
+        }
+      });
+      return taken;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return undefined; // it is not root's: it moves nobody
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Moving a room whose hub is gone for good: what root looks at, and signs (ofcd/client/forcing.py;
+ * docs/protocol.md, A hub that is gone for good).
+ *
+ * A room goes on from the end of the copy that root chooses. Root's browser looks first: what it has
+ * and the copy lacks would come to nothing. It signs nothing that would undo a change of the room.
+ */
+
+import { equal, hex } from "../protocol/bytes.ts";
+import { hubOf, type Member } from "../protocol/room.ts";
+import { LinkLost } from "../wire/link.ts";
+import { isSamePlace, type RoomCore } from "./core.ts";
+import type { Entry } from "./entries.ts";
+import { hashOf, type Row, rowsBehind } from "./journal.ts";
+import type { Place } from "./moving.ts";
+import type { Room } from "./room.ts";
+import { json } from "./saved.ts";
+
+export type MoveFault = "already_there" | "no_copy" | "other_log" | "copy_lacks" | "copy_changed";
+
+/** The room does not go there. */
+export class NotMoved extends Error {
+  override readonly name = "NotMoved";
+
+  constructor(readonly fault: MoveFault) {
+    super(`the room is not moved: ${fault.replaceAll("_", " ")}`);
+  }
+}
+
+/** A relay's copy of a room, beside what this browser has of it. */
+export interface Survey {
+  readonly place: Place;
+  /** Where the copy ends, and L there. */
+  readonly seq: number;
+  readonly log: Uint8Array;
+  /** Messages that are here, and that the copy lacks; and how many of them are one's own. */
+  readonly messages: number;
+  readonly own: number;
+}
+
+/** Milliseconds for a relay to let root in, and to take the move. */
+const REACH_MS = 10_000;
+
+/** Root's alone; to a relay that has a copy. Throws `NotMoved`. */
+function check({ state }: Room, { relayId }: Place): void {
+  if (equal(hubOf(state), relayId)) throw new NotMoved("already_there");
+  const homes = [...state.members.values()].map(({ home }) => home);
+  if (!homes.some((home) => equal(home, relayId))) throw new NotMoved("no_copy");
+}
+
+/**
+ * What the relay at this place has of the room, and what would be lost if it went on from that.
+ * Whatever the copy has and this browser had not is here afterwards. Rejects with `NotMoved`
+ * (`copy_lacks`: a change of the room would come to nothing), `LinkLost`.
+ */
+export function surveyHub(room: Room, core: RoomCore, place: Place): Promise<Survey> {
+  check(room, place);
+  const look = async () => {
+    const end = await endOf(room);
+    const ours = await hashOf(core, core.view.log, end.seq);
+    if (ours !== undefined && !equal(ours, end.log)) throw new NotMoved("other_log");
+    const rows = await rowsBehind(core.vault, core.tables.log, end.seq);
+    const isChanged = rows.some(([, raw]) => json.read<Row>(raw).isControl);
+    if (isChanged || core.view.state.seq > end.seq) throw new NotMoved("copy_lacks");
+    const found = await rowsBehind(core.vault, core.tables.archive, end.seq);
+    const lost = found.map(([, raw]) => json.read<Entry>(raw));
+    const own = lost.filter(({ mid }) => mid === core.me).length;
+    return { place, ...end, messages: lost.length, own };
+  };
+  return tryAt(room, place, look, false);
+}
+
+/**
+ * Have that relay order the room from the end of its copy on, the one so far unasked: what else was
+ * ever ordered behind that is void, for everybody. Settled once the room is live there. Rejects as
+ * `surveyHub`, with `NotMoved` (`copy_changed`), `Refused`, `RelayRefused`.
+ */
+export async function forceHub(room: Room, { place, seq, log }: Survey): Promise<void> {
+  const before = hubOf(room.state);
+  await tryAt(room, place, async () => {
+    const end = await endOf(room);
+    if (end.seq !== seq || !equal(end.log, log)) throw new NotMoved("copy_changed");
+    await room.forceMove(place, end);
+  });
+  const isThere = () => room.isLive && equal(hubOf(room.state), place.relayId);
+  if (!(await room.until(isThere, REACH_MS))) throw new LinkLost("that relay has not let root in");
+  const { home } = room.state.members.get(room.me) as Member;
+  if (hex(home) === hex(before)) await room.moveHome(place);
+}
+
+async function endOf(room: Room) {
+  const isRefused = () => room.endOfCopy === undefined && room.refusal !== "";
+  await room.until(() => room.endOfCopy !== undefined || isRefused(), REACH_MS);
+  const { endOfCopy } = room;
+  if (endOfCopy === undefined) throw new LinkLost("that relay has not let root in");
+  return endOfCopy;
+}
+
+/** Do this with the room reached there; if it fails, or not to `stay`, go back to where it was. */
+export async function tryAt<T>(
+  room: Room,
+  place: Place,
+  act: () => Promise<T>,
+  stay = true,
+): Promise<T> {
+  const before = { url: room.url, relayId: room.relayId };
+  if (!isSamePlace(before, place)) await room.goTo(place);
+  let isDone = false;
+  try {
+    const done = await act();
+    isDone = true;
+    return done;
+  } finally {
+    if (!(isDone && stay) && isSamePlace(room, place)) await room.goTo(before);
+  }
+}

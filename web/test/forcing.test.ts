@@ -1,0 +1,130 @@
+/** Root, whose room's relay is gone for good: what it looks at, and what it does not sign. */
+
+import "fake-indexeddb/auto";
+import { expect, test, vi } from "vitest";
+
+import { text } from "../src/client/contents.ts";
+import { forceHub } from "../src/client/forcing.ts";
+import { makeHome, type Place } from "../src/client/moving.ts";
+import type { Room } from "../src/client/room.ts";
+import { newMemberKeys } from "../src/e2e/keys.ts";
+import { hex } from "../src/protocol/bytes.ts";
+import type { RecordOf } from "../src/protocol/records.ts";
+import { hubOf } from "../src/protocol/room.ts";
+import { peek } from "../src/themis/index.ts";
+import type { Request } from "../src/wire/link.ts";
+import { browser, deliver, follow, garden, linkTo, NEW, NEW_URL, OTHER } from "./garden.ts";
+import { RELAY_ID, URL_ } from "./rooms.ts";
+import type { Stage } from "./stage.ts";
+
+const THERE: Place = { url: NEW_URL, relayId: NEW };
+
+/** Root's browser, which hears what is said at the old relay alone; `copy` is what another one has. */
+async function rooted(stage: Stage, copy: Stage, say: () => void = () => undefined) {
+  const { room, moved } = await browser(stage, stage.root);
+  say();
+  await follow(room, stage);
+  const links: ReturnType<typeof linkTo>[] = [];
+  const open = () => {
+    room.leaveLink();
+    if (room.url !== NEW_URL) return; // the old relay is gone
+    const fake = linkTo(room, copy, [], (request) => taking(copy, request));
+    links.push(fake);
+    void room.attach(fake.link, newMemberKeys().sign.public);
+    void vi
+      .waitFor(() => expect(fake.of("sync")).toHaveLength(1))
+      .then(() => deliver(room, copy, room.lastSeq + 1))
+      .catch(() => undefined); // it is behind
+    void fake.closed.then(open);
+  };
+  moved.mockImplementation(open);
+  const forcedThere = () => links.flatMap((link) => link.of("control"));
+  return { room, forcedThere };
+}
+
+/** The new hub takes the move, and the new key that has to come next. */
+function taking(copy: Stage, request: Request): object | undefined {
+  if (request.type !== "control") return undefined;
+  const signed = peek(request.record) as Parameters<Stage["postAlone"]>[0];
+  copy.post({ signed, boxes: request.boxes });
+  return { type: "ack", seq: copy.end, log: copy.hash };
+}
+
+const isBack = (room: Room) => expect([room.url, room.relayId]).toEqual([URL_, RELAY_ID]);
+
+test("root is told what the copy lacks, and has the room go on from it; its own words are said again", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  const { room, forcedThere } = await rooted(stage, copy, () => {
+    stage.say(stage.root, text("mine"));
+    stage.say(bo, text("Bo's"));
+  });
+  const found = await room.surveyHub(THERE);
+  expect(found).toMatchObject({ seq: copy.end, messages: 2, own: 1 });
+  expect(forcedThere()).toEqual([]);
+  isBack(room);
+  const home = vi.spyOn(room, "moveHome").mockResolvedValue();
+  await forceHub(room, found);
+  const [asked] = forcedThere() as Extract<Request, { type: "control" }>[];
+  const { record } = peek(asked?.record as Uint8Array);
+  expect(record).toMatchObject({ type: "hub_move", hub: NEW, term: 1, force: true });
+  expect((record as RecordOf<"hub_move">).seen.seq).toBe(found.seq);
+  expect(hubOf(room.state)).toEqual(NEW);
+  expect(room.waiting().map(({ content }) => content)).toMatchObject([{ text: "mine" }]);
+  expect(home).toHaveBeenCalledWith(THERE); // it was at home at the relay that is gone
+});
+
+test("a copy as long as what is known here loses nothing, and one that is longer is caught up with", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  copy.say(bo, text("not heard yet"));
+  const { room } = await rooted(stage, copy);
+  const found = await room.surveyHub(THERE);
+  expect(found).toMatchObject({ seq: copy.end, messages: 0, own: 0 });
+  expect(room.lastSeq).toBe(copy.end);
+});
+
+test("what would undo a change of the room is not signed: root is back where it was", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  const { room, forcedThere } = await rooted(stage, copy, () => {
+    stage.postAlone(makeHome(stage.making(bo), OTHER));
+  });
+  await expect(room.surveyHub(THERE)).rejects.toMatchObject({ fault: "copy_lacks" });
+  expect(forcedThere()).toEqual([]);
+  isBack(room);
+});
+
+test("a copy of another log is none to go on from", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  copy.say(bo, text("another"));
+  const { room } = await rooted(stage, copy, () => {
+    stage.say(bo, text("one"));
+    stage.say(bo, text("more"));
+  });
+  await expect(room.surveyHub(THERE)).rejects.toMatchObject({ fault: "other_log" });
+  isBack(room);
+});
+
+test("a copy that has changed since it was looked at is looked at again first", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  const { room, forcedThere } = await rooted(stage, copy, () => {
+    stage.say(bo, text("one"));
+  });
+  const found = await room.surveyHub(THERE);
+  const other = { ...found, seq: found.seq - 1 };
+  await expect(forceHub(room, other)).rejects.toMatchObject({ fault: "copy_changed" });
+  expect(forcedThere()).toEqual([]);
+});
+
+test.each([
+  ["already_there", { url: URL_, relayId: RELAY_ID }],
+  ["no_copy", { url: "ws://other.example", relayId: OTHER }],
+])("nothing is looked at where that can not be: %s", async (fault, place) => {
+  const { stage } = garden();
+  const { room } = await rooted(stage, stage);
+  expect(() => room.surveyHub(place)).toThrow(expect.objectContaining({ fault }));
+  expect(hex(room.relayId)).toBe(hex(RELAY_ID));
+});
