@@ -64,7 +64,7 @@ export async function browser(stage: Stage, mine: MemberKeys, given: Given = {})
   if (!isOld) keepChain(turn, new Tables(id), controls);
   await vault.commit(turn);
   const moved = vi.fn();
-  const room = new Room(vault, id, () => undefined, moved);
+  const room = new Room(vault, id, () => undefined, { moved });
   onTestFinished(() => room.close());
   return { room, vault, moved, core: (room as unknown as { core: RoomCore }).core };
 }

@@ -84,7 +84,7 @@ function Void({ entry, people }: { entry: Entry; people: People }): JSX.Element 
   return (
     <li>
       <strong>
-        <bdi>{authorOf(entry, people)}</bdi>
+        <bdi>{authorOf(entry, people, strings)}</bdi>
       </strong>{" "}
       <time dateTime={isoTime(entry.ts)}>
         {dayName(entry.ts, Date.now(), strings)}, {clock(entry.ts)}
