@@ -48,6 +48,8 @@ export class RoomCore {
   revision = 0;
   /** What its person should hear of; "" nothing. */
   alarm: Told = "";
+  /** Why the relay does not let this member in just now; "" if it does. */
+  refusal: Told = "";
   listeners: Partial<RoomListeners> = {};
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
   private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
@@ -80,6 +82,11 @@ export class RoomCore {
 
   get isOwner(): boolean {
     return this.myself !== undefined && isOwner(this.myself);
+  }
+
+  /** Whether it is reached through another relay than the one that orders it. */
+  get isAway(): boolean {
+    return !equal(this.saved.relayId, hubOf(this.view.state));
   }
 
   /** Attached and caught up. */

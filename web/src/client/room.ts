@@ -8,77 +8,46 @@
 
 import type { FileRef } from "../e2e/attachments.ts";
 import type { Content } from "../e2e/bodies.ts";
-import { acceptHandover, makeAttach, makeGrant, makeHandover, makeLeave } from "../e2e/controls.ts";
+import { makeGrant } from "../e2e/controls.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
 import { type Opened, Unreadable } from "../e2e/events.ts";
 import { makeInvite } from "../e2e/invites.ts";
-import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
 import { turnedTo } from "../e2e/keys.ts";
-import { resumedLog, type Seen, seenOf } from "../e2e/log.ts";
+import { type Seen, seenOf } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
-import { openSignal, sealSignal } from "../e2e/signals.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
-import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
+import { openSignal } from "../e2e/signals.ts";
+import { fromHex, hex } from "../protocol/bytes.ts";
+import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
-import { hubOf, isOwner, isRefusal, type Member } from "../protocol/room.ts";
-import { openSigned } from "../themis/index.ts";
-import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
-import { AdmissionDesk, unlessRefused } from "./admissions.ts";
+import { type Link, LinkLost } from "../wire/link.ts";
+import { AdmissionDesk } from "./admissions.ts";
+import { Attaching, COPY_BEHIND } from "./attaching.ts";
 import { BeatDuty } from "./beats.ts";
 import { BlobDrops } from "./blobdrops.ts";
-import { chainOfRoom } from "./chainpages.ts";
 import type { Outcome } from "./comparing.ts";
 import { ControlDesk } from "./controldesk.ts";
-import {
-  amend,
-  type Draft,
-  mark,
-  mayComeBack,
-  RoomCore,
-  type RoomListeners,
-  RoomOver,
-  unlessOver,
-} from "./core.ts";
+import { amend, type Draft, mark, RoomCore, type RoomListeners, unlessOver } from "./core.ts";
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
 import { ForcedMoves } from "./forcedmoves.ts";
 import { type Survey, surveyHub } from "./forcing.ts";
+import { Handover } from "./handover.ts";
 import { Homes } from "./homes.ts";
 import { completeChain } from "./journal.ts";
-import { isCopy, Lag } from "./lagging.ts";
+import { Leaving } from "./leaving.ts";
 import { Ledger } from "./ledger.ts";
-import { hasYetToHear, makeHubMove, type Place, relocate } from "./moving.ts";
+import { makeHubMove, type Place, relocate } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
-import { refusedWith, type Told, told, toldOf } from "./told.ts";
+import type { Told } from "./told.ts";
+import type { TypingKind } from "./typing.ts";
 import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
-import { type Vault, VaultError } from "./vault.ts";
+import type { Vault } from "./vault.ts";
 
 const REVIEW_MS = 60_000;
-const TYPING_MS = 6_000;
-const PROBE_MS = 5_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 600_000;
-/** Answers about this room alone that may be others in a while: the link serves the rest on. */
-const LATER = new Set(["rate_limited", "try_again", "storage_failed", "internal", "hub_away"]);
-/** Answers that another attempt would get too. */
-const REFUSALS = new Set([
-  "not_found",
-  "forbidden",
-  "evicted",
-  "left",
-  "room_closed",
-  "quota",
-  "wrong_relay",
-  "bad_key",
-  "bad_record",
-  "too_large",
-]);
-
-const COPY_BEHIND = told("copy_behind");
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -95,10 +64,9 @@ export class Room extends RoomView {
   private readonly receipts: Receipts;
   private readonly evidence: EvidenceDesk;
   private readonly uploading: Uploads;
-  private readonly stopTyping = new Map<string, () => void>();
-  /** Milliseconds until the relay is asked again, where it could not take the room in. */
-  private pause = FIRST_PAUSE_MS;
-  private readonly lag = new Lag();
+  private readonly leaving: Leaving;
+  private readonly handover: Handover;
+  private readonly attaching: Attaching;
 
   /** `changed` is called after every change that a person could see. */
   constructor(
@@ -122,12 +90,25 @@ export class Room extends RoomView {
       heard: (draft, seq, opened) => this.heard(draft, seq, opened),
       taken: () => this.goOn(),
     });
-    this.forced = new ForcedMoves(this.core, this.outbox, () => {
+    const lost = () => {
       for (const part of this.parts) part.linkLost();
-    });
+    };
+    this.forced = new ForcedMoves(this.core, this.outbox, lost);
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);
     this.uploading = new Uploads(this.core, this.outbox, () => this.drops.check());
+    this.leaving = new Leaving(this.core, this.controls, this.outbox, this.uploading);
+    this.handover = new Handover(this.core, this.controls, this.outbox);
+    const { forced, homes, ledger, outbox } = this;
+    this.attaching = new Attaching(
+      this.core,
+      { forced, homes, ledger, outbox },
+      {
+        control: (draft, record) => this.controlTaken(draft, record),
+        caughtUp: (link) => this.caughtUp(link),
+        lost,
+      },
+    );
     this.reviewLater();
   }
 
@@ -174,18 +155,14 @@ export class Room extends RoomView {
     return download(this.core, ref, options);
   }
 
+  /** Tell the others that one is typing, or no longer. */
+  signal(kind: TypingKind): void {
+    this.typing.tell(kind);
+  }
+
   async markRead(seq: number): Promise<void> {
     if (seq <= this.saved.readUpTo) return;
     await this.core.change((draft) => amend(draft, { readUpTo: seq }));
-  }
-
-  /** Tell the others that one is typing, or no longer. */
-  signal(kind: "typing" | "stopped"): void {
-    const { link, isLive, view } = this.core;
-    const { state, keys, mine } = view;
-    if (!isLive || !keys.keys.has(state.epoch) || !this.mayPost) return;
-    const cell = sealSignal(state.room, state.epoch, keys, mine.mid, { kind, ts: Date.now() });
-    link?.tell({ type: "signal", room: state.room, epoch: state.epoch, cell });
   }
 
   /** A person has compared this safety number with that member; "" takes it back. */
@@ -265,35 +242,19 @@ export class Room extends RoomView {
     return this.controls.run(`grant ${mid}`, make);
   }
 
-  async leave(): Promise<void> {
-    await this.controls.run("leave", () => ({
-      signed: makeLeave(this.controls.making),
-      boxes: [],
-    }));
-    await this.core.change((draft) => {
-      amend(draft, { status: "removed", reason: "left" });
-      this.outbox.giveUp(draft);
-    });
-    await this.uploading.giveUp();
+  /** Settled once nothing is under way here any more. */
+  leave(): Promise<void> {
+    return this.leaving.leave();
   }
 
   /** Ask a member to become root; once they accept, the room is theirs. */
-  async offerHandover(mid: string): Promise<void> {
-    await this.core.change((draft) => {
-      mark(draft, { offeredTo: mid });
-      this.outbox.put(draft.turn, { type: "handover_offer", to: fromHex(mid) });
-    });
-    this.outbox.pump();
+  offerHandover(mid: string): Promise<void> {
+    return this.handover.offer(mid);
   }
 
   /** Take the room over from root, who offered it. */
-  async acceptHandover(): Promise<void> {
-    const accept = acceptHandover(this.controls.making).envelope;
-    await this.core.change((draft) => {
-      mark(draft, { offeredBy: "" });
-      this.outbox.put(draft.turn, { type: "handover_accept", accept });
-    });
-    this.outbox.pump();
+  acceptHandover(): Promise<void> {
+    return this.handover.accept();
   }
 
   /** Be at home at another relay from now on: see `Homes.moveHome`. */
@@ -354,116 +315,22 @@ export class Room extends RoomView {
   // -- on a link -------------------------------------------------------------------------------
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
-  async attach(link: Link, transportKey: Uint8Array): Promise<void> {
-    if (!mayComeBack(this.saved) || this.core.isOver) return;
-    this.core.link = link;
-    const { mine, state } = this.core.view;
-    const { challenge } = link.welcome;
-    const proof = makeAttach(state.room, mine, { transportKey, relayId: this.relayId, challenge });
-    this.refusal = "";
-    try {
-      await this.create(link);
-      if (this.core.link !== link) return;
-      const hub = this.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
-      const asked = link.ask({ type: "attach", record: proof.envelope, ...hub });
-      const answer = await this.forced.before(asked);
-      if (this.core.link !== link) return; // it has gone to another relay meanwhile
-      if (answer.type !== "attached" || answer.counter > answer.seq) link.close();
-      else {
-        const standing = await this.standing(link, answer);
-        this.forced.behindAt =
-          standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
-        if (standing === "behind") this.waitFor(link, transportKey);
-        else if (standing === "whole") await this.sync(link, answer);
-      }
-      this.pause = FIRST_PAUSE_MS;
-    } catch (error) {
-      if (error instanceof RelayRefused) {
-        if (this.core.link === link)
-          await this.refused(link, error, transportKey).catch((it) => this.core.failed(it));
-      } else if (error instanceof VaultError || error instanceof RoomOver) this.core.failed(error);
-      else throw error;
-    }
-  }
-
-  /** Whether a relay whose log ends at `end`, too early, may yet get what is known here. */
-  private mayCatchUp(end: number): boolean {
-    return this.core.isActive && isCopy(this.state, this.relayId, end);
-  }
-
-  /** Its copy is behind: it is asked again, and nothing is sent until it has caught up. */
-  private waitFor(link: Link, transportKey: Uint8Array): void {
-    const now = Date.now();
-    this.core.isLive = false;
-    this.attachLater(link, transportKey, this.lag.behind(now));
-    if (this.lag.isLong(now)) this.core.alarm = COPY_BEHIND;
-    this.refusal = COPY_BEHIND;
-    this.core.changed();
-  }
-
-  private attachLater(link: Link, transportKey: Uint8Array, delay: number): void {
-    const again = () => {
-      if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
-    };
-    this.core.later(again, delay);
-  }
-
-  /**
-   * Whether the log at this link is as long as the one that is known here, and goes on from it; or is
-   * one that may yet come to that. Undefined: neither.
-   */
-  private async standing(
-    link: Link,
-    { seq, log }: FrameOf<"attached">,
-  ): Promise<"whole" | "behind" | undefined> {
-    let standing: "whole" | "behind" | undefined;
-    await this.core.enqueue(async () => {
-      const known = this.core.view.log;
-      // That relay was left meanwhile, or something was proven: no answer takes that back.
-      if (this.core.link !== link || !mayComeBack(this.saved)) return;
-      const isOther = seq === known.seq && !equal(log, known.log);
-      const mayCatchUp = seq < known.seq && this.mayCatchUp(seq);
-      if (mayCatchUp || (isOther && hasYetToHear(this.state, this.relayId))) {
-        standing = "behind";
-        return;
-      }
-      if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
-      this.lag.over();
-      if (isOther) return this.core.freeze(told("log.fork", seq));
-      if (this.saved.status === "frozen") {
-        const changes = { status: "active", reason: "", code: "" } as const;
-        await this.core.commit((draft) => amend(draft, changes));
-      }
-      standing = "whole";
-    });
-    return this.core.link === link ? standing : undefined;
+  attach(link: Link, transportKey: Uint8Array): Promise<void> {
+    return this.attaching.attach(link, transportKey);
   }
 
   /** Is anybody still there? A link that died while the device slept shows it only when asked. */
   probe(): void {
-    const { room, seq } = this.state;
-    const request = { type: "chain_get", room, start: seq + 1 } as const;
-    void this.core.link?.ask(request, PROBE_MS).catch((error: unknown) => {
-      if (!(error instanceof RelayRefused)) unlessLost(error);
-    });
+    this.attaching.probe();
   }
 
   /** It goes to another link; the one that it is on may serve other rooms. */
   leaveLink(): void {
-    const { link } = this.core;
-    const { room } = this.state;
-    this.detach();
-    void link?.ask({ type: "detach", room }).catch((error: unknown) => {
-      if (!(error instanceof RelayRefused)) unlessLost(error);
-    });
+    this.attaching.leaveLink();
   }
 
   detach(): void {
-    this.refusal = "";
-    this.core.link = undefined;
-    this.forced.behindAt = undefined;
-    for (const part of this.parts) part.linkLost();
-    this.core.isLive = false;
+    this.attaching.detach();
   }
 
   /** What was under way of these is over with the link. */
@@ -477,89 +344,11 @@ export class Room extends RoomView {
     this.core.close();
   }
 
-  /** A founder's room, until the relay has its GENESIS. */
-  private async create(link: Link): Promise<void> {
-    const { genesis, createToken: token } = this.saved;
-    if (genesis === undefined) return;
-    try {
-      await link.ask({ type: "create", record: genesis, token });
-    } catch (error) {
-      if (error instanceof RelayRefused && REFUSALS.has(error.code)) {
-        const reason = toldOf(error);
-        await this.core.change((draft) => amend(draft, { status: "removed", reason }));
-      }
-      throw error;
-    }
-    await this.core.change((draft) => amend(draft, { genesis: undefined, createToken: "" }));
-  }
-
-  private async sync(link: Link, attached: FrameOf<"attached">): Promise<void> {
-    const { seq, log } = this.core.view.log;
-    const { room } = this.state;
-    // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
-    const answered = link.ask({ type: "sync", room, start: seq + 1, log });
-    let [head, isLog] = [seq, false];
-    const caughtUp = this.core.enqueue(async () => {
-      const synced = (await answered) as FrameOf<"synced">;
-      if (this.core.link !== link) return;
-      head = synced.head;
-      const from = Math.max(synced.start, synced.floor);
-      if (from > head + 1)
-        link.close(); // it begins behind its end: that is no log
-      else if (from > seq + 1) await this.skip(link, synced);
-      isLog = from <= head + 1;
-    });
-    await answered;
-    await caughtUp;
-    if (!isLog) return;
-    // What an owner does, it does for the room as it is now.
-    await this.core.until(() => this.lastSeq >= head || this.core.link !== link).catch(unlessOver);
-    if (this.core.link !== link || this.core.isOver) return;
-    await this.takeUp(attached);
-    if (this.core.link !== link) return;
-    this.core.isLive = true;
+  private async caughtUp(link: Link): Promise<void> {
     void completeChain(this.core, link);
     await this.announce();
     this.goOn();
     this.admissions.review();
-  }
-
-  /**
-   * Go on after one's own last event, though it came in a stretch that is gone at the relay. Only the
-   * relay's word says which that was: where nothing of one's time here was missed, it is not asked.
-   */
-  private async takeUp({ counter, last }: FrameOf<"attached">): Promise<void> {
-    const { myself, view, marks } = this.core;
-    const known = Math.max(marks.ownCounter, view.senders.get(this.me)?.counter ?? 0);
-    const hasMissed = myself !== undefined && view.log.start > myself.joinedSeq;
-    if (last === undefined || !hasMissed || counter <= known) return;
-    await this.core.change((draft) => this.outbox.takeUp(draft, counter, last));
-  }
-
-  /** The relay no longer keeps what was missed: the control log tells who is here, the rest is gone. */
-  private async skip(link: Link, { start, floor, log }: FrameOf<"synced">): Promise<void> {
-    const from = Math.max(start, floor);
-    const { room } = this.state;
-    const missed = await chainOfRoom(link, room, this.state.seq + 1);
-    if (this.core.link !== link) return;
-    const senders = new Map(
-      [...this.core.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),
-    );
-    try {
-      await this.core.commit(async (draft) => {
-        draft.view = { ...draft.view, senders, log: resumedLog(room, from - 1, log) };
-        // It goes on from the state held: no relay can unsay by leaving out what is known.
-        for (const [seq, envelope] of missed) {
-          if (seq < from) this.controlTaken(draft, this.ledger.applyMissed(draft, seq, envelope));
-        }
-        const { state, mine } = draft.view;
-        if (state.members.has(hex(mine.mid))) checkAdmitted(state, mine);
-        await this.ledger.release(draft);
-      });
-    } catch (error) {
-      if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
-      await this.core.freeze(toldOf(error));
-    }
   }
 
   /** Tell the others what one wants to be called, once. */
@@ -601,7 +390,7 @@ export class Room extends RoomView {
     else if (frame.type === "evidence") this.evidence.shown(frame);
     else if (frame.type === "moved") this.forced.told(frame.records);
     else if (frame.type === "removed") {
-      const removed = this.core.enqueue(() => this.removed(frame));
+      const removed = this.core.enqueue(() => this.leaving.removed(frame));
       void removed.catch((error) => this.core.failed(error)); // the next link tells it again
     } else if (frame.type === "join_asked") this.admissions.asked(frame.record);
     else if (frame.type === "join_confirmed") this.admissions.confirmed(frame.record);
@@ -629,18 +418,8 @@ export class Room extends RoomView {
     const { mid, content } = opened.body;
     this.comparing.heard(draft, seq, opened);
     if (content.type === "alias") this.aliases.heard(draft, hex(mid), content);
-    this.typing.delete(hex(mid));
-    if (content.type === "handover_offer" && equal(mid, draft.view.state.root)) {
-      mark(draft, { offeredBy: hex(content.to) === this.me ? hex(mid) : "" });
-    }
-    if (content.type !== "handover_accept" || hex(mid) !== draft.marks.offeredTo) return;
-    mark(draft, { offeredTo: "" });
-    const make = () => ({
-      signed: makeHandover(this.controls.making, mid, content.accept),
-      boxes: [],
-    });
-    // Who accepts may have said what holds no more, or never held.
-    void this.controls.run("handover", make).catch(unlessRefused);
+    this.typing.said(hex(mid));
+    this.handover.heard(draft, opened);
   }
 
   private signalled({ mid, epoch, cell }: FrameOf<"signalled">): void {
@@ -652,91 +431,10 @@ export class Room extends RoomView {
       const signal = openSignal(room, epoch, this.core.view.keys, mid, cell, Date.now());
       const { kind } = signal;
       if (kind === "seen") this.receipts.heard(member, signal);
-      else if (kind === "typing" || kind === "stopped") this.typed(id, kind === "typing");
+      else if (kind === "typing" || kind === "stopped") this.typing.heard(id, kind);
     } catch (error) {
       // A hint that can not be read is no hint.
       if (!(error instanceof Unreadable || error instanceof KeyMissing)) throw error;
     }
-  }
-
-  /** One timer for each member, however often the relay says so. */
-  private typed(id: string, types: boolean): void {
-    this.stopTyping.get(id)?.();
-    this.stopTyping.delete(id);
-    if (types) {
-      this.typing.set(id, Date.now() + TYPING_MS);
-      const over = () => this.typed(id, false);
-      this.stopTyping.set(id, this.core.later(over, TYPING_MS + 1));
-    } else this.typing.delete(id);
-    this.core.changed();
-  }
-
-  /** The relay says we are out; believed for good only with the record that says so. */
-  private async removed({ record, code }: FrameOf<"removed">): Promise<void> {
-    if (this.isProof(record)) {
-      await this.core.commit((draft) => {
-        amend(draft, { status: "removed", reason: code });
-        this.outbox.giveUp(draft);
-      });
-      void this.uploading.giveUp().catch(unlessOver); // behind this turn
-    }
-    this.core.isLive = false;
-  }
-
-  private isProof(envelope: Uint8Array): boolean {
-    try {
-      for (const member of this.state.members.values()) {
-        const record = signedBy(member, envelope);
-        if (record?.type === "leave") return hex(record.mid) === this.me;
-        if (record?.type === "rekey_boxed") {
-          return isOwner(member) && record.removed.some((mid) => hex(mid) === this.me);
-        }
-      }
-    } catch {
-      // no record at all
-    }
-    return false;
-  }
-
-  /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
-  private async refused(
-    link: Link,
-    { code, wait, failure }: RelayRefused,
-    transportKey: Uint8Array,
-  ): Promise<void> {
-    this.core.isLive = false;
-    if (LATER.has(code)) {
-      const delay = Math.max(this.pause, wait);
-      this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
-      this.attachLater(link, transportKey, delay);
-    } else if (code === "hub_behind" && this.mayCatchUp(failure.seq ?? this.lastSeq)) {
-      this.waitFor(link, transportKey);
-      return;
-    } else if (code === "wrong_relay" && this.isAway && this.saved.moving !== undefined) {
-      await this.goToHub(); // HOME is in the log, and this relay alone has seen it
-      return;
-    } else if (code === "fork" && hasYetToHear(this.state, this.relayId)) {
-      this.waitFor(link, transportKey);
-      return;
-    } else if (code === "fork" || code === "hub_behind") {
-      await this.core.enqueue(async () => {
-        if (this.core.link === link) await this.core.freeze(refusedWith(code), code);
-      });
-      if (this.core.link !== link) return;
-    } else if (!REFUSALS.has(code)) {
-      link.close(); // the next one may do better
-      return;
-    }
-    this.refusal = refusedWith(code); // the relay's word alone: the next link asks again
-    this.core.changed();
-  }
-}
-
-function signedBy(member: Member, envelope: Uint8Array) {
-  try {
-    const { record } = openSigned(member.signKey, envelope);
-    return "mid" in record && equal(record.mid, member.mid) ? record : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 /** What a person sees of a room: read from the vault, and from what the room knows. */
 
 import { inviteLink } from "../e2e/invites.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { fromHex, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import {
   hubOf,
@@ -20,6 +20,7 @@ import { Outbox, type Waiting } from "./outbox.ts";
 import { json, type SavedRoom } from "./saved.ts";
 import { type Cut, padded } from "./tables.ts";
 import type { Told } from "./told.ts";
+import { Typing } from "./typing.ts";
 import { forgetVoided, voided } from "./voiding.ts";
 
 const PAGE = 50;
@@ -52,15 +53,13 @@ export class RoomView {
   protected readonly outbox: Outbox;
   protected readonly comparing: CompareDesk;
   protected readonly aliases: Aliases;
-  /** Until when whom is said to be typing, by member. */
-  protected readonly typing = new Map<string, number>();
-  /** Why the relay does not let this member in just now; "" if it does. */
-  refusal: Told = "";
+  protected readonly typing: Typing;
 
   constructor(protected readonly core: RoomCore) {
     this.outbox = new Outbox(core);
     this.comparing = new CompareDesk(core, this.outbox);
     this.aliases = new Aliases(core);
+    this.typing = new Typing(core);
   }
 
   get id(): string {
@@ -82,6 +81,11 @@ export class RoomView {
   /** What the control log says now: members, roles, epoch. */
   get state(): RoomState {
     return this.core.view.state;
+  }
+
+  /** Why the relay does not let this member in just now; "" if it does. */
+  get refusal(): Told {
+    return this.core.refusal;
   }
 
   /** Nothing that comes from now on is looked at before this. Rejects as it does, and with `RoomOver`. */
@@ -175,7 +179,7 @@ export class RoomView {
 
   /** Whether it is reached through another relay than the one that orders it. */
   get isAway(): boolean {
-    return !equal(this.relayId, hubOf(this.state));
+    return this.core.isAway;
   }
 
   /** Whether its member may be at home at another relay. */
@@ -209,7 +213,7 @@ export class RoomView {
 
   /** Who is said to be typing, in hex. It is a hint: no signature stands behind it. */
   typists(now = Date.now()): string[] {
-    return [...this.typing].filter(([, until]) => until > now).map(([mid]) => mid);
+    return this.typing.who(now);
   }
 
   /** The newest entries, or those before `before`; oldest first. */

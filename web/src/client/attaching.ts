@@ -1,0 +1,320 @@
+/**
+ * A room on a link: attached there, caught up with, and asked for again where its relay does not take
+ * it in. What a relay says of how far it is, is looked at before anything follows from it.
+ */
+
+import { makeAttach } from "../e2e/controls.ts";
+import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
+import { resumedLog } from "../e2e/log.ts";
+import { equal, hex } from "../protocol/bytes.ts";
+import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
+import type { ControlRecord } from "../protocol/records.ts";
+import { hubOf, isRefusal, type RoomState } from "../protocol/room.ts";
+import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
+import { chainOfRoom } from "./chainpages.ts";
+import { amend, type Draft, mayComeBack, type RoomCore, RoomOver, unlessOver } from "./core.ts";
+import type { ForcedMoves } from "./forcedmoves.ts";
+import type { Homes } from "./homes.ts";
+import { isCopy, Lag } from "./lagging.ts";
+import type { Ledger } from "./ledger.ts";
+import { hasYetToHear } from "./moving.ts";
+import type { Outbox } from "./outbox.ts";
+import type { SavedRoom } from "./saved.ts";
+import { refusedWith, told, toldOf } from "./told.ts";
+import { VaultError } from "./vault.ts";
+
+const PROBE_MS = 5_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 600_000;
+/** Answers about this room alone that may be others in a while: the link serves the rest on. */
+const LATER = new Set(["rate_limited", "try_again", "storage_failed", "internal", "hub_away"]);
+/** Answers that another attempt would get too. */
+const REFUSALS = new Set([
+  "not_found",
+  "forbidden",
+  "evicted",
+  "left",
+  "room_closed",
+  "quota",
+  "wrong_relay",
+  "bad_key",
+  "bad_record",
+  "too_large",
+]);
+
+/** The relay's copy is behind what is known here: it is waited for. */
+export const COPY_BEHIND = told("copy_behind");
+
+type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
+
+/** What takes part in it. */
+interface Parts {
+  readonly forced: ForcedMoves;
+  readonly homes: Homes;
+  readonly ledger: Ledger;
+  readonly outbox: Outbox;
+}
+
+interface Listeners {
+  /** A control record of a stretch that is not delivered any more was applied, in this turn. */
+  control(draft: Draft, record: ControlRecord): void;
+  /** All is here that the relay has; the room is live. */
+  caughtUp(link: Link): Promise<void>;
+  /** What was under way on the link is over with it. */
+  lost(): void;
+}
+
+export class Attaching {
+  /** Milliseconds until the relay is asked again, where it could not take the room in. */
+  private pause = FIRST_PAUSE_MS;
+  private readonly lag = new Lag();
+
+  constructor(
+    private readonly core: RoomCore,
+    private readonly parts: Parts,
+    private readonly listeners: Listeners,
+  ) {}
+
+  private get saved(): SavedRoom {
+    return this.core.saved;
+  }
+
+  private get state(): RoomState {
+    return this.core.view.state;
+  }
+
+  /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
+  async attach(link: Link, transportKey: Uint8Array): Promise<void> {
+    if (!mayComeBack(this.saved) || this.core.isOver) return;
+    this.core.link = link;
+    const { mine, state } = this.core.view;
+    const { challenge } = link.welcome;
+    const proof = makeAttach(state.room, mine, {
+      transportKey,
+      relayId: this.saved.relayId,
+      challenge,
+    });
+    this.core.refusal = "";
+    try {
+      await this.create(link);
+      if (this.core.link !== link) return;
+      const hub = this.core.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
+      const asked = link.ask({ type: "attach", record: proof.envelope, ...hub });
+      const answer = await this.parts.forced.before(asked);
+      if (this.core.link !== link) return; // it has gone to another relay meanwhile
+      if (answer.type !== "attached" || answer.counter > answer.seq) link.close();
+      else {
+        const standing = await this.standing(link, answer);
+        this.parts.forced.behindAt =
+          standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
+        if (standing === "behind") this.waitFor(link, transportKey);
+        else if (standing === "whole") await this.sync(link, answer);
+      }
+      this.pause = FIRST_PAUSE_MS;
+    } catch (error) {
+      if (error instanceof RelayRefused) {
+        if (this.core.link === link)
+          await this.refused(link, error, transportKey).catch((it) => this.core.failed(it));
+      } else if (error instanceof VaultError || error instanceof RoomOver) this.core.failed(error);
+      else throw error;
+    }
+  }
+
+  /** Whether a relay whose log ends at `end`, too early, may yet get what is known here. */
+  private mayCatchUp(end: number): boolean {
+    return this.core.isActive && isCopy(this.state, this.saved.relayId, end);
+  }
+
+  /** Its copy is behind: it is asked again, and nothing is sent until it has caught up. */
+  private waitFor(link: Link, transportKey: Uint8Array): void {
+    const now = Date.now();
+    this.core.isLive = false;
+    this.attachLater(link, transportKey, this.lag.behind(now));
+    if (this.lag.isLong(now)) this.core.alarm = COPY_BEHIND;
+    this.core.refusal = COPY_BEHIND;
+    this.core.changed();
+  }
+
+  private attachLater(link: Link, transportKey: Uint8Array, delay: number): void {
+    const again = () => {
+      if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
+    };
+    this.core.later(again, delay);
+  }
+
+  /**
+   * Whether the log at this link is as long as the one that is known here, and goes on from it; or is
+   * one that may yet come to that. Undefined: neither.
+   */
+  private async standing(
+    link: Link,
+    { seq, log }: FrameOf<"attached">,
+  ): Promise<"whole" | "behind" | undefined> {
+    let standing: "whole" | "behind" | undefined;
+    await this.core.enqueue(async () => {
+      const known = this.core.view.log;
+      // That relay was left meanwhile, or something was proven: no answer takes that back.
+      if (this.core.link !== link || !mayComeBack(this.saved)) return;
+      const isOther = seq === known.seq && !equal(log, known.log);
+      const mayCatchUp = seq < known.seq && this.mayCatchUp(seq);
+      if (mayCatchUp || (isOther && hasYetToHear(this.state, this.saved.relayId))) {
+        standing = "behind";
+        return;
+      }
+      if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
+      this.lag.over();
+      if (isOther) return this.core.freeze(told("log.fork", seq));
+      if (this.saved.status === "frozen") {
+        const changes = { status: "active", reason: "", code: "" } as const;
+        await this.core.commit((draft) => amend(draft, changes));
+      }
+      standing = "whole";
+    });
+    return this.core.link === link ? standing : undefined;
+  }
+
+  /** Is anybody still there? A link that died while the device slept shows it only when asked. */
+  probe(): void {
+    const { room, seq } = this.state;
+    const request = { type: "chain_get", room, start: seq + 1 } as const;
+    void this.core.link?.ask(request, PROBE_MS).catch((error: unknown) => {
+      if (!(error instanceof RelayRefused)) unlessLost(error);
+    });
+  }
+
+  /** It goes to another link; the one that it is on may serve other rooms. */
+  leaveLink(): void {
+    const { link } = this.core;
+    const { room } = this.state;
+    this.detach();
+    void link?.ask({ type: "detach", room }).catch((error: unknown) => {
+      if (!(error instanceof RelayRefused)) unlessLost(error);
+    });
+  }
+
+  detach(): void {
+    this.core.refusal = "";
+    this.core.link = undefined;
+    this.parts.forced.behindAt = undefined;
+    this.listeners.lost();
+    this.core.isLive = false;
+  }
+
+  /** A founder's room, until the relay has its GENESIS. */
+  private async create(link: Link): Promise<void> {
+    const { genesis, createToken: token } = this.saved;
+    if (genesis === undefined) return;
+    try {
+      await link.ask({ type: "create", record: genesis, token });
+    } catch (error) {
+      if (error instanceof RelayRefused && REFUSALS.has(error.code)) {
+        const reason = toldOf(error);
+        await this.core.change((draft) => amend(draft, { status: "removed", reason }));
+      }
+      throw error;
+    }
+    await this.core.change((draft) => amend(draft, { genesis: undefined, createToken: "" }));
+  }
+
+  private async sync(link: Link, attached: FrameOf<"attached">): Promise<void> {
+    const { seq, log } = this.core.view.log;
+    const { room } = this.state;
+    // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
+    const answered = link.ask({ type: "sync", room, start: seq + 1, log });
+    let [head, isLog] = [seq, false];
+    const caughtUp = this.core.enqueue(async () => {
+      const synced = (await answered) as FrameOf<"synced">;
+      if (this.core.link !== link) return;
+      head = synced.head;
+      const from = Math.max(synced.start, synced.floor);
+      if (from > head + 1)
+        link.close(); // it begins behind its end: that is no log
+      else if (from > seq + 1) await this.skip(link, synced);
+      isLog = from <= head + 1;
+    });
+    await answered;
+    await caughtUp;
+    if (!isLog) return;
+    // What an owner does, it does for the room as it is now.
+    await this.core
+      .until(() => this.core.view.log.seq >= head || this.core.link !== link)
+      .catch(unlessOver);
+    if (this.core.link !== link || this.core.isOver) return;
+    await this.takeUp(attached);
+    if (this.core.link !== link) return;
+    this.core.isLive = true;
+    await this.listeners.caughtUp(link);
+  }
+
+  /**
+   * Go on after one's own last event, though it came in a stretch that is gone at the relay. Only the
+   * relay's word says which that was: where nothing of one's time here was missed, it is not asked.
+   */
+  private async takeUp({ counter, last }: FrameOf<"attached">): Promise<void> {
+    const { myself, view, marks } = this.core;
+    const known = Math.max(marks.ownCounter, view.senders.get(this.core.me)?.counter ?? 0);
+    const hasMissed = myself !== undefined && view.log.start > myself.joinedSeq;
+    if (last === undefined || !hasMissed || counter <= known) return;
+    await this.core.change((draft) => this.parts.outbox.takeUp(draft, counter, last));
+  }
+
+  /** The relay no longer keeps what was missed: the control log tells who is here, the rest is gone. */
+  private async skip(link: Link, { start, floor, log }: FrameOf<"synced">): Promise<void> {
+    const from = Math.max(start, floor);
+    const { room } = this.state;
+    const missed = await chainOfRoom(link, room, this.state.seq + 1);
+    if (this.core.link !== link) return;
+    const senders = new Map(
+      [...this.core.view.senders].map(([mid, head]) => [mid, { ...head, certain: false }]),
+    );
+    try {
+      await this.core.commit(async (draft) => {
+        draft.view = { ...draft.view, senders, log: resumedLog(room, from - 1, log) };
+        // It goes on from the state held: no relay can unsay by leaving out what is known.
+        for (const [seq, envelope] of missed) {
+          if (seq < from)
+            this.listeners.control(draft, this.parts.ledger.applyMissed(draft, seq, envelope));
+        }
+        const { state, mine } = draft.view;
+        if (state.members.has(hex(mine.mid))) checkAdmitted(state, mine);
+        await this.parts.ledger.release(draft);
+      });
+    } catch (error) {
+      if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
+      await this.core.freeze(toldOf(error));
+    }
+  }
+
+  /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
+  private async refused(
+    link: Link,
+    { code, wait, failure }: RelayRefused,
+    transportKey: Uint8Array,
+  ): Promise<void> {
+    this.core.isLive = false;
+    if (LATER.has(code)) {
+      const delay = Math.max(this.pause, wait);
+      this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+      this.attachLater(link, transportKey, delay);
+    } else if (code === "hub_behind" && this.mayCatchUp(failure.seq ?? this.core.view.log.seq)) {
+      this.waitFor(link, transportKey);
+      return;
+    } else if (code === "wrong_relay" && this.core.isAway && this.saved.moving !== undefined) {
+      await this.parts.homes.goToHub(); // HOME is in the log, and this relay alone has seen it
+      return;
+    } else if (code === "fork" && hasYetToHear(this.state, this.saved.relayId)) {
+      this.waitFor(link, transportKey);
+      return;
+    } else if (code === "fork" || code === "hub_behind") {
+      await this.core.enqueue(async () => {
+        if (this.core.link === link) await this.core.freeze(refusedWith(code), code);
+      });
+      if (this.core.link !== link) return;
+    } else if (!REFUSALS.has(code)) {
+      link.close(); // the next one may do better
+      return;
+    }
+    this.core.refusal = refusedWith(code); // the relay's word alone: the next link asks again
+    this.core.changed();
+  }
+}

@@ -1,0 +1,51 @@
+/** The room handed over from its root to another member: offered, accepted, and then in the log. */
+
+import { acceptHandover, makeHandover } from "../e2e/controls.ts";
+import type { Opened } from "../e2e/events.ts";
+import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { unlessRefused } from "./admissions.ts";
+import type { ControlDesk } from "./controldesk.ts";
+import { type Draft, mark, type RoomCore } from "./core.ts";
+import type { Outbox } from "./outbox.ts";
+
+export class Handover {
+  constructor(
+    private readonly core: RoomCore,
+    private readonly controls: ControlDesk,
+    private readonly outbox: Outbox,
+  ) {}
+
+  /** Ask a member to become root; once they accept, the room is theirs. */
+  async offer(mid: string): Promise<void> {
+    await this.core.change((draft) => {
+      mark(draft, { offeredTo: mid });
+      this.outbox.put(draft.turn, { type: "handover_offer", to: fromHex(mid) });
+    });
+    this.outbox.pump();
+  }
+
+  /** Take the room over from root, who offered it. */
+  async accept(): Promise<void> {
+    const accept = acceptHandover(this.controls.making).envelope;
+    await this.core.change((draft) => {
+      mark(draft, { offeredBy: "" });
+      this.outbox.put(draft.turn, { type: "handover_accept", accept });
+    });
+    this.outbox.pump();
+  }
+
+  /** Somebody said this: it may be an offer, or its acceptance. */
+  heard(draft: Draft, { body: { mid, content } }: Opened): void {
+    if (content.type === "handover_offer" && equal(mid, draft.view.state.root)) {
+      mark(draft, { offeredBy: hex(content.to) === this.core.me ? hex(mid) : "" });
+    }
+    if (content.type !== "handover_accept" || hex(mid) !== draft.marks.offeredTo) return;
+    mark(draft, { offeredTo: "" });
+    const make = () => ({
+      signed: makeHandover(this.controls.making, mid, content.accept),
+      boxes: [],
+    });
+    // Who accepts may have said what holds no more, or never held.
+    void this.controls.run("handover", make).catch(unlessRefused);
+  }
+}
