@@ -17,7 +17,7 @@ import { type Link, LinkLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { runsOnly } from "./comparing.ts";
 import { keepChain } from "./journal.ts";
-import { leftToSend } from "./outbox.ts";
+import { leftToSend } from "./queued.ts";
 import type { Relay } from "./relays.ts";
 import {
   json,

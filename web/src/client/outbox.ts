@@ -9,22 +9,31 @@
  * takes its counter and declares it void.
  */
 
-import { type Body, BodyInvalid, type Content } from "../e2e/bodies.ts";
+import { BodyInvalid, type Content } from "../e2e/bodies.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
-import { sealEvent } from "../e2e/events.ts";
-import { nextOf, seenOf } from "../e2e/log.ts";
-import type { View } from "../e2e/view.ts";
-import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
+import { b64decode, equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
-import { eventId, randomBytes } from "../themis/index.ts";
+import { randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
 import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { isCopy } from "./lagging.ts";
+import {
+  Flight,
+  type Item,
+  keepVoid,
+  type Made,
+  mayBeSaid,
+  ownNext,
+  SILENT,
+  sealed,
+  upTo,
+  type Waiting,
+} from "./queued.ts";
 import { json } from "./saved.ts";
-import { type Marks, padded } from "./tables.ts";
+import { padded } from "./tables.ts";
 import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import { type Turn, VaultError } from "./vault.ts";
 import type { Said } from "./voiding.ts";
@@ -55,60 +64,14 @@ const LIES = new Set(["fork", "hub_behind"]);
 const CATCH_UP_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
-/** As many as one body may declare, and as many as are kept. */
-const VOIDS = 16;
-const VOIDS_KEPT = 256;
-
-/** What waits in the outbox, as its sender sees it. */
-export interface Waiting {
-  readonly id: string;
-  readonly content: Content;
-  readonly ts: number;
-  /** Why it will not be sent; "" while it waits. */
-  readonly failed: Told;
-}
-
-/** The event that a message was last made into. Ids are hex. */
-interface Made {
-  readonly record: string;
-  readonly cell: string;
-  readonly eventId: string;
-  readonly counter: number;
-  readonly prev: string;
-  readonly ctl: string;
-  readonly seen: number;
-}
-
-interface Item {
-  readonly sid: string;
-  readonly ts: number;
-  readonly content: unknown;
-  readonly failed: string;
-  readonly made?: Made | undefined;
-  /** The relay may have it as it was made: it is posted again byte for byte. */
-  readonly isPosted?: boolean;
-  /** It was said anew: the same may stand in the log under another sid. */
-  readonly isAgain?: boolean;
-}
-
 type Answer = Extract<RelayFrame, { type: "failure" }>;
 type Returned = Extract<RelayFrame, { type: "returned" }>;
 /** What is looked at of a refusal. */
 type Refusal = Pick<Answer, "code" | "text" | "seq" | "event_id" | "retry_after">;
 
-/** Counter and `prev` of this member's next event, by what is known to be in the log. */
-function ownNext(view: View, marks: Marks): { counter: number; prev: Uint8Array } {
-  const told = nextOf(view.senders, view.state.room, view.mine.mid);
-  if (marks.ownCounter < told.counter) return told;
-  return { counter: marks.ownCounter + 1, prev: fromHex(marks.ownLast) };
-}
-
 export class Outbox {
   private isSending = false;
-  /** What was posted on this link and has not come back, in order, by its id here. */
-  private readonly flight = new Map<string, Made>();
-  /** One was refused: nothing more is posted until all are answered. */
-  private isDraining = false;
+  private readonly flight = new Flight();
   /** What is waited for before the next attempt; an object of its own each time. */
   private waiting: object | undefined;
   private backoff = FIRST_PAUSE_MS;
@@ -179,8 +142,7 @@ export class Outbox {
   }
 
   linkLost(): void {
-    this.flight.clear(); // the next link's sync tells what of it stands in the log
-    this.isDraining = false;
+    this.flight.linkLost();
     this.waiting = undefined;
   }
 
@@ -250,10 +212,10 @@ export class Outbox {
   pump(): void {
     const { core } = this;
     const { link, myself } = core;
-    if (this.isSending || this.isDraining || this.waiting !== undefined) return;
+    if (this.isSending || this.flight.isDraining || this.waiting !== undefined) return;
     if (!core.isLive || link === undefined || myself === undefined || !mayPost(myself)) return;
     const id = this.nextId();
-    if (id === undefined || !this.mayFollow()) return;
+    if (id === undefined || !this.flight.mayFollow(core)) return;
     if (!core.view.keys.keys.has(core.view.state.epoch)) return; // asked for: see duties.ts
     this.isSending = true;
     void this.post(link, id)
@@ -288,21 +250,13 @@ export class Outbox {
     return waiting?.[0];
   }
 
-  /** Whether an event made now can follow what is under way: no refusal of that is to come. */
-  private mayFollow(): boolean {
-    const last = [...this.flight.values()].at(-1);
-    if (last === undefined) return true;
-    const { view, marks } = this.core;
-    return last.counter >= ownNext(view, marks).counter && last.ctl === hex(view.state.ctl);
-  }
-
   /** Whether the next one may go at once. */
   private async post(link: Link, id: string): Promise<boolean> {
     const made = await this.ready(id);
     if (made === "wait" || made === "next") return made === "next";
     if (this.core.link !== link) return false;
     const { room } = this.core.view.state;
-    this.flight.set(id, made);
+    this.flight.posted(id, made);
     const [record, cell] = [b64decode(made.record), b64decode(made.cell)];
     try {
       const answer = await link.ask({ type: "post", room, record, cell });
@@ -333,15 +287,15 @@ export class Outbox {
   }
 
   private prepare(draft: Draft, id: string, item: Item): Made | "next" | "wait" {
-    const { counter, prev } = this.next(draft);
+    const { counter, prev } = this.flight.next(draft);
     const { made: before } = item;
-    const isFirst = this.flight.size === 0;
+    const isFirst = this.flight.isEmpty;
     if (before !== undefined && item.isPosted) {
       const fits = before.counter === counter && before.prev === hex(prev);
       if (isFirst || fits) return before; // byte for byte: the relay may have it
     }
     try {
-      const made = this.seal(draft, item, counter, prev);
+      const made = sealed(draft, item, counter, prev);
       if (before !== undefined && before.counter !== counter) keepVoid(draft, before);
       const kept: Item = { ...item, made, isPosted: true };
       draft.turn.put(this.core.tables.outbox, id, json.write(kept));
@@ -354,47 +308,13 @@ export class Outbox {
     }
   }
 
-  private next({ view, marks }: Draft): { counter: number; prev: Uint8Array } {
-    const last = [...this.flight.values()].at(-1);
-    if (last === undefined) return ownNext(view, marks);
-    return { counter: last.counter + 1, prev: fromHex(last.eventId) };
-  }
-
-  private seal({ view, marks }: Draft, item: Item, counter: number, prev: Uint8Array): Made {
-    const { state, mine, keys, log } = view;
-    const voids: Body["voids"] = marks.voided
-      .filter(([at]) => at === counter)
-      .slice(-VOIDS)
-      .map(([, one]) => fromHex(one));
-    const message = {
-      content: contentFrom(item.content),
-      sid: fromHex(item.sid),
-      counter,
-      prev,
-      ts: item.ts,
-      name: this.core.saved.myName,
-      voids,
-    };
-    const seen = seenOf(log);
-    const { signed, cell } = sealEvent(state, mine, keys, message, seen);
-    return {
-      record: b64encode(signed.envelope),
-      cell: b64encode(cell),
-      eventId: hex(eventId(signed)),
-      counter,
-      prev: hex(prev),
-      ctl: hex(state.ctl),
-      seen: seen.seq,
-    };
-  }
-
   // -- what became of it -----------------------------------------------------------------------
 
   /** Whether the next one may go at once. */
   private async notTaken(id: string, refusal: Refusal): Promise<boolean> {
     const { code } = refusal;
-    const isFirst = !this.isDraining; // what comes behind it is refused only because of it
-    this.isDraining = true;
+    const isFirst = !this.flight.isDraining; // what comes behind it is refused only because of it
+    this.flight.isDraining = true;
     try {
       if (await this.isThere(id, refusal)) return true;
       if (CATCH_UP.has(code)) {
@@ -415,7 +335,7 @@ export class Outbox {
       }
       return false;
     } finally {
-      this.landed(id);
+      this.flight.landed(id);
     }
   }
 
@@ -500,12 +420,7 @@ export class Outbox {
 
   private accept(turn: Turn, id: string): void {
     turn.delete(this.core.tables.outbox, id);
-    this.landed(id);
-  }
-
-  private landed(id: string): void {
-    this.flight.delete(id);
-    if (this.flight.size === 0) this.isDraining = false;
+    this.flight.landed(id);
   }
 
   /** Change an item, unless it was taken back meanwhile. */
@@ -523,49 +438,4 @@ export class Outbox {
     else draft.turn.put(outbox, id, json.write({ ...rest, failed } satisfies Item));
     if (made !== undefined) keepVoid(draft, made);
   }
-}
-
-/** Why what will not be sent may have been, for all that is known here. */
-const DOUBTFUL: ReadonlySet<Told> = new Set([
-  told("out_gone_doubtful"),
-  told("out_put_back"),
-  told("out_unknown"),
-]);
-
-/** Whether it may stand in the log, now or later. */
-const mayBeSaid = ({ failed, made, isAgain = false }: Item): boolean =>
-  isAgain || (failed === "" ? made !== undefined : DOUBTFUL.has(failed));
-
-/** No person has said it, and none could say it again. */
-const SILENT = new Set(["beat", "compare", "compare_end"]);
-
-/** Said with a member's keys, or in its place: a new member has nothing to do with it. */
-const OF_THE_MEMBER = new Set([
-  "beat",
-  "compare",
-  "compare_end",
-  "handover_offer",
-  "handover_accept",
-]);
-
-/** A message of the outbox for who is a new member now; undefined if it is not theirs to say. */
-export function leftToSend(raw: Uint8Array): Uint8Array | undefined {
-  const { made, isPosted: _, ...item } = json.read<Item>(raw);
-  if (OF_THE_MEMBER.has(contentFrom(item.content).type)) return undefined;
-  const failed = item.failed || (made ? told("out_unknown") : "");
-  return json.write({ ...item, failed } satisfies Item);
-}
-
-/** The messages posted, up to the event `last`: each names the one before it. */
-function upTo(items: readonly [string, Item][], last: string): [string, Item][] {
-  const posted = items.filter(([, { made, failed }]) => made !== undefined && failed === "");
-  return posted.slice(0, posted.findIndex(([, { made }]) => made?.eventId === last) + 1);
-}
-
-/** An own event that was signed and will not be: the one that takes its counter says so. */
-function keepVoid(draft: Draft, { counter, eventId: id }: Pick<Made, "counter" | "eventId">): void {
-  const next = ownNext(draft.view, draft.marks).counter;
-  if (counter < next) return;
-  const open = draft.marks.voided.filter(([at]) => at >= next);
-  mark(draft, { voided: [...open, [counter, id] as const].slice(-VOIDS_KEPT) });
 }

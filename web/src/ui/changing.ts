@@ -1,7 +1,7 @@
 /** Changes of messages that are not at the relay yet: shown at once, and marked as on their way. */
 
 import { applyChange, type Entry } from "../client/entries.ts";
-import type { Waiting } from "../client/outbox.ts";
+import type { Waiting } from "../client/queued.ts";
 import type { Room } from "../client/room.ts";
 import type { Content } from "../e2e/bodies.ts";
 import { hex } from "../protocol/bytes.ts";

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 
 import { type Entry, reactionsOf } from "../client/entries.ts";
-import type { Waiting } from "../client/outbox.ts";
+import type { Waiting } from "../client/queued.ts";
 import type { Room } from "../client/room.ts";
 import type { Delivery } from "../client/roomview.ts";
 import type { Content } from "../e2e/bodies.ts";

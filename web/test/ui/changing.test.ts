@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 
 import { blank } from "../../src/client/entries.ts";
-import type { Waiting } from "../../src/client/outbox.ts";
+import type { Waiting } from "../../src/client/queued.ts";
 import type { Content } from "../../src/e2e/bodies.ts";
 import { fromHex } from "../../src/protocol/bytes.ts";
 import { asItWillRead, isReworded } from "../../src/ui/changing.ts";
