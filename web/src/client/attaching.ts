@@ -130,7 +130,7 @@ export class Attaching {
     const now = Date.now();
     this.core.isLive = false;
     this.attachLater(link, transportKey, this.lag.behind(now));
-    if (this.lag.isLong(now)) this.core.alarm = COPY_BEHIND;
+    if (this.lag.isLong(now)) this.core.alarms.raise(COPY_BEHIND);
     this.core.refusal = COPY_BEHIND;
     this.core.changed();
   }

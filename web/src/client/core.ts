@@ -5,6 +5,7 @@ import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { hubOf, isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
+import { Alarms } from "./alarms.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
@@ -46,8 +47,8 @@ export class RoomCore {
   link: Link | undefined;
   /** Another one after each change of the history. */
   revision = 0;
-  /** What its person should hear of; "" nothing. */
-  alarm: Told = "";
+  /** What its person should hear of. */
+  readonly alarms = new Alarms(this);
   /** Why the relay does not let this member in just now; "" if it does. */
   refusal: Told = "";
   listeners: Partial<RoomListeners> = {};
@@ -207,7 +208,7 @@ export class RoomCore {
       throw overNow();
     }
     const [before, hub] = [this.saved, hubOf(this.view.state)];
-    if (this.alarm.startsWith(OF_THE_VAULT)) this.alarm = "";
+    this.alarms.settle((alarm) => alarm.startsWith(OF_THE_VAULT));
     this.view = view;
     this.saved = saved;
     this.marks = marks;
@@ -221,9 +222,8 @@ export class RoomCore {
   /** What came could not be kept: it comes again on the next link, and its person hears why. */
   failed(error: unknown): void {
     if (error instanceof RoomOver) return;
-    this.alarm = toldOf(error);
+    this.alarms.raise(toldOf(error));
     this.link?.close();
-    this.changed();
   }
 
   /**

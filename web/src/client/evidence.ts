@@ -73,8 +73,7 @@ export class EvidenceDesk {
   }
 
   private reject(): void {
-    this.core.alarm = told("unproven");
-    this.core.changed();
+    this.core.alarms.raise(told("unproven"));
   }
 
   private words({ fault, seq, witness }: Proof): Told {

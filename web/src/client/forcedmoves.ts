@@ -51,7 +51,6 @@ export class ForcedMoves {
       if (taken === undefined) return;
       this.core.forgetVouched();
       this.beginAnew();
-      if (taken.alarm !== "") this.core.alarm = taken.alarm;
       // What has come by then from that relay is of before: the next link goes on from here.
       if (!isAttaching) this.core.link?.close();
       this.core.changed();

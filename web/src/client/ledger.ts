@@ -15,6 +15,7 @@ import { eventIdOf } from "../protocol/ids.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import { warn } from "./alarms.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
@@ -168,7 +169,7 @@ export class Ledger {
       taken = take(draft.view, frame.seq, frame.record, frame.cell, box);
     } catch (error) {
       if (!(error instanceof LogBroken)) throw error;
-      this.core.alarm = toldOf(error);
+      this.core.alarms.raise(toldOf(error));
       this.core.link?.close();
       return false;
     }
@@ -177,7 +178,7 @@ export class Ledger {
       amend(draft, { status: "frozen", reason: fault });
       return true;
     }
-    for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = toldOf(one);
+    for (const one of taken.troubles) if (one instanceof LogBroken) warn(draft, toldOf(one));
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
     const before = draft.view;
     draft.view = taken.view;

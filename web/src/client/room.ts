@@ -42,7 +42,6 @@ import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
-import type { Told } from "./told.ts";
 import type { TypingKind } from "./typing.ts";
 import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
 import type { Vault } from "./vault.ts";
@@ -110,11 +109,6 @@ export class Room extends RoomView {
       },
     );
     this.reviewLater();
-  }
-
-  /** What an owner should hear of; "" nothing. */
-  get alarm(): Told {
-    return this.core.alarm;
   }
 
   // -- what a person does ----------------------------------------------------------------------

@@ -94,10 +94,14 @@ export class RoomView {
     return this.core.enqueue(() => settled);
   }
 
-  /** Its person has read the alarm. */
-  dismissAlarm(): void {
-    this.core.alarm = "";
-    this.core.changed();
+  /** What its person should hear of, each until it is dismissed. */
+  get alarms(): readonly Told[] {
+    return this.core.alarms.all;
+  }
+
+  /** Its person has read that one. */
+  dismissAlarm(alarm: Told): Promise<void> {
+    return this.core.alarms.dismiss(alarm);
   }
 
   /** What came to nothing when root moved the room by force; undefined where nothing is kept of it. */

@@ -14,6 +14,7 @@ import {
   savedSenders,
   savedState,
 } from "./saved.ts";
+import type { Told } from "./told.ts";
 import { ARCHIVE, type Reader, type Turn } from "./vault.ts";
 
 export const ROOMS = "rooms";
@@ -110,6 +111,8 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
+  /** What its person has not read (alarms.ts). */
+  readonly alarms: readonly Told[];
   /** What came to nothing, as long as some of it is kept aside. */
   readonly cut?: Cut | undefined;
 }
@@ -140,6 +143,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     ownCounter: 0,
     ownLast: "",
     voided: [],
+    alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
 }

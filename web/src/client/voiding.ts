@@ -15,13 +15,14 @@ import { isNext, Moves, type Parting } from "../e2e/moves.ts";
 import { fromHex, hex } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
+import { warn } from "./alarms.ts";
 import { contentFrom } from "./contents.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { asOf, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
 import { type Chained, hashOf, type Row, rowsBehind, stateAt } from "./journal.ts";
 import { json } from "./saved.ts";
 import { CHECKPOINT, type Cut, padded, type Tables } from "./tables.ts";
-import { type Told, told } from "./told.ts";
+import { told } from "./told.ts";
 import type { Vault } from "./vault.ts";
 
 /** Own words that came to nothing: as an event they were number `counter`. Ids are hex. */
@@ -37,8 +38,6 @@ export interface Said {
 export interface TakenBack {
   readonly parting: Parting;
   readonly said: readonly Said[];
-  /** Who had been evicted, and is in the room again; "" nobody. */
-  readonly alarm: Told;
 }
 
 /** What is void, as it stands in the vault, by seq. */
@@ -64,7 +63,7 @@ export async function takeMoves(
   if (missing === undefined) return undefined;
   if (moves.isRival(state)) {
     moves.checkClaim(state);
-    core.alarm = told("two_moves");
+    warn(draft, told("two_moves"));
   }
   const parting = await parted(core, draft, moves, missing);
   if (parting === undefined || parting.base >= log.seq) return undefined;
@@ -156,8 +155,8 @@ async function takeBack(
   if (member === undefined) {
     amend(draft, { status: "removed", reason: told("admission_void"), code: "" });
   }
-  const alarm = evicted.length > 0 ? told("eviction_void", evicted.join(", ")) : "";
-  return { parting, said, alarm };
+  if (evicted.length > 0) warn(draft, told("eviction_void", evicted.join(", ")));
+  return { parting, said };
 }
 
 function nameIn({ vault, tables }: RoomCore, mid: string): string {
