@@ -25,7 +25,7 @@ from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
 from ofcd.protocol.room import RoomState
-from ofcd.themis.moves import Moves, Parting
+from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
 
 __all__ = ["TakenBack", "take_moves"]
 
@@ -57,26 +57,29 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
     Raises `ProtocolError` for what proves nothing.
     """
     moves = Moves.read(core.room, records)
-    missing = moves.first_missing(core.state)
-    if missing is None:
-        return None
-    begun = core.head.begun
-    end = core.head.seq if begun else core.state.seq
-    seq = missing.seen.seq
-    ours = core.checked_hash(turn.records, seq) if begun and seq <= end else None
     _flag(turn, core, moves)
     try:
-        parting = moves.part(core.state, end, ours)
+        missing = moves.news(core.state)
+    except Refused:
+        return None  # another move counts
+    if not missing:
+        return None
+    check_claim(missing, core.state)
+    begun = core.head.begun
+    end = core.head.seq if begun else core.state.seq
+    seq = seen_of(missing[0]).seq
+    ours = core.checked_hash(turn.records, seq) if begun and seq <= end else None
+    try:
+        parting = moves.part(missing, core.state, end, ours)
     except Refused as refused:
         if refused.kind is Code.FORK:
-            moves.check_claim(core.state)
             fork = LogBroken(Fault.FORK, seq, (records[-1],))
             core.freeze(turn, AlarmKind.FORK, fork)
         return None
-    if parting is None or parting.base >= end:
+    if parting.base >= end:
         return None
     state = core.state_before(turn.records, parting.base + 1)
-    moves.check(parting, state, core.state)
+    parting.check_root(state, core.state)
     if core.me not in state.members:
         turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
         core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
@@ -86,9 +89,10 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
 
 def _flag(turn: Turn, core: Core, moves: Moves) -> None:
     """Root has signed two moves of one term: people are told, once a link."""
-    if moves.rival(core.state) is None or core.blamed:
+    rivals = moves.rivals(core.state)
+    if not rivals or core.blamed:
         return
-    moves.check_claim(core.state)
+    check_claim([told for _, told in rivals], core.state)
     core.blamed = True
     turn.tell(Alarm(core.room, AlarmKind.TWO_MOVES, _TWO_MOVES))
 

@@ -105,8 +105,14 @@ def make_hub_move(
     By force, where `above` is given: the highest term that root knows of.
     """
     fields = header_fields(state, mine, seen, now)
-    term = max(state.term, above or 0) + 1
-    record = HubMove(**fields, hub=hub, urls=tuple(urls), term=term, force=above is not None)
+    record = HubMove(
+        **fields,
+        hub=hub,
+        urls=tuple(urls),
+        term=max(state.term, above or 0) + 1,
+        force=above is not None,
+        after=state.moved[-1].event_id if state.moved else None,
+    )
     return sign_control(state, mine, record, seen)
 
 

@@ -310,6 +310,8 @@ class HubMove(_ControlFields):
     """One more than that of the hub before; with `force`, any higher one."""
     force: bool = False
     """The hub so far has no part in it: what it ordered behind `seen` is void."""
+    after: EventId | None = None
+    """The HUB_MOVE before it in the log; None where there is none, or by an older client."""
 
 
 @frozen

@@ -458,6 +458,8 @@ class RoomState:
         _require(by.role is Role.ROOT and not self.policy.local_only)
         _require(record.hub != self.hub and record.term > self.term)
         _require(record.force or record.term == self.term + 1)
+        before = self.moved[-1].event_id if self.moved else None
+        _require(record.after == before or (record.after is None and not record.force))
         # Who has the room's copy is whom a member is at home at: nobody else can go on with it.
         _require(record.hub in self.homes.values())
         if record.seen.seq != seq - 1:

@@ -83,13 +83,15 @@ def prepare(
     parting: Parting,
     cut: tuple[LogCut, RoomLog, tuple[SenderLearnt, ...]] | None,
 ) -> Retreat:
-    """Verify that the moves are root's, and that the first fits. `cut`: what is void, and the rest.
+    """Verify that root moves the room, and that the first fits. `cut`: what is void, and the rest.
+
+    That the moves bear the name and signature of who is root here now was checked before.
 
     Raises `ProtocolError`, `HubLied`. Changes nothing: for a worker thread.
     """
     fact, rest, senders = (None, None, ()) if cut is None else cut
     base = rest or room
-    moves.check(parting, base.state, room.state)
+    parting.check_root(base.state, room.state)
     entries: list[Verified] = []
     if parting.is_next:
         entry = Entry(parting.base + 1, parting.first.envelope)

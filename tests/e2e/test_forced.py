@@ -12,7 +12,7 @@ from ofcd.e2e.chain import apply_verified, verify_chain
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.ids import RelayId, RoomId
 from tests.vectors.making import chain as chain_maker
-from tests.vectors.making.forced import hub_fields, parted
+from tests.vectors.making.forced import hub_fields, parted, rivals_of
 
 FORCED: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "forced.json").read_text()
@@ -38,9 +38,9 @@ def test_new_keys_come_next() -> None:
 
 
 @pytest.mark.parametrize("case", FORCED["refused"], ids=lambda case: case["why"])
-def test_a_room_is_not_moved_by_force_by_what_may_not_stand_there(case: dict[str, Any]) -> None:
+def test_a_room_is_not_moved_by_what_may_not_stand_there(case: dict[str, Any]) -> None:
     """By root alone, behind what it has seen, to a relay that has a member, in a higher term."""
-    state = verify_chain(ROOM, chain_of("copy"))
+    state = verify_chain(ROOM, chain_of(case["log"]))
     with pytest.raises(ProtocolError) as caught:
         apply_verified(state, bytes.fromhex(case["record"]), case["seq"])
     assert caught.value.code == case["code"]
@@ -50,7 +50,10 @@ def test_a_room_is_not_moved_by_force_by_what_may_not_stand_there(case: dict[str
 def test_what_is_told_of_a_move(case: dict[str, Any]) -> None:
     """How far the own log holds, and who orders the room; or why it is not taken."""
     told = [bytes.fromhex(one) for one in case["told"]]
-    found = parted(ROOM, FORCED["logs"][case["log"]], told, blind=case["blind"])
+    kept = bytes.fromhex(case["kept"]) if "kept" in case else None
+    log = FORCED["logs"][case["log"]]
+    found = parted(ROOM, log, told, blind=case["blind"], kept=kept)
+    assert rivals_of(ROOM, log, told) == case["rivals"]
     if "code" in case:
         assert found == case["code"]
     else:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import trio
 
-from ofcd.client import ClientError, RoomStatus
+from ofcd.client import RoomStatus
 from ofcd.testing import World, open_net
 from tests.federation.double import federated, local, quickly, shared
 from tests.federation.test_force import acquainted, force
@@ -71,7 +70,7 @@ async def put_back_alone(old: World, new: World, backup_file: Path) -> None:
 async def test_an_old_hub_that_was_put_back_to_before_a_move_steps_down(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """It orders on, as it has to, until the new hub reaches it; what it ordered is said again."""
+    """If it has ordered nothing meanwhile: nothing is void by a move that is not by force."""
     async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
         ana, bo = await shared(old, new)
         dan = await local(old, ana, "dan")
@@ -83,49 +82,53 @@ async def test_an_old_hub_that_was_put_back_to_before_a_move_steps_down(
         await settle([ana, bo])
         await old.stop_client("ana")
         await put_back_alone(old, new, tmp_path / "old.db")
-        [dan] = (await old.client("dan")).rooms
-        await dan.send("to a hub that is none")
-        await settle([dan])
         rejoin(old, new)
+        await until(lambda: log_of(old, ana.id) == log_of(new, ana.id))
+        [dan] = (await old.client("dan")).rooms
         [ana] = (await old.client("ana")).rooms
+        await dan.send("by way of the hub of before")
         await settle([ana, bo, dan])
-        agree([ana, bo, dan], ["at the new hub", "to a hub that is none"])
+        agree([ana, bo, dan], ["at the new hub", "by way of the hub of before"])
         assert {hub_of(room) for room in (ana, bo, dan)} == {(relay_of(new), 1)}
         assert log_of(old, ana.id) == log_of(new, ana.id)
 
 
-async def test_an_old_hub_that_gave_numbers_away_again_stands_still(
+async def test_an_old_hub_that_has_ordered_on_goes_on_until_root_moves_by_force(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """Root has signed another log than the one it ordered after its restore: it orders no more.
-
-    Nobody says where the two parted; who was at home there goes to the new hub.
-    """
-    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+    """What it gave numbers to again is void only by that; it is said again."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
         ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await acquainted(new, third)
         dan = await local(old, ana, "dan")
-        await settle([ana, bo, dan])
+        await settle([ana, bo, cai, dan])
         await old.stop_client("dan")
         backup(old, tmp_path / "old.db")
-        await ana.send("not in the backup")
         await ana.move_hub(new.url)
-        await settle([ana, bo])
-        await old.stop_client("ana")
+        await ana.move_home(new.url)
+        await bo.send("at the new hub")
+        await settle([ana, bo, cai])
         await put_back_alone(old, new, tmp_path / "old.db")
+        third.to_relays[old.url].up = old.to_relays[third.url].up = False
         [dan] = (await old.client("dan")).rooms
         for number in range(3):
             await dan.send(f"to a hub that is none {number}")
         await settle([dan])
+        before = log_of(old, ana.id)
         rejoin(old, new)
-        await until(lambda: [copy.frozen for copy in stored(old).replicas()] == ["fork"])
-        assert [one.code for one in stored(old).evidence()] == ["fork"]
-        with pytest.raises(ClientError):
-            await dan.send("not any more")
-        [ana] = (await old.client("ana")).rooms
-        await ana.move_home(new.url)
-        await ana.send("on we go")
-        await settle([ana, bo])
-        agree([ana, bo], ["not in the backup", "on we go"])
+        await trio.sleep(60)
+        assert log_of(old, ana.id) == before
+        assert (stored(old).evidence(), stored(old).replicas()) == ([], [])
+        await old.stop_relay()
+        await force(ana, third)
+        await settle([ana, bo, cai])
+        rejoin(old, third)
+        await old.start_relay()
+        await settle([ana, bo, cai, dan])
+        agree([ana, bo, cai, dan])
+        assert texts(dan) == ["at the new hub", *(f"to a hub that is none {n}" for n in range(3))]
+        assert {hub_of(room) for room in (ana, bo, cai, dan)} == {(relay_of(third), 2)}
 
 
 async def test_a_new_hub_that_was_put_back_to_before_an_ordinary_move(

@@ -21,7 +21,8 @@ from ofcd.protocol.ids import Hash32, RelayId, RoomId
 from ofcd.relay import BadSnapshot, Decision, HubLied, HubMoved, Relay, Retreat, RoomLog, prepare
 from ofcd.relay.facts import EvidenceKept
 from ofcd.store import KeptMoves, Store, StoreError
-from ofcd.themis.moves import Moves, Parting
+from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
+from ofcd.themis.signed import peek
 
 if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
@@ -159,18 +160,18 @@ class Telling:
         moves = Moves.read(frame.room, frame.records)
         for left in reversed(range(_TRIES)):
             room = await self._hub.room(frame.room)
-            missing = None if room is None else moves.first_missing(room.state)
-            if room is None or missing is None or room.ahead == moves.hub:
-                return  # nothing to do with it, or it is here, or on its way
+            if room is None:
+                return  # nothing to do with it
             await self._flag(room, moves)
             try:
-                parting = moves.part(
-                    room.state, room.seq, await self._log_at(room, missing.seen.seq)
-                )
+                missing = moves.news(room.state)
+                if not missing or room.ahead == moves.hub:
+                    return  # it is here, or on its way
+                await self._workers.run(partial(check_claim, missing, room.state), self._threads)
+                ours = await self._log_at(room, seen_of(missing[0]).seq)
+                parting = moves.part(missing, room.state, room.seq, ours)
             except Refused as error:
                 await self._contradicted(link, room, moves, error)
-                return
-            if parting is None:
                 return
             found = await self._prepare(room, moves, parting)
             try:
@@ -226,7 +227,8 @@ class Telling:
         if error.kind is Code.CONFLICT:
             self.tell(link, room.room)
             return
-        await self._workers.run(partial(moves.check_claim, room.state), self._threads)
+        if error.kind is not Code.FORK:
+            raise error
         lied = HubLied(error.kind, str(error), (moves.signed[-1].envelope, room.head))
         told = tuple(one.envelope for one in moves.signed)
         now = self._hub.milliseconds()
@@ -235,11 +237,12 @@ class Telling:
 
     async def _flag(self, room: RoomLog, moves: Moves) -> None:
         """Root has signed two moves of one term: keep both, whichever counts."""
-        rival = moves.rival(room.state)
-        if rival is None or rival.event_id in self._flagged:
-            return
-        await self._workers.run(partial(moves.check_claim, room.state), self._threads)
-        self._flagged.add(rival.event_id)
-        now = self._hub.milliseconds()
-        kept = EvidenceKept(room.room, now, TWO_MOVES, (*room.moves[-1:], rival.envelope))
-        await self._hub.do(lambda: Decision((kept,)), room.room)
+        for own, rival in moves.rivals(room.state):
+            if rival.event_id in self._flagged:
+                continue
+            await self._workers.run(partial(check_claim, [rival], room.state), self._threads)
+            self._flagged.add(rival.event_id)
+            ours = [one for one in room.moves if peek(one).event_id == own.event_id]
+            records = (*ours, rival.envelope)
+            kept = EvidenceKept(room.room, self._hub.milliseconds(), TWO_MOVES, records)
+            await self._hub.do(partial(Decision, (kept,)), room.room)

@@ -175,7 +175,9 @@ def samples(keys: Keys) -> list[Record]:
         Home(**_CONTROL, home=RELAY),
         UpdateKey(**_CONTROL, enc_key=enc_key),
         HubMove(**_CONTROL, hub=RELAY, urls=("wss://relay.example", "wss://r.example"), term=1),
-        HubMove(**_CONTROL, hub=RELAY, urls=("wss://relay.example",), term=7, force=True),
+        HubMove(
+            **_CONTROL, hub=RELAY, urls=("wss://relay.example",), term=7, force=True, after=EVENT
+        ),
         HandoverAccept(1, ROOM, MID, OTHER_MID, EVENT, NOW),
         JoinRequest(1, ROOM, INVITE, HASH, sign_key, enc_key, HASH, RELAY, ((MID, b"a box"),)),
         JoinResponse(1, ROOM, INVITE, HASH, MID, OTHER_MID, b"a cell"),
