@@ -8,10 +8,11 @@ import { Room } from "../src/client/room.ts";
 import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom, Tables } from "../src/client/tables.ts";
 import { Turn } from "../src/client/vault.ts";
+import type { Content } from "../src/e2e/bodies.ts";
 import { headerFields, signControl } from "../src/e2e/controls.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { hashAt } from "../src/e2e/log.ts";
-import { hex } from "../src/protocol/bytes.ts";
+import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { isControl } from "../src/protocol/records.ts";
 import { peek } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
@@ -36,7 +37,8 @@ export const moveOf = (stage: Stage, hub = NEW, term = 1, by: MemberKeys = stage
   const making = stage.making(by);
   const fields = headerFields(making);
   const urls = [hub === NEW ? NEW_URL : "ws://other.example"];
-  return signControl(making, { type: "hub_move", ...fields, hub, urls, term, force: true });
+  const after = making.state.moved.at(-1)?.eventId;
+  return signControl(making, { type: "hub_move", ...fields, hub, urls, term, force: true, after });
 };
 
 /** Root moves the room there; its record. */
@@ -119,3 +121,32 @@ export function deliver(room: Room, stage: Stage, from: number): void {
     room.receive({ type: "delivery", room: id, seq, record, cell });
   }
 }
+
+export const shownIn = async (room: Room) =>
+  (await room.history()).filter(({ kind }) => kind !== "change").map(({ text }) => text);
+export const waitingIn = (room: Room) => room.waiting().map(({ content }) => wordsOf(content));
+const wordsOf = (content: Content) =>
+  content.type === "text" || content.type === "edit"
+    ? content.text
+    : content.type === "reaction"
+      ? content.emoji
+      : content.type;
+
+export const reaction = (target: string, emoji: string): Content => ({
+  type: "reaction",
+  target: fromHex(target),
+  emoji,
+  removed: false,
+});
+export const edit = (target: string, words: string): Content => ({
+  type: "edit",
+  target: fromHex(target),
+  text: words,
+  format: "plain",
+  mentions: [],
+});
+export const redact = (target: string): Content => ({
+  type: "redact",
+  target: fromHex(target),
+  reason: "",
+});

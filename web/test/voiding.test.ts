@@ -5,21 +5,21 @@ import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { makeHome } from "../src/client/moving.ts";
-import type { Room } from "../src/client/room.ts";
+import { Room } from "../src/client/room.ts";
 import { padded, Tables } from "../src/client/tables.ts";
-import type { Content } from "../src/e2e/bodies.ts";
 import { acceptHandover, makeHandover } from "../src/e2e/controls.ts";
 import { openVerified, type SignedEvent } from "../src/e2e/events.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { hashAt } from "../src/e2e/log.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
-import { fromHex, hex } from "../src/protocol/bytes.ts";
+import { b64encode, fromHex, hex } from "../src/protocol/bytes.ts";
 import { isControl } from "../src/protocol/records.ts";
 import { eventId, peek, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
 import {
   browser,
   deliver,
+  edit,
   follow,
   forced,
   garden,
@@ -28,38 +28,13 @@ import {
   NEW,
   NEW_URL,
   OTHER,
+  reaction,
+  redact,
+  shownIn,
+  waitingIn,
 } from "./garden.ts";
 import { refusal } from "./rooms.ts";
 import type { Stage } from "./stage.ts";
-
-const shownIn = async (room: Room) =>
-  (await room.history()).filter(({ kind }) => kind !== "change").map(({ text }) => text);
-const waitingIn = (room: Room) => room.waiting().map(({ content }) => wordsOf(content));
-const wordsOf = (content: Content) =>
-  content.type === "text" || content.type === "edit"
-    ? content.text
-    : content.type === "reaction"
-      ? content.emoji
-      : content.type;
-
-const reaction = (target: string, emoji: string): Content => ({
-  type: "reaction",
-  target: fromHex(target),
-  emoji,
-  removed: false,
-});
-const edit = (target: string, words: string): Content => ({
-  type: "edit",
-  target: fromHex(target),
-  text: words,
-  format: "plain",
-  mentions: [],
-});
-const redact = (target: string): Content => ({
-  type: "redact",
-  target: fromHex(target),
-  reason: "",
-});
 
 /** Said at the old hub alone, by Bo and by Cy; Cy is evicted there in the end. */
 function tail({ stage, bo, cy }: ReturnType<typeof garden>, kept: string) {
@@ -108,10 +83,11 @@ test("what the old hub has behind the place of the move is void, and one's own w
   expect([...core.view.keys.keys.keys()]).toEqual([0]);
   expect(room.state.moved.at(-1)).toMatchObject({ relayId: NEW, forced: true });
   expect(room.alarms).toEqual([expect.stringMatching(/^eviction_void /)]);
-  expect(room.cut).toEqual({ entries: 9, messages: 3, controls: 1, own: 4 });
+  expect(room.cut).toEqual({ entries: 9, messages: 4, controls: 1, own: 4 });
   const aside = await room.voided();
   expect(aside.map(({ text: words }) => words)).toEqual([
     "three, in new words",
+    "one, but void",
     "four",
     "rekey_boxed",
     "five",
@@ -143,7 +119,13 @@ test("what is said again is void no more, whoever said it; the rest stays aside 
   deliver(room, copy, room.lastSeq + 1);
   await vi.waitFor(() => expect(room.lastSeq).toBe(copy.end));
   const words = async () => (await room.voided()).map((entry) => entry.text);
-  expect(await words()).toEqual(["three, in new words", "four", "rekey_boxed", "five"]);
+  expect(await words()).toEqual([
+    "three, in new words",
+    "one, but void",
+    "four",
+    "rekey_boxed",
+    "five",
+  ]);
   expect(await shownIn(room)).toEqual(["one", "six", "I take it"]);
   await room.forgetVoided();
   expect([await words(), room.cut]).toEqual([[], undefined]);
@@ -322,7 +304,7 @@ test("root's word over another log than is here freezes the room, as any other f
 test("of two moves of one term the lower id counts, for whoever has the other; and people are told", async () => {
   const { stage, bo } = garden();
   stage.admit(stage.root, OTHER);
-  const { room } = await browser(stage, bo);
+  const { room, vault } = await browser(stage, bo);
   const [one, two] = [stage.branch(), stage.branch()];
   const moves = new Map([
     [hex(eventId(peek(forced(one)))), one],
@@ -336,8 +318,14 @@ test("of two moves of one term the lower id counts, for whoever has the other; a
   expect([room.alarms, hex(room.state.ctl)]).toEqual([["two_moves"], [...moves.keys()].sort()[0]]);
   await room.dismissAlarm("two_moves");
   room.receive({ type: "moved", room: room.state.room, records: [high as Uint8Array] });
-  await vi.waitFor(() => expect(room.alarms).toEqual(["two_moves"]));
-  expect([room.isLive, room.lastSeq]).toEqual([true, (lower as Stage).end]);
+  await room.send(text("still here"));
+  expect([room.isLive, room.lastSeq, room.alarms]).toEqual([true, (lower as Stage).end, []]);
+  // Both are kept: whoever opens the room later can show them to others.
+  room.close();
+  const again = new Room(vault, room.id, () => undefined);
+  const shown = (await again.exported()).split("\n").map((line) => JSON.parse(line));
+  const proofs = shown.flatMap(({ evidence }) => evidence ?? []);
+  expect(proofs.sort()).toEqual([low, high].map((one) => b64encode(one as Uint8Array)).sort());
 });
 
 test("a relay that has yet to hear of the move is waited for, and nothing is sent to it", async () => {

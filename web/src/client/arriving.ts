@@ -16,7 +16,7 @@ import { isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, LinkLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { runsOnly } from "./comparing.ts";
-import { keepChain } from "./journal.ts";
+import { dropChain, keepChain } from "./journal.ts";
 import { leftToSend } from "./queued.ts";
 import type { Relay } from "./relays.ts";
 import {
@@ -27,7 +27,7 @@ import {
   savedRoom,
   savedState,
 } from "./saved.ts";
-import { CHECKPOINT, MARKS, padded, ROOMS, saveNewRoom, Tables } from "./tables.ts";
+import { CHECKPOINT, MARKS, ROOMS, saveNewRoom, Tables } from "./tables.ts";
 import type { Reader, Turn } from "./vault.ts";
 
 /** The room as this vault last knew it, if it was in it before. */
@@ -116,8 +116,8 @@ export function enter(
   relay: Relay,
   pending: PendingJoin,
   { view, historyFrom, chain }: Omit<Arrived, "whole">,
-  /** Where control records stand that were kept when one was in the room before. */
-  kept: readonly number[] = [],
+  /** The control records that were kept when one was in the room before. */
+  kept: readonly Standing[] = [],
 ): void {
   const { code } = pending.joining;
   const tables = new Tables(hex(code.room));
@@ -134,7 +134,7 @@ export function enter(
     hubUrl: relay.url === code.relayUrl ? "" : code.relayUrl,
   });
   saveNewRoom(turn, saved, view, pending.checkpoint);
-  for (const seq of kept) turn.delete(tables.chain, padded(seq)); // it may have been moved since
+  dropChain(turn, tables, kept); // it may have been moved since
   keepChain(turn, tables, chain);
   for (const [mid, name] of pending.names) turn.put(tables.names, hex(mid), json.write(name));
 }

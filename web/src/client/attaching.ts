@@ -12,7 +12,15 @@ import type { ControlRecord } from "../protocol/records.ts";
 import { hubOf, isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
-import { amend, type Draft, mayComeBack, type RoomCore, RoomOver, unlessOver } from "./core.ts";
+import {
+  amend,
+  type Draft,
+  isEvicted,
+  mayComeBack,
+  type RoomCore,
+  RoomOver,
+  unlessOver,
+} from "./core.ts";
 import type { ForcedMoves } from "./forcedmoves.ts";
 import type { Homes } from "./homes.ts";
 import { isCopy, Lag } from "./lagging.ts";
@@ -85,7 +93,8 @@ export class Attaching {
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
   async attach(link: Link, transportKey: Uint8Array): Promise<void> {
-    if (!mayComeBack(this.saved) || this.core.isOver) return;
+    // Who was evicted asks, too: that may be void by now.
+    if (!(mayComeBack(this.saved) || isEvicted(this.saved)) || this.core.isOver) return;
     this.core.link = link;
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;

@@ -8,7 +8,7 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
 import type { KeyFault } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
-import { isSamePlace, RoomOver, unlessOver } from "./core.ts";
+import { isEvicted, isSamePlace, RoomOver, unlessOver } from "./core.ts";
 import { forceHub, type Survey, tryAt } from "./forcing.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
 import { keepChain } from "./journal.ts";
@@ -86,7 +86,9 @@ export class Client {
   /** Open the links; call it once. */
   start(): void {
     for (const room of this.rooms.values()) {
-      if (room.saved.status !== "removed") void this.begin(room).catch(unlessHindered);
+      if (isEvicted(room.saved))
+        this.relays.at(room.url, room.relayId); // that may be void by now
+      else if (room.saved.status !== "removed") void this.begin(room).catch(unlessHindered);
     }
     this.joins.start();
   }

@@ -47,6 +47,8 @@ export class RoomCore {
   link: Link | undefined;
   /** Another one after each change of the history. */
   revision = 0;
+  /** How often the end of the log has come to nothing since the room was opened. */
+  cuts = 0;
   /** What its person should hear of. */
   readonly alarms = new Alarms(this);
   /** Why the relay does not let this member in just now; "" if it does. */
@@ -267,6 +269,10 @@ export const isSamePlace = (one: Place, other: Place): boolean =>
 /** Whether a relay may be asked to take the room in: what it had lost it may have again. */
 export const mayComeBack = ({ status, code }: Pick<SavedRoom, "status" | "code">): boolean =>
   status === "active" || (status === "frozen" && code === "hub_behind");
+
+/** Removed by an owner, for all that was shown here: a move of the room may have made that void. */
+export const isEvicted = ({ status, reason }: Pick<SavedRoom, "status" | "reason">): boolean =>
+  status === "removed" && reason === "evicted";
 
 export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
   draft.saved = { ...draft.saved, ...changes };

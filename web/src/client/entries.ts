@@ -38,6 +38,8 @@ export interface Entry {
   readonly earlier?: readonly Version[] | undefined;
   /** What came without its key, and waits for it. */
   readonly parked?: Parked;
+  /** It was read before, in a part of the log that came to nothing: nothing new. */
+  readonly again?: boolean;
 }
 
 /** The words of an entry until the edit that stands at entry `until`. */
@@ -85,6 +87,8 @@ export type Effect =
       readonly target: string;
       readonly by: string;
       readonly content: Content;
+      /** Its sender's clock. */
+      readonly ts: number;
     }
   | { readonly type: "none" };
 
@@ -161,7 +165,14 @@ function said(seq: number, eventId: string, { opened }: Taken): Effect {
     case "edit":
     case "reaction":
     case "redact":
-      return { type: "change", seq, target: hex(content.target), by: base.mid, content };
+      return {
+        type: "change",
+        seq,
+        target: hex(content.target),
+        by: base.mid,
+        content,
+        ts: event.ts,
+      };
     case "unknown":
       return { type: "add", entry: { ...base, kind: "unknown", text: displayName(content.of) } };
     default:

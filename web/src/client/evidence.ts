@@ -4,15 +4,37 @@
  */
 
 import { controlsOf, judge, type Proof } from "../e2e/evidence.ts";
+import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
+import { eventId, peek } from "../themis/index.ts";
 import type { RoomCore } from "./core.ts";
 import { lineageIn } from "./lineages.ts";
 import { json } from "./saved.ts";
+import type { Tables } from "./tables.ts";
 import { type Told, told } from "./told.ts";
+import type { Turn } from "./vault.ts";
 
 /** How long the entry may take to come that evidence is about. */
 const PATIENCE_MS = 60_000;
+/** As many are kept: the first ones, which tell enough. */
+const KEPT = 64;
 type Frame = Extract<RelayFrame, { type: "evidence" }>;
+
+/** Keep what somebody signed and can not be true; whether any of it is new. */
+export function keepEvidence(
+  turn: Turn,
+  { evidence }: Tables,
+  envelopes: readonly Uint8Array[],
+): boolean {
+  let isNew = false;
+  for (const envelope of envelopes) {
+    const id = hex(eventId(peek(envelope)));
+    if (turn.get(evidence, id) !== undefined || turn.items(evidence).length >= KEPT) continue;
+    turn.put(evidence, id, envelope);
+    isNew = true;
+  }
+  return isNew;
+}
 
 export class EvidenceDesk {
   private waiting: { readonly frame: Frame; readonly seq: number } | undefined;

@@ -6,7 +6,7 @@
 import type { Seen } from "../e2e/log.ts";
 import { isRefusal } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
-import { mayComeBack, type RoomCore } from "./core.ts";
+import { isEvicted, mayComeBack, type RoomCore } from "./core.ts";
 import { leaveVoid } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
 import { type TakenBack, takeMoves } from "./voiding.ts";
@@ -46,9 +46,11 @@ export class ForcedMoves {
   told(records: readonly Uint8Array[]): void {
     const { isAttaching } = this;
     const done = this.core.enqueue(async () => {
-      if (!mayComeBack(this.core.saved)) return;
+      const wasOut = isEvicted(this.core.saved);
+      if (!wasOut && !mayComeBack(this.core.saved)) return;
       const taken = await this.take(records);
-      if (taken === undefined) return;
+      const isBack = wasOut && this.core.saved.status === "active";
+      if (taken === undefined && !isBack) return;
       this.core.forgetVouched();
       this.beginAnew();
       // What has come by then from that relay is of before: the next link goes on from here.
@@ -70,6 +72,7 @@ export class ForcedMoves {
           leaveVoid(draft, taken.parting);
         }
       });
+      if (taken !== undefined) this.core.cuts += 1;
       return taken;
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -251,13 +251,7 @@ export class Joins {
     if (!this.joins.has(id)) return; // given up meanwhile
     this.listeners.leaving(id);
     const turn = new Turn(this.vault);
-    enter(
-      turn,
-      relay,
-      pending,
-      opened,
-      kept.map(([seq]) => seq),
-    );
+    enter(turn, relay, pending, opened, kept);
     turn.delete(JOINS, id);
     await this.vault.commit(turn);
     this.stopPolling(id);

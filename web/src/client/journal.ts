@@ -7,7 +7,9 @@ import { applyVerified, type Standing, verifyChain } from "../e2e/chain.ts";
 import { hashAt, type RoomLog } from "../e2e/log.ts";
 import type { Taken, View } from "../e2e/view.ts";
 import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { eventIdOf } from "../protocol/ids.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
+import { unverifiedPayload } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { contentJson } from "./contents.ts";
@@ -22,6 +24,8 @@ const PAGE = 500;
 export interface Touch {
   /** Its event id in hex. */
   readonly target: string;
+  /** Its sender's clock; rows of an earlier version lack it. */
+  readonly ts?: number;
   readonly reaction?: { readonly emoji: string; readonly was: boolean };
 }
 
@@ -62,9 +66,7 @@ export function noteRow(
     ...(isNew && { event: chained(before, event.record) }),
   };
   turn.put(tables.log, padded(seq), json.write(row));
-  if (control === undefined) return;
-  turn.put(tables.index, id, json.write(seq));
-  keepChain(turn, tables, [[seq, envelope]]);
+  if (control !== undefined) keepChain(turn, tables, [[seq, envelope]]);
 }
 
 function chained(
@@ -131,9 +133,23 @@ export async function hashOf(
 
 // -- the control log --------------------------------------------------------------------------------
 
-export function keepChain(turn: Turn, { chain }: Tables, records: Iterable<Standing>): void {
-  for (const [seq, envelope] of records) turn.put(chain, padded(seq), envelope);
+/** Its records, and where each stands. */
+export function keepChain(turn: Turn, tables: Tables, records: Iterable<Standing>): void {
+  for (const [seq, envelope] of records) {
+    turn.put(tables.chain, padded(seq), envelope);
+    turn.put(tables.index, idOf(envelope), json.write(seq));
+  }
 }
+
+/** They are in this log no more. */
+export function dropChain(turn: Turn, tables: Tables, records: Iterable<Standing>): void {
+  for (const [seq, envelope] of records) {
+    turn.delete(tables.chain, padded(seq));
+    turn.delete(tables.index, idOf(envelope));
+  }
+}
+
+const idOf = (envelope: Uint8Array): string => hex(eventIdOf(unverifiedPayload(envelope)));
 
 /**
  * The room's state at entry `seq`, by the control log that is kept, which goes to `state`. Throws

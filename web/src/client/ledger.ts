@@ -16,6 +16,7 @@ import type { ControlRecord } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { warn } from "./alarms.ts";
+import { again } from "./aside.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
@@ -35,7 +36,6 @@ import { json } from "./saved.ts";
 import { CHECKPOINT, padded } from "./tables.ts";
 import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
-import { saidAgain } from "./voiding.ts";
 
 const CURSOR_MS = 1_000;
 
@@ -184,9 +184,7 @@ export class Ledger {
     draft.view = taken.view;
     this.note(draft, frame.seq, taken);
     noteRow(draft.turn, this.core.tables, frame.seq, { id, envelope: frame.record, before, taken });
-    const touch = await this.keep(draft, effectOf(frame.seq, id, taken));
-    await noteOpened(this.core, draft.turn, frame.seq, { ...taken, touch });
-    if (taken.event !== undefined) saidAgain(draft, this.core.tables, taken.event.record);
+    await this.said(draft, frame.seq, id, taken);
     if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
     if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
     if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
@@ -240,13 +238,21 @@ export class Ledger {
   private async openParked(draft: Draft, entry: Entry): Promise<void> {
     const { archive } = this.core.tables;
     const taken = openParked(draft.view, entry);
-    const effect = effectOf(entry.seq, entry.eventId, taken);
     draft.turn.delete(archive, padded(entry.seq)); // it may be no entry of its own
-    const touch = await this.keep(draft, effect);
-    await noteOpened(this.core, draft.turn, entry.seq, { ...taken, touch });
+    await this.said(draft, entry.seq, entry.eventId, taken);
     if (taken.opened === undefined) return;
     this.keepNames(draft, taken.opened.body);
     this.listeners.heard(draft, entry.seq, taken.opened);
+  }
+
+  /** What it comes to is in the history. */
+  private async said(draft: Draft, seq: number, id: string, taken: Taken): Promise<void> {
+    const effect = effectOf(seq, id, taken);
+    const touch = await this.keep(
+      draft,
+      await again(this.core, draft, effect, taken.event?.record),
+    );
+    await noteOpened(this.core, draft.turn, seq, { ...taken, touch });
   }
 
   private opened(draft: Draft, seq: number, opened: Opened): void {
@@ -334,15 +340,15 @@ export class Ledger {
     turn: Turn,
     before: Entry,
     changed: Entry,
-    { seq, by, content, target }: Extract<Effect, { type: "change" }>,
+    { seq, by, content, target, ts }: Extract<Effect, { type: "change" }>,
   ): Touch | undefined {
     const isEdit = content.type === "edit";
     const kept = isEdit ? withEarlier(changed, before, seq) : changed;
     turn.put(this.core.tables.archive, padded(before.seq), json.write(kept));
-    if (isEdit) return { target };
+    if (isEdit) return { target, ts };
     if (content.type !== "reaction") return undefined;
     const { emoji } = content;
-    return { target, reaction: { emoji, was: reactionsOf(before, emoji).includes(by) } };
+    return { target, ts, reaction: { emoji, was: reactionsOf(before, emoji).includes(by) } };
   }
 
   /** The entry of an event, as this turn has it, or else the vault. */

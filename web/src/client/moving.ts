@@ -29,14 +29,19 @@ export const makeHome = (making: Making, home: Uint8Array) =>
  * HUB_MOVE: the relay `hub`, where somebody is at home, orders the room from the next entry on; by
  * force, from the end of its copy on, which `making` has seen.
  */
-export const makeHubMove = (making: Making, hub: Place, force = false) =>
+export const makeHubMove = (
+  making: Making,
+  hub: Place,
+  { force = false, term = termOf(making.state) + 1 } = {},
+) =>
   signControl(making, {
     type: "hub_move",
     ...headerFields(making),
     hub: hub.relayId,
     urls: [hub.url],
-    term: termOf(making.state) + 1,
+    term,
     force,
+    after: making.state.moved.at(-1)?.eventId,
   });
 
 /** The address of the relay that orders the room: the one that invites name. */

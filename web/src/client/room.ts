@@ -271,7 +271,7 @@ export class Room extends RoomView {
     const { link } = this.core;
     if (link === undefined) throw new LinkLost("the relay is away");
     const making = { ...this.controls.making, seen: { seq, log } };
-    await this.forced.make(link, makeHubMove(making, hub, true).envelope);
+    await this.forced.make(link, makeHubMove(making, hub, { force: true }).envelope);
   }
 
   /** What would be lost if it went on from the copy of the relay there: see `surveyHub`. */

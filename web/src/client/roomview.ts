@@ -1,7 +1,7 @@
 /** What a person sees of a room: read from the vault, and from what the room knows. */
 
 import { inviteLink } from "../e2e/invites.ts";
-import { fromHex, hex } from "../protocol/bytes.ts";
+import { b64encode, fromHex, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import {
   hubOf,
@@ -12,6 +12,7 @@ import {
   type RoomState,
 } from "../protocol/room.ts";
 import { Aliases } from "./aliases.ts";
+import { forgetVoided, voided } from "./aside.ts";
 import { CompareDesk } from "./comparing.ts";
 import type { RoomCore } from "./core.ts";
 import type { Entry } from "./entries.ts";
@@ -22,7 +23,6 @@ import { json, type SavedRoom } from "./saved.ts";
 import { type Cut, padded } from "./tables.ts";
 import type { Told } from "./told.ts";
 import { Typing } from "./typing.ts";
-import { forgetVoided, voided } from "./voiding.ts";
 
 const PAGE = 50;
 const SEARCH_PAGE = 200;
@@ -230,7 +230,28 @@ export class RoomView {
   }
 
   /** The newest messages in which all of these words stand, newest first. */
-  async search(
+  search(
+    words: string,
+    options: { readonly most: number; readonly signal?: AbortSignal },
+  ): Promise<Entry[]> {
+    return this.ofOneLog(() => this.found(words, options));
+  }
+
+  /** All that is kept of what was said, in clear, a JSON object a line; oldest first. */
+  exported(): Promise<string> {
+    return this.ofOneLog(() => this.written());
+  }
+
+  /** What is read page by page, once more where the end of the log came to nothing meanwhile. */
+  private async ofOneLog<T>(read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const { cuts } = this.core;
+      const found = await read();
+      if (this.core.cuts === cuts) return found;
+    }
+  }
+
+  private async found(
     words: string,
     { most, signal }: { readonly most: number; readonly signal?: AbortSignal },
   ): Promise<Entry[]> {
@@ -245,8 +266,7 @@ export class RoomView {
     return found;
   }
 
-  /** All that is kept of what was said, in clear, a JSON object a line; oldest first. */
-  async exported(): Promise<string> {
+  private async written(): Promise<string> {
     const lines: string[] = [];
     for await (const entry of this.backwards()) {
       const { seq, ts, mid, kind, text, edited, replyTo, reactions, file, via, speaker } = entry;
@@ -256,7 +276,10 @@ export class RoomView {
       const elsewhere = via !== "" && { via: { network: via, name: speaker ?? "" } };
       lines.push(JSON.stringify({ ...said, ...elsewhere, ...(attached && { file: attached }) }));
     }
-    return lines.reverse().join("\n");
+    const proofs = this.core.vault
+      .items(this.core.tables.evidence)
+      .map(([, raw]) => JSON.stringify({ evidence: b64encode(raw) }));
+    return [...lines.reverse(), ...proofs].join("\n");
   }
 
   /** Entry by entry, newest first; read page by page, so that the page stays quick. */

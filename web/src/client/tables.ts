@@ -20,6 +20,8 @@ import { ARCHIVE, type Reader, type Turn } from "./vault.ts";
 export const ROOMS = "rooms";
 export const CHECKPOINT = "checkpoint";
 export const MARKS = "marks";
+/** The last HUB_MOVE that was taken and is not in the log yet. */
+export const AHEAD = "ahead";
 const SEQ_DIGITS = 12;
 
 /** A number as an id that sorts. */
@@ -40,7 +42,7 @@ export class Tables {
   /** What each entry of the log did, and its control records, by seq (journal.ts). */
   readonly log: string;
   readonly chain: string;
-  /** What stood in the log and came to nothing, by `voidKey` (voiding.ts). */
+  /** What stood in the log and came to nothing, by member, sid and event id (aside.ts). */
   readonly void: string;
   /** Tokens of the invites that may be answered here, by invite id. */
   readonly tokens: string;
@@ -62,6 +64,8 @@ export class Tables {
   readonly drops: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
+  /** Records that somebody has signed and that can not both be, by event id. */
+  readonly evidence: string;
 
   constructor(readonly id: string) {
     this.state = `room/${id}`;
@@ -82,6 +86,7 @@ export class Tables {
     this.uploads = `uploads/${id}`;
     this.drops = `drops/${id}`;
     this.parked = `parked/${id}`;
+    this.evidence = `evidence/${id}`;
   }
 }
 

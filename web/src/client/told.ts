@@ -52,6 +52,7 @@ export type ToldCode =
   /** Root moved the room by force: who is in it again by that, and who is not any more. */
   | "eviction_void"
   | "admission_void"
+  | "removal_void"
   | "two_moves"
   /** What still holds can not be told here. */
   | "move_unknown"

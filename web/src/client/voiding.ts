@@ -11,19 +11,28 @@ import type { Content } from "../e2e/bodies.ts";
 import type { EpochKeys } from "../e2e/epochs.ts";
 import { turnedTo } from "../e2e/keys.ts";
 import { type RoomLog, resumedLog, type SenderHead, type Senders } from "../e2e/log.ts";
-import { isNext, Moves, type Parting } from "../e2e/moves.ts";
-import { fromHex, hex } from "../protocol/bytes.ts";
-import type { RecordOf } from "../protocol/records.ts";
+import {
+  checkClaim,
+  checkRoot,
+  isNext,
+  Moves,
+  type News,
+  type Parting,
+  readMove,
+  seenOf,
+} from "../e2e/moves.ts";
+import { equal, fromHex, hex } from "../protocol/bytes.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
 import { warn } from "./alarms.ts";
+import { cutOf, setAside, sum, type Void } from "./aside.ts";
 import { contentFrom } from "./contents.ts";
-import { amend, type Draft, mark, type RoomCore } from "./core.ts";
-import { asOf, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
-import { type Chained, hashOf, type Row, rowsBehind, stateAt } from "./journal.ts";
+import { amend, type Draft, isEvicted, mark, type RoomCore } from "./core.ts";
+import { asOf, blank, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
+import { keepEvidence } from "./evidence.ts";
+import { type Chained, dropChain, hashOf, type Row, rowsBehind, stateAt } from "./journal.ts";
 import { json } from "./saved.ts";
-import { CHECKPOINT, type Cut, padded, type Tables } from "./tables.ts";
+import { AHEAD, CHECKPOINT, padded } from "./tables.ts";
 import { told } from "./told.ts";
-import type { Vault } from "./vault.ts";
 
 /** Own words that came to nothing: as an event they were number `counter`. Ids are hex. */
 export interface Said {
@@ -40,13 +49,8 @@ export interface TakenBack {
   readonly said: readonly Said[];
 }
 
-/** What is void, as it stands in the vault, by seq. */
-interface Void {
-  readonly rows: ReadonlyMap<number, Row>;
-  readonly entries: ReadonlyMap<number, Entry>;
-}
-
 const NO_SID = new Uint8Array(16);
+const TWO_MOVES = told("two_moves");
 
 /**
  * Take back what is void, as these HUB_MOVEs have it; undefined where nothing is. Throws `Refused` or
@@ -59,19 +63,66 @@ export async function takeMoves(
 ): Promise<TakenBack | undefined> {
   const { state, log } = draft.view;
   const moves = Moves.read(state.room, records);
-  const missing = moves.firstMissing(state);
-  if (missing === undefined) return undefined;
-  if (moves.isRival(state)) {
-    moves.checkClaim(state);
-    warn(draft, told("two_moves"));
+  await flag(core, draft, moves);
+  const news = newsIn(core, moves, state);
+  if (news === undefined) return undefined;
+  checkClaim(news, state); // what is forged costs no more than this: nothing was loaded
+  const parting = await parted(core, draft, moves, news);
+  if (parting === undefined) return undefined;
+  if (parting.base >= log.seq) {
+    keepAhead(core, draft, parting);
+    comeBack(draft);
+    return undefined;
   }
-  const parting = await parted(core, draft, moves, missing);
-  if (parting === undefined || parting.base >= log.seq) return undefined;
-  moves.check(parting, state, state); // what is forged costs no more than this
   const then = await standing(core, draft, parting);
   if (then === undefined) return undefined;
-  moves.check(parting, then.state, state);
+  checkRoot(then.state, state);
+  keepAhead(core, draft, parting);
   return takeBack(core, draft, parting, then);
+}
+
+/** Those that count, and are not here; undefined: none. Throws `Malformed`. */
+function newsIn({ vault, tables }: RoomCore, moves: Moves, state: RoomState): News | undefined {
+  const raw = vault.get(tables.state, AHEAD);
+  const ahead = raw && readMove(raw);
+  try {
+    // The one that was taken may have to be taken again: a relay may have shown more since.
+    return moves.news(state, ahead && moves.has(ahead) ? undefined : ahead);
+  } catch (error) {
+    if (error instanceof Refused && error.code === "conflict") return undefined;
+    throw error;
+  }
+}
+
+/** What was taken, and is yet to come in the log: no lesser one counts meanwhile. */
+function keepAhead({ tables }: RoomCore, { turn }: Draft, { last }: Parting): void {
+  const kept = turn.get(tables.state, AHEAD);
+  if (kept === undefined || !equal(kept, last.envelope)) {
+    turn.put(tables.state, AHEAD, last.envelope);
+  }
+}
+
+/** Root has signed two moves of one term: people are told, and both are kept. */
+async function flag(core: RoomCore, draft: Draft, moves: Moves): Promise<void> {
+  const { state } = draft.view;
+  const rivals = moves.rivals(state);
+  if (rivals.length === 0) return;
+  checkClaim(
+    rivals.map(([, told]) => told),
+    state,
+  );
+  for (const [{ since }, told] of rivals) {
+    const own = await core.vault.fetch(core.tables.chain, padded(since));
+    if (own === undefined) continue;
+    if (keepEvidence(draft.turn, core.tables, [own, told.envelope])) warn(draft, TWO_MOVES);
+  }
+}
+
+/** Who was evicted in what is void is a member again: the relay is asked to let it in. */
+function comeBack(draft: Draft): void {
+  if (!isEvicted(draft.saved)) return;
+  amend(draft, { status: "active", reason: "", code: "" });
+  warn(draft, told("removal_void"));
 }
 
 /** Where the own log parts from theirs. A room of two histories is frozen. */
@@ -79,15 +130,15 @@ async function parted(
   core: RoomCore,
   draft: Draft,
   moves: Moves,
-  { seen: { seq } }: RecordOf<"hub_move">,
+  news: News,
 ): Promise<Parting | undefined> {
   const { state, log } = draft.view;
+  const { seq } = seenOf(news[0]);
   try {
-    return moves.part(state, log.seq, await hashOf(core, log, seq));
+    return moves.part(news, state, log.seq, await hashOf(core, log, seq));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.code !== "fork") return undefined; // the own last move counts
-    moves.checkClaim(state);
+    if (error.code !== "fork" || isEvicted(draft.saved)) return undefined; // the own log counts
     amend(draft, { status: "frozen", reason: told("log.fork", seq), code: "" });
     return undefined;
   }
@@ -132,10 +183,11 @@ async function takeBack(
 ): Promise<TakenBack> {
   const { base } = parting;
   const { view: before } = draft;
-  const gone = await voidBehind(core.vault, core.tables, base, before.log.seq);
+  const gone = await voidBehind(core, base, before.log.seq);
   const said = await ownWords(core, gone, base);
   await restore(core, draft, gone, base);
-  setAside(core, draft, gone);
+  await setAside(core, draft, gone);
+  dropChain(draft.turn, core.tables, gone.chain);
   const member = state.members.get(core.me);
   const mine = member ? turnedTo(before.mine, member.encKey, Date.now()) : before.mine;
   const isKnown = gone.rows.has(base + 1);
@@ -154,7 +206,7 @@ async function takeBack(
     .map(([mid]) => nameIn(core, mid) || mid.slice(0, 8));
   if (member === undefined) {
     amend(draft, { status: "removed", reason: told("admission_void"), code: "" });
-  }
+  } else comeBack(draft);
   if (evicted.length > 0) warn(draft, told("eviction_void", evicted.join(", ")));
   return { parting, said };
 }
@@ -166,78 +218,36 @@ function nameIn({ vault, tables }: RoomCore, mid: string): string {
 
 // -- what is void ---------------------------------------------------------------------------------
 
-async function voidBehind(
-  vault: Vault,
-  { log, archive }: Tables,
-  base: number,
-  end: number,
-): Promise<Void> {
+async function voidBehind(core: RoomCore, base: number, end: number): Promise<Void> {
+  const { vault, tables } = core;
   // Behind the end there may be some of when one was in the room before.
-  const rows = (await rowsBehind(vault, log, base)).filter(([seq]) => seq <= end);
-  const entries = await rowsBehind(vault, archive, base);
+  const found = (await rowsBehind(vault, tables.log, base)).filter(([seq]) => seq <= end);
+  const rows = new Map(found.map(([seq, raw]) => [seq, json.read<Row>(raw)]));
+  const kept = await rowsBehind(vault, tables.archive, base);
   return {
-    rows: new Map(rows.map(([seq, raw]) => [seq, json.read<Row>(raw)])),
-    entries: new Map(entries.map(([seq, raw]) => [seq, json.read<Entry>(raw)])),
+    rows,
+    entries: new Map(kept.map(([seq, raw]) => [seq, json.read<Entry>(raw)])),
+    chain: new Map(await rowsBehind(vault, tables.chain, base)),
+    edits: await editsIn(core, rows, base),
   };
 }
 
-/** Nothing stands there any more: what did is kept aside. */
-function setAside({ tables }: RoomCore, { turn }: Draft, { rows, entries }: Void): void {
-  for (const [seq, row] of rows) {
-    turn.delete(tables.log, padded(seq));
-    turn.delete(tables.index, row.id);
-    if (row.isControl) turn.delete(tables.chain, padded(seq));
+/** The words that void edits gave to what stays: no history shows them any more. */
+async function editsIn(core: RoomCore, rows: Void["rows"], base: number) {
+  const edits = new Map<number, Entry>();
+  for (const [seq, { id, event, touch }] of rows) {
+    if (event === undefined || touch === undefined || touch.reaction !== undefined) continue;
+    const target = await entryOf(core, touch.target);
+    const words = target && target.seq <= base ? editedAt(target, seq) : undefined;
+    if (target === undefined || words === undefined) continue;
+    const { text, isMarkdown, mentions = [] } = words;
+    const { name, via, mid } = target;
+    const about = { seq, eventId: id, mid, name, ts: touch.ts ?? target.ts, kind: "text" } as const;
+    const said = { text, isMarkdown, mentions, via, edited: true, replyTo: touch.target };
+    edits.set(seq, { ...blank, ...about, ...said });
   }
-  for (const [seq, { parked: _, earlier: __, ...entry }] of entries) {
-    turn.delete(tables.archive, padded(seq));
-    turn.delete(tables.parked, padded(seq));
-    turn.delete(tables.index, entry.eventId);
-    const event = rows.get(seq)?.event;
-    const key = event ? voidKey(event.mid, event.sid) : entry.eventId;
-    turn.put(tables.void, key, json.write(entry));
-  }
+  return edits;
 }
-
-const voidKey = (mid: string, sid: string): string => `${mid} ${sid}`;
-
-/** A message stands in the log: if it did before, in a part that is void, it is that no more. */
-export function saidAgain(
-  { turn, marks }: Draft,
-  { void: table }: Tables,
-  { mid, sid }: Pick<RecordOf<"event">, "mid" | "sid">,
-): void {
-  if (marks.cut !== undefined) turn.delete(table, voidKey(hex(mid), hex(sid)));
-}
-
-/** What stood in the log, came to nothing, and was not said again. */
-export async function voided({ vault, tables }: RoomCore): Promise<Entry[]> {
-  const found = await vault.archived(tables.void, { limit: Number.POSITIVE_INFINITY });
-  const entries = found.map(([, raw]) => json.read<Entry>(raw));
-  return entries.sort((one, other) => one.seq - other.seq);
-}
-
-/** Its person has seen that. */
-export async function forgetVoided(core: RoomCore): Promise<void> {
-  await core.change(async (draft) => {
-    const { tables, vault } = core;
-    const found = await vault.archived(tables.void, { limit: Number.POSITIVE_INFINITY });
-    for (const [id] of found) draft.turn.delete(tables.void, id);
-    mark(draft, { cut: undefined });
-  });
-}
-
-function cutOf({ rows, entries: kept }: Void, entries: number, own: number): Cut {
-  const said = [...kept.values()].filter(({ kind }) => kind !== "change");
-  const controls = [...rows.values()].filter(({ isControl }) => isControl);
-  return { entries, messages: said.length, controls: controls.length, own };
-}
-
-const sum = (one: Cut | undefined, other: Cut): Cut => ({
-  entries: (one?.entries ?? 0) + other.entries,
-  messages: (one?.messages ?? 0) + other.messages,
-  controls: (one?.controls ?? 0) + other.controls,
-  own: (one?.own ?? 0) + other.own,
-});
 
 // -- what stays, as it was ------------------------------------------------------------------------
 
@@ -307,6 +317,9 @@ function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): voi
     reached: Object.fromEntries(reached),
     ownSeq: Math.min(marks.ownSeq, base),
     othersSeq: Math.min(marks.othersSeq, base),
+    // An offer, or its acceptance, may have been made there: it is made anew.
+    offeredTo: "",
+    offeredBy: "",
     ...(isOwn && { ownCounter: 0, ownLast: "" }),
   });
   amend(draft, { readUpTo: Math.min(saved.readUpTo, base) });

@@ -101,6 +101,8 @@ export const controls = {
     urls: is.list(is.textThat(isAddress), limits.RELAY_URLS, 1),
     term: is.int(),
     force: is.optional(is.bool, false),
+    /** The HUB_MOVE before it in the log; a client of before does not say. */
+    after: is.optional(is.b32),
   },
 } satisfies Record<string, is.Fields>;
 

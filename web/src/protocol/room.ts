@@ -278,10 +278,14 @@ function moveHub(
   seq: number,
   eventId: Bytes,
 ): Changes {
-  const { hub: relayId, term, urls, force: forced } = record;
+  const { hub: relayId, term, urls, force: forced, after } = record;
   require(by.role === "root" && !state.policy.local_only);
   require(!equal(relayId, hubOf(state)) && term > termOf(state));
   require(forced || term === termOf(state) + 1);
+  const before = state.moved.at(-1);
+  const isSilent = after === undefined && (!forced || before === undefined);
+  const isLinked = after !== undefined && before !== undefined && equal(after, before.eventId);
+  require(isSilent || isLinked);
   // Who has the room's copy is whom a member is at home at: nobody else can go on with it.
   require([...state.members.values()].some(({ home }) => equal(home, relayId)));
   if (record.seen.seq !== seq - 1) throw new Refused("seen_stale");

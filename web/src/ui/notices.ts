@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Client } from "../client/client.ts";
 import type { Room } from "../client/room.ts";
 import { type Strings, useStrings } from "./strings.ts";
+import { isNews } from "./unread.ts";
 
 export const NOTIFY = "notify";
 
@@ -28,9 +29,7 @@ export function useNotices(client: Client): void {
 }
 
 async function notify(room: Room, since: number, { settings }: Strings): Promise<void> {
-  const entries = (await room.history()).filter(
-    ({ seq, mid, kind }) => seq > since && mid !== room.me && (kind === "text" || kind === "file"),
-  );
+  const entries = (await room.history()).filter((one) => one.seq > since && isNews(room, one));
   if (entries.length === 0 || Notification.permission !== "granted") return;
   const isForMe = entries.some(({ mentions }) => mentions?.includes(room.me));
   const sentence = isForMe ? settings.mentioned(room.name) : settings.newIn(room.name);

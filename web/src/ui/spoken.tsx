@@ -7,6 +7,7 @@ import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { authorOf, type People } from "./people.ts";
 import { type Strings, useStrings } from "./strings.ts";
+import { isNews } from "./unread.ts";
 
 const SPOKEN_CHARACTERS = 300;
 
@@ -27,7 +28,7 @@ export function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
     if (last === undefined) return;
     const isNew = from.current !== undefined && last.seq > from.current;
     from.current = last.seq;
-    if (isNew && last.mid !== room.me) setSaid(sentenceFor(last, people, strings));
+    if (isNew && isNews(room, last)) setSaid(sentenceFor(last, people, strings));
   }, [last?.seq]);
   return (
     <p class="unseen" aria-live="polite">

@@ -151,6 +151,8 @@ export const told = {
     "You are at home at a relay whose address this browser does not know, so it uses the room's own. Choose a relay under Members.",
   eviction_void:
     "{*} had been removed, and is in the room again: its owner moved the room to a relay that did not have the removal. An owner has to remove them anew.",
+  removal_void:
+    "You had been removed from this room, and are in it again: its owner moved the room to a relay that did not have the removal. An owner may remove you anew.",
   admission_void:
     "The owner moved this room to a relay that did not have your admission: you are not in the room any more. Ask for a new invite.",
   two_moves:

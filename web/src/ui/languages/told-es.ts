@@ -153,6 +153,8 @@ export const told = {
     "Tu servidor es uno cuya dirección este navegador no conoce, así que usa el de la sala. Elige un servidor en Miembros.",
   eviction_void:
     "{*}: se había sacado de la sala, y está otra vez en ella: su propietario la llevó a un servidor que no tenía esa expulsión. Un propietario tiene que repetirla.",
+  removal_void:
+    "Te habían sacado de esta sala, y estás otra vez en ella: su propietario la llevó a un servidor que no tenía esa expulsión. Un propietario puede repetirla.",
   admission_void:
     "El propietario llevó esta sala a un servidor que no tenía tu admisión: ya no estás en la sala. Pide otra invitación.",
   two_moves:
