@@ -1,0 +1,192 @@
+/** What a move by force made void: kept aside, until it is said again in the same words, or seen. */
+
+import "fake-indexeddb/auto";
+import { expect, test, vi } from "vitest";
+
+import { text } from "../src/client/contents.ts";
+import { keepChain } from "../src/client/journal.ts";
+import type { Room } from "../src/client/room.ts";
+import { padded, Tables } from "../src/client/tables.ts";
+import { Turn } from "../src/client/vault.ts";
+import type { Content } from "../src/e2e/bodies.ts";
+import { makeGrant } from "../src/e2e/controls.ts";
+import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
+import { fromHex, hex } from "../src/protocol/bytes.ts";
+import { randomBytes } from "../src/themis/index.ts";
+import { unreadOf } from "../src/ui/unread.ts";
+import {
+  browser,
+  deliver,
+  edit,
+  follow,
+  forced,
+  garden,
+  OTHER,
+  redact,
+  shownIn,
+} from "./garden.ts";
+import type { Stage } from "./stage.ts";
+
+const voidIn = async (room: Room) => (await room.voided()).map((entry) => entry.text);
+const unreadIn = async (room: Room) => unreadOf(room, await room.history());
+
+async function arrives(room: Room, stage: Stage) {
+  deliver(room, stage, room.lastSeq + 1);
+  await vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
+}
+
+/** Root says these in a part that is void, and Bo has read all but the last. */
+async function moved(words: readonly string[]) {
+  const { stage, bo, cy } = garden();
+  const { room, vault, core } = await browser(stage, bo);
+  const copy = stage.branch();
+  const sids = words.map((one) => fromHex(stage.say(stage.root, text(one)).sid));
+  await follow(room, stage);
+  await room.markRead(room.lastSeq - 1);
+  await follow(room, copy, [forced(copy)]);
+  copy.post(makeBoxedRekey(copy.making()));
+  await arrives(room, copy);
+  return { room, vault, core, copy, sids, bo, cy };
+}
+
+test("what was read, and is said again in the same words, is nothing new; the rest is", async () => {
+  const { room, copy, sids } = await moved(["read", "read, too", "not read"]);
+  expect(await voidIn(room)).toEqual(["read", "read, too", "not read"]);
+  copy.say(copy.root, text("read"), sids[0]);
+  await arrives(room, copy);
+  expect([await unreadIn(room), await voidIn(room)]).toEqual([0, ["read, too", "not read"]]);
+  copy.say(copy.root, text("not read"), sids[2]);
+  await arrives(room, copy);
+  expect([await unreadIn(room), await voidIn(room)]).toEqual([1, ["read, too"]]);
+  copy.say(copy.root, text("read, in other words"), sids[1]);
+  await arrives(room, copy);
+  expect([await unreadIn(room), await voidIn(room)]).toEqual([2, ["read, too"]]);
+});
+
+test("nobody hides new words behind the sid of another's", async () => {
+  const { room, copy, sids, cy } = await moved(["read", "last"]);
+  copy.say(cy, text("read"), sids[0]);
+  await arrives(room, copy);
+  expect([await unreadIn(room), await voidIn(room)]).toEqual([1, ["read", "last"]]);
+});
+
+test("what is said again before its key is here is known for the same once that has come", async () => {
+  const { room, copy, sids, core } = await moved(["read", "last"]);
+  const key = core.view.keys;
+  await core.change((draft) => {
+    draft.view = { ...draft.view, keys: { ...key, keys: new Map() } };
+  });
+  copy.say(copy.root, text("read"), sids[0]);
+  await arrives(room, copy);
+  expect(await voidIn(room)).toEqual(["read", "last"]);
+  const { ledger } = room as unknown as { ledger: { release(draft: unknown): Promise<void> } };
+  await core.change(async (draft) => {
+    draft.view = { ...draft.view, keys: key };
+    await ledger.release(draft);
+  });
+  expect([await unreadIn(room), await voidIn(room)]).toEqual([0, ["last"]]);
+});
+
+test("the words of a void edit of what stays are kept, until it is edited so again", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const one = stage.say(stage.root, text("one"));
+  const copy = stage.branch();
+  const sid = randomBytes(16);
+  stage.say(stage.root, edit(one.id, "one, edited"), sid);
+  await follow(room, stage);
+  await follow(room, copy, [forced(copy)]);
+  expect([await shownIn(room), await voidIn(room)]).toEqual([["one"], ["one, edited"]]);
+  expect(room.cut).toMatchObject({ messages: 1 });
+  copy.post(makeBoxedRekey(copy.making()));
+  copy.say(copy.root, edit(one.id, "one, edited"), sid);
+  await arrives(room, copy);
+  expect([await shownIn(room), await voidIn(room)]).toEqual([["one, edited"], []]);
+});
+
+const file: Content = {
+  type: "file",
+  blob_id: new Uint8Array(16).fill(5),
+  key: new Uint8Array(32).fill(6),
+  size: 1,
+  sha256: new Uint8Array(32),
+  chunks: [new Uint8Array(32)],
+  name: "map.png",
+  mime: "image/png",
+  caption: "",
+};
+
+test("a file that was said again is the relay's to forget once its only message is deleted", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const copy = stage.branch();
+  stage.say(bo, file);
+  await follow(room, stage);
+  const fake = await follow(room, copy, [forced(copy)]);
+  const [waiting] = room.waiting();
+  expect(waiting?.content).toMatchObject({ type: "file", name: "map.png" });
+  copy.post(makeBoxedRekey(copy.making()));
+  const again = copy.say(bo, file);
+  copy.say(bo, redact(again.id));
+  await arrives(room, copy);
+  await vi.waitFor(() => expect(fake.of("blob_drop")).toHaveLength(1));
+});
+
+test("control records that are void leave the vault, though an earlier version noted no entries", async () => {
+  const { stage, bo, cy } = garden();
+  stage.admit(stage.root, OTHER);
+  const copy = stage.branch();
+  for (const role of ["readonly", "member", "readonly"] as const) {
+    stage.postAlone(makeGrant(stage.making(), cy.mid, role, []));
+  }
+  const { room } = await browser(stage, bo); // its log was read by the earlier version
+  await follow(room, stage);
+  const first = forced(copy);
+  copy.post(makeBoxedRekey(copy.making()));
+  copy.say(copy.root, text("where the last of them stood"));
+  await follow(room, copy, [first]);
+  expect([room.cut?.controls, await shownIn(room)]).toEqual([3, ["where the last of them stood"]]);
+  // What holds can be told again: the next move finds the control log whole.
+  const further = copy.branch();
+  copy.say(copy.root, text("void"));
+  await follow(room, copy);
+  const second = forced(further, OTHER, 2);
+  await follow(room, further, [first, second]);
+  expect([room.saved.status, room.state.moved.length]).toEqual(["active", 2]);
+});
+
+test("a search, or an export, that is under way when the end of the log is cut shows none of it", async () => {
+  const { stage, bo } = garden();
+  const { room, vault } = await browser(stage, bo);
+  const copy = stage.branch();
+  stage.say(stage.root, text("void"));
+  await follow(room, stage);
+  const move = forced(copy);
+  const read = vault.archived.bind(vault);
+  const cut = async () => {
+    vi.mocked(vault.archived).mockImplementation(read);
+    room.receive({ type: "moved", room: room.state.room, records: [move] });
+    await vi.waitFor(() => expect(room.cut).toBeDefined());
+  };
+  for (const look of [() => room.search("void", { most: 9 }), () => room.exported()]) {
+    vi.spyOn(vault, "archived").mockImplementation(async (...args) => {
+      const found = await read(...args);
+      await cut();
+      return found;
+    });
+    expect(JSON.stringify(await look())).not.toContain("void");
+  }
+});
+
+test("where a control record stands is known, also of those that a join or a gap brought", async () => {
+  const { stage, bo } = garden();
+  const { room, vault } = await browser(stage, bo);
+  const tables = new Tables(room.id);
+  const turn = new Turn(vault);
+  keepChain(turn, tables, stage.log.slice(0, 1));
+  await vault.commit(turn);
+  expect(
+    await vault.fetch(tables.index, hex(stage.view(bo).state.heads[0] as Uint8Array)),
+  ).toBeDefined();
+  expect(await vault.fetch(tables.chain, padded(0))).toBeDefined();
+});

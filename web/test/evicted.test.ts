@@ -1,0 +1,94 @@
+/** Who was evicted in a part of the log that a move by force made void: it is a member again. */
+
+import "fake-indexeddb/auto";
+import { expect, test, vi } from "vitest";
+
+import { text } from "../src/client/contents.ts";
+import { Room } from "../src/client/room.ts";
+import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
+import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
+import { hex } from "../src/protocol/bytes.ts";
+import { browser, deliver, follow, forced, garden, linkTo } from "./garden.ts";
+import { refusal } from "./rooms.ts";
+import type { Stage } from "./stage.ts";
+
+/** Bo is evicted at the old hub, after this was said there. */
+async function evicted(said: (stage: Stage, bo: MemberKeys) => void = () => undefined) {
+  const { stage, bo } = garden();
+  const { room, vault } = await browser(stage, bo);
+  const copy = stage.branch();
+  said(stage, bo);
+  await follow(room, stage);
+  const { signed } = makeBoxedRekey(stage.making(), [bo.mid]);
+  room.receive({
+    type: "removed",
+    room: room.state.room,
+    record: signed.envelope,
+    code: "evicted",
+  });
+  await vi.waitFor(() => expect(room.saved.status).toBe("removed"));
+  room.detach();
+  return { stage, copy, room, vault };
+}
+
+const asks = async (room: Room, stage: Stage, told: Uint8Array[] = []) => {
+  const fake = linkTo(room, stage, told);
+  const attached = room.attach(fake.link, newMemberKeys().sign.public);
+  await vi.waitFor(() => expect(fake.of("attach")).toHaveLength(1));
+  return { fake, attached };
+};
+
+test.each([
+  ["when that is all that is void", () => undefined],
+  ["with what it had said", (stage: Stage, bo: MemberKeys) => void stage.say(bo, text("void"))],
+])("it comes back, and is told so, %s", async (_, said) => {
+  const { copy, room } = await evicted(said);
+  const move = forced(copy);
+  await follow(room, copy, [move]);
+  expect([room.saved.status, room.saved.reason, room.isLive]).toEqual(["active", "", true]);
+  expect(room.alarms).toEqual(["removal_void"]);
+  expect(room.state.members.has(room.me)).toBe(true);
+  await room.send(text("here I am"));
+  expect(room.waiting().at(-1)).toMatchObject({ failed: "" });
+});
+
+test("told while it is not let in, it asks on the next link, also after a reload", async () => {
+  const { copy, room, vault } = await evicted();
+  const refusing = linkTo(room, copy, [], ({ type }) =>
+    type === "attach" ? refusal("not_found") : undefined,
+  );
+  await room.attach(refusing.link, newMemberKeys().sign.public);
+  expect([room.saved.status, room.saved.reason]).toEqual(["removed", "evicted"]);
+  room.receive({ type: "moved", room: room.state.room, records: [forced(copy)] });
+  await vi.waitFor(() => expect(refusing.isClosed).toBe(true));
+  room.close();
+  const again = new Room(vault, room.id, () => undefined);
+  await follow(again, copy);
+  expect([again.isLive, again.alarms]).toEqual([true, ["removal_void"]]);
+  again.close();
+});
+
+test("no relay brings it back by its word alone, and no move that is not root's", async () => {
+  const { copy, room } = await evicted((stage, bo) => void stage.say(bo, text("there")));
+  const { fake, attached } = await asks(room, copy);
+  await attached;
+  expect([room.saved.status, room.isLive, fake.of("sync")]).toEqual(["removed", false, []]);
+  const move = forced(copy).slice();
+  move[move.length - 1] = (move.at(-1) as number) ^ 1;
+  room.receive({ type: "moved", room: room.state.room, records: [move] });
+  deliver(room, copy, copy.end);
+  await room.goOnAfter(Promise.resolve());
+  expect([room.saved.status, room.alarms]).toEqual(["removed", []]);
+});
+
+test("who left is not brought back by that", async () => {
+  const { stage, bo } = garden();
+  const { room, core } = await browser(stage, bo);
+  await core.change((draft) => {
+    draft.saved = { ...draft.saved, status: "removed", reason: "left" };
+  });
+  room.receive({ type: "moved", room: room.state.room, records: [forced(stage.branch())] });
+  const fake = linkTo(room, stage);
+  await room.attach(fake.link, newMemberKeys().sign.public);
+  expect([room.saved.status, fake.asked, hex(bo.mid)]).toEqual(["removed", [], room.me]);
+});
