@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ofcd.client.archive import Kind
 from ofcd.client.core import Core
 from ofcd.client.events import AliasChanged
 from ofcd.client.model import load, save
@@ -49,15 +50,33 @@ class Aliases:
     def heard(self, turn: Turn, sender: MemberId, said: Alias) -> None:
         """`sender` has said so."""
         before = self._is_mutual(sender, said.member)
-        others = tuple(m for m in self._named.get(sender, ()) if m != said.member)
-        if said.member == sender or (not said.removed and len(others) >= _NAMED):
+        if not self._take(sender, said):
             return
-        named = others if said.removed else (*others, said.member)
-        self._named[sender] = named
+        named = self._named[sender]
         turn.records.put(self._core.tables.state, _ALIAS + sender, save(_Named(named)))
         after = self._is_mutual(sender, said.member)
         if after is not before:
             turn.tell(AliasChanged(self._core.room, (sender, said.member), same=after))
+
+    def begin_anew(self, turn: Turn) -> None:
+        """The end of the log came to nothing: what is said in what is left of it counts."""
+        core, before = self._core, self._named
+        self._named = {}
+        for entry in core.archive.entries(turn.records):
+            content = core.archive.content(entry) if entry.kind is Kind.SILENT else None
+            if isinstance(content, Alias):
+                self._take(entry.mid, content)
+        for sender in before.keys() | self._named.keys():
+            named = self._named.get(sender, ())
+            if named != before.get(sender, ()):
+                turn.records.put(core.tables.state, _ALIAS + sender, save(_Named(named)))
+
+    def _take(self, sender: MemberId, said: Alias) -> bool:
+        others = tuple(m for m in self._named.get(sender, ()) if m != said.member)
+        if said.member == sender or (not said.removed and len(others) >= _NAMED):
+            return False
+        self._named[sender] = others if said.removed else (*others, said.member)
+        return True
 
     def _is_mutual(self, one: MemberId, other: MemberId) -> bool:
         return self.says(one, other) and self.says(other, one)

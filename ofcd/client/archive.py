@@ -64,6 +64,8 @@ __all__ = ["VOID", "Archive", "Entry", "Kind"]
 _HASHES: Final = 128
 """Running hashes in one record: few enough to rewrite with every entry."""
 _HASH_BYTES: Final = 32
+_EARLIER: Final = 7
+"""Former ids of one message that are kept beside the first."""
 VOID: Final = "void"
 """The code of an entry that stood in the log, and does not any more."""
 
@@ -129,6 +131,15 @@ class Entry:
     """Envelope and cell of a parked entry."""
     again: bool = False
     """It stood in the log before, in a part that came to nothing, and applications had it then."""
+    read: bool = False
+    """So it did, and its person had read it."""
+    earlier: tuple[EventId, ...] = ()
+    """Its ids there, the first one first."""
+
+    @property
+    def first_id(self) -> EventId:
+        """The id under which applications first had it."""
+        return self.earlier[0] if self.earlier else self.event_id
 
 
 class Archive:
@@ -178,23 +189,30 @@ class Archive:
         padded = before.ljust(place * _HASH_BYTES, b"\0")
         records.put(self._hashes, key, padded + log)
 
-    def take_back(self, records: Records, end: int, done: int) -> list[Entry]:
+    def take_back(self, records: Records, end: int, done: int, read: int) -> list[Entry]:
         """Nothing stands behind entry `end` any more: what did is set aside, and returned.
 
-        Up to entry `done` every application has done with it.
+        Up to entry `done` every application has done with it, and up to `read` its person has.
         """
         gone = list(self.entries(records, end + 1))
         for entry in gone:
             key = number_key(entry.seq)
             records.delete(self._log, key)
             records.delete(self._parked, key)
-            if records.get(self._ids, entry.event_id) == key:
-                records.delete(self._ids, entry.event_id)
+            for event_id in (entry.event_id, *entry.earlier):
+                if records.get(self._ids, event_id) == key:
+                    records.delete(self._ids, event_id)
             if entry.sid is not None and entry.mid in self._mine:
                 records.delete(self._sids, entry.sid)
-            is_done = entry.seq <= done
-            aside = evolve(entry, code=entry.code or VOID, record=b"", cell=b"", again=is_done)
-            records.put(self._void, entry.sid or entry.event_id, save(aside))
+            aside = evolve(
+                entry,
+                code=entry.code or VOID,
+                record=b"",
+                cell=b"",
+                again=entry.again or entry.seq <= done,
+                read=entry.read or entry.seq <= read,
+            )
+            records.put(self._void, _void_key(entry), save(aside))
         for seq, _ in list(self.chain(records, end + 1)):
             records.delete(self._chain, number_key(seq))
         block, place = divmod(end + 1, _HASHES)
@@ -205,13 +223,41 @@ class Archive:
                 records.delete(self._hashes, key)
         return gone
 
-    def said_again(self, records: Records, sid: Sid) -> bool:
-        """A message stands in the log: whether applications had it from a part that is void."""
-        raw = records.get(self._void, sid)
-        if raw is None:
+    def said_again(self, records: Records, entry: Entry) -> Entry:
+        """A new entry, with what is known of it if it stood in the log before, and is void there.
+
+        That is the same event; or the same words of the same member under the same sid. Other
+        words are another message, and what is void stays so.
+        """
+        for key, raw in list(records.items(self._void, *_void_range(entry))):
+            aside = load(Entry, raw)
+            if aside.event_id != entry.event_id and not self._says_the_same(aside, entry):
+                continue
+            records.delete(self._void, key)
+            first, *more = dict.fromkeys((*aside.earlier, aside.event_id))
+            ids = (first, *more[-_EARLIER:])
+            for event_id in ids:
+                if records.get(self._ids, event_id) is None:
+                    records.put(self._ids, event_id, number_key(entry.seq))
+            earlier = () if ids == (entry.event_id,) else ids
+            return evolve(entry, again=aside.again, read=aside.read, earlier=earlier)
+        return entry
+
+    def was_taken_back(self, records: Records, mid: MemberId, sid: Sid, by: MemberId) -> bool:
+        """Whether `by` had taken this message back before it came to nothing: asked once."""
+        start = mid + sid
+        for key, raw in list(records.items(self._void, start, start + b"\xff" * 33)):
+            if load(Entry, raw).redacted_by == by:
+                records.delete(self._void, key)
+                return True
+        return False
+
+    def _says_the_same(self, aside: Entry, entry: Entry) -> bool:
+        """Whether both are the same words; those of a text that was edited are its last ones."""
+        before, now = _decode(aside.body), _decode(entry.body)
+        if before is None or now is None or before.via != now.via:
             return False
-        records.delete(self._void, sid)
-        return load(Entry, raw).again
+        return now.content in (before.content, self.as_it_reads(aside))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -226,7 +272,10 @@ class Archive:
         return None if raw is None else load(Entry, raw)
 
     def find(self, records: Reader, event_id: EventId) -> Entry | None:
-        """The entry with this id."""
+        """The entry with this id; or that had it, in a part that is void, before it was said again.
+
+        In the log itself only its `event_id` means it.
+        """
         key = records.get(self._ids, event_id)
         return None if key is None else self.entry(records, int.from_bytes(key, "big"))
 
@@ -287,6 +336,14 @@ class Archive:
         body = _decode(entry.body)
         return None if body is None else body.content
 
+    def as_it_reads(self, entry: Entry) -> bodies.Content | None:
+        """The same with the last edit of a text in it."""
+        content, edit = self.content(entry), _decode(entry.edited)
+        if isinstance(content, bodies.Text) and edit and isinstance(edit.content, bodies.Edit):
+            now = edit.content
+            return evolve(content, text=now.text, format=now.format, mentions=now.mentions)
+        return content
+
     def message(self, entry: Entry) -> Message:
         """A message entry as it reads now."""
         body = _decode(entry.body)
@@ -302,19 +359,26 @@ class Archive:
             reactions=entry.reactions,
             mine=entry.mid in self._mine,
             again=entry.again,
+            earlier=entry.earlier,
         )
         if body is None:
             return evolve(made, unreadable=entry.code or entry.kind.value)
         return self._filled(made, body, _decode(entry.edited))
 
-    def event(self, records: Reader, entry: Entry) -> LoggedEvent | None:
-        """The logged event that this entry is for the application, if it is one."""
+    def event(self, records: Reader, entry: Entry, cuts: int = 0) -> LoggedEvent | None:
+        """The logged event that this entry is for the application, if it is one.
+
+        `cuts`: how often the log has lost its end.
+        """
         common: dict[str, Any] = {
             "room": self.room,
             "seq": entry.seq,
             "event_id": entry.event_id,
             "mid": entry.mid,
             "ts": entry.ts,
+            "again": entry.again,
+            "earlier": entry.earlier,
+            "cuts": cuts,
         }
         match entry.kind:
             case Kind.CONTROL:
@@ -436,6 +500,15 @@ def _of_control(signed: SignedRecord, common: dict[str, Any]) -> LoggedEvent | N
         case InviteClose() as record:
             made = InviteClosed(**common, invite_id=record.invite_id)
     return made
+
+
+def _void_key(entry: Entry) -> bytes:
+    return entry.event_id if entry.sid is None else entry.mid + entry.sid + entry.event_id
+
+
+def _void_range(entry: Entry) -> tuple[bytes, bytes]:
+    start = entry.event_id if entry.sid is None else entry.mid + entry.sid
+    return start, start + b"\xff" * 33
 
 
 def _decode(raw: bytes) -> Body | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from ofcd.client import ownkeys
-from ofcd.client.archive import Archive
+from ofcd.client.archive import Archive, Entry, Kind
 from ofcd.client.errors import ClientError, NotAllowed, RoomFrozen, VaultDamaged
 from ofcd.client.events import Alarm, AlarmKind, MemberReached, RoomStateChanged, RoomStatus
 from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
@@ -242,6 +242,11 @@ class Core:
         self.save_sender(turn, mid)
         if mid != self.me and before < self.head.own_seq:
             turn.tell(MemberReached(self.room, mid, seen.seq))
+
+    def is_new(self, entry: Entry) -> bool:
+        """Whether it is a message of others that its person has not read in a part now void."""
+        is_said = entry.kind is Kind.MESSAGE and not entry.code
+        return is_said and entry.mid != self.me and not entry.read
 
     # -- what may be done --------------------------------------------------------------------------
 

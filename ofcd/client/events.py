@@ -112,6 +112,13 @@ class Message:
     """Why there is nothing to read: a code, or "" for a readable message."""
     again: bool = False
     """It stood in the log, and was given, before, in a part that came to nothing: no new one."""
+    earlier: tuple[EventId, ...] = ()
+    """Its ids there, the first one first; they mean this message, too, to this client."""
+
+    @property
+    def first_id(self) -> EventId:
+        """The id under which this client first had it: what is kept by it stays true."""
+        return self.earlier[0] if self.earlier else self.event_id
 
 
 # -- logged ----------------------------------------------------------------------------------------
@@ -126,6 +133,17 @@ class _Logged:
     """Who did it."""
     ts: int
     """That member's clock, milliseconds since 1970."""
+    again: bool = False
+    """It stood in the log, and was given, before, in a part that came to nothing: nothing new."""
+    earlier: tuple[EventId, ...] = ()
+    """Its ids there, the first one first."""
+    cuts: int = field(default=0, eq=False)
+    """How often the log had lost its end when this was read; see `Room.holds`."""
+
+    @property
+    def first_id(self) -> EventId:
+        """The id under which this client first had it."""
+        return self.earlier[0] if self.earlier else self.event_id
 
 
 @frozen(kw_only=True)

@@ -45,8 +45,10 @@ class LoggedEvents:
 
     async def __anext__(self) -> LoggedEvent:
         await trio.lowlevel.checkpoint()
+        self._go_back()
         while not self._ready:
             grown = self._client._hub.growth(self._room)
+            self._go_back()
             before = self._cursor
             look_again = self._read_on()
             if self._ready or self._cursor > before:
@@ -58,13 +60,20 @@ class LoggedEvents:
                 await grown.wait()
         return self._ready.popleft()
 
+    def _go_back(self) -> None:
+        """What came to nothing is not handed over: read on from before it."""
+        head = self._client._core(self._room).head
+        end = head.holds_since(self._cuts)
+        self._cuts = head.cuts
+        if end is not None:
+            self._cursor = min(self._cursor, end)
+            self._ready = deque(event for event in self._ready if event.seq <= end)
+
     def _read_on(self) -> float:
         """Take a page of what is here; milliseconds until what waits for a key is given up."""
         core, vault = self._client._core(self._room), self._client.vault
-        if core.head.cuts != self._cuts:  # what stood there came to nothing: read on from before
-            self._cuts, self._cursor = core.head.cuts, min(self._cursor, core.head.cut_at)
         for entry in core.archive.entries(vault, self._cursor + 1, limit=_PAGE):
-            event = core.archive.event(vault, entry)
+            event = core.archive.event(vault, entry, self._cuts)
             if entry.kind is Kind.PARKED:
                 if (left := self._patience_left(entry)) > 0:
                     return left
@@ -87,4 +96,7 @@ class LoggedEvents:
             mid=entry.mid,
             ts=entry.ts,
             epoch=entry.epoch,
+            again=entry.again,
+            earlier=entry.earlier,
+            cuts=self._cuts,
         )

@@ -70,13 +70,14 @@ class Folder:
     def count(self, turn: Turn, entry: Entry) -> None:
         """One more unread message, if it is one."""
         core = self._core
-        new = entry.kind is Kind.MESSAGE and entry.mid != core.me and not entry.code
-        if new and entry.seq > core.head.read_seq:
+        if core.is_new(entry) and entry.seq > core.head.read_seq:
             core.save_head(turn, unread=core.head.unread + 1)
 
     def _target(self, turn: Turn, target: EventId, entry: Entry) -> Entry | None:
         found = self._core.archive.find(turn.records, target)
-        return None if found is None or found.seq >= entry.seq else found
+        # By an id that is void nothing is meant here: who was not shown that knows none of it.
+        is_there = found is not None and found.event_id == target
+        return found if found is not None and is_there and found.seq < entry.seq else None
 
     def _edit(self, turn: Turn, entry: Entry, content: bodies.Edit) -> Entry:
         target = self._target(turn, content.target, entry)

@@ -220,6 +220,7 @@ class Ledger:
             received=turn.now,
         )
         self._enter(turn, taken.view, frame.seq, frame.record)
+        entry = core.archive.said_again(turn.records, entry)
         core.archive.add(turn.records, entry)
         self._tell(turn, entry)
 
@@ -298,7 +299,6 @@ class Ledger:
             sid=event.sid,
             epoch=event.epoch,
             code=code,
-            again=core.archive.said_again(turn.records, event.sid),
         )
         self._keep(turn, entry, taken, frame)
 
@@ -318,6 +318,7 @@ class Ledger:
             entry = evolve(entry, kind=Kind.MESSAGE)
         elif taken.opened is not None and not entry.code:
             entry = self._folder.fold(turn, entry, taken.opened)
+            entry = core.archive.said_again(turn.records, entry)
         core.archive.add(turn.records, entry)
         self._folder.count(turn, entry)
         if entry.kind in (Kind.MESSAGE, Kind.PARKED):
@@ -393,6 +394,7 @@ class Ledger:
             signed = peek(parked.record)  # verified when it came
             opened = open_verified(core.keys, signed, parked.cell, caps=parked.caps)
             entry = self._folder.fold(turn, entry, opened)
+            entry = core.archive.said_again(turn.records, entry)
         except Unreadable as error:
             entry = evolve(entry, code=error.reason.value)
         core.archive.replace(turn.records, entry)
@@ -402,7 +404,7 @@ class Ledger:
     # -- telling ---------------------------------------------------------------------------------
 
     def _tell(self, turn: Turn, entry: Entry) -> None:
-        event = self.core.archive.event(turn.records, entry)
+        event = self.core.archive.event(turn.records, entry, self.core.head.cuts)
         if event is not None:
             turn.tell(event)
 

@@ -25,15 +25,15 @@ archive/<hex>/ids     event id -> seq
 archive/<hex>/chain   seq      -> control record's envelope, verbatim
 archive/<hex>/parked  seq      -> nothing: entries that wait for a key
 archive/<hex>/sids    sid      -> Sent, of own messages
-archive/<hex>/void    sid      -> Entry that stood in the log and came to nothing (voiding.py);
-                                  of a control record, by its event id
+archive/<hex>/void    mid+sid+event id -> Entry that stood in the log and came to nothing
+                                  (voiding.py); of a control record, by its event id alone
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ofcd.client.errors import VaultDamaged
 from ofcd.client.events import RoomStatus
@@ -63,6 +63,7 @@ JOINS: Final = "joins"
 RELAYS: Final = "relays"
 LINEAGES: Final = "lineages"
 _RECORD_BYTES: Final = 16 * 1024 * 1024
+_CUTS_KEPT: Final = 32
 
 T = TypeVar("T")
 
@@ -167,10 +168,28 @@ class Head:
     moving: tuple[str, RelayId] | None = None
     """Where this client asked to be at home from now on: address and id (moving.py)."""
     cuts: int = 0
-    """How often the end of the log came to nothing (voiding.py), and where it last was cut off."""
-    cut_at: int = -1
+    """How often the end of the log came to nothing (voiding.py)."""
+    cut_ends: tuple[tuple[int, int], ...] = ()
+    """Which of these times, and the last entry that was left: see `after_cut`."""
     hold_joins: bool = False
     """The application decides who is let in: requests wait for its word."""
+
+    def after_cut(self, base: int) -> Head:
+        """With one more cut, which left nothing behind entry `base`.
+
+        Of the cuts before it only those that went further back say anything that this one does
+        not; of too many, the oldest two are taken for one.
+        """
+        ends = [(number, end) for number, end in self.cut_ends if end < base]
+        if len(ends) >= _CUTS_KEPT:
+            (_, lowest), (number, _), *rest = ends
+            ends = [(number, lowest), *rest]
+        number = self.cuts + 1
+        return evolve(self, cuts=number, cut_ends=(*ends, (number, base)))
+
+    def holds_since(self, cuts: int) -> int | None:
+        """Up to where the log is what it was when it had lost its end so often; None: all of it."""
+        return min((end for number, end in self.cut_ends if number > cuts), default=None)
 
 
 @frozen

@@ -20,6 +20,8 @@ from typing import Final
 
 from attrs import define, evolve
 
+from ofcd.client.aiming import ABOUT, aimed, void_target
+from ofcd.client.archive import VOID
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
 from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld, RoomStatus
@@ -125,7 +127,7 @@ class Outbox:
             mid=core.me,
             counter=1,  # replaced when it is sealed
             sid=sid,
-            content=content,
+            content=aimed(core.archive, records, content),
             name=core.head.my_name,
             hops=hops,
             via=via,
@@ -273,6 +275,10 @@ class Outbox:
         first = self._flight.last is None
         if item.stage is Stage.SENT and (first or item.follows(counter, prev)):
             return item  # byte for byte: the relay may have it
+        item_now = self._aim(turn, item) if self._core.head.cuts else item
+        if item_now is None:
+            return None
+        item = item_now
         try:
             sealed = self._seal(item, counter, prev)
         except KeyMissing:
@@ -295,6 +301,24 @@ class Outbox:
         )
         self._keep(turn, ready)
         return ready
+
+    def _aim(self, turn: Turn, item: Queued) -> Queued | None:
+        """The item by what its target is called now; None where that is to be said again first.
+
+        Or where nobody says it again: then it has failed.
+        """
+        archive, body = self._core.archive, decode_body(item.body)
+        content = body.content
+        if not isinstance(content, ABOUT):
+            return item  # what is said again is to read as it did
+        void = void_target(archive, turn.records, content)
+        if void is None:
+            changed = evolve(body, content=aimed(archive, turn.records, content))
+            return evolve(item, body=encode_body(changed).rstrip())
+        waiting = {one.sid for one in self._items.values() if one.stage is not Stage.FAILED}
+        if void.mid != self._core.me or void.sid not in waiting:
+            self._fail(turn, item, VOID, _TARGET_VOID)
+        return None
 
     def _seal(self, item: Queued, counter: int, prev: EventId) -> SealedEvent:
         core = self._core
@@ -495,6 +519,10 @@ class Outbox:
 _PUT_BACK: Final = (
     "this vault was put back to an earlier state, and what was sent after that is no longer at the "
     "relay: this may have been said already"
+)
+_TARGET_VOID: Final = (
+    "what this is about came to nothing when root moved the room: if it is said again, say this "
+    "again, too"
 )
 _VOIDS: Final = 16
 """As many as one body may declare."""

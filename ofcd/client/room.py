@@ -40,7 +40,7 @@ from ofcd.client.renewing import RenewDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
 from ofcd.client.voiding import take_moves
-from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile
+from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile, Redaction
 from ofcd.e2e.controls import make_attach, make_handover
 from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
 from ofcd.e2e.errors import Fault as LogFault
@@ -492,9 +492,20 @@ class RoomMachine:
             if record.target is not None:
                 self._drops.look(turn.records)
             self._handover_accepted(turn, frame.seq)
-        elif core.head.offered_to is not None:
-            self._handover_accepted(turn, frame.seq)
+        else:
+            if isinstance(record, Event) and core.head.cuts:
+                self._take_back_again(turn, record, signed.event_id)
+            if core.head.offered_to is not None:
+                self._handover_accepted(turn, frame.seq)
         self._check_live(turn)
+
+    def _take_back_again(self, turn: Turn, event: Event, event_id: EventId) -> None:
+        """What this owner took back came to nothing, and is said again by who did not see that."""
+        core = self.core
+        taken_back = core.archive.was_taken_back(turn.records, event.mid, event.sid, core.me)
+        if taken_back and core.is_owner:
+            self.outbox.queue(turn.records, Redaction(event_id), new_sid(), turn.now)
+            turn.again = True
 
     def _is_own(self, signed: SignedRecord) -> bool:
         """Whether this event, just taken, is verified to be this client's."""
@@ -549,6 +560,7 @@ class RoomMachine:
         self.ledger.begin_anew()
         for part in self._parts:
             part.link_lost()
+        self.aliases.begin_anew(turn)
         self.outbox.begin_anew(turn, taken.said)
         if is_elsewhere(turn, core, taken.parting):
             self._halt(turn, Offline(_MOVING))

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ofcd.client.archive import Kind
 from ofcd.client.errors import NotAllowed
-from ofcd.client.events import Message, RoomStatus
+from ofcd.client.events import LoggedEvent, Message, RoomStatus
 from ofcd.client.feed import LoggedEvents
 from ofcd.client.model import Tables
 from ofcd.client.streams import EventStream
@@ -292,11 +292,16 @@ class RoomView:
         return found if since is not None else found[::-1]
 
     def message(self, event_id: EventId) -> Message | None:
-        """One message as it reads now."""
+        """One message as it reads now; any id means it under which it was given here."""
         core = self._client._core(self.id)
         entry = core.archive.find(self._client.vault, event_id)
         shown = entry is not None and entry.kind in _SHOWN
         return core.archive.message(entry) if entry is not None and shown else None
+
+    def first_id(self, event_id: EventId) -> EventId:
+        """The id under which this client first had what has this id: `Message.first_id`."""
+        entry = self._client._core(self.id).archive.find(self._client.vault, event_id)
+        return event_id if entry is None else entry.first_id
 
     def voided(self) -> list[Message]:
         """Messages that stood in the room's log, came to nothing, and were not said again.
@@ -324,8 +329,7 @@ class RoomView:
         """Everything up to `seq` (default: all) is read."""
         core = self._client._core(self.id)
         read = core.head.seq if seq is None else min(seq, core.head.seq)
-        later = core.archive.entries(self._client.vault, read + 1)
-        unread = sum(1 for e in later if e.kind is Kind.MESSAGE and e.mid != core.me)
+        unread = sum(map(core.is_new, core.archive.entries(self._client.vault, read + 1)))
         with self._change() as turn:
             core.save_head(turn, read_seq=read, unread=unread)
 
@@ -352,9 +356,34 @@ class RoomView:
         raw = self._client.vault.get(Tables(self.id).state, b"app/" + app.encode())
         return -1 if raw is None else int.from_bytes(raw, "big")
 
-    def set_cursor(self, tx: Transaction, seq: int, app: str = "app") -> None:
-        """Everything up to `seq` is done with, if this transaction is committed."""
+    def set_cursor(
+        self, tx: Transaction, seq: int, app: str = "app", *, cuts: int | None = None
+    ) -> None:
+        """Everything up to `seq` is done with, if this transaction is committed.
+
+        `cuts` is that of the event with this `seq`: if it came to nothing meanwhile, the cursor
+        stays where it was put back to.
+        """
+        if not self._stands(seq, self.cuts if cuts is None else cuts):
+            return
         tx.put(Tables(self.id).state, b"app/" + app.encode(), seq.to_bytes(8, "big"))
+
+    @property
+    def cuts(self) -> int:
+        """How often the end of the log came to nothing, because root moved the room by force."""
+        return self._client._core(self.id).head.cuts
+
+    def holds(self, event: LoggedEvent) -> bool:
+        """Whether what `events_since` has given still stands in the log.
+
+        Ask in the transaction that stores what came of it, and store nothing if not: it came to
+        nothing, and is given once more if it is said again.
+        """
+        return self._stands(event.seq, event.cuts)
+
+    def _stands(self, seq: int, cuts: int) -> bool:
+        end = self._client._core(self.id).head.holds_since(cuts)
+        return end is None or seq <= end
 
     # -- inside ------------------------------------------------------------------------------
 

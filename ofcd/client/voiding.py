@@ -22,6 +22,7 @@ from ofcd.e2e import bodies
 from ofcd.e2e.bodies import Body, decode_body, encode_body
 from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
+from ofcd.e2e.names import display_name
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
 from ofcd.protocol.room import RoomState
@@ -101,13 +102,15 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     base, end, before = parting.base, max(core.head.seq, core.state.seq), core.state
     known = core.checked_hash(turn.records, base) if core.head.begun else None
     log = known or (parting.move.seen.log if parting.is_next else None)
-    void = core.archive.take_back(turn.records, base, _put_cursors_back(turn, core, base, end))
+    done = _put_cursors_back(turn, core, base, end)
+    void = core.archive.take_back(turn.records, base, done, core.head.read_seq)
     for target in {e.target_seq for e in void if 0 <= e.target_seq <= base}:
         refold(core.archive, turn.records, target, base)
     recent = core.archive.hashes(turn.records, base - WINDOW, base)
     start = min(core.head.start, base)
     held = {epoch: key for epoch, key in core.keys.keys.items() if epoch <= state.epoch}
-    senders = _senders(turn, core, void, base)
+    last = _last_words(turn, core, void, base)
+    senders = _senders(core, void, last)
     core.view = evolve(
         core.view,
         state=state,
@@ -116,6 +119,7 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     )
     core.adopt(turn, evolve(core.keys, keys=held))
     core.turn_own_key(turn)
+    _put_names_back(core, void, last)
     for mid in {entry.mid for entry in void}:
         core.save_sender(turn, mid)
     for mid, reached in list(core.reached.items()):
@@ -142,21 +146,17 @@ def _put_cursors_back(turn: Turn, core: Core, base: int, end: int) -> int:
 def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list[Entry]) -> None:
     head, own = core.head, core.view.senders.heads.get(core.me)
     is_void = any(entry.mid == core.me and entry.kind is not Kind.CONTROL for entry in void)
-    unread = sum(
-        entry.kind is Kind.MESSAGE
-        and entry.mid != core.me
-        and not entry.code
-        and entry.seq > head.read_seq
-        for entry in void
-    )
+    unread = sum(core.is_new(entry) and entry.seq > head.read_seq for entry in void)
     changes: dict[str, Any] = {
         name: min(getattr(head, name), base)
         for name in ("said_seq", "unconfirmed", "own_seq", "others_seq", "read_seq", "start")
     }
+    changes |= _room_before(turn, core, void, base)
     if is_void and own is not None:
         changes |= {"counter": own.counter, "last": own.event_id if own.counter else None}
     if head.vouched_seq > base:
         changes |= {"vouched_seq": -1, "vouched_log": None}
+    core.head = head.after_cut(base)
     core.save_head(
         turn,
         begun=log is not None,
@@ -165,8 +165,6 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
         ctl_seq=core.state.seq,
         epoch_since=turn.now,
         unread=max(0, head.unread - unread),
-        cuts=head.cuts + 1,
-        cut_at=base,
         key_request=b"",
         key_asked=0,
         **changes,
@@ -176,23 +174,55 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
 # -- senders -------------------------------------------------------------------------------------
 
 
-def _senders(turn: Turn, core: Core, void: list[Entry], base: int) -> Senders:
+def _last_words(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[MemberId, Entry]:
+    """The last event that holds of each who said something that does not, if it is near."""
+    sought = {entry.mid for entry in void if entry.kind is not Kind.CONTROL}
+    found: dict[MemberId, Entry] = {}
+    for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
+        if not sought or (base - entry.seq > _LOOK_BACK and sought != {core.me}):
+            break
+        if entry.mid in sought and entry.kind is not Kind.CONTROL:
+            sought.discard(entry.mid)
+            found[entry.mid] = entry
+    return found
+
+
+def _senders(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> Senders:
     """How far each had come before what is void."""
     firsts: dict[MemberId, Entry] = {}
     for entry in void:
         if entry.kind is not Kind.CONTROL:
             firsts.setdefault(entry.mid, entry)
     heads = dict(core.view.senders.heads)
-    sought = set(firsts)
-    for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
-        if not sought or (base - entry.seq > _LOOK_BACK and sought != {core.me}):
-            break
-        if entry.mid in sought and entry.kind is not Kind.CONTROL:
-            sought.discard(entry.mid)
-            heads[entry.mid] = _head_of(entry, firsts[entry.mid])
-    for mid in sought:
-        heads[mid] = _head_before(core, firsts[mid])
+    for mid, first in firsts.items():
+        there = last.get(mid)
+        heads[mid] = _head_before(core, first) if there is None else _head_of(there, first)
     return Senders(core.room, heads)
+
+
+def _put_names_back(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> None:
+    """What each was called before what is void; where nothing is known of that, it stays."""
+    for entry in reversed(void):
+        if entry.kind is Kind.PROFILE and entry.before:
+            core.names[entry.mid] = entry.before
+    for mid, entry in last.items():
+        body = _body(entry)
+        if body is not None and (name := display_name(body.name)):
+            core.names[mid] = name
+
+
+def _room_before(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[str, str]:
+    """The room's name and topic before those that are void."""
+    first = next((entry for entry in void if entry.kind is Kind.ROOM), None)
+    if first is None:
+        return {}
+    topic = ""
+    for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
+        content = core.archive.content(entry) if entry.kind is Kind.ROOM else None
+        if isinstance(content, bodies.RoomInfo):
+            topic = content.topic
+            break
+    return {"room_name": first.before, "topic": topic}
 
 
 def _head_of(last: Entry, first: Entry) -> SenderHead:
@@ -231,24 +261,16 @@ def _own_words(core: Core, void: list[Entry]) -> list[Queued]:
     words: list[Queued] = []
     for entry in void:
         body = _body(entry)
-        if entry.mid != core.me or body is None or entry.sid is None or entry.code:
+        content = core.archive.as_it_reads(entry)
+        if entry.mid != core.me or content is None or entry.sid is None or entry.code:
             continue
-        content = _as_it_reads(entry, body.content)
         target = getattr(content, "target", None)
-        if isinstance(content, _NOT_SAID_AGAIN) or target in gone:
+        if body is None or isinstance(content, _NOT_SAID_AGAIN) or target in gone:
             continue
         raw = encode_body(evolve(body, content=content, voids=())).rstrip()
         made = Queued(0, entry.sid, entry.ts, raw, event_id=entry.event_id, counter=body.counter)
         words.append(made)
     return words
-
-
-def _as_it_reads(entry: Entry, content: bodies.Content) -> bodies.Content:
-    """An edit of what is void becomes the text itself."""
-    edit = decode_body(entry.edited).content if entry.edited else None
-    if isinstance(content, bodies.Text) and isinstance(edit, bodies.Edit):
-        return evolve(content, text=edit.text, format=edit.format, mentions=edit.mentions)
-    return content
 
 
 # -- telling -------------------------------------------------------------------------------------
