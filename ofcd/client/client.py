@@ -31,7 +31,7 @@ from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
 from ofcd.client.lineages import dispute, follow, lineage_of
 from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
-from ofcd.client.moving import relocate
+from ofcd.client.moving import relocate, return_from_trial
 from ofcd.client.room import RoomMachine
 from ofcd.client.rooms import Room
 from ofcd.client.streams import EventHub, EventStream
@@ -593,6 +593,9 @@ class Client:
     # -- inside ----------------------------------------------------------------------------------
 
     def _load(self) -> None:
+        with self.vault.transaction() as tx:
+            for room, _ in list(tx.items(ROOMS)):
+                return_from_trial(tx, RoomId(room))
         for room, raw in list(self.vault.items(ROOMS)):
             identity = load(Identity, raw)
             self._places[RoomId(room)] = self._connect(identity.relay_url, identity.relay_id)

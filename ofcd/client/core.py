@@ -18,7 +18,7 @@ from ofcd.e2e.view import View
 from ofcd.protocol import limits
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
-from ofcd.protocol.records import CONTROL_TYPES, Genesis, Seen
+from ofcd.protocol.records import CONTROL_TYPES, Genesis, HubMove, Seen
 from ofcd.protocol.room import RoomState, found
 from ofcd.themis import KeyPair, generate_keypair
 from ofcd.themis.signed import peek
@@ -112,6 +112,13 @@ class Core:
             return
         self.save_head(turn, status=status, code=code)
         turn.tell(RoomStateChanged(self.room, status, code))
+
+    def note_term(self, turn: Turn, move: HubMove) -> None:
+        """This member signed that, or is about to have it sent: no later one is to count less."""
+        signed = max(self.head.signed_term, move.term)
+        forced = max(self.head.forced_term, move.term) if move.force else self.head.forced_term
+        if (signed, forced) != (self.head.signed_term, self.head.forced_term):
+            self.save_head(turn, signed_term=signed, forced_term=forced)
 
     def vouch(self, turn: Turn, seq: int, log: Hash32) -> None:
         """Someone says that the log's running hash after `seq` is `log`: to be checked there."""

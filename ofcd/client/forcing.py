@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+import trio
 from attrs import frozen
 
 from ofcd.client.archive import Kind
 from ofcd.client.core import Core, refusal
-from ofcd.client.errors import BadInvite, ClientError, NotAllowed
+from ofcd.client.errors import BadInvite, ClientError, NotAllowed, Offline, RelayRefused
 from ofcd.client.events import LoggedEvent, Message
-from ofcd.client.moving import relocate
+from ofcd.client.moving import begin_trial, end_trial
 from ofcd.client.turn import Ticket
 from ofcd.client.vault import Reader
 from ofcd.e2e.controls import make_hub_move
@@ -28,7 +29,15 @@ from ofcd.themis.signed import SignedRecord
 if TYPE_CHECKING:
     from ofcd.client.client import Client
 
-__all__ = ["Survey", "force_move", "look_at_copy", "make_force", "survey", "try_at"]
+__all__ = [
+    "Survey",
+    "force_move",
+    "look_at_copy",
+    "make_force",
+    "make_plain_move",
+    "survey",
+    "try_at",
+]
 
 T = TypeVar("T")
 
@@ -48,6 +57,8 @@ class Survey:
     """Messages that are here, and that the copy lacks; one's own among them."""
     changes: tuple[LoggedEvent, ...] = ()
     """Changes of the room that are here, and that the copy lacks."""
+    done: bool = False
+    """That relay orders the room already: all that is left is to be at home there."""
 
     @property
     def own(self) -> int:
@@ -79,18 +90,32 @@ def survey(core: Core, records: Reader, url: str, end: tuple[int, Hash32]) -> Su
     return Survey(core.room, url, core.identity.relay_id, seq, log, lost, changes)
 
 
+def make_plain_move(core: Core, hub: RelayId, url: str, now: int) -> SignedRecord:
+    """HUB_MOVE with the consent of the hub so far. Raises `NotAllowed` (`term_signed`), `Refused`.
+
+    One by force that was signed, and whose answer never came, may stand in a log somewhere: it
+    would count against this, and take back what comes behind it.
+    """
+    if core.head.forced_term > core.state.term:
+        raise NotAllowed("term_signed", _SIGNED)
+    return make_hub_move(core.state, core.mine, core.log.seen, now, hub=hub, urls=[url])
+
+
 def make_force(core: Core, found: Survey, now: int) -> SignedRecord:
-    """HUB_MOVE by force, behind the end of the copy. Raises `NotAllowed`, `Refused`."""
+    """HUB_MOVE by force, behind the end of the copy. Raises `NotAllowed`, `Refused`.
+
+    Its term is higher than that of any that this client knows of, or has signed.
+    """
     found.check()
-    seen = Seen(found.seq, found.log)
     return make_hub_move(
         core.state,
         core.mine,
-        seen,
+        Seen(found.seq, found.log),
         now,
         hub=found.relay_id,
         urls=[found.url],
-        above=core.state.term,
+        above=core.head.signed_term,
+        force=True,
     )
 
 
@@ -105,36 +130,78 @@ async def look_at_copy(client: Client, room: RoomId, url: str, relay_id: RelayId
     core = client._core(room)
     if core.state.root != core.me or core.state.policy.local_only:
         raise refusal(Code.FORBIDDEN.value)
-    if core.state.hub == hub:
-        raise NotAllowed("already_there", "that relay orders this room already")
-    if hub not in core.state.homes.values():
-        raise NotAllowed("no_copy", "nobody is at home at that relay: it has no copy of the room")
+    if core.state.hub != hub and hub not in core.state.homes.values():
+        raise NotAllowed("no_copy", _NO_COPY)
 
     async def look() -> Survey:
         end = await _end_of(client, room)
-        return survey(client._core(room), client.vault, url, end)
+        core = client._core(room)
+        if core.state.hub == hub:
+            return Survey(room, url, hub, *end, done=True)
+        return survey(core, client.vault, url, end)
 
-    return await try_at(client, room, url, hub, look, stay=False)
+    try:
+        return await try_at(client, room, url, hub, look, stay=False)
+    except Offline:
+        if client._core(room).state.hub == core.state.hub:
+            raise
+        raise NotAllowed("moved_before", _MOVED) from None  # that relay has told so
 
 
 async def force_move(client: Client, room: RoomId, found: Survey) -> None:
     """See `Room.force_hub`."""
-    core, ticket = client._core(room), Ticket("move")
-    before = core.state.hub
-    made = make_force(core, found, client.now())
-
-    async def move() -> None:
-        if await _end_of(client, room) != (found.seq, found.log):
-            raise NotAllowed("copy_changed", "that copy has changed meanwhile: look again")
-        connection = client._connection(room)
-        with client._turn(connection) as turn:
-            client._machine(room).force(turn, made, ticket)
-        await client._settled(ticket, connection)
-
-    await try_at(client, room, found.url, found.relay_id, move)
+    found.check()
+    if not found.done:
+        await try_at(client, room, found.url, found.relay_id, lambda: _move(client, room, found))
     await client._live(room, client.patience)
-    if client._core(room).state.member(core.me).home == before:
+    core = client._core(room)
+    before = core.state.hubs[-2:][0].relay_id
+    is_there = core.state.member(core.me).home == before != core.state.hub
+    if is_there and core.state.hubs[-1].forced:  # at home where nobody is any more
         await client._move_home(room, found.url, found.relay_id)
+
+
+async def _move(client: Client, room: RoomId, found: Survey) -> None:
+    """Sign it, and have that relay take it; until the room is there."""
+    for left in reversed(range(_TRIES)):
+        end = await _end_of(client, room)
+        core = client._core(room)
+        if core.state.hub == found.relay_id:
+            return  # an answer that was lost: it has been done before
+        if end != (found.seq, found.log):
+            raise NotAllowed("copy_changed", _CHANGED)
+        try:
+            await _hand_in(client, room, found)
+        except RelayRefused as refused:
+            if refused.code != Code.TRY_AGAIN or not left:
+                raise _explained(refused) from None
+            await trio.sleep(_AGAIN_SECONDS)
+        else:
+            break
+    with trio.move_on_after(client.patience):
+        while client._core(room).state.hub != found.relay_id:
+            await client._hub.growth(room).wait()
+        return
+    raise Offline(_UNSEEN)
+
+
+async def _hand_in(client: Client, room: RoomId, found: Survey) -> None:
+    ticket, connection = Ticket("move"), client._connection(room)
+    with client._turn(connection) as turn:
+        made = make_force(client._core(room), found, turn.now)
+        client._machine(room).force(turn, made, ticket)
+    try:
+        await client._settled(ticket, connection)
+    except Offline as offline:
+        raise Offline(f"{offline}; {_UNSEEN}") from None
+
+
+def _explained(refused: RelayRefused) -> ClientError:
+    """A refusal of the relay that was to be the hub, as something to go by."""
+    if refused.code in _COPY_CHANGED:
+        return NotAllowed("copy_changed", _CHANGED)
+    why = _WHY.get(refused.code)
+    return refused if why is None else RelayRefused(refused.code, why)
 
 
 async def _end_of(client: Client, room: RoomId) -> tuple[int, Hash32]:
@@ -156,29 +223,69 @@ async def try_at(
     *,
     stay: bool = True,
 ) -> T:
-    """Do this with the room reached at that relay; if it fails, or not to `stay`, go back after."""
-    before = client._core(room).identity
-    if before.relay_id != relay_id:
-        with client._turn(client._connection(room)) as turn:
-            relocate(turn, client._core(room), url, relay_id)
+    """Do this with the room reached at that relay; if it fails, or not to `stay`, go back after.
 
-    def back() -> None:
-        if client._core(room).identity.relay_id == relay_id != before.relay_id:
-            with client._turn(client._connection(room)) as turn:
-                relocate(turn, client._core(room), before.relay_url, before.relay_id)
+    But where the room was moved there: then that is where it is reached. So it is, too, if this
+    process dies in between.
+    """
+    if client._core(room).identity.relay_id != relay_id:
+        with client._turn(client._connection(room)) as turn:
+            begin_trial(turn, client._core(room), url, relay_id)
+
+    def end(*, stays: bool) -> None:
+        with client._turn(client._connection(room)) as turn:
+            end_trial(turn, client._core(room), stay=stays)
 
     try:
         done = await work()
-    except ClientError:
-        back()
+    except BaseException:  # also where nobody waits any more
+        end(stays=False)
         raise
-    if not stay:
-        back()
+    end(stays=stay)
     return done
 
 
+_TRIES: Final = 5
+_AGAIN_SECONDS: Final = 2.0
 _LACKS: Final = (
     "that relay's copy lacks {count} changes of the room that you have seen (an eviction, say): "
     "they would come to nothing, so nothing was done. Take the copy of another relay; if no copy "
     "has them, have the old relay put back from its backup, or found the room anew"
 )
+_NO_COPY: Final = (
+    "nobody is at home at that relay, so it has no copy of the room: name a relay that a member is "
+    "at home at"
+)
+_CHANGED: Final = (
+    "that relay's copy has changed since it was looked at, and nothing was done: look again, what "
+    "it lacks is another thing now"
+)
+_UNSEEN: Final = (
+    "it may have been done all the same: say it again, and it is finished, or done then, once"
+)
+_MOVED: Final = (
+    "you have moved this room before, to another relay, and this client had not heard of it: it "
+    "goes there now. Look whether the room is well there; else say the same once more"
+)
+_SIGNED: Final = (
+    "you have signed a move of this room by force before, and it is not known what became of it: "
+    "it would count against this one. Say it by force, too, which counts against that"
+)
+_COPY_CHANGED: Final = frozenset(
+    {Code.SEEN_STALE.value, Code.HUB_BEHIND.value, Code.CONFLICT.value}
+)
+_WHY: Final = {
+    Code.TRY_AGAIN.value: "that relay still hears from the room's relay so far, and has not "
+    "caught up with it: nothing was done. Say it again in a minute; or, if that one agrees, "
+    "without force",
+    Code.WRONG_RELAY.value: "another relay answers there than the one that was looked at: check "
+    "the address and its fingerprint. Nothing was done",
+    Code.FORK.value: "that relay's copy is of another log than yours: nothing was done. Take the "
+    "copy of another relay",
+    Code.FORBIDDEN.value: "that relay does not take the room over (its operator may allow it by "
+    "access.move_here), or does not know you as its root owner: nothing was done. Ask its "
+    "operator, or take another relay",
+    Code.QUOTA.value: "the room was moved so often since its key was last renewed that this relay "
+    "takes no more of it: nothing was done. Renew the key first, where the room is reached now: "
+    "ofc rotate",
+}

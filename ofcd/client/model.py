@@ -167,6 +167,12 @@ class Head:
     """Whom we asked to become root."""
     moving: tuple[str, RelayId] | None = None
     """Where this client asked to be at home from now on: address and id (moving.py)."""
+    back_to: tuple[str, RelayId] | None = None
+    """Where this client reaches the room again once a try at another relay is over (moving.py)."""
+    signed_term: int = 0
+    """The highest term of a HUB_MOVE that this client ever signed, or saw its signature under."""
+    forced_term: int = 0
+    """The same of those by force."""
     cuts: int = 0
     """How often the end of the log came to nothing (voiding.py)."""
     cut_ends: tuple[tuple[int, int], ...] = ()

@@ -9,24 +9,64 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from ofcd.client.core import Core
-from ofcd.client.model import ROOMS, save
+from ofcd.client.core import Core, load_core
+from ofcd.client.model import ROOMS, Head, Tables, load, save
 from ofcd.client.turn import Turn
+from ofcd.client.vault import Records
 from ofcd.protocol.addresses import first_reachable
-from ofcd.protocol.ids import RelayId
+from ofcd.protocol.ids import RelayId, RoomId
 from ofcd.protocol.records import Control, Home, HubMove
 from ofcd.themis.moves import Parting
 
-__all__ = ["finish_move", "follow_hub", "has_yet_to_hear", "is_elsewhere", "relocate"]
+__all__ = [
+    "begin_trial",
+    "end_trial",
+    "finish_move",
+    "follow_hub",
+    "has_yet_to_hear",
+    "is_elsewhere",
+    "relocate",
+    "return_from_trial",
+]
 
 
 def relocate(turn: Turn, core: Core, url: str, relay_id: RelayId) -> None:
     """This client reaches the room there from now on."""
-    hub_url = "" if relay_id == core.state.hub else core.identity.invite_url
-    identity = evolve(core.identity, relay_url=url, relay_id=relay_id, hub_url=hub_url)
-    turn.records.put(ROOMS, core.room, save(identity))
-    core.identity = identity
+    _reach(turn.records, core, url, relay_id)
     turn.moved.append(core.room)
+
+
+def _reach(records: Records, core: Core, url: str, relay_id: RelayId) -> None:
+    hub_url = "" if relay_id == core.state.hub else core.identity.invite_url
+    core.identity = evolve(core.identity, relay_url=url, relay_id=relay_id, hub_url=hub_url)
+    records.put(ROOMS, core.room, save(core.identity))
+
+
+def begin_trial(turn: Turn, core: Core, url: str, relay_id: RelayId) -> None:
+    """Reach the room there, until `end_trial`: which a process that dies leaves to the next."""
+    core.save_head(turn, back_to=(core.identity.relay_url, core.identity.relay_id))
+    relocate(turn, core, url, relay_id)
+
+
+def end_trial(turn: Turn, core: Core, *, stay: bool) -> None:
+    """Back to the relay of before; or `stay`, as one does where the room was moved there."""
+    if core.head.back_to is None:
+        return
+    url, relay_id = core.head.back_to
+    core.save_head(turn, back_to=None)
+    if not stay and core.identity.relay_id not in (relay_id, core.state.hub):
+        relocate(turn, core, url, relay_id)
+
+
+def return_from_trial(records: Records, room: RoomId) -> None:
+    """The same for what a process did not live to end."""
+    raw = records.get(Tables(room).state, b"head")
+    if raw is None or load(Head, raw).back_to is None:
+        return
+    core = load_core(records, room)
+    if core.head.back_to is not None and core.identity.relay_id != core.state.hub:
+        _reach(records, core, *core.head.back_to)
+    records.put(core.tables.state, b"head", save(evolve(core.head, back_to=None)))
 
 
 def finish_move(turn: Turn, core: Core, record: Control) -> bool:

@@ -51,7 +51,7 @@ from ofcd.e2e.keys import new_sid
 from ofcd.e2e.signals import SignalKind, open_signal
 from ofcd.protocol import frames
 from ofcd.protocol.backoff import Backoff
-from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.codes import Code, Malformed, ProtocolError
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import (
     CONTROL_TYPES,
@@ -553,6 +553,9 @@ class RoomMachine:
         core = self.core
         try:
             taken = take_moves(turn, core, records)
+        except Malformed:
+            turn.drop = Code.BAD_FRAME.value  # no relay in its right mind tells that
+            return
         except ProtocolError:
             return  # it is not root's: it moves nobody
         if taken is None:
@@ -562,7 +565,9 @@ class RoomMachine:
             part.link_lost()
         self.aliases.begin_anew(turn)
         self.outbox.begin_anew(turn, taken.said)
-        if is_elsewhere(turn, core, taken.parting):
+        if core.me not in core.state.members:
+            self._halt(turn, refusal(Code.NOT_FOUND.value))
+        elif is_elsewhere(turn, core, taken.parting):
             self._halt(turn, Offline(_MOVING))
         elif self.phase is not Phase.ATTACHING:
             turn.drop = "moved"
@@ -599,6 +604,8 @@ class RoomMachine:
             self._moved(later, (made.envelope,))
             later.settle(ticket, None)
 
+        if isinstance(made.record, HubMove):
+            self.core.note_term(turn, made.record)  # in the vault before it is sent
         turn.ask(lambda rid: frames.Control(rid, self.core.room, made.envelope), answered)
 
     def _removed(self, turn: Turn, frame: frames.Removed) -> None:

@@ -12,7 +12,7 @@ from ofcd.client.controls import Change, Made
 from ofcd.client.core import refusal
 from ofcd.client.errors import Offline
 from ofcd.client.events import JoinAsked, Message
-from ofcd.client.forcing import Survey, force_move, look_at_copy
+from ofcd.client.forcing import Survey, force_move, look_at_copy, make_plain_move
 from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued
@@ -25,7 +25,6 @@ from ofcd.e2e.controls import (
     accept_handover,
     make_grant,
     make_home,
-    make_hub_move,
     make_leave,
 )
 from ofcd.e2e.epochs import make_boxed_rekey
@@ -37,7 +36,7 @@ from ofcd.e2e.signals import Signal, SignalKind, seal_signal
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import Signal as SignalFrame
 from ofcd.protocol.ids import EventId, Hash32, InviteId, MemberId, RelayId, Sid
-from ofcd.protocol.records import Cap, History, Role
+from ofcd.protocol.records import Cap, History, HubMove, Role
 
 __all__ = ["Delivery", "MemberInfo", "Room", "Sponsor"]
 
@@ -438,8 +437,9 @@ class Room(RoomTrust):
         def make(turn: Turn) -> Made | None:
             if core.state.hub == hub:
                 return None
-            seen = core.log.seen
-            return Made(make_hub_move(core.state, core.mine, seen, turn.now, hub=hub, urls=[url]))
+            made = make_plain_move(core, hub, url, turn.now)
+            core.note_term(turn, cast(HubMove, made.record))
+            return Made(made)
 
         await self._ask("move", make, gives_way=True)
 

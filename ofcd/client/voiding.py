@@ -25,8 +25,10 @@ from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.e2e.names import display_name
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
+from ofcd.protocol.records import HubMove
 from ofcd.protocol.room import RoomState
 from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
+from ofcd.themis.signed import SignedRecord
 
 __all__ = ["TakenBack", "take_moves"]
 
@@ -66,6 +68,7 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
     if not missing:
         return None
     check_claim(missing, core.state)
+    _note_terms(turn, core, missing)
     begun = core.head.begun
     end = core.head.seq if begun else core.state.seq
     seq = seen_of(missing[0]).seq
@@ -81,11 +84,18 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
         return None
     state = core.state_before(turn.records, parting.base + 1)
     parting.check_root(state, core.state)
+    taken = TakenBack(parting, _take_back(turn, core, parting, state))
     if core.me not in state.members:
         turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
         core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
-        return None
-    return TakenBack(parting, _take_back(turn, core, parting, state))
+    return taken
+
+
+def _note_terms(turn: Turn, core: Core, signed: Sequence[SignedRecord]) -> None:
+    """Verified to be root's: if that is this client, a vault of before may not know of them."""
+    for one in signed:
+        if core.me == core.state.root and isinstance(one.record, HubMove):
+            core.note_term(turn, one.record)
 
 
 def _flag(turn: Turn, core: Core, moves: Moves) -> None:

@@ -98,19 +98,20 @@ def make_hub_move(
     *,
     hub: RelayId,
     urls: Iterable[str],
-    above: int | None = None,
+    above: int = 0,
+    force: bool = False,
 ) -> SignedRecord:
     """HUB_MOVE: the relay `hub`, reached at `urls`, orders the room behind `seen`.
 
-    By force, where `above` is given: the highest term that root knows of.
+    By `force` its term is `above` all that root knows of; else one more than the room's.
     """
     fields = header_fields(state, mine, seen, now)
     record = HubMove(
         **fields,
         hub=hub,
         urls=tuple(urls),
-        term=max(state.term, above or 0) + 1,
-        force=above is not None,
+        term=(max(state.term, above) if force else state.term) + 1,
+        force=force,
         after=state.moved[-1].event_id if state.moved else None,
     )
     return sign_control(state, mine, record, seen)

@@ -63,7 +63,7 @@ def say_besides(monkeypatch: pytest.MonkeyPatch, url: str, *, alone: bool = Fals
     def with_two(*args: Any, urls: list[str], **more: Any) -> SignedRecord:
         return make_hub_move(*args, urls=[url] if alone else [url, *urls], **more)
 
-    monkeypatch.setattr("ofcd.client.rooms.make_hub_move", with_two)
+    monkeypatch.setattr("ofcd.client.forcing.make_hub_move", with_two)
 
 
 async def refused_to_move(room: Room, world: World) -> None:
