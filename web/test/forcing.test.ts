@@ -4,7 +4,6 @@ import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
-import { forceHub } from "../src/client/forcing.ts";
 import { makeHome, type Place } from "../src/client/moving.ts";
 import type { Room } from "../src/client/room.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
@@ -64,7 +63,7 @@ test("root is told what the copy lacks, and has the room go on from it; its own 
   expect(forcedThere()).toEqual([]);
   isBack(room);
   const home = vi.spyOn(room, "moveHome").mockResolvedValue();
-  await forceHub(room, found);
+  await room.forceHub(found);
   const [asked] = forcedThere() as Extract<Request, { type: "control" }>[];
   const { record } = peek(asked?.record as Uint8Array);
   expect(record).toMatchObject({ type: "hub_move", hub: NEW, term: 1, force: true });
@@ -115,7 +114,7 @@ test("a copy that has changed since it was looked at is looked at again first", 
   });
   const found = await room.surveyHub(THERE);
   const other = { ...found, seq: found.seq - 1 };
-  await expect(forceHub(room, other)).rejects.toMatchObject({ fault: "copy_changed" });
+  await expect(room.forceHub(other)).rejects.toMatchObject({ fault: "copy_changed" });
   expect(forcedThere()).toEqual([]);
 });
 

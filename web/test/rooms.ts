@@ -1,6 +1,7 @@
 /** Rooms in vaults of their own, on links whose relay says what a test wants. */
 
 import { openDB } from "idb";
+import { vi } from "vitest";
 
 import { newRoom } from "../src/client/saved.ts";
 import { saveNewRoom } from "../src/client/tables.ts";
@@ -91,6 +92,14 @@ export function withMember(
     ...changes,
   };
   return { ...state, members: new Map([...state.members, [hex(mid), member]]) };
+}
+
+/** Fake time goes by, and the vault has its own beside it. */
+export async function passes(time: number, step = 1_000): Promise<void> {
+  for (let gone = 0; gone < time; gone += step) {
+    await vi.advanceTimersByTimeAsync(step);
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((done) => setImmediate(done));
+  }
 }
 
 type Answer = object | Error | undefined;

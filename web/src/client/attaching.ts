@@ -68,6 +68,8 @@ interface Listeners {
   control(draft: Draft, record: ControlRecord): void;
   /** All is here that the relay has; the room is live. */
   caughtUp(link: Link): Promise<void>;
+  /** It is known how far the relay's copy has come, which is not as far as what is here. */
+  behind(): void;
   /** What was under way on the link is over with it. */
   lost(): void;
 }
@@ -116,8 +118,10 @@ export class Attaching {
         const standing = await this.standing(link, answer);
         this.parts.forced.behindAt =
           standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
-        if (standing === "behind") this.waitFor(link, transportKey);
-        else if (standing === "whole") await this.sync(link, answer);
+        if (standing === "behind") {
+          this.waitFor(link, transportKey);
+          this.listeners.behind();
+        } else if (standing === "whole") await this.sync(link, answer);
       }
       this.pause = FIRST_PAUSE_MS;
     } catch (error) {

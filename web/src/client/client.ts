@@ -9,7 +9,7 @@ import { hubOf, isRefusal, Refused } from "../protocol/room.ts";
 import type { KeyFault } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, unlessLost } from "../wire/link.ts";
 import { isEvicted, isSamePlace, RoomOver, unlessOver } from "./core.ts";
-import { forceHub, type Survey, tryAt } from "./forcing.ts";
+import type { Survey } from "./forcing.ts";
 import { type JoinInfo, Joins } from "./joins.ts";
 import { keepChain } from "./journal.ts";
 import { lineageIn } from "./lineages.ts";
@@ -271,8 +271,8 @@ export class Client {
   }
 
   /** Have it go on there, the relay so far unasked: see `forceHub` of forcing.ts. */
-  async forceHub(id: string, found: Survey): Promise<void> {
-    await forceHub(this.here(id), found);
+  forceHub(id: string, found: Survey): Promise<void> {
+    return this.here(id).forceHub(found);
   }
 
   private here(id: string): Room {
@@ -287,7 +287,7 @@ export class Client {
     } catch (error) {
       if (!(error instanceof LinkLost)) throw error;
       // Root may have moved the room there, and nobody here could be told of it.
-      await tryAt(room, home, async () => {
+      await room.tryAt(home, async () => {
         if (!(await room.isLiveWithin(REACH_MS))) throw error;
       });
     }

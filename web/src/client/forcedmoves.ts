@@ -5,7 +5,6 @@
 
 import type { Seen } from "../e2e/log.ts";
 import { isRefusal } from "../protocol/room.ts";
-import type { Link } from "../wire/link.ts";
 import { isEvicted, mayComeBack, type RoomCore } from "./core.ts";
 import { leaveVoid } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
@@ -23,13 +22,6 @@ export class ForcedMoves {
     private readonly outbox: Outbox,
     private readonly beginAnew: () => void,
   ) {}
-
-  /** Hand this HUB_MOVE to the relay that it names. What is void here is taken back once it has it. */
-  async make(link: Link, record: Uint8Array): Promise<void> {
-    const { room } = this.core.view.state;
-    await link.ask({ type: "control", room, record, boxes: [] });
-    this.told([record]);
-  }
 
   /** The answer to attaching, once all is taken that the relay told before it. */
   async before<T>(asked: Promise<T>): Promise<T> {

@@ -9,23 +9,14 @@
 import { equal, hex } from "../protocol/bytes.ts";
 import { hubOf, type Member } from "../protocol/room.ts";
 import { LinkLost } from "../wire/link.ts";
-import { isSamePlace, type RoomCore } from "./core.ts";
+import { type Draft, isSamePlace, mark, type RoomCore } from "./core.ts";
 import type { Entry } from "./entries.ts";
+import { placeFrom, savedPlace } from "./forcedesk.ts";
 import { hashOf, type Row, rowsBehind } from "./journal.ts";
-import type { Place } from "./moving.ts";
+import { type Place, relocate } from "./moving.ts";
+import { NotMoved } from "./notmoved.ts";
 import type { Room } from "./room.ts";
 import { json } from "./saved.ts";
-
-export type MoveFault = "already_there" | "no_copy" | "other_log" | "copy_lacks" | "copy_changed";
-
-/** The room does not go there. */
-export class NotMoved extends Error {
-  override readonly name = "NotMoved";
-
-  constructor(readonly fault: MoveFault) {
-    super(`the room is not moved: ${fault.replaceAll("_", " ")}`);
-  }
-}
 
 /** A relay's copy of a room, beside what this browser has of it. */
 export interface Survey {
@@ -67,7 +58,7 @@ export function surveyHub(room: Room, core: RoomCore, place: Place): Promise<Sur
     const own = lost.filter(({ mid }) => mid === core.me).length;
     return { place, ...end, messages: lost.length, own };
   };
-  return tryAt(room, place, look, false);
+  return tryAt(room, core, place, look, false);
 }
 
 /**
@@ -75,9 +66,13 @@ export function surveyHub(room: Room, core: RoomCore, place: Place): Promise<Sur
  * ever ordered behind that is void, for everybody. Settled once the room is live there. Rejects as
  * `surveyHub`, with `NotMoved` (`copy_changed`), `Refused`, `RelayRefused`.
  */
-export async function forceHub(room: Room, { place, seq, log }: Survey): Promise<void> {
+export async function forceHub(
+  room: Room,
+  core: RoomCore,
+  { place, seq, log }: Survey,
+): Promise<void> {
   const before = hubOf(room.state);
-  await tryAt(room, place, async () => {
+  await tryAt(room, core, place, async () => {
     const end = await endOf(room);
     if (end.seq !== seq || !equal(end.log, log)) throw new NotMoved("copy_changed");
     await room.forceMove(place, end);
@@ -99,18 +94,36 @@ async function endOf(room: Room) {
 /** Do this with the room reached there; if it fails, or not to `stay`, go back to where it was. */
 export async function tryAt<T>(
   room: Room,
+  core: RoomCore,
   place: Place,
   act: () => Promise<T>,
   stay = true,
 ): Promise<T> {
   const before = { url: room.url, relayId: room.relayId };
-  if (!isSamePlace(before, place)) await room.goTo(place);
+  if (!isSamePlace(before, place)) {
+    await core.change((draft) => {
+      mark(draft, { visiting: draft.marks.visiting ?? savedPlace(before) });
+      relocate(draft, place);
+    });
+  }
   let isDone = false;
   try {
     const done = await act();
     isDone = true;
     return done;
   } finally {
-    if (!(isDone && stay) && isSamePlace(room, place)) await room.goTo(before);
+    await core.change((draft) => leave(draft, place, isDone && stay));
   }
 }
+
+/** The visit to a relay is over; not while nobody knows whether the room goes on there. */
+function leave(draft: Draft, place: Place, stays: boolean): void {
+  const { visiting, forcing } = draft.marks;
+  if (visiting === undefined || forcing !== undefined) return;
+  mark(draft, { visiting: undefined });
+  if (!stays && isSamePlace(draft.saved, place)) relocate(draft, placeFrom(visiting));
+}
+
+/** A page that was closed during a visit is opened again. */
+export const endVisit = (core: RoomCore): Promise<void> =>
+  core.change((draft) => leave(draft, draft.saved, false));

@@ -5,10 +5,10 @@
 
 import { equal } from "../protocol/bytes.ts";
 import type { ControlRecord } from "../protocol/records.ts";
-import { hubOf, isRefusal, memberOf, Refused } from "../protocol/room.ts";
+import { hubOf, isRefusal, memberOf, Refused, termOf } from "../protocol/room.ts";
 import { RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
-import { amend, type Draft, isSamePlace, type RoomCore } from "./core.ts";
+import { amend, type Draft, isSamePlace, mark, type RoomCore } from "./core.ts";
 import { followHome, followHub, goToHub, makeHome, makeHubMove, type Place } from "./moving.ts";
 import { told } from "./told.ts";
 
@@ -53,8 +53,12 @@ export class Homes {
    * about within some tries, and with `conflict` once another relay was chosen. Nothing else waits for
    * it meanwhile.
    */
-  moveHub(hub: Place): Promise<void> {
+  async moveHub(hub: Place): Promise<void> {
     this.wantedHub = hub;
+    await this.core.change((draft) => {
+      const signedTerm = Math.max(draft.marks.signedTerm, termOf(draft.view.state) + 1);
+      mark(draft, { signedTerm });
+    });
     return this.controls.runPatiently("move", () => {
       // One that was put off would move the room away from where it was sent since.
       if (this.wantedHub !== hub) throw new Refused("conflict");

@@ -19,7 +19,7 @@ import { openSignal } from "../e2e/signals.ts";
 import { fromHex, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
-import { type Link, LinkLost } from "../wire/link.ts";
+import type { Link } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
 import { Attaching, COPY_BEHIND } from "./attaching.ts";
 import { BeatDuty } from "./beats.ts";
@@ -30,14 +30,15 @@ import { amend, type Draft, mark, RoomCore, type RoomListeners, unlessOver } fro
 import { Duties } from "./duties.ts";
 import { EvidenceDesk } from "./evidence.ts";
 import { download, type Fetching, type FileLike } from "./files.ts";
+import { ForceDesk } from "./forcedesk.ts";
 import { ForcedMoves } from "./forcedmoves.ts";
-import { type Survey, surveyHub } from "./forcing.ts";
+import { endVisit, forceHub, type Survey, surveyHub, tryAt } from "./forcing.ts";
 import { Handover } from "./handover.ts";
 import { Homes } from "./homes.ts";
 import { completeChain } from "./journal.ts";
 import { Leaving } from "./leaving.ts";
 import { Ledger } from "./ledger.ts";
-import { makeHubMove, type Place, relocate } from "./moving.ts";
+import type { Place } from "./moving.ts";
 import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
@@ -56,6 +57,7 @@ export class Room extends RoomView {
   private readonly duties: Duties;
   private readonly homes: Homes;
   private readonly forced: ForcedMoves;
+  private readonly forcing: ForceDesk;
   private readonly renewing: RenewDuty;
   private readonly ledger: Ledger;
   private readonly beats: BeatDuty;
@@ -93,6 +95,7 @@ export class Room extends RoomView {
       for (const part of this.parts) part.linkLost();
     };
     this.forced = new ForcedMoves(this.core, this.outbox, lost);
+    this.forcing = new ForceDesk(this.core, (record) => this.forced.told([record]));
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);
     this.uploading = new Uploads(this.core, this.outbox, () => this.drops.check());
@@ -105,6 +108,7 @@ export class Room extends RoomView {
       {
         control: (draft, record) => this.controlTaken(draft, record),
         caughtUp: (link) => this.caughtUp(link),
+        behind: () => this.forcing.goOn(),
         lost,
       },
     );
@@ -267,11 +271,13 @@ export class Room extends RoomView {
   }
 
   /** Have another relay order the room by force, from the end of its copy on: see forcing.ts. */
-  async forceMove(hub: Place, { seq, log }: Seen): Promise<void> {
-    const { link } = this.core;
-    if (link === undefined) throw new LinkLost("the relay is away");
-    const making = { ...this.controls.making, seen: { seq, log } };
-    await this.forced.make(link, makeHubMove(making, hub, { force: true }).envelope);
+  forceMove(hub: Place, seen: Seen): Promise<void> {
+    return this.forcing.make(hub, seen);
+  }
+
+  /** Have it go on from what was found there: see `forceHub` of forcing.ts. */
+  forceHub(found: Survey): Promise<void> {
+    return forceHub(this, this.core, found);
   }
 
   /** What would be lost if it went on from the copy of the relay there: see `surveyHub`. */
@@ -279,9 +285,9 @@ export class Room extends RoomView {
     return surveyHub(this, this.core, hub);
   }
 
-  /** Reach the room there from now on, whoever that is. */
-  goTo(place: Place): Promise<void> {
-    return this.core.change((draft) => relocate(draft, place));
+  /** Do this with the room reached at that relay: see `tryAt` of forcing.ts. */
+  tryAt<T>(place: Place, act: () => Promise<T>): Promise<T> {
+    return tryAt(this, this.core, place, act);
   }
 
   /** Once it holds, true; false after `limit` milliseconds. Rejects with `RoomOver`. */
@@ -290,8 +296,9 @@ export class Room extends RoomView {
   }
 
   /** Go to the relay where the control log says that one is at home. */
-  settleHome(): Promise<void> {
-    return this.homes.settle();
+  async settleHome(): Promise<void> {
+    await endVisit(this.core);
+    if (this.core.marks.forcing === undefined) await this.homes.settle(); // else see forcedesk.ts
   }
 
   /** Straight to the room's own relay, which takes every member. */
@@ -340,6 +347,7 @@ export class Room extends RoomView {
 
   private async caughtUp(link: Link): Promise<void> {
     void completeChain(this.core, link);
+    this.forcing.goOn();
     await this.announce();
     this.goOn();
     this.admissions.review();
@@ -404,8 +412,9 @@ export class Room extends RoomView {
     this.admissions.taken(draft, record);
     this.homes.taken(draft, record);
     if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
-    // What was asked of the hub before, the new one never got.
-    if (record.type === "hub_move") this.duties.linkLost();
+    if (record.type !== "hub_move") return;
+    this.forcing.moved(draft);
+    this.duties.linkLost(); // what was asked of the hub before, the new one never got
   }
 
   private heard(draft: Draft, seq: number, opened: Opened): void {

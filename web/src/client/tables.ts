@@ -116,10 +116,22 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
+  /** The highest term of a HUB_MOVE that this member has ever signed. */
+  readonly signedTerm: number;
+  /** One by force that is signed, where it is to be sent, and its record in base64 (forcedesk.ts). */
+  readonly forcing?: (SavedPlace & { readonly record: string }) | undefined;
+  /** Where the room is reached again once its relay was looked at (forcing.ts). */
+  readonly visiting?: SavedPlace | undefined;
   /** What its person has not read (alarms.ts). */
   readonly alarms: readonly Told[];
   /** What came to nothing, as long as some of it is kept aside. */
   readonly cut?: Cut | undefined;
+}
+
+/** A relay, its id in hex. */
+export interface SavedPlace {
+  readonly url: string;
+  readonly relayId: string;
 }
 
 /** The end of the log that came to nothing: how many entries, and what of them. */
@@ -148,6 +160,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     ownCounter: 0,
     ownLast: "",
     voided: [],
+    signedTerm: 0,
     alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };

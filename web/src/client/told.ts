@@ -13,7 +13,7 @@ import { displayName } from "../e2e/names.ts";
 import { CODES, type Code, Malformed } from "../protocol/codes.ts";
 import { Refused } from "../protocol/room.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
-import { type MoveFault, NotMoved } from "./forcing.ts";
+import { type MoveFault, NotMoved } from "./notmoved.ts";
 import { OtherRelay } from "./relays.ts";
 import { VaultError, type VaultFault } from "./vault.ts";
 
@@ -57,6 +57,8 @@ export type ToldCode =
   /** What still holds can not be told here. */
   | "move_unknown"
   | `move.${MoveFault}`
+  /** One that was under way when the page was closed did not come about: why, as a code. */
+  | "move_failed"
   /** The relay does not forget an attachment: why, as a code. */
   | "file_stays"
   /** What became of a message that nobody knows to have been sent. */

@@ -4,7 +4,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
-import { NotMoved } from "../client/forcing.ts";
+import { NotMoved } from "../client/notmoved.ts";
 import { OtherRelay } from "../client/relays.ts";
 import { toldOf } from "../client/told.ts";
 import { isRefusal } from "../protocol/room.ts";

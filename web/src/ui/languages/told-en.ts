@@ -166,6 +166,15 @@ export const told = {
   "move.copy_lacks":
     "That relay's copy lacks a change of the room that you have seen (a removal, say), which would come to nothing: so nothing was done. Take the copy of another relay; if none has it, have the old relay put back from its backup, or make a new room.",
   "move.copy_changed": "That relay's copy has changed meanwhile: look again",
+  "move.other_meant":
+    "That relay says that another one is to go on with the room: check its address, or take the copy of another relay",
+  "move.copy_differs":
+    "By that relay's copy this is not yours to do: the room may have been handed over, or may not be moved. Take the copy of another relay, or ask whoever is its owner there",
+  "move.copy_busy":
+    "That relay still hears from the room's own, and catches up with it, so nothing was done: try again in a minute. If that one is there after all, move the room with it.",
+  "move.unanswered":
+    "That relay went away before it answered, so nobody knows yet whether the room has moved. This browser asks it again as soon as it is back: wait for that before you choose another copy.",
+  move_failed: "The room was to go on from the copy of another relay, and did not. {*}",
   file_stays: "The relay keeps, sealed, a file that you deleted. {*}",
   out_unknown:
     "This browser was out of the room before it heard whether this had been sent: look, and say it again if it is not there",

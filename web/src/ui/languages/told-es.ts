@@ -168,6 +168,15 @@ export const told = {
   "move.copy_lacks":
     "A la copia de ese servidor le falta un cambio de la sala que tú has visto (una expulsión, por ejemplo), que quedaría en nada: así que no se ha hecho nada. Usa la copia de otro servidor; si ninguna lo tiene, haz que recuperen el servidor de antes con su copia de seguridad, o crea otra sala.",
   "move.copy_changed": "La copia de ese servidor ha cambiado entretanto: mira otra vez",
+  "move.other_meant":
+    "Ese servidor dice que es otro el que ha de seguir con la sala: revisa su dirección, o usa la copia de otro servidor",
+  "move.copy_differs":
+    "Según la copia de ese servidor, esto no te toca a ti: puede que la sala se haya cedido, o que no pueda trasladarse. Usa la copia de otro servidor, o pregunta a quien sea su propietario allí",
+  "move.copy_busy":
+    "Ese servidor todavía recibe del de la sala, y se está poniendo al día, así que no se ha hecho nada: prueba otra vez en un minuto. Si aquel sigue ahí, traslada la sala con él.",
+  "move.unanswered":
+    "Ese servidor se fue antes de responder, así que aún nadie sabe si la sala se ha trasladado. Este navegador le preguntará en cuanto vuelva: espera a eso antes de elegir otra copia.",
+  move_failed: "La sala iba a seguir a partir de la copia de otro servidor, y no lo ha hecho. {*}",
   file_stays: "El servidor conserva, sellado, un archivo que has borrado. {*}",
   out_unknown:
     "Este navegador quedó fuera de la sala antes de saber si esto se envió: míralo, y dilo otra vez si no está",
