@@ -76,13 +76,25 @@ function hurried() {
   onTestFinished(() => void vi.useRealTimers());
 }
 
+/** What comes of it while fake time goes by. */
+async function inTime<T>(act: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  act.then(over, over);
+  for (let seconds = 0; !isOver && seconds < 300; seconds += 1) await passes(1_000);
+  return act;
+}
+
 test.each([
   ["seen_stale", "copy_changed"],
   ["hub_behind", "copy_changed"],
   ["conflict", "copy_changed"],
   ["fork", "other_log"],
   ["wrong_relay", "other_meant"],
-  ["forbidden", "copy_differs"],
+  ["forbidden", "not_taken"],
+  ["quota", "moved_often"],
 ])("refused with %s it is over, and root is back where it was: %s", async (code, fault) => {
   const { stage } = garden();
   const { room, sent, core } = await rooted(stage.branch(), stage, [() => refusal(code)]);
@@ -98,8 +110,10 @@ test.each([
 
 test("what no rule speaks of is told as it was refused", async () => {
   const { stage } = garden();
-  const { room } = await rooted(stage.branch(), stage, [() => refusal("quota")]);
-  await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toMatchObject({ code: "quota" });
+  const { room } = await rooted(stage.branch(), stage, [() => refusal("too_large")]);
+  await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toMatchObject({
+    code: "too_large",
+  });
   expect(places(room)).toEqual([URL_, RELAY_ID]);
 });
 
@@ -110,9 +124,7 @@ test("a relay that is still level with nothing is asked again, and then it takes
   const found = await room.surveyHub(THERE);
   hurried();
   vi.spyOn(room, "moveHome").mockResolvedValue();
-  const forced = room.forceHub(found);
-  await passes(20_000);
-  await forced;
+  await inTime(room.forceHub(found));
   expect(new Set(sent.map(({ record }) => record.join())).size).toBe(1); // signed once
   expect([sent.length, hubOf(room.state)]).toEqual([3, NEW]);
 });
@@ -123,9 +135,7 @@ test("one that is so for too long is given up, and said to be so", async () => {
   const { room } = await rooted(stage.branch(), stage, answers);
   const found = await room.surveyHub(THERE);
   hurried();
-  const forced = room.forceHub(found).catch((error: unknown) => error);
-  await passes(90_000);
-  expect(await forced).toMatchObject({ fault: "copy_busy" });
+  await expect(inTime(room.forceHub(found))).rejects.toMatchObject({ fault: "copy_busy" });
   expect([...places(room), room.alarms]).toEqual([URL_, RELAY_ID, []]);
 });
 
@@ -249,4 +259,14 @@ test("the term is more than that of a move which was told, and has yet to come",
   });
   await room.forceHub(await room.surveyHub(THERE)).catch(() => undefined);
   expect(sent.map(termOf)).toEqual([7]);
+});
+
+test("behind a move by force that was signed, and may stand somewhere, none without it is made", async () => {
+  const { stage } = garden();
+  const { room } = await rooted(stage.branch(), stage, [() => refusal("fork")]);
+  await room.forceHub(await room.surveyHub(THERE)).catch(() => undefined);
+  const fake = linkTo(room, stage);
+  await room.attach(fake.link, newMemberKeys().sign.public);
+  await expect(room.moveHub(THERE)).rejects.toMatchObject({ fault: "term_signed" });
+  expect(fake.of("control")).toEqual([]);
 });

@@ -113,3 +113,16 @@ test("a relay that closes each link at once is called less and less often", asyn
   relay.link?.close();
   await expect.poll(() => relay.pause).toBe(1_000);
 });
+
+test("a relay that has to be a certain one is taken for no other, and it may be", async () => {
+  const [one, other] = [generateKeyPair(), generateKeyPair()].map(({ public: key }) => key);
+  const keys = generateKeyPair();
+  const { relays } = relaysAt(() => ({ keys }));
+  const id = relayIdOf(keys.public);
+  await expect(relays.idOf(URL_, relayIdOf(one as Uint8Array))).rejects.toThrow(OtherRelay);
+  expect(await relays.idOf(URL_, id)).toEqual(id);
+  relays.at(URL_, id);
+  await expect.poll(() => relays.stateOf(URL_, id)).toBe("online");
+  expect(await relays.idOf(URL_, id)).toEqual(id);
+  await expect(relays.idOf(URL_, relayIdOf(other as Uint8Array))).rejects.toThrow(OtherRelay);
+});

@@ -229,14 +229,15 @@ export class Client {
   }
 
   /**
-   * Be at home at another relay from now on, in one room, and stay the same member there. Where the
-   * relay so far is gone, the room's own is asked. Rejects with `LinkLost`, `OtherRelay`, `Refused`,
+   * Be at home at another relay from now on, in one room, and stay the same member there; at `url` it
+   * has to be the one whose id is `pinned`, if that is given. Where the relay so far is gone, the room's own is asked. Rejects with `LinkLost`, `OtherRelay`, `Refused`,
    * `RelayRefused` or `RoomOver`; resolves to whether the new relay has let it in by now.
    */
-  async moveHome(id: string, url: string): Promise<boolean> {
+  async moveHome(id: string, url: string, pinned?: Uint8Array): Promise<boolean> {
     const room = this.here(id);
-    const isHub = url === room.hubUrl;
-    const relayId = isHub ? hubOf(room.state) : await this.relays.idOf(url);
+    const hub = hubOf(room.state);
+    const isHub = url === room.hubUrl && (pinned === undefined || equal(pinned, hub));
+    const relayId = isHub ? hub : await this.relays.idOf(url, pinned);
     return this.moveTo(room, { url, relayId });
   }
 
@@ -245,9 +246,9 @@ export class Client {
    * is, since the new hub needs the room's copy. Rejects as `moveHome`; resolves to whether the room
    * is live by now.
    */
-  async moveHub(id: string, url: string): Promise<boolean> {
+  async moveHub(id: string, url: string, pinned?: Uint8Array): Promise<boolean> {
     const room = this.here(id);
-    const relayId = await this.relays.idOf(url);
+    const relayId = await this.relays.idOf(url, pinned);
     if (!room.mayMoveHub) throw new Refused("forbidden");
     const homes = [...room.state.members.values()].map(({ home }) => home);
     const isFollowed = homes.some((home) => equal(home, relayId));
@@ -263,9 +264,9 @@ export class Client {
    * For root, where the room's own relay is gone for good: what would be lost if it went on from the
    * copy of the relay at `url`. Rejects with `NotMoved`, `Refused`, `LinkLost`, `OtherRelay`.
    */
-  async surveyHub(id: string, url: string): Promise<Survey> {
+  async surveyHub(id: string, url: string, pinned?: Uint8Array): Promise<Survey> {
     const room = this.here(id);
-    const relayId = await this.relays.idOf(url);
+    const relayId = await this.relays.idOf(url, pinned);
     if (!room.mayMoveHub) throw new Refused("forbidden");
     return room.surveyHub({ url, relayId });
   }

@@ -27,7 +27,8 @@ const FAULTS: Readonly<Record<string, MoveFault>> = {
   conflict: "copy_changed",
   fork: "other_log",
   wrong_relay: "other_meant",
-  forbidden: "copy_differs",
+  forbidden: "not_taken",
+  quota: "moved_often",
 };
 /** The relay can not take it yet: its link to the hub so far may have more, or it is busy. */
 const LATER = new Set(["try_again", "rate_limited", "storage_failed", "internal", "hub_away"]);
@@ -67,7 +68,7 @@ export class ForceDesk {
       const making = { state, mine, seen: { seq, log }, now: Date.now() };
       const { envelope } = makeHubMove(making, hub, { force: true, term });
       const forcing = { ...savedPlace(hub), record: b64encode(envelope) };
-      mark(draft, { signedTerm: term, forcing });
+      mark(draft, { signedTerm: term, forcedTerm: term, forcing });
     });
     this.isAwaited = true;
     this.goOn();

@@ -10,6 +10,7 @@ import { RelayRefused } from "../wire/link.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, isSamePlace, mark, type RoomCore } from "./core.ts";
 import { followHome, followHub, goToHub, makeHome, makeHubMove, type Place } from "./moving.ts";
+import { NotMoved } from "./notmoved.ts";
 import { told } from "./told.ts";
 
 const HOME_UNKNOWN = told("home_unknown");
@@ -50,8 +51,8 @@ export class Homes {
   /**
    * Have another relay order the room: settled once HUB_MOVE stands in the log. The relay so far has
    * to agree, and the other to have all of it: rejects with the last refusal where that does not come
-   * about within some tries, and with `conflict` once another relay was chosen. Nothing else waits for
-   * it meanwhile.
+   * about within some tries, with `conflict` once another relay was chosen, and with `NotMoved` where
+   * one by force may stand somewhere. Nothing else waits for it meanwhile.
    */
   async moveHub(hub: Place): Promise<void> {
     this.wantedHub = hub;
@@ -63,6 +64,8 @@ export class Homes {
       // One that was put off would move the room away from where it was sent since.
       if (this.wantedHub !== hub) throw new Refused("conflict");
       if (equal(hubOf(this.core.view.state), hub.relayId)) return undefined;
+      const { marks, view } = this.core;
+      if (marks.forcedTerm > termOf(view.state)) throw new NotMoved("term_signed");
       return { signed: makeHubMove(this.controls.making, hub), boxes: [] };
     });
   }

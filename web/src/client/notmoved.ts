@@ -8,10 +8,14 @@ export type MoveFault =
   | "copy_changed"
   /** The relay says that another one is to order the room. */
   | "other_meant"
-  /** By its copy, this member may not do that. */
-  | "copy_differs"
+  /** Its operator does not allow it, or by its copy this member may not do that. */
+  | "not_taken"
+  /** More often than a room may be in one epoch of its key. */
+  | "moved_often"
   /** It can not take it yet, for too long. */
   | "copy_busy"
+  /** One by force was signed that may stand somewhere: it would take this one back. */
+  | "term_signed"
   /** It was sent, and nobody knows whether it stands. */
   | "unanswered";
 

@@ -113,21 +113,17 @@ export class Relays {
   }
 
   /**
-   * The id of the relay that answers at this address; the first one is trusted, since nothing is
-   * known of it. Rejects with `LinkLost`, and with `OtherRelay` if it is none of those known there, or
-   * shows another key than is known of it.
+   * The id of the relay that answers at this address: it has to be `pinned`, if that is given; else the
+   * first one is trusted, since nothing is known of it. Rejects with `LinkLost`, and with `OtherRelay`
+   * if it is another one, none of those known there, or shows another key than is known of it.
    */
-  async idOf(url: string): Promise<Uint8Array> {
-    const known = [...this.relays.values()].filter((relay) => relay.url === url);
+  async idOf(url: string, pinned?: Uint8Array): Promise<Uint8Array> {
+    const known = [...this.relays.values()].filter(
+      (relay) => relay.url === url && (pinned === undefined || equal(relay.relayId, pinned)),
+    );
     const online = known.find(({ link }) => link !== undefined);
     if (online !== undefined) return online.relayId;
-    const link = await Link.open({
-      url,
-      keys: generateKeyPair(),
-      known: undefined,
-      onFrame: () => undefined,
-      ...(this.makeSocket && { makeSocket: this.makeSocket }),
-    });
+    const link = await this.openAt(url, pinned);
     const { relayId } = link.relay;
     try {
       await this.hold(link); // before there is a room: to who comes now, none of its keys is new
@@ -140,6 +136,22 @@ export class Relays {
     const isKnown = known.some((relay) => equal(relay.relayId, relayId));
     if (known.length > 0 && !isKnown) throw new OtherRelay(url);
     return relayId;
+  }
+
+  private async openAt(url: string, pinned: Uint8Array | undefined): Promise<Link> {
+    try {
+      return await Link.open({
+        url,
+        keys: generateKeyPair(),
+        known: pinned && this.listeners.known(pinned),
+        onFrame: () => undefined,
+        ...(this.makeSocket && { makeSocket: this.makeSocket }),
+      });
+    } catch (error) {
+      if (!(error instanceof LinkLost) || error.fault === undefined) throw error;
+      this.refused(error);
+      throw new OtherRelay(url);
+    }
   }
 
   /** No link goes on by a key that this relay is known to have replaced. */

@@ -116,8 +116,9 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
-  /** The highest term of a HUB_MOVE that this member has ever signed. */
+  /** The highest term of a HUB_MOVE that this member has ever signed; of one by force. */
   readonly signedTerm: number;
+  readonly forcedTerm: number;
   /** One by force that is signed, where it is to be sent, and its record in base64 (forcedesk.ts). */
   readonly forcing?: (SavedPlace & { readonly record: string }) | undefined;
   /** Where the room is reached again once its relay was looked at (forcing.ts). */
@@ -161,6 +162,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     ownLast: "",
     voided: [],
     signedTerm: 0,
+    forcedTerm: 0,
     alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };

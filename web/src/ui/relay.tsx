@@ -7,6 +7,7 @@ import type { Client } from "../client/client.ts";
 import type { Survey } from "../client/forcing.ts";
 import type { Room } from "../client/room.ts";
 import { isAddress } from "../protocol/addresses.ts";
+import { fromHex } from "../protocol/bytes.ts";
 import { RelayRefused } from "../wire/link.ts";
 import { hostOf } from "./format.ts";
 import { Question, useDoing } from "./panel.tsx";
@@ -20,8 +21,8 @@ interface RelayProps {
 
 export function RelayOf({ client, room }: RelayProps): JSX.Element {
   const { making, moving } = useStrings();
-  const go = async (url: string) => {
-    const isThere = await client.moveHome(room.id, url);
+  const go: Act = async (url, pinned) => {
+    const isThere = await client.moveHome(room.id, url, pinned);
     return isThere ? moving.done(hostOf(url)) : moving.waits(hostOf(url));
   };
   return (
@@ -41,10 +42,12 @@ export function RelayOf({ client, room }: RelayProps): JSX.Element {
 export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
   const { moving } = useStrings();
   if (!room.mayMoveHub) return null;
-  const go = async (url: string) => {
+  const go: Act = async (url, pinned) => {
     const host = hostOf(url);
     try {
-      return (await client.moveHub(room.id, url)) ? moving.moved(host) : moving.movedWaits(host);
+      return (await client.moveHub(room.id, url, pinned))
+        ? moving.moved(host)
+        : moving.movedWaits(host);
     } catch (error) {
       if (error instanceof RelayRefused && error.code === "hub_away") return moving.notReady(host);
       throw error;
@@ -58,7 +61,7 @@ export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
         why={moving.roomWhy}
         address={moving.newRelay}
         label={moving.roomGo}
-        question={(url) => moving.roomSure(hostOf(url))}
+        question={async (url) => moving.roomSure(hostOf(url))}
         go={go}
       />
     </details>
@@ -70,11 +73,11 @@ export function LeaveHub({ client, room }: RelayProps): JSX.Element | null {
   const { moving } = useStrings();
   const found = useRef<Survey>(undefined);
   if (!room.mayMoveHub) return null;
-  const look = async (url: string) => {
-    found.current = await client.surveyHub(room.id, url);
+  const look: Act = async (url, pinned) => {
+    found.current = await client.surveyHub(room.id, url, pinned);
     return moving.lacks(hostOf(url), found.current.messages, found.current.own);
   };
-  const go = async (url: string) => {
+  const go: Act = async (url) => {
     await client.forceHub(room.id, found.current as Survey);
     return moving.forced(hostOf(url));
   };
@@ -92,37 +95,44 @@ export function LeaveHub({ client, room }: RelayProps): JSX.Element | null {
   );
 }
 
+/** What is done with a relay at this address, which has to have this id, if any; what to say of it. */
+type Act = (url: string, pinned: Uint8Array | undefined) => Promise<string>;
+
+const RELAY_ID = /^[0-9a-f]{64}$/i;
+
 interface TowardsProps {
   readonly why: string;
   /** What the address is called: there are two fields of this kind. */
   readonly address: string;
   readonly label: string;
   /** Asked before it is done, where it concerns others too. */
-  readonly question?: (url: string) => string | Promise<string>;
+  readonly question?: Act;
   /** What became of it, for its person. */
-  readonly go: (url: string) => Promise<string>;
+  readonly go: Act;
 }
 
 /** The address of another relay, and what is done with it. */
 function Towards({ why, address, label, question, go }: TowardsProps): JSX.Element {
   const { making, moving, working } = useStrings();
   const [url, setUrl] = useState("");
+  const [id, setId] = useState("");
   const [unfit, setUnfit] = useState("");
   const [outcome, setOutcome] = useState("");
-  /** What is asked, and of which address. */
-  const [asked, setAsked] = useState<readonly [text: string, to: string]>();
+  /** What is asked, and what is done if it is meant. */
+  const [asked, setAsked] = useState<readonly [text: string, act: () => void]>();
   const { problem, isBusy, run } = useDoing();
-  const set = (text: string) => {
-    setUrl(text);
+  const set = (its: (text: string) => void) => (text: string) => {
+    its(text);
     setAsked(undefined); // the question was about another one
   };
-  const act = async (to: string) => {
+  const act = async (...to: Parameters<Act>) => {
     setAsked(undefined);
     await run(async () => {
       setOutcome(moving.under);
       try {
-        setOutcome(await go(to));
+        setOutcome(await go(...to));
         setUrl("");
+        setId("");
       } catch (error) {
         setOutcome("");
         throw error;
@@ -131,24 +141,27 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
   };
   const submit = (event: Event) => {
     event.preventDefault();
-    const to = url.trim();
-    const isFit = isAddress(to);
+    const [address, digits] = [url.trim(), id.trim()];
+    const isPinned = digits !== "";
+    const isId = !isPinned || RELAY_ID.test(digits);
+    const wrong = isAddress(address) ? (isId ? "" : moving.badId) : making.badRelay;
     setOutcome("");
-    setUnfit(isFit ? "" : making.badRelay);
-    if (!isFit) return;
-    if (question === undefined) void act(to);
-    else void run(async () => setAsked([await question(to), to]));
+    setUnfit(wrong);
+    if (wrong !== "") return;
+    const to = [address, isPinned ? fromHex(digits.toLowerCase()) : undefined] as const;
+    if (question === undefined) void act(...to);
+    else void run(async () => setAsked([await question(...to), () => void act(...to)]));
   };
   return (
     <form onSubmit={submit}>
       <p class="hint">{why}</p>
-      <Field label={address} hint={making.relayHint} value={url} onValue={set} />
+      <Field label={address} hint={making.relayHint} value={url} onValue={set(setUrl)} />
+      <details class="lesser">
+        <summary>{moving.certain}</summary>
+        <Field label={moving.id} hint={moving.idHint} value={id} onValue={set(setId)} />
+      </details>
       {asked ? (
-        <Question
-          text={asked[0]}
-          onYes={() => void act(asked[1])}
-          onNo={() => setAsked(undefined)}
-        />
+        <Question text={asked[0]} onYes={asked[1]} onNo={() => setAsked(undefined)} />
       ) : (
         <button type="submit" disabled={isBusy}>
           {isBusy ? working : label}

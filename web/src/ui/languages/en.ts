@@ -255,6 +255,11 @@ export const en = {
     goneWhy:
       "Only then: the room goes on from the copy of another relay, where a member is at home. What that copy lacks comes to nothing, for everybody. First it is looked what that is.",
     copyRelay: "Address of a relay with a copy",
+    certain: "It has to be a certain relay",
+    id: "Id of that relay",
+    idHint:
+      "64 digits and letters from a to f, as whoever runs it tells you. If another relay answers, nothing is done.",
+    badId: "The id of a relay is 64 characters long: digits, and letters from a to f.",
     look: "Look at its copy",
     lacks: (host: string, messages: number, own: number) =>
       `${messages === 0 ? `The copy at ${host} has all that you have seen.` : `The copy at ${host} lacks ${counted(messages, "message", "messages")} that you have, ${own} of yours: those are sent again.`} Whatever else the relay so far has ordered would be void for everybody, seen by you or not. Have the room go on at ${host}?`,

@@ -250,6 +250,11 @@ export const es: Strings = {
     goneWhy:
       "Solo entonces: la sala sigue a partir de la copia de otro servidor, que use algún miembro. Lo que falte en esa copia queda en nada, para todos. Primero se mira qué es.",
     copyRelay: "Dirección de un servidor con copia",
+    certain: "Tiene que ser un servidor concreto",
+    id: "Identificador de ese servidor",
+    idHint:
+      "64 cifras y letras de la a a la f, como te lo diga quien lo lleva. Si responde otro servidor, no se hace nada.",
+    badId: "El identificador de un servidor tiene 64 caracteres: cifras, y letras de la a a la f.",
     look: "Mirar su copia",
     lacks: (host, messages, own) =>
       `${messages === 0 ? `La copia de ${host} tiene todo lo que has visto.` : `A la copia de ${host} le falta esto que tienes: ${counted(messages, "mensaje", "mensajes")}, de ellos tuyos ${own}, que se envían otra vez.`} Lo demás que el servidor de antes haya ordenado quedaría en nada para todos, lo hayas visto o no. ¿Que la sala siga en ${host}?`,

@@ -168,10 +168,14 @@ export const told = {
   "move.copy_changed": "That relay's copy has changed meanwhile: look again",
   "move.other_meant":
     "That relay says that another one is to go on with the room: check its address, or take the copy of another relay",
-  "move.copy_differs":
-    "By that relay's copy this is not yours to do: the room may have been handed over, or may not be moved. Take the copy of another relay, or ask whoever is its owner there",
+  "move.not_taken":
+    "That relay does not take the room over: whoever runs it may have to allow that, or by its copy you are not the owner. Ask them, or take the copy of another relay",
+  "move.moved_often":
+    "The room was moved too often since its key was last renewed: renew the key first, where the room is reached now",
   "move.copy_busy":
     "That relay still hears from the room's own, and catches up with it, so nothing was done: try again in a minute. If that one is there after all, move the room with it.",
+  "move.term_signed":
+    "You have signed that the room goes on from a copy, and that may stand at some relay: it would take this move back. Have the room go on from a copy instead, below.",
   "move.unanswered":
     "That relay went away before it answered, so nobody knows yet whether the room has moved. This browser asks it again as soon as it is back: wait for that before you choose another copy.",
   move_failed: "The room was to go on from the copy of another relay, and did not. {*}",

@@ -170,10 +170,14 @@ export const told = {
   "move.copy_changed": "La copia de ese servidor ha cambiado entretanto: mira otra vez",
   "move.other_meant":
     "Ese servidor dice que es otro el que ha de seguir con la sala: revisa su dirección, o usa la copia de otro servidor",
-  "move.copy_differs":
-    "Según la copia de ese servidor, esto no te toca a ti: puede que la sala se haya cedido, o que no pueda trasladarse. Usa la copia de otro servidor, o pregunta a quien sea su propietario allí",
+  "move.not_taken":
+    "Ese servidor no se hace cargo de la sala: puede que quien lo lleva tenga que permitirlo, o que según su copia no seas el propietario. Pregúntale, o usa la copia de otro servidor",
+  "move.moved_often":
+    "La sala se ha trasladado demasiadas veces desde que se renovó su clave: renuévala antes, desde donde se llega ahora a la sala",
   "move.copy_busy":
     "Ese servidor todavía recibe del de la sala, y se está poniendo al día, así que no se ha hecho nada: prueba otra vez en un minuto. Si aquel sigue ahí, traslada la sala con él.",
+  "move.term_signed":
+    "Has firmado que la sala siga a partir de una copia, y eso puede valer en algún servidor: anularía este traslado. En su lugar, haz que la sala siga a partir de una copia, más abajo.",
   "move.unanswered":
     "Ese servidor se fue antes de responder, así que aún nadie sabe si la sala se ha trasladado. Este navegador le preguntará en cuanto vuelva: espera a eso antes de elegir otra copia.",
   move_failed: "La sala iba a seguir a partir de la copia de otro servidor, y no lo ha hecho. {*}",
