@@ -50,6 +50,8 @@ class Core:
     names: dict[MemberId, str] = field(factory=dict)
     reached: dict[MemberId, int] = field(factory=dict)
     """The last entry that each member's own signature proves its device to have."""
+    doubted: bool = False
+    """The relay has said `fork`, and was left to be asked anew: see `doubt`."""
     blamed: bool = False
     """People were told, on this link, that their relay blames the room's and proves nothing."""
 
@@ -136,6 +138,18 @@ class Core:
         if not self.blamed:
             self.blamed = True
             turn.tell(Alarm(self.room, AlarmKind.UNPROVEN, _UNPROVEN))
+
+    def doubt(self, turn: Turn) -> bool:
+        """The relay says `fork`, and shows nothing: whether it is asked anew, on another link.
+
+        It may just have heard that the room was moved, and not yet have told: it does before
+        `attached`. Once, until it has taken something, or told.
+        """
+        if self.doubted:
+            return False
+        self.doubted = True
+        turn.drop = "the relay says that its log is another one"
+        return True
 
     def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> None:
         """Keep what someone signed and can not be true: the first pieces, which tell enough."""

@@ -429,6 +429,7 @@ class Outbox:
 
     def _accept(self, turn: Turn, item: Queued, sent: Sent) -> None:
         core = self._core
+        core.doubted = False
         self._flight.accepted(item)
         if self._wait is not None and self._wait.number == item.number:
             self._wait = None
@@ -465,6 +466,8 @@ class Outbox:
                 self._keep(turn, evolve(item, code=code, text=failure.text or _sentence(code)))
                 self._flight.slow_down()
                 self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
+        elif code == Code.FORK and core.doubt(turn):
+            self._keep(turn, evolve(item, stage=Stage.QUEUED))
         elif code in _LIES:
             core.set_status(turn, RoomStatus.FROZEN, code)
         elif code in _NOT_HERE:

@@ -389,11 +389,11 @@ class RoomMachine:
             self._behind(turn, self.core.head.seq if failure.seq is None else failure.seq)
         elif failure.code == Code.FORK and has_yet_to_hear(self.core):
             self._behind(turn, self.core.head.seq)
-        elif failure.code == Code.FORK:
+        elif failure.code == Code.FORK and not self.core.doubt(turn):
             fork = LogBroken(LogFault.FORK, self.core.head.seq)
             self.core.freeze(turn, AlarmKind.FORK, fork)
             self._halt_by_status(turn)
-        else:
+        elif failure.code != Code.FORK:
             self._stop(turn, failure, RoomStatus.HIDDEN)
 
     def _check_live(self, turn: Turn) -> None:
@@ -560,6 +560,7 @@ class RoomMachine:
             return  # it is not root's: it moves nobody
         if taken is None:
             return
+        core.doubted = False
         self.ledger.begin_anew()
         for part in self._parts:
             part.link_lost()

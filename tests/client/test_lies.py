@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -170,18 +171,34 @@ def test_a_false_word_on_our_last_event_shows_at_the_others_as_the_relays(
         assert bo.texts == ["one", "after a lie"]
 
 
-def test_a_word_of_fork_stops_the_room_at_once(scene: Scene, bo: Bo) -> None:
-    """The relay says that the logs differ: nothing else is posted on this link."""
+def test_a_word_of_fork_stops_the_room_when_it_is_said_again(scene: Scene, bo: Bo) -> None:
+    """Once it may be that the relay has just heard of a move: then it tells on the next link."""
     sent = post(bo)
 
     def queue(turn: Turn) -> None:
         bo.room.outbox.queue(turn.records, Text("two"), new_sid(), NOW)
 
     bo.turn(queue)
-    answers = bo.feed(frames.Failure(sent.rid, "fork", "fork"))
+    bo.feed(frames.Failure(sent.rid, "fork", "fork"))
+    assert bo.dropped
+    assert bo.alarms == []
+    bo.connect()
+    answers = bo.feed(frames.Failure(post(bo, "three").rid, "fork", "fork"))
     assert bo.status is RoomStatus.FROZEN
     assert answers == []
     assert not bo.room.is_live
+
+
+def test_each_word_of_fork_between_others_is_a_first_one(scene: Scene, bo: Bo) -> None:
+    """What the relay takes in between says that the logs are one."""
+    for number in (1, 2, 3):
+        sent = post(bo, f"number {number}")
+        bo.feed(frames.Failure(sent.rid, "fork", "fork"))
+        assert bo.status is RoomStatus.ACTIVE
+        bo.connect()
+        [item] = bo.room.outbox.items
+        assert item.event_id is not None
+        bo.turn(partial(bo.room.outbox.delivered, sid=item.sid, event_id=item.event_id, seq=9))
 
 
 def test_no_late_answer_revives_a_frozen_room(scene: Scene, tmp_path: Path) -> None:
