@@ -119,7 +119,8 @@ test("a relay that has to be a certain one is taken for no other, and it may be"
   const keys = generateKeyPair();
   const { relays } = relaysAt(() => ({ keys }));
   const id = relayIdOf(keys.public);
-  await expect(relays.idOf(URL_, relayIdOf(one as Uint8Array))).rejects.toThrow(OtherRelay);
+  const refused = relays.idOf(URL_, relayIdOf(one as Uint8Array));
+  await expect(refused).rejects.toMatchObject({ name: "OtherRelay", isPinned: true });
   expect(await relays.idOf(URL_, id)).toEqual(id);
   relays.at(URL_, id);
   await expect.poll(() => relays.stateOf(URL_, id)).toBe("online");

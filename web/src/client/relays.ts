@@ -27,7 +27,11 @@ export type LinkState = "connecting" | "online" | "offline";
 export class OtherRelay extends Error {
   override readonly name = "OtherRelay";
 
-  constructor(readonly url: string) {
+  /** `isPinned`: it is not the one whose id its person gave. */
+  constructor(
+    readonly url: string,
+    readonly isPinned = false,
+  ) {
     super(
       `another relay answers at ${url} than the one known there: whoever runs it has changed its ` +
         "key, or somebody stands in its place; ask them, over another way",
@@ -150,7 +154,7 @@ export class Relays {
     } catch (error) {
       if (!(error instanceof LinkLost) || error.fault === undefined) throw error;
       this.refused(error);
-      throw new OtherRelay(url);
+      throw new OtherRelay(url, pinned !== undefined);
     }
   }
 

@@ -29,6 +29,8 @@ export type ToldCode =
   | "refused"
   | "relay_away"
   | "other_relay"
+  /** Another relay answers than the one whose id a person gave. */
+  | "not_that_relay"
   /** It has another key, and the one before has signed for it. */
   | "relay_key_new"
   /** It shows a key that it has replaced; its key was passed on to two. */
@@ -97,7 +99,8 @@ export function toldOf(error: unknown): Told {
   if (error instanceof KeyMissing) return told("key_missing");
   if (error instanceof KeyRejected) return told("key_rejected");
   if (error instanceof NotMoved) return told(`move.${error.fault}`);
-  if (error instanceof OtherRelay) return told("other_relay", error.url);
+  if (error instanceof OtherRelay)
+    return told(error.isPinned ? "not_that_relay" : "other_relay", error.url);
   if (error instanceof LinkLost) return told("relay_away");
   if (error instanceof DOMException) return told("browser", error.name);
   return told("bug", error instanceof Error ? error.message : String(error));

@@ -40,8 +40,9 @@ function Kept({ room, people }: VoidedProps): JSX.Element {
   const entries = useVoided(room);
   return (
     <>
+      {entries?.length === 0 && <p>{voided.none}</p>}
       <ol>
-        {entries.map((entry) =>
+        {entries?.map((entry) =>
           entry.kind === "change" ? (
             <Change key={entry.eventId} entry={entry} room={room} people={people} />
           ) : (
@@ -55,8 +56,8 @@ function Kept({ room, people }: VoidedProps): JSX.Element {
 }
 
 /** They are fewer once some of them have been said again. */
-function useVoided(room: Room): readonly Entry[] {
-  const [entries, setEntries] = useState<readonly Entry[]>([]);
+function useVoided(room: Room): readonly Entry[] | undefined {
+  const [entries, setEntries] = useState<readonly Entry[]>();
   const { revision } = room;
   useEffect(() => {
     let stale = false;

@@ -102,22 +102,43 @@ test("root has the room go on from a copy when its relay is gone for good, and r
   await copy.back();
 
   await guest.members();
-  await page.getByText("The room's relay is gone for good").click();
+  const { keyboard } = page;
+  const press = async (place: string, words = "") => {
+    await guest.tabTo(place);
+    await keyboard.press("ControlOrMeta+A");
+    await keyboard.type(words);
+    await keyboard.press("Enter");
+  };
+  await press("The room's relay is gone for good");
   const form = page.locator(".panel details[open] form");
-  const address = form.getByLabel("Address of a relay with a copy");
-  await address.fill(old.url.replace("127.0.0.1", "localhost"));
-  await form.getByRole("button", { name: "Look at its copy" }).click();
-  await form.getByRole("alert").filter({ hasText: /\w/ }).waitFor(); // nobody is there
-  await address.fill(copy.url);
-  await form.getByRole("button", { name: "Look at its copy" }).click();
+  const says = (words: RegExp) => form.getByRole("alert").filter({ hasText: words }).waitFor();
+  await press("Address of a relay with a copy", old.url.replace("127.0.0.1", "localhost"));
+  await says(/can not be reached/);
+  await page.getByText("The room's relay is gone for good").focus();
+  await press("Address of a relay with a copy", copy.url);
   await form.getByText("lacks 1 message that you have, 1 of yours").waitFor();
-  await form.getByRole("button", { name: "Yes" }).click();
+  expect(await breachesOf(page)).toEqual([]);
+  await keyboard.press("Enter"); // the focus is on what does nothing
+  await form.getByText("lacks 1 message").waitFor({ state: "detached" });
+  await page.getByText("The room's relay is gone for good").focus();
+  await press("It has to be a certain relay");
+  await press("Id of that relay", "this one");
+  await says(/64 characters/);
+  await form.getByText("It has to be a certain relay").focus();
+  await press("Id of that relay", "ab".repeat(32));
+  await says(/Another relay answers/);
+  await form.getByLabel("Id of that relay").fill("");
+  await press("Look at its copy");
+  await form.getByText("lacks 1 message that you have, 1 of yours").waitFor();
+  await guest.tabTo("Yes", "Shift+Tab");
+  await keyboard.press("Enter");
   await form.getByText(`The room is at ${host(copy)} now. Tell whoever`).waitFor();
   await guest.closePanel();
 
   await page.getByText("One thing of yours among them is sent again").waitFor();
   await guest.sees("only at the old relay");
   await page.getByText("Show what others have not sent again").click();
+  await page.getByText("All of it has been sent again.").waitFor();
   expect(await breachesOf(page)).toEqual([]);
   await page.getByRole("button", { name: "Delete them from this browser" }).click();
   await page.getByRole("button", { name: "Yes" }).click();

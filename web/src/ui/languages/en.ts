@@ -4,7 +4,7 @@ import type { Hindrance, Outcome } from "../../client/comparing.ts";
 import type { ToldCode } from "../../client/told.ts";
 import type { Ending } from "../../client/vault.ts";
 import type { Role } from "../../protocol/records.ts";
-import { counted } from "./counted.ts";
+import { both, counted } from "./counted.ts";
 import { told } from "./told-en.ts";
 
 const roles = { root: "owner", "co-owner": "co-owner", member: "member", readonly: "reads only" };
@@ -271,12 +271,13 @@ export const en = {
   voided: {
     title: "What came to nothing",
     what: (messages: number, changes: number) =>
-      `The owner moved this room to another relay, because its own is gone for good. That relay did not have ${counted(messages, "message", "messages")} and ${counted(changes, "change", "changes")} of the room that you had: they are in nobody's room any more.`,
+      `The owner moved this room to another relay, because its own is gone for good. That relay did not have ${both(messages > 0 && counted(messages, "message", "messages"), changes > 0 && `${counted(changes, "change", "changes")} of the room`, "and") || "something"} that you had: nobody's room has that any more.`,
     again: (own: number) =>
       own === 1
         ? "One thing of yours among them is sent again."
         : `${own} things of yours among them are sent again.`,
     show: "Show what others have not sent again",
+    none: "All of it has been sent again.",
     forget: "Delete them from this browser",
     sure: "Delete what came to nothing? Nobody can bring it back.",
     unreadable: "a message that can not be read",

@@ -1,6 +1,6 @@
 /** Todas las frases de la página en español. */
 
-import { counted } from "./counted.ts";
+import { both, counted } from "./counted.ts";
 import type { Strings, Who } from "./en.ts";
 import { told } from "./told-es.ts";
 
@@ -266,12 +266,13 @@ export const es: Strings = {
   voided: {
     title: "Lo que quedó en nada",
     what: (messages, changes) =>
-      `El propietario llevó esta sala a otro servidor, porque el suyo no volverá. Ese servidor no tenía ${counted(messages, "mensaje", "mensajes")} y ${counted(changes, "cambio", "cambios")} de la sala que tú tenías: ya no están en la sala de nadie.`,
+      `El propietario llevó esta sala a otro servidor, porque el suyo no volverá. A ese servidor le faltaba esto que tú tenías: ${both(messages > 0 && counted(messages, "mensaje", "mensajes"), changes > 0 && `${counted(changes, "cambio", "cambios")} de la sala`, "y") || "algo"}. Ya no está en la sala de nadie.`,
     again: (own) =>
       own === 1
         ? "Una cosa tuya entre ello se envía otra vez."
         : `${own} cosas tuyas entre ello se envían otra vez.`,
     show: "Ver lo que otros no han enviado otra vez",
+    none: "Todo se ha enviado otra vez.",
     forget: "Borrarlo de este navegador",
     sure: "¿Borrar lo que quedó en nada? Nadie podrá recuperarlo.",
     unreadable: "un mensaje que no se puede leer",

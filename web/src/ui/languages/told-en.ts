@@ -125,6 +125,8 @@ export const told = {
   "vault.not_written": "This browser could not write it down: try again, or reload the page",
 
   relay_away: "The relay can not be reached just now. Try again in a moment.",
+  not_that_relay:
+    "Another relay answers at {1} than the one with that id. Nothing was done: check both with whoever runs it",
   other_relay:
     "Another relay answers at {1} than the one known there: whoever runs it has changed its key, or somebody stands in its place. Ask them, over another way.",
   relay_key_new:

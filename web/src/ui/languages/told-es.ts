@@ -126,6 +126,8 @@ export const told = {
   "vault.not_written": "El navegador no pudo guardarlo: inténtalo de nuevo, o recarga la página",
 
   relay_away: "Ahora no se puede llegar al servidor. Inténtalo dentro de un momento.",
+  not_that_relay:
+    "En {1} responde otro servidor que el de ese identificador. No se ha hecho nada: comprueba las dos cosas con quien lo lleva",
   other_relay:
     "En {1} contesta otro servidor que el conocido: quien lo lleva ha cambiado su clave, o alguien ocupa su lugar. Pregúntale, por otro medio.",
   relay_key_new:
