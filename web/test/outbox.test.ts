@@ -147,12 +147,38 @@ test.each(["not_attached", "not_found"])("%s has the link opened anew", async (c
   expect(posts()[1]?.record).toEqual(posts()[0]?.record);
 });
 
-test.each(["fork", "hub_behind"])("%s freezes the room, and nothing is lost", async (code) => {
-  const { core, outbox, posts } = await sending(() => refusal(code));
+test("hub_behind freezes the room, and nothing is lost", async () => {
+  const { core, outbox, posts } = await sending(() => refusal("hub_behind"));
   await outbox.send(text("kept"));
   await expect.poll(() => core.saved.status).toBe("frozen");
   expect(states(outbox)).toEqual([["kept", ""]]);
   expect(posts()).toHaveLength(1);
+});
+
+test("fork has the relay asked anew, since it may have heard of a move; said again, it freezes", async () => {
+  const lies = new Set([0, 1, 3, 4]);
+  const { core, outbox, posts, links, connect, deliver } = await sending((post, at) =>
+    lies.has(at) ? refusal("fork") : acked(post),
+  );
+  const again = async () => {
+    await expect.poll(() => links.at(-1)?.isClosed).toBe(true);
+    expect(core.saved.status).toBe("active");
+    outbox.linkLost();
+    connect();
+    outbox.pump();
+  };
+  lies.delete(1);
+  await outbox.send(text("kept"));
+  await again();
+  await expect.poll(() => posts().length).toBe(2);
+  await deliver(posts()[1] as Post); // the logs are one
+  await outbox.send(text("later"));
+  await expect.poll(() => posts().length).toBe(3);
+  await deliver(posts()[2] as Post);
+  await outbox.send(text("last"));
+  await again();
+  await expect.poll(() => core.saved.status).toBe("frozen");
+  expect([states(outbox), posts().length]).toEqual([[["last", ""]], 5]);
 });
 
 test("hub_behind of a relay that only follows has it asked anew, and waits", async () => {

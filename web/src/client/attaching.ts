@@ -318,6 +318,8 @@ export class Attaching {
     } else if (code === "fork" && hasYetToHear(this.state, this.saved.relayId)) {
       this.waitFor(link, transportKey);
       return;
+    } else if (code === "fork" && this.core.doubt()) {
+      return;
     } else if (code === "fork" || code === "hub_behind") {
       await this.core.enqueue(async () => {
         if (this.core.link === link) await this.core.freeze(refusedWith(code), code);

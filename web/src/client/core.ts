@@ -54,6 +54,8 @@ export class RoomCore {
   /** Why the relay does not let this member in just now; "" if it does. */
   refusal: Told = "";
   listeners: Partial<RoomListeners> = {};
+  /** The relay has said `fork`, and was left to be asked anew. */
+  private isDoubted = false;
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
   private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
   private live = false;
@@ -239,6 +241,23 @@ export class RoomCore {
         amend(draft, { status: "frozen", reason, code });
       }
     });
+  }
+
+  /**
+   * The relay says `fork`, and shows nothing: whether it is asked anew, on another link. It may just
+   * have heard that the room was moved, and not yet have told: it does before it takes anybody in.
+   * Once, until it has taken something, or told.
+   */
+  doubt(): boolean {
+    if (this.isDoubted) return false;
+    this.isDoubted = true;
+    this.link?.close();
+    return true;
+  }
+
+  /** Its log and this one are one, or were made so. */
+  doubtNoMore(): void {
+    this.isDoubted = false;
   }
 
   /** The relay says that the running hash after `seq` is `log`: to be checked there. */

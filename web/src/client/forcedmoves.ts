@@ -44,6 +44,7 @@ export class ForcedMoves {
       const isBack = wasOut && this.core.saved.status === "active";
       if (taken === undefined && !isBack) return;
       this.core.forgetVouched();
+      this.core.doubtNoMore();
       this.beginAnew();
       // What has come by then from that relay is of before: the next link goes on from here.
       if (!isAttaching) this.core.link?.close();

@@ -326,6 +326,7 @@ export class Outbox {
         if (code === "hub_behind") this.core.link?.close();
         return false;
       }
+      if (code === "fork" && this.core.doubt()) return false;
       if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
       else if (RELINK.has(code)) this.core.link?.close();
       else {
@@ -417,6 +418,7 @@ export class Outbox {
   }
 
   private accept(turn: Turn, id: string): void {
+    this.core.doubtNoMore();
     turn.delete(this.core.tables.outbox, id);
     this.flight.landed(id);
   }
