@@ -328,7 +328,7 @@ class Incoming:
         if in_room:
             if proven:
                 self._submitter.delivered(place, sender.key)
-            self._network.tell_others(place, mail, words, shown.subject)
+            self._network.spooler.tell_others(place, mail, words, shown.subject)
         self._count(said.verdict.value)
         return said
 
