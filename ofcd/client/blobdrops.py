@@ -16,7 +16,7 @@ from ofcd.protocol.codes import RETRYABLE, Code
 from ofcd.protocol.frames import BlobDrop, Failure, RelayFrame
 from ofcd.protocol.ids import BlobId, MemberId
 
-__all__ = ["BlobDrops", "keep_drop"]
+__all__ = ["BlobDrops", "keep_drop", "named", "unnamed"]
 
 _DROP: Final = b"drop/"
 _BLOB_BYTES: Final = 16
@@ -76,3 +76,26 @@ def keep_drop(records: Records, core: Core, blob: BlobId, uploader: MemberId) ->
     Others may have stored one under the same id: each of them is asked for by itself.
     """
     records.put(core.tables.state, _DROP + blob + uploader, uploader)
+
+
+def named(records: Records, core: Core, blob: BlobId, mid: MemberId) -> None:
+    """A message of `mid` that names an attachment came in; said anew, it names it twice."""
+    _count(records, core, blob, mid, _named_by(records, core, blob, mid) + 1)
+
+
+def unnamed(records: Records, core: Core, blob: BlobId, mid: MemberId) -> bool:
+    """Such a message is redacted; whether none of theirs names the attachment now.
+
+    As far as they were counted: an earlier version did not.
+    """
+    left = max(0, _named_by(records, core, blob, mid) - 1)
+    _count(records, core, blob, mid, left)
+    return left == 0
+
+
+def _named_by(records: Reader, core: Core, blob: BlobId, mid: MemberId) -> int:
+    return int.from_bytes(records.get(core.tables.archive("named"), blob + mid) or b"", "big")
+
+
+def _count(records: Records, core: Core, blob: BlobId, mid: MemberId, count: int) -> None:
+    records.put(core.tables.archive("named"), blob + mid, count.to_bytes(8, "big"))

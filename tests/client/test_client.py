@@ -352,6 +352,27 @@ async def test_a_redacted_file_is_gone_from_the_relay(
     )
 
 
+async def test_a_file_that_another_message_of_its_sender_names_stays(
+    town: Town, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A message that was said anew may stand twice: the file goes with the last one."""
+    mine, theirs = await town.pair()
+    path = tmp_path / "file"
+    path.write_bytes(bytes(300_000))
+    ref = await theirs.upload(path)
+    sent = [await theirs.send_body(ref) for _ in range(2)]
+    daemon = town.world.daemon
+    assert daemon is not None
+    await theirs.redact(sent[0].event_id)
+    await theirs.redact(sent[0].event_id)  # once more counts for nothing
+    await settled(mine, theirs)
+    await trio.sleep(3600)
+    assert daemon.store.blob_info(mine.id, ref.blob_id) is not None
+    assert await mine.read_file(sent[1].seq) == bytes(300_000)
+    await mine.redact(sent[1].event_id)
+    await until(lambda: daemon.store.blob_info(mine.id, ref.blob_id) is None)
+
+
 async def test_the_evicted_are_out_and_the_others_have_a_new_key(
     town: Town, autojump_clock: MockClock
 ) -> None:
