@@ -76,6 +76,9 @@ class Subscription:
     """Number of the feed key that this link was given; 0 for none."""
     bulk: bool = True
     """Whether it may be fed in bulk."""
+    last: int | None = None
+    """With this entry its reading ends: nothing after it, no signed head either. None: it goes on.
+    """
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """What this reader gets of an entry."""

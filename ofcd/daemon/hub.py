@@ -263,7 +263,15 @@ class Hub:
             nobody = MemberId(bytes(32))
             claimed = frame.log if log is None else None
             effect = Subscribe(
-                link.link, frame.rid, frame.room, nobody, frame.start, room.seq, log, claimed
+                link.link,
+                frame.rid,
+                frame.room,
+                nobody,
+                frame.start,
+                room.seq,
+                log,
+                claimed,
+                last=self.last_for(frame.room, link.peer),
             )
             return Decision(effects=(effect,))
 
@@ -298,9 +306,9 @@ class Hub:
         """A relay follows this room no more, or, with its link, none."""
         self._relay.unfollowed(peer, room)
 
-    def last_of(self, room: RoomId) -> int | None:
-        """The last entry that others get from here as from the hub; None where there is none."""
-        return self._relay.last_of(room)
+    def last_for(self, room: RoomId, peer: RelayId) -> int | None:
+        """The last entry that this relay gets from here as from the hub; None: there is none."""
+        return self._relay.last_for(room, peer)
 
     def is_up_to_date(self, room: RoomId) -> bool:
         """Whether this relay orders the room, in memory now, or has all of it from who does."""
@@ -772,8 +780,9 @@ class Hub:
         connection.answer(frame)
 
     def _publish(self, feed: Feed, head: bytes) -> None:
-        for subscription in feed.subscriptions:
-            subscription.link.push_encoded(head)
+        for subscription in list(feed.subscriptions):  # a pump may end one
+            if subscription.last is None:
+                subscription.link.push_encoded(head)
             subscription.link.pump()
 
     async def _deliver(self) -> None:

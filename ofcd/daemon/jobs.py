@@ -97,7 +97,7 @@ class Jobs:
         if subscription is not None:
             connection.subscribe(subscription, feed)
             self._heads.mark(feed)
-            if feed.signed_head:
+            if feed.signed_head and subscription.last is None:
                 connection.push_encoded(feed.signed_head)
 
     async def tell_backlog(self, connection: LinkEnd, effect: Backlog) -> None:

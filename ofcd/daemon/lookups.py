@@ -114,6 +114,8 @@ def _answer(store: Store, question: Question) -> RelayFrame:
 
 def _synced(store: Store, effect: Subscribe) -> Synced | RelayFrame:
     floor = store.floor(effect.room)
+    if effect.last is not None:
+        floor = min(floor, effect.last + 1)
     start = max(effect.start, floor)
     log: Hash32 | None = effect.log if start == effect.start else None
     if log is None:

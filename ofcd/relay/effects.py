@@ -105,12 +105,15 @@ class Subscribe:
     log: Hash32 | None
     claimed: Hash32 | None = None
     """What the client holds the hash before `start` to be, where the core could not check it."""
+    last: int | None = None
+    """The last entry that is fed at all: the log ends there, for whoever reads it."""
 
     def synced(self, floor: int, log: Hash32) -> frames.Synced | frames.Failure:
         """What to tell the client: `log` is the running hash before max(`start`, `floor`)."""
+        head = self.head if self.last is None else min(self.head, self.last)
         if self.claimed is not None and floor <= self.start and self.claimed != log:
             return _failure(self.rid, Code.FORK)
-        return frames.Synced(self.rid, self.room, self.start, floor, log, self.head)
+        return frames.Synced(self.rid, self.room, self.start, floor, log, head)
 
 
 @frozen

@@ -223,13 +223,15 @@ class Relay:
     ) -> RoomLog:
         """The room, if this peer may follow it from there. Raises `ProtocolError`.
 
+        Whose last member has gone may do so up to the record that says so (`last_for`).
+
         With `log` it has its copy, and stored all before `start`; else it only may come to.
         `hosts`: it would be the room's hub.
         """
         self.unfollowed(peer, room)
         held = self._core.rooms.get(room)
-        last = -1 if held is None else held.last_of(self._core.relay_id)
-        if held is None or not self.homed(room, peer) or (last is not None and start > last):
+        last = self.last_for(room, peer)
+        if held is None or (last is not None and start > last):
             raise Refused(Code.NOT_FOUND)
         if held.state.policy.local_only:
             raise Refused(Code.NOT_FEDERATED)
@@ -246,10 +248,10 @@ class Relay:
                 held.awaits = None
         return held
 
-    def last_of(self, room: RoomId) -> int | None:
-        """See `RoomLog.last_of`, of this relay; -1 for a room that is not in memory."""
+    def last_for(self, room: RoomId, peer: RelayId) -> int | None:
+        """See `RoomLog.last_for`, of this relay; -1 for a room that is not in memory."""
         log = self._core.rooms.get(room)
-        return -1 if log is None else log.last_of(self._core.relay_id)
+        return -1 if log is None else log.last_for(peer, self._core.relay_id)
 
     def acknowledged(self, room: RoomId, peer: RelayId, seq: int) -> None:
         """The relay `peer`, which follows the room, has stored it up to `seq`."""

@@ -26,9 +26,12 @@ from ofcd.protocol.records import (
     Admit,
     Event,
     Genesis,
+    Home,
     JoinConfirm,
     JoinRequest,
     JoinResponse,
+    Leave,
+    RekeyBoxed,
     Seen,
 )
 from ofcd.protocol.records import Control as ControlRecord
@@ -190,6 +193,8 @@ class RoomLog:
     """When who did not get to the end of it may begin again."""
     held_until: int = field(default=0, eq=False, repr=False)
     """Until when nothing is taken but the HUB_MOVE that root is about to send."""
+    parted: dict[RelayId, int] = field(factory=dict)
+    """With which entry the last member who was at home there went, by relay."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
@@ -289,6 +294,17 @@ class RoomLog:
         ends = [after.since for hub, after in pairwise(hubs) if hub.relay_id == relay]
         return max(ends, default=-1)
 
+    def last_for(self, peer: RelayId, own: RelayId) -> int | None:
+        """The last entry that the relay `own` gives to `peer`; -1: none. None: there is no last.
+
+        Where nobody is at home at `peer` any more, it is the record that says so.
+        """
+        last = self.last_of(own)
+        if peer in self.state.homes.values():
+            return last
+        end = self.parted.get(peer, -1)
+        return end if last is None else min(last, end)
+
     @property
     def all_in_memory(self) -> bool:
         """Whether `recent` is the whole log."""
@@ -382,6 +398,9 @@ class RoomLog:
         if isinstance(record, Admit):
             invite = self.state.invites[record.invite_id]
             self.used_invites[invite.invite_id] = invite.commit
+        if isinstance(record, Leave | Home | RekeyBoxed):
+            gone = {*self.state.homes.values()} - {*state.homes.values()}
+            self.parted |= dict.fromkeys(gone, state.seq)
         self.chain[state.ctl] = state.seq
         self.state = state
 

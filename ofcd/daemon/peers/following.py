@@ -423,7 +423,10 @@ class Following:
         if len(lately) == _SKIPS and trio.current_time() - lately[0] < _AFTER_SKIP:
             self._resume_later(room)
             return
-        gap = copy.missing = Gap(synced.floor, synced.log, start - 1, self._boxes, copy.head)
+        is_end = synced.floor == synced.head + 1
+        gap = copy.missing = Gap(
+            synced.floor, synced.log, start - 1, self._boxes, is_end, copy.head
+        )
         link.spawn(partial(self._skip, room, copy, gap))
 
     async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:

@@ -70,12 +70,13 @@ _MINUTE: Final = 60
 
 @define(eq=False)
 class PeerSubscription(Subscription):
-    """A relay's reading of a room: the deliveries once, and the boxes of all its members."""
+    """A relay's reading of a room: the deliveries once, and the boxes of all its members.
+
+    It ends with the entry with which its last member went, or the room to another hub.
+    """
 
     peer: PeerLink | None = None
     bulk: bool = False
-    last: int | None = None
-    """With this entry its last member went, or the room to another hub: nothing after it."""
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """The boxes for members who are at home there, then the delivery."""
@@ -341,10 +342,8 @@ class PeerLink(Connection):
             self.answer(self._hub.failure(frame.rid, error))
 
     def reading(self, effect: Subscribe, start: int) -> Subscription | None:
-        """Its members' rooms, as long as it has members there."""
-        if not self.homed(effect.room):
-            return None
-        last = self._hub.last_of(effect.room)
+        """Its members' rooms, up to the record with which the last of them went."""
+        last = self._hub.last_for(effect.room, self.peer)
         return PeerSubscription(self, effect.room, _NOBODY, start, peer=self, last=last)
 
     def may_follow(self, room: RoomId) -> PeerSubscription | None:
