@@ -77,8 +77,16 @@ class Subscription:
     bulk: bool = True
     """Whether it may be fed in bulk."""
     last: int | None = None
-    """With this entry its reading ends: nothing after it, no signed head either. None: it goes on.
-    """
+    """With this entry it ends: nothing after it, no signed head either. None: it goes on."""
+
+    def takes(self, seq: int) -> bool:
+        """Whether this entry is for it."""
+        return self.last is None or seq <= self.last
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to its end."""
+        return not self.takes(self.next_seq)
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """What this reader gets of an entry."""

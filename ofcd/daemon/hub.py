@@ -272,6 +272,7 @@ class Hub:
                 log,
                 claimed,
                 last=self.last_for(frame.room, link.peer),
+                begins=frame.log is None,
             )
             return Decision(effects=(effect,))
 

@@ -107,10 +107,17 @@ class Subscribe:
     """What the client holds the hash before `start` to be, where the core could not check it."""
     last: int | None = None
     """The last entry that is fed at all: the log ends there, for whoever reads it."""
+    begins: bool = False
+    """The reader knows nothing of the log yet: it begins where nothing is missing after."""
 
-    def synced(self, floor: int, log: Hash32) -> frames.Synced | frames.Failure:
-        """What to tell the client: `log` is the running hash before max(`start`, `floor`)."""
-        head = self.head if self.last is None else min(self.head, self.last)
+    def synced(
+        self, floor: int, log: Hash32, last: int | None = None
+    ) -> frames.Synced | frames.Failure:
+        """What to tell the client: `log` is the running hash before max(`start`, `floor`).
+
+        `last`: the end of what it is fed, where that is not the head.
+        """
+        head = self.head if last is None else min(self.head, last)
         if self.claimed is not None and floor <= self.start and self.claimed != log:
             return _failure(self.rid, Code.FORK)
         return frames.Synced(self.rid, self.room, self.start, floor, log, head)

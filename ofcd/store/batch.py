@@ -281,7 +281,7 @@ class Batch:
             raise Contradiction("a copy can not grow and go on elsewhere in one commit")
         self._growth[room] = _Growth(fact.before, fact.floor - 1, fact.log, fact.ts)
         self._skips.add(room)
-        self._copies.add(made.skipped, (room, fact.floor, fact.log))
+        self._copies.add(made.hole, (room, fact.before + 1, fact.floor, fact.log))
         self._copies.add(made.unsure, (room, b""))
         missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1, fact.head).packed
         self._copies.add(made.evidence, (room, fact.ts, GAP_CODE, missing))

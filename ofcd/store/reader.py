@@ -35,6 +35,7 @@ from ofcd.store.types import (
     ChainPage,
     Evidence,
     Gap,
+    Hole,
     LogPage,
     LogRow,
     PeerRow,
@@ -61,6 +62,11 @@ _SKIPPED: Final = (
     select(t.evidence.c.id)
     .where(t.evidence.c.room == _ROOM, t.evidence.c.code == GAP_CODE)
     .limit(1)
+)
+_HOLES: Final = (
+    select(t.holes.c.first, t.holes.c.next, t.holes.c.log)
+    .where(t.holes.c.room == _ROOM)
+    .order_by(t.holes.c.first)
 )
 _CHAIN: Final = (
     select(_log.seq, _log.event_id, _log.record)
@@ -247,9 +253,12 @@ class Reader:
                 for seq, record, cell, box in connection.execute(_PAGE, parameters)
             )
             taken, more = _up_to(rows, max_events, max_bytes, _row_bytes)
+            holes = [] if more else _holes(connection, found.id)
         following = taken[-1].seq + 1 if taken else start
-        if not more:  # of what comes before the floor, nothing else is there
+        if not more:  # of what comes before the floor, and in a hole, nothing else is there
             following = max(following, found.floor)
+        for hole in holes:
+            following = hole.next if hole.first <= following < hole.next else following
         return LogPage(tuple(taken), found.floor, following, more)
 
     def event_ids(self, room: RoomId, start: int, limit: int) -> list[EventId]:
@@ -337,6 +346,9 @@ class Reader:
                 return None
             if seq == found.floor:
                 return Hash32(found.floor_log)
+            for hole in _holes(connection, found.id):
+                if seq == hole.next:
+                    return hole.log
             return connection.execute(_LOG_OF, {"b_room": found.id, "b_seq": seq - 1}).scalar()
 
     def floor(self, room: RoomId) -> int:
@@ -344,6 +356,12 @@ class Reader:
         with self.snapshot() as connection:
             found = _find(connection, room)
         return 0 if found is None else int(found.floor)
+
+    def holes(self, room: RoomId) -> list[Hole]:
+        """See `Store.holes`."""
+        with self.snapshot() as connection:
+            found = _find(connection, room)
+            return [] if found is None else _holes(connection, found.id)
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> LogEntry | None:
         """See `Store.find_sid`."""
@@ -390,6 +408,11 @@ def _find(connection: sa.Connection, room: RoomId) -> AnyRow | None:
     return connection.execute(_FIND_ROOM, {"b_room": room}).first()
 
 
+def _holes(connection: sa.Connection, room: int) -> list[Hole]:
+    rows = connection.execute(_HOLES, {"b_room": room})
+    return [Hole(first, following, Hash32(log)) for first, following, log in rows]
+
+
 def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSnapshot:
     def rows(query: AnySelect, **more: int) -> Iterable[AnyRow]:
         found_rows: Iterable[AnyRow] = connection.execute(query, {"b_room": found.id, **more})
@@ -417,7 +440,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             for row in rows(_KEY_REQUESTS)
         ),
         blob_bytes={MemberId(mid): int(size) for mid, size in rows(_BLOB_BYTES)},
-        floor=found.floor if _lacks_a_part(connection, found.id) else 0,
+        floor=_whole_from(connection, found),
         outbox=tuple(
             OutboxRow(
                 room,
@@ -437,10 +460,13 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
     )
 
 
-def _lacks_a_part(connection: sa.Connection, room: int) -> bool:
-    """Whether the log began here later than the room, or skipped a stretch."""
+def _whole_from(connection: sa.Connection, found: AnyRow) -> int:
+    """From where on all was here, if the log began later than the room, or skipped a stretch."""
+    room = found.id
     here = connection.execute(_FOUNDED_HERE, {"b_room": room}).scalar()
-    return not here or connection.execute(_SKIPPED, {"b_room": room}).first() is not None
+    if here and connection.execute(_SKIPPED, {"b_room": room}).first() is None:
+        return 0
+    return max([int(found.floor), *(hole.next for hole in _holes(connection, room))])
 
 
 def _join(room: RoomId, row: AnyRow) -> JoinRow:

@@ -84,7 +84,7 @@ class Statements:
         self.replica_drop = make(_delete(t.replicas, "room"), "b_room")
         self.head = make(_head(), *HEAD)
         self.frozen = make(_frozen(), *FROZEN)
-        self.skipped = make(_skipped(), *SKIPPED)
+        self.hole = make(sa.insert(t.holes), *t.holes.c.keys())
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
         self.waiting = put(t.outbox)
@@ -95,7 +95,6 @@ class Statements:
 GROW: Final = ("b_room", "b_before", "b_seq", "b_log", "b_ts", "b_events", "b_bytes")
 HEAD: Final = ("b_room", "b_seq", "b_head")
 FROZEN: Final = ("b_room", "b_code")
-SKIPPED: Final = ("b_room", "b_floor", "b_log")
 UNSURE: Final = ("b_room", "b_last")
 EVIDENCE: Final = ("room", "ts", "code", "records")
 WAITING_DROP: Final = ("b_room", "b_mid", "b_sid")
@@ -147,15 +146,6 @@ def _frozen() -> sa.Executable:
         sa.update(t.replicas)
         .where(t.replicas.c.room == bindparam("b_room"))
         .values(frozen=bindparam("b_code"))
-    )
-
-
-def _skipped() -> sa.Executable:
-    """A room is whole only from here on. What stands before is for retention to remove."""
-    return (
-        sa.update(t.rooms)
-        .where(t.rooms.c.id == bindparam("b_room"))
-        .values(floor=bindparam("b_floor"), floor_log=bindparam("b_log"), events=0, bytes=0)
     )
 
 

@@ -26,6 +26,7 @@ from ofcd.store.types import (
     Durability,
     Evidence,
     Gap,
+    Hole,
     LogPage,
     PeerRow,
     Replica,
@@ -172,13 +173,18 @@ class Store:
     def log_before(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash after entry `seq - 1`; before GENESIS it is the room's id.
 
-        None if there is no such entry any more (or yet); there always is one for `floor`.
+        None if there is no such entry any more (or yet); there always is one for `floor`, and for
+        `next` of each hole.
         """
         return self._reader.log_before(room, seq)
 
     def floor(self, room: RoomId) -> int:
         """The seq from which on retention has removed nothing; 0 for an unknown room."""
         return self._reader.floor(room)
+
+    def holes(self, room: RoomId) -> list[Hole]:
+        """What is missing from `floor` on: only of a copy, or what was one; in order."""
+        return self._reader.holes(room)
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> LogEntry | None:
         """The entry that `mid` sent as `sid`, as far as it is kept."""

@@ -12,7 +12,7 @@ from attrs.validators import ge
 
 from ofcd.protocol import limits
 from ofcd.protocol.codec import split_parts
-from ofcd.protocol.ids import BlobId, MemberId, RelayId, RoomId
+from ofcd.protocol.ids import BlobId, Hash32, MemberId, RelayId, RoomId
 from ofcd.relay.facts import ChainRecord
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Durability",
     "Evidence",
     "Gap",
+    "Hole",
     "LogPage",
     "LogRow",
     "PeerRow",
@@ -60,7 +61,8 @@ class LogPage:
     """Entries in order of seq.
 
     Below `floor` retention has been: of what it removed nothing is left but control records (and
-    their boxes), so those rows have gaps between them; from `floor` on there are none.
+    their boxes), so those rows have gaps between them; from `floor` on there are none, but for the
+    `Hole`s of a copy, of which the control records are here, too.
     """
 
     rows: tuple[LogRow, ...]
@@ -210,6 +212,17 @@ class Gap:
     def packed(self) -> bytes:
         """For the store."""
         return _RANGE.pack(self.first, self.last) + self.head
+
+
+@frozen
+class Hole:
+    """A stretch that a copy lacks, where what stands before it may be read."""
+
+    first: int
+    next: int
+    """The first entry after it."""
+    log: Hash32
+    """The running hash before that."""
 
 
 @frozen

@@ -80,7 +80,7 @@ class PeerSubscription(Subscription):
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """The boxes for members who are at home there, then the delivery."""
-        if self.peer is None or (self.last is not None and entry.seq > self.last):
+        if self.peer is None or not self.takes(entry.seq):
             return
         if entry.boxes:
             homed = self.peer.homed(self.room)
@@ -341,9 +341,10 @@ class PeerLink(Connection):
             self.refused()
             self.answer(self._hub.failure(frame.rid, error))
 
-    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
+    def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:
         """Its members' rooms, up to the record with which the last of them went."""
-        last = self._hub.last_for(effect.room, self.peer)
+        lasts = (last, self._hub.last_for(effect.room, self.peer))
+        last = min((one for one in lasts if one is not None), default=None)
         return PeerSubscription(self, effect.room, _NOBODY, start, peer=self, last=last)
 
     def may_follow(self, room: RoomId) -> PeerSubscription | None:
@@ -366,9 +367,7 @@ class PeerLink(Connection):
         over = [
             room
             for room, (subscription, _) in self._subscriptions.items()
-            if isinstance(subscription, PeerSubscription)
-            and subscription.last is not None
-            and subscription.next_seq > subscription.last
+            if subscription.is_over and not self._page
         ]
         for room in over:
             self.unsubscribe(room)
@@ -381,14 +380,13 @@ class PeerLink(Connection):
     async def _frames_of(self, subscription: Subscription, page: LogPage) -> list[bytes]:
         room, found = subscription.room, []
         homed = self.homed(room)
-        last = subscription.last if isinstance(subscription, PeerSubscription) else None
         boxes: dict[int, list[tuple[MemberId, bytes]]] = {}
         if any(not row.cell for row in page.rows):  # control records bear no cell
             stored = await self._hub.lookups.boxes(room, page.rows[0].seq, page.next_seq)
             for seq, mid, box in stored:
                 boxes.setdefault(seq, []).append((mid, box))
         for row in page.rows:
-            if last is not None and row.seq > last:
+            if not subscription.takes(row.seq):
                 break
             for mid, box in boxes.get(row.seq, ()):
                 if mid in homed:
