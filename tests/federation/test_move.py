@@ -43,7 +43,7 @@ def push_head(world: World, room: RoomId, head: Head) -> None:
     hub = world.daemon.hub
     feed = hub._feeds.get(room)
     assert feed is not None
-    hub._publish(feed, frames.encode_frame(head))
+    hub._effects.publish(feed, frames.encode_frame(head))
 
 
 def blob_of(room: Room) -> BlobId:
