@@ -233,7 +233,7 @@ class Effects:
     async def _read_cached(self, connection: LinkEnd, effect: ReadBlob) -> None:
         """A part of an attachment that may be at another relay: from here, else from there."""
         keepers = self._relay.keepers(effect.room, effect.link)
-        mid = self._relay.member_on(connection.link, effect.room)
+        mid = self._relay.asks_as(effect.room, connection.link)
         try:
             cached = await self._lookups.has_blob(effect)
         except StoreError:

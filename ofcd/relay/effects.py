@@ -244,7 +244,7 @@ class ReadBlob:
 
     def missing(self) -> frames.Failure:
         """There is no such chunk here."""
-        return _failure(self.rid, Code.NOT_FOUND, "this part of the attachment is not here")
+        return _failure(self.rid, Code.BLOB_GONE)
 
 
 @frozen
@@ -264,6 +264,8 @@ class Forward:
     """Who would be the member, where this is a request to join."""
     others: tuple[RelayId, ...] = ()
     """Where it is not there, relays to ask next: what was stored with a hub of before."""
+    missed: bool = False
+    """One that may have it could not be asked: it is not known to be gone."""
     quiet: bool = False
     """Nobody waits for the answer."""
 

@@ -184,13 +184,29 @@ class Relay:
     def keepers(self, room: RoomId, link: LinkId) -> tuple[RelayId, ...]:
         """Other relays that may have what was stored with the room's hub, likeliest first.
 
-        For a link of this relay's own; another relay's members ask them through their own.
+        For members of another relay the hub of now asks those before it, and nobody else does.
         """
         log, held = self._core.rooms.get(room), self._core.links.get(link)
-        if log is None or held is None or held.peer is not None:
+        if log is None or held is None:
             return ()
         own = self._core.relay_id
-        return (() if log.hub == own else (log.hub,)) + log.hubs_before(own)
+        before = tuple(hub for hub in log.hubs_before(own) if hub != held.peer)
+        if log.hub == own:
+            return before
+        return () if held.peer is not None else (log.hub, *before)
+
+    def asks_as(self, room: RoomId, link: LinkId) -> MemberId | None:
+        """As whom the keepers are asked: who is on the link, from its own relay.
+
+        The hub of now asks as whoever is at home here the longest: those before it may not have
+        heard of any other.
+        """
+        log = self._core.rooms.get(room)
+        if log is None or log.hub != self._core.relay_id:
+            return self.member_on(link, room)
+        here = [log.state.member(mid) for mid in self.homed(room, self._core.relay_id)]
+        oldest = min(here, key=lambda member: member.joined_seq, default=None)
+        return None if oldest is None else oldest.mid
 
     def links_of(self, room: RoomId, mid: MemberId) -> list[LinkId]:
         """The links that are in the room as `mid`, who is a member now."""

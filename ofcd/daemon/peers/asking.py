@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.daemon.linkend import LinkEnd
 
-__all__ = ["Asking", "next_to_ask"]
+__all__ = ["Asking", "last_word", "next_to_ask"]
 
 _ANSWER_SECONDS: Final = 30
 _UNDER_WAY: Final = 32
@@ -57,6 +57,12 @@ _PUSHED_TO_MEMBERS: Final = (
 )
 _PUSHED_TO_JOINERS: Final = (frames.JoinStatus, frames.JoinAnswer)
 
+_GONE: Final = frozenset({Code.BLOB_GONE, Code.NOT_FOUND})
+"""Answers to what was asked; relays of before say the second."""
+_KEEPER_AWAY: Final = (
+    "a relay that the room was at before, and that may have this, can not be reached now"
+)
+
 F = TypeVar("F")
 LaneKey = tuple[RoomId, MemberId] | LinkId
 Answered = Callable[[RelayFrame], Awaitable[None]]
@@ -70,9 +76,19 @@ def _numbered(frame: F, rid: int) -> F:
     return renamed
 
 
-def next_to_ask(effect: Forward) -> Forward:
-    """The same request, of the next relay that may have an answer."""
-    return evolve(effect, hub=effect.others[0], others=effect.others[1:])
+def next_to_ask(effect: Forward, code: str) -> Forward:
+    """The same request, of the next relay that may have an answer, after one that said `code`."""
+    missed = effect.missed or code not in _GONE
+    return evolve(effect, hub=effect.others[0], others=effect.others[1:], missed=missed)
+
+
+def last_word(effect: Forward, failure: frames.Failure) -> frames.Failure:
+    """What to tell, when nobody else is left to ask: what could not be asked for is not gone."""
+    if failure.code not in _GONE or not isinstance(effect.frame, frames.BlobGet):
+        return failure
+    if effect.missed:
+        return evolve(failure_of(Code.HUB_AWAY), text=_KEEPER_AWAY)
+    return failure_of(Code.BLOB_GONE)
 
 
 @frozen
@@ -275,9 +291,14 @@ class Asking:
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
             await self._cache(effect, answer)
-        if isinstance(answer, frames.Failure) and effect.others and self._hub.federation:
-            self._hub.federation.forward(connection, next_to_ask(effect))
+        # The hub of now has asked those before it.
+        is_gone = isinstance(answer, frames.Failure) and answer.code == Code.BLOB_GONE
+        is_last = not effect.others or (is_gone and effect.hub == self._relay.hub_of(effect.room))
+        if isinstance(answer, frames.Failure) and not is_last and self._hub.federation:
+            self._hub.federation.forward(connection, next_to_ask(effect, answer.code))
             return
+        if isinstance(answer, frames.Failure):
+            answer = last_word(effect, answer)
         if isinstance(answer, frames.Failure) and answer.code != Code.HUB_AWAY:
             self._relay.refused(connection.link, self._hub.milliseconds())
         if rid_of(answer) or isinstance(answer, frames.Failure):

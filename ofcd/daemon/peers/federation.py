@@ -25,7 +25,7 @@ from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
-from ofcd.daemon.peers.asking import next_to_ask
+from ofcd.daemon.peers.asking import last_word, next_to_ask
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
@@ -36,7 +36,7 @@ from ofcd.daemon.peers.successions import disputed, learnt, shown
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Join, Peer, Peered, Refill, Successions
+from ofcd.protocol.frames import BlobGet, Failure, Join, Peer, Peered, Refill, Successions
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
@@ -400,8 +400,13 @@ class Federation:
     def _go_on(self, connection: LinkEnd, effect: Forward, code: Code, detail: str) -> None:
         """It can not be asked there: elsewhere, or nowhere."""
         if effect.others:
-            self.forward(connection, next_to_ask(effect))
-        elif not effect.quiet:
+            self.forward(connection, next_to_ask(effect, code))
+        elif effect.quiet:
+            return
+        elif isinstance(effect.frame, BlobGet) and effect.hub != self._relay.hub_of(effect.room):
+            away = last_word(evolve(effect, missed=True), failure_of(Code.BLOB_GONE))
+            self._tell(connection, effect, away)
+        else:
             self._answer(connection, effect, code, detail)
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
@@ -458,14 +463,16 @@ class Federation:
     def _answer(
         self, connection: LinkEnd, effect: Forward | Arrive, code: Code, detail: str
     ) -> None:
-        rid = rid_of(effect.frame)
-        if not rid:
-            return
-        failure = failure_of(code, rid)
+        failure = failure_of(code)
         if detail:
             failure = evolve(failure, text=f"{failure.text} ({detail})"[:300])
-        self._hub.answer(connection, failure)
-        connection.pump()
+        self._tell(connection, effect, failure)
+
+    def _tell(self, connection: LinkEnd, effect: Forward | Arrive, failure: Failure) -> None:
+        rid = rid_of(effect.frame)
+        if rid:
+            self._hub.answer(connection, evolve(failure, rid=rid))
+            connection.pump()
 
     def stir(self, hub: RelayId, room: RoomId) -> None:
         """Something waits for the room's hub."""

@@ -51,6 +51,7 @@ export const told = {
   hub_away: "The room's own relay is away: yours waits for it",
   expired: "It waited too long at your relay for the room's own",
   not_federated: "The two relays do not talk to each other: ask whoever runs yours",
+  blob_gone: "The file is no longer there: ask who sent it",
   internal: "The relay made a mistake: try again in a moment",
   refused: "The relay refuses it, for a reason that this page does not know ({1})",
 

@@ -51,6 +51,7 @@ export const told = {
   hub_away: "El servidor de la sala no está: el tuyo lo espera",
   expired: "Esperó demasiado en tu servidor al de la sala",
   not_federated: "Los dos servidores no se hablan: pregunta a quien lleva el tuyo",
+  blob_gone: "El archivo ya no está: pídeselo a quien lo envió",
   internal: "El servidor cometió un error: inténtalo dentro de un momento",
   refused: "El servidor no lo admite, por una razón que esta página no conoce ({1})",
 
