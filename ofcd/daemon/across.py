@@ -8,7 +8,7 @@ from typing import Protocol
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.linkend import LinkEnd
 from ofcd.protocol.frames import Peer, Successions
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import BlobId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.relay import Arrive, Forward, HubMoved, LinkId, RoomLog
 from ofcd.session import RelaySession
 from ofcd.wire import MessageStream
@@ -35,6 +35,10 @@ class Across(Protocol):
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
         """Fetch a room for a member who is at home here only now."""
+        ...
+
+    def was_read(self, room: RoomId, blob: BlobId) -> None:
+        """Somebody reads an attachment that may be here for that alone."""
         ...
 
     def stir(self, hub: RelayId, room: RoomId) -> None:

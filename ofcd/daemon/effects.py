@@ -239,6 +239,8 @@ class Effects:
         except StoreError:
             cached = True  # the lookup fails in the same way, and answers
         if cached or not keepers or mid is None or self.federation is None:
+            if cached and self.federation is not None:
+                self.federation.was_read(effect.room, effect.blob)
             await self.jobs.look_up(connection, effect)
             return
         get = BlobGet(effect.rid, effect.room, effect.blob, effect.index)

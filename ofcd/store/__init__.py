@@ -24,6 +24,7 @@ from ofcd.store.store import Store
 from ofcd.store.types import (
     BlobChunk,
     BlobInfo,
+    CachedBlob,
     ChainPage,
     CheckReport,
     Durability,
@@ -45,6 +46,7 @@ __all__ = [
     "BlobChunk",
     "BlobInfo",
     "Busy",
+    "CachedBlob",
     "ChainPage",
     "CheckReport",
     "Closed",

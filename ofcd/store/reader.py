@@ -32,6 +32,7 @@ from ofcd.store.types import (
     GAP_CODE,
     BlobChunk,
     BlobInfo,
+    CachedBlob,
     ChainPage,
     Evidence,
     Gap,
@@ -138,6 +139,17 @@ _CACHED: Final = (
         sa.and_(t.blobs.c.room == t.blob_chunks.c.room, t.blobs.c.blob == t.blob_chunks.c.blob),
     )
     .where(t.blobs.c.mid == CACHED)
+)
+_CACHED_BLOBS: Final = (
+    select(_rooms.room, t.blobs.c.blob, func.coalesce(func.sum(t.blob_chunks.c.size), 0))
+    .join(t.blobs, t.blobs.c.room == _rooms.id)
+    .outerjoin(
+        t.blob_chunks,
+        sa.and_(t.blob_chunks.c.room == t.blobs.c.room, t.blob_chunks.c.blob == t.blobs.c.blob),
+    )
+    .where(t.blobs.c.mid == CACHED)
+    .group_by(_rooms.room, t.blobs.c.blob, t.blobs.c.ts)
+    .order_by(t.blobs.c.ts, t.blobs.c.blob)
 )
 _PEERS: Final = (
     select(
@@ -301,6 +313,17 @@ class Reader:
         """See `Store.cached_bytes`."""
         with self.snapshot() as connection:
             return int(connection.execute(_CACHED).scalar_one())
+
+    def cached_blobs(self, room: RoomId | None, limit: int) -> list[CachedBlob]:
+        """See `Store.cached_blobs`."""
+        query = _CACHED_BLOBS.limit(limit)
+        if room is not None:
+            query = query.where(_rooms.room == room)
+        with self.snapshot() as connection:
+            return [
+                CachedBlob(RoomId(of), BlobId(blob), int(size))
+                for of, blob, size in connection.execute(query)
+            ]
 
     def peers(self) -> list[PeerRow]:
         """See `Store.peers`."""

@@ -21,6 +21,7 @@ from ofcd.store.retention import Sweeper
 from ofcd.store.types import (
     BlobChunk,
     BlobInfo,
+    CachedBlob,
     ChainPage,
     CheckReport,
     Durability,
@@ -149,6 +150,10 @@ class Store:
     def cached_bytes(self) -> int:
         """What is kept of attachments that were had from other relays."""
         return self._reader.cached_bytes()
+
+    def cached_blobs(self, room: RoomId | None, limit: int) -> list[CachedBlob]:
+        """The first of them that were stored, of one room or (None) of all."""
+        return self._reader.cached_blobs(room, limit)
 
     def peers(self) -> list[PeerRow]:
         """The other relays that were heard of, the first ones first."""

@@ -19,6 +19,7 @@ __all__ = [
     "GAP_CODE",
     "BlobChunk",
     "BlobInfo",
+    "CachedBlob",
     "ChainPage",
     "CheckReport",
     "Durability",
@@ -212,6 +213,16 @@ class Gap:
     def packed(self) -> bytes:
         """For the store."""
         return _RANGE.pack(self.first, self.last) + self.head
+
+
+@frozen
+class CachedBlob:
+    """An attachment that was had from another relay, as far as it is here."""
+
+    room: RoomId
+    blob: BlobId
+    size: int
+    """Bytes of it that are stored."""
 
 
 @frozen

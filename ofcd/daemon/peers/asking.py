@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 from attrs import define, evolve, field, frozen
 
-from ofcd.config import Federation
 from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.log import get_log
 from ofcd.daemon.peers.cache import BlobCache
@@ -31,10 +30,9 @@ from ofcd.protocol.frames import (
     encode_frame,
 )
 from ofcd.protocol.ids import MemberId, RoomId
-from ofcd.relay import Decision, Forward, LinkId, Relay
-from ofcd.relay.facts import CACHED, BlobStored, ChainRecord
+from ofcd.relay import Forward, LinkId, Relay
+from ofcd.relay.facts import ChainRecord
 from ofcd.relay.room_log import chain_size
-from ofcd.store import StoreError
 from ofcd.themis.signed import peek
 
 if TYPE_CHECKING:
@@ -117,7 +115,6 @@ class Asking:
         rooms: HubRooms,
         hub: Hub,
         relay: Relay,
-        settings: Federation,
         cache: BlobCache,
         have: Have,
     ) -> None:
@@ -125,8 +122,7 @@ class Asking:
         self._rooms = rooms
         self._hub = hub
         self._relay = relay
-        self._settings = settings
-        self._cache_of_all = cache
+        self._cache = cache
         self._have = have
         self._link: HubLink | None = None
         self._rids = count(1)
@@ -290,7 +286,7 @@ class Asking:
             )
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
-            await self._cache(effect, answer)
+            await self._cache.keep(effect.frame, answer)
         # The hub of now has asked those before it.
         is_gone = isinstance(answer, frames.Failure) and answer.code == Code.BLOB_GONE
         is_last = not effect.others or (is_gone and effect.hub == self._relay.hub_of(effect.room))
@@ -323,29 +319,6 @@ class Asking:
         elif here:
             connection.push_encoded(encode_frame(status))
         connection.pump()
-
-    async def _cache(self, effect: Forward, answer: frames.Blob) -> None:
-        """Keep a part of an attachment, as far as the cache goes."""
-        get, log = effect.frame, self._relay.room(effect.room)
-        if log is None or not isinstance(get, frames.BlobGet):
-            return
-        size = len(answer.chunk)
-        if log.blob_bytes.get(CACHED, 0) + size > self._settings.blob_cache_bytes:
-            return
-        now = self._hub.milliseconds()
-        stored = BlobStored(
-            effect.room, get.blob, get.index, answer.count, CACHED, now, answer.chunk
-        )
-
-        def decide() -> Decision:
-            log.blob_bytes[CACHED] = log.blob_bytes.get(CACHED, 0) + size
-            return Decision((stored,))
-
-        try:
-            if await self._cache_of_all.take(size):
-                await self._hub.do(decide, effect.room)
-        except StoreError as error:
-            self._log.error("an attachment could not be cached", error=str(error))
 
     # -- what the hub tells ------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import BlobGet, Failure, Join, Peer, Peered, Refill, Successions
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import BlobId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import ClientSession, RelaySession
@@ -147,8 +147,7 @@ class Federation:
         self._workers = workers
         self._random = random
         self._peers: dict[RelayId, _Peer] = {}
-        limit = self._settings.blob_cache_bytes_in_all
-        self._cache = BlobCache(limit, store.cached_bytes, workers)
+        self._cache = BlobCache(self._settings, hub, relay, store, workers)
         self._gaps = 0
         """Stretches that copies lacked when this process began."""
         self._forgotten: set[RelayId] = set()
@@ -473,6 +472,10 @@ class Federation:
         if rid:
             self._hub.answer(connection, evolve(failure, rid=rid))
             connection.pump()
+
+    def was_read(self, room: RoomId, blob: BlobId) -> None:
+        """Somebody reads an attachment that may be here for that alone."""
+        self._cache.was_read(room, blob)
 
     def stir(self, hub: RelayId, room: RoomId) -> None:
         """Something waits for the room's hub."""

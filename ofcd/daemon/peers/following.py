@@ -144,7 +144,7 @@ class Following:
         self._own_id = own_id
         self._settings = settings
         self._rooms = HubRooms(hub_id, hub, relay)
-        self._asking = Asking(self._rooms, hub, relay, settings, cache, self.have)
+        self._asking = Asking(self._rooms, hub, relay, cache, self.have)
         self._copiers = trio.CapacityLimiter(_COPIERS)
         self._boxes = Space(_BOX_BYTES)
         """For key boxes of all stretches that are missing at a time."""
