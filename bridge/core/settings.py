@@ -79,7 +79,8 @@ class Portal:
     backlog: int = field(default=50, validator=ge(1))
     """Messages that wait together: more are said in one line, and marked as not delivered."""
     edits: str = field(default="diff", validator=in_(("diff", "full", "off")))
-    """How an edit of what is already outside is told there."""
+    """How an edit of what is already outside is told there: what differs, if that is little; all of
+    the new words; or not at all."""
     max_edits: int = field(default=3, validator=ge(0))
     """Edits told of one message, at most."""
     redactions: bool = True

@@ -97,6 +97,8 @@ class Scripted:
         """Those of them (in small letters) who are logged in, and their account."""
         self.privately: list[tuple[str, str, str]] = []
         """What was said to them: by whom, to whom, what."""
+        self.page = 1000
+        """Lines of history that it gives at once, however many it is asked for."""
         self.no_batches = False
         """It offers draft/multiline, and takes none."""
         self.dead = False
@@ -435,7 +437,7 @@ class Scripted:
         self._number += 1
         ref = f"h{self._number}"
         await self._to(guest, "irc.example", "BATCH", (f"+{ref}", "chathistory", line[1]), {})
-        for one in found[: int(line[3])]:
+        for one in found[: min(self.page, int(line[3]))]:
             if one.inner:
                 await self.several(guest, one, {"batch": ref})
                 continue

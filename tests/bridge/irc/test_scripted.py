@@ -9,6 +9,7 @@ import trio
 from attrs import evolve
 
 from bridge.core import State
+from bridge.irc import history
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal, until
@@ -241,15 +242,18 @@ async def test_replies_find_their_line_both_ways(tmp_path: Path, autojump_clock:
 # -- history (I8) ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("page", "requests"), [(1000, 6), (13, 8)])
 async def test_a_gap_is_filled_page_by_page_in_order_and_once(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path, autojump_clock: object, page: int, requests: int
 ) -> None:
+    """Twenty are asked for at once; a page that is shorter is not the end, one without lines is."""
     async with irc_scene(
         tmp_path,
         portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),
         caps=_MODERN,
         isupport="NICKLEN=30 CHATHISTORY=20 MSGREFTYPES=msgid,timestamp",
     ) as scene:
+        scene.server.page = page
         async with scene.running():
             await scene.up()
             await scene.server.say("kim", CHANNEL, "line 0")
@@ -264,13 +268,20 @@ async def test_a_gap_is_filled_page_by_page_in_order_and_once(
             words = [one.rpartition("line ")[2] for one in scene.bridged()]
             assert words == [str(number) for number in range(91)]
             asked = scene.server.everybody[-1].said("CHATHISTORY")
-            assert len(asked) == 5, "twenty each, and the last is not full"
+            assert len(asked) == requests, "as many as there are pages, and one"
             assert all(one[0] == "AFTER" for one in asked)
 
 
+@pytest.mark.parametrize(("limit", "most"), [("_LINES", 50), ("_PAGES", 10)])
 async def test_a_gap_that_is_too_large_says_what_is_missing(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path,
+    autojump_clock: object,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    most: int,
 ) -> None:
+    """Of too many lines, or of too many pages of few."""
+    monkeypatch.setattr(history, limit, most)
     async with irc_scene(
         tmp_path,
         portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),
