@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from bridge.core.network import Host
+from bridge.email.addressing import can_be_written_to
 from bridge.email.incoming import Incoming
 from bridge.email.reading import Deadly
 from bridge.email.schedule import Delivery, check_zone, quiet_hours
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Commands"]
 
-_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
 _SHOWN: Final = 20
 _EVERY: Final = re.compile(r"(\d{1,4})([mhd])")
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
@@ -78,7 +78,7 @@ class Commands:
         )
 
     def _add(self, place: str, address: str) -> str:
-        if not _ADDRESS.fullmatch(address) or address.endswith("@" + self._network.settings.domain):
+        if not can_be_written_to(address) or address.endswith("@" + self._network.settings.domain):
             return "That is no address that mail can go to."
         with self._host.transaction() as tx:
             one = self._store.subscriber(tx, place, address)

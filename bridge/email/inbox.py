@@ -95,7 +95,9 @@ class Inbox:
     async def bring(self, place: str, mail: Mail, raw: bytes) -> Verdict:
         """Say a mail in its turn; `TAKEN` also where it waits, on the disk; else `FULL`."""
         mine = self._places[place]
-        kept = Kept(mail_id=mail.id, ts=self._host.now(), size=len(raw))
+        # The id alone is known to whoever has somebody else's mail.
+        mail_id = f"{mail.senders[0].key} {mail.id}"
+        kept = Kept(mail_id=mail_id, ts=self._host.now(), size=len(raw))
         if mine.turn.locked() or mine.waiting:
             return self._put(place, kept, raw)
         async with mine.turn:

@@ -6,6 +6,7 @@ much at once (M4), and only then its words. A reply is given once everything is 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
@@ -24,8 +25,8 @@ from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_se
 from bridge.email.inbox import Inbox, Said
 from bridge.email.parsing import Attachment, Mail, parse
 from bridge.email.reading import Deadly, Readers
-from bridge.email.reports import bounces
-from bridge.email.schedule import HOUR_MS, may_pass
+from bridge.email.reports import bounces, worst
+from bridge.email.schedule import may_pass
 from bridge.email.secrecy import Secrets
 from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.showing import Shown, shown_of
@@ -51,6 +52,8 @@ _IN_ROOM: Final = (Verdict.TAKEN, Verdict.DUPLICATE)
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
 _WINDOWS: Final = 10_000
+_OF_FILE: Final = re.compile(r"#\d+$")
+"""How the ids of a mail's files end."""
 _RESOLVERS: Final = 4
 """Signatures that are checked at once: a name server of the sender's may take its time."""
 
@@ -81,9 +84,10 @@ class Incoming:
         self._txt = txt
         self._settings: EmailSettings = network.settings
         self._readers = Readers(host, store)
-        self._resolvers = trio.CapacityLimiter(_RESOLVERS)
-        self._told: dict[str, int] = {}
-        """When each place's room was last told that mail is held."""
+        self._resolvers = {one: trio.CapacityLimiter(_RESOLVERS) for one in (True, False)}
+        """For those who may write, and for strangers: who can make them slow."""
+        self._latest: tuple[bytes, Mail] | None = None
+        """What was read last: one mail for many of our addresses is read once."""
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self.inbox = Inbox(host, store, network.places, self.read, partial(self._say, proven=True))
         self.counts: dict[str, int] = {}
@@ -149,8 +153,8 @@ class Incoming:
         admission = await self._admit(own, mail, raw)
         if not admission.allowed or admission.proof is Proof.NONE:
             return self._not_admitted(own.local, mail, raw, admission)
-        if not self._may_pass(own.local, mail):
-            self._too_many(own.local, mail)
+        if full := self._full_window(own.local, mail):
+            self._too_many(own.local, mail, full)
             return self._hold_read(own.local, mail, raw, "too many mails in an hour")
         verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
@@ -159,7 +163,11 @@ class Incoming:
 
     async def read(self, raw: bytes) -> Mail:
         """The mail that these bytes are. Raises `Deadly`."""
-        return await self._readers.read(raw, "parse", partial(parse, raw))
+        latest = self._latest
+        if latest is None or latest[0] is not raw:
+            mail = await self._readers.read(raw, "parse", partial(parse, raw))
+            latest = self._latest = raw, mail
+        return latest[1]
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -171,12 +179,11 @@ class Incoming:
         if sent is None:
             self._count("unknown report")
             return
-        for bounce in bounces(mail):
-            # Which mail it is about the token says; the report's own word is its reason alone.
+        # Which mail it is about the token says; the report's own word is its reason alone.
+        if (bounce := worst(bounces(mail))) is not None:
             self._count(f"report {bounce.failure.value}")
             why = f"its server reports {bounce.status}"
             self._submitter.failed(sent.place, sent.to, bounce.failure, why, sent.events)
-            break
 
     def unsubscribe(self, token: str) -> bool:
         """Whoever has this token gets no more mail; False: nobody has."""
@@ -217,18 +224,16 @@ class Incoming:
         allowed = mine or admits(options.allow, sender)
         proof = proof_by_server(mail, self._settings.authserv_id)
         if proof is Proof.NONE and self._settings.dkim:
-            proof = await self._own_proof(raw, mail)
+            proof = await self._own_proof(raw, mail, self._resolvers[allowed])
         why = "its sender is not on the list" if not allowed else "nothing shows who sent it"
         return _Admission(allowed, proof, why, found[1] if mine and found else None)
 
-    async def _own_proof(self, raw: bytes, mail: Mail) -> Proof:
+    async def _own_proof(self, raw: bytes, mail: Mail, limiter: trio.CapacityLimiter) -> Proof:
         if "dkim-signature" not in mail.headers:
             return Proof.NONE
         work = partial(proof_by_dkim, raw, mail, self._txt)
         with trio.move_on_after(_DNS_SECONDS):
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._resolvers
-            )
+            return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
         return Proof.NONE
 
     def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
@@ -254,24 +259,24 @@ class Incoming:
         if number is None:
             return TOO_MANY
         self._count("held")
-        # Strangers can write as often as they like: the room hears of it once an hour.
-        now = self._host.now()
-        if now - self._told.get(place, -HOUR_MS) >= HOUR_MS:
-            self._told[place] = now
-            name = self._settings.name
-            self._host.notice(
-                place, f"A mail waits for an owner's word: {held.why}. See !bridge {name} held"
-            )
+        self._network.hourly.notice(
+            place,
+            "held",
+            f"A mail waits for an owner's word: {held.why}. See !bridge {self._settings.name} held",
+        )
         return TAKEN
 
     # -- too much --------------------------------------------------------------------------------
 
-    def _may_pass(self, place: str, mail: Mail) -> bool:
-        """At most so many an hour from one correspondent, and in one thread (M4)."""
-        now = self._host.now()
-        limit = self._settings.per_hour
-        known = [self._windows.get(key, ()) for key in _limited(place, mail)]
-        return all(may_pass(times, now, limit)[0] for times in known)
+    def _full_window(self, place: str, mail: Mail) -> str:
+        """At most so many an hour from one correspondent, and in one thread (M4): which it is."""
+        now, limit = self._host.now(), self._settings.per_hour
+        full = (
+            key
+            for key in _limited(place, mail)
+            if not may_pass(self._windows.get(key, ()), now, limit)[0]
+        )
+        return next(full, "")
 
     def _passed(self, place: str, mail: Mail) -> None:
         """Counted once it is in the room: a mail that has to be brought again is one."""
@@ -283,15 +288,17 @@ class Incoming:
         while len(self._windows) > _WINDOWS:
             self._windows.popitem(last=False)
 
-    def _too_many(self, place: str, mail: Mail) -> None:
-        who = masked(mail.senders[0].key)
-        self._host.notice(
+    def _too_many(self, place: str, mail: Mail, window: str) -> None:
+        who, limit = masked(mail.senders[0].key), self._settings.per_hour
+        self._network.hourly.notice(
             place,
-            f"Over {self._settings.per_hour} mails in an hour from {who}, or in one thread: the "
-            "others wait for an owner's word.",
-            key=f"many/{mail.senders[0].key}",
+            window,
+            f"Over {limit} mails in an hour from {who}, or in one thread: the others wait for an "
+            "owner's word.",
         )
-        self._host.operator("too many mails from one correspondent", count=self._settings.per_hour)
+        self._network.hourly.operator(
+            window, "too many mails from one correspondent, or in one thread", count=limit
+        )
 
     # -- into the room ---------------------------------------------------------------------------
 
@@ -312,13 +319,14 @@ class Incoming:
         author = Author(sender.key, name, sender.key)
         if not proven:
             author = Author(f"unverified:{sender.key}", f"{name[:20]} (unverified)")
+        mail_id, is_new = self._named(place, mail, author)
         reply_to = self._answered(place, mail)
         secrets = self._secrets(sender.key)
         work = partial(shown_of, mail, raw, secrets, titled=not reply_to)
         shown = await self._readers.read(raw, "show", work)
         words = RemoteMessage(
             place=place,
-            id=mail.id,
+            id=mail_id,
             author=evolve(author, name=secrets.in_text(author.name)),
             path=path_of(mail),
             document=lite.parse(shown.text),
@@ -328,9 +336,25 @@ class Incoming:
         if in_room:
             if proven:
                 self._submitter.delivered(place, sender.key)
-            self._network.spooler.tell_others(place, mail, words, shown.subject)
+            if is_new:
+                self._network.spooler.tell_others(words, shown.subject)
         self._count(said.verdict.value)
         return said
+
+    def _named(self, place: str, mail: Mail, author: Author) -> tuple[str, bool]:
+        """What the room calls a mail, and whether it is what that name was first given to.
+
+        Whoever has a mail of somebody else's knows its Message-ID, and may be first with it: then
+        that is the name of theirs alone, and the other mail is not taken for it.
+        """
+        now = self._host.now()
+        with self._host.transaction() as tx:
+            name = mail.id
+            who, what = self._store.said_by(tx, place, name, author.id, mail.digest, now)
+            if who != author.id or _OF_FILE.search(name):
+                name = f"by.{_digest(f'{author.id} {mail.id}'.encode())}"
+                _, what = self._store.said_by(tx, place, name, author.id, mail.digest, now)
+        return name, what == mail.digest
 
     def _secrets(self, sender: str) -> Secrets:
         """What must not be read in the room of a mail from `sender`."""

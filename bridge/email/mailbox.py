@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -13,10 +12,12 @@ from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, LATER, TOO_MANY, Incoming
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
-from bridge.email.schedule import HOUR_MS
 from bridge.email.settings import EmailSettings, read_secret
 from bridge.email.store import Store
 from ofcd.client.applog import traceback_of
+
+if TYPE_CHECKING:
+    from bridge.email.network import EmailNetwork
 
 __all__ = ["MailboxReader"]
 
@@ -28,18 +29,16 @@ class MailboxReader:
 
     def __init__(
         self,
+        network: EmailNetwork,
         host: Host,
         store: Store,
-        settings: EmailSettings,
-        places: Iterable[str],
         incoming: Incoming,
     ) -> None:
         self._host = host
         self._store = store
-        self._settings = settings
-        self._places = tuple(places)
+        self._settings: EmailSettings = network.settings
+        self._network = network
         self._incoming = incoming
-        self._told: dict[str, int] = {}
 
     async def run(self) -> None:
         """Read it, over a new link whenever one ends, until cancelled."""
@@ -84,12 +83,9 @@ class MailboxReader:
         self._tell_all("aside", "A mail could not be brought in: it is set aside.")
 
     def _tell_all(self, what: str, text: str) -> None:
-        """The rooms of every place, once an hour: strangers can write as often as they like."""
-        now = self._host.now()
-        if now - self._told.get(what, -HOUR_MS) >= HOUR_MS:
-            self._told[what] = now
-            for place in self._places:
-                self._host.notice(place, text)
+        """The rooms of every place."""
+        for place in self._network.places:
+            self._network.hourly.notice(place, what, text)
 
     def _unmarked(self, uid: int, why: str) -> None:
         self._host.operator("a mail was brought in and can not be marked as seen", uid=uid, why=why)

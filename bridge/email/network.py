@@ -23,6 +23,7 @@ from bridge.email.settings import EmailPlace, EmailSettings, read_secret
 from bridge.email.spooling import Spooler
 from bridge.email.store import Store, Subscriber
 from bridge.email.submitting import Submitter
+from bridge.email.telling import Hourly
 from bridge.email.unsubscribing import LIMITS, answer_page
 from ofcd.client.webserver import listen
 from ofcd.protocol.ids import RoomId
@@ -79,12 +80,13 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     def _prepare(self) -> None:
         host: Host = self.host
         self.store = Store(host)
+        self.hourly = Hourly(host)
         password = read_secret(self.settings.smtp.password_file)
         self.submitter = Submitter(host, self.store, self.settings, password)
         self.postman = Postman(self, host, self.store, self.submitter)
         self.submitter.on_done = self.postman.note_done
         self.incoming = Incoming(self, host, self.store, self.submitter)
-        self.mailbox = MailboxReader(host, self.store, self.settings, self.places, self.incoming)
+        self.mailbox = MailboxReader(self, host, self.store, self.incoming)
         self.spooler = Spooler(self, host, self.store)
         self.commands = Commands(self, host, self.store, self.submitter, self.incoming)
         for place, info in self.places.items():

@@ -154,6 +154,8 @@ class _Body:
         self.reports: list[bytes] = []
         self._plain: list[Line] = []
         self._html: list[Line] = []
+        self._left = dict.fromkeys(_BODY_TYPES, limits.TEXT_BYTES)
+        """Bytes of each kind of text that are still looked at, in whatever many parts."""
 
     def read(self, raw: bytes) -> None:
         try:
@@ -178,9 +180,11 @@ class _Body:
 
     def _words(self, part: Message, kind: str) -> None:
         raw = _payload(part)
-        if len(raw) > limits.TEXT_BYTES:
+        left = self._left[kind]
+        self._left[kind] = max(0, left - len(raw))
+        if len(raw) > left:
             self.defects.append("its text is too long to be read whole")
-        text = decoded(raw[: limits.TEXT_BYTES], str(_param(part, "charset")))
+        text = decoded(raw[:left], str(_param(part, "charset")))
         if kind == "text/html":
             lines, cut = html_lines(text)
             if cut:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
+from bridge.email.addressing import can_be_written_to
 from bridge.email.schedule import PER_HOUR, Delivery, Pace, check_zone, quiet_hours
 from bridge.email.smtp import Tls
 from ofcd.errors import ConfigError
@@ -27,7 +28,6 @@ __all__ = [
 
 _PORT: Final = and_(ge(0), le(65535))
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
-_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()]{1,64}@[^\x00-\x20\x7f@<>,;:\"()]{1,255}")
 
 
 @frozen
@@ -187,8 +187,11 @@ class EmailPlace:
         quiet_hours(self.quiet)
         check_zone(self.zone)
         for one in self.subscribers:
-            if not _ADDRESS.fullmatch(one):
-                raise ValueError(f"{one} is no address")
+            if not can_be_written_to(one):
+                raise ValueError(
+                    f"{one} is no address that mail can go to (of a domain with other letters than "
+                    "a to z, write the name that begins with xn--)"
+                )
 
     def delivery_to(self, wish: Wish) -> Delivery:
         """How somebody gets what is said."""

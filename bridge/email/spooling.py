@@ -15,7 +15,6 @@ from attrs import evolve
 from bridge.core.model import Kind, Outgoing, Receipt, RemoteMessage, State
 from bridge.core.names import remote_name
 from bridge.core.network import Host
-from bridge.email.parsing import Mail
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.store import Store, Subscriber, Waiting
 from ofcd.client import Offline, lite
@@ -160,8 +159,9 @@ class Spooler:
 
     # -- from mail to the others who get mail ----------------------------------------------------
 
-    def tell_others(self, place: str, mail: Mail, words: RemoteMessage, subject: str) -> None:
+    def tell_others(self, words: RemoteMessage, subject: str) -> None:
         """What came by mail goes to the other subscribers too: the core tells only other places."""
+        place = words.place
         rooms = self._host.rooms(place)
         others = [
             one
@@ -172,9 +172,9 @@ class Spooler:
             return
         now = self._host.now()
         with self._host.transaction() as tx:
-            what = f"mail/{mail.id}"
+            what = f"mail/{words.id}"
             message_id = self._store.message_id(tx, place, what, self._network.new_id(), now)
-            self._store.keep_alias(tx, message_id, mail.id, now)
+            self._store.keep_alias(tx, message_id, words.id, now)
             references = self._store.references(tx, words.reply_to) if words.reply_to else ()
             item = Waiting(
                 key=what,

@@ -16,7 +16,7 @@ from bridge.core.model import Receipt, State
 from bridge.core.network import Host
 from bridge.email.addressing import without_tokens
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
-from bridge.email.reports import Failure, failure_of
+from bridge.email.reports import Failure, failure_of, status_of_refusal
 from bridge.email.schedule import HOUR_MS, retry_at
 from bridge.email.settings import EmailSettings
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
@@ -301,9 +301,10 @@ class Submitter:
             self._store.keep_posted(tx, number, None)
         self.on_done(one.to)
         if not outcome.accepted:
-            hard = outcome.at_recipient and outcome.code in (550, 551, 553)
-            status = "5.1.1" if hard and outcome.status == "5.0.0" else outcome.status
-            failure = failure_of("failed", status) if outcome.at_recipient else Failure.SOFT
+            failure = Failure.SOFT
+            if outcome.at_recipient:
+                status = status_of_refusal(outcome.code, outcome.status, outcome.text)
+                failure = failure_of("failed", status)
             self.failed(one.place, one.to, failure, outcome.text, one.events)
         return True
 

@@ -34,10 +34,12 @@ async def test_a_mail_comes_once_by_its_id_or_by_its_words(
         same = by_bo("hello", 7)
         without = mail("no id\n", From="bo@example.org", Message_ID=None)
         again = b"Received: from a by b; later\r\n" + without
-        for raw in (same, same, without, without, again, by_bo("hello", 8)):
+        other = mail("none either\n", From="bo@example.org", Message_ID=None)
+        for raw in (same, same, without, without, again, other, by_bo("hello", 8)):
             assert await bring(scene, raw) == 250
         await trio.sleep(5)
-        assert [text.rpartition("\n")[2] for text in scene.texts()] == ["hello", "no id", "hello"]
+        said = [text.rpartition("\n")[2] for text in scene.texts()]
+        assert said == ["hello", "no id", "none either", "hello"]
 
 
 async def test_threads_go_by_id_and_never_by_subject(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from trio.testing import MockClock
 
 from bridge.core.outbound import FAILED_MARK
 from bridge.email import store
+from bridge.email.composing import compose
 from tests.bridge.email.post import (
     SETTINGS,
     Post,
@@ -93,6 +95,68 @@ async def test_a_refusal_for_now_is_tried_again(
         assert post.words() == ["one", "two"], "nothing overtakes"
 
 
+async def test_what_is_said_later_waits_behind_a_mail_that_was_put_off(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Though the server would take it by now: somebody's mails come in order."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (451, "4.7.1 greylisted")
+        await scene.room.send("one")
+        await trio.sleep(10)
+        post.replies.clear()
+        await scene.room.send("two")
+        await trio.sleep(20)
+        assert post.words() == []
+        await trio.sleep(60)
+        assert post.words() == ["one", "two"]
+
+
+async def test_a_server_that_does_not_relay_suspends_nobody(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """It refuses every address, in words alone; a bare 550 for another reason is an address's."""
+    people = ("bo@example.org", "cleo@example.org", "dan@example.org")
+    async with scene_of(tmp_path, subscribers=people) as scene:
+        await scene.do("full", "on")
+        post.poison["bo@example.org"] = "550 relay not permitted"
+        post.poison["cleo@example.org"] = "550 Blocked, see https://lists.example/198.51.100.1"
+        post.poison["dan@example.org"] = "550 unknown user"
+        await scene.room.send("one")
+        await trio.sleep(30)
+        told = [one for one in scene.notices() if "gets no more mail" in one]
+        assert [one.partition(" ")[0] for one in told] == ["d…@example.org"]
+
+
+async def test_a_mail_that_can_not_be_made_ends_nothing_and_is_told_of(
+    tmp_path: Path,
+    post: Post,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A mistake of ours: the others have theirs, and the original says that it failed (G2)."""
+    people = ("bo@example.org", "cleo@example.org")
+    async with scene_of(tmp_path, evolve(SETTINGS, give_up_hours=1.0), subscribers=people) as scene:
+        await scene.do("full", "on")
+
+        def broken(letter: Any) -> bytes:
+            if letter.to == "bo@example.org" and letter.subject == "one":
+                raise KeyError("a mistake")
+            return compose(letter)
+
+        monkeypatch.setattr("bridge.email.postman.compose", broken)
+        sent = await scene.room.send("one")
+        await scene.room.send("two")
+        await trio.sleep(600)
+        assert post.words("cleo@example.org") == ["one", "two"]
+        assert capsys.readouterr().out.count("a mail could not be made") == 1
+        await trio.sleep(3700)
+        assert post.words() == ["two"]
+        marks = {m.event_id: [r for r, _ in m.reactions] for m in scene.messages()}
+        assert marks[sent.event_id] == [FAILED_MARK]
+
+
 @pytest.mark.parametrize("what", ["421", "hang"])
 async def test_a_mail_that_ends_every_link_stands_in_nobodys_way(
     tmp_path: Path, post: Post, autojump_clock: MockClock, what: str
@@ -131,7 +195,7 @@ async def test_what_a_server_says_as_it_goes_counts(
     """Refused for good, and then the link ends: the mail is not tried again, others go on."""
     async with scene_of(tmp_path, subscribers=("bo@example.org", "cleo@example.org")) as scene:
         await scene.do("full", "on")
-        post.poison["bo@example.org"] = "550"
+        post.poison["bo@example.org"] = "550 5.1.1 nobody"
         await scene.room.send("one")
         await trio.sleep(60)
         assert post.words("cleo@example.org") == ["one"]
