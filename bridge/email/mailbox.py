@@ -9,11 +9,12 @@ import trio
 from bridge.core.network import Host
 from bridge.email.fetching import Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
-from bridge.email.incoming import BROKEN, LATER, TOO_MANY, Incoming
+from bridge.email.incoming import BROKEN, LATER, NO_SPACE, TOO_MANY, Incoming
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
 from bridge.email.settings import EmailSettings, read_secret
 from bridge.email.store import Store
+from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class MailboxReader:
             )
             try:
                 await reading.run(password)
+            except VaultUnwritable as error:
+                # It is read on where it is once there is space: nothing was marked.
+                self._network.hourly.operator("disk", "no mail is taken now", why=str(error))
             except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
                 why = str(error) or type(error).__name__
                 self._host.operator("the mailbox can not be read", why=why)
@@ -98,6 +102,8 @@ class MailboxReader:
             recipients = self._recipients(mail)
         except Deadly as error:
             return Answer(Taken.ASIDE, why=str(error))
+        except VaultUnwritable:
+            raise
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
             return Answer(Taken.BROKEN)
@@ -105,6 +111,10 @@ class MailboxReader:
             place: LATER if place in behind else await self._incoming.take(raw, sender, one)
             for place, one in recipients.items()
         }
+        if NO_SPACE in replies.values():
+            raise VaultUnwritable("no mail can be kept")
+        if not replies:
+            self._host.operator("a mail in the mailbox is for no address of ours", id=mail.id[:100])
         if BROKEN in replies.values():
             return Answer(Taken.BROKEN)
         later = [p for p, (code, _) in replies.items() if 400 <= code < 500]

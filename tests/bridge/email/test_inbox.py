@@ -119,7 +119,7 @@ async def test_what_waits_for_the_room_is_bounded_and_ends(
             await inside.inbox._places["books"].turn.acquire()
             assert await bring(scene, by_bo("four", 4)) == 250
             inside.inbox._places["books"].turn.release()
-            patch.setattr("bridge.email.incoming.shown_of", broken)
+            patch.setattr("bridge.email.saying.shown_of", broken)
             await trio.sleep(60)
         assert "something went wrong over it" in await scene.do("held")
         assert await bring(scene, by_bo("five", 5)) == 250
@@ -263,7 +263,7 @@ async def test_a_mail_that_ends_the_bridge_is_not_read_for_ever(
 
         deadly, keep = by_bo("deadly", 1), readers._note
         with monkeypatch.context() as patch:
-            patch.setattr("bridge.email.incoming.shown_of", shown)
+            patch.setattr("bridge.email.saying.shown_of", shown)
             patch.setattr(readers, "_note", note)
             for _ in range(3):
                 with pytest.raises(Killed):

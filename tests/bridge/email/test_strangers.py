@@ -14,6 +14,7 @@ from bridge.email.addressing import token_text
 from bridge.email.identity import Proof, proof_by_dkim
 from bridge.email.parsing import Mail, parse
 from bridge.email.settings import EmailPlace
+from ofcd.testing import open_world
 from tests.bridge.email.corpus import mail
 from tests.bridge.email.post import (
     PROOF,
@@ -25,6 +26,7 @@ from tests.bridge.email.post import (
     secret,
     with_file,
 )
+from tests.bridge.email.scene import open_scene
 
 EVE = "eve@example.org"
 PEOPLE = ("bo@example.org", EVE, "leo@example.org")
@@ -215,3 +217,52 @@ async def test_strangers_whose_name_server_is_slow_do_not_hold_up_who_may_write(
             await scene.network.incoming.take(raw, who, "books@bridge.example")
         assert used[0] is used[2]
         assert used[1] is not used[0]
+
+
+async def test_each_thing_that_lets_somebody_write_is_needed(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M3: the secret address of this place, the sender whose it is (or the list), and a proof."""
+    async with (
+        open_world(tmp_path / "world") as world,
+        open_scene(
+            world, SETTINGS, EmailPlace(("bo@example.org",), ("cal@example.org",)), films=True
+        ) as scene,
+    ):
+        mine, plain = secret(scene), "books@bridge.example"
+        one = scene.network.store.subscriber(scene.bridge.vault, "films", "bo@example.org")
+        assert one is not None
+        of_films = f"books+{one.token}@bridge.example"
+        tries = [
+            (PROOF, "bo@example.org", mine, 250),
+            (b"", "bo@example.org", mine, 250),
+            (PROOF, "bo@example.org", plain, 550),
+            (PROOF, "bo@example.org", of_films, 250),
+            (PROOF, EVE, mine, 250),
+            (PROOF, "cal@example.org", plain, 250),
+            (b"", "cal@example.org", plain, 250),
+            (PROOF, EVE, plain, 550),
+            (b"", EVE, plain, 250),
+        ]
+        for number, (proof, sender, to, wanted) in enumerate(tries):
+            raw = proof + mail(f"try {number}\n", From=sender, Message_ID=f"<{number}@x>")
+            assert (await scene.network.incoming.take(raw, sender, to))[0] == wanted, number
+        await trio.sleep(5)
+        assert [text.rpartition("\n")[2] for text in scene.texts()] == ["try 0", "try 5"]
+        assert [
+            (one.sender[:3], one.why)
+            for _, one in scene.network.store.held(scene.bridge.vault, "books")
+        ] == [
+            ("bo@", "nothing shows who sent it"),
+            ("bo@", "the address it was sent to is not the sender's"),
+            ("eve", "the address it was sent to is not the sender's"),
+            ("cal", "nothing shows who sent it"),
+            ("eve", "its sender is not on the list"),
+        ]
+        # An owner lets one in: it is said, and in nobody's name who has proven theirs.
+        answer = await scene.network.command(scene.room.id, ["mail", "let", "0"])
+        assert answer == "It is in the room."
+        await trio.sleep(5)
+        said = [m.via for m in scene.messages() if m.via is not None]
+        assert said[-1].remote_id == "unverified:bo@example.org"
+        assert "(unverified)" in said[-1].name
