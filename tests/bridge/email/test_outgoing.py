@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from bridge.core.links import LinksSettings
 from bridge.core.model import Kind, Outgoing, State
 from bridge.email import postman
+from bridge.email.settings import EmailPlace, EmailSettings, Lmtp
 from ofcd.client import BadAttachment, lite
 from ofcd.protocol.ids import EventId
 from tests.bridge.email.corpus import mail
@@ -382,3 +383,29 @@ async def test_an_edit_leaves_what_is_said_of_the_file(
         assert receipt.state is State.SENT
         await trio.sleep(120)
         assert post.words() == ["as promised\n[file: plan.pdf, 8 bytes]"]
+
+
+async def test_a_message_is_edited_by_mail_three_times_at_most(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """G6: each edit of what is a mail already would be one more mail."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        sent = await scene.room.send("0")
+        for number in range(1, 7):
+            await trio.sleep(60)
+            await scene.room.edit(sent.event_id, f"{number}")
+        await trio.sleep(120)
+        assert post.words() == ["0", *(f"[edit]\n{n}" for n in (1, 2, 3))]
+
+
+def test_what_is_promised_is_what_nobody_has_to_set() -> None:
+    """M3, M4, M7: the hold, the hour's bound, how long a mail is tried, and own looks at DKIM."""
+    place, network = EmailPlace(), EmailSettings(domain="x.org", lmtp=Lmtp(port=1))
+    assert (place.hold, place.quiet, place.delivery, place.allow) == (60.0, "", "each", ())
+    assert (network.per_hour, network.give_up_hours, network.dkim) == (20, 24.0, True)
+    assert (network.smtp.tls, network.imap.tls, network.lmtp.address) == (
+        "starttls",
+        "tls",
+        "127.0.0.1",
+    )
