@@ -200,7 +200,7 @@ class Hub:
                 last=self.last_for(frame.room, link.peer),
                 begins=frame.log is None,
             )
-            return Decision(effects=(effect,))
+            return Decision(self._relay.heard(frame.room, link.peer), (effect,))
 
         await self.do(decide)
 

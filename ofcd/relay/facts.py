@@ -28,6 +28,7 @@ __all__ = [
     "EvidenceKept",
     "Fact",
     "HeadKept",
+    "HubAwaited",
     "JoinDropped",
     "JoinRow",
     "JoinStage",
@@ -77,6 +78,14 @@ class ReplicaMoved:
 
     room: RoomId
     hub: RelayId | None
+
+
+@frozen
+class HubAwaited:
+    """Before this relay orders on, `relay` says what it knows of; None: it has, or is too late."""
+
+    room: RoomId
+    relay: RelayId | None
 
 
 @frozen
@@ -357,6 +366,7 @@ Fact = (
     | CellRedacted
     | ReplicaFounded
     | ReplicaMoved
+    | HubAwaited
     | ChainCopied
     | CopySkipped
     | SenderLearnt
@@ -431,6 +441,8 @@ class RoomSnapshot:
     """The hub's latest LOG_HEAD, for a copy."""
     frozen: str = ""
     """Why nothing can be said in this copy; "" for nothing."""
+    awaits: RelayId | None = None
+    """Who has to speak before this relay orders on."""
 
 
 RECENT_ENTRIES = 1024

@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code, Refused
-from ofcd.protocol.ids import MemberId
+from ofcd.protocol.ids import MemberId, RelayId
 from ofcd.protocol.records import HubMove, LoggedRecord
 from ofcd.protocol.room import RoomState
-from ofcd.relay.effects import Effect, HubMoved, Push
+from ofcd.relay.effects import Decision, Effect, HubMoved, Push
 from ofcd.relay.facts import Fact, KeyRequestDropped, OutboxDropped, ReplicaMoved
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, Request
 from ofcd.relay.room_log import RoomLog
 
-__all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all"]
+__all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all", "take_up"]
 
 _HOLD_MS: Final = 5_000
 """How long nothing else is taken in a room that is about to move: some tries of root's client."""
@@ -59,21 +59,41 @@ def hold(request: Request[frames.Control, LoggedRecord]) -> None:
     request.reply(failure)
 
 
+def take_up(core: Core, room: RoomLog) -> Decision:
+    """Order a room that was moved here while this relay took over none, if it does so now."""
+    hubs, own = room.state.hubs, core.relay_id
+    if not core.policy.hosts or room.frozen or room.hub == own or room.state.hub != own:
+        return Decision()
+    if room.ahead != hubs[-2].relay_id:
+        return Decision()  # a move that this copy has not come to took it elsewhere
+    room.ahead = None
+    facts: list[Fact] = []
+    effects: list[Effect] = []
+    _take_over(core, room, hubs[-2].relay_id, facts, effects)
+    return Decision(tuple(facts), tuple(effects))
+
+
 def change_hub(
     core: Core, room: RoomLog, before: RoomState, facts: list[Fact], effects: list[Effect]
 ) -> None:
     """The room's last entry is a HUB_MOVE: what follows from it at this relay, whichever it is."""
+    _take_over(core, room, before.hub, facts, effects)
+
+
+def _take_over(
+    core: Core, room: RoomLog, before: RelayId, facts: list[Fact], effects: list[Effect]
+) -> None:
     hub, own = room.state.hub, core.relay_id
     facts.append(ReplicaMoved(room.room, None if hub == own else hub))
     room.head, room.held_until = b"", 0
     # Who lacks a key asks the new hub.
     facts += [KeyRequestDropped(room.room, mid) for mid in room.key_asks]
     room.key_asks.clear()
-    if before.hub == own:
+    if before == own:
         _close_lanes(core, room)
     if hub == own:
         return_all(core, room, facts, effects)
-    effects.append(HubMoved(room.room, room.seq, before.hub, hub, room.state.moved[-1].urls))
+    effects.append(HubMoved(room.room, room.seq, before, hub, room.state.moved[-1].urls))
 
 
 def _close_lanes(core: Core, room: RoomLog) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from attrs import evolve
+
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
-from ofcd.relay import blobs, following, joining, keys, outbox, skipping, upkeep
+from ofcd.relay import blobs, following, joining, keys, moving, outbox, skipping, upkeep
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
 from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
-from ofcd.relay.facts import Fact, RoomSnapshot
+from ofcd.relay.facts import Fact, HubAwaited, RoomSnapshot
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
@@ -24,11 +26,9 @@ from ofcd.relay.verifying import HubLied, Verified
 __all__ = ["Relay"]
 
 _NO_ANSWER: Final = 0
-_REFILL_MS: Final = 60_000
-"""How long a room that is refilled takes nothing else, to begin with ..."""
 _REFILL_MS_AN_ENTRY: Final = 20
 _REFILL_BYTES_A_MS: Final = 50
-"""... and what each part adds: the slowest road and disk that are waited for."""
+"""What each part of a refill adds to its time: the slowest road and disk that are waited for."""
 
 
 class Relay:
@@ -260,9 +260,15 @@ class Relay:
             self._core.hosts.add((room, peer))
         if log is not None and log == ours:
             self.acknowledged(room, peer, start - 1)
-            if held.awaits == peer and start == held.seq + 1:
-                held.awaits = None
         return held
+
+    def heard(self, room: RoomId, peer: RelayId) -> tuple[Fact, ...]:
+        """A relay that was waited for follows, and knows of nothing more: order on."""
+        held = self._core.rooms.get(room)
+        if held is None or held.awaits != peer or self._core.acked.get((room, peer)) != held.seq:
+            return ()
+        held.awaits = None
+        return (HubAwaited(room, None),)
 
     def last_for(self, room: RoomId, peer: RelayId) -> int | None:
         """See `RoomLog.last_for`, of this relay; -1 for a room that is not in memory."""
@@ -300,14 +306,16 @@ class Relay:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
         before = held.hub
         decision = following.replicate(self._core, held, entries, now)
-        if held.seq <= known:
-            self._await(held, before, now)
-        return decision
+        return self._awaiting(held, before, now, decision) if held.seq <= known else decision
 
-    def _await(self, held: RoomLog, before: RelayId, now: int) -> None:
+    def _awaiting(self, held: RoomLog, before: RelayId, now: int, decision: Decision) -> Decision:
         """Where the room came here by what is old, let the hub before speak first."""
-        if held.hub == self._core.relay_id != before and self.homed(held.room, before):
-            held.awaits, held.lost_until = before, now + _REFILL_MS
+        if held.hub != self._core.relay_id or held.hub == before:
+            return decision
+        if not self.homed(held.room, before):
+            return decision
+        held.awaits, held.lost_until = before, now + upkeep.REFILL_MS
+        return evolve(decision, facts=(*decision.facts, HubAwaited(held.room, before)))
 
     def refill(
         self,
@@ -329,7 +337,7 @@ class Relay:
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
         size = sum(len(one.entry.record) + len(one.entry.cell) for one in entries)
         more = _REFILL_MS_AN_ENTRY * len(entries) + size // _REFILL_BYTES_A_MS
-        held.lost_until = (now + _REFILL_MS if begins else held.lost_until) + more
+        held.lost_until = (now + upkeep.REFILL_MS if begins else held.lost_until) + more
         return decision
 
     def skip(self, room: RoomId, found: skipping.Skip, now: int) -> Decision:
@@ -337,8 +345,12 @@ class Relay:
         held = self._held(room)
         before = held.hub
         decision = skipping.skip(self._core, held, found, now)
-        self._await(held, before, now)
-        return decision
+        return self._awaiting(held, before, now, decision)
+
+    def take_up(self, room: RoomId) -> Decision:
+        """See `moving.take_up`."""
+        held = self._core.rooms.get(room)
+        return Decision() if held is None else moving.take_up(self._core, held)
 
     def has_come_to(self, room: RoomId, mid: MemberId, counter: int, event_id: EventId) -> Decision:
         """See `outbox.has_come_to`."""

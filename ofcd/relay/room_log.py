@@ -186,7 +186,7 @@ class RoomLog:
     awaits: RelayId | None = field(default=None, eq=False, repr=False)
     """Who ordered the room before, and may know of more that was ordered here since."""
     lost_until: int = field(default=0, eq=False, repr=False)
-    """When neither is waited for any more."""
+    """When neither is waited for any more; 0: that begins when it is looked at next."""
     refiller: RelayId | None = field(default=None, eq=False, repr=False)
     """Who began to give them back."""
     refill_after: dict[RelayId, int] = field(factory=dict, eq=False, repr=False)
@@ -235,6 +235,7 @@ class RoomLog:
             room.put_waiting(row)
         room.floor = snapshot.floor
         room.head, room.frozen = snapshot.head, snapshot.frozen
+        room.awaits = snapshot.awaits
         room.ahead = snapshot.hub if snapshot.hub != room.state.hub else None
         return room
 

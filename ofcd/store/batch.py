@@ -25,6 +25,7 @@ from ofcd.relay.facts import (
     EvidenceKept,
     Fact,
     HeadKept,
+    HubAwaited,
     JoinDropped,
     JoinStored,
     KeyRequestDropped,
@@ -109,6 +110,7 @@ class Batch:
             BlobDropped: self._dropped,
             ReplicaFounded: self._copied,
             ReplicaMoved: self._moved_away,
+            HubAwaited: self._awaited,
             ChainCopied: self._chained,
             CopySkipped: self._skipped,
             SenderLearnt: self._learnt,
@@ -254,6 +256,13 @@ class Batch:
             self._copies.add(made.replica_drop, (room,))
         else:
             self._copies.add(made.replica, (room, fact.hub, -1, b"", ""))
+
+    def _awaited(self, fact: HubAwaited) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        if fact.relay is None:
+            self._copies.add(made.awaited_drop, (room,))
+        else:
+            self._copies.add(made.awaited, (room, fact.relay))
 
     def _chained(self, fact: ChainCopied) -> None:
         room, nothing = self._number_of(fact.room), b""

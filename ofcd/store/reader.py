@@ -114,6 +114,7 @@ _KEY_REQUESTS: Final = (
     .order_by(t.key_requests.c.ts, t.key_requests.c.mid)
 )
 _REPLICA: Final = select(t.replicas).where(t.replicas.c.room == _ROOM)
+_AWAITED: Final = select(t.awaited.c.relay_id).where(t.awaited.c.room == _ROOM)
 _OUTBOX: Final = (
     select(t.outbox)
     .where(t.outbox.c.room == _ROOM)
@@ -442,6 +443,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         return found_rows
 
     replica = connection.execute(_REPLICA, {"b_room": found.id}).first()
+    awaited = connection.execute(_AWAITED, {"b_room": found.id}).scalar()
     return RoomSnapshot(
         room=room,
         chain=tuple(ChainRecord(*row) for row in rows(_CHAIN, b_start=0)),
@@ -480,6 +482,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         hub=None if replica is None else RelayId(replica.hub),
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
+        awaits=None if awaited is None else RelayId(awaited),
     )
 
 

@@ -84,6 +84,8 @@ class Statements:
         self.replica_drop = make(_delete(t.replicas, "room"), "b_room")
         self.head = make(_head(), *HEAD)
         self.frozen = make(_frozen(), *FROZEN)
+        self.awaited = put(t.awaited)
+        self.awaited_drop = make(_delete(t.awaited, "room"), "b_room")
         self.hole = make(sa.insert(t.holes), *t.holes.c.keys())
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)

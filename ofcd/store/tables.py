@@ -30,7 +30,7 @@ __all__ = [
     "successions",
 ]
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -242,4 +242,11 @@ holes: Final = sa.Table(
     _int("first", primary_key=True),
     _int("next"),  # the first entry after it
     _bytes("log"),  # the running hash before that
+)
+
+awaited: Final = sa.Table(
+    "awaited",
+    metadata,
+    _room(),
+    _bytes("relay_id"),  # who has to say that it knows of nothing more, before this relay orders on
 )

@@ -23,6 +23,7 @@ class StoredRoom:
     outbox: dict[tuple[MemberId, Sid], f.OutboxRow] = field(factory=dict)
     senders: dict[MemberId, f.SenderState] = field(factory=dict)
     hub: RelayId | None = None
+    awaits: RelayId | None = None
 
 
 class FactStore:
@@ -87,6 +88,8 @@ class FactStore:
                 room.outbox.pop((fact.mid, fact.sid), None)
             case f.ReplicaMoved():
                 room.hub = fact.hub
+            case f.HubAwaited():
+                room.awaits = fact.relay
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:
@@ -119,6 +122,7 @@ class FactStore:
             key_requests=tuple(stored.key_requests.values()),
             blob_bytes=blob_bytes,
             hub=stored.hub,
+            awaits=stored.awaits,
             outbox=tuple(stored.outbox.values()),
         )
 

@@ -223,9 +223,19 @@ class Following:
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
+        if log is not None and log.state.hub == self._own_id:
+            await self._take_up(room)
+            log = self._rooms.held(room)
         if log is not None and not self._let_go(room):
             self._follow(room)
             self._pump(log)
+
+    async def _take_up(self, room: RoomId) -> None:
+        """It was moved here; this relay may not have taken over any rooms then, and do so now."""
+        try:
+            await self._hub.do(partial(self._relay.take_up, room), room)
+        except StoreError as error:
+            self._log.error("a room could not be taken over", error=str(error))
 
     def _pump(self, log: RoomLog) -> None:
         """Send what waits, unless the copy may be about to skip what it would have to follow."""
@@ -266,6 +276,9 @@ class Following:
 
     def came(self, room: RoomId, mid: MemberId) -> None:
         """A local member is here: have the hub say what waits for it."""
+        log = self._rooms.held(room)
+        if log is not None and log.state.hub == self._own_id:
+            self._hub.jobs_nursery.start_soon(self._take_up, room)
         self._asking.came(room, mid)
 
     def left(self, link: LinkId) -> None:
