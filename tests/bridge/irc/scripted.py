@@ -291,7 +291,8 @@ class Scripted:
                     elif not found and line[0].lower() not in self.people:
                         await self._numeric(guest, "401", line[0], "No such nick", label=label)
             case "USERHOST":
-                where = self.people.get(line[0].lower(), "")
+                own = (f"{x.user}@{x.host}" for x in self.guests if x.nick == line[0])
+                where = self.people.get(line[0].lower(), "") or next(own, "")
                 await self._numeric(guest, "302", f"{line[0]}=+{where}" if where else "")
             case "WHO" | "WHOIS":
                 await self._who(guest, line)
