@@ -90,7 +90,7 @@ class Scripted:
         """Those who are gone too."""
         self.history: dict[str, list[Kept]] = {}
         self.refuse: dict[tuple[str, str], str] = {}
-        """(nick, command) -> the numeric that answers."""
+        """(nick, command) -> the numeric that answers, or FAIL."""
         self.people: dict[str, str] = {}
         """Others with a nick (in small letters), and their user@host."""
         self.accounts: dict[str, str] = {}
@@ -244,6 +244,10 @@ class Scripted:
         refused = self.refuse.get((guest.nick, line.command)) or self.refuse.get(
             ("*", line.command)
         )
+        if refused == "FAIL":
+            words = (line.command, "CANNOT_SEND", line[0], "it is refused")
+            await self._to(guest, "irc.example", "FAIL", words, {})
+            return
         if refused:
             await self._numeric(guest, refused, line[0], "it is refused", label=label)
             return

@@ -29,6 +29,12 @@ STYLES = st.builds(
 )
 RUNS = st.lists(st.builds(Run, st.text(max_size=20) | st.sampled_from([",5", "12", "a,1"]), STYLES))
 
+LONG = st.lists(
+    st.builds(Run, st.text(max_size=300) | st.integers(1, 150).map("äb ".__mul__), STYLES),
+    max_size=5,
+)
+"""More than a line."""
+
 
 def cleaned(runs: list[Run]) -> tuple[Run, ...]:
     return mirc.joined(Run(mirc.clean(run.text), run.style) for run in runs)
@@ -61,7 +67,7 @@ def test_nothing_ends_a_line_early(params: list[str]) -> None:
     assert not any(one in raw[:-2] for one in (b"\r", b"\n", b"\0"))
 
 
-@given(RUNS, st.integers(1, 30), st.integers(1, 63))
+@given(RUNS | LONG, st.integers(1, 30), st.integers(1, 63))
 def test_lines_fit_and_lose_no_word(runs: list[Run], nick: int, host: int) -> None:
     room = budget("n" * nick, "u" * 10, "h" * host, "#channel")
     lines = split(cleaned(runs), room)
@@ -72,6 +78,11 @@ def test_lines_fit_and_lose_no_word(runs: list[Run], nick: int, host: int) -> No
     said = "".join(mirc.plain(mirc.decode(line)) for line in lines)
     wanted = mirc.plain(cleaned(runs))
     assert said.replace(" ", "") == wanted.replace(" ", "")
+
+
+def test_of_a_prefix_that_is_not_known_the_worst_is_taken() -> None:
+    assert budget("ofc", "", "", "#c") == budget("ofc", "u" * 10, "h" * 63, "#c")
+    assert budget("ofc", "u", "h", "#c") == 512 - len(":ofc!u@h PRIVMSG #c :\r\n")
 
 
 def test_a_word_longer_than_a_line_is_cut_between_characters() -> None:
