@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -166,6 +166,10 @@ class Relay:
     def room(self, room: RoomId) -> RoomLog | None:
         """The room, if it is in memory: to be read, not changed."""
         return self._core.rooms.get(room)
+
+    def talk_only(self, talks_to: Callable[[RelayId], bool]) -> None:
+        """Who else is talked to, as the settings have it: nobody goes home to any other."""
+        self._core.talks_to = talks_to
 
     def hub_of(self, room: RoomId) -> RelayId | None:
         """The relay that orders the room, where that is another one; None where it is this one."""

@@ -158,6 +158,7 @@ class Federation:
         self._denied = {RelayId(bytes.fromhex(one)) for one in deny if len(one) == 64}
         self._denied_names = set(deny)
         hub.metrics.watch_peers(self._counts)
+        relay.talk_only(self._is_listed)
 
     @property
     def rooms_per_peer(self) -> int:
@@ -343,14 +344,23 @@ class Federation:
 
     def _require_welcome(self, relay_id: RelayId) -> None:
         """Raises `Refused` for a relay that is not talked to."""
+        if not self._is_listed(relay_id):
+            listed = "this relay talks only to those it has listed"
+            raise Refused(
+                Code.NOT_FEDERATED, listed if self._settings.mode == "allowlist" else None
+            )
         peer = self._peers.get(relay_id)
-        named = peer is not None and peer.row.name in self._denied_names
-        if self._settings.mode == "off" or relay_id in self._denied or named:
-            raise Refused(Code.NOT_FEDERATED)
-        if self._settings.mode == "allowlist" and (peer is None or not peer.configured):
-            raise Refused(Code.NOT_FEDERATED, "this relay talks only to those it has listed")
         if peer is not None and peer.row.quarantined > self._hub.milliseconds():
             raise Refused(Code.RATE_LIMITED, "this relay takes nothing from you for now")
+
+    def _is_listed(self, relay_id: RelayId) -> bool:
+        """Whether the settings let this relay talk to that one."""
+        peer, mode = self._peers.get(relay_id), self._settings.mode
+        if mode == "off" or relay_id in self._denied:
+            return False
+        if peer is not None and peer.row.name in self._denied_names:
+            return False
+        return mode != "allowlist" or (peer is not None and peer.configured)
 
     def quarantine(self, relay_id: RelayId, reason: str) -> None:
         """Nothing is taken from this relay for a time: it did what no honest one does."""
