@@ -147,6 +147,20 @@ async def test_who_comes_and_goes_is_told_by_name_and_who_is_withheld_is_not(
         ]
 
 
+async def test_who_is_ignored_comes_and_goes_unsaid(tmp_path: Path, autojump_clock: object) -> None:
+    """By what stands behind the nick, as in what they say."""
+    there = portal(presence=True, ignore=["*!*@evil.example"])
+    async with irc_scene(tmp_path, there) as scene, scene.running():
+        await scene.up()
+        for host in ("evil.example", "good.example"):
+            for command, *words in (("JOIN", CHANNEL), ("NICK", f"{host[0]}2"), ("QUIT", "bye")):
+                nick = f"{host[0]}2" if command == "QUIT" else host[0]
+                await scene.server.to(scene.guest("ofc"), f"{nick}!u@{host}", command, *words)
+                await trio.sleep(2)
+        await trio.sleep(5)
+        assert scene.bridged() == ["g: *g joined*", "g: *g is now g2*", "g2: *g2 quit*"]
+
+
 async def test_what_comes_late_says_when_it_was_said(
     tmp_path: Path, autojump_clock: object
 ) -> None:

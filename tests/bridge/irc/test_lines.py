@@ -195,3 +195,13 @@ def test_a_netsplit_is_one_line_each_way() -> None:
     assert back.text.startswith("netsplit: 20 are back")
     presence.take(Line("QUIT", ("went home",), "n3", "u", "h"), fold, fold, 70.0)
     assert [one.text for one in presence.due(70.0)] == ["n3 quit"]
+
+
+def test_who_gives_servers_names_as_a_reason_is_no_netsplit() -> None:
+    presence = Presence()
+    presence.take(Line("353", ("me", "=", "#c", "mal kim")), fold, fold, 0.0)
+    presence.take(Line("QUIT", ("a.example b.example",), "mal", "u", "h"), fold, fold, 1.0)
+    [told] = presence.due(7.0)
+    assert (told.who, told.text, told.mask) == ("mal", "mal quit", "mal!u@h")
+    presence.take(Line("JOIN", ("#c",), "mal", "u", "h"), fold, fold, 8.0)
+    assert [one.text for one in presence.due(20.0)] == ["mal joined"]
