@@ -91,22 +91,22 @@ test("a HOME that this browser did not ask for leads to the room's own relay, an
   expect(places()).toEqual([OTHER.url, URL_]);
   await deliver(makeHome(making, new Uint8Array(32).fill(4)).envelope);
   expect([room.relayId, ...places()]).toEqual([RELAY_ID, URL_, URL_]);
-  expect(room.alarm).toBe("home_unknown");
+  expect(room.alarms).toEqual(["home_unknown"]);
 });
 
 test("once one is at home at a relay that is known, nobody is told any more that it is not", async () => {
   const { room, makingOf, view, deliver, places } = await reached({});
   await deliver(makeHome(makingOf(view.mine), new Uint8Array(32).fill(4)).envelope);
-  expect(room.alarm).toBe("home_unknown");
+  expect(room.alarms).toEqual(["home_unknown"]);
   await deliver(makeHome(makingOf(view.mine), RELAY_ID).envelope);
-  expect([room.alarm, ...places()]).toEqual(["", URL_, URL_]);
+  expect([room.alarms, ...places()]).toEqual([[], URL_, URL_]);
 });
 
 test("any other alarm outlives a HOME", async () => {
   const { room, core, making, deliver } = await reached({ moving: OTHER });
-  core.alarm = told("unproven");
+  core.alarms.raise(told("unproven"));
   await deliver(makeHome(making, OTHER.relayId).envelope);
-  expect([room.url, room.alarm]).toEqual([OTHER.url, "unproven"]);
+  expect([room.url, room.alarms]).toEqual([OTHER.url, ["unproven"]]);
 });
 
 test.each([
@@ -121,10 +121,10 @@ test.each([
   );
   await deliver(makeHome(makingOf(BO), OTHER.relayId).envelope);
   expect(room.state.members.get(hex(BO.mid))?.home).toEqual(OTHER.relayId);
-  expect([...places(), room.alarm, room.saved.moving]).toEqual([
+  expect([...places(), room.alarms, room.saved.moving]).toEqual([
     URL_,
     URL_,
-    "",
+    [],
     "moving" in given ? OTHER : undefined,
   ]);
   expect(moved).not.toHaveBeenCalled();
@@ -345,9 +345,9 @@ test("nobody is sent into a private network; where the room went is known all th
 test("who is at home where the room went is not told any more that this is unknown", async () => {
   const there = await reached({ url: HERE }, undefined, undefined, THIRD.relayId);
   await there.room.settleHome();
-  expect(there.room.alarm).toBe("home_unknown");
+  expect(there.room.alarms).toEqual(["home_unknown"]);
   await there.deliver(makeHubMove(there.makingOf(there.view.mine), THIRD).envelope);
-  expect([there.room.alarm, there.room.url]).toEqual(["", THIRD.url]);
+  expect([there.room.alarms, there.room.url]).toEqual([[], THIRD.url]);
 });
 
 test("the tokens of invites that ended with the move are forgotten; a later link leads to the new hub", async () => {

@@ -276,7 +276,7 @@ test("a vault put back without its key renews that before all else", async () =>
   await expect.poll(isCurrent, patient).toBe(true);
   expect(sent.map((raw) => peek(raw).record.type)).toEqual(["update_e"]);
   expect(hex(mine().encrypt.public)).not.toBe(hex(lost));
-  expect([room.saved.status, room.alarm]).toEqual(["active", "key_replaced"]);
+  expect([room.saved.status, room.alarms]).toEqual(["active", ["key_replaced"]]);
 });
 
 test("a pair that somebody else has taken is made anew", async () => {
@@ -297,7 +297,7 @@ test("a pair that somebody else has taken is made anew", async () => {
   new RenewDuty(core, controls, () => false).check();
   await expect.poll(() => run.mock.calls.length, patient).toBe(1);
   const [next, ...others] = core.view.mine.others;
-  expect([others.length, next?.replaced, core.alarm]).toEqual([0, 0, ""]);
+  expect([others.length, next?.replaced, core.alarms.all]).toEqual([0, 0, []]);
   expect(hex(next?.public as Uint8Array)).not.toBe(hex(pair.public));
 });
 

@@ -149,7 +149,7 @@ function keeping(vault: Vault) {
   const show = (relay_id: Uint8Array, ...records: Uint8Array[]) =>
     keys.shown(relay, { type: "successions", relay_id, records });
   const known = (id = relayId) => lineageIn(vault)(id).statements;
-  const told = () => [keys.newsOf(room), keys.alarmOf(room)];
+  const told = () => [keys.newsOf(room), keys.alarmsOf(room).join()];
   return { keys, room, rooms, by, show, known, told };
 }
 
@@ -236,7 +236,7 @@ test("of two links that are opened at one time, by two successors, one is used",
     rooms.find((room) => client.stateOf(room) === state),
   ) as [Room, Room];
   expect(client.troubleOf(refused)).toBe(`relay_key_two ${refused.url}`);
-  await expect.poll(() => client.alarmOf(used)).toBe(`relay_key_two ${used.url}`);
+  await expect.poll(() => client.alarmsOf(used)).toEqual([`relay_key_two ${used.url}`]);
   const known = lineageIn(client.vault)(relayId).statements;
   expect(known).toEqual(used.url === URL_ ? [one] : longFork);
 });
@@ -262,12 +262,12 @@ test("a second successor is told in the room, until it is read, and once", async
   const { client, room, turn } = await started({ keys: second, shown: [one] });
   turn({ keys: other, shown: [fork] });
   const alarm = `relay_key_two ${URL_}`;
-  await expect.poll(() => client.alarmOf(room)).toBe(alarm);
+  await expect.poll(() => client.alarmsOf(room)).toEqual([alarm]);
   expect(keeping(client.vault).told()[1]).toBe(alarm);
-  await client.dismissAlarm(room);
+  await client.dismissAlarm(room, alarm);
   client.retryNow();
   await expect.poll(() => client.stateOf(room)).toBe("offline");
-  expect([client.alarmOf(room), keeping(client.vault).told()[1]]).toEqual(["", ""]);
+  expect([client.alarmsOf(room), keeping(client.vault).told()[1]]).toEqual([[], ""]);
 });
 
 const removed = { type: "removed", room: hubId, code: "left", record: one } as const;

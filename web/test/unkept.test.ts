@@ -67,13 +67,13 @@ test.each([
   core.link = fake.link;
   core.isLive = true;
   outbox.pump();
-  await vi.waitFor(() => expect(core.alarm).toBe(alarm), PATIENCE_MS);
+  await vi.waitFor(() => expect(core.alarms.all).toEqual([alarm]), PATIENCE_MS);
   await vi.advanceTimersByTimeAsync(2_000);
   expect(fake.of("post")).toEqual([]);
   restore();
   await vi.advanceTimersByTimeAsync(60_000);
   await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1), PATIENCE_MS);
-  expect(core.alarm).toBe("");
+  expect(core.alarms.all).toEqual([]);
 });
 
 test("what a person did and nobody waits for is heard of all the same where it is not kept", async () => {
@@ -129,8 +129,8 @@ test.each(["read", "readwrite"])(
     deliver(2);
     deliver(3); // behind it, and no gap
     await vi.waitFor(() => expect(fake.isClosed).toBe(true), PATIENCE_MS);
-    expect([opened.alarm, opened.saved.status, opened.lastSeq]).toEqual([
-      "vault.not_written",
+    expect([opened.alarms, opened.saved.status, opened.lastSeq]).toEqual([
+      ["vault.not_written"],
       "active",
       1,
     ]);
@@ -139,7 +139,7 @@ test.each(["read", "readwrite"])(
     await connect();
     deliver(2);
     await vi.waitFor(() => expect(opened.lastSeq).toBe(2), PATIENCE_MS);
-    expect([opened.alarm, opened.epoch]).toEqual(["", 1]);
+    expect([opened.alarms, opened.epoch]).toEqual([[], 1]);
   },
 );
 
@@ -164,7 +164,7 @@ test("a founder's room that can not be kept as made says so, and asks on the nex
   const restore = refusing("UnknownError", (mode) => mode === "readwrite");
   await opened.attach(fake.link, newMemberKeys().sign.public);
   restore();
-  expect([fake.isClosed, opened.alarm]).toEqual([true, "vault.not_written"]);
+  expect([fake.isClosed, opened.alarms]).toEqual([true, ["vault.not_written"]]);
   expect(opened.saved.genesis).toBeDefined();
 });
 

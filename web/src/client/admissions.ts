@@ -26,6 +26,7 @@ import type { ControlRecord, RecordOf } from "../protocol/records.ts";
 import { hasRenewed, type Invite, isRefusal } from "../protocol/room.ts";
 import { hashOf, peek } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import { warn } from "./alarms.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type Draft, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
@@ -287,8 +288,7 @@ export class AdmissionDesk {
     // Who renewed its key may be shown a box for one that is forgotten: no reason for an alarm.
     const me = this.core.myself;
     if (error.fault === "bad_box" && me !== undefined && hasRenewed(me)) return;
-    this.core.alarm = toldOf(error);
-    this.core.changed();
+    void this.core.change((draft) => warn(draft, toldOf(error))).catch(unlessOver);
   }
 
   private shutOut(): Made | undefined {

@@ -9,10 +9,11 @@
 import { fromHex } from "../protocol/bytes.ts";
 import { RETRYABLE } from "../protocol/codes.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
+import { warn } from "./alarms.ts";
 import { type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
 import type { Tables } from "./tables.ts";
-import { refusedWith, told } from "./told.ts";
+import { refusedWith, type Told, told } from "./told.ts";
 import { type Turn, VaultError } from "./vault.ts";
 
 const FIRST_PAUSE_MS = 1_000;
@@ -104,6 +105,7 @@ export class BlobDrops {
     const { room } = this.core.view.state;
     const blob = fromHex(id.slice(0, ID_DIGITS)); // all there is in one of an earlier version
     const uploader = fromHex(json.read<string>(raw));
+    let stays: Told = "";
     try {
       await link?.ask({ type: "blob_drop", room, blob, uploader });
     } catch (error) {
@@ -114,11 +116,14 @@ export class BlobDrops {
         this.askLater(error.wait);
         return false;
       }
-      // Nothing that is done here would change it: its person hears that the relay keeps it.
-      this.core.alarm = told("file_stays", refusedWith(error.code));
+      stays = told("file_stays", refusedWith(error.code));
     }
     this.pause = FIRST_PAUSE_MS;
-    await this.core.change(({ turn }) => turn.delete(this.core.tables.drops, id));
+    await this.core.change((draft) => {
+      draft.turn.delete(this.core.tables.drops, id);
+      // Nothing that is done here would change it: its person hears that the relay keeps it.
+      if (stays !== "") warn(draft, stays);
+    });
     return true;
   }
 

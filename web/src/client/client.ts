@@ -137,15 +137,15 @@ export class Client {
     return this.keys.dismissNews(room);
   }
 
-  /** What its person has to look after, in a room or of its relays; "" nothing. */
-  alarmOf(room: Room): Told {
-    return room.alarm || this.keys.alarmOf(room);
+  /** What its person has to look after, in a room and of its relays. */
+  alarmsOf(room: Room): readonly Told[] {
+    return [...room.alarms, ...this.keys.alarmsOf(room)];
   }
 
-  /** Its person has read it. */
-  async dismissAlarm(room: Room): Promise<void> {
-    if (room.alarm) room.dismissAlarm();
-    else await this.keys.dismissAlarm(room);
+  /** Its person has read that one. */
+  async dismissAlarm(room: Room, alarm: Told): Promise<void> {
+    if (room.alarms.includes(alarm)) await room.dismissAlarm(alarm);
+    else await this.keys.dismissAlarm(room, alarm);
   }
 
   /** The network is back, or a person is impatient: try all relays now. */

@@ -5,6 +5,8 @@ import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { hubOf, isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
+import { Alarms } from "./alarms.ts";
+import { keepEvidence } from "./evidence.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
@@ -46,8 +48,8 @@ export class RoomCore {
   link: Link | undefined;
   /** Another one after each change of the history. */
   revision = 0;
-  /** What its person should hear of; "" nothing. */
-  alarm: Told = "";
+  /** What its person should hear of. */
+  readonly alarms = new Alarms(this);
   listeners: Partial<RoomListeners> = {};
   /** What somebody said that the log's running hash is after an entry that has not come yet. */
   private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
@@ -200,7 +202,7 @@ export class RoomCore {
       throw overNow();
     }
     const [before, hub] = [this.saved, hubOf(this.view.state)];
-    if (this.alarm.startsWith(OF_THE_VAULT)) this.alarm = "";
+    this.alarms.settle((alarm) => alarm.startsWith(OF_THE_VAULT));
     this.view = view;
     this.saved = saved;
     this.marks = marks;
@@ -214,17 +216,18 @@ export class RoomCore {
   /** What came could not be kept: it comes again on the next link, and its person hears why. */
   failed(error: unknown): void {
     if (error instanceof RoomOver) return;
-    this.alarm = toldOf(error);
+    this.alarms.raise(toldOf(error));
     this.link?.close();
-    this.changed();
   }
 
   /**
    * `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so, and
-   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is.
+   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is. The
+   * `evidence` is kept: the envelopes that show it.
    */
-  freeze(reason: Told, code = ""): Promise<void> {
+  freeze(reason: Told, code = "", evidence: readonly Uint8Array[] = []): Promise<void> {
     return this.commit((draft) => {
+      keepEvidence(draft.turn, this.tables, evidence);
       const mayFreeze = mayComeBack(draft.saved) && code !== draft.saved.code;
       if (draft.saved.status === "active" || mayFreeze) {
         amend(draft, { status: "frozen", reason, code });

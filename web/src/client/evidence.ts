@@ -4,14 +4,36 @@
  */
 
 import { judge, type Proof } from "../e2e/evidence.ts";
+import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
+import { sha256 } from "../protocol/ids.ts";
 import type { RoomCore } from "./core.ts";
 import { lineageIn } from "./lineages.ts";
+import type { Tables } from "./tables.ts";
 import { type Told, told } from "./told.ts";
+import type { Turn } from "./vault.ts";
 
 /** How long the entry may take to come that evidence is about. */
 const PATIENCE_MS = 60_000;
+/** As many are kept: the first ones, which tell enough. */
+const KEPT = 64;
 type Frame = Extract<RelayFrame, { type: "evidence" }>;
+
+/** Keep what somebody signed and can not be true; whether any of it is new. */
+export function keepEvidence(
+  turn: Turn,
+  { evidence }: Tables,
+  envelopes: readonly Uint8Array[],
+): boolean {
+  let isNew = false;
+  for (const envelope of envelopes) {
+    const id = hex(sha256(envelope)); // of what is no record, there is no event id
+    if (turn.get(evidence, id) !== undefined || turn.items(evidence).length >= KEPT) continue;
+    turn.put(evidence, id, envelope);
+    isNew = true;
+  }
+  return isNew;
+}
 
 export class EvidenceDesk {
   private waiting: { readonly frame: Frame; readonly seq: number } | undefined;
@@ -41,7 +63,7 @@ export class EvidenceDesk {
       if (typeof found === "number") {
         if (isFirst) this.core.later(() => this.giveUp(frame), PATIENCE_MS);
       } else if (found === undefined) this.reject();
-      else await this.core.freeze(this.words(found), found.fault);
+      else await this.core.freeze(this.words(found), found.fault, frame.records);
     });
     void judged.catch((error) => this.core.failed(error)); // the next link shows it again
   }
@@ -59,8 +81,7 @@ export class EvidenceDesk {
   }
 
   private reject(): void {
-    this.core.alarm = told("unproven");
-    this.core.changed();
+    this.core.alarms.raise(told("unproven"));
   }
 
   private words({ fault, seq, witness }: Proof): Told {

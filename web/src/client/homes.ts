@@ -87,11 +87,11 @@ export class Homes {
   private follow(draft: Draft): void {
     followHome(draft);
     if (isAtHome(draft)) this.clear();
-    else this.core.alarm = HOME_UNKNOWN;
+    else this.core.alarms.raise(HOME_UNKNOWN);
   }
 
   private clear(): void {
-    if (this.core.alarm === HOME_UNKNOWN) this.core.alarm = "";
+    this.core.alarms.settle((alarm) => alarm === HOME_UNKNOWN);
   }
 
   private isWanted(home: Place): boolean {

@@ -4,6 +4,7 @@ import type { Body } from "../e2e/bodies.ts";
 import { applyVerified } from "../e2e/chain.ts";
 import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
 import type { Opened, SignedEvent } from "../e2e/events.ts";
+import { holdsOwnKey } from "../e2e/keys.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
@@ -12,13 +13,15 @@ import { type Taken, take, type View } from "../e2e/view.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
-import type { ControlRecord } from "../protocol/records.ts";
+import type { ControlRecord, RecordOf } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import { warn } from "./alarms.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
 import { amend, type Draft, mark, type RoomCore } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
+import { keepEvidence } from "./evidence.ts";
 import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
@@ -45,8 +48,8 @@ interface Missed {
 export interface Listeners {
   /** A control record was applied, in this turn. */
   control(draft: Draft, record: ControlRecord): void;
-  /** An event of this sid was taken, in this turn. */
-  event(draft: Draft, sid: Uint8Array): void;
+  /** An event was taken, in this turn. */
+  event(draft: Draft, event: RecordOf<"event">): void;
   /** A message was opened that stands at this seq. */
   heard(draft: Draft, seq: number, opened: Opened): void;
   /** All that came is in the vault. */
@@ -121,7 +124,7 @@ export class Ledger {
         const head = headOfHub(state, relayKey, record, lineageIn(this.core.vault));
         if (head !== undefined) checkHead(log, head, record);
       } catch (error) {
-        if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
+        if (error instanceof LogBroken) await this.core.freeze(toldOf(error), "", error.evidence);
       }
     });
     void heard.catch((error) => this.core.failed(error)); // the next link says it again
@@ -158,26 +161,44 @@ export class Ledger {
       taken = take(draft.view, frame.seq, frame.record, frame.cell, box);
     } catch (error) {
       if (!(error instanceof LogBroken)) throw error;
-      this.core.alarm = toldOf(error);
+      this.core.alarms.raise(toldOf(error));
       this.core.link?.close();
       return false;
     }
     const fault = faultOf(taken, frame.record) || this.belied(draft, taken.view);
     if (fault !== "") {
       amend(draft, { status: "frozen", reason: fault });
+      keepEvidence(draft.turn, this.core.tables, [frame.record]);
       return true;
     }
-    for (const one of taken.troubles) if (one instanceof LogBroken) this.core.alarm = toldOf(one);
+    this.sound(draft, taken, frame.record);
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
     draft.view = taken.view;
     this.note(draft, frame.seq, taken);
     await this.keep(draft, effectOf(frame.seq, id, taken));
     if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
     if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
-    if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
+    if (taken.event !== undefined) this.listeners.event(draft, taken.event.record);
     if (taken.opened !== undefined) this.opened(draft, frame.seq, taken.opened);
     if (draft.view.keys.keys !== keys) await this.release(draft);
     return true;
+  }
+
+  /** What an entry shows that is wrong, and is no reason to read no further. */
+  private sound(draft: Draft, { troubles, control }: Taken, envelope: Uint8Array): void {
+    const { tables, me } = this.core;
+    const { state, mine } = draft.view;
+    for (const one of troubles) {
+      // A box that was made for a key of ours that is gone alarms nobody.
+      const isForLost =
+        one instanceof KeyRejected &&
+        one.fault === "cannot_open" &&
+        control?.record.type === "rekey_boxed" &&
+        !holdsOwnKey(state, mine, me);
+      if (!(one instanceof LogBroken || one instanceof KeyRejected) || isForLost) continue;
+      warn(draft, toldOf(one));
+      keepEvidence(draft.turn, tables, one instanceof LogBroken ? one.evidence : [envelope]);
+    }
   }
 
   /** What admitter and relay said that L is at one seq: a log that is another one is found out. */

@@ -248,8 +248,7 @@ export class Outbox {
 
   /** It is tried again in a while: the browser may have room by then. */
   private unkept(error: VaultError): void {
-    this.core.alarm = toldOf(error);
-    this.core.changed();
+    this.core.alarms.raise(toldOf(error));
     this.rest(0);
   }
 
@@ -399,8 +398,7 @@ export class Outbox {
   private isClaim(code: string): boolean {
     const { saved, view } = this.core;
     if (code !== "fork" || equal(saved.relayId, hubOf(view.state))) return false;
-    this.core.alarm = told("unproven");
-    this.core.changed();
+    this.core.alarms.raise(told("unproven"));
     return true;
   }
 

@@ -74,10 +74,9 @@ export class RelayKeys {
     return unreadOf(this.vault, relayId).isNew ? told("relay_key_new", url) : "";
   }
 
-  /** What its person has to look after; "" nothing. */
-  alarmOf(room: Room): Told {
-    const [disputed] = relaysOf(room).filter(({ id }) => unreadOf(this.vault, id).isDisputed);
-    return disputed === undefined ? "" : told("relay_key_two", disputed.url);
+  /** What its person has to look after. */
+  alarmsOf(room: Room): Told[] {
+    return [...new Set(this.disputedOf(room).map(alarmAt))];
   }
 
   async dismissNews({ relayId }: Room): Promise<void> {
@@ -85,11 +84,16 @@ export class RelayKeys {
     this.changed();
   }
 
-  async dismissAlarm(room: Room): Promise<void> {
-    const [disputed] = relaysOf(room).filter(({ id }) => unreadOf(this.vault, id).isDisputed);
+  /** Its person has read that one. */
+  async dismissAlarm(room: Room, alarm: Told): Promise<void> {
+    const disputed = this.disputedOf(room).find((one) => alarmAt(one) === alarm);
     if (disputed === undefined) return;
     await this.lineages.read(disputed.id, { isBranchRead: true });
     this.changed();
+  }
+
+  private disputedOf(room: Room) {
+    return relaysOf(room).filter(({ id }) => unreadOf(this.vault, id).isDisputed);
   }
 
   private async grow(relayId: Uint8Array, act: (known: Lineage) => Lineage): Promise<void> {
@@ -113,6 +117,8 @@ export class RelayKeys {
     this.unclaimed.set(link, { by, frames: [...(held?.frames ?? []), frame].slice(-UNCLAIMED) });
   }
 }
+
+const alarmAt = ({ url }: { readonly url: string }): Told => told("relay_key_two", url);
 
 /** The relay where its member is at home, and the one that orders it. */
 const relaysOf = (room: Room) => [

@@ -72,8 +72,7 @@ export class RenewDuty {
       this.choose(now);
       if (this.actAt === undefined || now < this.actAt) return;
     } else {
-      this.core.alarm = told("key_replaced");
-      this.core.changed();
+      this.core.alarms.raise(told("key_replaced"));
     }
     this.start(now);
   }

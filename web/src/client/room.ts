@@ -50,7 +50,7 @@ import { Receipts } from "./receipts.ts";
 import { RenewDuty } from "./renewing.ts";
 import { RoomView } from "./roomview.ts";
 import { json } from "./saved.ts";
-import { refusedWith, type Told, told, toldOf } from "./told.ts";
+import { refusedWith, told, toldOf } from "./told.ts";
 import { type Sending, type UploadInfo, Uploads } from "./uploads.ts";
 import { type Vault, VaultError } from "./vault.ts";
 
@@ -114,7 +114,10 @@ export class Room extends RoomView {
     this.renewing = new RenewDuty(this.core, this.controls, () => this.admissions.areWaiting);
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
-      event: ({ turn }, sid) => this.outbox.arrived(turn, sid),
+      event: ({ turn }, { mid, sid }) => {
+        // Another member may use this one's sid, and would take its words out of the outbox.
+        if (hex(mid) === this.me) this.outbox.arrived(turn, sid);
+      },
       heard: (draft, seq, opened) => this.heard(draft, seq, opened),
       taken: () => this.goOn(),
     });
@@ -122,11 +125,6 @@ export class Room extends RoomView {
     this.drops = new BlobDrops(this.core);
     this.uploading = new Uploads(this.core, this.outbox, () => this.drops.check());
     this.reviewLater();
-  }
-
-  /** What an owner should hear of; "" nothing. */
-  get alarm(): Told {
-    return this.core.alarm;
   }
 
   // -- what a person does ----------------------------------------------------------------------
@@ -357,7 +355,7 @@ export class Room extends RoomView {
     const now = Date.now();
     this.core.isLive = false;
     this.attachLater(link, transportKey, this.lag.behind(now));
-    if (this.lag.isLong(now)) this.core.alarm = COPY_BEHIND;
+    if (this.lag.isLong(now)) this.core.alarms.raise(COPY_BEHIND);
     this.refusal = COPY_BEHIND;
     this.core.changed();
   }

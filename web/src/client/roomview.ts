@@ -1,7 +1,7 @@
 /** What a person sees of a room: read from the vault, and from what the room knows. */
 
 import { inviteLink } from "../e2e/invites.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import type { Role } from "../protocol/records.ts";
 import {
   hubOf,
@@ -88,10 +88,14 @@ export class RoomView {
     return this.core.enqueue(() => settled);
   }
 
-  /** Its person has read the alarm. */
-  dismissAlarm(): void {
-    this.core.alarm = "";
-    this.core.changed();
+  /** What its person should hear of, each until it is dismissed. */
+  get alarms(): readonly Told[] {
+    return this.core.alarms.all;
+  }
+
+  /** Its person has read that one. */
+  dismissAlarm(alarm: Told): Promise<void> {
+    return this.core.alarms.dismiss(alarm);
   }
 
   /** What the history shows has changed only if this has. */
@@ -231,7 +235,10 @@ export class RoomView {
       const elsewhere = via !== "" && { via: { network: via, name: speaker ?? "" } };
       lines.push(JSON.stringify({ ...said, ...elsewhere, ...(attached && { file: attached }) }));
     }
-    return lines.reverse().join("\n");
+    const proofs = this.core.vault
+      .items(this.core.tables.evidence)
+      .map(([, raw]) => JSON.stringify({ evidence: b64encode(raw) }));
+    return [...lines.reverse(), ...proofs].join("\n");
   }
 
   /** Entry by entry, newest first; read page by page, so that the page stays quick. */

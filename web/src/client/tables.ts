@@ -14,6 +14,7 @@ import {
   savedSenders,
   savedState,
 } from "./saved.ts";
+import type { Told } from "./told.ts";
 import { ARCHIVE, type Reader, type Turn } from "./vault.ts";
 
 export const ROOMS = "rooms";
@@ -56,6 +57,8 @@ export class Tables {
   readonly drops: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
+  /** Records that somebody has signed and that can not both be, by their hash. */
+  readonly evidence: string;
 
   constructor(readonly id: string) {
     this.state = `room/${id}`;
@@ -73,6 +76,7 @@ export class Tables {
     this.uploads = `uploads/${id}`;
     this.drops = `drops/${id}`;
     this.parked = `parked/${id}`;
+    this.evidence = `evidence/${id}`;
   }
 }
 
@@ -102,6 +106,8 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
+  /** What its person has not read (alarms.ts). */
+  readonly alarms: readonly Told[];
 }
 
 export function loadMarks(vault: Reader, room: string, view: View): Marks {
@@ -120,6 +126,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     ownCounter: 0,
     ownLast: "",
     voided: [],
+    alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
 }

@@ -1,7 +1,7 @@
 /** One room: its history, what waits to be sent, who is in it, and where one writes. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { text } from "../client/contents.ts";
@@ -75,6 +75,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
     <div class={beside ? "chat with-panel" : "chat"}>
       <main ref={main} {...dropping.handlers}>
         <Bar room={room} beside={beside} onBeside={setBeside} onBack={onBack} />
+        <Alarms client={client} room={room} />
         <Standing client={client} room={room} />
         <Timeline
           key={before}
@@ -193,6 +194,29 @@ function Typing({ room, people }: { room: Room; people: People }): JSX.Element {
   );
 }
 
+/** What somebody has to look after, each until they have read it. */
+function Alarms({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
+  const strings = useStrings();
+  const id = useId();
+  return (
+    // Always there, so that a screen reader hears what comes.
+    <div class="alarms" role="status">
+      {client.alarmsOf(room).map((alarm, at) => (
+        <div key={alarm} class="banner alarm">
+          <span id={`${id}${at}`}>{strings.alarmed(sentenceOf(alarm, strings))}</span>
+          <button
+            type="button"
+            aria-describedby={`${id}${at}`}
+            onClick={() => void client.dismissAlarm(room, alarm)}
+          >
+            {strings.dismiss}
+          </button>
+        </div>
+      ))}
+    </div>
+  );
+}
+
 /** One line above the messages, when something keeps them from coming or going. */
 function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
   const strings = useStrings();
@@ -204,16 +228,8 @@ function Standing({ client, room }: Omit<ChatProps, "onBack">): JSX.Element {
     const text = wasRefused ? strings.making.refused(say(reason)) : strings.removed;
     return <Banner kind="note" text={text} />;
   }
-  const alarm = client.alarmOf(room);
-  if (alarm) {
-    return (
-      <Banner kind="alarm" text={strings.alarmed(say(alarm))}>
-        <button type="button" onClick={() => void client.dismissAlarm(room)}>
-          {strings.dismiss}
-        </button>
-      </Banner>
-    );
-  }
+  // Graver than all that follows, which they may be about.
+  if (client.alarmsOf(room).length > 0) return <Banner kind="note" text="" />;
   if (room.refusal) return <Banner kind="note" text={strings.refusedNow(say(room.refusal))} />;
   const [asking] = room.phrasesAsked();
   if (asking) {

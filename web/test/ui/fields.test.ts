@@ -10,7 +10,7 @@ test("every field in which words or choices stand says whether the browser may k
     .filter((name) => name.endsWith(".tsx"))
     .flatMap((name) => {
       const code = readFileSync(new URL(name, VIEWS), "utf8");
-      return [...code.matchAll(/<(?:textarea|input|select)\b[^]*?(?:\/>|\n\s*>)/gu)].map(
+      return [...code.matchAll(/<(?:textarea|input|select)\b[\s\S]*?(?:\/>|\n\s*>)/gu)].map(
         ([field]) => `${name}: ${field}`,
       );
     })

@@ -135,7 +135,8 @@ export const told = {
   relay_key_two:
     "Two keys claim to follow the same old key of the relay at {1}: somebody else has that key, or it was replaced twice. This browser stays with the one it knew first. Ask whoever runs the relay, over another way.",
   key_missing: "its key is not here",
-  key_rejected: "the key that came is not the one that the room's record names",
+  key_rejected:
+    "The room key that somebody gave this browser is not the one that the room's log names. It was not taken: ask the room's owner, over another way.",
   key_replaced:
     "Your encryption key was replaced, and the new one is not here. If you have not put back an older copy, somebody has your keys: have an owner remove you, and join anew",
   unverifiable: "The relay delivered a record that does not hold. {*}",
