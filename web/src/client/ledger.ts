@@ -13,13 +13,14 @@ import { type Taken, take, type View } from "../e2e/view.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
+import { MIB } from "../protocol/limits.ts";
 import type { ControlRecord, RecordOf } from "../protocol/records.ts";
 import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
 import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { warn } from "./alarms.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
-import { amend, type Draft, mark, type RoomCore } from "./core.ts";
+import { amend, type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { applyChange, type Effect, type Entry, effectOf } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
 import { lineageIn } from "./lineages.ts";
@@ -31,6 +32,10 @@ import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
+/** As many are verified without a pause: a page that stands still can not even be scrolled. */
+const BATCH = 32;
+/** As much may wait to be verified; what is more than that, the next link brings. */
+const WAITING_BYTES = 32 * MIB;
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -58,7 +63,13 @@ export interface Listeners {
 
 export class Ledger {
   private boxed: { readonly seq: number; readonly box: Uint8Array } | undefined;
+  /** Another list on each link. */
   private arriving: Arriving[] = [];
+  private waitingBytes = 0;
+  /** More came than may wait. */
+  private isFull = false;
+  /** A turn for those of the list is in the queue, and has not begun. */
+  private isQueued = false;
   private isTelling = false;
   /** Renewals of the key that were not delivered, in order, each with the state that it met. */
   private readonly missed = new Map<number, Missed>();
@@ -70,8 +81,8 @@ export class Ledger {
 
   linkLost(): void {
     this.boxed = undefined;
-    this.arriving = [];
     this.missed.clear();
+    this.drop();
   }
 
   /** The key box of the boxed REKEY whose delivery comes next. */
@@ -105,12 +116,25 @@ export class Ledger {
     await this.release(draft);
   }
 
-  /** All that arrives while a turn is written goes into the next one. */
+  /** All that arrives while others are taken in goes in after them. */
   deliver(frame: FrameOf<"delivery">): void {
     const box = this.boxed?.seq === frame.seq ? this.boxed.box : undefined;
-    this.arriving.push({ frame, box });
     this.boxed = undefined;
-    if (this.arriving.length === 1) void this.core.enqueue(() => this.takeIn());
+    this.isFull ||= this.waitingBytes > WAITING_BYTES;
+    if (this.isFull) return; // nothing that comes behind it is of use: see `takeIn`
+    this.arriving.push({ frame, box });
+    this.waitingBytes += sizeOf(frame);
+    if (this.isQueued) return;
+    this.isQueued = true;
+    const { arriving } = this;
+    void this.core.enqueue(() => this.takeIn(arriving)).catch(unlessOver);
+  }
+
+  private drop(): void {
+    this.arriving = [];
+    this.waitingBytes = 0;
+    this.isFull = false;
+    this.isQueued = false;
   }
 
   /** The hub's signed word about the log's end. */
@@ -130,17 +154,27 @@ export class Ledger {
     void heard.catch((error) => this.core.failed(error)); // the next link says it again
   }
 
-  private async takeIn(): Promise<void> {
-    const batch = this.arriving.splice(0);
-    if (this.core.saved.status !== "active") return;
-    try {
-      await this.core.commit((draft) => this.takeAll(draft, batch));
-    } catch (error) {
-      this.arriving = []; // behind what could not be kept: taken by itself, it would be a gap
-      this.core.failed(error);
-      return;
+  /** What has arrived by now, some at a time. */
+  private async takeIn(arriving: Arriving[]): Promise<void> {
+    if (arriving !== this.arriving) return;
+    this.isQueued = false;
+    for (let due = arriving.length; due > 0; ) {
+      const batch = arriving.splice(0, Math.min(due, BATCH));
+      due -= batch.length;
+      for (const { frame } of batch) this.waitingBytes -= sizeOf(frame);
+      if (this.core.saved.status !== "active") return this.drop();
+      try {
+        await this.core.commit((draft) => this.takeAll(draft, batch));
+      } catch (error) {
+        this.drop(); // behind what could not be kept: taken by itself, it would be a gap
+        this.core.failed(error);
+        return;
+      }
+      this.tellCursor();
+      if (due > 0) await breath();
+      if (arriving !== this.arriving) return; // of a link that is lost: the next one brings it again
     }
-    this.tellCursor();
+    if (this.isFull && arriving.length === 0) this.core.link?.close();
     this.listeners.taken();
   }
 
@@ -358,6 +392,19 @@ export class Ledger {
     }, CURSOR_MS);
   }
 }
+
+const sizeOf = ({ record, cell }: FrameOf<"delivery">) => record.length + cell.length;
+
+/** A moment for what else the page has to do; a timer may be long in coming where nobody looks. */
+const breath = () =>
+  new Promise<void>((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
 
 /** Why an entry shows that this log is not the one others see, or none; "" if nothing does. */
 function faultOf(taken: Taken, envelope: Uint8Array): Told {
