@@ -25,14 +25,16 @@ interface Setting {
   readonly hub?: Uint8Array;
   /** What the relay says in place of what follows from the log; undefined: just that. */
   readonly answer?: (request: Request) => object | undefined;
+  /** Where Bo is at home; the room's relay, if nothing is said. */
+  readonly home?: Uint8Array;
   /** Whose browser it is. */
   readonly who?: "ana" | "bo";
 }
 
-export async function following({ hub, answer, who = "bo" }: Setting = {}) {
+export async function following({ hub, answer, home, who = "bo" }: Setting = {}) {
   const made = await founded();
   const bo = newMemberKeys();
-  const known = withMember({ state: made.state, mine: made.root }, bo);
+  const known = withMember({ state: made.state, mine: made.root }, bo, home && { home });
   const state = hub ? { ...known, relayId: hub } : known;
   /** The room as Ana has it: all that was delivered, and what she makes next. */
   let ana: View = { ...made.view, state };
