@@ -93,7 +93,7 @@ class Incoming:
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._sayer = Sayer(network, host, store, submitter, self._readers, self._count)
         say = partial(self._sayer.say, proven=True)
-        self.inbox = Inbox(host, store, network.places, self.read, say)
+        self.inbox = Inbox(host, store, network.places, self.read, say, network.hourly)
         self.without_results = 0
         """Mails in a row in which the server that is to check senders has written nothing."""
         self.counts: dict[str, int] = {}
@@ -124,7 +124,7 @@ class Incoming:
         except Deadly as error:
             return self._hold_unread(recipient, raw, str(error))
         except VaultUnwritable as error:
-            self._network.hourly.operator("disk", "no mail is taken now", why=str(error))
+            self._network.hourly.disk(error)
             return NO_SPACE
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))

@@ -68,7 +68,7 @@ class MailboxReader:
                 await reading.run(password)
             except VaultUnwritable as error:
                 # It is read on where it is once there is space: nothing was marked.
-                self._network.hourly.operator("disk", "no mail is taken now", why=str(error))
+                self._network.hourly.disk(error)
             except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
                 why = str(error) or type(error).__name__
                 self._host.operator("the mailbox can not be read", why=why)

@@ -25,6 +25,7 @@ from bridge.email.store import Store, Subscriber
 from bridge.email.submitting import Submitter
 from bridge.email.telling import Hourly
 from bridge.email.unsubscribing import LIMITS, answer_page
+from ofcd.client import VaultUnwritable
 from ofcd.client.webserver import listen
 from ofcd.protocol.ids import RoomId
 
@@ -82,7 +83,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         self.store = Store(host)
         self.hourly = Hourly(host)
         password = read_secret(self.settings.smtp.password_file)
-        self.submitter = Submitter(host, self.store, self.settings, password)
+        self.submitter = Submitter(host, self.store, self.settings, password, self.hourly)
         self.postman = Postman(self, host, self.store, self.submitter)
         self.submitter.on_done = self.postman.note_done
         self.incoming = Incoming(self, host, self.store, self.submitter)
@@ -106,8 +107,12 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
 
     async def _keep_house(self) -> None:
         while True:
-            with self.host.transaction() as tx:
-                more = self.store.prune(tx, self.host.now())
+            more = 0
+            try:
+                with self.host.transaction() as tx:
+                    more = self.store.prune(tx, self.host.now())
+            except VaultUnwritable as error:
+                self.hourly.disk(error)
             await trio.sleep(1.0 if more else _PRUNE_SECONDS)
 
     async def _listen(self) -> None:

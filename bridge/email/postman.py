@@ -20,7 +20,7 @@ from bridge.email.schedule import HOUR_MS, Delivery, Pace, flush_at, may_pass
 from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import NOT_REACHED, Submitter, masked
-from ofcd.client import ClientError, Offline
+from ofcd.client import ClientError, Offline, VaultUnwritable
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
 
@@ -117,6 +117,10 @@ class Postman:
         except Offline:
             self._held_back.add((place, one.address))
             return self._host.now() + _AWAY_MS  # what waits stays, and so does its order
+        except VaultUnwritable as error:
+            self._network.hourly.disk(error)
+            self._resting[place, one.address] = self._host.now() + _REST_MS
+            return self._host.now() + _REST_MS
         except Exception as error:  # whatever it is: the others are served
             trace = traceback_of(error)
             self._network.hourly.operator(trace[-200:], "a mail could not be made", trace=trace)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bridge.core.network import Host
 from bridge.email.schedule import HOUR_MS
+from ofcd.client import VaultUnwritable
 
 __all__ = ["Hourly"]
 
@@ -30,6 +31,10 @@ class Hourly:
         """Tell who runs the bridge, unless they were within the hour."""
         if self._is_new("", what):
             self._host.operator(text, **facts)
+
+    def disk(self, error: VaultUnwritable) -> None:
+        """The disk takes nothing: whoever needed it waits, and tries again once there is space."""
+        self.operator("disk", "the disk takes nothing: mail waits", why=str(error))
 
     def _is_new(self, place: str, what: str) -> bool:
         now, key = self._host.now(), (place, what)

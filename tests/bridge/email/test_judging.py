@@ -68,6 +68,14 @@ def test_programs_are_told_from_people(
     assert origin(read, envelope_sender=sender, own_domain="bridge.example") is found
 
 
+@pytest.mark.parametrize(("sender", "found"), [(None, "report"), ("", "report"), ("x@y", "person")])
+def test_a_report_is_one_without_its_type_too(sender: str | None, found: str) -> None:
+    """As some servers write them; from the null sender, or where that is not known."""
+    status = "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b--\n"
+    read = parse(mail(status, Content_Type="multipart/mixed; boundary=b"))
+    assert origin(read, envelope_sender=sender, own_domain="bridge.example") == found
+
+
 def test_what_we_send_would_be_dropped_by_ourselves_and_by_every_good_auto_responder() -> None:
     raw = compose(letter())
     read = parse(raw)

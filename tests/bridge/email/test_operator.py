@@ -16,7 +16,7 @@ from bridge.email.fetching import Answer, Taken
 from bridge.email.settings import EmailSettings, Imap, Smtp
 from ofcd.client import VaultUnwritable
 from tests.bridge.email.corpus import mail
-from tests.bridge.email.post import PROOF, Post, bring, by_bo, scene_of, secret
+from tests.bridge.email.post import PROOF, Post, bring, by_bo, scene_of, secret, with_file
 from tests.bridge.email.servers import free_port
 from tests.bridge.email.test_mailbox import Mailbox
 
@@ -42,10 +42,41 @@ async def test_a_full_disk_takes_no_mail_and_is_told_of_in_a_line(
             with pytest.raises(VaultUnwritable):
                 await scene.network.mailbox.take(raw, frozenset())
         told = capsys.readouterr().out
-        assert told.count("no mail is taken now") == 1
+        assert told.count("the disk takes nothing: mail waits") == 1
         assert "the disk is full" in told
         assert "trace=" not in told
         assert await scene.network.mailbox.take(raw, frozenset()) == Answer(Taken.DONE)
+
+
+async def test_a_disk_that_is_full_for_an_hour_ends_nothing(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was under way: it is done once there is space, and once."""
+    async with scene_of(tmp_path) as scene:
+        await scene.do("full", "on")
+        post.replies["bo@example.org"] = (451, "4.7.1 greylisted")
+        await scene.room.send("waits for the server")
+        await trio.sleep(10)
+        await scene.world.stop_relay()
+        assert await bring(scene, with_file("waits for the room", 1)) == 250
+        with scene.network.host.transaction() as tx:
+            number = scene.network.store.next(tx, "item")
+        assert number
+        post.replies.clear()
+
+        def full(*_: object, **_more: object) -> None:
+            raise VaultUnwritable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(scene.network.host), "transaction", full)
+            await trio.sleep(3600)
+            assert post.words() == []
+        await scene.world.start_relay()
+        await trio.sleep(900)
+        assert post.words() == ["waits for the server"]
+        assert scene.texts() == ["Bo: **Friday**\n\nwaits for the room", "Bo: <a.txt>"]
+        assert await scene.do("held") == "No mail waits."
+        assert await bring(scene, by_bo("and then", 2)) == 250
 
 
 async def test_a_server_that_checks_nothing_is_named(
