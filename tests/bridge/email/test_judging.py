@@ -375,7 +375,9 @@ def test_a_mail_has_what_keeps_it_in_threads_and_out_of_loops() -> None:
     assert made["List-Unsubscribe"] == f"<https://b.example/u/aaa>, {off}"
     assert made["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert made["Auto-Submitted"] == "auto-generated"
+    assert made["X-Auto-Response-Suppress"] == "All"
     assert made["X-Ofcd-Path"] == "tag1 tag2"
+    assert made["Date"] == "Wed, 18 Nov 2026 12:37:00 +0000"
     assert made.get_content_type() == "multipart/alternative"
     assert all(line.isascii() and len(line) < 999 for line in compose(letter()).split(b"\r\n"))
 

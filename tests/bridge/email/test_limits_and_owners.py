@@ -62,6 +62,30 @@ async def test_two_answering_machines_in_one_room_are_stopped(
             nursery.cancel_scope.cancel()
 
 
+async def test_one_thread_takes_twenty_mails_an_hour_whoever_writes(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """M4: none of them writes too much, and together they do; other threads go on."""
+    async with scene_of(tmp_path, allow=("*@example.org",)) as scene:
+
+        async def write(who: int, number: int, thread: str) -> None:
+            raw = mail(
+                f"mail {number}\n",
+                From=f"p{who}@example.org",
+                Message_ID=f"<{number}@example.org>",
+                References=f"<{thread}>",
+            )
+            assert await bring(scene, raw, "books@bridge.example") == 250
+            await trio.sleep(5)
+
+        for number in range(24):
+            await write(number % 6, number, "root@example.org")
+        assert len(scene.texts()) == 20
+        assert (await scene.do("held")).count("too many mails in an hour") == 4
+        await write(0, 99, "another@example.org")
+        assert scene.texts()[-1].endswith("mail 99")
+
+
 async def test_twenty_mails_an_hour_then_an_owner_decides(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:

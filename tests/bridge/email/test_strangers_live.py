@@ -20,7 +20,7 @@ from tests.live.support import Relay, client, keep_trying
 
 pytestmark = [needs_servers, pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
-DAN, EVE, FAR = "dan@people.test", "eve@people.test", "eve@far.test"
+DOV, EVA, FAR = "dov@people.test", "eva@people.test", "eva@far.test"
 ROOM = "books@bridge.test"
 GUESS = "abcdefghijklmnopqrstuvwx"
 MIB = 1024 * 1024
@@ -49,24 +49,24 @@ def forgeries(secret: str) -> list[tuple[bytes, str, str]]:
     """Mail, envelope sender and recipient of what must never be said: nothing shows who sent it."""
     passed = b"Authentication-Results: mx.test; dmarc=pass header.from=people.test\r\n"
     return [
-        (passed + by(DAN, "forged results"), FAR, secret),
-        (passed.replace(b"mx.test", b"MX.test 1") + by(DAN, "forged version"), FAR, secret),
-        (passed.replace(b"mx.test", b"(x) mx.test") + by(DAN, "forged comment"), FAR, secret),
-        (b"From: " + FAR.encode() + b"\r\n" + by(DAN, "two From fields"), FAR, secret),
-        (by(f"{DAN}, {FAR}", "two in From"), FAR, secret),
-        (by(f'"{DAN}" <{FAR}>', "named as another"), FAR, secret),
-        (by(f"=?utf-8?q?<{DAN}>?= <{FAR}>", "encoded as another"), FAR, secret),
-        (by(f"{DAN} <{FAR}>", "bare and bracketed"), FAR, secret),
-        (by("d\u0430n@people.test", "a letter of another script"), EVE, secret),
-        (by("\u202enad@people.test", "turned round"), EVE, secret),
-        (by(EVE, "the address of another"), EVE, secret),
-        (by(DAN, "guessed"), DAN, f"books+{GUESS}@bridge.test"),
+        (passed + by(DOV, "forged results"), FAR, secret),
+        (passed.replace(b"mx.test", b"MX.test 1") + by(DOV, "forged version"), FAR, secret),
+        (passed.replace(b"mx.test", b"(x) mx.test") + by(DOV, "forged comment"), FAR, secret),
+        (b"From: " + FAR.encode() + b"\r\n" + by(DOV, "two From fields"), FAR, secret),
+        (by(f"{DOV}, {FAR}", "two in From"), FAR, secret),
+        (by(f'"{DOV}" <{FAR}>', "named as another"), FAR, secret),
+        (by(f"=?utf-8?q?<{DOV}>?= <{FAR}>", "encoded as another"), FAR, secret),
+        (by(f"{DOV} <{FAR}>", "bare and bracketed"), FAR, secret),
+        (by("d\u043ev@people.test", "a letter of another script"), EVA, secret),
+        (by("\u202evod@people.test", "turned round"), EVA, secret),
+        (by(EVA, "the address of another"), EVA, secret),
+        (by(DOV, "guessed"), DOV, f"books+{GUESS}@bridge.test"),
         (by("Ana via Book club <books@bridge.test>", "as the bridge"), FAR, ROOM),
     ]
 
 
 def awkward() -> list[tuple[str, bytes]]:
-    """What Dan, who may write, sends: each costs little, and is said."""
+    """What Dov, who may write, sends: each costs little, and is said."""
     words = "<b>x</b>" * 40_000 + "<div>" * 20_000 + "<!--" * 20_000 + "<pre>" + "x\n" * 200_000
     many = ",\r\n ".join(f"p{number:05}@far.test" for number in range(4000))
     dates = ("Thu, 01 Jan 1970 00:00:00 +0000", "Fri, 31 Dec 9999 23:59:59 -2359", "\u202e13:37")
@@ -76,7 +76,7 @@ def awkward() -> list[tuple[str, bytes]]:
         "Content_Transfer_Encoding": "base64",
     }
     return [
-        (name, by(DAN, body, Message_ID=f"<{number}@x.test>", Subject=name, **fields))
+        (name, by(DOV, body, Message_ID=f"<{number}@x.test>", Subject=name, **fields))
         for number, (name, body, fields) in enumerate(
             [
                 ("tags", words, {"Content_Type": "text/html"}),
@@ -95,7 +95,7 @@ async def test_strangers_say_nothing_and_end_nothing(
 ) -> None:
     monkeypatch.setattr(
         "tests.bridge.email.test_killed.SETTINGS",
-        SETTINGS.replace("per_hour = 1000000", "per_hour = 20") + 'allow = ["cal@people.test"]\n',
+        SETTINGS.replace("per_hour = 1000000", "per_hour = 20") + 'allow = ["col@people.test"]\n',
     )
     relay, bridge = Relay(tmp_path), Bridge(tmp_path)
     relay.start()
@@ -105,10 +105,10 @@ async def test_strangers_say_nothing_and_end_nothing(
 
     try:
         async with client(tmp_path / "ana.vault") as ana, trio.open_nursery() as nursery:
-            room = await start_all(tmp_path, relay, bridge, servers, ana, DAN)
+            room = await start_all(tmp_path, relay, bridge, servers, ana, DOV)
             nursery.start_soon(keep_trying, ana)
             await room.send("hello")
-            [first] = await mailed(servers, "dan")
+            [first] = await mailed(servers, "dov")
             secret = str(first["Reply-To"])
             for raw, sender, to in forgeries(secret):
                 # Where a server takes away what pretends to be its own (OpenDKIM), as ours has to.
@@ -119,22 +119,22 @@ async def test_strangers_say_nothing_and_end_nothing(
             assert said(room) == []
             for name, raw in awkward():
                 before = trio.current_time()
-                await send(raw, DAN, secret)
+                await send(raw, DOV, secret)
                 await until(partial(stands_in, room, name), 120)
                 assert trio.current_time() - before < 60, name
-            # Whoever takes the id of Dan's next mail first does not take his words away.
-            await send(by("cal@people.test", "by Cal", Message_ID="<next@x.test>"),
-                       "cal@people.test", ROOM)  # fmt: skip
-            await until(lambda: "by Cal" in said(room))
-            await send(by(DAN, "by Dan", Message_ID="<next@x.test>"), DAN, secret)
-            await until(lambda: "by Dan" in said(room))
+            # Whoever takes the id of Dov's next mail first does not take his words away.
+            await send(by("col@people.test", "by Col", Message_ID="<next@x.test>"),
+                       "col@people.test", ROOM)  # fmt: skip
+            await until(lambda: "by Col" in said(room))
+            await send(by(DOV, "by Dov", Message_ID="<next@x.test>"), DOV, secret)
+            await until(lambda: "by Dov" in said(room))
             for number in range(30):
-                await send(by(DAN, f"I am away {number}"), DAN, secret)
+                await send(by(DOV, f"I am away {number}"), DOV, secret)
             await settled(servers)
             assert sum("Over 20 mails" in one for one in texts(room)) == 1
             assert sum("I am away" in one for one in said(room)) < 20
             await room.send("are you there?")
-            await mailed(servers, "dan", 2)
+            await mailed(servers, "dov", 2)
             told = [one for one in texts(room) if "wants no more" in one or "gets no more" in one]
             assert told == [], "nobody's address was ended"
             assert bridge.stop() == 0
@@ -154,7 +154,7 @@ def stands_in(room: Room, words: str) -> bool:
 def report() -> bytes:
     body = (
         "--b\n\nSorry.\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\n"
-        f"Final-Recipient: rfc822; {DAN}\nAction: failed\nStatus: 5.1.1\n--b--\n"
+        f"Final-Recipient: rfc822; {DOV}\nAction: failed\nStatus: 5.1.1\n--b--\n"
     )
     kind = "multipart/report; report-type=delivery-status; boundary=b"
     return mail(body, From="MAILER-DAEMON@x.test", Content_Type=kind)
