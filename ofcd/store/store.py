@@ -163,6 +163,10 @@ class Store:
         """Insert or replace what is known of another relay."""
         self._writer.put_peer(row)
 
+    def forget_keys(self, relay_id: RelayId) -> None:
+        """What is known of this relay's keys is as if it had never shown one; all else stays."""
+        self._writer.forget_keys(relay_id)
+
     def drop_peer(self, relay_id: RelayId) -> None:
         """Forget another relay; nothing, if it is not known."""
         self._writer.drop_peer(relay_id)

@@ -33,6 +33,7 @@ from ofcd.daemon.peers.handshake import Handshake
 from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.peers.successions import disputed, learnt, shown
+from ofcd.daemon.report import counted
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
@@ -722,9 +723,7 @@ class Federation:
         for peer in list(self._peers.values()):
             link = peer.link
             if link is not None and peer.row.state == "up":
-                lag = sum(link.followed.values())
-                detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
-                peer.row = evolve(peer.row, detail=detail if link.followed else "")
+                peer.row = evolve(peer.row, detail=_lag(peer.following, link))
             if peer.noted != peer.row and peer.is_worth_noting:
                 await self._put(peer)
 
@@ -754,3 +753,14 @@ class Federation:
             "gaps": self._gaps + sum(peer.following.skips for peer in self._peers.values()),
             "outbox": sum(len(room.outbox) for room in waiting if room is not None),
         }
+
+
+def _lag(following: Following, link: PeerLink) -> str:
+    """How far either relay is behind the other, in words; "" where nothing is followed."""
+    said: list[str] = []
+    if link.followed:
+        lag, rooms = sum(link.followed.values()), counted(len(link.followed), "room")
+        said.append(f"it follows {rooms} of ours, {counted(lag, 'entry')} behind")
+    if following.rooms:
+        said.append(f"our copies of its rooms are {counted(following.lag, 'entry')} behind")
+    return "; ".join(said)

@@ -168,6 +168,12 @@ class Following:
         """Whether there is anything to talk about."""
         return bool(self.rooms)
 
+    @property
+    def lag(self) -> int:
+        """How many entries the copies lack, of those the hub had when they began to be followed."""
+        held = ((copy, self._rooms.held(room)) for room, copy in self.rooms.items())
+        return sum(max(0, copy.known - log.seq) for copy, log in held if log is not None)
+
     def adopt(self, room: RoomId) -> None:
         """A copy of this room of the hub's is in the store."""
         self.rooms.setdefault(room, self._new_copy())
