@@ -55,6 +55,11 @@ The exit code says what went wrong: 2 usage, 3 settings, 4 database, 5 Themis co
 """
 _TO_FILE: Final = "ofcd example-config > config.toml"
 _MIGRATE: Final = "A start does that by itself. Stop the relay first."
+_FORGOTTEN: Final = """\
+What was known of the keys of {name} is forgotten.
+The line of keys that it shows next is believed, if it begins with its id: ask its operator,
+over another way, what `ofcd keys` says there, before you start the relay.
+"""
 _BACKUP: Final = """\
 The copy is consistent at one moment, and the
 relay may go on running. The relay's key is not in it: copy relay.key too."""
@@ -178,6 +183,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     peers.add_argument(
         "--evidence", action="store_true", help="print what was kept of relays that lied"
+    )
+    peers.add_argument(
+        "--forget-keys",
+        metavar="RELAY",
+        help="drop what is known of this one's keys, by its name or id; stop the relay first",
     )
     add_configured("migrate", _migrate, "bring the database to this version's schema", _MIGRATE)
     backup = add_configured(
@@ -348,9 +358,12 @@ def _room_line(room: RoomSummary) -> str:
 
 def _peers(options: argparse.Namespace) -> int:
     from ofcd.daemon import report
+    from ofcd.daemon.run import milliseconds
     from ofcd.store import Store
 
     settings = _settings(options)
+    if options.forget_keys:
+        return _forget_keys(settings, options.forget_keys)
     with Store.open(settings.database_url, migrate=False, read_only=True) as store:
         peers, copies, gaps = store.peers(), store.replicas(), store.gaps()
         evidence = store.evidence() if options.evidence else []
@@ -366,10 +379,25 @@ def _peers(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
     elif figures:
-        sys.stdout.writelines(map(report.peer_lines, figures))
+        sys.stdout.writelines(report.peer_lines(one, milliseconds()) for one in figures)
     else:
         mode = settings.federation.mode
         sys.stdout.write(f"no other relays yet (federation is {mode})\n")
+    return EXIT_OK
+
+
+def _forget_keys(settings: Settings, wanted: str) -> int:
+    from ofcd.daemon import report
+    from ofcd.store import Store
+
+    with Store.open(settings.database_url, migrate=False) as store:  # no relay holds it meanwhile
+        found = [peer for peer in store.peers() if report.is_meant(peer, wanted)]
+        if len(found) != 1:
+            why = "is no relay's name or id here" if not found else "means more than one relay"
+            sys.stderr.write(f"ofcd: {wanted} {why}: see ofcd peers\n")
+            return EXIT_USAGE
+        store.forget_keys(found[0].relay_id)
+    sys.stdout.write(_FORGOTTEN.format(name=report.name_of(found[0])))
     return EXIT_OK
 
 

@@ -55,6 +55,12 @@ __all__ = ["Inbound"]
 _TEXT_BYTES: Final = 40 * 1024
 _NAME: Final = 256
 _LATE_BURST: Final = 2000
+_SHARE: Final = 0.75
+"""Of what a place may bring, that one of the people there may: others are heard through a flood."""
+_SHARED: Final = 4
+"""Of less there are no shares."""
+_SPEAKERS: Final = 1000
+_NOTES: Final = 20
 _TELL_EVERY_MS: Final = 10_000
 
 
@@ -63,7 +69,7 @@ class Inbound:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._rates: dict[tuple[str, str, str, bool], TokenBuckets] = {}
+        self._rates: dict[tuple[str, str, str, str], TokenBuckets] = {}
         self._skipped: Counter[tuple[str, str, str]] = Counter()
         self._told = 0
 
@@ -125,7 +131,7 @@ class Inbound:
             return Verdict.FULL
         if isinstance(remote, RemoteMessage) and remote.file is not None and not room.is_live:
             return Verdict.FULL  # its relay is away: to ask it would take a minute
-        return Verdict.LIMITED if self._rate(portal, late=remote.late).take("", now) else None
+        return Verdict.LIMITED if self._is_too_much(portal, remote, now) else None
 
     def _known(self, records: Reader, network: str, room: Room, remote: Remote) -> Verdict | None:
         """What a room that has it already, or had it first, says of it."""
@@ -194,14 +200,33 @@ class Inbound:
             return Verdict.INVALID
         return Verdict.TAKEN
 
-    def _rate(self, portal: Portal, *, late: bool) -> TokenBuckets:
-        """What fills a gap comes all at once, and not without end."""
-        key = (portal.room, portal.network, portal.place, late)
+    def _is_too_much(self, portal: Portal, remote: Remote, now: int) -> bool:
+        """Whether the place brings too much, or one of the people there more than their share.
+
+        What fills a gap comes all at once, and not without end; who comes and goes takes no words'
+        place.
+        """
+        burst, pace = portal.in_burst, portal.in_per_second
+        if isinstance(remote, RemoteNote):
+            return self._rate(portal, "notes", min(burst, _NOTES), pace / 5).take("", now) > 0
+        if remote.late:
+            return self._rate(portal, "late", max(_LATE_BURST, burst), pace).take("", now) > 0
+        share = _SHARE if burst >= _SHARED else 1.0
+        one = self._rate(portal, "one", int(burst * share), pace * share, _SPEAKERS)
+        who = remote.author.origin or remote.author.id
+        if one.wait(who, now):
+            return True
+        if self._rate(portal, "all", burst, pace).take("", now):
+            return True
+        one.take(who, now)
+        return False
+
+    def _rate(
+        self, portal: Portal, what: str, burst: int, pace: float, keys: int = 1
+    ) -> TokenBuckets:
+        key = (portal.room, portal.network, portal.place, what)
         if key not in self._rates:
-            burst = max(_LATE_BURST, portal.in_burst) if late else portal.in_burst
-            self._rates[key] = TokenBuckets(
-                burst=burst, per_second=portal.in_per_second, max_keys=1
-            )
+            self._rates[key] = TokenBuckets(burst=burst, per_second=pace, max_keys=keys)
         return self._rates[key]
 
     def _is_brought_back(self, room: Room, network: str, remote: Remote) -> bool:

@@ -174,6 +174,9 @@ class Author:
     """As they are called there; shown sanitised, and always with the network's badge."""
     account: str = ""
     """An account that the network vouches for; "" where it does not."""
+    origin: str = ""
+    """Where they come from, if that is harder to change than `id`: what limits one limits all from
+    there. "": `id`."""
 
 
 @frozen

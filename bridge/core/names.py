@@ -18,7 +18,7 @@ from typing import Final
 from ofcd.client import display_name
 from ofcd.protocol.ids import MemberId
 
-__all__ = ["outside_name", "remote_name", "shown_names", "skeleton"]
+__all__ = ["carried_name", "outside_name", "remote_name", "shown_names", "skeleton"]
 
 NAME_CHARACTERS: Final = 32
 _ID_DIGITS: Final = 6
@@ -62,3 +62,8 @@ def shown_names(members: Iterable[tuple[MemberId, str]]) -> dict[MemberId, str]:
 def remote_name(name: str, fallback: str = "") -> str:
     """The name of somebody outside: one line, nothing hidden in it."""
     return display_name(name, limit=NAME_CHARACTERS) or display_name(fallback) or "somebody"
+
+
+def carried_name(name: str, fallback: str = "") -> str:
+    """The name of somebody of one network as shown on another, where it stands among marks."""
+    return outside_name(remote_name(name, fallback))

@@ -11,18 +11,18 @@ from bridge.core.formatting import document_of, excerpt, one_line
 from bridge.core.guard import MAX_HOPS, room_tag
 from bridge.core.journal import Entry, Passed
 from bridge.core.model import FileOut, Kind, LocalAuthor, Outgoing, Receipt, ReplyTo, State
-from bridge.core.names import remote_name
+from bridge.core.names import carried_name, outside_name, remote_name
 from bridge.core.places import PlaceQueue
 from bridge.core.settings import Portal
 from ofcd.client import (
     LoggedEvent,
-    MemberJoined,
     MemberLeft,
     Message,
     MessageEdited,
     MessageReacted,
     MessageReceived,
     MessageRedacted,
+    NameChanged,
     NoSuchRoom,
     Reaction,
     Room,
@@ -32,7 +32,7 @@ from ofcd.client import (
     Transaction,
 )
 from ofcd.client.vault import Reader
-from ofcd.protocol.ids import EventId
+from ofcd.protocol.ids import EventId, MemberId
 from ofcd.protocol.records import Cap
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Outbound:
                     self._redaction(tx, room, portal, event)
                 case MessageReacted() if portal.reactions and event.mid != room.me:
                     self._reaction(tx, room, portal, event)
-                case MemberJoined() | MemberLeft() if portal.presence:
+                case NameChanged() | MemberLeft() if portal.presence:
                     self._presence(tx, room, portal, event)
                 case RoomRenamed() if portal.topic and event.mid != room.me:
                     entry = self._entry(room, portal, Kind.TOPIC, event)
@@ -233,7 +233,7 @@ class Outbound:
         entry = evolve(
             self._said_by(tx, room, message, entry),
             target=message.event_id,
-            before=passed.text,
+            before=passed.text if portal.edits == "diff" else "",
             before_format=passed.format,
             due=entry.due + int(portal.hold * 1000),
         )
@@ -291,10 +291,17 @@ class Outbound:
         entry = evolve(entry, reply_to=event.target, due=entry.due + int(hold * 1000))
         self._add(tx, evolve(entry, emoji=event.reaction, withdrawn=event.withdrawn))
 
-    def _presence(
-        self, tx: Transaction, room: Room, portal: Portal, event: MemberJoined | MemberLeft
-    ) -> None:
-        who = (event.member,) if isinstance(event, MemberJoined) else event.members
+    def _presence(self, tx: Transaction, room: Room, portal: Portal, event: LoggedEvent) -> None:
+        match event:
+            case NameChanged(mid=mid, before=before):
+                # Who is new says what they are called, and before that nobody knows.
+                first, verb = (f"{outside_name(before)} is now ", "") if before else ("", " joined")
+                who: tuple[MemberId, ...] = (mid,)
+            case MemberLeft(members=who, evicted=evicted):
+                was = " were" if len(who) > 1 else " was"
+                first, verb = "", f"{was} removed" if evicted else " left"
+            case _:
+                return
         shown = [
             self._engine.author(room, mid).name
             for mid in who
@@ -303,9 +310,8 @@ class Outbound:
             and Cap.BRIDGE not in room.caps_of(mid)
         ]
         if shown:
-            verb = "joined" if isinstance(event, MemberJoined) else "left"
             entry = self._entry(room, portal, Kind.NOTE, event)
-            self._add(tx, evolve(entry, text=f"{', '.join(shown)} {verb}"))
+            self._add(tx, evolve(entry, text=first + ", ".join(shown) + verb))
 
     # -- to the network --------------------------------------------------------------------------
 
@@ -348,7 +354,7 @@ class Outbound:
             return None
         remote_ids = self.remote_ids(records, entry.network, entry.place, entry.reply_to)
         if message.via is not None:
-            name = remote_name(message.via.name, message.via.remote_id)
+            name = carried_name(message.via.name, message.via.remote_id)
         elif consent_of(records, room.id, message.mid) is Consent.WITHHELD:
             return ReplyTo(remote_ids, remote_name(""))  # neither their words nor their name
         else:
@@ -598,7 +604,7 @@ def _author(entry: Entry) -> LocalAuthor | None:
     if entry.mid is None:
         return None
     if entry.via is not None:
-        name = remote_name(entry.via.name, entry.via.remote_id)
+        name = carried_name(entry.via.name, entry.via.remote_id)
         network = one_line(entry.via.network)
         return LocalAuthor(entry.mid, f"{name}@{network}", network)
     return LocalAuthor(entry.mid, entry.name, nick_only=entry.nick_only)

@@ -12,7 +12,7 @@ from attrs.validators import ge, in_, le
 
 from bridge.core.links.settings import LinksSettings
 from bridge.core.network import Network, PlaceInfo
-from ofcd.config.strict import read_toml, structure
+from ofcd.config.strict import NOT_IN_FILE, hint, read_toml, structure
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RoomId
 
@@ -79,7 +79,8 @@ class Portal:
     backlog: int = field(default=50, validator=ge(1))
     """Messages that wait together: more are said in one line, and marked as not delivered."""
     edits: str = field(default="diff", validator=in_(("diff", "full", "off")))
-    """How an edit of what is already outside is told there."""
+    """How an edit of what is already outside is told there: what differs, if that is little; all of
+    the new words; or not at all."""
     max_edits: int = field(default=3, validator=ge(0))
     """Edits told of one message, at most."""
     redactions: bool = True
@@ -108,7 +109,7 @@ class Portal:
     out_burst: int = field(default=20, validator=ge(1))
     ignore: list[str] = field(factory=list)
     """Whom not to take anything from: patterns with * and ? over their outside id and name."""
-    options: Any = None
+    options: Any = field(default=None, metadata=NOT_IN_FILE)
     """The network's own section, checked by it."""
 
     @property
@@ -173,10 +174,11 @@ def load_settings(path: Path, kinds: Mapping[str, type[Network[Any, Any]]]) -> S
     `kinds` are the networks there are, by the name of their sections. Raises `ConfigError`.
     """
     read = read_toml(path)
-    unknown = set(read) - set(_OWN) - set(kinds) - {"portal"}
-    if unknown:
-        known = ", ".join(sorted([*_OWN, *kinds, "portal"]))
-        raise ConfigError(f"{path}: [{min(unknown)}] is no section: there are {known}")
+    sections = (*_OWN, *kinds, "portal")
+    for name in read.keys() - set(sections):
+        if isinstance(read[name], (dict, list)):
+            raise ConfigError(f"{path}: [{name}] is not a section: {hint(name, sections)}")
+        raise ConfigError(f"{path}: {name} stands outside of any section")
     own: dict[str, Any] = {
         name: structure(read.get(name, {}), kind, path, f"[{name}]") for name, kind in _OWN.items()
     }

@@ -16,11 +16,23 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["TOKEN_BYTES", "Own", "Purpose", "own_address", "token_text", "without_tokens"]
+__all__ = [
+    "TOKEN_BYTES",
+    "Own",
+    "Purpose",
+    "can_be_written_to",
+    "own_address",
+    "token_text",
+    "without_tokens",
+]
 
 TOKEN_BYTES: Final = 15
 _LOCAL: Final = re.compile(
     r"([a-z0-9][a-z0-9._-]{0,40})(?:\+([a-z2-7]{24})(?:\.(off|each|digest))?)?"
+)
+
+_OTHERS: Final = re.compile(
+    r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.ASCII | re.IGNORECASE
 )
 
 _WITH_TOKEN: Final = re.compile(
@@ -66,6 +78,14 @@ def own_address(address: str, *, domain: str, bounce: str) -> Own | None:
     if found[1] == bounce:
         return Own(Purpose.BOUNCE, bounce, token)
     return Own(Purpose(found[3] or "room"), found[1], token)
+
+
+def can_be_written_to(address: str) -> bool:
+    """Whether mail of ours can go there: letters of other scripts need servers that few have.
+
+    A domain with such letters has a name without (`xn--...`).
+    """
+    return len(address) <= 254 and _OTHERS.fullmatch(address) is not None
 
 
 def without_tokens(text: str) -> str:

@@ -19,8 +19,10 @@ from attrs import frozen
 
 from bridge.core.network import Finding, PlaceInfo
 from bridge.email.fetching import Mailbox
+from bridge.email.identity import servers_named
 from bridge.email.imap import ImapError, ImapRefused
 from bridge.email.links import connect, receive_some
+from bridge.email.parsing import parse
 from bridge.email.settings import EmailPlace, EmailSettings, Server
 from bridge.email.smtp import Letter, Outcome, SmtpError, Tls
 from bridge.email.submitting import Link
@@ -29,6 +31,8 @@ from bridge.email.zone import zone_findings
 __all__ = ["Check"]
 
 _TOKEN: Final = "a" * 24
+_LOOKED_AT: Final = 10
+"""Mails of the mailbox in which the receiving server's results are looked for."""
 _GREETING_SECONDS: Final = 5.0
 _BROKEN: Final = (SmtpError, ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError)
 
@@ -200,12 +204,35 @@ class Check:
                 await mailbox.open(password)
                 self._good(f"{imap.mailbox} at {where} can be read")
                 if not mailbox.can_idle:
-                    self._good(f"{where} has no IDLE: it is looked at every {imap.poll:g} seconds")
+                    self._good(
+                        f"{where} has no IDLE: it is looked at every {imap.poll:g} seconds "
+                        "(poll), and mail comes as late as that"
+                    )
+                await self._results_in(mailbox)
                 for name in filter(None, (imap.done, imap.failed)):
                     if not await _exists(mailbox, name):
                         self._good(f"{name} is not there yet: it is made with the first mail")
         except _BROKEN as error:
             self._bad(f"{where} can not be read: {_explained(error, imap.server, 'email.imap')}")
+
+    async def _results_in(self, mailbox: Mailbox) -> None:
+        """Whether the server that is believed has looked at the mail that is there."""
+        expected = self.settings.authserv_id
+        newest = [uid for uid, _ in await mailbox.news(0)][-_LOOKED_AT:]
+        if not expected or not newest:
+            return
+        heads = [await mailbox.head(uid, "AUTHENTICATION-RESULTS") for uid in newest]
+        named = {one for raw in heads for one in servers_named(parse(raw))}
+        if expected.lower() in named:
+            self._good(f"mail in {self.settings.imap.mailbox} has results of {expected}")
+            return
+        found = f"there are those of {', '.join(sorted(named)[:5])}" if named else "there are none"
+        self._bad(
+            f"none of the last {len(newest)} mails in {self.settings.imap.mailbox} has "
+            f"Authentication-Results of {expected} ({found}): set authserv_id to the name that "
+            "your server writes, or let it check DKIM and DMARC and pass on what it finds "
+            "(OpenDKIM, OpenDMARC, Rspamd); else all mail is held"
+        )
 
     async def _listener(self, name: str, address: str, port: int) -> None:
         if not _is_here(address):

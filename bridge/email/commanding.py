@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from bridge.core.network import Host
+from bridge.email.addressing import can_be_written_to
 from bridge.email.incoming import Incoming
 from bridge.email.reading import Deadly
-from bridge.email.schedule import Delivery, check_zone, quiet_hours
+from bridge.email.schedule import HOUR_MS, Delivery, check_zone, quiet_hours
 from bridge.email.settings import Wish
 from bridge.email.store import Store, Subscriber
 from bridge.email.submitting import Submitter, masked
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Commands"]
 
-_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()\[\]\\]{1,64}@[a-z0-9.-]{1,255}")
 _SHOWN: Final = 20
 _EVERY: Final = re.compile(r"(\d{1,4})([mhd])")
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
@@ -78,7 +78,7 @@ class Commands:
         )
 
     def _add(self, place: str, address: str) -> str:
-        if not _ADDRESS.fullmatch(address) or address.endswith("@" + self._network.settings.domain):
+        if not can_be_written_to(address) or address.endswith("@" + self._network.settings.domain):
             return "That is no address that mail can go to."
         with self._host.transaction() as tx:
             one = self._store.subscriber(tx, place, address)
@@ -181,15 +181,26 @@ class Commands:
         people = self._store.subscribers(self._host.vault, place)
         on = [one for one in people if one.on and not one.suspended]
         suspended = [one for one in people if one.on and one.suspended]
-        waiting = sum(1 for _ in self._store.posted(self._host.vault))
-        why = self._submitter.why
+        posted = [one for _, one in self._store.posted(self._host.vault)]
+        waiting, why = len(posted), self._submitter.why
         lines = [
             f"{self._network.describe(place)}: {len(on)} get mail, "
             + ("in full" if self._network.is_full(room) else "without content"),
             f"{waiting} mails wait for the server" + (f" ({why})" if why and waiting else ""),
         ]
+        put_off = sum(1 for one in posted if one.attempts or one.broken)
+        if put_off:
+            hours = (self._host.now() - min(one.born for one in posted)) / HOUR_MS
+            lines.append(f"{put_off} of them were put off, the oldest is {hours:.1f} hours old")
         if waiting := sum(1 for _ in self._store.inbox(self._host.vault, place)):
             lines.append(f"{waiting} mails wait to be brought in here")
+        if held := sum(1 for _ in self._store.held(self._host.vault, place)):
+            lines.append(f"{held} mails wait for an owner's word")
+        if self._incoming.without_results >= 3:
+            lines.append(
+                f"the last {self._incoming.without_results} mails had no Authentication-Results of "
+                f"{self._network.settings.authserv_id}: nothing shows who sends"
+            )
         lines += [f"{masked(one.address)}: no more mail, {one.suspended}" for one in suspended]
         counts = self._incoming.counts
         if counts:

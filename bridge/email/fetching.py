@@ -204,6 +204,13 @@ class Mailbox:
                 return one.literals[-1]
         return None
 
+    async def head(self, uid: int, name: str) -> bytes:
+        """The fields of one name in a mail's header; it is not marked as read."""
+        for one in await self.command(f"UID FETCH {uid} (UID BODY.PEEK[HEADER.FIELDS ({name})])"):
+            if one.item(b"UID") == uid and one.literals:
+                return one.literals[-1]
+        return b""
+
     async def done(self, uid: int) -> None:
         """It is in the room: mark it as seen, or move it away."""
         await self.command(f"UID STORE {uid} +FLAGS.SILENT (\\Seen)")

@@ -21,6 +21,7 @@ from attrs import field, frozen
 
 from bridge.email import limits
 from bridge.email.charsets import decoded, strip_controls
+from ofcd.client import visible_text
 
 __all__ = [
     "Address",
@@ -208,11 +209,20 @@ def _mailbox(part: str) -> Address | None:
         inside, name = bracketed[1].strip(), part[: bracketed.start()]
     else:
         inside, name = re.sub(r"\([^()]*\)", " ", part).rpartition(":")[2].strip(), ""
-    if not _ADDRESS.fullmatch(inside) or strip_controls(inside) != inside:
+    if not _ADDRESS.fullmatch(inside) or not _is_plain(inside):
         return None
     local, _, domain = inside.rpartition("@")
     name = re.sub(r"\\(.)", r"\1", name.strip()).strip("\"'").strip()
     return Address(f"{local}@{domain.lower()}", _for_people(name))
+
+
+def _is_plain(address: str) -> bool:
+    """Whether nothing in it is hidden, turned round, or becomes another letter in small letters.
+
+    The Kelvin sign becomes a k: whoever has it in their name is not whoever has a k.
+    """
+    folds = any(not one.isascii() and one.lower().isascii() for one in address)
+    return not folds and visible_text(address) == address
 
 
 def parse_date(value: str) -> int | None:

@@ -21,7 +21,7 @@ from dkim.dnsplug import get_txt
 from bridge.email.headers import addresses, parse_headers
 from bridge.email.parsing import Mail
 
-__all__ = ["Proof", "admits", "proof_by_dkim", "proof_by_server"]
+__all__ = ["Proof", "admits", "proof_by_dkim", "proof_by_server", "servers_named"]
 
 _FIELD: Final = 4096
 _COMMENTS: Final = 20
@@ -35,6 +35,9 @@ _KEY_BYTES: Final = 2048
 hours, and nothing else in the process does anything."""
 _MALFORMED: Final = (dkim.DKIMException, ValueError, IndexError, KeyError, TypeError, OSError)
 """What the library raises over what strangers send."""
+
+_NAMED: Final = r"\s*(?:\([^()]*\)\s*)?([^\s;()]+)"
+"""The authserv-id at the beginning of a field."""
 
 Txt = Callable[[bytes, int], bytes | None]
 """The TXT record of a name, within so many seconds."""
@@ -95,11 +98,18 @@ def _fields(mail: Mail, authserv_id: str) -> list[list[authres.core.Authenticati
     return found
 
 
+def servers_named(mail: Mail) -> tuple[str, ...]:
+    """Who wrote this mail's `Authentication-Results`, or says so: for people, each once."""
+    values = mail.headers.all("authentication-results")[:_FIELDS]
+    named = (re.match(_NAMED, value) for value in values if value.isascii())
+    return tuple(dict.fromkeys(one[1].lower()[:100] for one in named if one))
+
+
 def _results(value: str, authserv_id: str) -> list[authres.core.AuthenticationResult]:
     """The results in a field, if it is that server's, to the letter."""
     if not value.isascii() or not value.isprintable():
         return []
-    named = re.match(r"\s*(?:\([^()]*\)\s*)?([^\s;()]+)", value)
+    named = re.match(_NAMED, value)
     if named is None or named[1].lower() != authserv_id.lower():
         return []
     if len(value) > _FIELD or value.count("(") > _COMMENTS:

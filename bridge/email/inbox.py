@@ -22,6 +22,8 @@ from bridge.email.limits import MIB
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
 from bridge.email.store import Held, Kept, Store
+from bridge.email.telling import Hourly
+from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
 
@@ -74,8 +76,10 @@ class Inbox:
         places: Iterable[str],
         read: Callable[[bytes], Awaitable[Mail]],
         say: Callable[[str, Mail, bytes, frozenset[RoomId]], Awaitable[Said]],
+        hourly: Hourly,
     ) -> None:
         self._host = host
+        self._hourly = hourly
         self._store = store
         self._read = read
         self._say = say
@@ -95,7 +99,9 @@ class Inbox:
     async def bring(self, place: str, mail: Mail, raw: bytes) -> Verdict:
         """Say a mail in its turn; `TAKEN` also where it waits, on the disk; else `FULL`."""
         mine = self._places[place]
-        kept = Kept(mail_id=mail.id, ts=self._host.now(), size=len(raw))
+        # The id alone is known to whoever has somebody else's mail.
+        mail_id = f"{mail.senders[0].key} {mail.id}"
+        kept = Kept(mail_id=mail_id, ts=self._host.now(), size=len(raw))
         if mine.turn.locked() or mine.waiting:
             return self._put(place, kept, raw)
         async with mine.turn:
@@ -123,7 +129,13 @@ class Inbox:
     async def _serve(self, place: str) -> None:
         while True:
             changed = self._places[place].changed = trio.Event()
-            with trio.move_on_at(await self._round(place)):
+            try:
+                again = await self._round(place)
+            except VaultUnwritable as error:
+                self._hourly.disk(error)
+                await trio.sleep(_WAITS[-2])
+                continue
+            with trio.move_on_at(again):
                 await changed.wait()
 
     async def _round(self, place: str) -> float:
@@ -177,6 +189,8 @@ class Inbox:
         except Deadly as error:
             self._aside(place, number, kept, raw, str(error))
             return None
+        except VaultUnwritable:
+            raise  # no fault of this mail's
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
             return self._keep(place, number, evolve(kept, failures=kept.failures + 1))

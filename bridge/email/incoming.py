@@ -7,33 +7,36 @@ much at once (M4), and only then its words. A reply is given once everything is 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 from attrs import evolve, field, frozen
 
-from bridge.core.model import Author, RemoteFile, RemoteMessage, Verdict
+from bridge.core.model import Verdict
 from bridge.core.network import Host
 from bridge.email import limits
 from bridge.email.addressing import Own, Purpose, own_address
-from bridge.email.automatic import Origin, origin, path_of
-from bridge.email.identity import Proof, Txt, admits, proof_by_dkim, proof_by_server
-from bridge.email.inbox import Inbox, Said
-from bridge.email.parsing import Attachment, Mail, parse
+from bridge.email.automatic import Origin, origin
+from bridge.email.identity import (
+    Proof,
+    Txt,
+    admits,
+    proof_by_dkim,
+    proof_by_server,
+    servers_named,
+)
+from bridge.email.inbox import Inbox
+from bridge.email.parsing import Mail, digest_of, parse
 from bridge.email.reading import Deadly, Readers
-from bridge.email.reports import bounces
-from bridge.email.schedule import HOUR_MS, may_pass
-from bridge.email.secrecy import Secrets
+from bridge.email.reports import bounces, worst
+from bridge.email.saying import Sayer
+from bridge.email.schedule import may_pass
 from bridge.email.settings import EmailPlace, EmailSettings
-from bridge.email.showing import Shown, shown_of
 from bridge.email.store import Held, Store, Subscriber
 from bridge.email.submitting import Submitter, masked
-from ofcd.client import lite
+from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of
-from ofcd.protocol.ids import RoomId
 
 if TYPE_CHECKING:
     from bridge.email.network import EmailNetwork
@@ -43,13 +46,15 @@ __all__ = ["Incoming", "Reply"]
 Reply = tuple[int, str]
 TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
+NO_SPACE: Final[Reply] = (452, "4.3.1 No space here, try again")
 BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
 NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
 NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
-_IN_ROOM: Final = (Verdict.TAKEN, Verdict.DUPLICATE)
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
+_WITHOUT_RESULTS: Final = 3
+"""Mails in a row: one alone may have come another way."""
 _WINDOWS: Final = 10_000
 _RESOLVERS: Final = 4
 """Signatures that are checked at once: a name server of the sender's may take its time."""
@@ -81,11 +86,16 @@ class Incoming:
         self._txt = txt
         self._settings: EmailSettings = network.settings
         self._readers = Readers(host, store)
-        self._resolvers = trio.CapacityLimiter(_RESOLVERS)
-        self._told: dict[str, int] = {}
-        """When each place's room was last told that mail is held."""
+        self._resolvers = {one: trio.CapacityLimiter(_RESOLVERS) for one in (True, False)}
+        """For those who may write, and for strangers: who can make them slow."""
+        self._latest: tuple[bytes, Mail] | None = None
+        """What was read last: one mail for many of our addresses is read once."""
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
-        self.inbox = Inbox(host, store, network.places, self.read, partial(self._say, proven=True))
+        self._sayer = Sayer(network, host, store, submitter, self._readers, self._count)
+        say = partial(self._sayer.say, proven=True)
+        self.inbox = Inbox(host, store, network.places, self.read, say, network.hourly)
+        self.without_results = 0
+        """Mails in a row in which the server that is to check senders has written nothing."""
         self.counts: dict[str, int] = {}
         """How many mails were what, for the status."""
 
@@ -113,6 +123,9 @@ class Incoming:
             return await self._take(raw, sender, recipient)
         except Deadly as error:
             return self._hold_unread(recipient, raw, str(error))
+        except VaultUnwritable as error:
+            self._network.hourly.disk(error)
+            return NO_SPACE
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
             self._count("not handled")
@@ -122,7 +135,7 @@ class Incoming:
         own = self.own(recipient)
         if own is None or own.local not in self._network.places:
             return TAKEN  # a report, and nobody is to decide on it
-        held = Held(sender="somebody", why=why, ts=self._host.now(), mail_id=_digest(raw))
+        held = Held(sender="somebody", why=why, ts=self._host.now(), mail_id=digest_of(raw))
         return self._hold(own.local, held, raw)
 
     async def _take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
@@ -149,8 +162,8 @@ class Incoming:
         admission = await self._admit(own, mail, raw)
         if not admission.allowed or admission.proof is Proof.NONE:
             return self._not_admitted(own.local, mail, raw, admission)
-        if not self._may_pass(own.local, mail):
-            self._too_many(own.local, mail)
+        if full := self._full_window(own.local, mail):
+            self._too_many(own.local, mail, full)
             return self._hold_read(own.local, mail, raw, "too many mails in an hour")
         verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
@@ -159,7 +172,11 @@ class Incoming:
 
     async def read(self, raw: bytes) -> Mail:
         """The mail that these bytes are. Raises `Deadly`."""
-        return await self._readers.read(raw, "parse", partial(parse, raw))
+        latest = self._latest
+        if latest is None or latest[0] is not raw:
+            mail = await self._readers.read(raw, "parse", partial(parse, raw))
+            latest = self._latest = raw, mail
+        return latest[1]
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -171,12 +188,11 @@ class Incoming:
         if sent is None:
             self._count("unknown report")
             return
-        for bounce in bounces(mail):
-            # Which mail it is about the token says; the report's own word is its reason alone.
+        # Which mail it is about the token says; the report's own word is its reason alone.
+        if (bounce := worst(bounces(mail))) is not None:
             self._count(f"report {bounce.failure.value}")
             why = f"its server reports {bounce.status}"
             self._submitter.failed(sent.place, sent.to, bounce.failure, why, sent.events)
-            break
 
     def unsubscribe(self, token: str) -> bool:
         """Whoever has this token gets no more mail; False: nobody has."""
@@ -216,19 +232,34 @@ class Incoming:
             return _Admission(False, Proof.NONE, "the address it was sent to is not the sender's")
         allowed = mine or admits(options.allow, sender)
         proof = proof_by_server(mail, self._settings.authserv_id)
+        self._note_results(mail)
         if proof is Proof.NONE and self._settings.dkim:
-            proof = await self._own_proof(raw, mail)
+            proof = await self._own_proof(raw, mail, self._resolvers[allowed])
         why = "its sender is not on the list" if not allowed else "nothing shows who sent it"
         return _Admission(allowed, proof, why, found[1] if mine and found else None)
 
-    async def _own_proof(self, raw: bytes, mail: Mail) -> Proof:
+    def _note_results(self, mail: Mail) -> None:
+        """A server that writes nothing under the name it is believed by proves nobody."""
+        expected, named = self._settings.authserv_id, servers_named(mail)
+        if not expected or expected.lower() in named:
+            self.without_results = 0
+            return
+        self.without_results += 1
+        if self.without_results >= _WITHOUT_RESULTS:
+            self._network.hourly.operator(
+                "results",
+                f"mail comes without Authentication-Results of {expected}: is that the name that "
+                "your server writes, and does it look at this mail?",
+                mails=self.without_results,
+                found=", ".join(named) or "none",
+            )
+
+    async def _own_proof(self, raw: bytes, mail: Mail, limiter: trio.CapacityLimiter) -> Proof:
         if "dkim-signature" not in mail.headers:
             return Proof.NONE
         work = partial(proof_by_dkim, raw, mail, self._txt)
         with trio.move_on_after(_DNS_SECONDS):
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._resolvers
-            )
+            return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
         return Proof.NONE
 
     def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
@@ -254,24 +285,24 @@ class Incoming:
         if number is None:
             return TOO_MANY
         self._count("held")
-        # Strangers can write as often as they like: the room hears of it once an hour.
-        now = self._host.now()
-        if now - self._told.get(place, -HOUR_MS) >= HOUR_MS:
-            self._told[place] = now
-            name = self._settings.name
-            self._host.notice(
-                place, f"A mail waits for an owner's word: {held.why}. See !bridge {name} held"
-            )
+        self._network.hourly.notice(
+            place,
+            "held",
+            f"A mail waits for an owner's word: {held.why}. See !bridge {self._settings.name} held",
+        )
         return TAKEN
 
     # -- too much --------------------------------------------------------------------------------
 
-    def _may_pass(self, place: str, mail: Mail) -> bool:
-        """At most so many an hour from one correspondent, and in one thread (M4)."""
-        now = self._host.now()
-        limit = self._settings.per_hour
-        known = [self._windows.get(key, ()) for key in _limited(place, mail)]
-        return all(may_pass(times, now, limit)[0] for times in known)
+    def _full_window(self, place: str, mail: Mail) -> str:
+        """At most so many an hour from one correspondent, and in one thread (M4): which it is."""
+        now, limit = self._host.now(), self._settings.per_hour
+        full = (
+            key
+            for key in _limited(place, mail)
+            if not may_pass(self._windows.get(key, ()), now, limit)[0]
+        )
+        return next(full, "")
 
     def _passed(self, place: str, mail: Mail) -> None:
         """Counted once it is in the room: a mail that has to be brought again is one."""
@@ -283,135 +314,24 @@ class Incoming:
         while len(self._windows) > _WINDOWS:
             self._windows.popitem(last=False)
 
-    def _too_many(self, place: str, mail: Mail) -> None:
-        who = masked(mail.senders[0].key)
-        self._host.notice(
+    def _too_many(self, place: str, mail: Mail, window: str) -> None:
+        who, limit = masked(mail.senders[0].key), self._settings.per_hour
+        self._network.hourly.notice(
             place,
-            f"Over {self._settings.per_hour} mails in an hour from {who}, or in one thread: the "
-            "others wait for an owner's word.",
-            key=f"many/{mail.senders[0].key}",
+            window,
+            f"Over {limit} mails in an hour from {who}, or in one thread: the others wait for an "
+            "owner's word.",
         )
-        self._host.operator("too many mails from one correspondent", count=self._settings.per_hour)
+        self._network.hourly.operator(
+            window, "too many mails from one correspondent, or in one thread", count=limit
+        )
 
     # -- into the room ---------------------------------------------------------------------------
 
     async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Reply:
-        """Bring a mail that may speak into the rooms of a place: words, then files, then itself.
-
-        Not `proven`: an owner let it in, and nothing shows who wrote it: it is said under another
-        id than that of the address it claims. Raises `Deadly`.
-        """
+        """Bring a mail that an owner let in into the rooms of a place. Raises `Deadly`."""
         rooms = frozenset(self._host.rooms(place))
-        return _reply((await self._say(place, mail, raw, rooms, proven=proven)).verdict)
-
-    async def _say(
-        self, place: str, mail: Mail, raw: bytes, rooms: frozenset[RoomId], *, proven: bool
-    ) -> Said:
-        sender = mail.senders[0]
-        name = sender.name or sender.address.partition("@")[0]
-        author = Author(sender.key, name, sender.key)
-        if not proven:
-            author = Author(f"unverified:{sender.key}", f"{name[:20]} (unverified)")
-        reply_to = self._answered(place, mail)
-        secrets = self._secrets(sender.key)
-        work = partial(shown_of, mail, raw, secrets, titled=not reply_to)
-        shown = await self._readers.read(raw, "show", work)
-        words = RemoteMessage(
-            place=place,
-            id=mail.id,
-            author=evolve(author, name=secrets.in_text(author.name)),
-            path=path_of(mail),
-            document=lite.parse(shown.text),
-            reply_to=reply_to,
-        )
-        said, in_room = await self._take_all(words, shown, rooms)
-        if in_room:
-            if proven:
-                self._submitter.delivered(place, sender.key)
-            self._network.tell_others(place, mail, words, shown.subject)
-        self._count(said.verdict.value)
-        return said
-
-    def _secrets(self, sender: str) -> Secrets:
-        """What must not be read in the room of a mail from `sender`."""
-        own: set[str] = set()
-        others: set[str] = set()
-        for place in self._network.places:
-            for one in self._store.subscribers(self._host.vault, place):
-                (own if one.address == sender else others).add(one.token)
-        return Secrets(frozenset(own), frozenset(others))
-
-    async def _take_all(
-        self, words: RemoteMessage, shown: Shown, rooms: frozenset[RoomId]
-    ) -> tuple[Said, bool]:
-        """The words, then each file; and whether any of the rooms has all of it.
-
-        A room that takes one of them later gets what is behind it later too. A file that it can not
-        take is told of, and no more.
-        """
-        said = dict.fromkeys(rooms, Verdict.TAKEN)
-        if shown.text:
-            said = await self._host.take_in(words, rooms)
-        if wordless := _with(said, Verdict.INVALID):
-            words = evolve(words, document=lite.parse("*Words that can not be shown here.*"))
-            said |= await self._host.take_in(words, wordless)
-        refused = 0
-        for number, one in enumerate(shown.files):
-            found = await self._take_file(
-                words, number, one, _with(said, *_IN_ROOM), with_words=bool(shown.text)
-            )
-            bad = _with(found, Verdict.INVALID, Verdict.IGNORED, Verdict.ECHO)
-            refused += bool(bad)
-            said |= {room: verdict for room, verdict in found.items() if room not in bad}
-        if refused:
-            self._count("file not taken")
-            what = "A file" if refused == 1 else f"{refused} files"
-            self._host.notice(
-                words.place,
-                f"{what} of a mail could not be brought in here.",
-                key=f"file/{words.id}",
-            )
-        later = frozenset(room for room, verdict in said.items() if verdict.comes_again)
-        return Said(Verdict.of_all(said.values()), later), bool(_with(said, *_IN_ROOM))
-
-    async def _take_file(
-        self,
-        words: RemoteMessage,
-        number: int,
-        one: Attachment,
-        rooms: frozenset[RoomId],
-        *,
-        with_words: bool,
-    ) -> dict[RoomId, Verdict]:
-        if not rooms:
-            return {}
-        remote = evolve(
-            words,
-            id=f"{words.id}#{number}",
-            document=(),
-            reply_to=words.id if with_words else words.reply_to,
-            file=RemoteFile(one.name, one.media_type, one.content),
-        )
-        return await self._host.take_in(remote, rooms)
-
-    def _answered(self, place: str, mail: Mail) -> str:
-        """The id of what it answers, if that is here: In-Reply-To, then References from the right.
-
-        Never by subject; an id that is not known at this place begins a new thread (M2).
-        """
-        for one in (*mail.in_reply_to, *reversed(mail.references)):
-            known = self._store.alias(self._host.vault, one) or one
-            if self._host.event_of(place, known) is not None:
-                return known
-        return ""
-
-
-def _with(said: Mapping[RoomId, Verdict], *verdicts: Verdict) -> frozenset[RoomId]:
-    return frozenset(room for room, verdict in said.items() if verdict in verdicts)
-
-
-def _digest(raw: bytes) -> str:
-    return f"sha256.{sha256(raw).hexdigest()}"
+        return _reply((await self._sayer.say(place, mail, raw, rooms, proven=proven)).verdict)
 
 
 def _limited(place: str, mail: Mail) -> tuple[str, str]:

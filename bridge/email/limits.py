@@ -23,7 +23,7 @@ PARTS: Final = 1000
 ATTACHMENTS: Final = 50
 """Files of one mail that are brought into the room one by one; more are in the original."""
 TEXT_BYTES: Final = 1 * MIB
-"""Text of one body that is looked at."""
+"""Text of one mail that is looked at, and the same of HTML."""
 LINES: Final = 20_000
 ROOM_TEXT_BYTES: Final = 24_000
 """Text of one mail shown in a room: half of what fits one message, for JSON may double it."""

@@ -210,7 +210,7 @@ class _Writer:
         if self.fixed:
             head, *rest = text.split("\n")
             self._put(head)
-            for line in rest:
+            for line in rest[: max(0, limits.LINES + 1 - len(self.lines))]:
                 self.flush(always=True)
                 self._put(line)
             return

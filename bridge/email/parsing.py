@@ -32,7 +32,7 @@ from bridge.email.headers import (
 from bridge.email.markup import html_lines
 from ofcd.client import display_name
 
-__all__ = ["RAW_POLICY", "Attachment", "Mail", "inner_messages", "parse", "too_much"]
+__all__ = ["RAW_POLICY", "Attachment", "Mail", "digest_of", "inner_messages", "parse", "too_much"]
 
 
 class _Raw(Compat32):
@@ -47,6 +47,11 @@ _BOUNDARY: Final = re.compile(rb"boundary\s{0,5}=\s{0,5}\"?([^\"\s;]{1,100})", r
 _WRITTEN: Final = ("from", "date", "subject", "in-reply-to")
 _BODY_TYPES: Final = ("text/plain", "text/html")
 _REPORT_TYPES: Final = ("message/delivery-status", "message/disposition-notification")
+_SEALED_TYPES: Final = (
+    "application/pkcs7-mime",
+    "application/x-pkcs7-mime",
+    "application/pgp-encrypted",
+)
 _NAME_CHARACTERS: Final = 100
 _OTHER_NAME: Final = "attachment"
 
@@ -132,6 +137,11 @@ def _digest(headers: Headers, raw: bytes) -> str:
     return sha256(len(head).to_bytes(8, "big") + head + body).hexdigest()
 
 
+def digest_of(raw: bytes) -> str:
+    """What names bytes that nothing else names."""
+    return f"sha256.{sha256(raw).hexdigest()}"
+
+
 def too_much(raw: bytes) -> str | None:
     """Why a mail is not taken apart; None: it is."""
     if len(raw) > limits.MAIL_BYTES:
@@ -154,6 +164,8 @@ class _Body:
         self.reports: list[bytes] = []
         self._plain: list[Line] = []
         self._html: list[Line] = []
+        self._left = dict.fromkeys(_BODY_TYPES, limits.TEXT_BYTES)
+        """Bytes of each kind of text that are still looked at, in whatever many parts."""
 
     def read(self, raw: bytes) -> None:
         try:
@@ -167,6 +179,8 @@ class _Body:
 
     def _take(self, part: Message) -> None:
         kind = part.get_content_type()
+        if kind in _SEALED_TYPES:
+            self.defects.append("its words are within S/MIME or OpenPGP, which is not read here")
         if kind in _REPORT_TYPES or kind == "text/rfc822-headers":
             self.reports.append(_payload(part)[: limits.FIELD_BYTES])
         elif kind in _BODY_TYPES and not _is_file(part):
@@ -178,9 +192,11 @@ class _Body:
 
     def _words(self, part: Message, kind: str) -> None:
         raw = _payload(part)
-        if len(raw) > limits.TEXT_BYTES:
+        left = self._left[kind]
+        self._left[kind] = max(0, left - len(raw))
+        if len(raw) > left:
             self.defects.append("its text is too long to be read whole")
-        text = decoded(raw[: limits.TEXT_BYTES], str(_param(part, "charset")))
+        text = decoded(raw[:left], str(_param(part, "charset")))
         if kind == "text/html":
             lines, cut = html_lines(text)
             if cut:

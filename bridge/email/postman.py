@@ -20,7 +20,7 @@ from bridge.email.schedule import HOUR_MS, Delivery, Pace, flush_at, may_pass
 from bridge.email.settings import EmailPlace
 from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import NOT_REACHED, Submitter, masked
-from ofcd.client import ClientError, Offline
+from ofcd.client import ClientError, Offline, VaultUnwritable
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.ids import RoomId
 
@@ -34,6 +34,9 @@ _FILES: Final = 20
 _LATE_MS: Final = 60_000
 _AWAY_MS: Final = 60_000
 """How long mails with files wait after the relay did not answer: to ask takes as long as that."""
+_REST_MS: Final = 60_000
+"""How long somebody's mail waits after a mistake of ours over it."""
+NOT_MADE: Final = "a mail could not be made of it"
 _MISSING: Final = "[this file could not be fetched, and is not with this mail]"
 _WINDOWS: Final = 10_000
 _MAIL_ITEMS: Final = 200
@@ -65,6 +68,8 @@ class Postman:
         """Whose mails wait for those before them."""
         self._held_back: set[tuple[str, str]] = set()
         """Whose mails waited for longer than anything needs."""
+        self._resting: dict[tuple[str, str], int] = {}
+        """Whose mail could not be made, and when it is tried again."""
         self._away: dict[RoomId, int] = {}
         """Rooms whose relay did not answer, and until when it is not asked again."""
         self.changed = trio.Event()
@@ -104,14 +109,32 @@ class Postman:
 
     async def _serve_safely(self, place: str, one: Subscriber) -> int | None:
         """A mistake of ours costs one person's mail a wait, and not everybody's."""
+        again = self._resting.get((place, one.address), 0)
+        if self._host.now() < again:
+            return again
         try:
             return await self._serve(place, one)
         except Offline:
             self._held_back.add((place, one.address))
             return self._host.now() + _AWAY_MS  # what waits stays, and so does its order
+        except VaultUnwritable as error:
+            self._network.hourly.disk(error)
+            self._resting[place, one.address] = self._host.now() + _REST_MS
+            return self._host.now() + _REST_MS
         except Exception as error:  # whatever it is: the others are served
-            self._host.operator("a mail could not be made", trace=traceback_of(error))
-            return None
+            trace = traceback_of(error)
+            self._network.hourly.operator(trace[-200:], "a mail could not be made", trace=trace)
+            return self._rest(place, one)
+
+    def _rest(self, place: str, one: Subscriber) -> int:
+        """Somebody's mail is tried again later; what could not be made for too long has failed."""
+        now = self._host.now()
+        items = self._store.items(self._host.vault, place, one.address, _MAIL_ITEMS)
+        for item in items[:1]:
+            pace = self._network.places[place].options.pace(one.wish, full=True)
+            self._give_up_old(place, one, [item], pace, NOT_MADE)
+        self._resting[place, one.address] = now + _REST_MS
+        return now + _REST_MS
 
     async def _serve(self, place: str, one: Subscriber) -> int | None:
         """Post what is due for somebody; when more will be, None: nothing waits."""
@@ -147,7 +170,12 @@ class Postman:
         return None
 
     def _give_up_old(
-        self, place: str, one: Subscriber, mine: Sequence[tuple[bytes, Waiting]], pace: Pace
+        self,
+        place: str,
+        one: Subscriber,
+        mine: Sequence[tuple[bytes, Waiting]],
+        pace: Pace,
+        why: str = NOT_REACHED,
     ) -> bool:
         """What waited too long for its turn: the originals say so, as of mails that did (G2)."""
         now = self._host.now()
@@ -157,7 +185,7 @@ class Postman:
         old = [item for item in mine if now - item[1].due_from > patience]
         self._forget(old)
         events = tuple((w.event, w.number) for _, w in old if w.event is not None)
-        self._submitter.fail_events(place, one.address, NOT_REACHED, events)
+        self._submitter.fail_events(place, one.address, why, events)
         return bool(old)
 
     def _forget(self, items: Sequence[tuple[bytes, Waiting]]) -> None:
@@ -171,11 +199,11 @@ class Postman:
         good, times = may_pass(self._windows.get(f"{place}/{address}", ()), now, limit)
         if good:
             return now
-        self._host.notice(
+        self._network.hourly.notice(
             place,
+            f"crowded/{address}",
             f"Over {limit} mails in an hour to {masked(address)}: what is said meanwhile comes "
             "together.",
-            key=f"crowded/{address}",
         )
         return times[0] + HOUR_MS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -11,12 +12,20 @@ from attrs import frozen
 from bridge.email.headers import addresses, message_ids, parse_headers
 from bridge.email.parsing import Mail
 
-__all__ = ["Bounce", "Failure", "bounces"]
+__all__ = ["Bounce", "Failure", "bounces", "failure_of", "status_of_refusal", "worst"]
 
 _STATUS: Final = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _MOVED: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4"})
 """There is no such mailbox, or nobody reads it. Other failures of the fifth kind (too large,
 refused for what it says) are about one mail."""
+
+
+_ABOUT_US: Final = re.compile(
+    r"relay|authenti|block|black|spam|polic|reputation|den(?:y|ied)|prohibit|reject|permit|allow"
+    r"|\bSPF\b|DKIM|DMARC|\bPTR\b|rDNS|limit",
+    re.IGNORECASE,
+)
+"""What servers say where they refuse the sender."""
 
 
 class Failure(StrEnum):
@@ -67,6 +76,23 @@ def _recipient(group: bytes, about: tuple[str, ...]) -> Bounce | None:
     named = fields.get("original-recipient") or fields.get("final-recipient")
     mailbox = addresses(named.partition(";")[2].strip())
     return Bounce(mailbox[0].key if mailbox else "", failure_of(action, code), code, about)
+
+
+def worst(found: Sequence[Bounce]) -> Bounce | None:
+    """What a report that names several (a list's, or one that was late first) means for us."""
+    order = (Failure.HARD, Failure.SOFT, Failure.DELAYED)
+    return min(found, key=lambda one: order.index(one.failure), default=None)
+
+
+def status_of_refusal(code: int, status: str, text: str) -> str:
+    """The enhanced status of a RCPT that was refused; a bare 550 says that there is no mailbox.
+
+    Unless its words are about who sends: of a server that does not relay, or that has us on a
+    blocklist, every address is refused, and none of them is at fault.
+    """
+    if status == "5.0.0" and code in (550, 551, 553) and not _ABOUT_US.search(text):
+        return "5.1.1"
+    return status
 
 
 def failure_of(action: str, status: str) -> Failure:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
+from bridge.email.addressing import can_be_written_to
 from bridge.email.schedule import PER_HOUR, Delivery, Pace, check_zone, quiet_hours
 from bridge.email.smtp import Tls
+from ofcd.errors import ConfigError
 
 __all__ = [
     "EmailPlace",
@@ -20,11 +23,11 @@ __all__ = [
     "Smtp",
     "Unsubscribe",
     "Wish",
+    "read_secret",
 ]
 
 _PORT: Final = and_(ge(0), le(65535))
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
-_ADDRESS: Final = re.compile(r"[^\x00-\x20\x7f@<>,;:\"()]{1,64}@[^\x00-\x20\x7f@<>,;:\"()]{1,255}")
 
 
 @frozen
@@ -184,8 +187,11 @@ class EmailPlace:
         quiet_hours(self.quiet)
         check_zone(self.zone)
         for one in self.subscribers:
-            if not _ADDRESS.fullmatch(one):
-                raise ValueError(f"{one} is no address")
+            if not can_be_written_to(one):
+                raise ValueError(
+                    f"{one} is no address that mail can go to (of a domain with other letters than "
+                    "a to z, write the name that begins with xn--)"
+                )
 
     def delivery_to(self, wish: Wish) -> Delivery:
         """How somebody gets what is said."""
@@ -201,3 +207,13 @@ class EmailPlace:
             every = every if delivery is Delivery.DIGEST else self.notice_every
             return Pace(Delivery.DIGEST, self.hold, every, 10**6, quiet, zone)
         return Pace(delivery, self.hold, every, self.count, quiet, zone)
+
+
+def read_secret(path: str) -> str:
+    """The password in a file, "" of no file; raises `ConfigError`."""
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the password in {path} can not be read: {error}") from None

@@ -310,6 +310,19 @@ class Store:
         raw = records.get(self._mid, b"alias/" + _key(message_id))
         return None if raw is None else raw.decode()
 
+    def said_by(
+        self, tx: Records, place: str, mail_id: str, author: str, digest: str, now: int
+    ) -> tuple[str, str]:
+        """Who first brought a mail of this id to a place, and its digest: these, if nobody did."""
+        key = b"by/" + _key(place, mail_id)
+        known = tx.get(self._mid, key)
+        if known is None:
+            tx.put(self._mid, key, json.dumps([author, digest]).encode())
+            self._forget_later(tx, now, self._mid, key)
+            return author, digest
+        first, what = json.loads(known)
+        return first, what
+
     def references(self, records: Reader, message_id: str) -> tuple[str, ...]:
         """The ids before a mail in its thread, itself the last."""
         raw = records.get(self._refs, _key(message_id))

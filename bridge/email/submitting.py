@@ -16,11 +16,13 @@ from bridge.core.model import Receipt, State
 from bridge.core.network import Host
 from bridge.email.addressing import without_tokens
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
-from bridge.email.reports import Failure, failure_of
+from bridge.email.reports import Failure, failure_of, status_of_refusal
 from bridge.email.schedule import HOUR_MS, retry_at
 from bridge.email.settings import EmailSettings
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
 from bridge.email.store import Posted, Store, Subscriber
+from bridge.email.telling import Hourly
+from ofcd.client import VaultUnwritable
 
 __all__ = ["NOT_REACHED", "Link", "Submitter", "masked"]
 
@@ -34,6 +36,8 @@ _WEEK_MS: Final = 7 * _DAY_MS
 _LINK_MAILS: Final = 100
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 _IDLE_SECONDS: Final = 5.0
+_DISK_SECONDS: Final = 15.0
+"""Until a disk that took nothing is tried again."""
 _ENDED: Final = (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError)
 """What ends a link."""
 _BROKEN_IN_A_ROW: Final = 3
@@ -122,8 +126,11 @@ class _Domain:
 class Submitter:
     """Sends what is posted, until cancelled."""
 
-    def __init__(self, host: Host, store: Store, settings: EmailSettings, password: str) -> None:
+    def __init__(
+        self, host: Host, store: Store, settings: EmailSettings, password: str, hourly: Hourly
+    ) -> None:
         self._host = host
+        self._hourly = hourly
         self._store = store
         self._settings = settings
         self._password = password
@@ -147,7 +154,16 @@ class Submitter:
 
     async def run(self) -> None:
         """Send what is due; after a crash, what was begun is sent again, and counted."""
-        self._recover()
+        while True:
+            try:
+                self._recover()
+                await self._serve()
+            except VaultUnwritable as error:
+                # What was begun then is as after a crash: each is noted before it is sent.
+                self._hourly.disk(error)
+                await trio.sleep(_DISK_SECONDS)
+
+    async def _serve(self) -> None:
         while True:
             changed = self.changed
             batch = self._due()
@@ -301,9 +317,10 @@ class Submitter:
             self._store.keep_posted(tx, number, None)
         self.on_done(one.to)
         if not outcome.accepted:
-            hard = outcome.at_recipient and outcome.code in (550, 551, 553)
-            status = "5.1.1" if hard and outcome.status == "5.0.0" else outcome.status
-            failure = failure_of("failed", status) if outcome.at_recipient else Failure.SOFT
+            failure = Failure.SOFT
+            if outcome.at_recipient:
+                status = status_of_refusal(outcome.code, outcome.status, outcome.text)
+                failure = failure_of("failed", status)
             self.failed(one.place, one.to, failure, outcome.text, one.events)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
@@ -78,9 +79,10 @@ def _mx(domain: str, found: list[str]) -> Iterator[Finding]:
 
 def _spf(domain: str, found: list[str], host: str) -> Iterator[Finding]:
     if not found:
+        sends = "mx" if re.fullmatch(r"[\d.]+|.*:.*|localhost", host) else f"a:{host}"
         yield Finding(
             False,
-            f'{domain} has no SPF record: add TXT "v=spf1 a:{host} -all" (the server that sends '
+            f'{domain} has no SPF record: add TXT "v=spf1 {sends} -all" (the server that sends '
             "its mail to the world), or much of it is taken for spam",
         )
     elif len(found) > 1:

@@ -11,17 +11,20 @@ import trio
 from bridge.core.errors import NetworkError
 from bridge.core.network import Finding, PlaceInfo
 from bridge.irc.connection import Connection, Lost
-from bridge.irc.dialing import Dialer, credentials_of
+from bridge.irc.dialing import Dialer, credentials_of, member_credentials
 from bridge.irc.puppets import JOIN_ERRORS
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import RELAYED
-from bridge.irc.wire import Line, said_there
+from bridge.irc.wire import Line, number_of, said_there
 from ofcd.errors import ConfigError
+from ofcd.protocol.ids import MemberId
 
 __all__ = ["check"]
 
 _CHECK_SECONDS: Final = 30.0
 _MODES_SECONDS: Final = 10.0
+_NOBODY: Final = MemberId(bytes(32))
+"""Whom the second connection stands for."""
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -50,32 +53,70 @@ async def check(
     missing = {"message-tags", "server-time"} - connection.caps
     if missing:
         report(Finding(True, f"{where}: without {', '.join(sorted(missing))}, and that is fine"))
-    await _check_places(connection, places, report)
-    await connection.aclose()
+    try:
+        own = await _check_places(connection, places, report)
+        await _check_members(settings, dialer, connection, own, places, report)
+    finally:
+        with trio.CancelScope(shield=True):
+            await connection.aclose()
 
 
 async def _check_places(
     connection: Connection,
     places: Mapping[str, PlaceInfo[IrcPlace]],
     report: Callable[[Finding], None],
-) -> None:
+) -> str:
+    """Join each; returns the host of the bridge's own connection, as others see it."""
     look = _Look(connection, list(places), report)
-    with trio.move_on_after(_CHECK_SECONDS):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.run, look.take)
-            with suppress(Lost):
-                for place, info in places.items():
-                    key = [info.options.key] if info.options.key else []
-                    await connection.send("JOIN", place, *key)
-                await look.all_answered.wait()
-                with trio.move_on_after(_MODES_SECONDS):
-                    await look.ask_modes()
-            nursery.cancel_scope.cancel()
-    for place in look.left:
-        report(Finding(False, f"{place}: the server does not answer the JOIN"))
+    await look.run(places)
     for place, info in places.items():
         if place in look.joined:
             _check_speaking(connection, look, info, report)
+    return look.host
+
+
+async def _check_members(
+    settings: IrcSettings,
+    dialer: Dialer,
+    relay: Connection,
+    own: str,
+    places: Mapping[str, PlaceInfo[IrcPlace]],
+    report: Callable[[Finding], None],
+) -> None:
+    """A connection such as members get, beside the bridge's own, in their channels."""
+    wanted = {
+        place: info
+        for place, info in places.items()
+        if info.sends and info.options.mode == "puppets"
+    }
+    if not wanted:
+        return
+    where = f"{settings.server}:{settings.port}"
+    try:
+        length = number_of(relay.isupport.get("NICKLEN", ""))
+        who = member_credentials(settings, settings.nick, _NOBODY, length, relay.is_me)
+        connection = await dialer.connect(who)
+    except (NetworkError, ConfigError) as error:
+        report(Finding(False, f"{where}: no second connection, for a member's nick: {error}"))
+        return
+    try:
+        report(Finding(True, f"{where}: a second connection, as {connection.nick}, for members"))
+        look = _Look(connection, list(wanted), report, who=f" as {connection.nick}")
+        await look.run(wanted)
+        if settings.webirc_password_file and look.host:
+            good = look.host != own
+            words = (
+                "has an address of its own, by WEBIRC"
+                if good
+                else (
+                    "has the bridge's own address: the server takes no WEBIRC from here, or with "
+                    "another password"
+                )
+            )
+            report(Finding(good, f"{where}: {connection.nick} {words}"))
+    finally:
+        with trio.CancelScope(shield=True):
+            await connection.aclose()
 
 
 def _check_speaking(
@@ -100,11 +141,19 @@ class _Look:
     """What the server says of the channels."""
 
     def __init__(
-        self, connection: Connection, places: list[str], report: Callable[[Finding], None]
+        self,
+        connection: Connection,
+        places: list[str],
+        report: Callable[[Finding], None],
+        who: str = "",
     ) -> None:
+        """`who` joins, where that is not the bridge's own nick."""
         self._connection = connection
         self._places = list(places)
         self._report = report
+        self._who = who
+        self.host = ""
+        """Of this connection, as others see it."""
         self._asked = 0
         self._told = trio.Event()
         self.left = places
@@ -113,6 +162,25 @@ class _Look:
         """Where the bridge may speak whatever the modes are."""
         self.modes: dict[str, str] = {}
         self.all_answered = trio.Event()
+
+    async def run(self, places: Mapping[str, PlaceInfo[IrcPlace]]) -> None:
+        """Join each, and ask for its modes."""
+        with trio.move_on_after(_CHECK_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._connection.run, self.take)
+                with suppress(Lost):
+                    for place, info in places.items():
+                        key = [info.options.key] if info.options.key else []
+                        await self._connection.send("JOIN", place, *key)
+                    await self.all_answered.wait()
+                    with trio.move_on_after(_MODES_SECONDS):
+                        seen = await self._connection.who_is(self._connection.nick)
+                        self.host = "" if seen is None else seen.where.rpartition("@")[2]
+                    with trio.move_on_after(_MODES_SECONDS):
+                        await self.ask_modes()
+                nursery.cancel_scope.cancel()
+        for place in self.left:
+            self._report(Finding(False, f"{place}{self._who}: the server does not answer the JOIN"))
 
     async def ask_modes(self) -> None:
         """Ask for the modes of what was joined; raises `Lost`."""
@@ -142,7 +210,8 @@ class _Look:
             self.left.remove(place)
             why = said_there(line.last, self._connection.login.who.secrets)
             self.joined.update([place] if is_in else [])
-            self._report(Finding(is_in, f"{place}: {'joined' if is_in else why}"))
+            said = "joined" if is_in else why
+            self._report(Finding(is_in, f"{place}: {said}{self._who}"))
         if not self.left:
             self.all_answered.set()
 

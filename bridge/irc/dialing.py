@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,13 +14,18 @@ from bridge.core.errors import NetworkError
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, open_stream
 from bridge.irc.login import Credentials, Login, Upgrade, sts_values
+from bridge.irc.mirc import clean
+from bridge.irc.nicks import nick_candidates, username_of
 from bridge.irc.settings import IrcSettings
-from bridge.irc.wire import said_there
+from bridge.irc.wire import fold, said_there
 from ofcd.errors import ConfigError
+from ofcd.protocol.ids import MemberId
 
-__all__ = ["Dialer", "Policies", "Policy", "credentials_of", "secret_of"]
+__all__ = ["Dialer", "Policies", "Policy", "credentials_of", "member_credentials", "secret_of"]
 
 _TABLE: Final = "sts"
+_NICK_LENGTH: Final = 9
+_IDENT_DIGITS: Final = 12
 _SLOWEST: Final = 8
 _SLOW_SECONDS: Final = 6 * 3600.0
 """For which a server that was flooded is spared."""
@@ -164,6 +170,47 @@ def credentials_of(settings: IrcSettings) -> Credentials:
         sasl_required=settings.sasl == "required",
         secrets=tuple(secret_of(one) for one in files),
     )
+
+
+def member_credentials(
+    settings: IrcSettings, name: str, mid: MemberId, length: int, is_taken: Callable[[str], bool]
+) -> Credentials:
+    """Who a member's own connection is at the server.
+
+    `length`: of nicks there at most, 0 where the server does not say; `is_taken`: which nicks are
+    borne by others of this bridge. Raises `ConfigError` for a file that is not there.
+    """
+    ident = mid.hex()[:_IDENT_DIGITS]
+    candidates = nick_candidates(
+        name,
+        mid.hex(),
+        settings.puppet_suffix,
+        min(64, length) or _NICK_LENGTH,
+        lambda nick: is_taken(nick) or fold(nick) == fold(settings.nick),
+    )
+    webirc = ("", "", "", "")
+    if settings.webirc_password_file:
+        password = secret_of(settings.webirc_password_file)
+        host = f"{ident}.{settings.webirc_host}"
+        webirc = (password, settings.webirc_gateway, host, _address(mid))
+    return evolve(
+        credentials_of(settings),
+        nick=candidates[0],
+        others=candidates[1:] or candidates,
+        username=username_of(name, ident),
+        realname=f"{clean(name)} ({settings.realname})",
+        account="",
+        password="",
+        has_certificate=False,
+        webirc=webirc,
+    )
+
+
+def _address(mid: MemberId) -> str:
+    """An address that stands for a member, from the range that belongs to nobody (RFC 4193)."""
+    digits = sha256(b"ofcd-webirc" + mid).hexdigest()[:16]
+    words = [digits[at : at + 4] for at in range(0, 16, 4)]
+    return "fd0f:c0f:c0f:c0f:" + ":".join(words)
 
 
 def secret_of(file: str) -> str:

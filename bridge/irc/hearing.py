@@ -193,7 +193,7 @@ class Hearing:
             for note in self.presence.due(trio.current_time()):
                 self._number += 1
                 ident = f"{self._life}/{self._number}"
-                author = Author(note.who, note.who)
+                author = Author(note.mask or note.who, note.who)
                 await self._shared.host.take(
                     RemoteNote(place=note.place, id=ident, author=author, text=note.text)
                 )
@@ -218,4 +218,4 @@ def _path(tag: str) -> tuple[str, ...]:
 
 
 def _author(line: Line) -> Author:
-    return Author(line.mask, line.nick, line.tags.get("account", ""))
+    return Author(line.mask, line.nick, line.tags.get("account", ""), line.host)

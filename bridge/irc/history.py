@@ -17,10 +17,12 @@ __all__ = ["BATCHES", "History"]
 BATCHES: Final = frozenset({"chathistory", "playback", "znc.in/playback"})
 """Batches of what was said before."""
 _PAGE: Final = 100
-_PAGES: Final = 10
-"""Taken of one gap: with 100 lines each, a thousand lines."""
+_LINES: Final = 1000
+"""Taken of one gap."""
+_PAGES: Final = 20
+"""Asked for to have them: a server may give less than it is asked for."""
 _COUNTED: Final = 40
-"""And counted beyond that, to say how many are missing."""
+"""Pages that are counted beyond that, to say how many lines are missing."""
 _OPEN: Final = 100
 """Batches that may be open at once."""
 _GATHERED: Final = 20
@@ -106,32 +108,34 @@ class History:
         """
         folded = self._connection.fold(channel)
         mark = _timestamp(since)
-        limit = self._limit()
         begins: Line | None = None
-        missing = 0
+        taken = pages = missing = counted = 0
         try:
-            for number in range(_PAGES + _COUNTED):
-                if number >= _PAGES:
+            while counted < _COUNTED:
+                counts = taken >= _LINES or pages >= _PAGES
+                if counts:
                     self._counting.add(folded)
-                page = await self._ask(channel, mark, limit)
+                page = await self._ask(channel, mark)
                 last = page.last
-                if number >= _PAGES:
-                    missing += page.lines
-                if page.failed or last is None or page.lines < limit:
-                    return _missing(missing, begins, exact=True)
-                begins = last if number < _PAGES else begins
+                if page.failed or last is None:
+                    break  # only an empty page is the end: one that is short may be just that
+                if counts:
+                    counted, missing = counted + 1, missing + page.lines
+                else:
+                    pages, taken, begins = pages + 1, taken + page.lines, last
                 after = _after(last, self._by_msgid())
                 if not after or after == mark:
-                    return _missing(missing, begins, exact=True)
+                    break
                 mark = after
-            return _missing(missing, begins, exact=False)
+            return _missing(missing, begins, exact=counted < _COUNTED)
         finally:
             self._counting.discard(folded)
             self._pages.pop(folded, None)
 
-    async def _ask(self, channel: str, mark: str, limit: int) -> _Page:
+    async def _ask(self, channel: str, mark: str) -> _Page:
         page = self._pages[self._connection.fold(channel)] = _Page()
-        await self._connection.send("CHATHISTORY", "AFTER", channel, mark, str(limit))
+        await self._connection.paced()
+        await self._connection.send("CHATHISTORY", "AFTER", channel, mark, str(self._limit()))
         with trio.move_on_after(_ANSWER_SECONDS):
             await page.done.wait()
         return page

@@ -22,6 +22,7 @@ _SPLIT: Final = re.compile(rf"{_HOST} {_HOST}")
 _MEMBERS: Final = 20_000
 """Of a channel that are kept in mind, and of those that were split off."""
 _NICK: Final = 64
+_MASK: Final = 256
 _NOTES: Final = 200
 """Told at once; of more, how many there were."""
 
@@ -33,19 +34,22 @@ class Note:
     place: str
     who: str
     text: str
+    mask: str = ""
+    """`nick!user@host`, where that is known."""
 
 
 @define
 class _Held:
     due: float
     count: int = 0
-    nicks: list[str] = field(factory=list)
+    notes: list[Note] = field(factory=list)
+    """What would be told of the first of them, were there no split."""
 
-    def add(self, nick: str) -> None:
+    def add(self, note: Note) -> None:
         """One more."""
         self.count += 1
         if self.count <= _NAMED:
-            self.nicks.append(nick)
+            self.notes.append(note)
 
 
 class Presence:
@@ -73,7 +77,7 @@ class Presence:
         now: float,
     ) -> None:
         """A JOIN, PART, KICK, QUIT, NICK or part of NAMES of somebody else."""
-        nick = clean(line.nick[:_NICK])
+        nick, mask = clean(line.nick[:_NICK]), clean(line.mask[:_MASK])
         place = place_of(line[2] if line.command == "353" else line[0])
         match line.command:
             case "353" if place is not None:
@@ -83,52 +87,55 @@ class Presence:
                     if len(channel) < _MEMBERS:
                         channel[fold(who)] = who
             case "JOIN" if place is not None:
-                self._join(place, fold(nick), nick, now)
+                self._join(place, fold(nick), nick, mask, now)
             case "PART" if place is not None:
-                self._leave(place, fold(nick), f"{nick} left")
+                self._leave(place, fold(nick), f"{nick} left", mask)
             case "KICK" if place is not None:
                 whom = clean(line[1][:_NICK])
                 self._leave(place, fold(whom), f"{whom} was kicked out by {nick}")
             case "QUIT":
                 for name, members in self.members.items():
                     if fold(nick) in members:
-                        self._quit(name, fold(nick), nick, line[0], now)
+                        self._quit(
+                            name, fold(nick), Note(name, nick, f"{nick} quit", mask), line[0], now
+                        )
             case "NICK":
                 now_called = clean(line[0][:_NICK])
                 for name, members in self.members.items():
                     if members.pop(fold(nick), None) is not None:
                         members[fold(now_called)] = now_called
-                        self._note(name, nick, f"{nick} is now {now_called}")
+                        self._note(Note(name, nick, f"{nick} is now {now_called}", mask))
 
-    def _note(self, place: str, who: str, text: str) -> None:
+    def _note(self, note: Note) -> None:
         if len(self._notes) < _NOTES:
-            self._notes.append(Note(place, who, text))
+            self._notes.append(note)
         else:
-            self._more[place] += 1
+            self._more[note.place] += 1
 
-    def _join(self, place: str, folded: str, nick: str, now: float) -> None:
+    def _join(self, place: str, folded: str, nick: str, mask: str, now: float) -> None:
         members = self.members.setdefault(place, {})
         if folded in members or len(members) >= _MEMBERS:
             return
         members[folded] = nick
+        note = Note(place, nick, f"{nick} joined", mask)
         if self._split.pop((place, folded), 0.0) > now:
-            self._back.setdefault(place, _Held(now + _HOLD_SECONDS)).add(nick)
+            self._back.setdefault(place, _Held(now + _HOLD_SECONDS)).add(note)
         else:
-            self._note(place, nick, f"{nick} joined")
+            self._note(note)
 
-    def _leave(self, place: str, folded: str, text: str) -> None:
+    def _leave(self, place: str, folded: str, text: str, mask: str = "") -> None:
         nick = self.members.get(place, {}).pop(folded, None)
         if nick is not None:
-            self._note(place, nick, text)
+            self._note(Note(place, nick, text, mask))
 
-    def _quit(self, place: str, folded: str, nick: str, reason: str, now: float) -> None:
+    def _quit(self, place: str, folded: str, note: Note, reason: str, now: float) -> None:
         del self.members[place][folded]
         if not _SPLIT.fullmatch(reason):
-            self._note(place, nick, f"{nick} quit")
+            self._note(note)
             return
         if len(self._split) < _MEMBERS:
             self._split[place, folded] = now + _BACK_SECONDS
-        self._gone.setdefault(place, _Held(now + _HOLD_SECONDS)).add(nick)
+        self._gone.setdefault(place, _Held(now + _HOLD_SECONDS)).add(note)
 
     def due(self, now: float) -> list[Note]:
         """What is to be told now."""
@@ -138,8 +145,13 @@ class Presence:
         for held, text in ((self._gone, "were split off"), (self._back, "are back")):
             for place in [name for name, one in held.items() if one.due <= now]:
                 one = held.pop(place)
+                if one.count == 1:  # anybody can give servers' names as their reason to quit
+                    made += one.notes
+                    continue
                 others = f" and {one.count - _NAMED} more" if one.count > _NAMED else ""
-                words = f"netsplit: {one.count} {text} ({', '.join(one.nicks)}{others})"
+                words = (
+                    f"netsplit: {one.count} {text} ({', '.join(x.who for x in one.notes)}{others})"
+                )
                 made.append(Note(place, "netsplit", words))
         self._split = {key: until for key, until in self._split.items() if until > now}
         return made

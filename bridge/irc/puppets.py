@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from typing import Final
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from bridge.core.errors import NetworkError
 from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
-from bridge.irc.dialing import Dialer, credentials_of, secret_of
+from bridge.irc.dialing import Dialer, member_credentials
 from bridge.irc.history import History
 from bridge.irc.login import Credentials
-from bridge.irc.mirc import clean
-from bridge.irc.nicks import nick_candidates, username_of
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Line, fold, number_of
 from ofcd.errors import ConfigError
@@ -68,8 +65,6 @@ _KILLED_SECONDS: Final = (600.0, 21_600.0)
 _THROTTLED_SECONDS: Final = (60.0, 1800.0)
 _KILLED: Final = ("kill", "banned", "-line", ":line", "not welcome")
 _THROTTLED: Final = ("throttl", "too fast", "too many", "max sessions", "session limit")
-_NICK_LENGTH: Final = 9
-_IDENT_DIGITS: Final = 12
 
 
 @define(eq=False)
@@ -297,32 +292,13 @@ class Puppets:
             self._last = trio.current_time()
 
     def _credentials(self, puppet: _Puppet) -> Credentials:
-        settings = self._settings
-        ident = puppet.who[:_IDENT_DIGITS]
-        length = number_of(self._isupport.get("NICKLEN", ""))
         borne = {fold(nick) for nick in self.nicks()}
-        candidates = nick_candidates(
+        return member_credentials(
+            self._settings,
             puppet.name,
-            puppet.who,
-            settings.puppet_suffix,
-            min(64, length) or _NICK_LENGTH,
-            lambda nick: fold(nick) in borne or fold(nick) == fold(settings.nick),
-        )
-        webirc = ("", "", "", "")
-        if settings.webirc_password_file:
-            password = secret_of(settings.webirc_password_file)
-            host = f"{ident}.{settings.webirc_host}"
-            webirc = (password, settings.webirc_gateway, host, _address(puppet.mid))
-        return evolve(
-            credentials_of(settings),
-            nick=candidates[0],
-            others=candidates[1:] or candidates,
-            username=username_of(puppet.name, ident),
-            realname=f"{clean(puppet.name)} ({settings.realname})",
-            account="",
-            password="",
-            has_certificate=False,
-            webirc=webirc,
+            puppet.mid,
+            number_of(self._isupport.get("NICKLEN", "")),
+            lambda nick: fold(nick) in borne,
         )
 
     async def _join(self, puppet: _Puppet, connection: Connection) -> None:
@@ -430,10 +406,3 @@ class Puppets:
 
 def _grown(bounds: tuple[float, float], times: int) -> float:
     return min(bounds[1], bounds[0] * 2.0 ** min(20, times - 1))
-
-
-def _address(mid: MemberId) -> str:
-    """An address that stands for a member, from the range that belongs to nobody (RFC 4193)."""
-    digits = sha256(b"ofcd-webirc" + mid).hexdigest()[:16]
-    words = [digits[at : at + 4] for at in range(0, 16, 4)]
-    return "fd0f:c0f:c0f:c0f:" + ":".join(words)

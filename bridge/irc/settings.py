@@ -39,7 +39,7 @@ class IrcSettings:
     """Where an account or certificate is given: without it, do not go on, or go on without."""
     regain: Literal["", "RECOVER", "REGAIN", "GHOST"] = ""
     """What NickServ is asked, for an account, while somebody else has the nick: RECOVER (Anope),
-    REGAIN (Atheme), or GHOST."""
+    GHOST (Atheme), or REGAIN (Atheme since 7.3)."""
     burst: int = field(default=5, validator=[ge(1), le(100)])
     """Lines at once."""
     line_seconds: float = field(default=2.0, validator=ge(0.01))

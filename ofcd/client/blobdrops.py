@@ -1,6 +1,9 @@
-"""Attachments of messages that this client redacted: dropped at the relay too.
+"""Attachments that no message of this client tells of: dropped at the relay too.
 
-What is to be dropped is kept in the vault with the redaction itself, until the relay has done it.
+Of a message that was redacted: what is to be dropped is kept in the vault with the redaction
+itself, until the relay has done it. Of a message that never was: an upload is noted before it
+begins, until a message that tells of it is queued. What is still noted when a client begins was
+left behind by one that died in between.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from ofcd.protocol.codes import RETRYABLE, Code
 from ofcd.protocol.frames import BlobDrop, Failure, RelayFrame
 from ofcd.protocol.ids import BlobId, MemberId
 
-__all__ = ["BlobDrops", "keep_drop"]
+__all__ = ["BlobDrops", "keep_drop", "named", "told_of", "unnamed"]
 
 _DROP: Final = b"drop/"
+_UPLOAD: Final = b"upload/"
 _BLOB_BYTES: Final = 16
 _LATER: Final = RETRYABLE | {Code.INTERNAL, Code.NOT_ATTACHED}
 
@@ -29,16 +33,29 @@ class BlobDrops:
     def __init__(self, core: Core, records: Reader, random: Callable[[], float]) -> None:
         """Loads what the vault holds."""
         self._core = core
-        self._waiting: dict[bytes, MemberId] = {}
+        self._waiting: dict[bytes, tuple[BlobId, MemberId]] = {}
         self._under_way = False
         self._not_before = 0
         self._backoff = Backoff(random, first=1_000, longest=600_000)
         self.look(records)
+        for key, blob in records.items(core.tables.state, _UPLOAD, b"upload0"):
+            self._waiting[key] = (BlobId(blob), core.me)
 
     def look(self, records: Reader) -> None:
-        """A redaction of our own was taken: see what `keep_drop` kept."""
+        """See what `keep_drop` kept: a redaction of our own was taken."""
         for key, mid in records.items(self._core.tables.state, _DROP, b"drop0"):
-            self._waiting[key] = MemberId(mid)
+            blob = BlobId(key[len(_DROP) :][:_BLOB_BYTES])  # all there is in an earlier version's
+            self._waiting[key] = (blob, MemberId(mid))
+
+    def begin(self, records: Records, blob: BlobId) -> None:
+        """Chunks of an attachment are about to be stored, and no message tells of it yet."""
+        records.put(self._core.tables.state, _UPLOAD + blob, blob)
+
+    def give_up(self, records: Records, blob: BlobId) -> None:
+        """No message will tell of it."""
+        told_of(records, self._core, blob)
+        keep_drop(records, self._core, blob, self._core.me)
+        self.look(records)
 
     def link_lost(self) -> None:
         """Asked again on the next link."""
@@ -50,11 +67,16 @@ class BlobDrops:
 
     def pump(self, turn: Turn) -> None:
         """Ask for the next one, if it is time. Only while attached."""
-        if self._under_way or turn.now < self._not_before or not self._waiting:
+        if self._under_way or turn.now < self._not_before:
+            return
+        while (key := next(iter(self._waiting), None)) is not None:
+            if turn.records.get(self._core.tables.state, key) is not None:
+                break
+            del self._waiting[key]  # a message tells of it after all
+        if key is None:
             return
         self._under_way = True
-        key, uploader = next(iter(self._waiting.items()))
-        blob = BlobId(key[len(_DROP) :][:_BLOB_BYTES])  # all there is in one of an earlier version
+        blob, uploader = self._waiting[key]
         turn.ask(
             lambda rid: BlobDrop(rid, self._core.room, blob, uploader),
             lambda later, frame: self._answered(later, key, frame),
@@ -76,3 +98,31 @@ def keep_drop(records: Records, core: Core, blob: BlobId, uploader: MemberId) ->
     Others may have stored one under the same id: each of them is asked for by itself.
     """
     records.put(core.tables.state, _DROP + blob + uploader, uploader)
+
+
+def named(records: Records, core: Core, blob: BlobId, mid: MemberId) -> None:
+    """A message of `mid` that names an attachment came in; said anew, it names it twice."""
+    _count(records, core, blob, mid, _named_by(records, core, blob, mid) + 1)
+
+
+def unnamed(records: Records, core: Core, blob: BlobId, mid: MemberId) -> bool:
+    """Such a message is redacted; whether none of theirs names the attachment now.
+
+    As far as they were counted: an earlier version did not.
+    """
+    left = max(0, _named_by(records, core, blob, mid) - 1)
+    _count(records, core, blob, mid, left)
+    return left == 0
+
+
+def _named_by(records: Reader, core: Core, blob: BlobId, mid: MemberId) -> int:
+    return int.from_bytes(records.get(core.tables.archive("named"), blob + mid) or b"", "big")
+
+
+def _count(records: Records, core: Core, blob: BlobId, mid: MemberId, count: int) -> None:
+    records.put(core.tables.archive("named"), blob + mid, count.to_bytes(8, "big"))
+
+
+def told_of(records: Records, core: Core, blob: BlobId) -> None:
+    """A message that tells of it is queued."""
+    records.delete(core.tables.state, _UPLOAD + blob)

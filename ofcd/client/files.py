@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,8 +14,10 @@ from ofcd.client.errors import BadAttachment, Offline, RelayRefused
 from ofcd.e2e.attachments import FILE_BYTES, FileOpener, FileSealer, SealedChunk, safe_file_name
 from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.errors import FileRejected
+from ofcd.errors import OfcError
 from ofcd.protocol.codes import RETRYABLE, Code
 from ofcd.protocol.frames import Blob, BlobGet, BlobPut, ClientFrame, Done, Failure
+from ofcd.protocol.ids import BlobId
 from ofcd.protocol.limits import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ async def upload(
     async with _opened(source) as (next_chunk, size):
         try:
             sealer = FileSealer(room.id, size)
+        except FileRejected as error:
+            raise BadAttachment(str(error)) from None
+        with _noted(room, sealer.blob_id):
             for done in range(sealer.count):
                 sealed = sealer.seal(await next_chunk())
 
@@ -61,8 +66,24 @@ async def upload(
                     progress(done + 1, sealer.count)
             known = source.name if isinstance(source, Path) else "file"
             return sealer.finish(known if name is None else name, mime, caption)
-        except FileRejected as error:
+
+
+@contextmanager
+def _noted(room: Room, blob: BlobId) -> Iterator[None]:
+    """What is stored is forgotten again at the relay, unless a message comes to tell of it."""
+    client = room._client
+    drops = client._machine(room.id).drops
+    with client.transaction() as tx:
+        drops.begin(tx, blob)
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OfcError), client.transaction() as tx:  # a client that closed: next time
+            drops.give_up(tx, blob)
+            tx.on_commit(client._connection(room.id).stir)
+        if isinstance(error, FileRejected):
             raise BadAttachment(str(error)) from None
+        raise
 
 
 @asynccontextmanager

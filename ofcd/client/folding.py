@@ -12,7 +12,7 @@ from typing import Final
 from attrs import evolve
 
 from ofcd.client.archive import Archive, Entry, Kind
-from ofcd.client.blobdrops import keep_drop
+from ofcd.client.blobdrops import keep_drop, named, unnamed
 from ofcd.client.core import Core
 from ofcd.client.turn import Turn
 from ofcd.client.vault import Records
@@ -64,6 +64,9 @@ class Folder:
                 return evolve(entry, kind=Kind.SILENT)
             case bodies.Beat() | bodies.HandoverAccepted():
                 return evolve(entry, kind=Kind.SILENT)
+            case bodies.FileRef():
+                named(turn.records, self._core, content.blob_id, entry.mid)
+                return evolve(entry, kind=Kind.MESSAGE)
             case _:
                 return evolve(entry, kind=Kind.MESSAGE)
 
@@ -125,10 +128,13 @@ class Folder:
         return evolve(entry, kind=Kind.REDACTION, target_seq=target.seq)
 
     def _drop_file(self, turn: Turn, entry: Entry, target: Entry) -> None:
-        """Who redacts a file also has the relay forget it."""
+        """Who redacts the last message that names a file has the relay forget it, too."""
         core = self._core
         content = core.archive.content(target)
-        if entry.mid == core.me and isinstance(content, bodies.FileRef):
+        if not isinstance(content, bodies.FileRef):
+            return
+        is_last = unnamed(turn.records, core, content.blob_id, target.mid)
+        if is_last and entry.mid == core.me:
             keep_drop(turn.records, core, content.blob_id, target.mid)
 
     def _rename(self, turn: Turn, entry: Entry, content: bodies.Profile) -> Entry:

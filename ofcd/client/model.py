@@ -238,7 +238,7 @@ class Tables:
         return f"joining/{self.room.hex()}"
 
     def archive(self, name: str) -> str:
-        """A table of history: log, ids, chain, parked, sids."""
+        """A table of history: log, ids, chain, parked, hashes, sids, named."""
         return f"archive/{self.room.hex()}/{name}"
 
 

@@ -22,6 +22,7 @@ from attrs import define, evolve
 
 from ofcd.client.aiming import ABOUT, aimed, void_target
 from ofcd.client.archive import VOID
+from ofcd.client.blobdrops import told_of
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
 from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld, RoomStatus
@@ -30,7 +31,7 @@ from ofcd.client.model import Sent, load, number_key, save
 from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
-from ofcd.e2e.bodies import Body, Content, Via, decode_body, encode_body
+from ofcd.e2e.bodies import Body, Content, FileRef, Via, decode_body, encode_body
 from ofcd.e2e.errors import BodyInvalid, KeyMissing
 from ofcd.e2e.events import Outgoing, SealedEvent, may_send, resign_event, seal_event
 from ofcd.protocol.backoff import Backoff
@@ -135,6 +136,8 @@ class Outbox:
         item = Queued(self._next, sid, now, encode_body(body).rstrip())
         self._next += 1
         self._put(records, item)
+        if isinstance(content, FileRef):
+            told_of(records, core, content.blob_id)
         records.on_commit(lambda: self._items.update({item.number: item}))
         return None
 

@@ -115,7 +115,7 @@ class RoomMachine:
         self._beats = BeatDuty(self.core, self.outbox, random)
         self._receipts = ReceiptDuty(self.core, random)
         self._evidence = EvidenceDesk(self.core)
-        self._drops = BlobDrops(self.core, records, random)
+        self.drops = BlobDrops(self.core, records, random)
         self._duty = RekeyDuty(self.core, random)
         self._renewing = RenewDuty(self.core, self.controls, self.admissions, random)
         self._link: LinkFacts | None = None
@@ -133,7 +133,7 @@ class RoomMachine:
         self._surveys: list[Ticket] = []
         self._told_end, self._is_behind = (-1, Hash32(room)), False
         desks = (self.controls, self.admissions, self.keydesk)
-        duties = (self._beats, self._receipts, self._evidence, self._drops, self._renewing)
+        duties = (self._beats, self._receipts, self._evidence, self.drops, self._renewing)
         self._parts = (*desks, *duties)
 
     @property
@@ -490,7 +490,7 @@ class RoomMachine:
         elif isinstance(record, Event) and self._is_own(signed):
             self.outbox.delivered(turn, record.sid, signed.event_id, frame.seq)
             if record.target is not None:
-                self._drops.look(turn.records)
+                self.drops.look(turn.records)
             self._handover_accepted(turn, frame.seq)
         else:
             if isinstance(record, Event) and core.head.cuts:
@@ -655,7 +655,7 @@ class RoomMachine:
         self._receipts.pump(turn)
         self._evidence.pump(turn)
         self.outbox.pump(turn)
-        self._drops.pump(turn)
+        self.drops.pump(turn)
         self._tell_cursor(turn)
 
     def deadline(self) -> int | None:
@@ -671,7 +671,7 @@ class RoomMachine:
             self._beats.deadline(),
             self._receipts.deadline(),
             self._evidence.deadline(),
-            self._drops.deadline(),
+            self.drops.deadline(),
             self._duty.deadline(),
             self._renewing.deadline(),
             next_check(self.core),

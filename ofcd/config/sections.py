@@ -459,7 +459,9 @@ class Federation:
         "Attachments that were had from other relays and are kept here, by room; 0 keeps none.",
     )
     blob_cache_bytes_in_all: Size = size(
-        4 * 1024 * hard.MIB, "And at most this much of them in all rooms together."
+        4 * 1024 * hard.MIB,
+        "And at most this much of them in all rooms together; what was not read for the longest "
+        "time goes first.",
     )
     quarantine_minutes: int = setting(
         10,

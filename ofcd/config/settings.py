@@ -1,11 +1,10 @@
 """All settings of one relay, and the strict way from a TOML file to them."""
 
-import difflib
 import json
 import shlex
 import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from ofcd.config.sections import (
     Relay,
     Storage,
 )
+from ofcd.config.strict import hint, told
 from ofcd.errors import ConfigError
 
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
@@ -60,7 +60,7 @@ class Settings:
             for name, kind in SECTIONS.items()
         }
         if mistakes:
-            raise ConfigError(_sentence(path, mistakes))
+            raise ConfigError(told(path, mistakes))
         return cls(**made, source=path.absolute())
 
     @property
@@ -124,7 +124,7 @@ def _misplaced(tree: dict[str, Any]) -> Iterator[str]:
         if name in SECTIONS:
             continue
         if isinstance(value, dict):
-            yield f"[{name}] is not a section: {_hint(name, SECTIONS, '[{}]')}"
+            yield f"[{name}] is not a section: {hint(name, SECTIONS, '[{}]')}"
         else:
             home = next((s for s, kind in SECTIONS.items() if name in _names(kind)), None)
             fix = f"move it below [{home}]" if home else "remove it"
@@ -139,7 +139,7 @@ def _section(kind: type[Any], where: str, table: Any, mistakes: list[str]) -> An
         )
         return kind()
     found: list[str] = [
-        f"[{where}] {key} is not a setting: {_hint(key, _names(kind), '{}')}"
+        f"[{where}] {key} is not a setting: {hint(key, _names(kind))}"
         for key in table
         if key not in _names(kind)
     ]
@@ -173,19 +173,5 @@ def _names(kind: type[Any]) -> list[str]:
     return [attribute.name for attribute in attrs.fields(kind)]
 
 
-def _hint(word: str, known: Iterable[str], form: str) -> str:
-    """The nearest known word, or all of them where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    if near:
-        return f"did you mean {form.format(near[0])}?"
-    return f"there are {', '.join(form.format(name) for name in known)}"
-
-
 def _show(value: Any) -> str:
     return textwrap.shorten(json.dumps(value, default=str, ensure_ascii=False), 60)
-
-
-def _sentence(path: Path, mistakes: list[str]) -> str:
-    if len(mistakes) == 1:
-        return f"{path}: {mistakes[0]}"
-    return f"{path}: {len(mistakes)} mistakes:\n" + "\n".join(f"  {one}" for one in mistakes)

@@ -252,11 +252,11 @@ class Connection:
         """Queue a hint for the screen: it may be lost."""
         self._queue(frame)
 
-    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
+    def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:
         """The subscription that this effect asks for; None where it may not read any more."""
         if not self._hub.is_attached(self.link, effect.room, effect.mid):
             return None
-        return Subscription(self, effect.room, effect.mid, start)
+        return Subscription(self, effect.room, effect.mid, start, last=last)
 
     def do(self, job: Job) -> None:
         """Do this in the slow lane, in the order it was asked for."""
@@ -418,11 +418,15 @@ class Connection:
             self._page.extend(await self._frames_of(subscription, page))
             subscription.next_seq = page.next_seq
             await self._drain()
+        if self._holds(subscription) and subscription.is_over:
+            self.end(failure_of(Code.TRY_AGAIN))  # it goes on after a hole, which `synced` tells
 
     async def _frames_of(self, subscription: Subscription, page: LogPage) -> list[bytes]:
         """What this reader gets of a page from the store, encoded."""
         frames: list[bytes] = []
         for row in page.rows:
+            if not subscription.takes(row.seq):
+                break
             if row.box:
                 frames.append(encode_frame(Box(subscription.room, row.seq, row.box)))
             delivery = Delivery(subscription.room, row.seq, row.record, row.cell)

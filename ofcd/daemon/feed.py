@@ -76,6 +76,17 @@ class Subscription:
     """Number of the feed key that this link was given; 0 for none."""
     bulk: bool = True
     """Whether it may be fed in bulk."""
+    last: int | None = None
+    """With this entry it ends: nothing after it, no signed head either. None: it goes on."""
+
+    def takes(self, seq: int) -> bool:
+        """Whether this entry is for it."""
+        return self.last is None or seq <= self.last
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to its end."""
+        return not self.takes(self.next_seq)
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """What this reader gets of an entry."""

@@ -79,8 +79,9 @@ class Jobs:
     async def subscribe(self, connection: LinkEnd, effect: Subscribe, feed: Feed) -> None:
         """Answer a Sync, then let the link read the room's feed."""
         frame: RelayFrame
+        last: int | None = None
         try:
-            frame = await self._lookups.synced(effect)
+            frame, last = await self._lookups.synced(effect)
             if feed.log is None:
                 await self._learn_head(feed)
         except Refused as error:
@@ -93,11 +94,11 @@ class Jobs:
         self._answer(connection, frame)
         if not isinstance(frame, Synced):
             return
-        subscription = connection.reading(effect, frame.start)
+        subscription = connection.reading(effect, frame.start, last)
         if subscription is not None:
             connection.subscribe(subscription, feed)
             self._heads.mark(feed)
-            if feed.signed_head:
+            if feed.signed_head and subscription.last is None:
                 connection.push_encoded(feed.signed_head)
 
     async def tell_backlog(self, connection: LinkEnd, effect: Backlog) -> None:

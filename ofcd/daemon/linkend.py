@@ -53,8 +53,8 @@ class LinkEnd(Subscriber, Protocol):
         """The end of one `await_feed`."""
         ...
 
-    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
-        """The subscription that this effect asks for; None where it may not read any more."""
+    def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:
+        """The subscription that this effect asks for, up to `last`; None: it may read no more."""
         ...
 
     def subscribe(self, subscription: Subscription, feed: Feed) -> None:

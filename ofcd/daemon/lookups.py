@@ -61,8 +61,12 @@ class Lookups:
         info = await self._read(lambda: self._store.blob_info(put.room, put.blob))
         return None if info is None else (info.mid, info.count)
 
-    async def synced(self, effect: Subscribe) -> RelayFrame:
-        """The answer to a Sync: a `Synced`, or a `Failure` after which nothing is fed."""
+    async def synced(self, effect: Subscribe) -> tuple[RelayFrame, int | None]:
+        """The answer to a Sync: a `Synced`, or a `Failure` after which nothing is fed.
+
+        And the last entry that is fed, if there is one: the end of the log for this reader, or
+        what stands before a hole in it. After that it asks again.
+        """
         return await self._read(lambda: _synced(self._store, effect))
 
     async def boxes(self, room: RoomId, start: int, stop: int) -> list[tuple[int, MemberId, bytes]]:
@@ -112,12 +116,19 @@ def _answer(store: Store, question: Question) -> RelayFrame:
             return question.missing() if chunk is None else question.found(chunk.count, chunk.chunk)
 
 
-def _synced(store: Store, effect: Subscribe) -> Synced | RelayFrame:
-    floor = store.floor(effect.room)
+def _synced(store: Store, effect: Subscribe) -> tuple[Synced | RelayFrame, int | None]:
+    floor, end = store.floor(effect.room), effect.last
+    for hole in store.holes(effect.room):
+        if max(effect.start, floor) < hole.first and not effect.begins:
+            end = hole.first - 1 if end is None else min(end, hole.first - 1)
+            break
+        if effect.start < hole.next:
+            floor = hole.next
+    floor = floor if end is None else min(floor, end + 1)
     start = max(effect.start, floor)
     log: Hash32 | None = effect.log if start == effect.start else None
     if log is None:
         log = store.log_before(effect.room, start)
-    if log is None:
+    if not log:
         raise Refused(Code.TRY_AGAIN)  # retention moved the floor between the two readings
-    return effect.synced(floor, log)
+    return effect.synced(floor, log, end), end

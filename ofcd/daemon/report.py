@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from ofcd.store import Evidence, Gap, PeerRow, Replica
 from ofcd.themis.lineage import Lineage
 
 __all__ = [
+    "counted",
     "dispute_figures",
     "evidence_figures",
+    "is_meant",
+    "name_of",
     "peer_figures",
     "peer_lines",
     "replaced_text",
 ]
 
+_ID_SHOWN: Final = 16
+"""Hex digits of a relay's id that its log shows: as many say which one is meant."""
 _SHOWN: Final = 5
 """The last so many gaps."""
 
@@ -27,6 +33,7 @@ def peer_figures(peer: PeerRow, copies: list[Replica], gaps: list[Gap]) -> dict[
     return {
         "relay_id": peer.relay_id.hex(),
         "name": peer.name,
+        "called": name_of(peer),
         "url": peer.url,
         "pinned": peer.pinned,
         "state": peer.state,
@@ -49,14 +56,27 @@ def peer_figures(peer: PeerRow, copies: list[Replica], gaps: list[Gap]) -> dict[
     }
 
 
-def peer_lines(peer: dict[str, object]) -> str:
-    """The same for people."""
-    head = f"{peer['relay_id']}  {peer['state']}  {peer['name'] or peer['url'] or '(dials us)'}\n"
+def name_of(peer: PeerRow) -> str:
+    """What people call it: by the settings or its page, else by where it was said to be."""
+    return peer.name or urlsplit(peer.url).hostname or "(no name)"
+
+
+def is_meant(peer: PeerRow, wanted: str) -> bool:
+    """Whether an operator's word is this relay's name, or its id or the beginning of that."""
+    relay_id = peer.relay_id.hex()
+    is_id = len(wanted) >= _ID_SHOWN and relay_id.startswith(wanted.lower().replace(" ", ""))
+    return is_id or wanted == name_of(peer)
+
+
+def peer_lines(peer: dict[str, object], now: int) -> str:
+    """The same for people: how it stands at a glance, then the rest."""
     rest = [
-        f"last link {_when(peer['contact'])}, {peer['links']} so far; known by {peer['pinned']}",
-        f"{peer['copies']} rooms of theirs here; {peer['waiting']} messages wait for it"
-        + (f", since {_when(peer['waiting_since'])}" if peer["waiting_since"] else ""),
+        f"id {peer['relay_id']}",
+        f"{peer['url'] or 'it dials us'}; known by {peer['pinned'] or 'its rooms'}; "
+        f"{counted(peer['links'], 'link')} so far",
     ]
+    if peer["detail"]:
+        rest.append(str(peer["detail"]))
     replaced = peer["key_replaced"]
     if isinstance(replaced, list) and replaced:
         rest.append(f"its key was {replaced_text(replaced)}")
@@ -65,8 +85,6 @@ def peer_lines(peer: dict[str, object]) -> str:
             "ANOTHER KEY CLAIMS TO FOLLOW ITS OLD ONE: ask its operator, over another way, whether "
             "that key was stolen; the one known first is talked to, the other is not"
         )
-    if peer["detail"]:
-        rest.append(str(peer["detail"]))
     frozen = peer["frozen"]
     if isinstance(frozen, list) and frozen:
         rest.append(f"stand still, it showed two histories: {', '.join(frozen)}")
@@ -76,7 +94,30 @@ def peer_lines(peer: dict[str, object]) -> str:
             f"it no longer kept entries {gap['first']} to {gap['last']} of room {gap['room']} "
             f"when this relay came for them, {_when(gap['ts'])}"
         )
-    return head + "".join(f"    {line}\n" for line in rest)
+    return _glance(peer, now) + "".join(f"    {line}\n" for line in rest)
+
+
+def _glance(peer: dict[str, object], now: int) -> str:
+    waiting = f"{counted(peer['waiting'], 'message')} waiting for it"
+    if peer["waiting_since"]:
+        waiting += f" since {_when(peer['waiting_since'])}"
+    parts = [_state(peer, now), f"{counted(peer['copies'], 'room')} of its own here", waiting]
+    return f"{peer['called']}  {'; '.join(parts)}\n"
+
+
+def _state(peer: dict[str, object], now: int) -> str:
+    until = peer["quarantined_until"]
+    if isinstance(until, int) and until > now:
+        return f"IN QUARANTINE until {_when(until)}"
+    if peer["state"] == "up":
+        return f"up since {_when(peer['contact'])}"
+    return f"DOWN since {_when(peer['contact'])}" if peer["contact"] else "never reached"
+
+
+def counted(number: object, noun: str) -> str:
+    """`1 room`, `2 rooms`; `2 entries`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"
 
 
 def _when(ts: object) -> str:

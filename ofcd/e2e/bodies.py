@@ -28,6 +28,7 @@ __all__ = [
     "BUCKETS",
     "COMPARE_STEPS",
     "FILE_CHUNKS",
+    "THUMB_BYTES",
     "Alias",
     "Beat",
     "Body",
@@ -55,6 +56,8 @@ BUCKETS: Final = (256, 1 * limits.KIB, 4 * limits.KIB, 16 * limits.KIB, 48 * lim
 """Sizes of plaintext, in bytes; the last leaves room for header and seal in EVENT_BYTES."""
 FILE_CHUNKS: Final = 960
 """Chunks whose hashes fit one body beside a name and a caption: files up to 240 MiB."""
+THUMB_BYTES: Final = 10 * limits.KIB
+"""Of a picture made small: with it, most messages that name one fill the bucket of 16 KiB."""
 COMPARE_STEPS: Final = 4
 """Messages of one Secure Comparator run, two from each side."""
 _NAME: Final = 256
@@ -149,6 +152,8 @@ class FileRef:
     """As its sender named it: untrusted, use `attachments.safe_file_name`."""
     mime: str = field(default=_NO_MIME, validator=_at_most(limits.SHORT_TEXT, "media type"))
     caption: str = field(default="", repr=_size, validator=_at_most(_CAPTION, "caption"))
+    thumb: bytes = field(default=b"", repr=False, validator=_at_most(THUMB_BYTES, "thumbnail"))
+    """What it looks like, as a small JPEG, PNG or WebP: untrusted, and not proven to be of it."""
 
 
 @frozen

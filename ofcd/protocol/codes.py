@@ -56,6 +56,7 @@ class Code(StrEnum):
     HUB_AWAY = "hub_away"
     EXPIRED = "expired"
     NOT_FEDERATED = "not_federated"
+    BLOB_GONE = "blob_gone"
     INTERNAL = "internal"
 
 
@@ -103,6 +104,7 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.HUB_AWAY: "the room's own relay can not be reached now; try again later",
     Code.EXPIRED: "this waited too long for the room's own relay; say it again if it matters",
     Code.NOT_FEDERATED: "these two relays, or this room, do not talk across relays",
+    Code.BLOB_GONE: "the attachment is no longer there; ask its sender for it",
     Code.INTERNAL: "the relay made a mistake; it has been logged",
 }
 """The sentence for each code; a `Refused` may carry a more exact one."""

@@ -92,6 +92,11 @@ def _next_state(request: Ask) -> RoomState | None:
     return state
 
 
+_NOT_LISTED = (
+    "the room's relay does not talk to the one that you would go to: stay, or choose another"
+)
+
+
 # -- what only the relay checks ------------------------------------------------------------------
 
 
@@ -118,8 +123,12 @@ def _(record: InviteOpen, request: Ask) -> None:
 
 @_check_record.register
 def _(record: Home, request: Ask) -> None:
-    if record.home != request.core.relay_id and not request.policy.federated:
+    if record.home == request.core.relay_id:
+        return
+    if not request.policy.federated:
         raise Refused(Code.NOT_FEDERATED, "this relay talks to no other: stay at home here")
+    if not request.core.talks_to(record.home):
+        raise Refused(Code.NOT_FEDERATED, _NOT_LISTED)
 
 
 @_check_record.register

@@ -105,12 +105,22 @@ class Subscribe:
     log: Hash32 | None
     claimed: Hash32 | None = None
     """What the client holds the hash before `start` to be, where the core could not check it."""
+    last: int | None = None
+    """The last entry that is fed at all: the log ends there, for whoever reads it."""
+    begins: bool = False
+    """The reader knows nothing of the log yet: it begins where nothing is missing after."""
 
-    def synced(self, floor: int, log: Hash32) -> frames.Synced | frames.Failure:
-        """What to tell the client: `log` is the running hash before max(`start`, `floor`)."""
+    def synced(
+        self, floor: int, log: Hash32, last: int | None = None
+    ) -> frames.Synced | frames.Failure:
+        """What to tell the client: `log` is the running hash before max(`start`, `floor`).
+
+        `last`: the end of what it is fed, where that is not the head.
+        """
+        head = self.head if last is None else min(self.head, last)
         if self.claimed is not None and floor <= self.start and self.claimed != log:
             return _failure(self.rid, Code.FORK)
-        return frames.Synced(self.rid, self.room, self.start, floor, log, self.head)
+        return frames.Synced(self.rid, self.room, self.start, floor, log, head)
 
 
 @frozen
@@ -234,7 +244,7 @@ class ReadBlob:
 
     def missing(self) -> frames.Failure:
         """There is no such chunk here."""
-        return _failure(self.rid, Code.NOT_FOUND, "this part of the attachment is not here")
+        return _failure(self.rid, Code.BLOB_GONE)
 
 
 @frozen
@@ -254,6 +264,8 @@ class Forward:
     """Who would be the member, where this is a request to join."""
     others: tuple[RelayId, ...] = ()
     """Where it is not there, relays to ask next: what was stored with a hub of before."""
+    missed: bool = False
+    """One that may have it could not be asked: it is not known to be gone."""
     quiet: bool = False
     """Nobody waits for the answer."""
 

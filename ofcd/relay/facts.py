@@ -28,6 +28,7 @@ __all__ = [
     "EvidenceKept",
     "Fact",
     "HeadKept",
+    "HubAwaited",
     "JoinDropped",
     "JoinRow",
     "JoinStage",
@@ -108,6 +109,14 @@ class LogCut:
     events: int
     """How many events are void, of those that retention counts; and their bytes."""
     bytes: int
+
+
+@frozen
+class HubAwaited:
+    """Before this relay orders on, `relay` says what it knows of; None: it has, or is too late."""
+
+    room: RoomId
+    relay: RelayId | None
 
 
 @frozen
@@ -390,6 +399,7 @@ Fact = (
     | ReplicaMoved
     | MovesKept
     | LogCut
+    | HubAwaited
     | ChainCopied
     | CopySkipped
     | SenderLearnt
@@ -464,6 +474,8 @@ class RoomSnapshot:
     """The hub's latest LOG_HEAD, for a copy."""
     frozen: str = ""
     """Why nothing can be said in this copy; "" for nothing."""
+    awaits: RelayId | None = None
+    """Who has to speak before this relay orders on."""
 
 
 RECENT_ENTRIES = 1024

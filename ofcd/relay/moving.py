@@ -15,14 +15,14 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code, Refused
 from ofcd.protocol.ids import MemberId, RelayId
 from ofcd.protocol.records import HubMove, LoggedRecord
-from ofcd.relay.effects import Effect, HubMoved, Push
+from ofcd.relay.effects import Decision, Effect, HubMoved, Push
 from ofcd.relay.facts import Fact, KeyRequestDropped, MovesKept, OutboxDropped, ReplicaMoved
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.request import Core, Request
 from ofcd.relay.room_log import RoomLog
 from ofcd.themis.signed import peek
 
-__all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all"]
+__all__ = ["change_hub", "hold", "is_ready", "require_open", "return_all", "take_up"]
 
 _HOLD_MS: Final = 5_000
 """How long nothing else is taken in a room that is about to move: some tries of root's client."""
@@ -69,6 +69,20 @@ def hold(request: Request[frames.Control, LoggedRecord]) -> None:
         request.rid, Code.TRY_AGAIN.value, why, seq=request.room.seq, retry_after=_AGAIN_MS
     )
     request.reply(failure)
+
+
+def take_up(core: Core, room: RoomLog) -> Decision:
+    """Order a room that was moved here while this relay took over none, if it does so now."""
+    hubs, own = room.state.hubs, core.relay_id
+    if not core.policy.hosts or room.frozen or room.hub == own or room.state.hub != own:
+        return Decision()
+    if room.ahead != hubs[-2].relay_id:
+        return Decision()  # a move that this copy has not come to took it elsewhere
+    room.ahead = None
+    facts: list[Fact] = []
+    effects: list[Effect] = []
+    change_hub(core, room, hubs[-2].relay_id, room.moves, facts, effects)
+    return Decision(tuple(facts), tuple(effects))
 
 
 def change_hub(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
+
+from attrs import evolve
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.ids import EventId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import LogHead
-from ofcd.relay import blobs, following, forcing, joining, keys, outbox, skipping, upkeep
+from ofcd.relay import (
+    blobs,
+    following,
+    forcing,
+    joining,
+    keys,
+    moving,
+    outbox,
+    skipping,
+    upkeep,
+)
 from ofcd.relay.commands import COMMANDS, examine, read, reopen
 from ofcd.relay.effects import Backlog, Close, Decision, FindUpload, LinkId, Reply
-from ofcd.relay.facts import Fact, RoomSnapshot
+from ofcd.relay.facts import Fact, HubAwaited, RoomSnapshot
 from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
@@ -24,11 +36,9 @@ from ofcd.relay.verifying import HubLied, Verified
 __all__ = ["Relay"]
 
 _NO_ANSWER: Final = 0
-_REFILL_MS: Final = 60_000
-"""How long a room that is refilled takes nothing else, to begin with ..."""
 _REFILL_MS_AN_ENTRY: Final = 20
 _REFILL_BYTES_A_MS: Final = 50
-"""... and what each part adds: the slowest road and disk that are waited for."""
+"""What each part of a refill adds to its time: the slowest road and disk that are waited for."""
 
 
 class Relay:
@@ -167,6 +177,10 @@ class Relay:
         """The room, if it is in memory: to be read, not changed."""
         return self._core.rooms.get(room)
 
+    def talk_only(self, talks_to: Callable[[RelayId], bool]) -> None:
+        """Who else is talked to, as the settings have it: nobody goes home to any other."""
+        self._core.talks_to = talks_to
+
     def hub_of(self, room: RoomId) -> RelayId | None:
         """The relay that orders the room, where that is another one; None where it is this one."""
         log = self._core.rooms.get(room)
@@ -184,13 +198,29 @@ class Relay:
     def keepers(self, room: RoomId, link: LinkId) -> tuple[RelayId, ...]:
         """Other relays that may have what was stored with the room's hub, likeliest first.
 
-        For a link of this relay's own; another relay's members ask them through their own.
+        For members of another relay the hub of now asks those before it, and nobody else does.
         """
         log, held = self._core.rooms.get(room), self._core.links.get(link)
-        if log is None or held is None or held.peer is not None:
+        if log is None or held is None:
             return ()
         own = self._core.relay_id
-        return (() if log.hub == own else (log.hub,)) + log.hubs_before(own)
+        before = tuple(hub for hub in log.hubs_before(own) if hub != held.peer)
+        if log.hub == own:
+            return before
+        return () if held.peer is not None else (log.hub, *before)
+
+    def asks_as(self, room: RoomId, link: LinkId) -> MemberId | None:
+        """As whom the keepers are asked: who is on the link, from its own relay.
+
+        The hub of now asks as whoever is at home here the longest: those before it may not have
+        heard of any other.
+        """
+        log = self._core.rooms.get(room)
+        if log is None or log.hub != self._core.relay_id:
+            return self.member_on(link, room)
+        here = [log.state.member(mid) for mid in self.homed(room, self._core.relay_id)]
+        oldest = min(here, key=lambda member: member.joined_seq, default=None)
+        return None if oldest is None else oldest.mid
 
     def links_of(self, room: RoomId, mid: MemberId) -> list[LinkId]:
         """The links that are in the room as `mid`, who is a member now."""
@@ -223,13 +253,15 @@ class Relay:
     ) -> RoomLog:
         """The room, if this peer may follow it from there. Raises `ProtocolError`.
 
+        Whose last member has gone may do so up to the record that says so (`last_for`).
+
         With `log` it has its copy, and stored all before `start`; else it only may come to.
         `hosts`: it would be the room's hub.
         """
         self.unfollowed(peer, room)
         held = self._core.rooms.get(room)
-        last = -1 if held is None else held.last_of(self._core.relay_id)
-        if held is None or not self.homed(room, peer) or (last is not None and start > last):
+        last = self.last_for(room, peer)
+        if held is None or (last is not None and start > last):
             raise Refused(Code.NOT_FOUND)
         if held.state.policy.local_only:
             raise Refused(Code.NOT_FEDERATED)
@@ -242,14 +274,20 @@ class Relay:
             self._core.hosts.add((room, peer))
         if log is not None and log == ours:
             self.acknowledged(room, peer, start - 1)
-            if held.awaits == peer and start == held.seq + 1:
-                held.awaits = None
         return held
 
-    def last_of(self, room: RoomId) -> int | None:
-        """See `RoomLog.last_of`, of this relay; -1 for a room that is not in memory."""
+    def heard(self, room: RoomId, peer: RelayId) -> tuple[Fact, ...]:
+        """A relay that was waited for follows, and knows of nothing more: order on."""
+        held = self._core.rooms.get(room)
+        if held is None or held.awaits != peer or self._core.acked.get((room, peer)) != held.seq:
+            return ()
+        held.awaits = None
+        return (HubAwaited(room, None),)
+
+    def last_for(self, room: RoomId, peer: RelayId) -> int | None:
+        """See `RoomLog.last_for`, of this relay; -1 for a room that is not in memory."""
         log = self._core.rooms.get(room)
-        return -1 if log is None else log.last_of(self._core.relay_id)
+        return -1 if log is None else log.last_for(peer, self._core.relay_id)
 
     def acknowledged(self, room: RoomId, peer: RelayId, seq: int) -> None:
         """The relay `peer`, which follows the room, has stored it up to `seq`."""
@@ -282,14 +320,18 @@ class Relay:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
         before = held.hub
         decision = following.replicate(self._core, held, entries, now)
-        if held.seq <= known:
-            self._await(held, before, now)
-        return decision
+        return self._awaiting(held, before, now, decision) if held.seq <= known else decision
 
-    def _await(self, held: RoomLog, before: RelayId, now: int) -> None:
+    def _awaiting(self, held: RoomLog, before: RelayId, now: int, decision: Decision) -> Decision:
         """Where the room came here by what is old, let the hub before speak first."""
-        if held.hub == self._core.relay_id != before and self.homed(held.room, before):
-            held.awaits, held.lost_until = before, now + _REFILL_MS
+        return decision if held.hub == before else self._hear_first(held, before, now, decision)
+
+    def _hear_first(self, held: RoomLog, peer: RelayId, now: int, decision: Decision) -> Decision:
+        """Before this relay orders on, if it does, let `peer` say what it knows of."""
+        if held.hub != self._core.relay_id or not self.homed(held.room, peer):
+            return decision
+        held.awaits, held.lost_until = peer, now + upkeep.REFILL_MS
+        return evolve(decision, facts=(*decision.facts, HubAwaited(held.room, peer)))
 
     def refill(
         self,
@@ -311,7 +353,7 @@ class Relay:
         held.lost = {seq: event_id for seq, event_id in lost.items() if seq > held.seq}
         size = sum(len(one.entry.record) + len(one.entry.cell) for one in entries)
         more = _REFILL_MS_AN_ENTRY * len(entries) + size // _REFILL_BYTES_A_MS
-        held.lost_until = (now + _REFILL_MS if begins else held.lost_until) + more
+        held.lost_until = (now + upkeep.REFILL_MS if begins else held.lost_until) + more
         return decision
 
     def step_back(
@@ -323,10 +365,7 @@ class Relay:
         whoever told it gives back what it knows of, as in `replicate`.
         """
         decision = forcing.step_back(self._core, self._held(room), found, now)
-        held = self._held(room)
-        if held.hub == self._core.relay_id and self.homed(room, teller):
-            held.awaits, held.lost_until = teller, now + _REFILL_MS
-        return decision
+        return self._hear_first(self._held(room), teller, now, decision)
 
     def stand_still(
         self, room: RoomId, told: tuple[bytes, ...], lied: HubLied, now: int
@@ -339,8 +378,12 @@ class Relay:
         held = self._held(room)
         before = held.hub
         decision = skipping.skip(self._core, held, found, now)
-        self._await(held, before, now)
-        return decision
+        return self._awaiting(held, before, now, decision)
+
+    def take_up(self, room: RoomId) -> Decision:
+        """See `moving.take_up`."""
+        held = self._core.rooms.get(room)
+        return Decision() if held is None else moving.take_up(self._core, held)
 
     def has_come_to(self, room: RoomId, mid: MemberId, counter: int, event_id: EventId) -> Decision:
         """See `outbox.has_come_to`."""

@@ -83,6 +83,8 @@ class Core:
     """Up to which entry a relay that follows a room has stored it, as far as it has said."""
     hosts: set[tuple[RoomId, RelayId]] = field(factory=set)
     """Relays that follow a room, and would be its hub."""
+    talks_to: Callable[[RelayId], bool] = lambda _: True
+    """Whether this relay's lists let it talk to that one, where it talks to any."""
 
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""

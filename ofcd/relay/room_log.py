@@ -26,10 +26,13 @@ from ofcd.protocol.records import (
     Admit,
     Event,
     Genesis,
+    Home,
     HubMove,
     JoinConfirm,
     JoinRequest,
     JoinResponse,
+    Leave,
+    RekeyBoxed,
     Seen,
 )
 from ofcd.protocol.records import Control as ControlRecord
@@ -184,13 +187,15 @@ class RoomLog:
     awaits: RelayId | None = field(default=None, eq=False, repr=False)
     """Who ordered the room before, and may know of more that was ordered here since."""
     lost_until: int = field(default=0, eq=False, repr=False)
-    """When neither is waited for any more."""
+    """When neither is waited for any more; 0: that begins when it is looked at next."""
     refiller: RelayId | None = field(default=None, eq=False, repr=False)
     """Who began to give them back."""
     refill_after: dict[RelayId, int] = field(factory=dict, eq=False, repr=False)
     """When who did not get to the end of it may begin again."""
     held_until: int = field(default=0, eq=False, repr=False)
     """Until when nothing is taken but the HUB_MOVE that root is about to send."""
+    parted: dict[RelayId, int] = field(factory=dict)
+    """With which entry the last member who was at home there went, by relay."""
     frozen: str = ""
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     moves: tuple[bytes, ...] = field(default=(), repr=False)
@@ -233,6 +238,7 @@ class RoomLog:
             room.put_waiting(row)
         room.floor = snapshot.floor
         room.head, room.frozen = snapshot.head, snapshot.frozen
+        room.awaits = snapshot.awaits
         room.ahead = snapshot.hub if snapshot.hub != room.state.hub else None
         return room
 
@@ -293,6 +299,17 @@ class RoomLog:
         hubs = self.state.hubs
         ends = [after.since for hub, after in pairwise(hubs) if hub.relay_id == relay]
         return max(ends, default=-1)
+
+    def last_for(self, peer: RelayId, own: RelayId) -> int | None:
+        """The last entry that the relay `own` gives to `peer`; -1: none. None: there is no last.
+
+        Where nobody is at home at `peer` any more, it is the record that says so.
+        """
+        last = self.last_of(own)
+        if peer in self.state.homes.values():
+            return last
+        end = self.parted.get(peer, -1)
+        return end if last is None else min(last, end)
 
     @property
     def all_in_memory(self) -> bool:
@@ -390,6 +407,9 @@ class RoomLog:
         if isinstance(record, Admit):
             invite = self.state.invites[record.invite_id]
             self.used_invites[invite.invite_id] = invite.commit
+        if isinstance(record, Leave | Home | RekeyBoxed):
+            gone = {*self.state.homes.values()} - {*state.homes.values()}
+            self.parted |= dict.fromkeys(gone, state.seq)
         self.chain[state.ctl] = state.seq
         self.state = state
 

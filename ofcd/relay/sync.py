@@ -45,6 +45,7 @@ def run_sync(request: Request[frames.Sync, None]) -> None:
             head=room.seq,
             log=log,
             claimed=claimed,
+            begins=frame.log is None,
         )
     )
 

@@ -7,12 +7,14 @@ from typing import Final
 from ofcd.protocol.ids import RoomId
 from ofcd.relay import outbox
 from ofcd.relay.effects import Decision, Effect
-from ofcd.relay.facts import Fact, JoinDropped, RoomSnapshot
+from ofcd.relay.facts import Fact, HubAwaited, JoinDropped, RoomSnapshot
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, expired
 
-__all__ = ["forget", "take_in", "tick"]
+__all__ = ["REFILL_MS", "forget", "take_in", "tick"]
 
+REFILL_MS: Final = 60_000
+"""How long a room that is refilled, or waits to be, takes nothing else, to begin with."""
 _REFILL_REST_MS: Final = 600_000
 """How long a relay that did not complete a refill of a room may begin none there."""
 
@@ -60,12 +62,21 @@ def tick(core: Core, now: int) -> Decision:
             room.lost.clear()  # who began to give it back is gone, too slow, or made it up
             if room.refiller is not None:
                 room.refill_after[room.refiller] = now + _REFILL_REST_MS
-        if now >= room.lost_until:
-            room.awaits = None
+        if room.awaits is not None:
+            facts += _await_on(room, now)
     for room in _settled(core, now):
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
     return Decision(tuple(facts), tuple(effects))
+
+
+def _await_on(room: RoomLog, now: int) -> list[Fact]:
+    """Who has to speak first has a minute for it, and again after a restart."""
+    room.lost_until = room.lost_until or now + REFILL_MS
+    if now < room.lost_until:
+        return []
+    room.awaits = None
+    return [HubAwaited(room.room, None)]
 
 
 def _expire_joins(core: Core, room: RoomLog, now: int) -> list[JoinDropped]:

@@ -25,6 +25,7 @@ from ofcd.relay.facts import (
     EvidenceKept,
     Fact,
     HeadKept,
+    HubAwaited,
     JoinDropped,
     JoinStored,
     KeyRequestDropped,
@@ -113,6 +114,7 @@ class Batch:
             ReplicaMoved: self._moved_away,
             MovesKept: self._told,
             LogCut: self._cut,
+            HubAwaited: self._awaited,
             ChainCopied: self._chained,
             CopySkipped: self._skipped,
             SenderLearnt: self._learnt,
@@ -271,11 +273,19 @@ class Batch:
         self._growth[room] = _Growth(
             fact.before, fact.end, fact.log, fact.ts, -fact.events, -fact.bytes
         )
-        for statement in (made.cut_log, made.cut_boxes, made.cut_cursors):
+        for statement in (made.cut_log, made.cut_boxes, made.cut_cursors, made.cut_holes):
             self._log.add(statement, (room, fact.end))
         self._log.add(made.cut_joins, (room,))
-        self._log.add(made.cut_floor, (room, fact.end + 1, fact.log))
+        for statement in (made.cut_hole, made.cut_floor):
+            self._log.add(statement, (room, fact.end + 1, fact.log))
         self._log.add(made.cut_swept, (room, fact.end + 1))
+
+    def _awaited(self, fact: HubAwaited) -> None:
+        room, made = self._number_of(fact.room), self._statements
+        if fact.relay is None:
+            self._copies.add(made.awaited_drop, (room,))
+        else:
+            self._copies.add(made.awaited, (room, fact.relay))
 
     def _chained(self, fact: ChainCopied) -> None:
         room, nothing = self._number_of(fact.room), b""
@@ -303,7 +313,7 @@ class Batch:
             raise Contradiction("a copy can not grow and go on elsewhere in one commit")
         self._growth[room] = _Growth(fact.before, fact.floor - 1, fact.log, fact.ts)
         self._skips.add(room)
-        self._copies.add(made.skipped, (room, fact.floor, fact.log))
+        self._copies.add(made.hole, (room, fact.before + 1, fact.floor, fact.log))
         self._copies.add(made.unsure, (room, b""))
         missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1, fact.head).packed
         self._copies.add(made.evidence, (room, fact.ts, GAP_CODE, missing))

@@ -34,9 +34,11 @@ from ofcd.store.types import (
     MOVES_CODE,
     BlobChunk,
     BlobInfo,
+    CachedBlob,
     ChainPage,
     Evidence,
     Gap,
+    Hole,
     KeptMoves,
     LogPage,
     LogRow,
@@ -64,6 +66,11 @@ _SKIPPED: Final = (
     select(t.evidence.c.id)
     .where(t.evidence.c.room == _ROOM, t.evidence.c.code == GAP_CODE)
     .limit(1)
+)
+_HOLES: Final = (
+    select(t.holes.c.first, t.holes.c.next, t.holes.c.log)
+    .where(t.holes.c.room == _ROOM)
+    .order_by(t.holes.c.first)
 )
 _CHAIN: Final = (
     select(_log.seq, _log.event_id, _log.record)
@@ -110,6 +117,7 @@ _KEY_REQUESTS: Final = (
     .order_by(t.key_requests.c.ts, t.key_requests.c.mid)
 )
 _REPLICA: Final = select(t.replicas).where(t.replicas.c.room == _ROOM)
+_AWAITED: Final = select(t.awaited.c.relay_id).where(t.awaited.c.room == _ROOM)
 _OUTBOX: Final = (
     select(t.outbox)
     .where(t.outbox.c.room == _ROOM)
@@ -135,6 +143,17 @@ _CACHED: Final = (
         sa.and_(t.blobs.c.room == t.blob_chunks.c.room, t.blobs.c.blob == t.blob_chunks.c.blob),
     )
     .where(t.blobs.c.mid == CACHED)
+)
+_CACHED_BLOBS: Final = (
+    select(_rooms.room, t.blobs.c.blob, func.coalesce(func.sum(t.blob_chunks.c.size), 0))
+    .join(t.blobs, t.blobs.c.room == _rooms.id)
+    .outerjoin(
+        t.blob_chunks,
+        sa.and_(t.blob_chunks.c.room == t.blobs.c.room, t.blob_chunks.c.blob == t.blobs.c.blob),
+    )
+    .where(t.blobs.c.mid == CACHED)
+    .group_by(_rooms.room, t.blobs.c.blob, t.blobs.c.ts)
+    .order_by(t.blobs.c.ts, t.blobs.c.blob)
 )
 _PEERS: Final = (
     select(
@@ -252,9 +271,12 @@ class Reader:
                 for seq, record, cell, box in connection.execute(_PAGE, parameters)
             )
             taken, more = _up_to(rows, max_events, max_bytes, _row_bytes)
+            holes = [] if more else _holes(connection, found.id)
         following = taken[-1].seq + 1 if taken else start
-        if not more:  # of what comes before the floor, nothing else is there
+        if not more:  # of what comes before the floor, and in a hole, nothing else is there
             following = max(following, found.floor)
+        for hole in holes:
+            following = hole.next if hole.first <= following < hole.next else following
         return LogPage(tuple(taken), found.floor, following, more)
 
     def event_ids(self, room: RoomId, start: int, limit: int) -> list[EventId]:
@@ -297,6 +319,17 @@ class Reader:
         """See `Store.cached_bytes`."""
         with self.snapshot() as connection:
             return int(connection.execute(_CACHED).scalar_one())
+
+    def cached_blobs(self, room: RoomId | None, limit: int) -> list[CachedBlob]:
+        """See `Store.cached_blobs`."""
+        query = _CACHED_BLOBS.limit(limit)
+        if room is not None:
+            query = query.where(_rooms.room == room)
+        with self.snapshot() as connection:
+            return [
+                CachedBlob(RoomId(of), BlobId(blob), int(size))
+                for of, blob, size in connection.execute(query)
+            ]
 
     def peers(self) -> list[PeerRow]:
         """See `Store.peers`."""
@@ -358,6 +391,9 @@ class Reader:
                 return None
             if seq == found.floor:
                 return Hash32(found.floor_log)
+            for hole in _holes(connection, found.id):
+                if seq == hole.next:
+                    return hole.log
             return connection.execute(_LOG_OF, {"b_room": found.id, "b_seq": seq - 1}).scalar()
 
     def floor(self, room: RoomId) -> int:
@@ -365,6 +401,12 @@ class Reader:
         with self.snapshot() as connection:
             found = _find(connection, room)
         return 0 if found is None else int(found.floor)
+
+    def holes(self, room: RoomId) -> list[Hole]:
+        """See `Store.holes`."""
+        with self.snapshot() as connection:
+            found = _find(connection, room)
+            return [] if found is None else _holes(connection, found.id)
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> LogEntry | None:
         """See `Store.find_sid`."""
@@ -411,12 +453,18 @@ def _find(connection: sa.Connection, room: RoomId) -> AnyRow | None:
     return connection.execute(_FIND_ROOM, {"b_room": room}).first()
 
 
+def _holes(connection: sa.Connection, room: int) -> list[Hole]:
+    rows = connection.execute(_HOLES, {"b_room": room})
+    return [Hole(first, following, Hash32(log)) for first, following, log in rows]
+
+
 def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSnapshot:
     def rows(query: AnySelect, **more: int) -> Iterable[AnyRow]:
         found_rows: Iterable[AnyRow] = connection.execute(query, {"b_room": found.id, **more})
         return found_rows
 
     replica = connection.execute(_REPLICA, {"b_room": found.id}).first()
+    awaited = connection.execute(_AWAITED, {"b_room": found.id}).scalar()
     return RoomSnapshot(
         room=room,
         chain=tuple(ChainRecord(*row) for row in rows(_CHAIN, b_start=0)),
@@ -438,7 +486,7 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
             for row in rows(_KEY_REQUESTS)
         ),
         blob_bytes={MemberId(mid): int(size) for mid, size in rows(_BLOB_BYTES)},
-        floor=found.floor if _lacks_a_part(connection, found.id) else 0,
+        floor=_whole_from(connection, found),
         outbox=tuple(
             OutboxRow(
                 room,
@@ -455,13 +503,17 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         hub=None if replica is None else RelayId(replica.hub),
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
+        awaits=None if awaited is None else RelayId(awaited),
     )
 
 
-def _lacks_a_part(connection: sa.Connection, room: int) -> bool:
-    """Whether the log began here later than the room, or skipped a stretch."""
+def _whole_from(connection: sa.Connection, found: AnyRow) -> int:
+    """From where on all was here, if the log began later than the room, or skipped a stretch."""
+    room = found.id
     here = connection.execute(_FOUNDED_HERE, {"b_room": room}).scalar()
-    return not here or connection.execute(_SKIPPED, {"b_room": room}).first() is not None
+    if here and connection.execute(_SKIPPED, {"b_room": room}).first() is None:
+        return 0
+    return max([int(found.floor), *(hole.next for hole in _holes(connection, room))])
 
 
 def _join(room: RoomId, row: AnyRow) -> JoinRow:

@@ -68,6 +68,7 @@ _EVENTS_BETWEEN: Final = sa.and_(
     _log.seq < bindparam("b_stop"),
     sa.not_(_log.control),
 )
+_DROP_HOLES: Final = sa.delete(t.holes).where(t.holes.c.room == _ID, t.holes.c.next <= _FLOOR)
 _BLANK: Final = (
     sa.update(t.log)
     .where(_EVENTS_BETWEEN, _log.record != b"")
@@ -297,7 +298,7 @@ def _remove_events(connection: sa.Connection, plan: _Plan) -> None:
         },
     )
     connection.execute(_DELETE, {"b_id": room.id, "b_start": room.swept, "b_stop": plan.swept})
-    # Of a copy that went on after a gap, what stands before the gap has its content yet.
+    connection.execute(_DROP_HOLES, {"b_id": room.id, "b_floor": plan.floor})
     connection.execute(_BLANK, {"b_id": room.id, "b_start": plan.swept, "b_stop": plan.floor})
 
 

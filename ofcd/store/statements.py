@@ -84,7 +84,9 @@ class Statements:
         self.replica_drop = make(_delete(t.replicas, "room"), "b_room")
         self.head = make(_head(), *HEAD)
         self.frozen = make(_frozen(), *FROZEN)
-        self.skipped = make(_skipped(), *SKIPPED)
+        self.awaited = put(t.awaited)
+        self.awaited_drop = make(_delete(t.awaited, "room"), "b_room")
+        self.hole = make(sa.insert(t.holes), *t.holes.c.keys())
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
         self.evidence_drop = make(_evidence_drop(), "b_room", "b_code")
@@ -94,7 +96,9 @@ class Statements:
         self.cut_joins = make(
             sa.delete(t.joins).where(t.joins.c.room == bindparam("b_room")), "b_room"
         )
-        self.cut_floor = make(_cut_floor(), *SKIPPED)
+        self.cut_holes = make(_cut_holes(), *CUT)
+        self.cut_hole = make(_cut_hole(), *CUT_FLOOR)
+        self.cut_floor = make(_cut_floor(), *CUT_FLOOR)
         self.cut_swept = make(_cut_swept(), "b_room", "b_swept")
         self.waiting = put(t.outbox)
         self.waiting_drop = make(_delete(t.outbox, "sid"), *WAITING_DROP)
@@ -104,9 +108,9 @@ class Statements:
 GROW: Final = ("b_room", "b_before", "b_seq", "b_log", "b_ts", "b_events", "b_bytes")
 HEAD: Final = ("b_room", "b_seq", "b_head")
 FROZEN: Final = ("b_room", "b_code")
-SKIPPED: Final = ("b_room", "b_floor", "b_log")
 UNSURE: Final = ("b_room", "b_last")
 CUT: Final = ("b_room", "b_end")
+CUT_FLOOR: Final = ("b_room", "b_floor", "b_log")
 EVIDENCE: Final = ("room", "ts", "code", "records")
 WAITING_DROP: Final = ("b_room", "b_mid", "b_sid")
 REDACT: Final = ("b_room", "b_target", "b_by", "b_any")
@@ -160,15 +164,6 @@ def _frozen() -> sa.Executable:
     )
 
 
-def _skipped() -> sa.Executable:
-    """A room is whole only from here on. What stands before is for retention to remove."""
-    return (
-        sa.update(t.rooms)
-        .where(t.rooms.c.id == bindparam("b_room"))
-        .values(floor=bindparam("b_floor"), floor_log=bindparam("b_log"), events=0, bytes=0)
-    )
-
-
 def _cut(table: sa.Table) -> sa.Executable:
     """What stands behind an entry of the log that is the last one now."""
     return sa.delete(table).where(
@@ -182,6 +177,24 @@ def _cut_cursors() -> sa.Executable:
         sa.update(t.cursors)
         .where(cursors.room == bindparam("b_room"), cursors.seq > bindparam("b_end"))
         .values(seq=bindparam("b_end"))
+    )
+
+
+def _cut_holes() -> sa.Executable:
+    """Stretches that were missing only in what is void."""
+    holes = t.holes.c
+    return sa.delete(t.holes).where(
+        holes.room == bindparam("b_room"), holes.first > bindparam("b_end")
+    )
+
+
+def _cut_hole() -> sa.Executable:
+    """The stretch in which the log ends now: what comes next goes on behind it."""
+    holes = t.holes.c
+    return (
+        sa.update(t.holes)
+        .where(holes.room == bindparam("b_room"), holes.next > bindparam("b_floor"))
+        .values(next=bindparam("b_floor"), log=bindparam("b_log"))
     )
 
 

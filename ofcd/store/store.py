@@ -22,11 +22,13 @@ from ofcd.store.retention import Sweeper
 from ofcd.store.types import (
     BlobChunk,
     BlobInfo,
+    CachedBlob,
     ChainPage,
     CheckReport,
     Durability,
     Evidence,
     Gap,
+    Hole,
     KeptMoves,
     LogPage,
     PeerRow,
@@ -151,6 +153,10 @@ class Store:
         """What is kept of attachments that were had from other relays."""
         return self._reader.cached_bytes()
 
+    def cached_blobs(self, room: RoomId | None, limit: int) -> list[CachedBlob]:
+        """The first of them that were stored, of one room or (None) of all."""
+        return self._reader.cached_blobs(room, limit)
+
     def peers(self) -> list[PeerRow]:
         """The other relays that were heard of, the first ones first."""
         return self._reader.peers()
@@ -158,6 +164,10 @@ class Store:
     def put_peer(self, row: PeerRow) -> None:
         """Insert or replace what is known of another relay."""
         self._writer.put_peer(row)
+
+    def forget_keys(self, relay_id: RelayId) -> None:
+        """What is known of this relay's keys is as if it had never shown one; all else stays."""
+        self._writer.forget_keys(relay_id)
 
     def drop_peer(self, relay_id: RelayId) -> None:
         """Forget another relay; nothing, if it is not known."""
@@ -185,13 +195,18 @@ class Store:
     def log_before(self, room: RoomId, seq: int) -> Hash32 | None:
         """The running hash after entry `seq - 1`; before GENESIS it is the room's id.
 
-        None if there is no such entry any more (or yet); there always is one for `floor`.
+        None if there is no such entry any more (or yet); there always is one for `floor`, and for
+        `next` of each hole.
         """
         return self._reader.log_before(room, seq)
 
     def floor(self, room: RoomId) -> int:
         """The seq from which on retention has removed nothing; 0 for an unknown room."""
         return self._reader.floor(room)
+
+    def holes(self, room: RoomId) -> list[Hole]:
+        """What is missing from `floor` on: only of a copy, or what was one; in order."""
+        return self._reader.holes(room)
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> LogEntry | None:
         """The entry that `mid` sent as `sid`, as far as it is kept."""

@@ -30,7 +30,7 @@ __all__ = [
     "successions",
 ]
 
-REVISION: Final = "0003"
+REVISION: Final = "0005"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -55,8 +55,8 @@ def _bytes(name: str, *, primary_key: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary, primary_key=primary_key, nullable=False)
 
 
-def _int(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=False)
+def _int(name: str, *, primary_key: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, primary_key=primary_key, nullable=False)
 
 
 rooms: Final = sa.Table(
@@ -233,4 +233,20 @@ evidence: Final = sa.Table(
     _int("ts"),
     sa.Column("code", sa.String(32), nullable=False),
     _bytes("records"),
+)
+
+holes: Final = sa.Table(
+    "holes",
+    metadata,
+    _room(),
+    _int("first", primary_key=True),
+    _int("next"),  # the first entry after it
+    _bytes("log"),  # the running hash before that
+)
+
+awaited: Final = sa.Table(
+    "awaited",
+    metadata,
+    _room(),
+    _bytes("relay_id"),  # who has to say that it knows of nothing more, before this relay orders on
 )

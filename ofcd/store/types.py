@@ -12,7 +12,7 @@ from attrs.validators import ge
 
 from ofcd.protocol import limits
 from ofcd.protocol.codec import split_parts
-from ofcd.protocol.ids import BlobId, MemberId, RelayId, RoomId
+from ofcd.protocol.ids import BlobId, Hash32, MemberId, RelayId, RoomId
 from ofcd.relay.facts import ChainRecord
 
 __all__ = [
@@ -20,11 +20,13 @@ __all__ = [
     "MOVES_CODE",
     "BlobChunk",
     "BlobInfo",
+    "CachedBlob",
     "ChainPage",
     "CheckReport",
     "Durability",
     "Evidence",
     "Gap",
+    "Hole",
     "KeptMoves",
     "LogPage",
     "LogRow",
@@ -62,7 +64,8 @@ class LogPage:
     """Entries in order of seq.
 
     Below `floor` retention has been: of what it removed nothing is left but control records (and
-    their boxes), so those rows have gaps between them; from `floor` on there are none.
+    their boxes), so those rows have gaps between them; from `floor` on there are none, but for the
+    `Hole`s of a copy, of which the control records are here, too.
     """
 
     rows: tuple[LogRow, ...]
@@ -224,6 +227,27 @@ class KeptMoves:
     ts: int
     """When root signed the last one."""
     records: tuple[bytes, ...] = field(repr=False)
+
+
+@frozen
+class CachedBlob:
+    """An attachment that was had from another relay, as far as it is here."""
+
+    room: RoomId
+    blob: BlobId
+    size: int
+    """Bytes of it that are stored."""
+
+
+@frozen
+class Hole:
+    """A stretch that a copy lacks, where what stands before it may be read."""
+
+    first: int
+    next: int
+    """The first entry after it."""
+    log: Hash32
+    """The running hash before that."""
 
 
 @frozen

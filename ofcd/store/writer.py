@@ -41,6 +41,9 @@ _PAGES_A_SHRINK: Final = 128
 
 _FIND_ROOM: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FOUND_ROOM: Final = sa.insert(t.rooms)
+_FORGET_KEY: Final = (
+    sa.update(t.peers).where(t.peers.c.relay_id == sa.bindparam("b_relay_id")).values(key=b"")
+)
 
 
 class Writer:
@@ -88,6 +91,12 @@ class Writer:
             if statements or disputed:
                 ways = (row.relay_id, statements, disputed)
                 self._statements.succession.run(connection, [ways])
+
+    def forget_keys(self, relay_id: RelayId) -> None:
+        """See `Store.forget_keys`."""
+        with self.transaction() as connection:
+            connection.execute(_FORGET_KEY, {"b_relay_id": relay_id})
+            self._statements.succession_drop.run(connection, [(relay_id,)])
 
     def drop_peer(self, relay_id: RelayId) -> None:
         """See `Store.drop_peer`."""

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from ofcd.config import Settings
+from ofcd.protocol.codec import join_parts
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.relay.facts import CopySkipped, EvidenceKept, ReplicaFounded
 from ofcd.store import Contradiction, PeerRow, Store
+from ofcd.themis.lineage import succeed
 from tests.cli.support import Ran
 from tests.store.support import Room
+from tests.themis.successions import keys, line
 
 Ofcd = Callable[..., Ran]
 
@@ -42,7 +46,12 @@ def copied(config: Path) -> Path:
 def test_a_gap_is_shown_and_is_no_evidence(ofcd: Ofcd, copied: Path) -> None:
     """With its room, its entries and the time; for scripts too."""
     said = ofcd("--config", copied, "peers").out
-    assert f"{PEER.hex()}  up  b.example\n" in said
+    at_a_glance, name = said.splitlines()[:2]
+    assert at_a_glance == (
+        "b.example  up since 1970-01-01 00:01 UTC; 1 room of its own here; "
+        "0 messages waiting for it"
+    )
+    assert name.strip() == f"id {PEER.hex()}"
     assert "no longer kept entries 4 to 9 of room " + Room().id.hex() in said
     (line,) = ofcd("--config", copied, "peers", "--json").out.splitlines()
     gaps = json.loads(line)["gaps"]
@@ -55,3 +64,70 @@ def test_no_other_relays_yet(ofcd: Ofcd, config: Path) -> None:
     """People are told, and of the mode."""
     ofcd("--config", config, "migrate")
     assert ofcd("--config", config, "peers").out == "no other relays yet (federation is off)\n"
+
+
+def test_what_an_operator_needs_at_night_stands_first(ofcd: Ofcd, config: Path) -> None:
+    """By name, or the host it was said to be at: up or down, since when; quarantine, with why."""
+    later = 4_102_444_800_000
+    rows = [
+        PeerRow(RelayId(b"\x01" * 32), url="wss://c.example/ofc", state="waiting", contact=60_000),
+        PeerRow(RelayId(b"\x02" * 32), name="d.example", state="waiting", detail="refused"),
+        PeerRow(
+            RelayId(b"\x03" * 32),
+            state="quarantined",
+            detail="it passes on false signatures",
+            quarantined=later,
+        ),
+    ]
+    with Store.open(Settings.load(config).database_url) as store:
+        for row in rows:
+            store.put_peer(row)
+    said = ofcd("--config", config, "peers").out
+    assert "c.example  DOWN since 1970-01-01 00:01 UTC; 0 rooms of its own here; " in said
+    assert "d.example  never reached; " in said
+    assert "(no name)  IN QUARANTINE until 2100-01-01 00:00 UTC; " in said
+    assert "    it passes on false signatures\n" in said
+    assert "1 rooms" not in said
+
+
+@pytest.mark.parametrize("wanted", ["loud.example", "LOUD", "whole"])
+def test_a_wrong_line_of_keys_is_dropped_by_command(ofcd: Ofcd, config: Path, wanted: str) -> None:
+    """What was met first stays without it, for good; where the relay is reached stays known."""
+    a, b, c = keys(3)
+    false = succeed(line(a, b), b, c, 0)
+    loud, quiet = false.relay_id, RelayId(b"\x01" * 32)
+    row = PeerRow(
+        loud,
+        key=b"k" * 45,
+        name="loud.example",
+        url="wss://loud.example",
+        succession=join_parts(false.statements),
+        disputed=join_parts(false.statements[:1]),
+    )
+    with Store.open(Settings.load(config).database_url) as store:
+        store.put_peer(row)
+        store.put_peer(PeerRow(quiet, key=b"q" * 45, name="quiet.example"))
+    named = {"LOUD": loud.hex()[:16].upper(), "whole": loud.hex()}.get(wanted, wanted)
+    ran = ofcd("--config", config, "peers", "--forget-keys", named)
+    assert (ran.code, "of loud.example is forgotten" in ran.out) == (0, True)
+    with Store.open(Settings.load(config).database_url) as store:
+        left = {peer.relay_id: peer for peer in store.peers()}
+    assert left[loud] == evolve(row, key=b"", succession=b"", disputed=b"")
+    assert left[quiet].key == b"q" * 45
+
+
+def test_nothing_is_forgotten_of_who_is_not_meant(ofcd: Ofcd, config: Path) -> None:
+    """A name that nobody has, a few digits, or one that two have."""
+    with Store.open(Settings.load(config).database_url) as store:
+        for number in (1, 2):
+            store.put_peer(PeerRow(RelayId(bytes([number]) * 32), key=b"k", name="b.example"))
+    for wanted, why in [
+        ("c.example", "no relay"),
+        ("0101", "no relay"),
+        ("b.example", "more than"),
+    ]:
+        ran = ofcd("--config", config, "peers", "--forget-keys", wanted)
+        assert ran.code == 2
+        assert why in ran.err
+    with Store.open(Settings.load(config).database_url) as store:
+        assert [peer.key for peer in store.peers()] == [b"k", b"k"]

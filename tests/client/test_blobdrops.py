@@ -27,7 +27,7 @@ def test_of_two_who_stored_one_attachment_each_is_asked_for(bo: Bo) -> None:
     def keep(turn: Turn) -> None:
         for uploader in (ANA, BO):
             keep_drop(turn.records, bo.room.core, BLOB, uploader)
-        bo.room._drops.look(turn.records)
+        bo.room.drops.look(turn.records)
 
     bo.connect()
     drops = asked(bo, bo.turn(keep))
@@ -40,7 +40,7 @@ def test_what_an_earlier_version_kept_is_asked_for_as_it_was(bo: Bo) -> None:
 
     def keep(turn: Turn) -> None:
         turn.records.put(bo.room.core.tables.state, b"drop/" + BLOB, ANA)
-        bo.room._drops.look(turn.records)
+        bo.room.drops.look(turn.records)
 
     bo.connect()
     drops = asked(bo, bo.turn(keep))

@@ -30,7 +30,7 @@ from ofcd.client import (
 )
 from ofcd.client.events import HandoverOffered, MemberLeft, MessageReceived, Rotated
 from ofcd.client.model import Tables
-from ofcd.protocol.ids import EventId, MemberId, RoomId, Sid
+from ofcd.protocol.ids import BlobId, EventId, MemberId, RoomId, Sid
 from ofcd.protocol.records import Cap, History, Policy, Role
 from tests.client.world import KEY, URL, Town, settled, texts, until
 
@@ -350,6 +350,73 @@ async def test_a_redacted_file_is_gone_from_the_relay(
             ]
         )
     )
+
+
+async def test_a_file_that_another_message_of_its_sender_names_stays(
+    town: Town, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A message that was said anew may stand twice: the file goes with the last one."""
+    mine, theirs = await town.pair()
+    path = tmp_path / "file"
+    path.write_bytes(bytes(300_000))
+    ref = await theirs.upload(path)
+    sent = [await theirs.send_body(ref) for _ in range(2)]
+    daemon = town.world.daemon
+    assert daemon is not None
+    await theirs.redact(sent[0].event_id)
+    await theirs.redact(sent[0].event_id)  # once more counts for nothing
+    await settled(mine, theirs)
+    await trio.sleep(3600)
+    assert daemon.store.blob_info(mine.id, ref.blob_id) is not None
+    assert await mine.read_file(sent[1].seq) == bytes(300_000)
+    await mine.redact(sent[1].event_id)
+    await until(lambda: daemon.store.blob_info(mine.id, ref.blob_id) is None)
+
+
+async def test_a_file_that_no_message_tells_of_is_gone_from_the_relay(
+    town: Town, autojump_clock: MockClock
+) -> None:
+    """Its sender died behind the upload, or gave it up within; what is told of stays."""
+    mine, _ = await town.pair()
+    daemon = town.world.daemon
+    assert daemon is not None
+    store = daemon.store
+    told = await mine.upload(bytes(300_000), name="told")
+    left = await mine.upload(bytes(300_000), name="left")
+    await mine.send_body(told)
+    assert store.blob_info(mine.id, left.blob_id) is not None
+    mine = (await town.again("ana")).room  # whose earlier life left one behind
+    await until(lambda: store.blob_info(mine.id, left.blob_id) is None)
+
+    begun: list[BlobId] = []
+    given_up = trio.CancelScope()
+
+    def stop(done: int, count: int) -> None:
+        state = mine._client.vault.items(Tables(mine.id).state, b"upload/", b"upload0")
+        begun.extend(BlobId(blob) for _, blob in state)
+        assert store.blob_info(mine.id, begun[0]) is not None
+        given_up.cancel()
+
+    with given_up:
+        await mine.upload(bytes(300_000), name="half", progress=stop)
+    await until(lambda: store.blob_info(mine.id, begun[0]) is None)
+    await settled(mine)
+    assert store.blob_info(mine.id, told.blob_id) is not None
+    rest = mine._client.vault.items(Tables(mine.id).state, b"upload/", b"upload0")
+    assert [*rest] == []
+
+
+async def test_what_was_left_behind_may_still_be_told_of(
+    town: Town, autojump_clock: MockClock
+) -> None:
+    """By who has kept what to say of it: before the relay is asked to forget it."""
+    mine, theirs = await town.pair()
+    ref = await mine.upload(b"x" * 1000, name="kept")
+    ana = await town.again("ana")
+    await ana.room.send_body(ref)
+    await texts(theirs, 1)
+    await trio.sleep(60)
+    assert await theirs.read_file(theirs.messages()[-1]) == b"x" * 1000
 
 
 async def test_the_evicted_are_out_and_the_others_have_a_new_key(

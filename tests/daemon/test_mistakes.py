@@ -108,7 +108,7 @@ async def test_a_mistake_in_sending_ends_that_link_alone(
             await founder.come(link)
             await link.send(frames.Sync(link.rid(), founder.room, 0))
             await link.expect(frames.Delivery)
-        served = list(hub(world)._links.values())[1]
+        served = list(hub(world)._links)[1]
         assert isinstance(served, Connection)
         broken = served.session
         send = RelaySession.send

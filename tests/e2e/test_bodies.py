@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from ofcd.e2e.bodies import (
     BUCKETS,
     COMPARE_STEPS,
     FILE_CHUNKS,
+    THUMB_BYTES,
     Alias,
     Beat,
     Body,
@@ -39,7 +41,7 @@ from ofcd.e2e.bodies import (
 from ofcd.e2e.errors import BodyInvalid, BodyTooLong
 from ofcd.protocol.codes import Malformed
 from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RoomId, Sid
-from ofcd.protocol.limits import EVENT_BYTES, INT_MAX
+from ofcd.protocol.limits import EVENT_BYTES, INT_MAX, MIB
 from ofcd.protocol.records import EventKind
 from ofcd.themis import SEAL_OVERHEAD
 
@@ -68,6 +70,7 @@ _known = st.one_of(
         name=_text,
         mime=_text,
         caption=_text,
+        thumb=st.binary(max_size=200),
     ),
     st.builds(Profile, _text),
     st.builds(RoomInfo, _text, _text),
@@ -147,6 +150,23 @@ def test_the_largest_file_fits_a_body() -> None:
         caption="c" * 1024,
     )
     assert decode_body(encode_body(body(ref))).content == ref
+
+
+def test_a_thumbnail_fits_beside_the_hashes_of_any_picture_that_is_shown() -> None:
+    """The longest one, with what clients decode at most (20 MiB) and the longest words."""
+    ref = FileRef(
+        blob_id=BlobId(b"b" * 16),
+        key=b"k" * 32,
+        size=20 * MIB,
+        sha256=Hash32(b"h" * 32),
+        chunks=(Hash32(b"c" * 32),) * 80,
+        name="\U0001f980" * 50,
+        caption="\U0001f980" * 1024,
+        thumb=b"t" * THUMB_BYTES,
+    )
+    assert decode_body(encode_body(body(ref))).content == ref
+    with pytest.raises(BodyInvalid, match="thumbnail"):
+        evolve(ref, thumb=b"t" * (THUMB_BYTES + 1))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +277,14 @@ def test_arbitrary_json_raises_only_malformed(name: str, content: object, more: 
 
 def test_what_people_wrote_stays_out_of_reprs() -> None:
     """A repr, and so a log line, holds neither text nor keys."""
-    ref = FileRef(BlobId(b"b" * 16), b"SECRETKEY" * 3 + b"12345", 1, Hash32(b"h" * 32), ())
+    ref = FileRef(
+        BlobId(b"b" * 16),
+        b"SECRETKEY" * 3 + b"12345",
+        1,
+        Hash32(b"h" * 32),
+        (),
+        thumb=b"MARKER",
+    )
     shown = repr([body(Text("MARKER")), body(Edit(EventId(b"e" * 32), "MARKER")), ref])
     assert "MARKER" not in shown
     assert "SECRETKEY" not in shown

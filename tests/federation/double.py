@@ -24,7 +24,17 @@ from ofcd.themis.signed import sign_record
 from ofcd.wire import Closed, MessageStream
 from tests.world.scene import join, quick, settle
 
-__all__ = ["Double", "dialling", "federated", "identity", "part", "quickly", "say", "shared"]
+__all__ = [
+    "Double",
+    "dialling",
+    "federated",
+    "identity",
+    "part",
+    "quickly",
+    "rejoin",
+    "say",
+    "shared",
+]
 
 F = TypeVar("F", bound=frames.PeerFrame)
 
@@ -56,6 +66,11 @@ def part(one: World, other: World) -> None:
     link = one.daemon.federation._peer(identity(other).relay_id).link
     if link is not None:
         link.end(failure_of(Code.TRY_AGAIN))
+
+
+def rejoin(one: World, other: World) -> None:
+    """They may have one again."""
+    one.to_relays[other.url].up = other.to_relays[one.url].up = True
 
 
 async def federated(hub: World, home: World, name: str, host: Room) -> Room:

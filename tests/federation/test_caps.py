@@ -118,21 +118,63 @@ async def test_a_room_is_taken_no_faster_than_is_set(
 async def test_the_cache_of_attachments_is_bounded_for_all_rooms_together(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """What does not fit is fetched anew each time; what was kept counts after a restart, too."""
-    limit = 300 * 1024
+    """What was not read for the longest time goes first; also of what was kept before a restart."""
+    limit = 250 * 1024
     change = given(blob_cache_bytes_in_all=limit)
     async with open_net(tmp_path, "hub", "home", change=change) as (hub, home):
         ana, bo = await shared(hub, home)
-        content = bytes(range(256)) * 3000
-        source = tmp_path / "photo.png"
-        source.write_bytes(content)
-        for _ in range(2):
+        large = tmp_path / "large.png"
+        large.write_bytes(bytes(range(256)) * 3000)
+        await ana.send_file(large)
+        for name in "abcd":
+            source = tmp_path / f"{name}.png"
+            source.write_bytes(name.encode() * 100_000)
             await ana.send_file(source)
         await settle([ana, bo])
-        first, second = [m for m in bo.messages(since=0, limit=100) if m.file is not None]
-        assert await bo.read_file(first) == content
-        assert 0 < (kept := stored(home).cached_bytes()) <= limit
+        first, *small = [m for m in bo.messages(since=0, limit=100) if m.file is not None]
+
+        def kept() -> list[str]:
+            assert stored(home).cached_bytes() <= limit
+            blobs = {one.blob for one in stored(home).cached_blobs(None, 99)}
+            refs = [bo.attachment(message) for message in small]
+            return [ref.name[0] for ref in refs if ref.blob_id in blobs]
+
+        a, b, c, d = small
+        for message in (a, b, a, c):
+            assert len(await bo.read_file(message)) == 100_000
+        assert kept() == ["a", "c"]
+        assert await bo.read_file(first) == large.read_bytes(), "though it can not be kept"
+        assert kept() == ["a", "c"]
         await home.restart_relay()
-        assert await bo.read_file(second) == content
-        assert stored(home).cached_bytes() == kept
+        assert len(await bo.read_file(a)) == 100_000
+        assert len(await bo.read_file(d)) == 100_000
+        assert kept() == ["a", "d"]
         assert stored(hub).cached_bytes() == 0
+
+
+async def test_one_room_takes_no_more_of_the_cache_than_its_share(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It makes space of its own; what other rooms have there stays."""
+    change = given(blob_cache_bytes=150 * 1024)
+    async with open_net(tmp_path, "hub", "home", change=change) as (hub, home):
+        ana, bo = await shared(hub, home)
+        coffee = await another(hub, ana)
+        joined = await bo._client.join(await coffee.invite(), name="bo", via=home.url)
+        rooms = [(ana, bo), (coffee, joined)]
+        source = tmp_path / "a.png"
+        source.write_bytes(bytes(100_000))
+        for ana, bo in rooms:
+            await ana.send_file(source)
+            await settle([ana, bo])
+            await bo.read_file(next(m for m in bo.messages() if m.file is not None))
+        before = {one.blob for one in stored(home).cached_blobs(None, 9)}
+        assert len(before) == 2
+        ana, bo = rooms[1]
+        await ana.send_file(source)
+        await settle([ana, bo])
+        await bo.read_file([m for m in bo.messages() if m.file is not None][-1])
+        [one] = stored(home).cached_blobs(rooms[0][0].id, 9)
+        [other] = stored(home).cached_blobs(ana.id, 9)
+        assert one.blob in before
+        assert other.blob not in before

@@ -243,7 +243,7 @@ async def test_what_was_signed_over_what_is_void_freezes_nobody(
         feed = new.daemon.hub._feeds.get(bo.id)
         assert feed is not None
         shown = frames.Evidence(bo.id, "fork", key=identity(new).public, records=tuple(records))
-        new.daemon.hub._publish(feed, frames.encode_frame(shown))
+        new.daemon.hub._effects.publish(feed, frames.encode_frame(shown))
         await trio.sleep(120)
         assert bo.status is RoomStatus.ACTIVE
         kinds = [event.kind for event in told(seen) if isinstance(event, Alarm)]

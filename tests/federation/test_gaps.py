@@ -21,7 +21,7 @@ from ofcd.store import reader, retention
 from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
-from tests.federation.double import Double, dialling, federated, quickly, say, shared
+from tests.federation.double import Double, dialling, federated, quickly, rejoin, say, shared
 from tests.federation.test_hostile import Scene, copy_head, hub_gone_bad, log_of
 from tests.world.scene import settle, stored, texts, told, until
 
@@ -110,6 +110,41 @@ async def test_what_was_said_in_the_gap_is_said_once_and_who_left_in_it_is_gone(
         said = [text for text in texts(ana) if not text.startswith("ana")]
         assert said == ["one", "two", "three"]
         assert stored(home).replicas()[0].waiting == 0
+
+
+async def test_what_a_copy_had_before_a_gap_is_read_by_who_had_not_read_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Bo slept through it all: all that is here comes, the gap is told, and talk goes on."""
+    async with open_net(tmp_path, "hub", "home", change=forgetful) as (hub, home):
+        ana, bo = await shared(hub, home)
+        cai = await federated(hub, home, "cai", ana)
+        await settle([ana, bo, cai])
+        await home.stop_client("bo")
+        await say(ana, "one", "two")
+        await settle([ana, cai])
+        before, _ = copy_head(home, ana.id)
+        away(hub, home)
+        await say(ana, *(f"lost {number}" for number in range(6)))
+        await ana.rotate()
+        await say(ana, "three", "four", "five")
+        await trio.sleep(200)  # retention runs
+        rejoin(hub, home)
+        await until(lambda: copy_head(home, ana.id) == copy_head(hub, ana.id), seconds=1200)
+        floor = stored(hub).floor(ana.id)
+        [hole] = stored(home).holes(ana.id)
+        assert (hole.first, hole.next) == (before + 1, floor)
+        assert stored(home).floor(ana.id) < before, "no retention here"
+        await home.restart_relay()
+        client = await home.client("bo")
+        events, [bo] = client.events(), client.rooms
+        await settle([ana, bo, cai])
+        assert texts(bo) == texts(cai) == ["one", "two", "three", "four", "five"]
+        [gap] = [event for event in told(events) if isinstance(event, HistoryGap)]
+        assert (gap.start, gap.end) == (before + 1, floor)
+        await bo.send("and on")
+        await settle([ana, bo, cai])
+        assert texts(ana)[-1] == texts(cai)[-1] == "and on"
 
 
 class Gone:

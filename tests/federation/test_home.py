@@ -9,9 +9,10 @@ import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import NotAllowed, Offline, Room, RoomStatus, Stage
+from ofcd.client import NotAllowed, Offline, RelayRefused, Room, RoomStatus, Stage
 from ofcd.client.moving import relocate
 from ofcd.config import Settings
+from ofcd.config.fields import Words
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_net
@@ -156,6 +157,35 @@ async def test_a_relay_that_does_not_federate_takes_nobody_in(
         await settle([ana, bo])
         assert texts(ana) == ["back again"]
         assert [copy.room for copy in stored(new).replicas()] == []
+
+
+@pytest.mark.parametrize("lists", ["allow", "deny"])
+async def test_nobody_goes_home_to_a_relay_that_the_hub_does_not_talk_to(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, lists: str
+) -> None:
+    """It would be stranded there; it stays where it is, and hears why."""
+    async with open_net(tmp_path, "hub", "old", "new", "other", change=quickly) as worlds:
+        hub, old, new, other = worlds
+        ana, bo = await shared(hub, old)
+        await settle([ana, bo])
+        given, peers = hub.settings, [f"old.test!{relay_of(old).hex()} {old.url}"]
+        if lists == "allow":
+            listed = evolve(given.federation, mode="allowlist", peers=Words(tuple(peers)))
+        else:
+            listed = evolve(given.federation, deny=Words((relay_of(new).hex(),)))
+        hub.settings = evolve(given, federation=listed)
+        await hub.restart_relay()
+        bo._client.patience = 120
+        with pytest.raises(RelayRefused, match="does not talk to the one") as refused:
+            await bo.move_home(new.url)
+        assert refused.value.code == "not_federated"
+        assert (bo.relay_url, home_of(ana, bo)) == (old.url, relay_of(old))
+        await bo.send("still here")
+        await settle([ana, bo])
+        agree([ana, bo], ["still here"])
+        if lists == "deny":
+            await bo.move_home(other.url)
+            assert home_of(bo, bo) == relay_of(other)
 
 
 async def test_nobody_is_brought_to_a_relay_by_claiming_to_be_somebody(

@@ -11,9 +11,9 @@ import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import RoomStatus
+from ofcd.client import Room, RoomStatus
 from ofcd.protocol import frames
-from ofcd.protocol.ids import Hash32, log_hash
+from ofcd.protocol.ids import Hash32, RelayId, log_hash
 from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
@@ -25,12 +25,16 @@ from tests.federation.double import (
     federated,
     identity,
     local,
+    part,
     quickly,
+    rejoin,
     say,
     shared,
 )
 from tests.federation.test_blame import attach, event_of
+from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head, log_of
+from tests.federation.test_strangers import known
 from tests.world.scene import again, agree, settle, stored, texts, until
 
 
@@ -261,3 +265,43 @@ def log_equal(hub: World, home: World, room: object) -> bool:
     ours, theirs = log_of(home, room_id), log_of(hub, room_id)
     floor = stored(home).floor(room_id)
     return [row for row in ours if row.seq >= floor] == [r for r in theirs if r.seq >= floor]
+
+
+async def test_who_waits_for_the_hub_before_waits_on_after_a_restart(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A new hub that was put back to before the move gives no number again that it gave then."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        await trio.sleep(20)  # it has noted where the old one is
+        backup(new, tmp_path / "before.db")
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        await new.stop_client("bo")
+        await say(ana, "ordered", "by the new one")
+        await settle([ana])
+        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))
+        following = known(old)._peer(relay_of(new)).following
+        refill, following.refill = following.refill, None
+        await put_back(new, tmp_path / "before.db")
+        await new.start_relay()
+        await until(lambda: awaited(new, ana) is not None)
+        assert awaited(new, ana) == relay_of(old)
+        part(old, new)
+        await new.restart_relay()
+        end, _ = copy_head(new, ana.id)
+        [bo] = (await new.client("bo")).rooms
+        await say(bo, "and I")
+        await trio.sleep(30)
+        assert copy_head(new, ana.id)[0] == end
+        following.refill = refill
+        rejoin(old, new)
+        await settle([ana, bo])
+        agree([ana, bo], ["ordered", "by the new one", "and I"])
+        assert awaited(new, ana) is None
+
+
+def awaited(world: World, room: Room) -> RelayId | None:
+    snapshot = stored(world).load_room(room.id)
+    return None if snapshot is None else snapshot.awaits

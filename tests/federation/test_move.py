@@ -11,7 +11,8 @@ import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, Room
+from ofcd.client import Alarm, AlarmKind, EventStream, NotAllowed, Offline, RelayRefused, Room
+from ofcd.client import files as files_of
 from ofcd.client.model import Tables
 from ofcd.e2e.bodies import FileRef
 from ofcd.e2e.controls import header_fields
@@ -22,7 +23,7 @@ from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, part, quickly, say, shared
+from tests.federation.double import federated, identity, local, part, quickly, rejoin, say, shared
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_gaps import away
 from tests.federation.test_home import relay_of
@@ -43,7 +44,7 @@ def push_head(world: World, room: RoomId, head: Head) -> None:
     hub = world.daemon.hub
     feed = hub._feeds.get(room)
     assert feed is not None
-    hub._publish(feed, frames.encode_frame(head))
+    hub._effects.publish(feed, frames.encode_frame(head))
 
 
 def blob_of(room: Room) -> BlobId:
@@ -194,6 +195,41 @@ async def test_attachments_are_found_where_they_were_left(
         await old.stop_relay()
         first = next(m for m in bo.messages() if m.file is not None)
         assert await bo.read_file(first) == file.read_bytes(), "the new hub kept none of it"
+
+
+async def test_who_came_after_the_move_gets_attachments_of_before_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """By way of the new hub, though their relay never knew the old one; and are told why not."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        files = [tmp_path / f"{name}.bin" for name in "abc"]
+        for file in files:
+            file.write_bytes(os.urandom(1000))
+            await ana.send_file(file)
+        await settle([ana, bo])
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        dan = await federated(new, third, "dan", ana)
+        refs = [bo.attachment(m) for m in bo.messages() if m.file is not None]
+
+        async def read(number: int) -> bytes:
+            return await files_of.read(dan, refs[number], 10_000)
+
+        assert await read(0) == files[0].read_bytes()
+        dan._client.patience = 90
+        part(old, new)
+        with pytest.raises(Offline, match="at before, and that may have this, can not be reached"):
+            await read(1)
+        assert await read(0) == files[0].read_bytes(), "the new hub has kept it"
+        rejoin(old, new)
+        await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id), seconds=1200)
+        assert await read(1) == files[1].read_bytes()
+        await ana.redact([m for m in ana.messages() if m.file is not None][2].event_id)
+        await until(lambda: stored(old).blob_info(ana.id, refs[2].blob_id) is None)
+        with pytest.raises(RelayRefused, match="no longer there") as gone:
+            await read(2)
+        assert gone.value.code == "blob_gone"
 
 
 async def test_what_is_taken_back_is_forgotten_where_it_was_left(

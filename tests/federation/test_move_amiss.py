@@ -107,7 +107,7 @@ async def test_what_a_hub_said_of_the_time_after_it_freezes_nobody(
         lie = LogHead(1, ana.id, 0, ana.head + 3, Hash32(bytes(32)), old.now())
         push_head(old, ana.id, Head(ana.id, sign_record(stolen.keys.private, lie).envelope))
         assert old.daemon is not None
-        old.daemon.hub._publish = lambda *_: None  # type: ignore[method-assign]
+        old.daemon.hub._effects.publish = lambda *_: None  # type: ignore[method-assign]
         await trio.sleep(1)
         assert ana._client._machine(ana.id).ledger._word is not None
         await ana.move_hub(new.url)

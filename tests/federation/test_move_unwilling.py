@@ -66,6 +66,15 @@ async def test_a_hub_that_does_not_ask_makes_nobody_a_hub(
             assert refused.value.code == Code.FORBIDDEN
             assert stored(new).replicas()[0].waiting == 0
             await new.restart_relay()
+        settings = new.settings
+        new.settings = evolve(settings, access=evolve(settings.access, create="anyone"))
+        await old.stop_relay()
+        await new.restart_relay()
+        await bo.send("this one, from now on")
+        assert stored(new).replicas() == []
+        await old.start_relay()
+        await settle([ana, bo])
+        agree([ana, bo], ["this one, from now on"])
 
 
 async def test_nor_is_a_room_moved_there_by_force(

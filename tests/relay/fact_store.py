@@ -24,6 +24,7 @@ class StoredRoom:
     senders: dict[MemberId, f.SenderState] = field(factory=dict)
     hub: RelayId | None = None
     moves: tuple[bytes, ...] = ()
+    awaits: RelayId | None = None
 
 
 class FactStore:
@@ -90,6 +91,8 @@ class FactStore:
                 room.hub = fact.hub
             case f.MovesKept():
                 room.moves = fact.records
+            case f.HubAwaited():
+                room.awaits = fact.relay
             case f.CellRedacted():
                 self._redact(room, fact)
             case _:
@@ -122,6 +125,7 @@ class FactStore:
             key_requests=tuple(stored.key_requests.values()),
             blob_bytes=blob_bytes,
             hub=stored.hub,
+            awaits=stored.awaits,
             outbox=tuple(stored.outbox.values()),
         )
 

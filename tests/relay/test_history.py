@@ -220,7 +220,7 @@ def test_chunks_are_stored_and_read_back(world: World, ana: Person) -> None:
     assert ana.log.blob_bytes == {ana.mid: 6}
     blob = world.expect(frames.Blob, bo.link, bo.blob_get(BLOB, 1))
     assert (blob.count, blob.chunk) == (2, b"two")
-    assert world.code(bo.link, bo.blob_get(BLOB, 2)) == Code.NOT_FOUND
+    assert world.code(bo.link, bo.blob_get(BLOB, 2)) == Code.BLOB_GONE
 
 
 def test_an_attachment_belongs_to_its_first_uploader(world: World, ana: Person) -> None:
@@ -262,7 +262,7 @@ def test_a_dropped_attachment_is_gone_and_its_quota_is_given_back() -> None:
         who = bo if first else ana
         world.expect(frames.Done, who.link, who.blob_drop(BLOB, uploader=bo.mid))
         world.expect(frames.Done, who.link, who.blob_drop(BLOB, uploader=bo.mid))
-        assert world.code(bo.link, bo.blob_get(BLOB)) == Code.NOT_FOUND
+        assert world.code(bo.link, bo.blob_get(BLOB)) == Code.BLOB_GONE
         assert ana.log.blob_bytes == {}
 
 

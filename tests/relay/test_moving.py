@@ -176,7 +176,7 @@ def test_who_had_come_last_may_still_fetch_it(world: World, ana: Person, bo: Per
     assert relay.check_follow(ana.room, THERE, since, None) is ana.log
     with pytest.raises(Refused):
         relay.check_follow(ana.room, THERE, since + 1, None)
-    assert relay.last_of(ana.room) == since
+    assert relay.last_for(ana.room, THERE) == since
 
 
 def test_the_new_hub_takes_over(world: World, ana: Person, bo: Person) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofcd.relay.facts import RECENT_ENTRIES, CopySkipped
-from ofcd.store import DiskFull, Retention, RetentionReport, Store
+from ofcd.store import DiskFull, Hole, Retention, RetentionReport, Store
 from ofcd.store import retention as retention_module
 from ofcd.store.writer import Writer
 from tests.store.support import ANA, BO, CY, Room, blob_id, entry, loaded, opened, url
@@ -80,12 +80,23 @@ def test_by_age(store: Store, room: Room) -> None:
 
 
 def test_what_stood_before_a_gap_loses_its_content_too(store: Store, room: Room) -> None:
-    """A copy that went on elsewhere hides it; the next run takes it, as what is too old."""
+    """It stays beside the gap, oldest first to go; when it is gone, the gap is as all before."""
     room.events(2)  # the two that nobody has any more
     store.commit([CopySkipped(room.id, 9, 12, room.log[-1].log, room.log[-1].ts)])
     store.commit(room.events(3))
+    sweep(store, Retention(max_events=5))
+    assert kept(store, room) == [0, 4, 7, 8, 9, 12, 13, 14]
+    assert store.floor(room.id) == 7
+    assert store.holes(room.id) == [Hole(10, 12, room.log[11].log)]
+    assert store.log_before(room.id, 12) == room.log[11].log
+    page = store.read_log(room.id, 10, mid=ANA, max_events=9, max_bytes=1 << 20)
+    assert [row.seq for row in page.rows] == [12, 13, 14]
+    loaded = store.load_room(room.id)
+    assert loaded is not None
+    assert loaded.floor == 12, "nobody is held to what was said before"
     sweep(store, Retention(max_events=2))
     assert kept(store, room) == [0, 4, 8, 13, 14]
+    assert store.holes(room.id) == []
     store.checkpoint()
     with sqlite3.connect(store.path) as raw:
         left = raw.execute("SELECT seq FROM log WHERE record != x'' ORDER BY seq").fetchall()

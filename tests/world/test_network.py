@@ -291,7 +291,7 @@ def offline(world: World, name: str) -> None:
 def link_bytes(world: World) -> int:
     """What waits in the relay's memory for all its links."""
     assert world.daemon is not None
-    links = [one for one in world.daemon.hub._links.values() if isinstance(one, Connection)]
+    links = [one for one in world.daemon.hub._links if isinstance(one, Connection)]
     return sum(link._outbox_bytes + sum(map(len, link._page)) for link in links)
 
 

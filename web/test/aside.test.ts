@@ -114,6 +114,7 @@ const file: Content = {
   name: "map.png",
   mime: "image/png",
   caption: "",
+  thumb: Uint8Array.of(7),
 };
 
 test("a file that was said again is the relay's to forget once its only message is deleted", async () => {

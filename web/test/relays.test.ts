@@ -6,7 +6,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { OtherRelay, type Relay, Relays } from "../src/client/relays.ts";
 import { relayIdOf } from "../src/protocol/ids.ts";
 import { generateKeyPair } from "../src/themis/index.ts";
-import { LIFETIME_MS, LinkLost } from "../src/wire/link.ts";
+import { LIFETIME_MS, type Link, LinkLost } from "../src/wire/link.ts";
 import { nobody, relaysAt } from "./greeters.ts";
 import { URL_ } from "./rooms.ts";
 
@@ -126,4 +126,49 @@ test("a relay that has to be a certain one is taken for no other, and it may be"
   await expect.poll(() => relays.stateOf(URL_, id)).toBe("online");
   expect(await relays.idOf(URL_, id)).toEqual(id);
   await expect(relays.idOf(URL_, relayIdOf(other as Uint8Array))).rejects.toThrow(OtherRelay);
+});
+
+test("a link that could not be made use of is closed, before there is another", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const keys = generateKeyPair();
+  const links: Link[] = [];
+  const { relays } = relaysAt(() => ({ keys }), {
+    opened: async (_, link) => {
+      links.push(link);
+      throw new LinkLost("the relay shows what can be no control log");
+    },
+  });
+  relays.at(URL_, relayIdOf(keys.public));
+  await expect.poll(() => links.length).toBe(1);
+  expect((await links[0]?.closed)?.message).toMatch(/closed by this side/);
+  await vi.advanceTimersByTimeAsync(5_000);
+  await expect.poll(() => links.length).toBeGreaterThan(1);
+});
+
+test("what is left of an earlier link ends no later one, and says nothing in its name", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const keys = generateKeyPair();
+  const links: Link[] = [];
+  const fails: ((reason: LinkLost) => void)[] = [];
+  const heard: unknown[] = [];
+  const { relays } = relaysAt(() => ({ keys }), {
+    opened: (_, link) => {
+      links.push(link);
+      return new Promise((_resolve, reject) => fails.push(reject));
+    },
+    frame: (_, frame) => heard.push(frame),
+  });
+  const relay = relays.at(URL_, relayIdOf(keys.public));
+  await expect.poll(() => links.length).toBe(1);
+  links[0]?.close();
+  await vi.advanceTimersByTimeAsync(5_000);
+  await expect.poll(() => links.length).toBe(2);
+  fails[0]?.(new LinkLost("it is over")); // what was going on over it comes to its end now
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect([relay.link, relay.state, links.length]).toEqual([links[1], "online", 2]);
+  const { options } = links[0] as unknown as { options: { onFrame(frame: object): void } };
+  options.onFrame({ type: "done" });
+  expect(heard).toEqual([]);
 });

@@ -50,7 +50,7 @@ const ERRORS: readonly unknown[] = [
   new VaultDamaged(),
   new WrongPassphrase(),
   new KeyMissing(3),
-  new KeyRejected("x y"),
+  new KeyRejected("commitment"),
   new OtherRelay("wss://relay.example"),
   new LinkLost("x y"),
   new DOMException("x y", "NotFoundError"),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 from attrs import define, evolve, field, frozen
 
-from ofcd.config import Federation
 from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.log import get_log
 from ofcd.daemon.peers.cache import BlobCache
@@ -31,17 +30,16 @@ from ofcd.protocol.frames import (
     encode_frame,
 )
 from ofcd.protocol.ids import MemberId, RoomId
-from ofcd.relay import Decision, Forward, LinkId, Relay
-from ofcd.relay.facts import CACHED, BlobStored, ChainRecord
+from ofcd.relay import Forward, LinkId, Relay
+from ofcd.relay.facts import ChainRecord
 from ofcd.relay.room_log import chain_size
-from ofcd.store import StoreError
 from ofcd.themis.signed import peek
 
 if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.daemon.linkend import LinkEnd
 
-__all__ = ["Asking", "next_to_ask"]
+__all__ = ["Asking", "last_word", "next_to_ask"]
 
 _ANSWER_SECONDS: Final = 30
 _UNDER_WAY: Final = 32
@@ -57,6 +55,12 @@ _PUSHED_TO_MEMBERS: Final = (
 )
 _PUSHED_TO_JOINERS: Final = (frames.JoinStatus, frames.JoinAnswer)
 
+_GONE: Final = frozenset({Code.BLOB_GONE, Code.NOT_FOUND})
+"""Answers to what was asked; relays of before say the second."""
+_KEEPER_AWAY: Final = (
+    "a relay that the room was at before, and that may have this, can not be reached now"
+)
+
 F = TypeVar("F")
 LaneKey = tuple[RoomId, MemberId] | LinkId
 Answered = Callable[[RelayFrame], Awaitable[None]]
@@ -70,9 +74,19 @@ def _numbered(frame: F, rid: int) -> F:
     return renamed
 
 
-def next_to_ask(effect: Forward) -> Forward:
-    """The same request, of the next relay that may have an answer."""
-    return evolve(effect, hub=effect.others[0], others=effect.others[1:])
+def next_to_ask(effect: Forward, code: str) -> Forward:
+    """The same request, of the next relay that may have an answer, after one that said `code`."""
+    missed = effect.missed or code not in _GONE
+    return evolve(effect, hub=effect.others[0], others=effect.others[1:], missed=missed)
+
+
+def last_word(effect: Forward, failure: frames.Failure) -> frames.Failure:
+    """What to tell, when nobody else is left to ask: what could not be asked for is not gone."""
+    if failure.code not in _GONE or not isinstance(effect.frame, frames.BlobGet):
+        return failure
+    if effect.missed:
+        return evolve(failure_of(Code.HUB_AWAY), text=_KEEPER_AWAY)
+    return failure_of(Code.BLOB_GONE)
 
 
 @frozen
@@ -101,7 +115,6 @@ class Asking:
         rooms: HubRooms,
         hub: Hub,
         relay: Relay,
-        settings: Federation,
         cache: BlobCache,
         have: Have,
     ) -> None:
@@ -109,8 +122,7 @@ class Asking:
         self._rooms = rooms
         self._hub = hub
         self._relay = relay
-        self._settings = settings
-        self._cache_of_all = cache
+        self._cache = cache
         self._have = have
         self._link: HubLink | None = None
         self._rids = count(1)
@@ -274,10 +286,15 @@ class Asking:
             )
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
-            await self._cache(effect, answer)
-        if isinstance(answer, frames.Failure) and effect.others and self._hub.federation:
-            self._hub.federation.forward(connection, next_to_ask(effect))
+            await self._cache.keep(effect.frame, answer)
+        # The hub of now has asked those before it.
+        is_gone = isinstance(answer, frames.Failure) and answer.code == Code.BLOB_GONE
+        is_last = not effect.others or (is_gone and effect.hub == self._relay.hub_of(effect.room))
+        if isinstance(answer, frames.Failure) and not is_last and self._hub.federation:
+            self._hub.federation.forward(connection, next_to_ask(effect, answer.code))
             return
+        if isinstance(answer, frames.Failure):
+            answer = last_word(effect, answer)
         if isinstance(answer, frames.Failure) and answer.code != Code.HUB_AWAY:
             self._relay.refused(connection.link, self._hub.milliseconds())
         if rid_of(answer) or isinstance(answer, frames.Failure):
@@ -302,29 +319,6 @@ class Asking:
         elif here:
             connection.push_encoded(encode_frame(status))
         connection.pump()
-
-    async def _cache(self, effect: Forward, answer: frames.Blob) -> None:
-        """Keep a part of an attachment, as far as the cache goes."""
-        get, log = effect.frame, self._relay.room(effect.room)
-        if log is None or not isinstance(get, frames.BlobGet):
-            return
-        size = len(answer.chunk)
-        if log.blob_bytes.get(CACHED, 0) + size > self._settings.blob_cache_bytes:
-            return
-        now = self._hub.milliseconds()
-        stored = BlobStored(
-            effect.room, get.blob, get.index, answer.count, CACHED, now, answer.chunk
-        )
-
-        def decide() -> Decision:
-            log.blob_bytes[CACHED] = log.blob_bytes.get(CACHED, 0) + size
-            return Decision((stored,))
-
-        try:
-            if await self._cache_of_all.take(size):
-                await self._hub.do(decide, effect.room)
-        except StoreError as error:
-            self._log.error("an attachment could not be cached", error=str(error))
 
     # -- what the hub tells ------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
-from ofcd.daemon.peers.asking import next_to_ask
+from ofcd.daemon.peers.asking import last_word, next_to_ask
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
@@ -34,11 +34,12 @@ from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.peers.successions import disputed, learnt, shown
 from ofcd.daemon.peers.telling import Telling
+from ofcd.daemon.report import counted
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Failure, Join, Moved, Peer, Peered, Refill, Successions
-from ofcd.protocol.ids import Hash32, MemberId, PublicKey, RelayId, RoomId
+from ofcd.protocol.frames import BlobGet, Failure, Join, Moved, Peer, Peered, Refill, Successions
+from ofcd.protocol.ids import BlobId, Hash32, MemberId, PublicKey, RelayId, RoomId
 from ofcd.protocol.records import HubMove
 from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
@@ -149,8 +150,7 @@ class Federation:
         self._workers = workers
         self._random = random
         self._peers: dict[RelayId, _Peer] = {}
-        limit = self._settings.blob_cache_bytes_in_all
-        self._cache = BlobCache(limit, store.cached_bytes, workers)
+        self._cache = BlobCache(self._settings, hub, relay, store, workers)
         self._telling = Telling(hub, relay, store, workers, identity.relay_id)
         self._gaps = 0
         """Stretches that copies lacked when this process began."""
@@ -163,6 +163,7 @@ class Federation:
         self._denied = {RelayId(bytes.fromhex(one)) for one in deny if len(one) == 64}
         self._denied_names = set(deny)
         hub.metrics.watch_peers(self._counts)
+        relay.talk_only(self._is_listed)
 
     @property
     def rooms_per_peer(self) -> int:
@@ -374,14 +375,23 @@ class Federation:
 
     def _require_welcome(self, relay_id: RelayId) -> None:
         """Raises `Refused` for a relay that is not talked to."""
+        if not self._is_listed(relay_id):
+            listed = "this relay talks only to those it has listed"
+            raise Refused(
+                Code.NOT_FEDERATED, listed if self._settings.mode == "allowlist" else None
+            )
         peer = self._peers.get(relay_id)
-        named = peer is not None and peer.row.name in self._denied_names
-        if self._settings.mode == "off" or relay_id in self._denied or named:
-            raise Refused(Code.NOT_FEDERATED)
-        if self._settings.mode == "allowlist" and (peer is None or not peer.configured):
-            raise Refused(Code.NOT_FEDERATED, "this relay talks only to those it has listed")
         if peer is not None and peer.row.quarantined > self._hub.milliseconds():
             raise Refused(Code.RATE_LIMITED, "this relay takes nothing from you for now")
+
+    def _is_listed(self, relay_id: RelayId) -> bool:
+        """Whether the settings let this relay talk to that one."""
+        peer, mode = self._peers.get(relay_id), self._settings.mode
+        if mode == "off" or relay_id in self._denied:
+            return False
+        if peer is not None and peer.row.name in self._denied_names:
+            return False
+        return mode != "allowlist" or (peer is not None and peer.configured)
 
     def quarantine(self, relay_id: RelayId, reason: str) -> None:
         """Nothing is taken from this relay for a time: it did what no honest one does."""
@@ -430,8 +440,13 @@ class Federation:
     def _go_on(self, connection: LinkEnd, effect: Forward, code: Code, detail: str) -> None:
         """It can not be asked there: elsewhere, or nowhere."""
         if effect.others:
-            self.forward(connection, next_to_ask(effect))
-        elif not effect.quiet:
+            self.forward(connection, next_to_ask(effect, code))
+        elif effect.quiet:
+            return
+        elif isinstance(effect.frame, BlobGet) and effect.hub != self._relay.hub_of(effect.room):
+            away = last_word(evolve(effect, missed=True), failure_of(Code.BLOB_GONE))
+            self._tell(connection, effect, away)
+        else:
             self._answer(connection, effect, code, detail)
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
@@ -488,14 +503,20 @@ class Federation:
     def _answer(
         self, connection: LinkEnd, effect: Forward | Arrive, code: Code, detail: str
     ) -> None:
-        rid = rid_of(effect.frame)
-        if not rid:
-            return
-        failure = failure_of(code, rid)
+        failure = failure_of(code)
         if detail:
             failure = evolve(failure, text=f"{failure.text} ({detail})"[:300])
-        self._hub.answer(connection, failure)
-        connection.pump()
+        self._tell(connection, effect, failure)
+
+    def _tell(self, connection: LinkEnd, effect: Forward | Arrive, failure: Failure) -> None:
+        rid = rid_of(effect.frame)
+        if rid:
+            self._hub.answer(connection, evolve(failure, rid=rid))
+            connection.pump()
+
+    def was_read(self, room: RoomId, blob: BlobId) -> None:
+        """Somebody reads an attachment that may be here for that alone."""
+        self._cache.was_read(room, blob)
 
     def stir(self, hub: RelayId, room: RoomId) -> None:
         """Something waits for the room's hub."""
@@ -744,9 +765,7 @@ class Federation:
         for peer in list(self._peers.values()):
             link = peer.link
             if link is not None and peer.row.state == "up":
-                lag = sum(link.followed.values())
-                detail = f"follows {len(link.followed)} rooms of ours, {lag} entries behind"
-                peer.row = evolve(peer.row, detail=detail if link.followed else "")
+                peer.row = evolve(peer.row, detail=_lag(peer.following, link))
             if peer.noted != peer.row and peer.is_worth_noting:
                 await self._put(peer)
 
@@ -776,3 +795,14 @@ class Federation:
             "gaps": self._gaps + sum(peer.following.skips for peer in self._peers.values()),
             "outbox": sum(len(room.outbox) for room in waiting if room is not None),
         }
+
+
+def _lag(following: Following, link: PeerLink) -> str:
+    """How far either relay is behind the other, in words; "" where nothing is followed."""
+    said: list[str] = []
+    if link.followed:
+        lag, rooms = sum(link.followed.values()), counted(len(link.followed), "room")
+        said.append(f"it follows {rooms} of ours, {counted(lag, 'entry')} behind")
+    if following.rooms:
+        said.append(f"our copies of its rooms are {counted(following.lag, 'entry')} behind")
+    return "; ".join(said)

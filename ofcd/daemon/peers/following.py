@@ -144,7 +144,7 @@ class Following:
         self._own_id = own_id
         self._settings = settings
         self._rooms = HubRooms(hub_id, hub, relay)
-        self._asking = Asking(self._rooms, hub, relay, settings, cache, self.have)
+        self._asking = Asking(self._rooms, hub, relay, cache, self.have)
         self._copiers = trio.CapacityLimiter(_COPIERS)
         self._boxes = Space(_BOX_BYTES)
         """For key boxes of all stretches that are missing at a time."""
@@ -167,6 +167,12 @@ class Following:
     def wants_link(self) -> bool:
         """Whether there is anything to talk about."""
         return bool(self.rooms)
+
+    @property
+    def lag(self) -> int:
+        """How many entries the copies lack, of those the hub had when they began to be followed."""
+        held = ((copy, self._rooms.held(room)) for room, copy in self.rooms.items())
+        return sum(max(0, copy.known - log.seq) for copy, log in held if log is not None)
 
     def adopt(self, room: RoomId) -> None:
         """A copy of this room of the hub's is in the store."""
@@ -223,9 +229,19 @@ class Following:
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
+        if log is not None and log.state.hub == self._own_id:
+            await self._take_up(room)
+            log = self._rooms.held(room)
         if log is not None and not self._let_go(room):
             self._follow(room)
             self._pump(log)
+
+    async def _take_up(self, room: RoomId) -> None:
+        """It was moved here; this relay may not have taken over any rooms then, and do so now."""
+        try:
+            await self._hub.do(partial(self._relay.take_up, room), room)
+        except StoreError as error:
+            self._log.error("a room could not be taken over", error=str(error))
 
     def _pump(self, log: RoomLog) -> None:
         """Send what waits, unless the copy may be about to skip what it would have to follow."""
@@ -266,6 +282,9 @@ class Following:
 
     def came(self, room: RoomId, mid: MemberId) -> None:
         """A local member is here: have the hub say what waits for it."""
+        log = self._rooms.held(room)
+        if log is not None and log.state.hub == self._own_id:
+            self._hub.jobs_nursery.start_soon(self._take_up, room)
         self._asking.came(room, mid)
 
     def left(self, link: LinkId) -> None:
@@ -423,7 +442,10 @@ class Following:
         if len(lately) == _SKIPS and trio.current_time() - lately[0] < _AFTER_SKIP:
             self._resume_later(room)
             return
-        gap = copy.missing = Gap(synced.floor, synced.log, start - 1, self._boxes, copy.head)
+        is_end = synced.floor == synced.head + 1
+        gap = copy.missing = Gap(
+            synced.floor, synced.log, start - 1, self._boxes, is_end, copy.head
+        )
         link.spawn(partial(self._skip, room, copy, gap))
 
     async def _skip(self, room: RoomId, copy: _Copy, gap: Gap) -> None:

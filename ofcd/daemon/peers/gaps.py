@@ -2,6 +2,9 @@
 
 The hub delivers its control records, with their key boxes. Those records are had once more, whole
 and in order, from the control log; here only the boxes are kept, and how far the hub has come.
+
+Where nobody is at home here any more the hub tells no control log: then what was delivered is all
+there is, and it ends with the record that says so.
 """
 
 from __future__ import annotations
@@ -54,10 +57,14 @@ class Gap:
     reached: int
     """The last entry that the hub has delivered."""
     space: Space
-    """For boxes, of all gaps."""
+    """For boxes, and records, of all gaps."""
+    is_end: bool = False
+    """The hub has nothing for this relay after it."""
     head: bytes = field(default=b"", repr=False)
     """The hub's latest LOG_HEAD."""
     boxes: dict[int, tuple[tuple[MemberId, bytes], ...]] = field(factory=dict)
+    records: list[ChainRecord] = field(factory=list)
+    """At the end of the log, its control records as they were delivered."""
     _size: int = 0
     _is_closed: bool = False
     _came: trio.Event = field(factory=trio.Event)
@@ -65,13 +72,21 @@ class Gap:
     def take(self, entries: Iterable[Entry]) -> None:
         """The hub delivers these."""
         for entry in entries:
+            is_new = entry.seq > self.reached
             self.reached = max(self.reached, entry.seq)
+            if self.is_end and is_new and self._has_room(len(entry.record)):
+                event_id = peek(entry.record).event_id
+                self.records.append(ChainRecord(entry.seq, event_id, entry.record))
             size = sum(len(box) for _, box in entry.boxes)
             wanted = size and entry.seq < self.floor and entry.seq not in self.boxes
-            if wanted and not self._is_closed and self.space.take(size):
-                self._size += size
+            if wanted and self._has_room(size):
                 self.boxes[entry.seq] = entry.boxes
         self._stir()
+
+    def _has_room(self, size: int) -> bool:
+        fits = not self._is_closed and self.space.take(size)
+        self._size += size if fits else 0
+        return fits
 
     def headed(self, head: bytes) -> None:
         """The hub has signed how far its log goes."""
@@ -84,6 +99,7 @@ class Gap:
         self.space.left += self._size
         self._size = 0
         self.boxes = {}
+        self.records.clear()
 
     def _stir(self) -> None:
         self._came.set()
@@ -130,14 +146,14 @@ class Leftovers:
         if log is None or key is None:
             raise Refused(Code.HUB_AWAY)
         async with self._readers:
-            chain = await self._chain(log)
+            chain = await self._chain(log) or await self._delivered(log, gap)
             inside = [stored.seq for stored in chain if stored.seq < gap.floor]
             if not inside:
                 raise Refused(Code.HUB_AWAY, "its relay shows no control log")
             await gap.reach(inside[-1])
             verify = partial(verify_skip, log, chain, gap.floor, gap.log, gap.boxes)
             found = await self._workers.run(verify, self._threads)
-        if found.head:
+        if found.head or not self._is_at_home(found):
             return found
         head = await gap.signed()
         verify = partial(signed_skip, log, found, head, hub, key)
@@ -155,3 +171,15 @@ class Leftovers:
                 if chain:
                     return chain
         return []
+
+    async def _delivered(self, log: RoomLog, gap: Gap) -> list[ChainRecord]:
+        """The same, from what was delivered of a log that ends here."""
+        if not gap.is_end:
+            return []
+        await gap.reach(gap.floor - 1)
+        return [ChainRecord(log.state.seq, log.state.ctl, b""), *gap.records]
+
+    def _is_at_home(self, found: Skip) -> bool:
+        """Whether anybody is, after the gap: else nothing comes that its L would be good for."""
+        states = [one.state for one in found.controls if one.state is not None]
+        return not states or self._own_id in states[-1].homes.values()

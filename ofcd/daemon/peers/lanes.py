@@ -228,7 +228,7 @@ class Lane:
     def await_no_more(self, feed: Feed) -> None:
         """Not asked for in a lane."""
 
-    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
+    def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:
         """Nothing is read here."""
         return None
 

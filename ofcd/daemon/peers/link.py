@@ -71,16 +71,17 @@ _MINUTE: Final = 60
 
 @define(eq=False)
 class PeerSubscription(Subscription):
-    """A relay's reading of a room: the deliveries once, and the boxes of all its members."""
+    """A relay's reading of a room: the deliveries once, and the boxes of all its members.
+
+    It ends with the entry with which its last member went, or the room to another hub.
+    """
 
     peer: PeerLink | None = None
     bulk: bool = False
-    last: int | None = None
-    """With this entry its last member went, or the room to another hub: nothing after it."""
 
     def frames(self, entry: FeedEntry) -> Iterable[bytes]:
         """The boxes for members who are at home there, then the delivery."""
-        if self.peer is None or (self.last is not None and entry.seq > self.last):
+        if self.peer is None or not self.takes(entry.seq):
             return
         if entry.boxes:
             homed = self.peer.homed(self.room)
@@ -344,11 +345,10 @@ class PeerLink(Connection):
             self.refused()
             self.answer(self._hub.failure(frame.rid, error))
 
-    def reading(self, effect: Subscribe, start: int) -> Subscription | None:
-        """Its members' rooms, as long as it has members there."""
-        if not self.homed(effect.room):
-            return None
-        last = self._hub.last_of(effect.room)
+    def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:
+        """Its members' rooms, up to the record with which the last of them went."""
+        lasts = (last, self._hub.last_for(effect.room, self.peer))
+        last = min((one for one in lasts if one is not None), default=None)
         return PeerSubscription(self, effect.room, _NOBODY, start, peer=self, last=last)
 
     def may_follow(self, room: RoomId) -> PeerSubscription | None:
@@ -371,9 +371,7 @@ class PeerLink(Connection):
         over = [
             room
             for room, (subscription, _) in self._subscriptions.items()
-            if isinstance(subscription, PeerSubscription)
-            and subscription.last is not None
-            and subscription.next_seq > subscription.last
+            if subscription.is_over and not self._page
         ]
         for room in over:
             self.unsubscribe(room)
@@ -386,14 +384,13 @@ class PeerLink(Connection):
     async def _frames_of(self, subscription: Subscription, page: LogPage) -> list[bytes]:
         room, found = subscription.room, []
         homed = self.homed(room)
-        last = subscription.last if isinstance(subscription, PeerSubscription) else None
         boxes: dict[int, list[tuple[MemberId, bytes]]] = {}
         if any(not row.cell for row in page.rows):  # control records bear no cell
             stored = await self._hub.lookups.boxes(room, page.rows[0].seq, page.next_seq)
             for seq, mid, box in stored:
                 boxes.setdefault(seq, []).append((mid, box))
         for row in page.rows:
-            if last is not None and row.seq > last:
+            if not subscription.takes(row.seq):
                 break
             for mid, box in boxes.get(row.seq, ()):
                 if mid in homed:

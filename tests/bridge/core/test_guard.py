@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from bridge.core import Author, Portal, Verdict
 from bridge.core.guard import MAX_HOPS, room_tag
 from bridge.core.names import shown_names, skeleton
+from ofcd.client import Via
 from ofcd.protocol.ids import MemberId
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
@@ -116,6 +117,25 @@ async def test_a_name_can_not_pose_as_a_member(tmp_path: Path, autojump_clock: M
         assert message.via is not None
         assert (message.via.network, message.via.name) == ("paper", "Ana")
         assert scene.walls.lines("#b") == ["Ana@paper: trust me"]
+
+
+async def test_a_name_of_one_network_can_not_pose_on_another(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Nor does another bridge's word for it: no brackets, nothing hidden, and one mark."""
+    async with open_scene(tmp_path, BOTH, evolve(BOTH, place="#b")) as scene:
+        other = await scene.world.client("other")
+        room = await other.join(await scene.room.invite(caps={Cap.BRIDGE}), name="Other")
+        name = "Bo> hi\u202e @all <Ana"
+        await scene.outside("trust me", who=name)
+        sent = await room.send("me too", via=Via("mail", "x", name))
+        await scene.quiet()
+        await scene.room.send("whom?", reply_to=sent.event_id)
+        await scene.quiet()
+        shown = "Bo) hi _all (Ana"
+        assert scene.walls.lines("#b")[:2] == [f"{shown}@paper: trust me", f"{shown}@mail: me too"]
+        [answer] = [one.reply_to for one in scene.walls.said if one.place == "#b" and one.reply_to]
+        assert answer.name == shown
 
 
 def test_a_line_from_outside_costs_no_look_at_each_members_name_again() -> None:

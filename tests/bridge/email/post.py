@@ -55,7 +55,7 @@ class Post:
     die_after_data: int = 0
     """How many times it takes a mail and dies before it says so."""
     poison: dict[str, str] = field(factory=dict)
-    """What it does at a RCPT for somebody: "421" or "550" and go, or "hang"."""
+    """What it does at a RCPT for somebody: "421" or "550 ..." and go, or "hang"."""
     tries: list[tuple[float, str]] = field(factory=list)
     """When somebody's poison was tried."""
 
@@ -78,8 +78,8 @@ class Post:
                 for who, what in self.poison.items():
                     if f"RCPT TO:<{who}>".encode() in raw:
                         self.tries.append((trio.current_time(), who))
-                        if what == "550":
-                            await stream.send_all(b"550 5.1.1 nobody\r\n421 too many errors\r\n")
+                        if what.startswith("550"):
+                            await stream.send_all(f"{what}\r\n421 too many errors\r\n".encode())
                         elif what == "hang":
                             await stream.receive_some(1)
                         else:

@@ -77,7 +77,8 @@ async def test_a_mail_taken_while_another_is_brought_in_comes_after_it(
         monkeypatch.setattr(type(room), "upload", slow)
         nursery.start_soon(bring, scene, with_file("first", 1))
         await trio.sleep(1)
-        assert await bring(scene, by_bo("second", 2)) == 250
+        with trio.fail_after(10):  # and its server does not wait for the first one
+            assert await bring(scene, by_bo("second", 2)) == 250
         await trio.sleep(100)
         assert [text.rpartition("\n")[2] for text in scene.texts()] == [
             "first",
@@ -118,12 +119,24 @@ async def test_what_waits_for_the_room_is_bounded_and_ends(
             await inside.inbox._places["books"].turn.acquire()
             assert await bring(scene, by_bo("four", 4)) == 250
             inside.inbox._places["books"].turn.release()
-            patch.setattr("bridge.email.incoming.shown_of", broken)
+            patch.setattr("bridge.email.saying.shown_of", broken)
             await trio.sleep(60)
         assert "something went wrong over it" in await scene.do("held")
         assert await bring(scene, by_bo("five", 5)) == 250
         await trio.sleep(10)
         assert scene.texts()[-1].endswith("five")
+
+
+async def test_what_waits_is_bounded_by_its_bytes(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go over it stays with its server, and a smaller one may still wait."""
+    monkeypatch.setattr(inbox, "INBOX_BYTES", 3000)
+    async with scene_of(tmp_path) as scene:
+        await scene.world.stop_relay()
+        assert await bring(scene, with_file("one", 1)) == 250
+        assert await bring(scene, by_bo("x" * 3000, 2)) == 451
+        assert await bring(scene, by_bo("three", 3)) == 250
 
 
 async def test_a_mail_that_takes_long_to_read_is_not_read_all_the_time(
@@ -250,7 +263,7 @@ async def test_a_mail_that_ends_the_bridge_is_not_read_for_ever(
 
         deadly, keep = by_bo("deadly", 1), readers._note
         with monkeypatch.context() as patch:
-            patch.setattr("bridge.email.incoming.shown_of", shown)
+            patch.setattr("bridge.email.saying.shown_of", shown)
             patch.setattr(readers, "_note", note)
             for _ in range(3):
                 with pytest.raises(Killed):

@@ -68,6 +68,14 @@ def test_programs_are_told_from_people(
     assert origin(read, envelope_sender=sender, own_domain="bridge.example") is found
 
 
+@pytest.mark.parametrize(("sender", "found"), [(None, "report"), ("", "report"), ("x@y", "person")])
+def test_a_report_is_one_without_its_type_too(sender: str | None, found: str) -> None:
+    """As some servers write them; from the null sender, or where that is not known."""
+    status = "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b--\n"
+    read = parse(mail(status, Content_Type="multipart/mixed; boundary=b"))
+    assert origin(read, envelope_sender=sender, own_domain="bridge.example") == found
+
+
 def test_what_we_send_would_be_dropped_by_ourselves_and_by_every_good_auto_responder() -> None:
     raw = compose(letter())
     read = parse(raw)
@@ -367,7 +375,9 @@ def test_a_mail_has_what_keeps_it_in_threads_and_out_of_loops() -> None:
     assert made["List-Unsubscribe"] == f"<https://b.example/u/aaa>, {off}"
     assert made["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert made["Auto-Submitted"] == "auto-generated"
+    assert made["X-Auto-Response-Suppress"] == "All"
     assert made["X-Ofcd-Path"] == "tag1 tag2"
+    assert made["Date"] == "Wed, 18 Nov 2026 12:37:00 +0000"
     assert made.get_content_type() == "multipart/alternative"
     assert all(line.isascii() and len(line) < 999 for line in compose(letter()).split(b"\r\n"))
 

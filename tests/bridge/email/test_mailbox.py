@@ -385,7 +385,7 @@ async def test_a_mail_that_ended_the_bridge_is_set_aside_in_the_mailbox(
     async with scene_of(tmp_path) as scene:
         raw = PROOF + by_bo("deadly")
         lives(scene, raw, 3)
-        answer = await scene.network._take_from_mailbox(raw, frozenset())
+        answer = await scene.network.mailbox.take(raw, frozenset())
         assert answer == Answer(Taken.ASIDE, why="the bridge ended whenever it was read")
 
 

@@ -277,3 +277,18 @@ def test_every_text_comes_back_as_it_was_written(text: str) -> None:
     for one in wanted.splitlines():
         bare = _bare(one)
         assert not bare or any(bare in _bare(s) for s in shown)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ('application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"', ""),
+        ("application/x-pkcs7-mime", ""),
+        ("multipart/encrypted; boundary=b", "--b\nContent-Type: application/pgp-encrypted\n\n"),
+    ],
+)
+def test_who_writes_what_is_not_read_here_is_told(kind: str, more: str) -> None:
+    """S/MIME and OpenPGP: the words are not lost without a word, they are in the file."""
+    body = f"{more}Version: 1\n" + ("--b\n\nsealed\n--b--\n" if more else "")
+    read = parse(mail(body, Content_Type=kind))
+    assert "its words are within S/MIME or OpenPGP, which is not read here" in read.defects

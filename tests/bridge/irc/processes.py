@@ -68,11 +68,12 @@ def settings(link: str, port: int, more: str = "", irc: str = "") -> str:
 
 
 @contextmanager
-def bridge(folder: Path, text: str) -> Iterator[Bridge]:
-    """A bridge that runs; killed at the end."""
+def bridge(folder: Path, text: str, *, start: bool = True) -> Iterator[Bridge]:
+    """A bridge that runs (or is still to be started); killed at the end."""
     folder.mkdir(exist_ok=True)
     program = Bridge(folder, text)
-    program.start()
+    if start:
+        program.start()
     try:
         yield program
     finally:

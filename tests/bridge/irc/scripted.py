@@ -90,13 +90,15 @@ class Scripted:
         """Those who are gone too."""
         self.history: dict[str, list[Kept]] = {}
         self.refuse: dict[tuple[str, str], str] = {}
-        """(nick, command) -> the numeric that answers."""
+        """(nick, command) -> the numeric that answers, or FAIL."""
         self.people: dict[str, str] = {}
         """Others with a nick (in small letters), and their user@host."""
         self.accounts: dict[str, str] = {}
         """Those of them (in small letters) who are logged in, and their account."""
         self.privately: list[tuple[str, str, str]] = []
         """What was said to them: by whom, to whom, what."""
+        self.page = 1000
+        """Lines of history that it gives at once, however many it is asked for."""
         self.no_batches = False
         """It offers draft/multiline, and takes none."""
         self.dead = False
@@ -242,6 +244,10 @@ class Scripted:
         refused = self.refuse.get((guest.nick, line.command)) or self.refuse.get(
             ("*", line.command)
         )
+        if refused == "FAIL":
+            words = (line.command, "CANNOT_SEND", line[0], "it is refused")
+            await self._to(guest, "irc.example", "FAIL", words, {})
+            return
         if refused:
             await self._numeric(guest, refused, line[0], "it is refused", label=label)
             return
@@ -289,7 +295,8 @@ class Scripted:
                     elif not found and line[0].lower() not in self.people:
                         await self._numeric(guest, "401", line[0], "No such nick", label=label)
             case "USERHOST":
-                where = self.people.get(line[0].lower(), "")
+                own = (f"{x.user}@{x.host}" for x in self.guests if x.nick == line[0])
+                where = self.people.get(line[0].lower(), "") or next(own, "")
                 await self._numeric(guest, "302", f"{line[0]}=+{where}" if where else "")
             case "WHO" | "WHOIS":
                 await self._who(guest, line)
@@ -435,7 +442,7 @@ class Scripted:
         self._number += 1
         ref = f"h{self._number}"
         await self._to(guest, "irc.example", "BATCH", (f"+{ref}", "chathistory", line[1]), {})
-        for one in found[: int(line[3])]:
+        for one in found[: min(self.page, int(line[3]))]:
             if one.inner:
                 await self.several(guest, one, {"batch": ref})
                 continue

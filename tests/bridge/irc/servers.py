@@ -23,6 +23,7 @@ __all__ = [
     "SERVICES",
     "Person",
     "anope",
+    "atheme",
     "free_port",
     "inspircd",
     "needs",
@@ -170,6 +171,26 @@ def anope(folder: Path, port: int) -> Iterator[None]:
         "--modulesdir=/usr/lib/anope",
         "--localedir=/usr/share/locale",
     ]
+    with _running(command, folder):
+        yield
+
+
+@contextmanager
+def atheme(folder: Path, port: int) -> Iterator[None]:
+    """Atheme's services in the place of Anope's."""
+    folder.mkdir(exist_ok=True)
+    (folder / "atheme.conf").write_text(_ATHEME.format(port=port))
+    command = [
+        shutil.which("atheme-services", path=PATH) or "atheme-services",
+        *("-n", "-c", str(folder / "atheme.conf"), "-D", str(folder)),
+        *("-l", str(folder / "services.log"), "-p", str(folder / "services.pid")),
+    ]
+    with _running(command, folder):
+        yield
+
+
+@contextmanager
+def _running(command: list[str], folder: Path) -> Iterator[None]:
     with (folder / "out.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
@@ -243,6 +264,28 @@ module {{ name = "enc_sha256" }}
 module {{ name = "db_flatfile"; database = "anope.db"; keepbackups = 0; fork = no }}
 module {{ name = "m_sasl" }}
 log {{ target = "services.log"; logage = 7; admin = "*"; commands = "*"; other = "*" }}
+"""
+
+_ATHEME = """
+loadmodule "modules/protocol/inspircd";
+loadmodule "modules/backend/opensex";
+loadmodule "modules/crypto/pbkdf2v2";
+loadmodule "modules/nickserv/main";
+loadmodule "modules/nickserv/register";
+loadmodule "modules/nickserv/identify";
+loadmodule "modules/nickserv/ghost";
+loadmodule "modules/nickserv/cert";
+loadmodule "modules/saslserv/main";
+loadmodule "modules/saslserv/plain";
+loadmodule "modules/saslserv/external";
+serverinfo {{ name = "services.test.example"; desc = "test"; numeric = "00A"; recontime = 1;
+  netname = "test"; adminname = "a"; adminemail = "a@b.example"; registeremail = "a@b.example";
+  auth = none; casemapping = rfc1459; loglevel = {{ all; }}; maxlogins = 5; maxusers = 5; }};
+uplink "irc.test.example" {{ host = "127.0.0.1"; port = {port}; password = "pass"; }};
+nickserv {{ nick = "NickServ"; user = "services"; host = "services.test.example"; real = "nicks";
+  maxnicks = 5; }};
+saslserv {{ nick = "SaslServ"; user = "services"; host = "services.test.example"; real = "sasl"; }};
+general {{ commit_interval = 5; flood_msgs = 0; }};
 """
 
 

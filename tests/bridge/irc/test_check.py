@@ -147,3 +147,36 @@ async def test_each_way_in_which_a_server_is_not_reached_is_named(tmp_path: Path
         (tmp_path / "password").unlink()
         _, said = _checked(tmp_path / "b", word, "#books")
         assert any("password can not be read" in one for one in said)
+
+
+_CGI = '<cgihost type="webirc" password="sesame" mask="127.0.0.1/32">\n'
+
+
+async def test_a_connection_such_as_members_get_is_tried_where_they_have_one(
+    tmp_path: Path,
+) -> None:
+    """WEBIRC that the server does not take is named, and so is a server that lets in but one."""
+    for name in ("sesame", "walnut"):
+        (tmp_path / name).write_text(name)
+    mode = '[portal.irc]\nmode = "puppets"\n'
+    where = "127.0.0.1:{}: {}"
+    with inspircd(tmp_path / "irc", modules=" cgiirc", more=_CGI) as server:
+        irc = f"port = {server.port}\ntls = false\nnick = 'ofcbridge'\n"
+        webirc = f"{irc}webirc_password_file = '{tmp_path}/"
+        _, said = _checked(tmp_path / "b", f"{webirc}sesame'", "#books", options=mode)
+        assert "ok   #books: joined as ofcbridge[o]" in said
+        own = where.format(server.port, "ofcbridge[o] has an address of its own, by WEBIRC")
+        assert f"ok   {own}" in said
+        _, said = _checked(tmp_path / "b", f"{webirc}walnut'", "#books", options=mode)
+        assert any("BAD" in one and "no second connection" in one for one in said), said
+        assert any("don't match any configured WebIRC hosts" in one for one in said), said
+        _, said = _checked(tmp_path / "b", irc, "#books", options=mode)
+        assert not any("WEBIRC" in one for one in said)
+        assert any("a second connection, as ofcbridge[o], for members" in one for one in said)
+        _, said = _checked(tmp_path / "b", irc, "#books")
+        assert not any("second connection" in one for one in said)
+    with ngircd(tmp_path / "ng", more="[Limits]\nMaxConnectionsIP = 1\n") as other:
+        irc = f"port = {other.port}\ntls = false\nnick = 'ofcbridge'\n"
+        code, said = _checked(tmp_path / "b", irc, "#books", options=mode)
+        assert code == 1
+        assert any("BAD" in one and "no second connection" in one for one in said), said

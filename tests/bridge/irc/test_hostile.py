@@ -292,6 +292,27 @@ async def test_check_survives_a_server_that_joins_it_elsewhere(
     assert f"{CHANNEL}: joined" in made
 
 
+@pytest.mark.parametrize(("fate", "good"), [("", True), ("lost", False)])
+async def test_check_tells_of_a_server_that_passes_over_webirc(
+    tmp_path: Path, autojump_clock: MockClock, fate: str, good: bool
+) -> None:
+    """Members would all have the bridge's own address, and be banned together."""
+    (tmp_path / "webirc").write_text("sesame")
+    made: dict[str, bool] = {}
+    server = Scripted()
+    server.swallow = lambda _guest, one: fate if one.command == "WEBIRC" else ""
+    info = PlaceInfo(CHANNEL, IrcPlace(mode="puppets"), sends=True, takes=True)
+    settings = evolve(BASE, webirc_password_file=str(tmp_path / "webirc"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        places = {CHANNEL: info}
+        await check(settings, places, server.open, lambda x: made.update({x.text: x.good}))
+        nursery.cancel_scope.cancel()
+    [told] = [text for text in made if "address" in text]
+    assert made[told] is good
+    assert made[f"{CHANNEL}: joined as ofc[o]"]
+
+
 async def _odd_answers(server: Scripted, guest: Guest) -> None:
     await server.to(guest, guest.mask, "JOIN", "#elsewhere")
     await server.to(guest, "x", "474")

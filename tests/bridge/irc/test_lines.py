@@ -29,6 +29,12 @@ STYLES = st.builds(
 )
 RUNS = st.lists(st.builds(Run, st.text(max_size=20) | st.sampled_from([",5", "12", "a,1"]), STYLES))
 
+LONG = st.lists(
+    st.builds(Run, st.text(max_size=300) | st.integers(1, 150).map("äb ".__mul__), STYLES),
+    max_size=5,
+)
+"""More than a line."""
+
 
 def cleaned(runs: list[Run]) -> tuple[Run, ...]:
     return mirc.joined(Run(mirc.clean(run.text), run.style) for run in runs)
@@ -61,7 +67,7 @@ def test_nothing_ends_a_line_early(params: list[str]) -> None:
     assert not any(one in raw[:-2] for one in (b"\r", b"\n", b"\0"))
 
 
-@given(RUNS, st.integers(1, 30), st.integers(1, 63))
+@given(RUNS | LONG, st.integers(1, 30), st.integers(1, 63))
 def test_lines_fit_and_lose_no_word(runs: list[Run], nick: int, host: int) -> None:
     room = budget("n" * nick, "u" * 10, "h" * host, "#channel")
     lines = split(cleaned(runs), room)
@@ -72,6 +78,11 @@ def test_lines_fit_and_lose_no_word(runs: list[Run], nick: int, host: int) -> No
     said = "".join(mirc.plain(mirc.decode(line)) for line in lines)
     wanted = mirc.plain(cleaned(runs))
     assert said.replace(" ", "") == wanted.replace(" ", "")
+
+
+def test_of_a_prefix_that_is_not_known_the_worst_is_taken() -> None:
+    assert budget("ofc", "", "", "#c") == budget("ofc", "u" * 10, "h" * 63, "#c")
+    assert budget("ofc", "u", "h", "#c") == 512 - len(":ofc!u@h PRIVMSG #c :\r\n")
 
 
 def test_a_word_longer_than_a_line_is_cut_between_characters() -> None:
@@ -184,3 +195,13 @@ def test_a_netsplit_is_one_line_each_way() -> None:
     assert back.text.startswith("netsplit: 20 are back")
     presence.take(Line("QUIT", ("went home",), "n3", "u", "h"), fold, fold, 70.0)
     assert [one.text for one in presence.due(70.0)] == ["n3 quit"]
+
+
+def test_who_gives_servers_names_as_a_reason_is_no_netsplit() -> None:
+    presence = Presence()
+    presence.take(Line("353", ("me", "=", "#c", "mal kim")), fold, fold, 0.0)
+    presence.take(Line("QUIT", ("a.example b.example",), "mal", "u", "h"), fold, fold, 1.0)
+    [told] = presence.due(7.0)
+    assert (told.who, told.text, told.mask) == ("mal", "mal quit", "mal!u@h")
+    presence.take(Line("JOIN", ("#c",), "mal", "u", "h"), fold, fold, 8.0)
+    assert [one.text for one in presence.due(20.0)] == ["mal joined"]

@@ -79,6 +79,35 @@ async def test_order_is_kept_though_two_nicks_speak_for_one(
         assert nicks == {"ofc", "Ana[o]", "Bo[o]"}
 
 
+async def test_nothing_overtakes_what_a_nick_could_not_say(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Bo's nick breaks off amid a line; Ana, for whom the bridge's speaks, was to come next."""
+    settings = evolve(BASE, max_puppets=1)
+    async with irc_scene(tmp_path, PUPPETS, settings=settings) as scene, scene.running() as net:
+        bo = await _second(scene)
+        await scene.up()
+        await bo.send("first")
+        await until(lambda: any(g.nick == "Bo[o]" and g.channels for g in scene.server.guests))
+        await trio.sleep(2)
+        fates = ["before"]
+
+        def swallow(guest: Guest, line: Line) -> str:
+            is_his = guest.nick == "Bo[o]" and line.command == "PRIVMSG"
+            return fates.pop() if is_his and fates else ""
+
+        scene.server.swallow = swallow
+        net.host.ready(CHANNEL, False, "so that both go together")
+        await bo.send("second")
+        await until(lambda: scene.room.messages()[-1].text == "second")
+        await scene.room.send("third")
+        await trio.sleep(2)
+        net.host.ready(CHANNEL, True)
+        await until(lambda: len(scene.heard()) == 3)
+        assert not fates
+        assert [one.rpartition(" ")[2] for one in scene.heard()] == ["first", "second", "third"]
+
+
 @pytest.mark.parametrize("seed", [1])
 async def test_links_that_break_at_random_lose_and_double_nothing(
     tmp_path: Path, autojump_clock: object, seed: int

@@ -9,6 +9,7 @@ import trio
 from attrs import evolve
 
 from bridge.core import State
+from bridge.irc import history
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal, until
@@ -35,6 +36,27 @@ async def test_words_cross_both_ways_and_are_confirmed(
                 and len(p.remote_ids) == 1
             )
         )
+
+
+async def test_the_prefix_is_what_the_server_shows(tmp_path: Path, autojump_clock: object) -> None:
+    """By the own JOIN, a cloak (396), a CHGHOST, and a nick that services gave."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene, scene.running() as net:
+        await scene.up()
+        assert net._shared is not None
+        link, guest = net._shared.connection, scene.guest("ofc")
+        assert link is not None
+
+        async def shown(mask: str, source: str, command: str, *params: str) -> None:
+            await scene.server.to(guest, source, command, *params)
+            await until(lambda: f"{link.nick}!{link.user}@{link.host}" == mask)
+
+        await until(lambda: (link.nick, link.user, link.host) == ("ofc", "ofc", "host.example"))
+        await shown("ofc!ofc@cloak.example", "irc.example", "396", "ofc", "cloak.example", "is")
+        await shown("ofc!u2@h2", "ofc!ofc@cloak.example", "CHGHOST", "u2", "h2")
+        await shown("Guest1!u2@h2", "ofc!u2@h2", "NICK", "Guest1")
+        await scene.server.say("Guest1", CHANNEL, "an echo, as it were")
+        await scene.server.say("ofc", CHANNEL, "who has the nick now")
+        await until(lambda: scene.bridged() == ["ofc: who has the nick now"])
 
 
 # -- STS (I4) --------------------------------------------------------------------------------------
@@ -148,6 +170,28 @@ async def test_a_broken_link_neither_loses_nor_doubles_where_history_tells(
         ]
 
 
+async def test_what_came_back_proves_one_message_and_no_other(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """The same words again, at once, without ids; the link breaks before they arrive."""
+    caps = [one for one in _MODERN if one != "msgid"]
+    async with irc_scene(tmp_path, caps=caps) as scene, scene.running():
+        await scene.up()
+        await scene.room.send("ok")
+        await until(lambda: len(scene.heard()) == 1)
+        await trio.sleep(0.5)
+        fates = ["before"]
+
+        def swallow(_guest: Guest, line: Line) -> str:
+            return fates.pop(0) if line.command == "PRIVMSG" and fates else ""
+
+        scene.server.swallow = swallow
+        await scene.room.send("ok")
+        await until(lambda: len(scene.heard()) == 2)
+        await trio.sleep(5)
+        assert [one.partition("> ")[2] for one in scene.heard()] == ["ok", "ok"]
+
+
 async def test_what_came_back_in_part_is_ended_and_not_begun_again(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -191,7 +235,7 @@ async def test_a_refusal_without_a_label_marks_the_message_of_that_place(
     """A plain server, which says no more than which place it is about."""
     async with irc_scene(tmp_path) as scene, scene.running():
         await scene.up()
-        for number, refusal in enumerate(("404", "716", "936", "439")):
+        for number, refusal in enumerate(("404", "716", "936", "439", "417", "FAIL")):
             scene.server.refuse["ofc", "PRIVMSG"] = refusal
             bad = await scene.room.send(f"bad {number}")
             await until(lambda: (m := scene.room.message(bad.event_id)) and m.reactions)  # noqa: B023
@@ -241,15 +285,18 @@ async def test_replies_find_their_line_both_ways(tmp_path: Path, autojump_clock:
 # -- history (I8) ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("page", "requests"), [(1000, 6), (13, 8)])
 async def test_a_gap_is_filled_page_by_page_in_order_and_once(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path, autojump_clock: object, page: int, requests: int
 ) -> None:
+    """Twenty are asked for at once; a page that is shorter is not the end, one without lines is."""
     async with irc_scene(
         tmp_path,
         portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),
         caps=_MODERN,
         isupport="NICKLEN=30 CHATHISTORY=20 MSGREFTYPES=msgid,timestamp",
     ) as scene:
+        scene.server.page = page
         async with scene.running():
             await scene.up()
             await scene.server.say("kim", CHANNEL, "line 0")
@@ -264,13 +311,20 @@ async def test_a_gap_is_filled_page_by_page_in_order_and_once(
             words = [one.rpartition("line ")[2] for one in scene.bridged()]
             assert words == [str(number) for number in range(91)]
             asked = scene.server.everybody[-1].said("CHATHISTORY")
-            assert len(asked) == 5, "twenty each, and the last is not full"
+            assert len(asked) == requests, "as many as there are pages, and one"
             assert all(one[0] == "AFTER" for one in asked)
 
 
+@pytest.mark.parametrize(("limit", "most"), [("_LINES", 50), ("_PAGES", 10)])
 async def test_a_gap_that_is_too_large_says_what_is_missing(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path,
+    autojump_clock: object,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    most: int,
 ) -> None:
+    """Of too many lines, or of too many pages of few."""
+    monkeypatch.setattr(history, limit, most)
     async with irc_scene(
         tmp_path,
         portal(in_per_second=10_000.0, in_burst=10_000, in_backlog=10_000),

@@ -1,4 +1,4 @@
-"""InspIRCd with Anope: SASL against real services, and the own nick taken back from others."""
+"""InspIRCd with Anope or Atheme: SASL against real services, and the own nick taken back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.bridge.irc.processes import bridge, bridged, is_in, private_room, room_of, settings
+from tests.bridge.irc.processes import (
+    Bridge,
+    bridge,
+    bridged,
+    is_in,
+    private_room,
+    room_of,
+    settings,
+)
 from tests.bridge.irc.servers import (
     SERVICES,
     Person,
     anope,
+    atheme,
     free_port,
     inspircd,
     needs,
@@ -27,11 +36,12 @@ from tests.live.support import Relay
 pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
-    needs("inspircd", "anope"),
+    needs("inspircd"),
     pytest.mark.timeout(400),
 ]
 
 
+@needs("anope")
 async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path: Path) -> None:
     """A wrong password keeps the bridge out; RECOVER frees the nick, MONITOR tells when it is.
 
@@ -64,15 +74,12 @@ async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path
 
                 irc = _account(tmp_path / "password") + "regain = 'RECOVER'\n"
                 text = settings(link, server.port, irc=irc)
-                async with person(server.port, "ofcbridge") as ghost:
-                    with bridge(tmp_path / "bridge", text) as program:
-                        await until(lambda: "joined a channel" in program.log.read_text())
-                        await until(lambda: _renamed(kim) == ["ofcbridge"])
-                        await until(lambda: ghost.gone or _lost_it(ghost))
-                        await is_in(room)
-                        await kim.say("#books", "hello")
-                        await until(lambda: bridged(room) == ["kim: hello"])
-                        assert "sesame" not in program.log.read_text()
+                with bridge(tmp_path / "bridge", text, start=False) as program:
+                    await _back_from_a_ghost(program, kim, server.port)
+                    await is_in(room)
+                    await kim.say("#books", "hello")
+                    await until(lambda: bridged(room) == ["kim: hello"])
+                    assert "sesame" not in program.log.read_text()
 
                 # Without services' help: it waits until the other leaves, and is told by MONITOR.
                 irc = _account(tmp_path / "password")
@@ -107,6 +114,33 @@ async def test_login_and_the_nick_back_from_a_ghost_and_from_who_leaves(tmp_path
         relay.kill()
 
 
+async def _back_from_a_ghost(program: Bridge, kim: Person, port: int) -> None:
+    """Somebody else has the nick when the bridge comes, and services take it away."""
+    async with person(port, "ofcbridge") as ghost:
+        program.start()
+        await until(lambda: "joined a channel" in program.log.read_text())
+        await until(lambda: _renamed(kim) == ["ofcbridge"])
+        await until(lambda: ghost.gone or _lost_it(ghost))
+
+
+@needs("atheme-services")
+async def test_atheme_lets_it_in_and_frees_its_nick(tmp_path: Path) -> None:
+    """By GHOST: REGAIN came after the version that Debian has."""
+    link_port = free_port()
+    (tmp_path / "password").write_text("sesame-walnut")
+    irc = _account(tmp_path / "password") + "regain = 'GHOST'\n"
+    with (
+        inspircd(tmp_path / "irc", modules=SERVICES, more=services_link(link_port)) as server,
+        atheme(tmp_path / "services", link_port),
+    ):
+        async with person(server.port, "ofcbridge") as one:
+            await _asked(one, "REGISTER sesame-walnut ofc@b.example", "regist")
+        async with person(server.port, "kim", "#books") as kim:
+            text = settings("x", server.port, irc=irc)
+            with bridge(tmp_path / "bridge", text, start=False) as program:
+                await _back_from_a_ghost(program, kim, server.port)
+
+
 def _account(password: Path) -> str:
     return f"account = 'ofcbridge'\naccount_password_file = '{password}'\n"
 
@@ -137,6 +171,7 @@ async def _registered(port: int, keys: Path, shown: str) -> None:
                 await trio.sleep(1)
 
 
+@needs("anope")
 async def test_an_answer_to_an_account_reaches_nobody_else(tmp_path: Path) -> None:
     """Who has the nick after kim, at the same user@host and without the account, gets none."""
     relay = Relay(tmp_path / "relay")

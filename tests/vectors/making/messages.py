@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+
 from ofcd.e2e import contexts
 from ofcd.e2e.attachments import safe_file_name
 from ofcd.e2e.bodies import (
     BODY_TYPES,
     BUCKETS,
+    THUMB_BYTES,
     Alias,
     Beat,
     Body,
@@ -126,8 +129,10 @@ def make_contexts(keys: Keys) -> dict[str, Any]:
 # -- bodies --------------------------------------------------------------------------------------
 
 
+_FILE = FileRef(BLOB, _KEY, 300_000, HASH, (HASH, HASH), "photo.jpg", "image/jpeg", "look")
+
+
 def _contents() -> list[Content]:
-    ref = FileRef(BLOB, _KEY, 300_000, HASH, (HASH, HASH), "photo.jpg", "image/jpeg", "look")
     made: list[Content] = [
         Text("hello"),
         Text("*hi* 🦀", TextFormat.LITE, reply_to=EVENT, thread=EVENT, mentions=(OTHER_MID,)),
@@ -136,7 +141,8 @@ def _contents() -> list[Content]:
         Edit(EVENT, "hello, world"),
         Reaction(EVENT, "👍"),
         Reaction(EVENT, "👍", removed=True),
-        ref,
+        _FILE,
+        evolve(_FILE, thumb=bytes(range(256)) * 3),
         Profile("Ana"),
         RoomInfo("Tea room", "what to drink"),
         Beat(),
@@ -182,6 +188,11 @@ def _body_json(**changes: Any) -> str:
     return json.dumps({**base, **changes})
 
 
+def _file_json(thumb: str) -> str:
+    base = json.loads(encode_body(Body(ROOM, MID, 7, SID, _FILE, name="Ana")))
+    return json.dumps({**base, "content": {**base["content"], "thumb": thumb}})
+
+
 def _refused_body(text: str) -> str:
     code = code_of(decode_body, text.encode())
     assert code == Code.BAD_RECORD
@@ -194,6 +205,8 @@ def _bad_bodies() -> list[tuple[str, str]]:
         ("no content", _body_json(content=None)),
         ("content without its text", _body_json(content={})),
         ("text is a number", _body_json(content={"text": 7})),
+        ("a thumbnail too long", _file_json(b64encode(bytes(THUMB_BYTES + 1)))),
+        ("a thumbnail that is no base64url", _file_json("data:image/png,x")),
         ("a target that is no id", _body_json(type="edit", content={"target": "x", "text": ""})),
         ("room too short", _body_json(room="AAAA")),
         ("counter is a float", _body_json(counter=1.5)),

@@ -6,6 +6,7 @@ import { equal, hex } from "../protocol/bytes.ts";
 import { hubOf, isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import { Alarms } from "./alarms.ts";
+import { keepEvidence } from "./evidence.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
@@ -232,10 +233,12 @@ export class RoomCore {
 
   /**
    * `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so, and
-   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is.
+   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is. The
+   * `evidence` is kept: the envelopes that show it.
    */
-  freeze(reason: Told, code = ""): Promise<void> {
+  freeze(reason: Told, code = "", evidence: readonly Uint8Array[] = []): Promise<void> {
     return this.commit((draft) => {
+      keepEvidence(draft.turn, this.tables, evidence);
       const mayFreeze = mayComeBack(draft.saved) && code !== draft.saved.code;
       if (draft.saved.status === "active" || mayFreeze) {
         amend(draft, { status: "frozen", reason, code });

@@ -23,8 +23,10 @@ import { isRefusal } from "../protocol/room.ts";
 import type { Signed } from "../themis/index.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
 import { unlessRefused } from "./admissions.ts";
+import { warn } from "./alarms.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import type { Draft, RoomCore } from "./core.ts";
+import { toldOf } from "./told.ts";
 
 const RANK_STEP_MS = 20_000;
 const RANK_SPREAD_MS = 10_000;
@@ -167,8 +169,12 @@ export class Duties {
         this.request = undefined;
       } catch (error) {
         if (!(error instanceof KeyRejected)) throw error;
-        // Perhaps boxed for or by a key that was renewed a moment before.
-        this.askedAt = Math.min(this.askedAt, Date.now() - ASK_AGAIN_MS + CROSSED_MS);
+        if (error.fault === "cannot_open") {
+          // Boxed for or by a key that was renewed a moment before.
+          this.askedAt = Math.min(this.askedAt, Date.now() - ASK_AGAIN_MS + CROSSED_MS);
+        } else if (error.fault !== "other_request") {
+          warn(draft, toldOf(error));
+        }
         return;
       }
       await this.release(draft);

@@ -66,6 +66,8 @@ export interface FileInfo {
   readonly chunks: readonly string[];
   readonly name: string;
   readonly mime: string;
+  /** What it is said to look like, as a small picture in base64; untrusted, and most have none. */
+  readonly thumb?: string;
 }
 
 /** A file's secrets, as they are needed to fetch it. */
@@ -189,6 +191,7 @@ function fileInfo(content: Extract<Content, { type: "file" }>): FileInfo {
     chunks: content.chunks.map(hex),
     name: displayName(content.name),
     mime: content.mime,
+    ...(content.thumb.length > 0 && { thumb: b64encode(content.thumb) }),
   };
 }
 

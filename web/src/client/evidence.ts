@@ -6,7 +6,7 @@
 import { controlsOf, judge, type Proof } from "../e2e/evidence.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { eventId, peek } from "../themis/index.ts";
+import { sha256 } from "../protocol/ids.ts";
 import type { RoomCore } from "./core.ts";
 import { lineageIn } from "./lineages.ts";
 import { json } from "./saved.ts";
@@ -28,7 +28,7 @@ export function keepEvidence(
 ): boolean {
   let isNew = false;
   for (const envelope of envelopes) {
-    const id = hex(eventId(peek(envelope)));
+    const id = hex(sha256(envelope)); // of what is no record, there is no event id
     if (turn.get(evidence, id) !== undefined || turn.items(evidence).length >= KEPT) continue;
     turn.put(evidence, id, envelope);
     isNew = true;
@@ -66,7 +66,7 @@ export class EvidenceDesk {
       if (typeof found === "number") {
         if (isFirst) this.core.later(() => this.giveUp(frame), PATIENCE_MS);
       } else if (found === undefined) this.reject();
-      else await this.core.freeze(this.words(found), found.fault);
+      else await this.core.freeze(this.words(found), found.fault, frame.records);
     });
     void judged.catch((error) => this.core.failed(error)); // the next link shows it again
   }

@@ -4,22 +4,25 @@ import type { Body } from "../e2e/bodies.ts";
 import { applyVerified } from "../e2e/chain.ts";
 import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
 import type { Opened, SignedEvent } from "../e2e/events.ts";
+import { holdsOwnKey } from "../e2e/keys.ts";
 import { checkHead, LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
-import { headOfHub } from "../e2e/trust.ts";
+import { checkAgreement, headOfHub, type SignedHead } from "../e2e/trust.ts";
 import { type Taken, take, type View } from "../e2e/view.ts";
-import { hex } from "../protocol/bytes.ts";
+import { equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
-import type { ControlRecord } from "../protocol/records.ts";
-import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
-import { peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import { MIB } from "../protocol/limits.ts";
+import type { ControlRecord, RecordOf } from "../protocol/records.ts";
+import { hubAt, isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
+import { had, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import type { Link } from "../wire/link.ts";
 import { warn } from "./alarms.ts";
 import { again } from "./aside.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
-import { amend, type Draft, mark, type RoomCore } from "./core.ts";
+import { amend, type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import {
   applyChange,
   type Effect,
@@ -28,6 +31,7 @@ import {
   reactionsOf,
   withEarlier,
 } from "./entries.ts";
+import { keepEvidence } from "./evidence.ts";
 import { keepChain, noteOpened, noteRow, type Touch } from "./journal.ts";
 import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
@@ -38,6 +42,10 @@ import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
+/** As many are verified without a pause: a page that stands still can not even be scrolled. */
+const BATCH = 32;
+/** As much may wait to be verified; what is more than that, the next link brings. */
+const WAITING_BYTES = 32 * MIB;
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -55,8 +63,8 @@ interface Missed {
 export interface Listeners {
   /** A control record was applied, in this turn. */
   control(draft: Draft, record: ControlRecord): void;
-  /** An event of this sid was taken, in this turn. */
-  event(draft: Draft, sid: Uint8Array): void;
+  /** An event was taken, in this turn. */
+  event(draft: Draft, event: RecordOf<"event">): void;
   /** A message was opened that stands at this seq. */
   heard(draft: Draft, seq: number, opened: Opened): void;
   /** All that came is in the vault. */
@@ -65,7 +73,15 @@ export interface Listeners {
 
 export class Ledger {
   private boxed: { readonly seq: number; readonly box: Uint8Array } | undefined;
+  /** The hub's last word, to compare with its next. */
+  private word: SignedHead | undefined;
+  /** Another list on each link. */
   private arriving: Arriving[] = [];
+  private waitingBytes = 0;
+  /** More came than may wait. */
+  private isFull = false;
+  /** A turn for those of the list is in the queue, and has not begun. */
+  private isQueued = false;
   private isTelling = false;
   /** Renewals of the key that were not delivered, in order, each with the state that it met. */
   private readonly missed = new Map<number, Missed>();
@@ -77,8 +93,8 @@ export class Ledger {
 
   linkLost(): void {
     this.boxed = undefined;
-    this.arriving = [];
     this.missed.clear();
+    this.drop();
   }
 
   /** The key box of the boxed REKEY whose delivery comes next. */
@@ -113,42 +129,97 @@ export class Ledger {
     await this.release(draft);
   }
 
-  /** All that arrives while a turn is written goes into the next one. */
+  /** All that arrives while others are taken in goes in after them. */
   deliver(frame: FrameOf<"delivery">): void {
     const box = this.boxed?.seq === frame.seq ? this.boxed.box : undefined;
-    this.arriving.push({ frame, box });
     this.boxed = undefined;
-    if (this.arriving.length === 1) void this.core.enqueue(() => this.takeIn());
+    this.isFull ||= this.waitingBytes > WAITING_BYTES;
+    if (this.isFull) return; // nothing that comes behind it is of use: see `takeIn`
+    this.arriving.push({ frame, box });
+    this.waitingBytes += sizeOf(frame);
+    if (this.isQueued) return;
+    this.isQueued = true;
+    const { arriving } = this;
+    void this.core.enqueue(() => this.takeIn(arriving)).catch(unlessOver);
   }
 
-  /** The hub's signed word about the log's end. */
+  private drop(): void {
+    this.arriving = [];
+    this.waitingBytes = 0;
+    this.isFull = false;
+    this.isQueued = false;
+  }
+
+  /**
+   * The hub's signed word about the log: what it tells others must be what it told me. It may overtake
+   * what it is about.
+   */
   hear({ record, key }: FrameOf<"head">): void {
     const { link } = this.core;
     if (link === undefined) return;
-    const relayKey = key ?? link.relayKey; // of a room at another relay, this one's passes it on
     const heard = this.core.enqueue(async () => {
+      const { log } = this.core.view;
+      const head = this.headIn(link, record, key);
+      if (head === undefined) return;
       try {
-        const { log, state } = this.core.view;
-        const head = headOfHub(state, relayKey, record, lineageIn(this.core.vault));
-        if (head !== undefined) checkHead(log, head, record);
+        checkHead(log, head, record);
+        const word = { head, envelope: record };
+        if (this.word !== undefined) checkAgreement(this.word, word);
+        this.word = word;
       } catch (error) {
-        if (error instanceof LogBroken) await this.core.freeze(toldOf(error));
+        if (!(error instanceof LogBroken)) throw error;
+        await this.core.freeze(toldOf(error), "", error.evidence);
       }
     });
     void heard.catch((error) => this.core.failed(error)); // the next link says it again
   }
 
-  private async takeIn(): Promise<void> {
-    const batch = this.arriving.splice(0);
-    if (this.core.saved.status !== "active") return;
-    try {
-      await this.core.commit((draft) => this.takeAll(draft, batch));
-    } catch (error) {
-      this.arriving = []; // behind what could not be kept: taken by itself, it would be a gap
-      this.core.failed(error);
-      return;
+  /** What is no word of the hub's ends the link, unless it may be one that is not known here yet. */
+  private headIn(link: Link, record: Uint8Array, key = link.relayKey) {
+    const { state, log } = this.core.view;
+    const known = lineageIn(this.core.vault);
+    const seq = seqOf(record);
+    const { relayId } = hubAt(state, seq);
+    // A relay that passes it on may know of another key of the hub's, or of another hub, before this.
+    const isPassedOn = () => !equal(relayId, link.relay.relayId) && !equal(key, link.relayKey);
+    if (!had(known(relayId), key) && (seq > log.seq || isPassedOn())) return undefined;
+    const head = seq < 0 ? undefined : headOfHub(state, key, record, known);
+    if (head === undefined) {
+      this.core.alarms.raise(told("log.bad_head", Math.max(seq, 0)));
+      link.close();
     }
-    this.tellCursor();
+    return head;
+  }
+
+  /** The hub's last word, once the log has come to where it is about; unless the room has moved since. */
+  private belies({ state, log }: View): LogBroken | undefined {
+    const { head, envelope } = this.word ?? {};
+    if (head === undefined || envelope === undefined || head.seq !== log.seq) return undefined;
+    const isOther = hubAt(state, head.seq).term === head.term && !equal(head.log, log.log);
+    return isOther ? new LogBroken("fork", head.seq, [envelope]) : undefined;
+  }
+
+  /** What has arrived by now, some at a time. */
+  private async takeIn(arriving: Arriving[]): Promise<void> {
+    if (arriving !== this.arriving) return;
+    this.isQueued = false;
+    for (let due = arriving.length; due > 0; ) {
+      const batch = arriving.splice(0, Math.min(due, BATCH));
+      due -= batch.length;
+      for (const { frame } of batch) this.waitingBytes -= sizeOf(frame);
+      if (this.core.saved.status !== "active") return this.drop();
+      try {
+        await this.core.commit((draft) => this.takeAll(draft, batch));
+      } catch (error) {
+        this.drop(); // behind what could not be kept: taken by itself, it would be a gap
+        this.core.failed(error);
+        return;
+      }
+      this.tellCursor();
+      if (due > 0) await breath();
+      if (arriving !== this.arriving) return; // of a link that is lost: the next one brings it again
+    }
+    if (this.isFull && arriving.length === 0) this.core.link?.close();
     this.listeners.taken();
   }
 
@@ -173,12 +244,17 @@ export class Ledger {
       this.core.link?.close();
       return false;
     }
-    const fault = faultOf(taken, frame.record) || this.belied(draft, taken.view);
+    const belied = this.belies(taken.view);
+    const fault =
+      faultOf(taken, frame.record) ||
+      this.belied(draft, taken.view) ||
+      (belied ? toldOf(belied) : "");
     if (fault !== "") {
       amend(draft, { status: "frozen", reason: fault });
+      keepEvidence(draft.turn, this.core.tables, [frame.record, ...(belied?.evidence ?? [])]);
       return true;
     }
-    for (const one of taken.troubles) if (one instanceof LogBroken) warn(draft, toldOf(one));
+    this.sound(draft, taken, frame.record);
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
     const before = draft.view;
     draft.view = taken.view;
@@ -187,10 +263,27 @@ export class Ledger {
     await this.said(draft, frame.seq, id, taken);
     if (isParked(taken)) await this.park(draft, frame, taken.event as SignedEvent);
     if (taken.control !== undefined) this.listeners.control(draft, taken.control.record);
-    if (taken.event !== undefined) this.listeners.event(draft, taken.event.record.sid);
+    if (taken.event !== undefined) this.listeners.event(draft, taken.event.record);
     if (taken.opened !== undefined) this.opened(draft, frame.seq, taken.opened);
     if (draft.view.keys.keys !== keys) await this.release(draft);
     return true;
+  }
+
+  /** What an entry shows that is wrong, and is no reason to read no further. */
+  private sound(draft: Draft, { troubles, control }: Taken, envelope: Uint8Array): void {
+    const { tables, me } = this.core;
+    const { state, mine } = draft.view;
+    for (const one of troubles) {
+      // A box that was made for a key of ours that is gone alarms nobody.
+      const isForLost =
+        one instanceof KeyRejected &&
+        one.fault === "cannot_open" &&
+        control?.record.type === "rekey_boxed" &&
+        !holdsOwnKey(state, mine, me);
+      if (!(one instanceof LogBroken || one instanceof KeyRejected) || isForLost) continue;
+      warn(draft, toldOf(one));
+      keepEvidence(draft.turn, tables, one instanceof LogBroken ? one.evidence : [envelope]);
+    }
   }
 
   /** What admitter and relay said that L is at one seq: a log that is another one is found out. */
@@ -379,6 +472,19 @@ export class Ledger {
   }
 }
 
+const sizeOf = ({ record, cell }: FrameOf<"delivery">) => record.length + cell.length;
+
+/** A moment for what else the page has to do; a timer may be long in coming where nobody looks. */
+const breath = () =>
+  new Promise<void>((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+
 /** Why an entry shows that this log is not the one others see, or none; "" if nothing does. */
 function faultOf(taken: Taken, envelope: Uint8Array): Told {
   for (const trouble of taken.troubles) {
@@ -391,6 +497,17 @@ function faultOf(taken: Taken, envelope: Uint8Array): Told {
     return "";
   } catch (error) {
     if (isRefusal(error)) return unverifiable(error);
+    throw error;
+  }
+}
+
+/** Of a LOG_HEAD; -1 for what is none. */
+function seqOf(envelope: Uint8Array): number {
+  try {
+    const { record } = peek(envelope);
+    return record.type === "log_head" ? record.seq : -1;
+  } catch (error) {
+    if (isRefusal(error)) return -1;
     throw error;
   }
 }

@@ -215,7 +215,7 @@ export class Relays {
       if (!(error instanceof LinkLost)) throw error;
       if (error.fault !== undefined) relay.fault = error.fault;
       this.refused(error);
-      this.lost(relay);
+      this.lost(relay, undefined);
     });
   }
 
@@ -236,12 +236,14 @@ export class Relays {
 
   private async open(relay: Relay): Promise<void> {
     relay.keys = generateKeyPair();
+    let opened: Link | undefined;
     const link = await Link.open({
       url: relay.url,
       keys: relay.keys,
       known: this.listeners.known(relay.relayId),
       onFrame: (frame) => {
-        if (relay.link !== undefined) this.listeners.frame(relay, frame); // else nobody has asked yet
+        // Before that nobody has asked; and of a link that was given up nobody wants to hear.
+        if (opened !== undefined && relay.link === opened) this.listeners.frame(relay, frame);
       },
       ...(this.makeSocket && { makeSocket: this.makeSocket }),
     });
@@ -250,17 +252,25 @@ export class Relays {
       link.close();
       return;
     }
+    opened = link;
     relay.link = link;
     relay.state = "online";
     relay.fault = undefined;
     relay.openedAt = Date.now();
     this.changed();
-    void link.closed.then(() => this.lost(relay));
-    await this.listeners.opened(relay, link);
+    void link.closed.then(() => this.lost(relay, link));
+    try {
+      await this.listeners.opened(relay, link);
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error;
+      this.lost(relay, link);
+    }
   }
 
-  private lost(relay: Relay): void {
-    if (relay.timer !== undefined || !this.isWanted(relay)) return;
+  /** This link is over, or of no use; undefined: none was opened. */
+  private lost(relay: Relay, link: Link | undefined): void {
+    link?.close();
+    if (relay.link !== link || relay.timer !== undefined || !this.isWanted(relay)) return;
     const wasOpen = relay.link !== undefined;
     if (wasOpen && Date.now() - relay.openedAt >= STEADY_MS) relay.pause = FIRST_PAUSE_MS;
     relay.link = undefined;

@@ -87,7 +87,10 @@ export class Room extends RoomView {
     this.renewing = new RenewDuty(this.core, this.controls, () => this.admissions.areWaiting);
     this.ledger = new Ledger(this.core, {
       control: (draft, record) => this.controlTaken(draft, record),
-      event: ({ turn }, sid) => this.outbox.arrived(turn, sid),
+      event: ({ turn }, { mid, sid }) => {
+        // Another member may use this one's sid, and would take its words out of the outbox.
+        if (hex(mid) === this.me) this.outbox.arrived(turn, sid);
+      },
       heard: (draft, seq, opened) => this.heard(draft, seq, opened),
       taken: () => this.goOn(),
     });

@@ -64,7 +64,7 @@ export class Tables {
   readonly drops: string;
   /** Epochs of the messages that came without their key, by seq. */
   readonly parked: string;
-  /** Records that somebody has signed and that can not both be, by event id. */
+  /** Records that somebody has signed and that can not both be, by their hash. */
   readonly evidence: string;
 
   constructor(readonly id: string) {

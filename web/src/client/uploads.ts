@@ -36,6 +36,8 @@ export interface UploadInfo {
 export interface Sending {
   readonly name?: string;
   readonly caption?: string;
+  /** The file as a small picture, if it can be made into one. */
+  readonly thumb?: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
 }
 
 /** What the vault has of an upload. */
@@ -75,13 +77,14 @@ export class Uploads {
    * with an `AbortError` if it was stopped, and with `RoomOver`, after which it goes on when the
    * room is open again.
    */
-  async send(file: FileLike, { name = file.name ?? "file", caption = "" }: Sending): Promise<void> {
+  async send(file: FileLike, sending: Sending): Promise<void> {
+    const { name = file.name ?? "file" } = sending;
     const id = hex(randomBytes(16));
     this.show({ id, name, done: 0, problem: "" });
     const stop = new AbortController();
     this.stops.set(id, stop);
     await this.orProblem(id, async () => {
-      await this.stage(id, file, { name, caption }, stop.signal);
+      await this.stage(id, file, { ...sending, name }, stop.signal);
       await this.store(id, stop.signal);
     });
   }
@@ -131,7 +134,7 @@ export class Uploads {
   private async stage(
     id: string,
     file: FileLike,
-    { name, caption }: Required<Sending>,
+    { name, caption, thumb }: Sending & { readonly name: string },
     signal: AbortSignal,
   ): Promise<void> {
     if (file.size > FILE_BYTES) throw new FileRejected("too_large");
@@ -139,6 +142,7 @@ export class Uploads {
     const { count } = sealer;
     const kept: Kept = { name, count };
     await this.core.change(({ turn }) => this.keep(turn, id, kept));
+    const small = await thumb?.();
     for (let from = 0, isWhole = false; !isWhole; from += AT_ONCE) {
       const turn = new Turn(this.core.vault);
       for (let at = from; at < Math.min(from + AT_ONCE, count); at += 1) {
@@ -149,7 +153,7 @@ export class Uploads {
       }
       isWhole = from + AT_ONCE >= count;
       if (isWhole) {
-        const content = contentJson(sealer.finish(name, file.type, caption));
+        const content = contentJson(sealer.finish(name, file.type, caption, small));
         this.keep(turn, id, { ...kept, content }); // with its last piece, or not at all
       }
       signal.throwIfAborted();

@@ -21,7 +21,7 @@ import {
   readMove,
   seenOf,
 } from "../e2e/moves.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { b64decode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
 import { warn } from "./alarms.ts";
 import { cutOf, setAside, sum, type Void } from "./aside.ts";
@@ -375,7 +375,8 @@ function asItReads({ kind, text, isMarkdown, replyTo, mentions, file }: Entry) {
   }
   if (kind !== "file" || file === undefined) return undefined;
   const { name, mime } = file;
-  return { type: "file", ...refOf(file), name, mime, caption: text } as const;
+  const thumb = b64decode(file.thumb ?? "");
+  return { type: "file", ...refOf(file), name, mime, caption: text, thumb } as const;
 }
 
 /** One's edit, at entry `seq`, of a message that stays. */

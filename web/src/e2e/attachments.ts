@@ -82,7 +82,7 @@ export class FileSealer {
   }
 
   /** What the message says of the file, once all chunks are sealed. */
-  finish(name: string, mime: string, caption = ""): FileContent {
+  finish(name: string, mime: string, caption = "", thumb = new Uint8Array()): FileContent {
     if (this.hashes.length !== this.count) throw new FileRejected("changed");
     return {
       type: "file",
@@ -94,6 +94,7 @@ export class FileSealer {
       name: safeFileName(name),
       mime: safeMime(mime),
       caption,
+      thumb,
     };
   }
 }

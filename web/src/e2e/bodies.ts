@@ -16,6 +16,8 @@ import { KEY_BYTES } from "../themis/index.ts";
 export const BUCKETS = [256, 1024, 4096, 16384, 49152] as const;
 const LARGEST = BUCKETS[BUCKETS.length - 1] as number;
 export const FILE_CHUNKS = 960;
+/** Of a picture made small: with it, most messages that name one fill the bucket of 16 KiB. */
+export const THUMB_BYTES = 10 * limits.KIB;
 const NAME = 256;
 
 export type BodyFault = "too_long" | "invalid";
@@ -52,6 +54,8 @@ const wholeKey: is.Kind<Uint8Array> = {
   write: is.bytes().write,
 };
 
+const NONE = new Uint8Array();
+
 const notEmpty = (kind: is.Kind<string>): is.Kind<string> => ({
   read(value) {
     const text = kind.read(value);
@@ -84,6 +88,7 @@ export const contents = {
     name: is.optional(name, ""),
     mime: is.optional(is.text(limits.SHORT_TEXT), "application/octet-stream"),
     caption: is.optional(is.text(1024), ""),
+    thumb: is.optional(is.bytes(THUMB_BYTES), NONE),
   },
   profile: { name },
   room: { name, topic: is.optional(is.text(1024), "") },

@@ -18,9 +18,24 @@ export class KeyMissing extends Error {
   }
 }
 
+const FAULTS = {
+  commitment: "the room key offered is not the one the control log commits to",
+  box_hash: "the key box is not the one the signed record lists",
+  cannot_open: "the room key offered does not open, or was made for someone else",
+  not_an_owner: "a room key was offered by someone who is not an owner",
+  other_request: "the key answer belongs to another request",
+} as const;
+
+/** What is wrong with a room key that was offered. */
+export type KeyFault = keyof typeof FAULTS;
+
 /** Raise the alarm and do not adopt the key: an owner or the relay does not play fair. */
 export class KeyRejected extends Error {
   override readonly name = "KeyRejected";
+
+  constructor(readonly fault: KeyFault) {
+    super(FAULTS[fault]);
+  }
 }
 
 export interface EpochKeys {
@@ -43,9 +58,7 @@ export function adopt(
   commitment: Uint8Array,
 ): EpochKeys {
   const fits = key.length === KEY_BYTES && equal(keyCommitment(held.nonce, epoch, key), commitment);
-  if (!fits) {
-    throw new KeyRejected("the room key offered is not the one the control log commits to");
-  }
+  if (!fits) throw new KeyRejected("commitment");
   return { ...held, keys: new Map(held.keys).set(epoch, key) };
 }
 
@@ -67,13 +80,9 @@ export function follow(
   const listed = record.boxes.find(([mid]) => equal(mid, mine.mid));
   if (listed === undefined) return held;
   if (boxed === undefined) throw new KeyMissing(record.epoch);
-  if (!equal(sha256(boxed), listed[1])) {
-    throw new KeyRejected("the key box is not the one the signed record lists");
-  }
+  if (!equal(sha256(boxed), listed[1])) throw new KeyRejected("box_hash");
   return openBoxed(state, mine, held, record, boxed);
 }
-
-const UNOPENED = "the room key offered does not open, or was made for someone else";
 
 function openRoutine(held: EpochKeys, record: RecordOf<"rekey">): EpochKeys {
   const before = keyFor(held, record.epoch - 1);
@@ -82,7 +91,7 @@ function openRoutine(held: EpochKeys, record: RecordOf<"rekey">): EpochKeys {
     const key = unseal(before, record.cell, context);
     return adopt(held, record.epoch, key, record.key_commitment);
   } catch (error) {
-    if (error instanceof CannotOpen) throw new KeyRejected(UNOPENED);
+    if (error instanceof CannotOpen) throw new KeyRejected("cannot_open");
     throw error;
   }
 }
@@ -101,10 +110,10 @@ function openBoxed(
       said.epoch === record.epoch &&
       hex(said.key_commitment) === hex(record.key_commitment) &&
       hex(said.prev) === hex(record.prev);
-    if (!fits) throw new KeyRejected(UNOPENED);
+    if (!fits) throw new KeyRejected("cannot_open");
     return adopt(held, record.epoch, said.key, record.key_commitment);
   } catch (error) {
-    if (error instanceof BoxRejected) throw new KeyRejected(UNOPENED);
+    if (error instanceof BoxRejected) throw new KeyRejected("cannot_open");
     throw error;
   }
 }

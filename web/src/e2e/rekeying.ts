@@ -162,8 +162,6 @@ export function makeKeyAnswer(
   return { record: answer.envelope, box };
 }
 
-const unfit = () => new KeyRejected("an answer to a key request does not fit");
-
 /** The keys with the current one, from the answer to my own `request`; throws `KeyRejected`. */
 export function openKeyAnswer(
   state: RoomState,
@@ -175,17 +173,16 @@ export function openKeyAnswer(
 ): EpochKeys {
   const { record, owner } = verifiedAnswer(state, answer);
   const isMine = equal(record.to, mine.mid) && equal(record.request_hash, hashOf(request));
-  if (!isMine || !equal(record.box_hash, sha256(boxed))) throw unfit();
+  if (!isMine) throw new KeyRejected("other_request");
+  if (!equal(record.box_hash, sha256(boxed))) throw new KeyRejected("box_hash");
   try {
     const said = openBox("answer", mine, owner, state.room, boxed);
-    const fits =
-      equal(said.request_hash, hashOf(request)) &&
-      said.epoch === state.epoch &&
-      equal(said.key_commitment, state.keyCommitment);
-    if (!fits) throw unfit();
+    if (!equal(said.request_hash, hashOf(request))) throw new KeyRejected("other_request");
+    const fits = said.epoch === state.epoch && equal(said.key_commitment, state.keyCommitment);
+    if (!fits) throw new KeyRejected("commitment");
     return adopt(held, state.epoch, said.key, state.keyCommitment);
   } catch (error) {
-    if (error instanceof BoxRejected) throw unfit();
+    if (error instanceof BoxRejected) throw new KeyRejected("cannot_open");
     throw error;
   }
 }
@@ -196,13 +193,17 @@ function verifiedAnswer(
 ): { record: RecordOf<"key_ans">; owner: Member } {
   try {
     const { record } = peek(answer);
-    if (record.type !== "key_ans" || !equal(record.room, state.room)) throw unfit();
+    if (record.type !== "key_ans" || !equal(record.room, state.room)) {
+      throw new KeyRejected("other_request");
+    }
     const owner = memberOf(state, record.mid);
     openSigned(owner.signKey, answer);
-    if (!isOwner(owner)) throw unfit();
+    if (!isOwner(owner)) throw new KeyRejected("not_an_owner");
     return { record, owner };
   } catch (error) {
-    if (error instanceof Malformed || error instanceof Refused) throw unfit();
+    if (error instanceof Malformed || error instanceof Refused) {
+      throw new KeyRejected("not_an_owner");
+    }
     throw error;
   }
 }

@@ -10,6 +10,7 @@ import { taggedHash } from "../protocol/ids.ts";
 import type { RecordOf } from "../protocol/records.ts";
 import { hubAt, isRefusal, type Member, type RoomState } from "../protocol/room.ts";
 import { type Lineage, type LineageOf, lineage, openedBy, peek } from "../themis/index.ts";
+import { LogBroken } from "./log.ts";
 
 const GROUPS = 12;
 const SHORT_GROUPS = 4;
@@ -65,6 +66,20 @@ export function headOfHub(
   const { relayId, term } = hubAt(state, head.seq);
   const isHubs = head.term === term && isSignedBy(known(relayId), key, envelope);
   return isHubs ? head : undefined;
+}
+
+/** A LOG_HEAD whose signature was verified, and the envelope to keep as evidence. */
+export interface SignedHead {
+  readonly head: RecordOf<"log_head">;
+  readonly envelope: Uint8Array;
+}
+
+/** Throws `LogBroken` (equivocation), both words as evidence, if the hub said two things. */
+export function checkAgreement(one: SignedHead, other: SignedHead): void {
+  const [a, b] = [one.head, other.head];
+  if (a.term === b.term && a.seq === b.seq && equal(a.room, b.room) && !equal(a.log, b.log)) {
+    throw new LogBroken("equivocation", a.seq, [one.envelope, other.envelope]);
+  }
 }
 
 function isSignedBy(relay: Lineage, key: Uint8Array, envelope: Uint8Array): boolean {

@@ -44,6 +44,7 @@ export const CODES = [
   "hub_away",
   "expired",
   "not_federated",
+  "blob_gone",
   "internal",
 ] as const;
 

@@ -130,6 +130,7 @@ export function Composer(props: ComposerProps): JSX.Element {
       <textarea
         ref={input}
         rows={1}
+        autocomplete="off" // else the browser keeps what stands here, in clear: see parts.tsx
         dir="auto"
         aria-label={strings.write}
         placeholder={strings.write}

@@ -1,41 +1,43 @@
-/** A file in a message: fetched when asked for (small pictures at once), checked, then shown. */
+/**
+ * A file in a message. A picture's thumbnail came with the message; the file itself is fetched when it
+ * is asked for (a small picture without a thumbnail at once), checked, then shown.
+ */
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { RoomOver } from "../client/core.ts";
-import { type Entry, refOf } from "../client/entries.ts";
+import { type Entry, type FileInfo, refOf } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
 import { toldOf } from "../client/told.ts";
 import { FileRejected, safeFileName } from "../e2e/attachments.ts";
+import { b64decode } from "../protocol/bytes.ts";
 import { MIB } from "../protocol/limits.ts";
 import { RelayRefused } from "../wire/link.ts";
 import { percentName, saveAs, sizeName } from "./format.ts";
 import { Problem } from "./parts.tsx";
-import { isPicture, thumbnail } from "./pictures.ts";
+import { isPicture, received, SMALL_PX, thumbnail } from "./pictures.ts";
 import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 
-/** Pictures up to this size are fetched without being asked for. */
+/** Pictures up to this size, of which no thumbnail came, are fetched without being asked for. */
 const AT_ONCE_BYTES = 2 * MIB;
-/** More than this is not decoded in the page. */
-const PICTURE_BYTES = 20 * MIB;
-const SMALL_PX = 360;
 const LARGE_PX = 1600;
 
 interface FileProps {
   readonly entry: Entry;
+  readonly file: FileInfo;
   readonly room: Room;
 }
 
-export function FileView({ entry, room }: FileProps): JSX.Element | null {
+export function FileView({ entry, file, room }: FileProps): JSX.Element {
   const strings = useStrings();
-  const { file } = entry;
   const [done, setDone] = useState<number>();
   const [problem, setProblem] = useState("");
-  const [picture, setPicture] = useState<Blob>();
-  if (file === undefined) return null;
-  const canShow = isPicture(file.mime) && file.size <= PICTURE_BYTES;
+  const [whole, setWhole] = useState<Blob>();
+  const [isLarge, setLarge] = useState(false);
+  const [thumb, setThumb] = useState(file.thumb);
+  const canShow = isPicture(file);
 
   const fetched = async (): Promise<Blob | undefined> => {
     setProblem("");
@@ -55,19 +57,34 @@ export function FileView({ entry, room }: FileProps): JSX.Element | null {
     }
   };
   const get = async () => {
-    const blob = picture ?? (await fetched());
+    const blob = whole ?? (await fetched());
     if (blob !== undefined) saveAs(blob, safeFileName(file.name));
   };
-  const show = async () => setPicture(await fetched());
+  const show = async () => setWhole(await fetched());
+  const enlarge = async () => {
+    if (done !== undefined) return; // it is on its way
+    const blob = whole ?? (await fetched());
+    if (blob === undefined) return;
+    setWhole(blob);
+    setLarge((large) => !large);
+  };
 
   return (
     <div class="file">
-      {canShow && picture && <Picture blob={picture} name={file.name} />}
+      {canShow && (whole || thumb) && (
+        <Picture
+          source={whole && (isLarge || !thumb) ? whole : (thumb ?? "")}
+          name={file.name}
+          isLarge={isLarge && whole !== undefined}
+          onEnlarge={enlarge}
+          onBroken={() => setThumb(undefined)}
+        />
+      )}
       <p class="lite">
         <bdi class="filename">{strings.file(file.name, sizeName(file.size))}</bdi>
       </p>
       <p class="row">
-        {canShow && picture === undefined && done === undefined && (
+        {canShow && !whole && !thumb && done === undefined && (
           <ShowButton isSmall={file.size <= AT_ONCE_BYTES && room.isLive} onShow={show} />
         )}
         {done === undefined ? (
@@ -100,42 +117,58 @@ function ShowButton({ isSmall, onShow }: { isSmall: boolean; onShow: () => void 
   );
 }
 
+interface PictureProps {
+  /** A whole file, or a thumbnail in base64. */
+  readonly source: Blob | string;
+  readonly name: string;
+  readonly isLarge: boolean;
+  readonly onEnlarge: () => void;
+  /** The thumbnail can not be drawn. */
+  readonly onBroken: () => void;
+}
+
 /** Drawn here from its bytes: no address is loaded, and a picture is all that it can become. */
-function Picture({ blob, name }: { blob: Blob; name: string }): JSX.Element {
+function Picture({ source, name, isLarge, onEnlarge, onBroken }: PictureProps): JSX.Element {
   const { files } = useStrings();
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [isLarge, setLarge] = useState(false);
-  const [isBroken, setBroken] = useState(false);
+  const [broken, setBroken] = useState<Blob>();
+  const latest = useRef(onBroken);
+  latest.current = onBroken;
   useEffect(() => {
     let stale = false;
     const draw = async () => {
-      const image = await thumbnail(blob, isLarge ? LARGE_PX : SMALL_PX);
+      const image =
+        typeof source === "string"
+          ? await received(b64decode(source))
+          : await thumbnail(source, isLarge ? LARGE_PX : SMALL_PX);
       const { current } = canvas;
-      if (stale || current === null) return;
-      if (image === undefined) {
-        setBroken(true);
-        return;
-      }
-      current.width = image.width;
-      current.height = image.height;
-      current.getContext("2d")?.drawImage(image, 0, 0);
-      image.close();
+      if (stale || current === null) image?.close();
+      else if (image !== undefined) paint(current, image);
+      else if (typeof source === "string") latest.current();
+      else setBroken(source);
     };
     void draw();
     return () => {
       stale = true;
     };
-  }, [blob, isLarge]);
-  if (isBroken) return <p class="gone">{files.noPicture}</p>;
+  }, [source, isLarge]);
+  if (broken !== undefined && broken === source) return <p class="gone">{files.noPicture}</p>;
   return (
     <button
       type="button"
       class="picture"
       aria-expanded={isLarge}
       aria-label={files.enlarge(name)}
-      onClick={() => setLarge((large) => !large)}
+      onClick={onEnlarge}
     >
       <canvas ref={canvas} role="img" aria-label={files.picture(name)} />
     </button>
   );
+}
+
+function paint(canvas: HTMLCanvasElement, image: ImageBitmap): void {
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext("2d")?.drawImage(image, 0, 0);
+  image.close();
 }

@@ -58,6 +58,18 @@ export const fullTime = (ts: number): string =>
 export const excerptOf = ({ text, file }: Pick<Entry, "text" | "file">): string =>
   (text || (file?.name ?? "")).slice(0, EXCERPT_CHARACTERS);
 
+/** As much of a message is drawn until its reader asks for all: a page must stay quick, and in hand. */
+const FOLDED_CHARACTERS = 1500;
+const FOLDED_LINES = 30;
+const LINE_END = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/gu;
+
+/** The beginning of a long text; of any other, all of it. */
+export function beginningOf(text: string): string {
+  const shown = text.slice(0, FOLDED_CHARACTERS);
+  const ends = [...shown.matchAll(LINE_END)];
+  return shown.slice(0, ends[FOLDED_LINES - 1]?.index);
+}
+
 export function sizeName(bytes: number): string {
   const [value, unit] = bytes < MIB ? [bytes / KIB, "KiB"] : [bytes / MIB, "MiB"];
   const shown = new Intl.NumberFormat(language(), { maximumFractionDigits: 1 }).format(value);

@@ -54,7 +54,11 @@ export function Invite({ room, onClose }: { room: Room; onClose: () => void }): 
         <p>{invites.why}</p>
         <label>
           {invites.role}{" "}
-          <select value={role} onChange={(event) => setRole(event.currentTarget.value as Granted)}>
+          <select
+            autocomplete="off"
+            value={role}
+            onChange={(event) => setRole(event.currentTarget.value as Granted)}
+          >
             {roles.map((one) => (
               <option key={one} value={one}>
                 {invites.roles[one]}
@@ -64,7 +68,11 @@ export function Invite({ room, onClose }: { room: Room; onClose: () => void }): 
         </label>
         <label>
           {invites.good}{" "}
-          <select value={hours} onChange={(event) => setHours(Number(event.currentTarget.value))}>
+          <select
+            autocomplete="off"
+            value={hours}
+            onChange={(event) => setHours(Number(event.currentTarget.value))}
+          >
             {HOURS.map((one) => (
               <option key={one} value={one}>
                 {span(one, strings)}
@@ -106,6 +114,7 @@ function InviteRow({ room, invite }: { room: Room; invite: OpenInvite }): JSX.El
       <input
         class="link"
         readOnly
+        autocomplete="off"
         aria-label={invites.link}
         value={invite.link}
         onFocus={(event) => event.currentTarget.select()}

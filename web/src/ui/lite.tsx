@@ -11,10 +11,9 @@ import {
   type Mentioned,
   parse,
 } from "../e2e/lite/index.ts";
+import { beginningOf } from "./format.ts";
 import { useStrings } from "./strings.ts";
 
-/** Longer texts are cut until their reader asks for all: a page must stay quick to draw. */
-const FOLDED_CHARACTERS = 4000;
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 
 interface LiteProps {
@@ -26,8 +25,9 @@ interface LiteProps {
 export function Lite({ text, isMarkdown, mentioned = [] }: LiteProps): JSX.Element {
   const strings = useStrings();
   const [unfolded, setUnfolded] = useState(false);
-  const isFolded = text.length > FOLDED_CHARACTERS && !unfolded;
-  const shown = isFolded ? `${text.slice(0, FOLDED_CHARACTERS)}…` : text;
+  const beginning = beginningOf(text);
+  const isFolded = beginning !== text && !unfolded;
+  const shown = isFolded ? `${beginning}…` : text;
   const names = mentioned.map(({ name }) => name).join("\n");
   const document = useMemo(
     () => (isMarkdown ? parse(shown, mentioned) : undefined),

@@ -102,7 +102,7 @@ function Words({ entry, room, people }: Pick<LineProps, "entry" | "room" | "peop
         />
       );
     case "file":
-      return <FileView entry={entry} room={room} />;
+      return entry.file ? <FileView entry={entry} file={entry.file} room={room} /> : null;
     case "redacted":
       return <p class="gone">{entry.text ? strings.redactedWhy(entry.text) : strings.redacted}</p>;
     case "unreadable":

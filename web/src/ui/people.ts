@@ -5,9 +5,14 @@ import type { Room } from "../client/room.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { Strings } from "./strings.ts";
 
+/** Digits of an id; as many again where two that look alike begin with the same ones. */
 const SHORT_ID = 4;
+/** What stands behind a name to tell it from another, or could be taken for it. */
+const BRACKETED = /[\p{Ps}\p{Pi}]([^\p{Ps}\p{Pi}]{4,})[\p{Pe}\p{Pf}]\s*$/u;
+/** The digits of an id, as `looks` has them. */
+const DIGITS = /^[3-9a-foisz]{4,}$/u;
 
-/** Names by member in hex; a name that two have carries a piece of each one's id. */
+/** Names by member in hex; a name that two have carries as much of each one's id as it takes. */
 export type People = (mid: string, fallback?: string) => string;
 
 /** Letters of other alphabets, and digits, that pass for Latin ones; after Unicode TR 39. */
@@ -48,16 +53,37 @@ export const looks = (name: string): string =>
     .replaceAll("rn", "m")
     .replaceAll("vv", "w");
 
+/** Whether a name ends like one that carries a piece of an id: it may be another's. */
+function bearsId(name: string): boolean {
+  const [, inside = ""] = BRACKETED.exec(name.normalize("NFKC")) ?? [];
+  return DIGITS.test(looks(inside));
+}
+
 export function peopleOf(room: Room, strings: Strings): People {
-  const taken = new Map<string, number>();
-  for (const { name } of room.members()) taken.set(looks(name), (taken.get(looks(name)) ?? 0) + 1);
+  /** The members, in hex, by what their names look like. */
+  const alike = new Map<string, string[]>();
+  for (const { name, mid } of room.members()) {
+    const look = looks(name);
+    alike.set(look, [...(alike.get(look) ?? []), hex(mid)]);
+  }
+  const othersOf = (name: string, mid: string) =>
+    (alike.get(looks(name)) ?? []).filter((one) => one !== mid);
   return (mid, fallback = "") => {
-    const id = mid.slice(0, SHORT_ID);
     const name = room.nameOf(mid) || fallback || (mid === room.me ? room.saved.myName : "");
+    const others = othersOf(name, mid);
+    const id = shortId(mid, others);
     if (name === "") return strings.nameless(id);
-    const here = room.state.members.has(mid) ? 1 : 0;
-    return (taken.get(looks(name)) ?? 0) > here ? `${name} (${id})` : name;
+    return others.length > 0 || bearsId(name) ? `${name} (${id})` : name;
   };
+}
+
+/** As much of an id as tells it from the others. */
+function shortId(mid: string, others: readonly string[]): string {
+  let digits = SHORT_ID;
+  while (digits < mid.length && others.some((one) => one.startsWith(mid.slice(0, digits)))) {
+    digits += SHORT_ID;
+  }
+  return mid.slice(0, digits);
 }
 
 /** Who is said to speak from another network, as a bridge tells; the bridge itself, if it does not. */

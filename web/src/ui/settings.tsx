@@ -92,6 +92,7 @@ function Exports({ client }: { client: Client }): JSX.Element | null {
       <p class="row">
         <select
           aria-label={settings.exportRoom}
+          autocomplete="off"
           value={chosen}
           onChange={(event) => setChosen(event.currentTarget.value)}
         >

@@ -6,12 +6,16 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Room } from "../client/room.ts";
 import { CLOSED_EARLY, type UploadInfo, unlessKnown } from "../client/uploads.ts";
 import { percentName } from "./format.ts";
+import { makeThumb } from "./pictures.ts";
 import { sentenceOf } from "./sentences.ts";
 import { type Strings, useStrings } from "./strings.ts";
 
 /** Send these; what goes wrong stands in the room's list. */
 export const sendAll = (room: Room) => (files: readonly File[]) => {
-  for (const file of files) void room.sendFile(file, { name: file.name }).catch(unlessKnown);
+  for (const file of files) {
+    const thumb = () => makeThumb(file);
+    void room.sendFile(file, { name: file.name, thumb }).catch(unlessKnown);
+  }
 };
 
 export function Uploads({ room }: { room: Room }): JSX.Element {

@@ -75,6 +75,18 @@ test("markup is words, no address is loaded, and a huge message does not freeze 
   expect(complaints).toEqual([]);
 });
 
+test("many messages of many lines leave the page small, and quick to draw", {
+  timeout: TEST_MS,
+}, async () => {
+  const { guest, page } = await founder(relay, "Lists");
+  const [items, words] = ["- a\n".repeat(999), "*a* ".repeat(999)];
+  await guest.writeAll(Array.from({ length: 50 }, (_, at) => (at % 2 ? items : words)));
+  await guest.say("the end");
+  await expect.poll(() => page.locator(".message.pending").count()).toBe(0);
+  expect(await page.locator(".message").count()).toBeGreaterThan(45);
+  expect(await page.evaluate(() => document.querySelectorAll("*").length)).toBeLessThan(20_000);
+});
+
 test("whoever takes another's name, in letters that look alike or turned around, is told apart", {
   timeout: TEST_MS,
 }, async () => {

@@ -132,10 +132,15 @@ export class Relay {
 
   /** A bridge, whose vault `who` is, says what somebody on another network is said to say. */
   async bridged(who: string, ...said: readonly (readonly string[])[]): Promise<void> {
-    const args = ["tests/live/scripts/bridging.py", join(this.folder, `${who}.vault`)];
+    await this.script("bridging", who, said);
+  }
+
+  /** What a script of a member with this vault answers to these lines, a line each. */
+  async script(name: string, who: string, asked: readonly (readonly unknown[])[]) {
+    const args = [`tests/live/scripts/${name}.py`, join(this.folder, `${who}.vault`)];
     const going = run(PYTHON, args, { cwd: ROOT, env: environment, timeout: PATIENCE_MS });
-    going.child.stdin?.end(said.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    await going;
+    going.child.stdin?.end(asked.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    return (await going).stdout.split("\n").slice(0, -1);
   }
 
   /** A new link to one of Ana's rooms. */

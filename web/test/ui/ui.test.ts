@@ -6,6 +6,7 @@ import { RoomOver } from "../../src/client/core.ts";
 import type { FileInfo } from "../../src/client/entries.ts";
 import { VaultFull, VaultLocked } from "../../src/client/vault.ts";
 import {
+  beginningOf,
   clock,
   dayName,
   excerptOf,
@@ -47,6 +48,14 @@ test("a message in one line is its beginning, or the name of its file", () => {
   expect(excerptOf({ text: "a".repeat(300), file: undefined })).toHaveLength(200);
   expect(excerptOf({ text: "the plan", file })).toBe("the plan");
   expect(excerptOf({ text: "", file })).toBe("plan.txt");
+});
+
+test("of a long message its beginning is drawn: so many characters, or lines", () => {
+  const short = "a line\n".repeat(29);
+  expect(beginningOf(short)).toBe(short);
+  expect(beginningOf("- a\n".repeat(999)).split("\n")).toHaveLength(30);
+  expect(beginningOf("a\u2028".repeat(999))).toHaveLength(59);
+  expect(beginningOf("a".repeat(9999))).toHaveLength(1500);
 });
 
 test("a message's size is what it takes on the wire", () => {

@@ -51,6 +51,7 @@ export const told = {
   hub_away: "The room's own relay is away: yours waits for it",
   expired: "It waited too long at your relay for the room's own",
   not_federated: "The two relays do not talk to each other: ask whoever runs yours",
+  blob_gone: "The file is no longer there: ask who sent it",
   internal: "The relay made a mistake: try again in a moment",
   refused: "The relay refuses it, for a reason that this page does not know ({1})",
 
@@ -136,7 +137,8 @@ export const told = {
   relay_key_two:
     "Two keys claim to follow the same old key of the relay at {1}: somebody else has that key, or it was replaced twice. This browser stays with the one it knew first. Ask whoever runs the relay, over another way.",
   key_missing: "its key is not here",
-  key_rejected: "the key that came is not the one that the room's record names",
+  key_rejected:
+    "The room key that somebody gave this browser is not the one that the room's log names. It was not taken: ask the room's owner, over another way.",
   key_replaced:
     "Your encryption key was replaced, and the new one is not here. If you have not put back an older copy, somebody has your keys: have an owner remove you, and join anew",
   unverifiable: "The relay delivered a record that does not hold. {*}",

@@ -51,6 +51,7 @@ export const told = {
   hub_away: "El servidor de la sala no está: el tuyo lo espera",
   expired: "Esperó demasiado en tu servidor al de la sala",
   not_federated: "Los dos servidores no se hablan: pregunta a quien lleva el tuyo",
+  blob_gone: "El archivo ya no está: pídeselo a quien lo envió",
   internal: "El servidor cometió un error: inténtalo dentro de un momento",
   refused: "El servidor no lo admite, por una razón que esta página no conoce ({1})",
 
@@ -137,7 +138,8 @@ export const told = {
   relay_key_two:
     "Dos claves dicen seguir a la misma clave antigua del servidor de {1}: alguien más la tiene, o se cambió dos veces. Este navegador se queda con la que conoció primero. Pregunta a quien lleva el servidor, por otro medio.",
   key_missing: "su clave no está aquí",
-  key_rejected: "la clave que llegó no es la que nombra el registro de la sala",
+  key_rejected:
+    "La clave de la sala que alguien dio a este navegador no es la que nombra el registro de la sala. No se ha aceptado: pregunta al propietario por otra vía.",
   key_replaced:
     "Tu clave de cifrado fue reemplazada y la nueva no está aquí. Si no has restaurado una copia anterior, alguien tiene tus claves: pide a un propietario que te quite y entra de nuevo",
   unverifiable: "El servidor entregó un registro que no es válido. {*}",
