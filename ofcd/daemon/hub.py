@@ -74,6 +74,7 @@ from ofcd.relay import (
     Redacted,
     Relay,
     Reply,
+    Rewound,
     RoomLog,
     Stir,
     Subscribe,
@@ -584,6 +585,8 @@ class Hub:
                         self._drop_feed(effect.room, mistake)
                 case HubMoved():
                     self._move(effect)
+                case Rewound():
+                    self.goes_on_elsewhere(effect.room)
                 case Stir():
                     if self.federation is not None:
                         self.federation.stir(effect.hub, effect.room)
@@ -626,7 +629,10 @@ class Hub:
         self._come_back(room, Code.INTERNAL)
 
     def goes_on_elsewhere(self, room: RoomId) -> None:
-        """A copy has skipped a stretch: its feed does not go on there."""
+        """A copy has skipped a stretch, or its end is void: its feed does not go on there."""
+        feed = self._feeds.get(room)
+        if feed is not None:
+            feed.foreign = True  # its head is not to be signed any more
         self._come_back(room, Code.TRY_AGAIN)
 
     def _come_back(self, room: RoomId, code: Code) -> None:

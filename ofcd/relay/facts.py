@@ -105,9 +105,6 @@ class LogCut:
     log: Hash32
     """The running hash after `end`."""
     ts: int
-    events: int
-    """How many events are void, of those that retention counts; and their bytes."""
-    bytes: int
 
 
 @frozen
@@ -464,6 +461,8 @@ class RoomSnapshot:
     """The hub's latest LOG_HEAD, for a copy."""
     frozen: str = ""
     """Why nothing can be said in this copy; "" for nothing."""
+    told: tuple[bytes, ...] = field(default=(), repr=False)
+    """The room's last HUB_MOVEs; a copy need not be as far as the last one."""
 
 
 RECENT_ENTRIES = 1024

@@ -76,6 +76,12 @@ class _Lane:
         else:
             self.runs.append((statement, [row]))
 
+    def drop(self, is_over: Callable[[Row], bool]) -> None:
+        """Take back the rows of which this is so."""
+        for _, rows in self.runs:
+            rows[:] = [row for row in rows if not is_over(row)]
+        self.runs = [run for run in self.runs if run[1]]
+
 
 class Batch:
     """The rows of one commit; `number_of` gives a room's number, or raises `Contradiction`.
@@ -266,12 +272,18 @@ class Batch:
 
     def _cut(self, fact: LogCut) -> None:
         room, made = self._number_of(fact.room), self._statements
-        if room in self._growth:
-            raise Contradiction("a log can not grow and be cut in one commit")
-        self._growth[room] = _Growth(
-            fact.before, fact.end, fact.log, fact.ts, -fact.events, -fact.bytes
-        )
-        for statement in (made.cut_log, made.cut_boxes, made.cut_cursors):
+        growth = self._growth.setdefault(room, _Growth(fact.before, fact.before, fact.log, fact.ts))
+        if growth.seq != fact.before:
+            raise Contradiction(f"a log that ends at {growth.seq} is cut from {fact.before}")
+        growth.seq, growth.log, growth.ts = fact.end, fact.log, fact.ts
+        self._skips.discard(room)
+        # What was decided before it, for this commit, is written in no lane after it.
+        self._boxes.drop(lambda row: row[0] == room and row[1] > fact.end)
+        self._joins.drop(lambda row: row[0] == room)
+        for key, (seq, ts) in list(self._cursors.items()):
+            if key[0] == room:
+                self._cursors[key] = min(seq, fact.end), ts
+        for statement in (made.cut_account, made.cut_log, made.cut_boxes, made.cut_cursors):
             self._log.add(statement, (room, fact.end))
         self._log.add(made.cut_joins, (room,))
         self._log.add(made.cut_floor, (room, fact.end + 1, fact.log))

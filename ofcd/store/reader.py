@@ -25,7 +25,7 @@ from ofcd.relay.facts import (
     SenderState,
 )
 from ofcd.store import tables as t
-from ofcd.store.cutting import Retained, cut_off
+from ofcd.store.cutting import cut_off
 from ofcd.store.engine import reader_engine
 from ofcd.store.errors import Closed
 from ofcd.store.faults import translated
@@ -151,6 +151,9 @@ _EVIDENCE: Final = (
     .order_by(t.evidence.c.id)
 )
 _LIES: Final = _EVIDENCE.where(t.evidence.c.code.not_in((GAP_CODE, MOVES_CODE)))
+_MOVES: Final = select(t.evidence.c.records).where(
+    t.evidence.c.room == _ROOM, t.evidence.c.code == MOVES_CODE
+)
 _NO_LIES: Final = _EVIDENCE.where(t.evidence.c.code == bindparam("b_code"))
 """What is kept beside it, under a code of its own."""
 _BOXES: Final = (
@@ -327,7 +330,7 @@ class Reader:
                 for room, ts, _, raw in connection.execute(_NO_LIES, {"b_code": MOVES_CODE})
             ]
 
-    def load_before(self, room: RoomId, end: int, log: Hash32) -> Retained | None:
+    def load_before(self, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
         """See `Store.load_before`."""
         with self.snapshot() as connection:
             found = _find(connection, room)
@@ -455,7 +458,14 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         hub=None if replica is None else RelayId(replica.hub),
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
+        told=_told(connection, found.id),
     )
+
+
+def _told(connection: sa.Connection, room: int) -> tuple[bytes, ...]:
+    """The HUB_MOVEs that are kept of a room."""
+    found = connection.execute(_MOVES, {"b_room": room}).scalar()
+    return tuple(split_parts(found, max_parts=64)) if found else ()
 
 
 def _lacks_a_part(connection: sa.Connection, room: int) -> bool:
