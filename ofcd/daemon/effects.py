@@ -45,6 +45,7 @@ from ofcd.relay import (
     Redacted,
     Relay,
     Reply,
+    Rewound,
     Stir,
     Subscribe,
     Unsubscribe,
@@ -103,6 +104,8 @@ class Effects:
                         self._drop_feed(effect.room, mistake)
                 case HubMoved():
                     self._move(effect)
+                case Rewound():
+                    self.goes_on_elsewhere(effect.room)
                 case Stir():
                     if self.federation is not None:
                         self.federation.stir(effect.hub, effect.room)
@@ -145,7 +148,10 @@ class Effects:
         self._come_back(room, Code.INTERNAL)
 
     def goes_on_elsewhere(self, room: RoomId) -> None:
-        """A copy has skipped a stretch: its feed does not go on there."""
+        """A copy has skipped a stretch, or its end is void: its feed does not go on there."""
+        feed = self.feeds.get(room)
+        if feed is not None:
+            feed.foreign = True  # its head is not to be signed any more
         self._come_back(room, Code.TRY_AGAIN)
 
     def _come_back(self, room: RoomId, code: Code) -> None:

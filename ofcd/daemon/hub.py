@@ -504,7 +504,7 @@ class Hub:
         self._effects.answer(connection, frame)
 
     def goes_on_elsewhere(self, room: RoomId) -> None:
-        """A copy has skipped a stretch: its feed does not go on there."""
+        """A copy has skipped a stretch, or its end is void: its feed does not go on there."""
         self._effects.goes_on_elsewhere(room)
 
     def publish_head(self, room: RoomId, head: bytes, key: PublicKey) -> None:

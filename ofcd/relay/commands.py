@@ -277,6 +277,8 @@ def _admit_sender(request: Request[Any, Any], command: Command) -> None:
     mid = request.link.rooms.get(request.frame.room)
     if mid is None:
         raise Refused(Code.NOT_ATTACHED)
+    if request.frame.room in request.link.over:
+        raise Refused(Code.TRY_AGAIN)
     request.room_log = request.core.find(request.frame.room)
     request.sender = request.room.state.member(mid)
 

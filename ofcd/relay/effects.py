@@ -34,6 +34,7 @@ __all__ = [
     "ReadChain",
     "Redacted",
     "Reply",
+    "Rewound",
     "Stir",
     "Subscribe",
     "Unsubscribe",
@@ -294,6 +295,13 @@ class Stir:
 
 
 @frozen
+class Rewound:
+    """The end of a room's log was taken back: who reads it comes back, and reads on from there."""
+
+    room: RoomId
+
+
+@frozen
 class HubMoved:
     """With entry `seq`, another relay orders the room: `hub`, reached at `urls`; perhaps this one.
 
@@ -329,6 +337,7 @@ Effect = (
     | Arrive
     | Stir
     | HubMoved
+    | Rewound
 )
 
 

@@ -106,9 +106,6 @@ class LogCut:
     log: Hash32
     """The running hash after `end`."""
     ts: int
-    events: int
-    """How many events are void, of those that retention counts; and their bytes."""
-    bytes: int
 
 
 @frozen
@@ -476,6 +473,8 @@ class RoomSnapshot:
     """Why nothing can be said in this copy; "" for nothing."""
     awaits: RelayId | None = None
     """Who has to speak before this relay orders on."""
+    told: tuple[bytes, ...] = field(default=(), repr=False)
+    """The room's last HUB_MOVEs; a copy need not be as far as the last one."""
 
 
 RECENT_ENTRIES = 1024

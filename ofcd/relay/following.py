@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
-from ofcd.protocol.ids import MemberId, PublicKey
+from ofcd.protocol.ids import MemberId, PublicKey, RelayId
 from ofcd.protocol.records import CONTROL_TYPES, Event, EventKind, Home, HubMove, LogHead
 from ofcd.protocol.room import RoomState
 from ofcd.relay.control import leave_lanes
@@ -92,10 +92,13 @@ def take_members_change(
             facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
     if isinstance(record, HubMove):
         facts += room.settle_senders(core.relay_id)
-        if room.ahead == room.state.hub:
-            room.ahead = None
+        last = room.last_told
+        if last is not None and last.event_id == signed.event_id:
+            room.ahead, room.told = None, ()
             if room.state.hub == core.relay_id:  # it was put back to before this
                 facts.append(ReplicaMoved(room.room, None))
+        elif last is None and room.ahead == room.state.hub:
+            room.ahead = None
         elif room.state.hub == core.relay_id and not core.policy.hosts:
             # An honest hub asks before. It orders no more, and nor does this relay.
             room.ahead = room.ahead or before.hub
@@ -118,12 +121,14 @@ def _drop_outbox(room: RoomLog, mid: MemberId) -> list[Fact]:
     return [OutboxDropped(room.room, *key) for key in keys]
 
 
-def accept_head(room: RoomLog, head: LogHead, envelope: bytes) -> Decision | None:
-    """A LOG_HEAD of the hub's, whose signature was verified; None: the copy is not that far yet.
+def accept_head(room: RoomLog, head: LogHead, envelope: bytes, hub: RelayId) -> Decision | None:
+    """A LOG_HEAD of `hub`, whose signature was verified; None: the copy is not that far yet.
 
-    Raises `HubLied` where the hub signed another log than it delivered.
+    So it is with one of another time: what stands there now may be another hub's. Raises `HubLied`
+    where the hub signed another log than it delivered.
     """
-    if head.seq > room.seq:
+    term = room.state.hub_at(head.seq)
+    if head.seq > room.seq or (term.relay_id, term.term) != (hub, head.term):
         return None
     ours = room.log_before(head.seq + 1) if head.seq < room.seq else room.log
     if ours is None:

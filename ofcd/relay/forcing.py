@@ -8,19 +8,23 @@ So does the hub of before, should it come back.
 
 from __future__ import annotations
 
-from attrs import evolve, field, frozen
+from typing import Final
+
+from attrs import field, frozen
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.protocol.records import HubMove, LoggedRecord
+from ofcd.protocol.room import RoomState
 from ofcd.relay.control import check_control, run_control
-from ofcd.relay.effects import Decision, Effect, Push
-from ofcd.relay.facts import Fact, LogCut, SenderLearnt
+from ofcd.relay.effects import Close, Decision, Effect, Push, Rewound
+from ofcd.relay.facts import Fact, LogCut
 from ofcd.relay.following import freeze, replicate
 from ofcd.relay.forwarding import check_forward, run_forward
 from ofcd.relay.moving import change_hub, return_all
 from ofcd.relay.outbox import require_thawed
+from ofcd.relay.refusal import Refusal, failure_of
 from ofcd.relay.request import Core, Request, Signatures
 from ofcd.relay.room_log import RoomLog
 from ofcd.relay.verifying import Entry, HubLied, Verified, verify_entries
@@ -31,6 +35,10 @@ __all__ = ["Retreat", "check_away", "prepare", "run_away", "stand_still", "step_
 
 Ask = Request[frames.Control, LoggedRecord]
 
+_LEVEL_MS: Final = 60_000
+_AGAIN_MS: Final = 1_000
+_NOT_LEVEL: Final = "the copy here does not have all that its hub, which is there, has yet"
+
 
 # -- the new hub ---------------------------------------------------------------------------------
 
@@ -40,7 +48,21 @@ def check_away(request: Ask) -> Signatures:
     if not _is_forced(request):
         return check_forward(request)
     require_thawed(request.core, request.room)
+    _require_level(request)
     return check_control(request)
+
+
+def _require_level(request: Ask) -> None:
+    """Nothing that the hub so far has ordered is on its way: it may be a HANDOVER.
+
+    While there is a link to the hub, and it has more than the copy. One that says so, and gives
+    nothing for a minute, does not keep its room by it.
+    """
+    room, hub = request.room, request.core.hub_ends.get(request.room.room)
+    if hub is None or request.now >= hub.since + _LEVEL_MS:
+        return
+    if hub.seq is None or hub.seq > room.seq:
+        raise Refusal(Code.TRY_AGAIN, _NOT_LEVEL, seq=room.seq, retry_after=_AGAIN_MS)
 
 
 def run_away(request: Ask) -> None:
@@ -68,28 +90,31 @@ class Retreat:
     end: int
     """Where the log ended when this was prepared, and its L there."""
     log: Hash32
-    cut: LogCut | None = None
-    """What is void here; None where there is nothing."""
-    room: RoomLog | None = None
-    """The room without it."""
-    senders: tuple[SenderLearnt, ...] = ()
+    state: RoomState = field(repr=False)
+    """The room's state there."""
+    room: RoomLog | None = field(default=None, repr=False)
+    """The room without what is void; None where nothing is."""
     next: tuple[Verified, ...] = field(default=(), repr=False)
     """The HUB_MOVE, where it is the next entry."""
 
+    def check(self, held: RoomLog) -> None:
+        """Raises `Refused` (try_again) where it does not fit any more.
 
-def prepare(
-    room: RoomLog,
-    moves: Moves,
-    parting: Parting,
-    cut: tuple[LogCut, RoomLog, tuple[SenderLearnt, ...]] | None,
-) -> Retreat:
-    """Verify that root moves the room, and that the first fits. `cut`: what is void, and the rest.
+        What was put behind the end of then is void as well, unless it changes who is root.
+        """
+        is_longer = held.seq > self.end and self.room is not None
+        ours = held.log_at(self.end) if is_longer or held.seq == self.end else None
+        now, then = held.state, self.state
+        if ours != self.log or (now.root, now.moved) != (then.root, then.moved):
+            raise Refused(Code.TRY_AGAIN)
 
-    That the moves bear the name and signature of who is root here now was checked before.
 
-    Raises `ProtocolError`, `HubLied`. Changes nothing: for a worker thread.
+def prepare(room: RoomLog, moves: Moves, parting: Parting, rest: RoomLog | None) -> Retreat:
+    """Verify that root moves the room, and that the first fits. `rest`: without what is void.
+
+    That the moves bear the name and signature of who is root here now was checked before. Raises
+    `ProtocolError`, `HubLied`. Changes nothing: for a worker thread.
     """
-    fact, rest, senders = (None, None, ()) if cut is None else cut
     base = rest or room
     parting.check_root(base.state, room.state)
     entries: list[Verified] = []
@@ -97,32 +122,29 @@ def prepare(
         entry = Entry(parting.base + 1, parting.first.envelope)
         entries = verify_entries(base, [entry])
     told = tuple(one.envelope for one in moves.signed)
-    return Retreat(told, parting, room.seq, room.log, fact, rest, senders, tuple(entries))
+    return Retreat(told, parting, room.seq, room.log, room.state, rest, tuple(entries))
 
 
 def step_back(core: Core, held: RoomLog, found: Retreat, now: int) -> Decision:
     """Take back what is void, and follow the relay that the room was moved to.
 
     That may be this one, put back to before it was: until it has what was there before, it orders
-    nothing. Raises `Refused` (try_again) where the room has changed since, and (forbidden) where
-    this relay is to be the hub, and takes over no rooms.
+    nothing. Raises `Refused` (try_again) where the room has changed since.
     """
-    if (held.seq, held.log) != (found.end, found.log):
-        raise Refused(Code.TRY_AGAIN)
-    if found.parting.hub == core.relay_id and not core.policy.hosts:
-        raise Refused(Code.FORBIDDEN, "this relay takes over no rooms of others")
+    found.check(held)
     facts: list[Fact] = []
     effects: list[Effect] = []
     before, room = held.hub, held
-    if found.cut is not None and found.room is not None:
-        effects += _tell_clients(core, held, found)
-        facts += [evolve(found.cut, ts=now), *found.senders]
+    if found.room is not None:
+        effects += [*_tell_clients(core, held, found), Rewound(held.room)]
         room = core.rooms[held.room] = found.room
+        facts.append(LogCut(room.room, held.seq, room.seq, room.log, now))
+        facts += room.take_over(held)
         for key in [key for key in core.acked if key[0] == room.room]:
             del core.acked[key]
-    room.ahead, room.frozen = None, ""
+    room.ahead, room.frozen, room.told = None, "", ()
     _take_moves(core, room, found, before, now, facts, effects)
-    if found.cut is not None:
+    if found.room is not None:
         return_all(core, room, facts, effects)
     return Decision(tuple(facts), tuple(effects))
 
@@ -138,17 +160,18 @@ def stand_still(
     effects: list[Effect] = []
     last = peek(told[-1]).record
     if room.hub == core.relay_id and isinstance(last, HubMove):
-        room.ahead = last.hub
+        room.ahead, room.told = last.hub, told
         change_hub(core, room, core.relay_id, told, facts, effects)
     frozen = freeze(core, room, lied, None, now)
     return Decision((*facts, *frozen.facts), (*effects, *frozen.effects))
 
 
 def _tell_clients(core: Core, room: RoomLog, found: Retreat) -> list[Effect]:
-    """Before they are hung up on: who is let in nowhere any more hears why."""
+    """Who is in the room hears why, and comes back: so does who has yet to ask where to read on."""
     told = frames.Moved(room.room, found.told)
-    links = (core.links.get(link_id) for link_id in core.links.attached(room.room))
-    return [Push(link.id, told) for link in links if link is not None and link.peer is None]
+    again = failure_of(0, Refused(Code.TRY_AGAIN))
+    own = core.links.end(room.room)
+    return [effect for link in own for effect in (Push(link, told), Close(link, again))]
 
 
 def _take_moves(
@@ -161,11 +184,8 @@ def _take_moves(
     effects: list[Effect],
 ) -> None:
     """The first HUB_MOVE, where it is the next entry; and who is asked for all that follows."""
-    parting = found.parting
-    room.ahead = parting.hub
+    room.ahead, room.told = found.parting.hub, found.told
     taken = replicate(core, room, found.next, now)
-    if room.state.hub == parting.hub:
-        room.ahead = None
     facts += taken.facts
     change_hub(core, room, before, found.told, facts, effects)
     effects += taken.effects

@@ -32,6 +32,8 @@ class Link:
     peer: RelayId | None = None
     """For a lane: the relay whose member or guest is at its end."""
     rooms: dict[RoomId, MemberId] = field(factory=dict)
+    over: set[RoomId] = field(factory=set)
+    """Rooms of which it was shown what is void now: it has to come again."""
     joins: OrderedDict[JoinKey, None] = field(factory=OrderedDict)
     """The join requests it sent: their answers are pushed to it."""
 
@@ -68,11 +70,13 @@ class Links:
     def attach(self, link: Link, room: RoomId, mid: MemberId) -> None:
         """The link has proved to be `mid`."""
         link.rooms[room] = mid
+        link.over.discard(room)
         self._rooms.setdefault(room, {})[link.id] = mid
 
     def detach(self, link: Link, room: RoomId) -> None:
         """The link is no longer in the room."""
         link.rooms.pop(room, None)
+        link.over.discard(room)
         attached = self._rooms.get(room)
         if attached is not None:
             attached.pop(link.id, None)
@@ -86,6 +90,19 @@ class Links:
     def of_member(self, room: RoomId, mid: MemberId) -> Iterator[LinkId]:
         """The links attached to the room as `mid`."""
         return (link for link, who in list(self.attached(room).items()) if who == mid)
+
+    def end(self, room: RoomId) -> list[LinkId]:
+        """The log has lost its end: clients come again, before they ask anything. Who they are."""
+        links = [self._links[link_id] for link_id in self.attached(room)]
+        own = [link for link in links if link.peer is None]
+        for link in own:
+            link.over.add(room)
+        return [link.id for link in own]
+
+    def restore(self, room: RoomId) -> None:
+        """It has not: the commit failed."""
+        for link_id in self.attached(room):
+            self._links[link_id].over.discard(room)
 
     def prune(self, room: RoomId, members: Mapping[MemberId, object]) -> None:
         """Drop the attachments of those who are no longer members."""

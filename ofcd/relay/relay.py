@@ -29,7 +29,7 @@ from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
 from ofcd.relay.refusal import Refusal, failure_of
-from ofcd.relay.request import Asked, Core, Examined
+from ofcd.relay.request import Asked, Core, Examined, HubEnd
 from ofcd.relay.room_log import RoomLog
 from ofcd.relay.verifying import HubLied, Verified
 
@@ -316,9 +316,10 @@ class Relay:
         that it knows of nothing after it, or gives it back, in a minute at most.
         """
         held = self._held(room)
-        if entries and entries[0].entry.seq != held.seq + 1:
-            raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile
+        if entries and not entries[0].fits(held):
+            raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile, or taken back
         before = held.hub
+        self.hub_grew(room, now)
         decision = following.replicate(self._core, held, entries, now)
         return self._awaiting(held, before, now, decision) if held.seq <= known else decision
 
@@ -346,6 +347,8 @@ class Relay:
         For a minute, and for as much longer as what comes takes on a slow road: who drips gains
         nothing by it.
         """
+        if self._held(room).hub != self._core.relay_id:
+            raise Refused(Code.NOT_FOUND)  # it was moved away meanwhile
         decision = self.replicate(room, entries, now)
         held = self._held(room)
         begins = not held.lost
@@ -392,9 +395,29 @@ class Relay:
             return Decision()
         return outbox.has_come_to(self._core, held, mid, counter, event_id)
 
-    def accept_head(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision | None:
+    def accept_head(
+        self, room: RoomId, head: LogHead, envelope: bytes, hub: RelayId
+    ) -> Decision | None:
         """See `following.accept_head`. Raises `HubLied`."""
-        return following.accept_head(self._held(room), head, envelope)
+        return following.accept_head(self._held(room), head, envelope, hub)
+
+    def hub_says(self, room: RoomId, seq: int | None, now: int) -> None:
+        """On the link that is open, the hub of this copy is so far; None: it has yet to say."""
+        known = self._core.hub_ends.get(room, HubEnd(None, now))
+        if seq is not None:
+            known = evolve(known, seq=max(seq, known.seq or 0))
+        self._core.hub_ends[room] = known
+
+    def hub_grew(self, room: RoomId, now: int) -> None:
+        """Something of what the hub has came into this copy."""
+        known = self._core.hub_ends.get(room)
+        if known is not None:
+            self._core.hub_ends[room] = evolve(known, since=now)
+
+    def hub_gone(self, rooms: Iterable[RoomId]) -> None:
+        """There is no link to the hub of these copies any more."""
+        for room in rooms:
+            self._core.hub_ends.pop(room, None)
 
     def freeze(self, room: RoomId, lied: HubLied, key: PublicKey | None, now: int) -> Decision:
         """See `following.freeze`."""

@@ -63,6 +63,16 @@ class Examined:
             open_signed(key, envelope)
 
 
+@frozen
+class HubEnd:
+    """How far a room's hub is, as it says on the link that is open."""
+
+    seq: int | None
+    """Its last entry; None: it has not said yet."""
+    since: int
+    """When anything last came of it; milliseconds since 1970."""
+
+
 @define
 class Core:
     """What the relay has in memory."""
@@ -85,6 +95,8 @@ class Core:
     """Relays that follow a room, and would be its hub."""
     talks_to: Callable[[RelayId], bool] = lambda _: True
     """Whether this relay's lists let it talk to that one, where it talks to any."""
+    hub_ends: dict[RoomId, HubEnd] = field(factory=dict)
+    """Of copies whose hub has a link to this relay now: what is known to come of it."""
 
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""

@@ -200,6 +200,8 @@ class RoomLog:
     """Why nothing is taken in this room: the code of what the hub was caught at."""
     moves: tuple[bytes, ...] = field(default=(), repr=False)
     """The last HUB_MOVEs, in order."""
+    told: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of a copy that is not as far as the last of these HUB_MOVEs: what was told, and taken."""
     by_sid: dict[tuple[MemberId, Sid], LogEntry] = field(factory=dict, eq=False, repr=False)
     by_event: dict[EventId, LogEntry] = field(factory=dict, eq=False, repr=False)
     uploads: OrderedDict[BlobId, Upload] = field(factory=OrderedDict, eq=False, repr=False)
@@ -240,6 +242,9 @@ class RoomLog:
         room.head, room.frozen = snapshot.head, snapshot.frozen
         room.awaits = snapshot.awaits
         room.ahead = snapshot.hub if snapshot.hub != room.state.hub else None
+        last = peek(snapshot.told[-1]) if snapshot.told else None
+        if last is not None and last.event_id not in room.chain:
+            room.told, room.ahead = snapshot.told, getattr(last.record, "hub", None)
         return room
 
     @classmethod
@@ -322,6 +327,26 @@ class RoomLog:
             return Hash32(self.room)
         entry = self.recent.get(seq - 1)
         return None if entry is None else entry.log
+
+    def log_at(self, seq: int) -> Hash32 | None:
+        """The running hash after entry `seq`; None: not in memory.
+
+        What stands before one of the last HUB_MOVEs is: root has signed it.
+        """
+        known = self.log if seq == self.seq else self.log_before(seq + 1)
+        if known is None:
+            seen = [record.seen for record in self._moves() if record.seen.seq == seq]
+            known = seen[-1].log if seen else None
+        return known
+
+    def _moves(self) -> list[HubMove]:
+        records = [peek(envelope).record for envelope in self.moves]
+        return [record for record in records if isinstance(record, HubMove)]
+
+    @property
+    def last_told(self) -> SignedRecord | None:
+        """The last HUB_MOVE that was told, and taken, and that the copy is not as far as."""
+        return peek(self.told[-1]) if self.told else None
 
     def check_seen(self, seen: Seen) -> None:
         """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""
@@ -438,6 +463,29 @@ class RoomLog:
         learnt = {mid: last for mid, last in learnt.items() if self.senders.get(mid) != last}
         self.senders |= learnt
         return [SenderLearnt(self.room, mid, last) for mid, last in learnt.items()]
+
+    def take_over(self, held: RoomLog) -> list[SenderLearnt]:
+        """Take the place of `held`, the same room with more at its end, which is void.
+
+        What is not of the log stays as it is in memory now. Who has spoken in what is void, and not
+        before, as far as is known here, may have done so elsewhere.
+        """
+        self.cursors = {mid: min(seq, self.seq) for mid, seq in held.cursors.items()}
+        self.joins = {}
+        self.key_asks, self.blob_bytes, self.uploads = held.key_asks, held.blob_bytes, held.uploads
+        self.outbox, self.outbox_bytes, self.waiting = (
+            held.outbox,
+            held.outbox_bytes,
+            held.waiting,
+        )
+        self.refill_after, self.touched = held.refill_after, held.touched
+        unheard = SenderState(0, EventId(b""))
+        self.senders |= dict.fromkeys(held.senders.keys() - self.senders.keys(), unheard)
+        return [
+            SenderLearnt(self.room, mid, last)
+            for mid, last in self.senders.items()
+            if held.senders.get(mid) != last
+        ]
 
     def free(self, mid: MemberId, size: int) -> None:
         """`size` bytes of attachments of `mid` no longer count."""

@@ -50,6 +50,8 @@ class Skip:
     log: Hash32
     """The running hash before `floor`."""
     controls: tuple[Verified, ...] = field(repr=False)
+    begins: Hash32
+    """The running hash after `before`."""
     head: bytes = field(default=b"", repr=False)
     """What shows that the log is that long, and is kept: a LOG_HEAD of the hub's at the stretch's
     end, or after it; or the HUB_MOVE by which root took the room from that hub."""
@@ -87,7 +89,7 @@ def verify_skip(
         walk.seq = stored.seq
         if stored is departure:
             return _moved_skip(room, floor, log, controls)
-    return Skip(room.seq, floor, log, tuple(controls))
+    return Skip(room.seq, floor, log, tuple(controls), room.log)
 
 
 def _departure(room: RoomLog, chain: Sequence[ChainRecord]) -> ChainRecord | None:
@@ -114,9 +116,10 @@ def _moved_skip(room: RoomLog, floor: int, log: Hash32, controls: Sequence[Verif
             floor,
             log,
             tuple(one for one in controls if one.entry.seq < floor),
+            room.log,
             move.entry.record,
         )
-    return Skip(room.seq, seq + 1, after, tuple(controls), move.entry.record)
+    return Skip(room.seq, seq + 1, after, tuple(controls), room.log, move.entry.record)
 
 
 def signed_skip(room: RoomLog, found: Skip, head: bytes, hub: Lineage, key: PublicKey) -> Skip:
@@ -145,7 +148,7 @@ def signed_skip(room: RoomLog, found: Skip, head: bytes, hub: Lineage, key: Publ
 
 def skip(core: Core, room: RoomLog, found: Skip, now: int) -> Decision:
     """The copy goes on at the floor. Raises `Refused` (try_again) if it has changed meanwhile."""
-    if room.seq != found.before:
+    if (room.seq, room.log) != (found.before, found.begins):
         raise Refused(Code.TRY_AGAIN)
     missing = CopySkipped(room.room, found.before, found.floor, found.log, now, found.head)
     facts: list[Fact] = [missing]

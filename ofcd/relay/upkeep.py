@@ -40,6 +40,7 @@ def forget(core: Core, room: RoomId) -> None:
     dropped = core.rooms.pop(room, None)
     if dropped is None:
         return
+    core.links.restore(room)
     if core.links.attached(room):
         core.forgotten[room] = dropped
     if dropped.seq == 0:

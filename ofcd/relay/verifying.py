@@ -75,6 +75,11 @@ class Verified:
     state: RoomState | None = None
     """None for an event: it changes nothing."""
 
+    def fits(self, room: RoomLog) -> bool:
+        """Whether it still comes next: nothing was appended, or taken back, since."""
+        seq = self.entry.seq
+        return seq == room.seq + 1 and self.log == log_hash(room.log, seq, self.signed.event_id)
+
 
 @define
 class Walk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ofcd.store.cutting import Retained
 from ofcd.store.engine import READERS
 from ofcd.store.errors import (
     BackupFailed,
@@ -69,7 +68,6 @@ __all__ = [
     "PeerRow",
     "ReadOnly",
     "Replica",
-    "Retained",
     "Retention",
     "RetentionReport",
     "RoomSummary",

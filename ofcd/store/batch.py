@@ -77,6 +77,12 @@ class _Lane:
         else:
             self.runs.append((statement, [row]))
 
+    def drop(self, is_over: Callable[[Row], bool]) -> None:
+        """Take back the rows of which this is so."""
+        for _, rows in self.runs:
+            rows[:] = [row for row in rows if not is_over(row)]
+        self.runs = [run for run in self.runs if run[1]]
+
 
 class Batch:
     """The rows of one commit; `number_of` gives a room's number, or raises `Contradiction`.
@@ -268,12 +274,24 @@ class Batch:
 
     def _cut(self, fact: LogCut) -> None:
         room, made = self._number_of(fact.room), self._statements
-        if room in self._growth:
-            raise Contradiction("a log can not grow and be cut in one commit")
-        self._growth[room] = _Growth(
-            fact.before, fact.end, fact.log, fact.ts, -fact.events, -fact.bytes
-        )
-        for statement in (made.cut_log, made.cut_boxes, made.cut_cursors, made.cut_holes):
+        growth = self._growth.setdefault(room, _Growth(fact.before, fact.before, fact.log, fact.ts))
+        if growth.seq != fact.before:
+            raise Contradiction(f"a log that ends at {growth.seq} is cut from {fact.before}")
+        growth.seq, growth.log, growth.ts = fact.end, fact.log, fact.ts
+        self._skips.discard(room)
+        # What was decided before it, for this commit, is written in no lane after it.
+        self._boxes.drop(lambda row: row[0] == room and row[1] > fact.end)
+        self._joins.drop(lambda row: row[0] == room)
+        for key, (seq, ts) in list(self._cursors.items()):
+            if key[0] == room:
+                self._cursors[key] = min(seq, fact.end), ts
+        for statement in (
+            made.cut_account,
+            made.cut_log,
+            made.cut_boxes,
+            made.cut_cursors,
+            made.cut_holes,
+        ):
             self._log.add(statement, (room, fact.end))
         self._log.add(made.cut_joins, (room,))
         for statement in (made.cut_hole, made.cut_floor):
@@ -313,7 +331,7 @@ class Batch:
             raise Contradiction("a copy can not grow and go on elsewhere in one commit")
         self._growth[room] = _Growth(fact.before, fact.floor - 1, fact.log, fact.ts)
         self._skips.add(room)
-        self._copies.add(made.hole, (room, fact.before + 1, fact.floor, fact.log))
+        self._log.add(made.hole, (room, fact.before + 1, fact.floor, fact.log))
         self._copies.add(made.unsure, (room, b""))
         missing = Gap(fact.room, fact.ts, fact.before + 1, fact.floor - 1, fact.head).packed
         self._copies.add(made.evidence, (room, fact.ts, GAP_CODE, missing))

@@ -25,7 +25,7 @@ from ofcd.relay.facts import (
     SenderState,
 )
 from ofcd.store import tables as t
-from ofcd.store.cutting import Retained, cut_off
+from ofcd.store.cutting import cut_off
 from ofcd.store.engine import reader_engine
 from ofcd.store.errors import Closed
 from ofcd.store.faults import translated
@@ -170,6 +170,9 @@ _EVIDENCE: Final = (
     .order_by(t.evidence.c.id)
 )
 _LIES: Final = _EVIDENCE.where(t.evidence.c.code.not_in((GAP_CODE, MOVES_CODE)))
+_MOVES: Final = select(t.evidence.c.records).where(
+    t.evidence.c.room == _ROOM, t.evidence.c.code == MOVES_CODE
+)
 _NO_LIES: Final = _EVIDENCE.where(t.evidence.c.code == bindparam("b_code"))
 """What is kept beside it, under a code of its own."""
 _BOXES: Final = (
@@ -360,7 +363,7 @@ class Reader:
                 for room, ts, _, raw in connection.execute(_NO_LIES, {"b_code": MOVES_CODE})
             ]
 
-    def load_before(self, room: RoomId, end: int, log: Hash32) -> Retained | None:
+    def load_before(self, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
         """See `Store.load_before`."""
         with self.snapshot() as connection:
             found = _find(connection, room)
@@ -504,7 +507,14 @@ def _snapshot(connection: sa.Connection, room: RoomId, found: AnyRow) -> RoomSna
         head=b"" if replica is None else replica.head,
         frozen="" if replica is None else replica.frozen,
         awaits=None if awaited is None else RelayId(awaited),
+        told=_told(connection, found.id),
     )
+
+
+def _told(connection: sa.Connection, room: int) -> tuple[bytes, ...]:
+    """The HUB_MOVEs that are kept of a room."""
+    found = connection.execute(_MOVES, {"b_room": room}).scalar()
+    return tuple(split_parts(found, max_parts=64)) if found else ()
 
 
 def _whole_from(connection: sa.Connection, found: AnyRow) -> int:

@@ -90,6 +90,7 @@ class Statements:
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
         self.evidence_drop = make(_evidence_drop(), "b_room", "b_code")
+        self.cut_account = make(_cut_account(), *CUT)
         self.cut_log = make(_cut(t.log), *CUT)
         self.cut_boxes = make(_cut(t.boxes), *CUT)
         self.cut_cursors = make(_cut_cursors(), *CUT)
@@ -168,6 +169,29 @@ def _cut(table: sa.Table) -> sa.Executable:
     """What stands behind an entry of the log that is the last one now."""
     return sa.delete(table).where(
         table.c.room == bindparam("b_room"), table.c.seq > bindparam("b_end")
+    )
+
+
+def _cut_account() -> sa.Executable:
+    """Take what is about to be cut off the room's account: the events from the floor on."""
+    rooms, log = t.rooms.c, t.log.c
+    void = (
+        log.room == rooms.id,
+        log.seq > bindparam("b_end"),
+        log.seq >= rooms.floor,
+        log.control == sa.false(),
+    )
+    count = sa.select(sa.func.count()).select_from(t.log).where(*void).correlate(t.rooms)
+    size = sa.select(
+        sa.func.coalesce(sa.func.sum(sa.func.length(log.record) + sa.func.length(log.cell)), 0)
+    )
+    return (
+        sa.update(t.rooms)
+        .where(rooms.id == bindparam("b_room"))
+        .values(
+            events=rooms.events - count.scalar_subquery(),
+            bytes=rooms.bytes - size.where(*void).correlate(t.rooms).scalar_subquery(),
+        )
     )
 
 

@@ -12,7 +12,6 @@ from ofcd.protocol.ids import BlobId, EventId, Hash32, MemberId, RelayId, RoomId
 from ofcd.relay.facts import Fact, LogEntry, RoomSnapshot
 from ofcd.store import backup as backups
 from ofcd.store import migrate as migrations
-from ofcd.store.cutting import Retained
 from ofcd.store.engine import database_path, make_files, require_file
 from ofcd.store.errors import ReadOnly
 from ofcd.store.faults import translated
@@ -181,7 +180,7 @@ class Store:
         """The rooms that were moved, and what others have to be told of that."""
         return self._reader.moves()
 
-    def load_before(self, room: RoomId, end: int, log: Hash32) -> Retained | None:
+    def load_before(self, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
         """The room as it was after entry `end`; None where it does not go on after that.
 
         `log` is the running hash there, where it is not known here any more.

@@ -78,8 +78,6 @@ async def test_nobody_but_root_moves_a_room_by_force(
         )
         before = log_of(old, ana.id)
         lies: Sequence[tuple[bytes, ...]] = (
-            (),
-            (b"no record",),
             (by_bo,),
             (signed(bo, as_ana).envelope,),
             (signed(bo, other_log).envelope,),

@@ -89,6 +89,12 @@ class FactStore:
                 room.outbox.pop((fact.mid, fact.sid), None)
             case f.ReplicaMoved():
                 room.hub = fact.hub
+            case f.LogCut():
+                assert fact.before == len(room.log) - 1
+                room.log = {seq: entry for seq, entry in room.log.items() if seq <= fact.end}
+                room.boxes = {key: box for key, box in room.boxes.items() if key[0] <= fact.end}
+                room.cursors = {mid: min(s, fact.end) for mid, s in room.cursors.items()}
+                room.joins.clear()
             case f.MovesKept():
                 room.moves = fact.records
             case f.HubAwaited():
@@ -127,6 +133,7 @@ class FactStore:
             hub=stored.hub,
             awaits=stored.awaits,
             outbox=tuple(stored.outbox.values()),
+            told=stored.moves,
         )
 
     def find_sid(self, room: RoomId, mid: MemberId, sid: Sid) -> f.LogEntry | None:

@@ -198,12 +198,12 @@ def test_a_signed_head_that_is_not_what_was_delivered_is_a_fork(bo: Person) -> N
     for seq in (room.seq, room.seq - 1):
         head = records.LogHead(1, bo.room, 0, seq, digest("other"), NOW)
         with pytest.raises(HubLied) as caught:
-            accept_head(room, head, bo.signed(head).envelope)
+            accept_head(room, head, bo.signed(head).envelope, room.hub)
         assert caught.value.is_proof
     ahead = records.LogHead(1, bo.room, 0, room.seq + 1, digest("other"), NOW)
-    assert accept_head(room, ahead, b"") is None
+    assert accept_head(room, ahead, b"", room.hub) is None
     true = records.LogHead(1, bo.room, 0, room.seq, room.log, NOW)
-    decision = accept_head(room, true, bo.signed(true).envelope)
+    decision = accept_head(room, true, bo.signed(true).envelope, room.hub)
     assert decision is not None
     assert len(decision.facts) == 1
 

@@ -46,6 +46,7 @@ from ofcd.relay import (
     Relay,
     RelayPolicy,
     Reply,
+    Rewound,
     RoomLog,
     Stir,
     Subscribe,
@@ -71,7 +72,7 @@ def digest(name: str) -> Hash32:
     return tagged_hash("test", name.encode())
 
 
-_NO_ANSWERS = (Push, Appended, Redacted, Backlog, Unsubscribe, Close, Stir, HubMoved)
+_NO_ANSWERS = (Push, Appended, Redacted, Backlog, Unsubscribe, Close, Stir, HubMoved, Rewound)
 
 
 class World:
@@ -208,7 +209,7 @@ class World:
                 case Backlog():
                     waiting = self.relay.backlog(effect.link, effect.room, effect.mid, self.now)
                     self.inbox[effect.link] += waiting
-                case Stir() | HubMoved():
+                case Stir() | HubMoved() | Rewound():
                     pass  # for the way to other relays
                 case _:
                     self.inbox[effect.link].append(self._frame_of(effect))

@@ -22,8 +22,10 @@ import {
   forced,
   garden,
   OTHER,
+  reaction,
   redact,
   shownIn,
+  waitingIn,
 } from "./garden.ts";
 import type { Stage } from "./stage.ts";
 
@@ -190,4 +192,24 @@ test("where a control record stands is known, also of those that a join or a gap
     await vault.fetch(tables.index, hex(stage.view(bo).state.heads[0] as Uint8Array)),
   ).toBeDefined();
   expect(await vault.fetch(tables.chain, padded(0))).toBeDefined();
+});
+
+test("what waits about one's own void words becomes part of them; about others', it is told", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const copy = stage.branch();
+  const [one, two] = [stage.say(bo, text("one")), stage.say(bo, text("two"))];
+  const other = stage.say(stage.root, text("of root"));
+  const old = await follow(room, stage);
+  old.close();
+  room.detach();
+  await room.send(edit(one.id, "one, edited"));
+  await room.send(redact(two.id));
+  await room.send(reaction(other.id, "👀"));
+  await room.send(redact(other.id));
+  await room.send(text("three"));
+  await follow(room, copy, [forced(copy)]);
+  expect(waitingIn(room)).toEqual(["one, edited", "redact", "three"]);
+  expect(room.waiting().map(({ failed }) => failed)).toEqual(["", "out_void", ""]);
+  expect(await voidIn(room)).toEqual(["one", "of root"]); // what was deleted is nowhere
 });

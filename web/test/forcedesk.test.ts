@@ -12,7 +12,7 @@ import { newMemberKeys } from "../src/e2e/keys.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
 import { hubOf } from "../src/protocol/room.ts";
 import { peek } from "../src/themis/index.ts";
-import type { Request } from "../src/wire/link.ts";
+import { LinkLost, type Request } from "../src/wire/link.ts";
 import { browser, deliver, garden, linkTo, NEW, NEW_URL, OTHER } from "./garden.ts";
 import { passes, RELAY_ID, refusal, URL_ } from "./rooms.ts";
 import type { Stage } from "./stage.ts";
@@ -149,7 +149,7 @@ test.each([
     (control) => {
       meanwhile(copy, control);
       (room as unknown as { core: { link: { close(): void } } }).core.link.close();
-      return undefined;
+      return new LinkLost("gone");
     },
   ]);
   stage.say(bo, text("void"));
@@ -198,7 +198,10 @@ test("refused only once the page is open again, its person hears of it, and is b
   const { stage } = garden();
   const copy = stage.branch();
   const { room, vault, reach } = await rooted(copy, stage, [
-    () => void room.close(),
+    () => {
+      room.close();
+      return new LinkLost("gone");
+    },
     () => refusal("seen_stale"),
   ]);
   await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toThrow("can not be used");

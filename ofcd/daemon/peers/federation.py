@@ -550,8 +550,8 @@ class Federation:
         for subscription in () if feed is None else feed.subscriptions:
             if isinstance(subscription, PeerSubscription):
                 subscription.last = effect.seq
-        for relay_id, before in self._peers.items():
-            if relay_id != effect.hub and effect.room in before.following.rooms:
+        for before in self._peers.values():  # the new hub too: what it gave may be void
+            if effect.room in before.following.rooms:
                 before.following.release(effect.room)
         hearers = self._telling.heard(effect)
         self._dial_hearers()

@@ -183,6 +183,7 @@ class Following:
         copy = self.rooms.pop(room, None)
         if copy is not None:
             copy.stir()
+            self._relay.hub_gone([room])
         self._asking.release(room)
         self.outgoing.release(room)
 
@@ -210,11 +211,13 @@ class Following:
         self._link, self.key = link, key
         self._asking.link_up(link)
         for room in list(self.rooms):
+            self._relay.hub_says(room, None, self._hub.milliseconds())
             link.spawn(partial(self._resume, room))
 
     def link_down(self) -> None:
         """The link is gone: who asked something is told so."""
         self._link = None
+        self._relay.hub_gone(self.rooms)
         self._requests.clear()
         self._asking.link_down()
         self.outgoing.link_lost()
@@ -306,7 +309,7 @@ class Following:
         self, room: RoomId, mid: MemberId, counter: int, why: frames.Failure
     ) -> None:
         """The hub refused this event: it goes back to its sender, with all behind it."""
-        await self._hub.do(lambda: self._relay.return_events(room, mid, counter, why), room)
+        await self._decide(room, lambda: self._relay.return_events(room, mid, counter, why))
         self._hub.deliver_soon()
 
     async def has_come_to(
@@ -314,7 +317,7 @@ class Following:
     ) -> None:
         """The hub's last event of this sender is one that waits here: all up to it is said."""
         decide = partial(self._relay.has_come_to, room, mid, counter, event_id)
-        await self._hub.do(decide, room)
+        await self._decide(room, decide)
 
     async def have(self, room: RoomId, mid: MemberId) -> bool:
         """The copy is here, and this member at home here; waits a bounded time for it."""
@@ -353,6 +356,8 @@ class Following:
                     entries = []
                 room = frame.room
                 copy = self.rooms.get(frame.room)
+                if copy is not None:
+                    self._relay.hub_says(room, frame.seq, self._hub.milliseconds())
                 boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
                 entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items())))
                 continue
@@ -410,6 +415,7 @@ class Following:
         if copy.following or copy.missing is not None:
             return
         copy.following = copy.awaited = True
+        self._relay.hub_says(room, None, self._hub.milliseconds())
         rid, start = next(self._rids), log.seq + 1
 
         async def answered(frame: PeerFrame) -> None:
@@ -420,6 +426,7 @@ class Following:
                 return
             if isinstance(frame, Synced):
                 copy.known = frame.head
+                self._relay.hub_says(room, frame.head, self._hub.milliseconds())
             if isinstance(frame, Synced) and frame.floor > start:
                 self._begin_skip(room, copy, start, frame)
             else:
@@ -545,7 +552,9 @@ class Following:
             verified, lied = list(caught.before), caught
         now = self._hub.milliseconds()
         if verified:
-            await self._decide(room, lambda: self._relay.replicate(room, verified, now, copy.known))
+            take = partial(self._relay.replicate, room, verified, now, copy.known)
+            if not await self._decide(room, take):
+                return
             copy.gaps = 0
             self._hub.deliver_soon()
             if self._link is not None:
@@ -607,6 +616,7 @@ class Following:
             if not isinstance(record, LogHead) or record.room != room:
                 raise Refused(Code.BAD_RECORD)
             if record.seq > log.seq:
+                self._relay.hub_says(room, record.seq, self._hub.milliseconds())
                 return
             term = log.state.hub_at(record.seq)
             if (term.relay_id, term.term) != (self.hub_id, record.term):
@@ -622,21 +632,35 @@ class Following:
         except HubLied as lied:
             await self._caught(room, lied)
             return
-        self._hub.publish_head(room, envelope, key)
+        held = self._rooms.held(room)
+        if held is not None and held.head == envelope:
+            self._hub.publish_head(room, envelope, key)
 
-    async def _decide(self, room: RoomId, decide: Callable[[], Decision]) -> None:
-        """Decide this of a copy, which may have left memory meanwhile: load it, and again."""
+    async def _decide(self, room: RoomId, decide: Callable[[], Decision]) -> bool:
+        """Decide this of a copy, which may have left memory meanwhile: load it, and again.
+
+        False where another relay orders the room by then: what this one said counts no more.
+        """
+        is_ours = True
+
+        def decided() -> Decision:
+            nonlocal is_ours
+            held = self._relay.room(room)
+            is_ours = held is None or held.hub == self.hub_id
+            return decide() if is_ours else Decision()
+
         for left in reversed(range(_TRIES)):
             await self._hub.room(room)
             try:
-                await self._hub.do(decide, room)
-                return
+                await self._hub.do(decided, room)
+                break
             except Refused as error:
                 if error.kind is not Code.TRY_AGAIN or not left:
                     raise
+        return is_ours
 
     def _accept(self, room: RoomId, head: LogHead, envelope: bytes) -> Decision:
-        return self._relay.accept_head(room, head, envelope) or Decision()
+        return self._relay.accept_head(room, head, envelope, self.hub_id) or Decision()
 
     # -- a new copy --------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from ofcd.daemon.connection import failure_of
 from ofcd.daemon.log import get_log
 from ofcd.daemon.workers import Workers
-from ofcd.protocol.codes import Code, ProtocolError, Refused
-from ofcd.protocol.frames import Moved, PeerFrame
-from ofcd.protocol.ids import Hash32, RelayId, RoomId
+from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
+from ofcd.protocol.frames import Failure, Moved, PeerFrame
+from ofcd.protocol.ids import EventId, Hash32, RelayId, RoomId
 from ofcd.relay import BadSnapshot, Decision, HubLied, HubMoved, Relay, Retreat, RoomLog, prepare
 from ofcd.relay.facts import EvidenceKept
 from ofcd.store import KeptMoves, Store, StoreError
@@ -40,6 +41,8 @@ class Hearer(Protocol):
     """A link to a relay that tells, or is told."""
 
     peer: RelayId
+    told_back: set[RoomId]
+    """Rooms of which what this relay told was answered by what is known here."""
 
     def tell(self, frame: PeerFrame) -> None:
         """Queue a frame."""
@@ -57,6 +60,14 @@ class Hearer(Protocol):
         """The peer passed on a false signature."""
         ...
 
+    def offend(self, reason: str) -> None:
+        """The peer does what no honest relay does."""
+        ...
+
+    def end(self, failure: Failure) -> None:
+        """Say why, and close."""
+        ...
+
 
 class Telling:
     """The moves that this relay knows of."""
@@ -72,7 +83,7 @@ class Telling:
         self._moves: dict[RoomId, KeptMoves] = {}
         self._hearers: dict[RoomId, frozenset[RelayId]] = {}
         """By room, who has to do with it."""
-        self._flagged: set[bytes] = set()
+        self._flagged: set[tuple[RoomId, EventId]] = set()
         self._turn = trio.CapacityLimiter(1)
         self._threads = trio.CapacityLimiter(1)
         self._log = get_log()
@@ -108,7 +119,7 @@ class Telling:
         if not effect.told or room is None:
             return frozenset()
         self._moves[effect.room] = KeptMoves(effect.room, effect.ts, effect.told)
-        self._hearers[effect.room] = self._who(room)
+        self._hearers[effect.room] = (self._who(room) | {effect.before}) - {self._own_id}
         return self._hearers[effect.room]
 
     def members_changed(self, room: RoomId) -> None:
@@ -148,12 +159,20 @@ class Telling:
         try:
             async with self._turn:
                 await self._take(link, frame)
+        except Malformed as error:
+            link.offend(str(error))
         except ProtocolError as error:
             if error.kind is Code.BAD_SIGNATURE:
                 link.forged()
             link.refused()
             self._log.info("what is told of a move is not taken", why=str(error))
-        except (StoreError, BadSnapshot, HubLied) as error:
+        except HubLied as error:
+            link.refused()  # root has signed what can not stand there: it may not be told again
+            self._log.error("a room could not be moved", error=str(error))
+        except StoreError as error:
+            self._log.error("a room could not be moved", error=str(error))
+            link.end(failure_of(Code.STORAGE_FAILED))  # it is told again on the next one
+        except BadSnapshot as error:
             self._log.error("a room could not be moved", error=str(error))
 
     async def _take(self, link: Hearer, frame: Moved) -> None:
@@ -162,70 +181,83 @@ class Telling:
             room = await self._hub.room(frame.room)
             if room is None:
                 return  # nothing to do with it
-            await self._flag(room, moves)
             try:
-                missing = moves.news(room.state)
-                if not missing or room.ahead == moves.hub:
-                    return  # it is here, or on its way
-                await self._workers.run(partial(check_claim, missing, room.state), self._threads)
-                ours = await self._log_at(room, seen_of(missing[0]).seq)
-                parting = moves.part(missing, room.state, room.seq, ours)
+                parting = await self._part(link, room, moves)
             except Refused as error:
                 await self._contradicted(link, room, moves, error)
                 return
-            found = await self._prepare(room, moves, parting)
+            if parting is None:
+                return  # it is here, or on its way
             try:
-                await self._step_back(link, frame.room, found)
+                await self._step_back(link, room, await self._prepare(room, moves, parting))
                 return
             except Refused as error:
                 if error.kind is not Code.TRY_AGAIN or not left:
                     raise
+            await self._hub.do(Decision)  # until what was decided before is stored
+
+    async def _part(self, link: Hearer, room: RoomLog, moves: Moves) -> Parting | None:
+        """What follows from it. Nothing is read before it is known that root has signed it."""
+        await self._flag(link, room, moves)
+        missing = moves.news(room.state, room.last_told)
+        if not missing:
+            return None
+        await self._workers.run(partial(check_claim, missing, room.state), self._threads)
+        if moves.hub == self._own_id and not self._relay.hosts:
+            raise Refused(Code.FORBIDDEN, "this relay takes over no rooms of others")
+        ours = await self._log_at(room, seen_of(missing[0]).seq)
+        return moves.part(missing, room.state, room.seq, ours)
 
     async def _log_at(self, room: RoomLog, seq: int) -> Hash32 | None:
-        if seq > room.seq:
-            return None
-        known = room.log if seq == room.seq else room.log_before(seq + 1)
-        if known is not None:
+        """The own L there, where it is known."""
+        known = None if seq > room.seq else room.log_at(seq)
+        if known is not None or seq > room.seq:
             return known
         read = partial(self._store.log_before, room.room, seq + 1)
         return await self._workers.run(read, self._threads)
 
     async def _prepare(self, room: RoomLog, moves: Moves, parting: Parting) -> Retreat:
         log = await self._log_at(room, parting.base)
-        if log is None and not parting.is_next:
-            raise Refused(Code.HUB_AWAY, "this copy does not reach back to where the room parted")
+        if log is None:
+            if not parting.is_next:
+                raise Refused(Code.HUB_AWAY, "this copy does not reach back to where it parted")
+            log = parting.move.seen.log
+        end = room.seq
 
         def verified() -> Retreat:
-            if parting.base == room.seq:
+            if parting.base == end:
                 return prepare(room, moves, parting, None)
-            kept = self._store.load_before(room.room, parting.base, log or parting.move.seen.log)
+            kept = self._store.load_before(room.room, parting.base, log)
             if kept is None:
                 raise Refused(Code.TRY_AGAIN)
-            rest = RoomLog.from_snapshot(kept.snapshot)
-            return prepare(room, moves, parting, (kept.cut, rest, kept.senders))
+            return prepare(room, moves, parting, RoomLog.from_snapshot(kept))
 
         return await self._workers.run(verified, self._threads)
 
-    async def _step_back(self, link: Hearer, room: RoomId, found: Retreat) -> None:
+    async def _step_back(self, link: Hearer, room: RoomLog, found: Retreat) -> None:
         now = self._hub.milliseconds()
-        await self._hub.do(lambda: self._relay.step_back(room, found, link.peer, now), room)
-        if found.cut is None:
-            self._hub.deliver_soon()
-            return
-        self._hub.goes_on_elsewhere(room)
-        self._log.warning(
-            "the end of a room's log is void: the room was moved without it",
-            room=room.hex()[:16],
-            hub=found.parting.hub.hex()[:16],
-            entries=found.cut.before - found.cut.end,
-        )
+        decide = partial(self._relay.step_back, room.room, found, link.peer, now)
+        await self._hub.do(decide, room.room)
+        self._hub.deliver_soon()
+        if found.room is not None:
+            self._log.warning(
+                "the end of a room's log is void: the room was moved without it",
+                room=room.room.hex()[:16],
+                hub=found.parting.hub.hex()[:16],
+                entries=found.end - found.parting.base,
+            )
 
     async def _contradicted(
         self, link: Hearer, room: RoomLog, moves: Moves, error: Refused
     ) -> None:
-        """Another move counts, which they are told; or root has signed another log than is here."""
+        """Another move counts, which they are told; or root has signed another log than is here.
+
+        Two relays that do not agree, each for its own reasons, tell each other so once a link.
+        """
         if error.kind is Code.CONFLICT:
-            self.tell(link, room.room)
+            if room.room not in link.told_back:
+                link.told_back.add(room.room)
+                self.tell(link, room.room)
             return
         if error.kind is not Code.FORK:
             raise error
@@ -235,14 +267,22 @@ class Telling:
         await self._hub.do(lambda: self._relay.stand_still(room.room, told, lied, now), room.room)
         self._hub.deliver_soon()
 
-    async def _flag(self, room: RoomLog, moves: Moves) -> None:
-        """Root has signed two moves of one term: keep both, whichever counts."""
+    async def _flag(self, link: Hearer, room: RoomLog, moves: Moves) -> None:
+        """Root has signed two moves of one term: keep both, whichever counts; once for a term."""
         for own, rival in moves.rivals(room.state):
-            if rival.event_id in self._flagged:
+            key = room.room, own.event_id
+            if key in self._flagged:
                 continue
-            await self._workers.run(partial(check_claim, [rival], room.state), self._threads)
-            self._flagged.add(rival.event_id)
-            ours = [one for one in room.moves if peek(one).event_id == own.event_id]
-            records = (*ours, rival.envelope)
+            try:
+                await self._workers.run(partial(check_claim, [rival], room.state), self._threads)
+            except ProtocolError:
+                link.refused()  # nothing but what root has signed tells of root
+                continue
+            ours = next((one for one in room.moves if peek(one).event_id == own.event_id), b"")
+            self._flagged.add(key)
+            known = await self._workers.run(self._store.evidence, self._threads)
+            if any(ours in kept.records for kept in known if kept.code == TWO_MOVES):
+                continue  # before a restart
+            records = tuple(filter(None, (ours, rival.envelope)))
             kept = EvidenceKept(room.room, self._hub.milliseconds(), TWO_MOVES, records)
             await self._hub.do(partial(Decision, (kept,)), room.room)

@@ -94,6 +94,15 @@ function isSame(kept: Aside, effect: Effect): boolean {
 const wordsOf = ({ text, isMarkdown, file, speaker = "", via }: Entry): string =>
   JSON.stringify([text, isMarkdown, via, speaker, file?.blobId, file?.key, file?.sha256]);
 
+/** One's own words among it, which were deleted. */
+export function forgetWords(
+  { tables, me }: RoomCore,
+  { turn }: Draft,
+  { sid, eventId }: { readonly sid: string; readonly eventId: string },
+): void {
+  turn.delete(tables.void, sidKey(me, sid) + eventId);
+}
+
 /** All of it, oldest first. */
 export async function voided({ vault, tables }: RoomCore): Promise<Entry[]> {
   const found = await vault.archived(tables.void, { limit: Number.POSITIVE_INFINITY });

@@ -61,7 +61,7 @@ export class ForcedMoves {
         if (taken === undefined) return;
         if (draft.saved.status === "removed") this.outbox.giveUp(draft);
         else {
-          this.outbox.beginAnew(draft, taken.said);
+          this.outbox.beginAnew(draft, taken.said, taken.gone);
           leaveVoid(draft, taken.parting);
         }
       });

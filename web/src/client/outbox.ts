@@ -16,6 +16,8 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
 import { randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
+import { aimed } from "./aiming.ts";
+import { forgetWords } from "./aside.ts";
 import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
@@ -177,16 +179,18 @@ export class Outbox {
 
   /**
    * What this member `said` came to nothing: it is sent again, before all that waits. What waits is
-   * sealed anew, too: the key that it was sealed under may be void.
+   * sealed anew, too: the key that it was sealed under may be void; and what it is about, `gone`.
    */
-  beginAnew(draft: Draft, said: readonly Said[]): void {
+  beginAnew(draft: Draft, said: readonly Said[], gone: ReadonlySet<string>): void {
     const { turn } = draft;
     const { outbox } = this.core.tables;
-    const waiting = this.all(turn).map(([, item]) => item);
-    const known = new Set(waiting.map(({ sid }) => sid));
+    const all = this.all(turn).map(([, item]) => item);
+    const known = new Set(all.map(({ sid }) => sid));
     for (const one of said) keepVoid(draft, one);
-    for (const { made } of waiting) if (made !== undefined) keepVoid(draft, made);
-    const again = said
+    for (const { made } of all) if (made !== undefined) keepVoid(draft, made);
+    const { said: words, deleted, waiting } = aimed(said, all, gone);
+    for (const one of deleted) forgetWords(this.core, draft, one);
+    const again = words
       .filter(({ sid }) => !known.has(sid))
       .map(({ content, sid, ts }) => ({ sid, ts, content: contentJson(content), failed: "" }));
     // None has a number of before: what was under way of that is about nothing any more.

@@ -66,6 +66,8 @@ export type ToldCode =
   /** What became of a message that nobody knows to have been sent. */
   | "out_unknown"
   | "out_put_back"
+  /** What it is about came to nothing. */
+  | "out_void"
   | "out_gone"
   | "out_gone_doubtful"
   /** The browser would not. */

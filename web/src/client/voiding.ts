@@ -47,6 +47,8 @@ export interface Said {
 export interface TakenBack {
   readonly parting: Parting;
   readonly said: readonly Said[];
+  /** The events of what is void, in hex. */
+  readonly gone: ReadonlySet<string>;
 }
 
 const NO_SID = new Uint8Array(16);
@@ -208,7 +210,7 @@ async function takeBack(
     amend(draft, { status: "removed", reason: told("admission_void"), code: "" });
   } else comeBack(draft);
   if (evicted.length > 0) warn(draft, told("eviction_void", evicted.join(", ")));
-  return { parting, said };
+  return { parting, said, gone: idsIn(gone) };
 }
 
 function nameIn({ vault, tables }: RoomCore, mid: string): string {
@@ -332,9 +334,10 @@ function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): voi
 // -- one's own words ------------------------------------------------------------------------------
 
 /** What this member said, to be said again: each under its sid, as it reads now. */
-async function ownWords(core: RoomCore, { rows, entries }: Void, base: number): Promise<Said[]> {
+async function ownWords(core: RoomCore, gone: Void, base: number): Promise<Said[]> {
+  const { rows, entries } = gone;
   const said: Said[] = [];
-  const gone = new Set([...rows.values()].map(({ id }) => id));
+  const ids = idsIn(gone);
   for (const [seq, { id, event, touch, words }] of rows) {
     if (event?.mid !== core.me) continue;
     const entry = entries.get(seq);
@@ -343,11 +346,17 @@ async function ownWords(core: RoomCore, { rows, entries }: Void, base: number): 
     if (entry !== undefined) content = asItReads(entry);
     else if (words !== undefined) content = contentFrom(words);
     else if (touch !== undefined) content = await editOf(core, touch.target, seq, base);
-    if (content === undefined || NOT_AGAIN.has(content.type) || isOf(content, gone)) continue;
+    if (content === undefined || NOT_AGAIN.has(content.type) || isOf(content, ids)) continue;
     said.push({ content, sid, ts: entry?.ts ?? Date.now(), counter, eventId: id });
   }
   return said;
 }
+
+const idsIn = ({ rows, entries }: Void): ReadonlySet<string> =>
+  new Set([
+    ...[...rows.values()].map(({ id }) => id),
+    ...[...entries.values()].map(({ eventId }) => eventId),
+  ]);
 
 const NOT_AGAIN: ReadonlySet<string> = new Set([
   "beat",

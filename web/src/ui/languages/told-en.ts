@@ -184,6 +184,8 @@ export const told = {
     "That relay went away before it answered, so nobody knows yet whether the room has moved. This browser asks it again as soon as it is back: wait for that before you choose another copy.",
   move_failed: "The room was to go on from the copy of another relay, and did not. {*}",
   file_stays: "The relay keeps, sealed, a file that you deleted. {*}",
+  out_void:
+    "What this is about came to nothing when the owner moved the room: if somebody says that again, do this again, too",
   out_unknown:
     "This browser was out of the room before it heard whether this had been sent: look, and say it again if it is not there",
   out_put_back:

@@ -186,6 +186,8 @@ export const told = {
     "Ese servidor se fue antes de responder, así que aún nadie sabe si la sala se ha trasladado. Este navegador le preguntará en cuanto vuelva: espera a eso antes de elegir otra copia.",
   move_failed: "La sala iba a seguir a partir de la copia de otro servidor, y no lo ha hecho. {*}",
   file_stays: "El servidor conserva, sellado, un archivo que has borrado. {*}",
+  out_void:
+    "Aquello a lo que esto se refiere quedó en nada cuando el propietario llevó la sala a otro sitio: si alguien lo dice otra vez, hazlo tú también",
   out_unknown:
     "Este navegador quedó fuera de la sala antes de saber si esto se envió: míralo, y dilo otra vez si no está",
   out_put_back:

@@ -1,0 +1,263 @@
+"""What relays are told of moves by force: by liars, twice, too late, and when something breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from attrs import evolve
+
+from ofcd.client import Room
+from ofcd.protocol import frames
+from ofcd.protocol.codes import Code
+from ofcd.protocol.frames import Moved
+from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId, relay_id_of
+from ofcd.protocol.records import Role, Seen
+from ofcd.relay.facts import Fact, LogCut, RoomSnapshot
+from ofcd.store import DiskFull, Store
+from ofcd.testing import World, open_net
+from ofcd.testing.world import Inline
+from ofcd.themis.signed import SignedRecord
+from tests.daemon.rawlink import open_raw
+from tests.federation.double import Double, dialling, identity, local, part, quickly, shared
+from tests.federation.test_blame import attach, forged
+from tests.federation.test_force import force
+from tests.federation.test_force_hostile import moving, signed
+from tests.federation.test_home import relay_of
+from tests.federation.test_hostile import log_of
+from tests.federation.test_move import hub_of
+from tests.federation.test_strangers import known
+from tests.world.scene import agree, settle, stored, until
+
+T = TypeVar("T")
+HUBS = [RelayId(bytes([n]) * 32) for n in (0x21, 0x22, 0x23)]
+
+
+def line_of(room: Room, count: int, **changes: Any) -> list[SignedRecord]:
+    """Moves by force, each behind the one before, of a log that nobody has seen yet."""
+    end = room._client._core(room.id).log.seen
+    made: list[SignedRecord] = []
+    for number in range(count):
+        seen = Seen(end.seq + 10 * (number + 1), Hash32(bytes([number]) * 32))
+        after: EventId | None = made[-1].event_id if made else None
+        fields = {"seen": seen, "term": number + 1, "after": after, **changes}
+        move = moving(room, HUBS[number], room._client.now())
+        made.append(signed(room, evolve(move, **fields)))
+    return made
+
+
+def told(room: Room, moves: Sequence[SignedRecord]) -> Moved:
+    return Moved(room.id, tuple(one.envelope for one in moves))
+
+
+async def heard(double: Double) -> None:
+    """The other side has done with all that was sent."""
+    number = double.rid()
+    await double.send(frames.Ping(number))
+    await double.expect(frames.Pong, lambda pong: pong.number == number)
+
+
+def hub_at(world: World) -> RelayId:
+    """Who orders the one copy here, as the store has it."""
+    [copy] = stored(world).replicas()
+    return copy.hub
+
+
+async def test_an_older_list_does_not_lead_a_copy_back(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Two in one second, of which none stands in the copy yet; and so after a start."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        moves = line_of(ana, 3)
+        before = log_of(new, ana.id)
+        async with dialling(new) as double:
+            await double.send(told(ana, moves[:2]), told(ana, moves[:1]), told(ana, moves[:2]))
+            await heard(double)
+            assert hub_at(new) == HUBS[1]
+            await double.send(told(ana, moves), told(ana, moves[:2]))
+            await heard(double)
+            assert hub_at(new) == HUBS[2]
+        await new.restart_relay()
+        async with dialling(new) as double:
+            await double.send(told(ana, moves[:2]), told(ana, moves))
+            await heard(double)
+        assert hub_at(new) == HUBS[2]
+        assert log_of(new, bo.id) == before
+
+
+async def test_one_that_counts_more_leads_a_copy_on(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Although another one was told before; both are there for one term."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        rivals = [*line_of(ana, 1), *line_of(ana, 1, hub=HUBS[1])]
+        less, more = sorted(rivals, key=lambda one: one.event_id, reverse=True)
+        async with dialling(new) as double:
+            for one in (less, more, less):
+                await double.send(told(ana, [one]))
+            await heard(double)
+        assert hub_at(new) == getattr(more.record, "hub", None)
+
+
+async def test_what_root_has_not_signed_costs_no_reading(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move that would take a log back, by somebody else's key: nothing is loaded for it."""
+    loads: list[int] = []
+    load = Store.load_before
+
+    def loading(self: Store, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
+        loads.append(end)
+        return load(self, room, end, log)
+
+    monkeypatch.setattr(Store, "load_before", loading)
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.grant(bo.me, Role.CO_OWNER)
+        await settle([ana, bo])
+        move = moving(ana, relay_of(new), old.now())
+        by_bo = signed(bo, moving(bo, relay_of(new), old.now()))
+        await ana.send("behind it")
+        await settle([ana, bo])
+        before = log_of(old, ana.id)
+        async with dialling(old) as double:
+            for _ in range(15):
+                await double.send(Moved(ana.id, (forged(move),)), told(ana, [by_bo]))
+            await heard(double)
+        assert (loads, log_of(old, ana.id)) == ([], before)
+        async with dialling(old) as double:
+            await double.send(told(ana, [signed(ana, move)]))
+            await heard(double)
+        assert loads == [before[-1].seq - 1]
+
+
+@pytest.mark.parametrize("lie", ["nothing", "no record", "out of order"])
+async def test_what_no_log_can_hold_costs_who_tells_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, lie: str
+) -> None:
+    """At once, as any other frame that is none; and it changes nothing."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        first, second = (one.envelope for one in line_of(ana, 2))
+        records = {"nothing": (), "no record": (first, b"none"), "out of order": (second, first)}
+        async with dialling(new) as double:
+            await double.send(Moved(ana.id, records[lie]))
+            await double.ended()
+            liar = known(new)._peers[relay_id_of(PublicKey(double.keys.public))]
+            assert liar.row.quarantined > new.now()
+        assert hub_at(new) == relay_of(old)
+
+
+async def test_two_that_do_not_agree_tell_each_other_once(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """However often the other one says what does not count here."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        less = signed(ana, moving(ana, HUBS[0], old.now(), term=0))
+        keys = identity(old).keys
+        await old.stop_relay()
+        await force(ana, new)
+        await settle([ana, bo])
+        log = log_of(new, ana.id)
+        async with dialling(new, keys) as double:
+            for _ in range(5):
+                await double.send(told(ana, [less]))
+            await heard(double)
+            answers = [frame for frame in double.seen if isinstance(frame, Moved)]
+        assert len(answers) == 2, "as the link began, and in answer"
+        assert log_of(new, ana.id) == log
+
+
+class Gate(Inline):
+    """Threads that do nothing until they may."""
+
+    def __init__(self) -> None:
+        self.open = trio.Event()
+
+    async def run(self, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+        await self.open.wait()
+        return await super().run(work, limiter)
+
+
+async def test_a_former_root_does_not_slip_in_before_a_handover_that_is_on_its_way(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The copy has not taken it, and its hub is there: it has to come first."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        core = ana._client._core(ana.id)
+        assert new.daemon is not None
+        log = new.daemon.hub._relay._core.rooms[ana.id]
+        move = moving(ana, relay_of(new), new.now(), term=5)
+        gate = Gate()
+        following = known(new)._peers[relay_of(old)].following
+        following._workers = gate
+        await ana.hand_over(dan.me)
+        await until(lambda: dan._client._core(dan.id).head.seq > log.seq)
+        await trio.sleep(1)
+        await dan.accept_handover()
+        await until(lambda: core.state.root == dan.me)
+        assert move.seen == Seen(log.seq, log.log), "the copy has nothing of it"
+        async with open_raw(new) as raw:
+            await attach(raw, core, relay_of(new))
+            asked = signed(ana, move).envelope
+            await raw.send(frames.Control(raw.rid(), ana.id, asked))
+            [answer] = await raw.expect(frames.Failure)
+            assert answer.code == Code.TRY_AGAIN
+            gate.open.set()
+            await until(lambda: log.state.root == dan.me)
+            await raw.send(frames.Control(raw.rid(), ana.id, asked))
+            [answer] = await raw.expect(frames.Failure)
+            assert answer.code != Code.TRY_AGAIN
+        await settle([ana, bo, dan])
+        assert hub_of(bo) == (relay_of(old), 0)
+
+
+@pytest.mark.parametrize("how", ["killed", "full"])
+async def test_a_hub_that_breaks_off_as_it_steps_down_does_so_again(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Killed right behind the commit, before anything else came of it; or with a full disk."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        await old.stop_client("ana")
+        part(old, new)
+        await dan.send("on the old hub alone")
+        await dan.send("and more")
+        await settle([dan])
+        await old.stop_relay()
+        [ana] = (await old.client("ana")).rooms
+        await force(ana, new)
+        await ana.send("at the new hub")
+        await settle([ana, bo])
+        commit, broken = Store.commit, list[str]()
+
+        def breaking(self: Store, facts: Sequence[Fact]) -> list[int]:
+            is_cut = any(isinstance(fact, LogCut) for fact in facts)
+            if not is_cut or broken:
+                return commit(self, facts)
+            broken.append(how)
+            if how == "full":
+                raise DiskFull("no space is left")
+            done = commit(self, facts)
+            old.kill_relay()
+            return done
+
+        monkeypatch.setattr(Store, "commit", breaking)
+        old.to_relays[new.url].up = new.to_relays[old.url].up = True
+        await old.start_relay()
+        await settle([ana, bo, dan])
+        assert broken == [how]
+        agree([ana, bo, dan], ["on the old hub alone", "and more", "at the new hub"])
+        assert log_of(old, ana.id) == log_of(new, ana.id)
+        assert hub_at(old) == relay_of(new)
