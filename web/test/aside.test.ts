@@ -213,3 +213,28 @@ test("what waits about one's own void words becomes part of them; about others',
   expect(room.waiting().map(({ failed }) => failed)).toEqual(["", "out_void", ""]);
   expect(await voidIn(room)).toEqual(["one", "of root"]); // what was deleted is nowhere
 });
+
+test("whom a member said to be too, or no longer, in what is void, counts no more", async () => {
+  const { stage, bo, cy } = garden();
+  const { room } = await browser(stage, bo);
+  const [ana, its] = [hex(stage.root.mid), hex(cy.mid)];
+  const alias = (member: Uint8Array, removed = false): Content => ({
+    type: "alias",
+    member,
+    removed,
+  });
+  stage.say(stage.root, alias(cy.mid));
+  const copy = stage.branch();
+  stage.say(stage.root, alias(cy.mid, true));
+  stage.say(stage.root, alias(bo.mid));
+  stage.say(cy, alias(stage.root.mid));
+  await follow(room, stage);
+  const says = () => [
+    room.saysToBe(ana, its),
+    room.saysToBe(ana, room.me),
+    room.saysToBe(its, ana),
+  ];
+  expect(says()).toEqual([false, true, true]);
+  await follow(room, copy, [forced(copy)]);
+  expect(says()).toEqual([true, false, false]);
+});

@@ -183,7 +183,7 @@ test.each([
       (control) => {
         meanwhile(copy, control);
         room.close();
-        return undefined;
+        return new LinkLost("gone");
       },
     ]);
     await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toThrow("can not be used");

@@ -7,6 +7,7 @@ import type { Content } from "../e2e/bodies.ts";
 import { hex } from "../protocol/bytes.ts";
 import type { Draft, RoomCore } from "./core.ts";
 import { json } from "./saved.ts";
+import type { Tables } from "./tables.ts";
 import type { Turn } from "./vault.ts";
 
 /** Members that one member may name: more devices than a person has. */
@@ -30,15 +31,27 @@ export class Aliases {
 
   /** `sender` has said so. */
   heard({ turn }: Draft, sender: string, said: Extract<Content, { type: "alias" }>): void {
-    const member = hex(said.member);
-    const others = this.named(turn, sender).filter((one) => one !== member);
-    if (member === sender || (!said.removed && others.length >= NAMED)) return;
-    const named = said.removed ? others : [...others, member];
-    turn.put(this.core.tables.aliases, sender, json.write(named));
+    say(turn, this.core.tables, sender, hex(said.member), !said.removed);
   }
 
   private named(from: Pick<Turn, "get">, mid: string): readonly string[] {
-    const raw = from.get(this.core.tables.aliases, mid);
-    return raw === undefined ? [] : json.read<readonly string[]>(raw);
+    return namedBy(from, this.core.tables, mid);
   }
+}
+
+/** Whom a member says to be too, in hex. */
+export function namedBy(
+  from: Pick<Turn, "get">,
+  { aliases }: Tables,
+  mid: string,
+): readonly string[] {
+  const raw = from.get(aliases, mid);
+  return raw === undefined ? [] : json.read<readonly string[]>(raw);
+}
+
+/** `sender` says to be `member` too, or (`is` false) no longer. In hex. */
+export function say(turn: Turn, tables: Tables, sender: string, member: string, is: boolean): void {
+  const others = namedBy(turn, tables, sender).filter((one) => one !== member);
+  if (member === sender || (is && others.length >= NAMED)) return;
+  turn.put(tables.aliases, sender, json.write(is ? [...others, member] : others));
 }

@@ -11,6 +11,7 @@ import { eventIdOf } from "../protocol/ids.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
 import { unverifiedPayload } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
+import { namedBy } from "./aliases.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { contentJson } from "./contents.ts";
 import type { RoomCore } from "./core.ts";
@@ -46,6 +47,8 @@ export interface Row {
   readonly isControl?: boolean;
   readonly event?: Chained;
   readonly touch?: Touch;
+  /** Whom its sender said to be too, or no longer, and whether it had before. */
+  readonly alias?: { readonly member: string; readonly was: boolean };
   /** One's own words, where they are no entry that can be read back: as for the outbox. */
   readonly words?: unknown;
 }
@@ -91,11 +94,22 @@ export async function noteOpened(
     isMine && content !== undefined && !READ_BACK.has(content.type) && content.type !== "unknown"
       ? contentJson(content)
       : undefined;
-  if (touch === undefined && words === undefined) return;
+  const alias = content?.type === "alias" ? aliasBefore(core, turn, opened, content) : undefined;
+  if (touch === undefined && words === undefined && alias === undefined) return;
   const id = padded(seq);
   const raw = turn.get(core.tables.log, id) ?? (await core.vault.fetch(core.tables.log, id));
   if (raw === undefined) return; // of an earlier version
-  turn.put(core.tables.log, id, json.write({ ...json.read<Row>(raw), touch, words }));
+  turn.put(core.tables.log, id, json.write({ ...json.read<Row>(raw), touch, words, alias }));
+}
+
+function aliasBefore(
+  { tables }: RoomCore,
+  turn: Turn,
+  opened: Taken["opened"],
+  { member }: { readonly member: Uint8Array },
+): Row["alias"] {
+  const said = opened === undefined ? [] : namedBy(turn, tables, hex(opened.body.mid));
+  return { member: hex(member), was: said.includes(hex(member)) };
 }
 
 /** What the history has of them is what is left of them, if somebody had them deleted. */

@@ -24,6 +24,7 @@ import {
 import { b64decode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
 import { warn } from "./alarms.ts";
+import { say } from "./aliases.ts";
 import { cutOf, setAside, sum, type Void } from "./aside.ts";
 import { contentFrom } from "./contents.ts";
 import { amend, type Draft, isEvicted, mark, type RoomCore } from "./core.ts";
@@ -253,10 +254,12 @@ async function editsIn(core: RoomCore, rows: Void["rows"], base: number) {
 
 // -- what stays, as it was ------------------------------------------------------------------------
 
-/** Entries that stay read as they did: by no edit and no reaction of what is void. */
+/** Entries that stay read as they did, by no edit and no reaction of what is void; so do aliases. */
 async function restore(core: RoomCore, { turn }: Draft, { rows }: Void, base: number) {
   const { archive } = core.tables;
-  for (const [, { event, touch }] of [...rows].reverse()) {
+  for (const [, { event, touch, alias }] of [...rows].reverse()) {
+    if (event !== undefined && alias !== undefined)
+      say(turn, core.tables, event.mid, alias.member, alias.was);
     if (event === undefined || touch === undefined) continue;
     const target = await entryOf(core, touch.target, turn);
     if (target === undefined || target.seq > base) continue;
