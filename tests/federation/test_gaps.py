@@ -21,7 +21,15 @@ from ofcd.store import reader, retention
 from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
-from tests.federation.double import Double, dialling, federated, quickly, rejoin, say, shared
+from tests.federation.double import (
+    Double,
+    dialling,
+    quickly,
+    rejoin,
+    say,
+    shared,
+    shared_by_three,
+)
 from tests.federation.test_hostile import Scene, copy_head, hub_gone_bad, log_of
 from tests.world.scene import settle, stored, texts, told, until
 
@@ -89,9 +97,7 @@ async def test_what_was_said_in_the_gap_is_said_once_and_who_left_in_it_is_gone(
     for module in (room_log, retention, reader):
         monkeypatch.setattr(module, "RECENT_ENTRIES", 4)
     async with open_net(tmp_path, "hub", "home", change=forgetful) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, home)
         home.to_relays[hub.url].hold()
         await say(bo, "one", "two")
         await until(lambda: texts(ana) == ["one", "two"])
@@ -117,9 +123,7 @@ async def test_what_a_copy_had_before_a_gap_is_read_by_who_had_not_read_it(
 ) -> None:
     """Bo slept through it all: all that is here comes, the gap is told, and talk goes on."""
     async with open_net(tmp_path, "hub", "home", change=forgetful) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, home)
         await home.stop_client("bo")
         await say(ana, "one", "two")
         await settle([ana, cai])
