@@ -27,8 +27,8 @@ type Place = string;
 const JOIN: Place = "join";
 const CREATE: Place = "create";
 const SETTINGS: Place = "settings";
-/** What has the focus in a view that opens over the one that had it. */
-const MAIN = "main button";
+/** What has the focus in a view that opens over the one that had it: the way back, or where one writes. */
+const MAIN = ["main .only-phone", "main textarea", "main button"];
 const LIST = ".rooms button";
 
 export function Home(props: HomeProps): JSX.Element {
@@ -48,7 +48,7 @@ export function Home(props: HomeProps): JSX.Element {
   }, [props.invitation]);
   const view = useRef<HTMLDivElement>(null);
   const last = useRef("");
-  useFoundFocus(view, place, place ? [MAIN] : [`[data-room="${last.current}"]`, LIST]);
+  useFoundFocus(view, place, place ? MAIN : [`[data-room="${last.current}"]`, LIST]);
   last.current = place;
   return (
     <div ref={view} class={place === "" ? "home" : "home inside"}>

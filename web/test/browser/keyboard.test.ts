@@ -89,6 +89,16 @@ test("an owner invites, reads, answers and removes by keyboard; each view gives 
   await keyboard.press("Escape");
   await page.locator(".panel").waitFor({ state: "detached" });
   await page.getByText("You removed Bo").waitFor();
+  // Where both views stand side by side, one writes at once in a room that one has made.
+  await press("Back", "Shift+Tab");
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await press("New room", "Shift+Tab");
+  await keyboard.type("Side");
+  await keyboard.press("Tab");
+  await keyboard.type("Webber");
+  await keyboard.press("Enter");
+  await guest.inside("Side");
+  await expect.poll(() => focused(page)).toBe("Write a message");
   expect(complaints).toEqual([]);
 });
 
