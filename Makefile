@@ -12,6 +12,7 @@ CORE   := ofcd/themis/core/libthemis.wasm
 WEB    := web/node_modules/.package-lock.json
 CONFIG ?= config.example.toml
 ARGS   ?=
+SHOTS  ?= var/screenshots
 STORM  ?= 600
 T      ?= tests
 # Test processes at once; pytest's own way of one, with `-x` or `--pdb` for instance: JOBS=0.
@@ -28,7 +29,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 	--no-emit-trusted-host --no-emit-options
 
 .PHONY: help setup core web web-lint web-build run test test-fast coverage check fmt fmt-check lint types laws lock \
-	example bench soak soak-bridges soak-irc soak-mail mutation vectors reference wheel clean distclean
+	example bench bench-page screenshots soak soak-bridges soak-irc soak-mail mutation vectors reference wheel clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -139,6 +140,9 @@ bench: setup ## run the benchmarks, each a ratio to its rival in the same run
 
 bench-page: setup web-build ## time the page's first load in Chromium; fails if it takes more than 2 s
 	@PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent timing
+
+screenshots: setup web-build ## picture each view of the page, in six looks, to look at (SHOTS=var/screenshots)
+	@SCREENSHOTS=$(abspath $(SHOTS)) PYTHON=$(CURDIR)/$(BIN)/python npm --prefix web run --silent screenshots
 
 soak: setup ## storms that last: relays killed, roads cut, clocks wrong (STORM=600 seconds each)
 	@OFCD_SOAK=$(STORM) $(BIN)/python -m pytest -p no:randomly -s tests/live/test_storm.py \

@@ -6,6 +6,8 @@ the one that was pinned, is asked of what it returns, and of nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import field, frozen
 
 from ofcd.client.events import RelayKeyChanged
@@ -59,6 +61,15 @@ def dispute(records: Records, proof: TwoSuccessors, what: str) -> RelayKeyChange
         return None
     _keep(records, proof.relay_id, _Kept(kept.statements, proof.branch))
     return RelayKeyChanged(proof.relay_id, _DISPUTED.format(what=what), disputed=True)
+
+
+def is_old_news(records: Reader, relay_id: RelayId, offered: Sequence[bytes]) -> bool:
+    """Whether this says at most that a key has two successors, which is proven and kept already.
+
+    Raises `ProtocolError`. A relay that shows it again and again costs no verification.
+    """
+    is_disputed = bool(_kept(records, relay_id).branch)
+    return is_disputed and lineage_of(records, relay_id).departs(offered)
 
 
 def _kept(records: Reader, relay_id: RelayId) -> _Kept:

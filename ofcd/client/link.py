@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ofcd.client.joins import JoinMachine, PendingJoin
-from ofcd.client.lineages import dispute, follow, lineage_of
+from ofcd.client.lineages import dispute, follow, is_old_news, lineage_of
 from ofcd.client.room import LinkFacts, RoomMachine
 from ofcd.client.turn import Handler, Turn
 from ofcd.client.vault import Reader
@@ -204,6 +204,8 @@ class RelayMachine:
         """How the relay of a room here came to its key: judged by its statements alone."""
         what = "the relay of a room that you reach through yours"
         try:
+            if is_old_news(turn.records, frame.relay_id, frame.records):
+                return
             relay = lineage_of(turn.records, frame.relay_id).followed(frame.records)
             # Of use here only: its people are told by their own link.
             if follow(turn.records, relay, what) is not None:

@@ -379,7 +379,7 @@ class Connection:
         for subscription, feed in self._reading():
             if budget <= 0 or len(due.trailer) >= TRAILER_PARTS:
                 break
-            if subscription.next_seq <= feed.head:
+            if subscription.next_seq <= feed.head and not subscription.is_over:
                 taken = feed.take(subscription, budget)
                 due.frames.extend(taken.frames)
                 due.trailer.extend(taken.trailer)
@@ -412,6 +412,8 @@ class Connection:
     async def _catch_up(self, subscription: Subscription, feed: Feed) -> None:
         """Serve from the store, page by page, until the room's feed has the rest."""
         while self._holds(subscription) and feed.lags(subscription) and not self._last_words:
+            if subscription.is_over:
+                break  # what memory has is after a hole
             page = await self._hub.lookups.page(subscription)
             if not self._holds(subscription):
                 return  # evicted, or subscribed anew, while the store was read

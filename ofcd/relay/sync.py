@@ -45,7 +45,7 @@ def run_sync(request: Request[frames.Sync, None]) -> None:
             head=room.seq,
             log=log,
             claimed=claimed,
-            begins=frame.log is None,
+            begins=frame.log is None or not _readable(request),
         )
     )
 

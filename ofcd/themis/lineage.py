@@ -91,6 +91,14 @@ class Lineage:
         """Whether this is, or was, a key of the relay's."""
         return key in self.keys or relay_id_of(key) == self.relay_id
 
+    def departs(self, offered: Sequence[bytes]) -> bool:
+        """Whether they claim another successor of a key than is known, which costs nothing to see.
+
+        Raises `ProtocolError` for what is no statement. Nothing is verified.
+        """
+        known = zip(offered, range(1, self.count + 1), strict=False)
+        return any(not self._is_known(raw, number) for raw, number in known)
+
     def followed(self, offered: Sequence[bytes]) -> Lineage:
         """With what these statements add to it; fewer than are known change nothing.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ofcd.client import AlarmKind
 from ofcd.client import link as module
 from ofcd.client.lineages import follow, lineage_of
@@ -9,9 +11,9 @@ from ofcd.client.turn import Turn
 from ofcd.protocol import frames
 from ofcd.protocol.ids import PublicKey, RelayId, relay_id_of
 from ofcd.protocol.records import LogHead
-from ofcd.themis import KeyPair, generate_keypair
+from ofcd.themis import KeyPair, generate_keypair, lineage
 from ofcd.themis.lineage import Lineage, succeed
-from ofcd.themis.signed import sign_record
+from ofcd.themis.signed import SignedRecord, open_signed, sign_record
 from tests.client.liar import NOW, Bo, Scene
 
 
@@ -45,6 +47,31 @@ def test_a_home_that_met_the_other_successor_is_not_at_fault(scene: Scene, bo: B
     assert (bo.alarms, bo.dropped, bo.room.ledger._word) == ([], "", None)
     bo.feed(head(scene, mine))
     assert bo.room.ledger._word is not None
+    assert lineage_of(bo.vault, known.relay_id) == known
+
+
+def test_a_fork_that_is_shown_again_and_again_is_verified_once(
+    scene: Scene, bo: Bo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is another one of the same key: nothing comes of it."""
+    known, other, third = (
+        succeed(hub(scene), scene.relay, generate_keypair(), NOW) for _ in range(3)
+    )
+    opened: list[bytes] = []
+
+    def counting(key: PublicKey, envelope: bytes) -> SignedRecord:
+        opened.append(envelope)
+        return open_signed(key, envelope)
+
+    know(bo, known)
+    bo.connect(through=generate_keypair())
+    monkeypatch.setattr(lineage, "open_signed", counting)
+    for _ in range(20):
+        bo.feed(frames.Successions(known.relay_id, other.statements))
+        bo.feed(frames.Successions(known.relay_id, third.statements))
+    assert len(opened) == 2
+    assert bo.dropped == ""
+    monkeypatch.undo()
     assert lineage_of(bo.vault, known.relay_id) == known
 
 

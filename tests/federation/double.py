@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
+from attrs import evolve
 
 from ofcd.client import Room
 from ofcd.config import Settings
@@ -28,12 +29,14 @@ __all__ = [
     "Double",
     "dialling",
     "federated",
+    "given",
     "identity",
     "part",
     "quickly",
     "rejoin",
     "say",
     "shared",
+    "shared_by_three",
 ]
 
 F = TypeVar("F", bound=frames.PeerFrame)
@@ -43,6 +46,16 @@ def identity(world: World) -> Identity:
     """The relay's own keys: who has them is that relay."""
     assert world.daemon is not None
     return world.daemon.identity
+
+
+def given(**changes: object) -> Callable[[str, Settings], Settings]:
+    """Quick relays with these settings of `[federation]`."""
+
+    def change(name: str, settings: Settings) -> Settings:
+        settings = quickly(name, settings)
+        return evolve(settings, federation=evolve(settings.federation, **changes))  # type: ignore[arg-type]
+
+    return change
 
 
 def quickly(name: str, settings: Settings) -> Settings:
@@ -71,6 +84,14 @@ def part(one: World, other: World) -> None:
 def rejoin(one: World, other: World) -> None:
     """They may have one again."""
     one.to_relays[other.url].up = other.to_relays[one.url].up = True
+
+
+async def shared_by_three(hub: World, home: World, other: World) -> tuple[Room, Room, Room]:
+    """The same, and Cai, who came through a third relay, or the same one; all quiet."""
+    ana, bo = await shared(hub, home)
+    cai = await federated(hub, other, "cai", ana)
+    await settle([ana, bo, cai])
+    return ana, bo, cai
 
 
 async def federated(hub: World, home: World, name: str, host: Room) -> Room:

@@ -33,7 +33,7 @@ from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
 from ofcd.wire import Closed
 from tests.daemon.rawlink import RawLink, open_raw
-from tests.federation.double import federated, identity, quickly, shared
+from tests.federation.double import identity, quickly, shared_by_three
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored
 
@@ -215,9 +215,7 @@ async def test_nothing_a_bad_member_or_guest_says_costs_its_relay_the_link(
 ) -> None:
     """Every kind of frame that is passed on, false and often: the others at home go on."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, home)
         await ana.hand_over(bo.me)
         await settle([ana, bo, cai])
         await bo.accept_handover()

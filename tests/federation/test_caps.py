@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
-from attrs import evolve
 
 from ofcd.client import JoinFailed, Room
-from ofcd.config import Settings
 from ofcd.daemon.peers import asking
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, say, shared
+from tests.federation.double import federated, given, quickly, say, shared
 from tests.federation.test_hostile import copy_head
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, until
-
-
-def given(**changes: object) -> Callable[[str, Settings], Settings]:
-    """Quick relays with these settings of `[federation]`."""
-
-    def change(name: str, settings: Settings) -> Settings:
-        settings = quickly(name, settings)
-        return evolve(settings, federation=evolve(settings.federation, **changes))  # type: ignore[arg-type]
-
-    return change
 
 
 async def another(hub: World, ana: Room) -> Room:

@@ -23,7 +23,17 @@ from ofcd.protocol.records import HubMove, LogHead, Policy, Role
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, part, quickly, rejoin, say, shared
+from tests.federation.double import (
+    federated,
+    identity,
+    local,
+    part,
+    quickly,
+    rejoin,
+    say,
+    shared,
+    shared_by_three,
+)
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_gaps import away
 from tests.federation.test_home import relay_of
@@ -178,9 +188,7 @@ async def test_attachments_are_found_where_they_were_left(
 ) -> None:
     """What was stored with the old hub is fetched from it; what comes later is at the new one."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(old, new, third)
         file = tmp_path / "map.bin"
         file.write_bytes(os.urandom(300_000))
         await ana.send_file(file)
@@ -323,9 +331,7 @@ async def test_who_slept_while_their_relay_died_finds_the_room(
 ) -> None:
     """A hub of before lets every member in, and tells where the room went."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(old, new, third)
         await third.stop_client("cai")
         await third.stop_relay()
         await ana.move_hub(new.url)
@@ -343,9 +349,7 @@ async def test_where_the_new_hub_is_stands_in_the_log(
 ) -> None:
     """A relay that ended before it had noted the address finds it again."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(old, new, third)
         await ana.move_hub(new.url)
         await settle([ana, bo, cai])
         await third.stop_relay()

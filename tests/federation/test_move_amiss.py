@@ -19,7 +19,15 @@ from ofcd.protocol.records import LogHead
 from ofcd.testing import World, open_net
 from ofcd.themis.signed import SignedRecord, sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import federated, identity, local, part, quickly, shared
+from tests.federation.double import (
+    identity,
+    local,
+    part,
+    quickly,
+    rejoin,
+    shared,
+    shared_by_three,
+)
 from tests.federation.test_home import relay_of
 from tests.federation.test_move import hub_of, push_head, told_of
 from tests.world.scene import agree, settle, stored, texts, until
@@ -48,7 +56,7 @@ async def test_a_move_that_can_not_be_done_holds_nothing_up(
         with trio.fail_after(20):
             await ana.rotate()
         assert ana._client._core(ana.id).state.epoch == epoch + 1
-        old.to_relays[new.url].up = new.to_relays[old.url].up = True
+        rejoin(old, new)
         await settle([ana, bo])
         await trio.sleep(600)
         assert hub_of(ana) == (relay_of(old), 0), "what was given up was done later"
@@ -141,9 +149,7 @@ async def test_a_stranger_does_not_say_where_the_new_hub_is(
 ) -> None:
     """Root names two addresses, of which one is dead, and somebody who may be anybody a third."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(old, new, third)
         third.to_relays[new.url].up = False
 
         say_besides(monkeypatch, "ws://nowhere.test")
@@ -168,9 +174,7 @@ async def test_no_client_is_sent_into_a_private_network(
 ) -> None:
     """Who is at the hub because its own relay died goes on where the new one is in public."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(old, new, third)
         await third.stop_client("cai")
         await third.stop_relay()
         say_besides(monkeypatch, "ws://10.0.0.7")
@@ -189,9 +193,7 @@ async def test_who_is_sent_nowhere_knows_where_the_room_went(
 ) -> None:
     """Who is at the hub only because it was the hub stays there; invites name the new one."""
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
-        ana, bo = await shared(old, new)
-        cai = await federated(old, third, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, _, cai = await shared_by_three(old, new, third)
         with cai._client._turn(cai._client._connection(cai.id)) as turn:
             relocate(turn, cai._client._core(cai.id), old.url, relay_of(old))
         await cai._client._live(cai.id, 60)

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from attrs import evolve
 
 from ofcd.client import MessageFailed, MessageHeld, Room, Stage
-from ofcd.config import Settings
 from ofcd.e2e.invites import InviteCode
 from ofcd.protocol.records import Role
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, say, shared
+from tests.federation.double import federated, given, quickly, say, shared, shared_by_three
 from tests.world.scene import agree, settle, stored, texts, told, until
 
 
@@ -57,9 +55,7 @@ async def test_a_message_is_held_then_in_the_log_then_delivered_across_relays(
 ) -> None:
     """The sender is told each step, and the last one only by who has the message."""
     async with open_net(tmp_path, "hub", "home", "far", change=quickly) as (hub, home, far):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, far, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, far)
         await hub.stop_relay()
         await say(bo, "are you there?")
         await until(lambda: stages(bo) == {Stage.HELD})
@@ -100,11 +96,7 @@ async def test_what_could_not_be_handed_over_in_time_comes_back_with_a_notice(
 ) -> None:
     """After the days that the settings say: no relay keeps it, and its sender is told."""
 
-    def a_day(name: str, settings: Settings) -> Settings:
-        settings = quickly(name, settings)
-        return evolve(settings, federation=evolve(settings.federation, outbox_days=1))
-
-    async with open_net(tmp_path, "hub", "home", change=a_day) as (hub, home):
+    async with open_net(tmp_path, "hub", "home", change=given(outbox_days=1)) as (hub, home):
         _, bo = await shared(hub, home)
         await hub.stop_relay()
         heard = bo._client.events()
@@ -128,11 +120,10 @@ async def test_a_full_outbox_refuses_and_loses_nothing(
 ) -> None:
     """What is over a sender's half stays in its client's own outbox, and goes out later."""
 
-    def small(name: str, settings: Settings) -> Settings:
-        settings = quickly(name, settings)
-        return evolve(settings, federation=evolve(settings.federation, outbox_events_per_room=6))
-
-    async with open_net(tmp_path, "hub", "home", change=small) as (hub, home):
+    async with open_net(tmp_path, "hub", "home", change=given(outbox_events_per_room=6)) as (
+        hub,
+        home,
+    ):
         ana, bo = await shared(hub, home)
         await hub.stop_relay()
         words = [f"word {number}" for number in range(8)]

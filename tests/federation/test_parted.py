@@ -13,13 +13,13 @@ from ofcd.testing import World, open_net
 from ofcd.themis import generate_keypair
 from tests.federation.double import (
     dialling,
-    federated,
     identity,
     part,
     quickly,
     rejoin,
     say,
     shared,
+    shared_by_three,
 )
 from tests.federation.test_gaps import forgetful
 from tests.federation.test_hostile import copy_head
@@ -39,9 +39,7 @@ async def test_who_was_evicted_while_their_relay_was_away_is_shown_the_record(
 ) -> None:
     """Their relay gets the log up to the eviction, no further, and lets the room go."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, home)
         part(hub, home)
         await ana.send("before")
         await ana.evict(bo.me)

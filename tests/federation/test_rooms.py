@@ -11,17 +11,10 @@ from ofcd.client import MemberInfo, NotAllowed, RelayRefused, Room, RoomStatus, 
 from ofcd.e2e.controls import make_leave
 from ofcd.protocol import frames, limits
 from ofcd.protocol.records import Role
-from ofcd.testing import World, open_net
-from tests.federation.double import federated, quickly, shared
+from ofcd.testing import open_net
+from tests.federation.double import federated, quickly, shared, shared_by_three
 from tests.federation.test_hostile import copy_head
 from tests.world.scene import agree, database, settle, stored, texts, told, until
-
-
-async def three(hub: World, left: World, right: World) -> tuple[Room, Room, Room]:
-    ana, bo = await shared(hub, left)
-    cai = await federated(hub, right, "cai", ana)
-    await settle([ana, bo, cai])
-    return ana, bo, cai
 
 
 async def test_members_of_three_relays_talk_rotate_evict_and_leave(
@@ -29,7 +22,7 @@ async def test_members_of_three_relays_talk_rotate_evict_and_leave(
 ) -> None:
     """By owners at home elsewhere too; all agree, and none of the three relays has seen a word."""
     async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
-        ana, bo, cai = await three(*worlds)
+        ana, bo, cai = await shared_by_three(*worlds)
         marker = "xyzzy plugh"
         await bo.send(f"{marker} one")
         await ana.grant(bo.me, Role.CO_OWNER)
@@ -66,7 +59,7 @@ async def test_attachments_cross_relays_and_are_cached(
 ) -> None:
     """Sent from one follower, read through another twice: the second time without the hub."""
     async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
-        ana, bo, cai = await three(*worlds)
+        ana, bo, cai = await shared_by_three(*worlds)
         content = bytes(range(256)) * 3000
         source = tmp_path / "photo.png"
         source.write_bytes(content)
@@ -83,7 +76,7 @@ async def test_signals_go_to_all_relays_and_are_stored_by_none(
 ) -> None:
     """Typing at one follower is seen at the hub and at the other, once."""
     async with open_net(tmp_path, "hub", "left", "right", change=quickly) as worlds:
-        ana, bo, cai = await three(*worlds)
+        ana, bo, cai = await shared_by_three(*worlds)
         dan = await federated(worlds[0], worlds[2], "dan", ana)
         await settle([ana, bo, cai, dan])
         heard = [room._client.events() for room in (ana, cai, dan)]

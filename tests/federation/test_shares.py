@@ -9,7 +9,6 @@ import trio
 from attrs import evolve
 
 from ofcd.client import Stage
-from ofcd.config import Settings
 from ofcd.daemon.peers.outgoing import Outgoing
 from ofcd.e2e.genesis import make_genesis
 from ofcd.e2e.keys import MemberKeys
@@ -23,7 +22,15 @@ from ofcd.testing import open_net
 from ofcd.testing.line import Line
 from ofcd.themis.signed import sign_record
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import dialling, federated, identity, quickly, say, shared
+from tests.federation.double import (
+    dialling,
+    given,
+    identity,
+    quickly,
+    say,
+    shared,
+    shared_by_three,
+)
 from tests.federation.test_blame import attach, event_of
 from tests.federation.test_strangers import known
 from tests.world.scene import agree, settle, stored, until
@@ -58,14 +65,11 @@ async def test_no_member_fills_the_outbox_for_the_others(
 ) -> None:
     """Whoever waits for a hub that is away leaves as much space as it takes."""
 
-    def small(name: str, settings: Settings) -> Settings:
-        settings = quickly(name, settings)
-        return evolve(settings, federation=evolve(settings.federation, outbox_events_per_room=6))
-
-    async with open_net(tmp_path, "hub", "home", change=small) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+    async with open_net(tmp_path, "hub", "home", change=given(outbox_events_per_room=6)) as (
+        hub,
+        home,
+    ):
+        ana, bo, cai = await shared_by_three(hub, home, home)
         await hub.stop_relay()
         words = [f"word {number}" for number in range(8)]
         await say(bo, *words)
@@ -166,9 +170,7 @@ async def test_one_noisy_lane_holds_up_no_other_and_what_it_may_ask_is_bounded(
 ) -> None:
     """A relay that reads nothing and asks much: so many jobs wait as there may, and no more."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
-        ana, bo = await shared(hub, home)
-        cai = await federated(hub, home, "cai", ana)
-        await settle([ana, bo, cai])
+        ana, bo, cai = await shared_by_three(hub, home, home)
         keys, double_id = identity(home).keys, identity(home).relay_id
         await home.stop_relay()
         line = Line()
@@ -221,4 +223,4 @@ async def test_who_asks_much_at_once_is_served_in_turns_by_its_own_relay(
             await trio.sleep(10)
             line.release()
             answers = await raw.expect(frames.Failure, 60)
-            assert {answer.code for answer in answers} == {"not_found"}
+            assert {answer.code for answer in answers} == {"blob_gone"}

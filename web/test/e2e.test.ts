@@ -1,5 +1,6 @@
 /** Bodies, boxes, invites and names as Python makes and reads them, on the shared vectors. */
 
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
 import { BodyInvalid, BUCKETS, decodeBody, encodeBody, kindOf } from "../src/e2e/bodies.ts";
@@ -112,6 +113,31 @@ describe("invites", () => {
 
   test.each<Vector>(shared.invalid)("refused: $sentence", (one) => {
     expect(() => parseLink(one.text)).toThrow(new LinkInvalid(one.sentence));
+  });
+
+  test("whatever a link or a QR code holds is an invite, or said to be none", () => {
+    const { text } = shared.valid[0] as { text: string };
+    const odd = fc.oneof(
+      fc.string({ unit: "grapheme" }),
+      fc.string().map((end) => `https://a.example/#ofc1:${end}`),
+      fc
+        .tuple(fc.nat(text.length), fc.string({ maxLength: 3 }))
+        .map(([at, put]) => text.slice(0, at) + put + text.slice(at + 1)),
+      fc.constantFrom("#", "ofc1:", "<", "#ofc1:#ofc1:", `${"<".repeat(4_000)}x`, "9".repeat(1e6)),
+    );
+    const read = (from: string) => {
+      try {
+        return parseLink(from) && undefined;
+      } catch (error) {
+        return error;
+      }
+    };
+    fc.assert(
+      fc.property(odd, (from) => {
+        const error = read(from);
+        expect(error === undefined || error instanceof LinkInvalid).toBe(true);
+      }),
+    );
   });
 
   test("an address that is none", () => {

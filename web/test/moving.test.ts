@@ -3,7 +3,7 @@
 import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Client } from "../src/client/client.ts";
-import type { RoomCore } from "../src/client/core.ts";
+import { RoomCore } from "../src/client/core.ts";
 import { makeHome, makeHubMove, type Place } from "../src/client/moving.ts";
 import { Room } from "../src/client/room.ts";
 import { json, newRoom, savedRoom, savedState } from "../src/client/saved.ts";
@@ -95,11 +95,12 @@ test("a HOME that this browser did not ask for leads to the room's own relay, an
 });
 
 test("once one is at home at a relay that is known, nobody is told any more that it is not", async () => {
-  const { room, makingOf, view, deliver, places } = await reached({});
+  const { room, core, makingOf, view, deliver, places } = await reached({});
+  const reloaded = () => new RoomCore(core.vault, core.id, () => undefined).alarms.all;
   await deliver(makeHome(makingOf(view.mine), new Uint8Array(32).fill(4)).envelope);
-  expect(room.alarms).toEqual(["home_unknown"]);
+  expect([room.alarms, reloaded()]).toEqual([["home_unknown"], ["home_unknown"]]);
   await deliver(makeHome(makingOf(view.mine), RELAY_ID).envelope);
-  expect([room.alarms, ...places()]).toEqual([[], URL_, URL_]);
+  expect([room.alarms, reloaded(), ...places()]).toEqual([[], [], URL_, URL_]);
 });
 
 test("any other alarm outlives a HOME", async () => {

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from bridge.core.model import Author, RemoteFile, RemoteMessage, Verdict
 from ofcd.client import Room
 from ofcd.protocol.records import Cap
-from tests.bridge.irc.scene import CHANNEL, irc_scene, portal
+from tests.bridge.irc.scene import CHANNEL, irc_scene, portal, until
 
 
 async def test_a_room_whose_relay_is_away_keeps_a_file_from_no_other(
@@ -74,3 +74,22 @@ async def test_a_file_that_no_message_will_tell_of_is_not_stored(
         await trio.sleep(11)
         assert await take("b") is Verdict.TAKEN
         assert stored == ["a", "b"]
+
+
+async def test_a_file_that_is_too_large_for_the_portal_is_told_by_name(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with irc_scene(tmp_path, portal(file_bytes=1000)) as scene, scene.running() as net:
+        await scene.up()
+        for size in (1000, 1001):
+            file = RemoteFile(f"f{size}", "application/x", b"x" * size)
+            author = Author("kim", "kim")
+            remote = RemoteMessage(
+                place=CHANNEL, id=f"{size}", author=author, document=(), file=file
+            )
+            assert await net.host.take(remote) is Verdict.TAKEN
+        await until(lambda: len(scene.bridged()) == 2)
+        small, large = [one for one in scene.messages() if one.via is not None]
+        assert small.file is not None
+        assert large.file is None
+        assert "[file f1001, 1001 bytes, was not taken" in large.text

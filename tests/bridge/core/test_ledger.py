@@ -187,3 +187,21 @@ async def test_who_is_evicted_reads_and_carries_nothing_more(
         [theirs] = scene.bridge.rooms
         assert "after" not in [m.text for m in theirs.messages(since=0, limit=1000)]
         assert (await scene.outside("hello?")).value == "closed"
+
+
+# -- backlogs --------------------------------------------------------------------------------------
+
+
+async def test_while_the_relay_is_away_no_more_is_kept_than_the_portal_says(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What is left out is told of when the room can hear it."""
+    limits = evolve(BOTH, in_backlog=10, in_burst=1000, in_per_second=1000.0)
+    async with open_scene(tmp_path, limits) as scene:
+        await scene.world.stop_relay()
+        said = [(await scene.outside(f"line {n}")).value for n in range(30)]
+        assert (said.count("taken"), said.count("full")) == (10, 20)
+        await scene.world.start_relay()
+        await scene.quiet(60)
+        assert scene.bridged() == [f"kim: line {n}" for n in range(10)]
+        assert any("20 messages were left out" in one for one in scene.notices())

@@ -12,7 +12,9 @@ from trio.testing import MockClock
 from bridge.core import Author, Kind, Portal, RemoteNote, State, Verdict, journal
 from bridge.core import engine as engine_module
 from bridge.core.outbound import FAILED_MARK
+from ofcd.client import MemberInfo, Room
 from ofcd.protocol.records import Cap
+from ofcd.testing import open_world
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
 from tests.world.renewing import all_renewed, short_days
 
@@ -123,20 +125,30 @@ async def test_without_the_capability_nothing_crosses(
         assert scene.walls.lines() == ["Ana: goes out"]
 
 
+@pytest.mark.parametrize("late", [0.0, 20.0])
 async def test_what_was_said_before_it_joined_never_goes_out(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, late: float
 ) -> None:
-    from ofcd.testing import open_world
+    """Also where it learns only later where that is; nor does it answer what was said."""
+    really = Room.members
 
+    def members(room: Room) -> list[MemberInfo]:
+        known = trio.current_time() >= late
+        return [one for one in really(room) if known or not one.is_me]
+
+    monkeypatch.setattr(Room, "members", members)
     async with open_world(tmp_path) as world:
         ana, bridge = await world.client("ana"), await world.client("bridge")
         room = await ana.create_room(world.url, "books", my_name="Ana")
         await room.send("before it came")
+        await room.send("!bridge status")
         await bridge.join(await room.invite(caps={Cap.BRIDGE}), name="Bridge")
         async with running(world, ana, room, bridge, Walls(), BOTH) as scene:
             await room.send("since it came")
+            await trio.sleep(late)
             await scene.quiet()
             assert scene.walls.lines() == ["Ana: since it came"]
+            assert not any("connected" in one for one in scene.notices())
 
 
 async def test_it_is_listed_as_what_it_is_and_says_so_once(

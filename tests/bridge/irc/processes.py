@@ -15,8 +15,21 @@ from ofcd.client import Client, Room, Vault, open_client
 from ofcd.protocol.records import Cap
 from tests.bridge.irc.servers import until
 from tests.cli.support import ROOT
+from tests.live.support import Relay
 
-__all__ = ["Bridge", "bridge", "room_of"]
+__all__ = ["Bridge", "bridge", "relay_in", "room_of"]
+
+
+@contextmanager
+def relay_in(folder: Path) -> Iterator[Relay]:
+    """A relay that runs, in a folder of its own there."""
+    relay = Relay(folder / "relay")
+    relay.folder.mkdir()
+    relay.start()
+    try:
+        yield relay
+    finally:
+        relay.kill()
 
 
 class Bridge:

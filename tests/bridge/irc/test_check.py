@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge.irc.processes import Bridge, room_of
+from tests.bridge.irc.processes import Bridge, relay_in, room_of
 from tests.bridge.irc.servers import (
     free_port,
     inspircd,
@@ -17,7 +17,6 @@ from tests.bridge.irc.servers import (
     tls,
     until,
 )
-from tests.live.support import Relay
 
 pytestmark = [
     pytest.mark.live,
@@ -44,35 +43,29 @@ def _checked(
 
 async def test_all_is_well_or_the_rooms_side_is_wrong(tmp_path: Path) -> None:
     """On this machine, TLS is not missed; invites are read, not used, and their relay is asked."""
-    relay = Relay(tmp_path / "relay")
-    relay.folder.mkdir()
-    relay.start()
-    try:
-        with ngircd(tmp_path / "irc") as server:
-            async with room_of(relay.url, tmp_path) as (_, _room, link):
-                irc = f"port = {server.port}\ntls = false\nnick = 'ofcbridge'"
-                where = f"127.0.0.1:{server.port}"
-                code, said = _checked(tmp_path / "b", irc, "#books", join=link)
-                assert (code, said) == (
-                    0,
-                    [
-                        f"ok   relay {relay.url}: answers",
-                        f"ok   {where}: connected as ofcbridge",
-                        f"ok   {where}: without TLS, on this machine",
-                        f"ok   {where}: without message-tags, server-time, and that is fine",
-                        "ok   #books: joined",
-                    ],
-                )
-                relay.kill()
-                code, said = _checked(tmp_path / "b", irc, "#books", join=link)
-                assert code == 1
-                assert said[0].startswith(f"BAD  relay {relay.url}: it can not be reached: ")
-                _, said = _checked(tmp_path / "b", irc, "#books", join="http://x/#ofc1:no")
-                assert said[0].startswith("BAD  [bridge] join: link 1 is no invite: ")
-                _, said = _checked(tmp_path / "b", irc, "#books")
-                assert said[0].startswith("BAD  [bridge] join is empty and there is no vault yet")
-    finally:
-        relay.kill()
+    with relay_in(tmp_path) as relay, ngircd(tmp_path / "irc") as server:
+        async with room_of(relay.url, tmp_path) as (_, _room, link):
+            irc = f"port = {server.port}\ntls = false\nnick = 'ofcbridge'"
+            where = f"127.0.0.1:{server.port}"
+            code, said = _checked(tmp_path / "b", irc, "#books", join=link)
+            assert (code, said) == (
+                0,
+                [
+                    f"ok   relay {relay.url}: answers",
+                    f"ok   {where}: connected as ofcbridge",
+                    f"ok   {where}: without TLS, on this machine",
+                    f"ok   {where}: without message-tags, server-time, and that is fine",
+                    "ok   #books: joined",
+                ],
+            )
+            relay.kill()
+            code, said = _checked(tmp_path / "b", irc, "#books", join=link)
+            assert code == 1
+            assert said[0].startswith(f"BAD  relay {relay.url}: it can not be reached: ")
+            _, said = _checked(tmp_path / "b", irc, "#books", join="http://x/#ofc1:no")
+            assert said[0].startswith("BAD  [bridge] join: link 1 is no invite: ")
+            _, said = _checked(tmp_path / "b", irc, "#books")
+            assert said[0].startswith("BAD  [bridge] join is empty and there is no vault yet")
 
 
 async def test_each_channel_that_does_not_let_it_in_or_speak_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from ofcd.client import Room
-from tests.bridge.irc.processes import Bridge, bridge, bridged, is_in, room_of, settings
+from tests.bridge.irc.processes import Bridge, bridge, bridged, is_in, relay_in, room_of, settings
 from tests.bridge.irc.servers import Person, Server, free_port, inspircd, needs, person, until
 from tests.live.support import Relay, keep_trying, seed
 
@@ -34,64 +34,61 @@ async def test_each_line_is_said_once_whatever_is_killed(tmp_path: Path, mode: s
     bridge is there. A line that was under way then may be said again, marked as such.
     """
     chance = random.Random(seed())
-    relay = Relay(tmp_path / "relay")
-    relay.folder.mkdir()
-    relay.start()
-    try:
-        with inspircd(tmp_path / "irc", defaultmodes="ntH 500:1h") as server:
-            async with (
-                room_of(relay.url, tmp_path) as (client, room, link),
-                trio.open_nursery() as nursery,
-            ):
-                nursery.start_soon(keep_trying, client)
-                kim = Kim(server.port)
-                nursery.start_soon(kim.live)
-                text = settings(link, server.port, _MORE + f'[portal.irc]\nmode = "{mode}"\n', _IRC)
-                with bridge(tmp_path / "bridge", text) as program:
-                    await until(lambda: _ready(program) == 1)
-                    await until(lambda: room.messages())  # it is in the room too, and says so
-                    victims: dict[str, Bridge | Relay | Server] = {
-                        "bridge": program,
-                        "relay": relay,
-                        "server": server,
-                    }
-                    killed = {"bridge": 0, "relay": 0, "server": 0}
-                    async with trio.open_nursery() as talk:
-                        talk.start_soon(kim.talk, LINES)
-                        talk.start_soon(_talk_room, room, LINES)
-                        turn = -1
-                        while (turn := turn + 1) < _TURNS or len(talk.child_tasks):
-                            await trio.sleep(chance.uniform(0.5, _APART))
-                            what = ("bridge", "relay", "server")[turn % 3]
-                            killed[what] += 1
-                            ready = _ready(program)
-                            victim = victims[what]
-                            victim.kill()
-                            await trio.sleep(chance.uniform(0.1, 1.0))
-                            victim.start()
-                            if what != "relay":
-                                await until(lambda: _ready(program) > ready, 300)  # noqa: B023
-                    await until(lambda: f"Ana says {LINES - 1}" in "".join(kim.heard()[-1:]), 300)
-                    last = kim.sure[-1]
-                    await until(lambda: f"kim: kim says {last}" in _words(bridged(room)), 300)
-                    await trio.sleep(3)  # one too many would come now
-                    came = [int(one.rpartition(" ")[2]) for one in _words(bridged(room))]
-                    assert came == sorted(set(came)), "once, in order"
-                    assert set(kim.sure) <= set(came) <= set(range(LINES)), "all"
-                    marked = [one for one in kim.heard() if "(again?)" in one]
-                    said = [re.sub(r".*Ana says ", "", one) for one in kim.heard()]
-                    twice = [n for n, one in enumerate(said) if one in said[:n]]
-                    assert all("(again?)" in kim.heard()[n] for n in twice), "or marked"
-                    once = [one for n, one in enumerate(said) if n not in twice]
-                    assert once == [str(number) for number in range(LINES)]
-                    print(
-                        f"\n{mode}: {LINES} lines each way, killed {killed}; "
-                        f"{len(marked)} said again in doubt, {len(twice)} of them needlessly; "
-                        f"kim was sure of {len(kim.sure)}, {len(came)} came"
-                    )
-                nursery.cancel_scope.cancel()
-    finally:
-        relay.kill()
+    with (
+        relay_in(tmp_path) as relay,
+        inspircd(tmp_path / "irc", defaultmodes="ntH 500:1h") as server,
+    ):
+        async with (
+            room_of(relay.url, tmp_path) as (client, room, link),
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(keep_trying, client)
+            kim = Kim(server.port)
+            nursery.start_soon(kim.live)
+            text = settings(link, server.port, _MORE + f'[portal.irc]\nmode = "{mode}"\n', _IRC)
+            with bridge(tmp_path / "bridge", text) as program:
+                await until(lambda: _ready(program) == 1)
+                await until(lambda: room.messages())  # it is in the room too, and says so
+                victims: dict[str, Bridge | Relay | Server] = {
+                    "bridge": program,
+                    "relay": relay,
+                    "server": server,
+                }
+                killed = {"bridge": 0, "relay": 0, "server": 0}
+                async with trio.open_nursery() as talk:
+                    talk.start_soon(kim.talk, LINES)
+                    talk.start_soon(_talk_room, room, LINES)
+                    turn = -1
+                    while (turn := turn + 1) < _TURNS or len(talk.child_tasks):
+                        await trio.sleep(chance.uniform(0.5, _APART))
+                        what = ("bridge", "relay", "server")[turn % 3]
+                        killed[what] += 1
+                        ready = _ready(program)
+                        victim = victims[what]
+                        victim.kill()
+                        await trio.sleep(chance.uniform(0.1, 1.0))
+                        victim.start()
+                        if what != "relay":
+                            await until(lambda: _ready(program) > ready, 300)  # noqa: B023
+                await until(lambda: f"Ana says {LINES - 1}" in "".join(kim.heard()[-1:]), 300)
+                last = kim.sure[-1]
+                await until(lambda: f"kim: kim says {last}" in _words(bridged(room)), 300)
+                await trio.sleep(3)  # one too many would come now
+                came = [int(one.rpartition(" ")[2]) for one in _words(bridged(room))]
+                assert came == sorted(set(came)), "once, in order"
+                assert set(kim.sure) <= set(came) <= set(range(LINES)), "all"
+                marked = [one for one in kim.heard() if "(again?)" in one]
+                said = [re.sub(r".*Ana says ", "", one) for one in kim.heard()]
+                twice = [n for n, one in enumerate(said) if one in said[:n]]
+                assert all("(again?)" in kim.heard()[n] for n in twice), "or marked"
+                once = [one for n, one in enumerate(said) if n not in twice]
+                assert once == [str(number) for number in range(LINES)]
+                print(
+                    f"\n{mode}: {LINES} lines each way, killed {killed}; "
+                    f"{len(marked)} said again in doubt, {len(twice)} of them needlessly; "
+                    f"kim was sure of {len(kim.sure)}, {len(came)} came"
+                )
+            nursery.cancel_scope.cancel()
 
 
 _MORE = (
@@ -166,10 +163,7 @@ async def _talk_room(room: Room, count: int) -> None:
 
 async def test_a_real_netsplit_is_one_line_each_way(tmp_path: Path) -> None:
     """I6: two linked nodes are cut apart, six people are on the other side."""
-    relay = Relay(tmp_path / "relay")
-    relay.folder.mkdir()
-    relay.start()
-    try:
+    with relay_in(tmp_path) as relay:
         port = free_port()
         link = (
             '<link name="{name}" ipaddr="127.0.0.1" port="{port}" allowmask="127.0.0.1" '
@@ -194,8 +188,6 @@ async def test_a_real_netsplit_is_one_line_each_way(tmp_path: Path) -> None:
                     async with _far_away(tmp_path, second, 6):
                         await until(lambda: _notes(room, "netsplit: 6 are back") == 1)
                         assert _notes(room, "joined") == 6
-    finally:
-        relay.kill()
 
 
 def _notes(room: Room, words: str) -> int:

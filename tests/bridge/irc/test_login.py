@@ -143,12 +143,20 @@ def test_external_comes_first() -> None:
     assert said(one) == [("AUTHENTICATE", "+")]
 
 
-def test_a_taken_nick_is_changed_and_not_for_ever() -> None:
+@pytest.mark.parametrize("refusal", ["432", "433", "436", "437"])
+def test_a_taken_nick_is_changed_and_not_for_ever(refusal: str) -> None:
     one = login()
     said(one)
-    one.take(line("433", "*", "ofc", "in use"))
+    one.take(line(refusal, "*", "ofc", "in use"))
     assert said(one) == [("NICK", "ofc_")]
     for _ in range(7):
-        one.take(line("433", "*", "x", "in use"))
+        one.take(line(refusal, "*", "x", "in use"))
     with pytest.raises(NetworkError, match="no nick like ofc is free"):
-        one.take(line("433", "*", "x", "in use"))
+        one.take(line(refusal, "*", "x", "in use"))
+
+
+def test_the_nick_is_the_one_that_the_server_says() -> None:
+    """It may cut it off, or give one of its own (a UID)."""
+    one = login(nick="averylongnick")
+    one.take(line("001", "averylong", "Welcome"))
+    assert one.nick == "averylong"

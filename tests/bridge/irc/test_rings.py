@@ -14,10 +14,9 @@ from trio.testing import MockClock
 from bridge.core.guard import EchoMemory
 from bridge.irc.settings import IrcPlace
 from ofcd.protocol.records import Cap
-from tests.bridge.irc.processes import bridge, bridged, room_of, settings
+from tests.bridge.irc.processes import bridge, bridged, relay_in, room_of, settings
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal
 from tests.bridge.irc.servers import needs, ngircd, person, until
-from tests.live.support import Relay
 
 _TAGS = ("message-tags", "server-time", "msgid")
 _MODES = [("relay", "relay"), ("relay", "puppets"), ("puppets", "puppets")]
@@ -111,50 +110,40 @@ async def test_what_is_not_known_again_ends_where_it_was_said(
 @pytest.mark.timeout(300)
 async def test_two_bridges_on_a_real_server_make_no_ring(tmp_path: Path) -> None:
     """ngIRCd passes no tags: nothing but the words says that they were here."""
-    relay = Relay(tmp_path / "relay")
-    relay.folder.mkdir()
-    relay.start()
-    try:
-        with ngircd(tmp_path / "irc") as server:
-            async with (
-                room_of(relay.url, tmp_path) as (_, room, link),
-                person(server.port, "kim", "#books") as kim,
+    with relay_in(tmp_path) as relay, ngircd(tmp_path / "irc") as server:
+        async with (
+            room_of(relay.url, tmp_path) as (_, room, link),
+            person(server.port, "kim", "#books") as kim,
+        ):
+            invite = await room.invite(caps=frozenset({Cap.BRIDGE}))
+            puppets = settings(
+                invite.link(),
+                server.port,
+                '[portal.irc]\nmode = "puppets"\n',
+                "puppet_seconds = 0.1\n",
+            ).replace("ofcbridge", "second")
+            # Each has to have heard the room and the channel before it says a line there.
+            held = [
+                one.replace("hold = 0.0", "hold = 2.0")
+                for one in (settings(link, server.port), puppets)
+            ]
+            with (
+                bridge(tmp_path / "one", held[0]),
+                bridge(tmp_path / "two", held[1]),
             ):
-                invite = await room.invite(caps=frozenset({Cap.BRIDGE}))
-                puppets = settings(
-                    invite.link(),
-                    server.port,
-                    '[portal.irc]\nmode = "puppets"\n',
-                    "puppet_seconds = 0.1\n",
-                ).replace("ofcbridge", "second")
-                # Each has to have heard the room and the channel before it says a line there.
-                held = [
-                    one.replace("hold = 0.0", "hold = 2.0")
-                    for one in (settings(link, server.port), puppets)
-                ]
-                with (
-                    bridge(tmp_path / "one", held[0]),
-                    bridge(tmp_path / "two", held[1]),
-                ):
-                    joined = {"ofcbridge", "second"}
-                    await until(
-                        lambda: joined <= {x.nick for x in kim.lines if x.command == "JOIN"}
-                    )
-                    await until(lambda: sum("I copy this" in m.text for m in room.messages()) == 2)
-                    await room.send("hello")
-                    await until(
-                        lambda: any(x.nick == "Ana[o]" for x in kim.lines if x.command == "JOIN")
-                    )
-                    await room.send("a **bold** word\nand another line", markdown=True)
-                    await until(
-                        lambda: sum("another line" in one for one in kim.heard("#books")) == 2
-                    )
-                    await kim.say("#books", "I am outside")
-                    await until(lambda: bridged(room))
-                    await room.send("the end")
-                    await until(lambda: sum("the end" in one for one in kim.heard("#books")) == 2)
-                    await trio.sleep(3)  # one too many would come now
-                    assert set(bridged(room)) == {"kim: I am outside"}
-                    assert not any("@" in one for one in kim.heard("#books"))
-    finally:
-        relay.kill()
+                joined = {"ofcbridge", "second"}
+                await until(lambda: joined <= {x.nick for x in kim.lines if x.command == "JOIN"})
+                await until(lambda: sum("I copy this" in m.text for m in room.messages()) == 2)
+                await room.send("hello")
+                await until(
+                    lambda: any(x.nick == "Ana[o]" for x in kim.lines if x.command == "JOIN")
+                )
+                await room.send("a **bold** word\nand another line", markdown=True)
+                await until(lambda: sum("another line" in one for one in kim.heard("#books")) == 2)
+                await kim.say("#books", "I am outside")
+                await until(lambda: bridged(room))
+                await room.send("the end")
+                await until(lambda: sum("the end" in one for one in kim.heard("#books")) == 2)
+                await trio.sleep(3)  # one too many would come now
+                assert set(bridged(room)) == {"kim: I am outside"}
+                assert not any("@" in one for one in kim.heard("#books"))

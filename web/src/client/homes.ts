@@ -7,6 +7,7 @@ import { equal } from "../protocol/bytes.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { hubOf, isRefusal, memberOf, Refused, termOf } from "../protocol/room.ts";
 import { RelayRefused } from "../wire/link.ts";
+import { warn } from "./alarms.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { amend, type Draft, isSamePlace, mark, type RoomCore } from "./core.ts";
 import { followHome, followHub, goToHub, makeHome, makeHubMove, type Place } from "./moving.ts";
@@ -88,23 +89,25 @@ export class Homes {
     if (record.type === "home" && equal(record.mid, draft.view.mine.mid)) this.follow(draft);
     if (record.type !== "hub_move") return;
     followHub(draft, record);
-    if (isAtHome(draft)) this.clear();
+    if (isAtHome(draft)) clear(draft);
   }
 
   private follow(draft: Draft): void {
     followHome(draft);
-    if (isAtHome(draft)) this.clear();
-    else this.core.alarms.raise(HOME_UNKNOWN);
-  }
-
-  private clear(): void {
-    this.core.alarms.settle((alarm) => alarm === HOME_UNKNOWN);
+    if (isAtHome(draft)) clear(draft);
+    else warn(draft, HOME_UNKNOWN);
   }
 
   private isWanted(home: Place): boolean {
     const { moving } = this.core.saved;
     return moving !== undefined && isSamePlace(moving, home);
   }
+}
+
+function clear(draft: Draft): void {
+  const { alarms } = draft.marks;
+  if (alarms.includes(HOME_UNKNOWN))
+    mark(draft, { alarms: alarms.filter((one) => one !== HOME_UNKNOWN) });
 }
 
 /** Whether the room is reached where the control log says that this member is at home. */

@@ -91,7 +91,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
           newer={unreadCount(unreadOf(room, newest ?? []), PAGE)}
           onDraft={setDraft}
         />
-        <Spoken room={room} people={people} entries={(isPast ? newest : entries) ?? []} />
+        <Spoken room={room} people={people} entries={isPast ? newest : entries} />
         <Typing room={room} people={people} />
         <Uploads room={room} />
         {room.mayPost && (

@@ -68,7 +68,7 @@ export function Create({ client, onMade, onBack }: CreateProps): JSX.Element {
           </details>
           <Problem text={problem} />
           <div class="row">
-            <button type="submit" class="main" disabled={isBusy}>
+            <button type="submit" class="main" aria-disabled={isBusy}>
               {isBusy ? strings.working : strings.making.go}
             </button>
             <button type="button" onClick={onBack}>

@@ -55,8 +55,18 @@ export const fullTime = (ts: number): string =>
   dated(ts, { dateStyle: "full", timeStyle: "short" });
 
 /** The beginning of a message, for one line; of a file without words, its name. */
-export const excerptOf = ({ text, file }: Pick<Entry, "text" | "file">): string =>
-  (text || (file?.name ?? "")).slice(0, EXCERPT_CHARACTERS);
+export const excerptOf = (
+  { text, file }: Pick<Entry, "text" | "file">,
+  most = EXCERPT_CHARACTERS,
+): string => (text || (file?.name ?? "")).slice(0, most);
+
+/** Digits and signs that become emoji with what follows, and what joins, colours or numbers them. */
+const EMOJI = /^[\p{Emoji}\p{Emoji_Component}]{1,32}$/u;
+const EMOJI_CHARACTERS = 16;
+
+/** A reaction as it is shown: whatever is no emoji may hide, reorder or overrun nothing. */
+export const emojiName = (emoji: string): string =>
+  EMOJI.test(emoji) ? emoji : displayName(emoji, EMOJI_CHARACTERS) || "?";
 
 /** As much of a message is drawn until its reader asks for all: a page must stay quick, and in hand. */
 const FOLDED_CHARACTERS = 1500;

@@ -72,7 +72,7 @@ export function Gate({ isNew, isInvited, onOpen, onStale, onForget }: GateProps)
         )}
         <Problem text={problem} />
         <div class="row">
-          <button type="submit" class="main" disabled={isBusy}>
+          <button type="submit" class="main" aria-disabled={isBusy}>
             {isBusy ? strings.working : isNew ? strings.create : strings.unlock}
           </button>
           {!isNew && (

@@ -1,12 +1,12 @@
 /** The open page: the rooms beside the one that is read; on a phone one at a time. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Client } from "../client/client.ts";
 import { Chat } from "./chat.tsx";
 import { Create } from "./create.tsx";
-import { useBack, useClient, useWaking } from "./hooks.ts";
+import { useBack, useClient, useFoundFocus, useWaking } from "./hooks.ts";
 import { Join } from "./join.tsx";
 import { useNotices } from "./notices.ts";
 import { Rooms } from "./rooms.tsx";
@@ -27,6 +27,9 @@ type Place = string;
 const JOIN: Place = "join";
 const CREATE: Place = "create";
 const SETTINGS: Place = "settings";
+/** What has the focus in a view that opens over the one that had it: the way back, or where one writes. */
+const MAIN = ["main .only-phone", "main textarea", "main button"];
+const LIST = ".rooms button";
 
 export function Home(props: HomeProps): JSX.Element {
   const { client } = props;
@@ -43,8 +46,12 @@ export function Home(props: HomeProps): JSX.Element {
   useEffect(() => {
     if (props.invitation !== "") setPlace(JOIN);
   }, [props.invitation]);
+  const view = useRef<HTMLDivElement>(null);
+  const last = useRef("");
+  useFoundFocus(view, place, place ? MAIN : [`[data-room="${last.current}"]`, LIST]);
+  last.current = place;
   return (
-    <div class={place === "" ? "home" : "home inside"}>
+    <div ref={view} class={place === "" ? "home" : "home inside"}>
       <Rooms
         client={client}
         place={place}

@@ -87,6 +87,30 @@ export function useKeptFocus(within: RefObject<HTMLElement | null>, instead: str
   });
 }
 
+const isShown = (one: Element) => one.getClientRects().length > 0;
+
+/**
+ * Where what had the focus is not shown in the `place` that one has gone to, the first that is shown
+ * of these has it, each a selector that comes before the next.
+ */
+export function useFoundFocus(
+  within: RefObject<HTMLElement | null>,
+  place: string,
+  selectors: readonly string[],
+): void {
+  const before = useRef(place);
+  useEffect(() => {
+    if (before.current === place) return;
+    before.current = place;
+    const { activeElement, body } = document;
+    if (activeElement !== null && activeElement !== body && isShown(activeElement)) return;
+    const all = (selector: string) => [
+      ...(within.current?.querySelectorAll<HTMLElement>(selector) ?? []),
+    ];
+    selectors.flatMap(all).find(isShown)?.focus();
+  });
+}
+
 /** Calls `close` on Escape. */
 export function useEscape(close: () => void): void {
   const latest = useRef(close);

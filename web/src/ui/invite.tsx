@@ -80,7 +80,7 @@ export function Invite({ room, onClose }: { room: Room; onClose: () => void }): 
             ))}
           </select>
         </label>
-        <button type="submit" class="main" disabled={isBusy}>
+        <button type="submit" class="main" aria-disabled={isBusy}>
           {isBusy ? strings.working : invites.go}
         </button>
         <Problem text={problem} />
@@ -130,7 +130,7 @@ function InviteRow({ room, invite }: { room: Room; invite: OpenInvite }): JSX.El
         )}
         <button
           type="button"
-          disabled={isBusy}
+          aria-disabled={isBusy}
           onClick={() => run(() => room.closeInvite(invite.id))}
         >
           {invites.close}

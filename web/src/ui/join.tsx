@@ -77,7 +77,7 @@ export function Join({ client, invitation, onJoined, onBack }: JoinProps): JSX.E
           </details>
           <Problem text={problem} />
           <div class="row">
-            <button type="submit" class="main" disabled={isBusy}>
+            <button type="submit" class="main" aria-disabled={isBusy}>
               {isBusy ? strings.working : strings.joinGo}
             </button>
             <button type="button" onClick={onBack}>

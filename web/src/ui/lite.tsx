@@ -34,8 +34,14 @@ export function Lite({ text, isMarkdown, mentioned = [] }: LiteProps): JSX.Eleme
     [shown, isMarkdown, names],
   );
   return (
-    <div class="lite" dir="auto">
-      {document ? blocks(document) : <p class="plain">{shown}</p>}
+    <div class="lite">
+      {document ? (
+        blocks(document)
+      ) : (
+        <p class="plain" dir="auto">
+          {shown}
+        </p>
+      )}
       {isFolded && (
         <button type="button" class="quiet" onClick={() => setUnfolded(true)}>
           {strings.showAll}
@@ -45,24 +51,30 @@ export function Lite({ text, isMarkdown, mentioned = [] }: LiteProps): JSX.Eleme
   );
 }
 
+/** Each goes in the direction of its own words. */
 const blocks = (document: Document): ComponentChildren => document.map(block);
 
 function block(one: Block): ComponentChildren {
   switch (one.type) {
     case "paragraph":
-      return <p>{lines(one.lines)}</p>;
+      return <p dir="auto">{lines(one.lines)}</p>;
     case "code_block":
       return (
-        <pre>
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll it
+        <pre dir="auto" tabIndex={0}>
           <code>{one.text}</code>
         </pre>
       );
     case "quote":
-      return <blockquote>{blocks(one.blocks)}</blockquote>;
+      return <blockquote dir="auto">{blocks(one.blocks)}</blockquote>;
     case "bullet_list":
-      return <ul>{one.items.map(item)}</ul>;
+      return <ul dir="auto">{one.items.map(item)}</ul>;
     case "numbered_list":
-      return <ol start={one.start}>{one.items.map(item)}</ol>;
+      return (
+        <ol start={one.start} dir="auto">
+          {one.items.map(item)}
+        </ol>
+      );
   }
 }
 

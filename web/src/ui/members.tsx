@@ -50,7 +50,7 @@ function Offer({ room, name }: { room: Room; name: string }): JSX.Element {
       <button
         type="button"
         class="main"
-        disabled={isBusy}
+        aria-disabled={isBusy}
         onClick={() => run(() => room.acceptHandover())}
       >
         {membership.accept}
@@ -80,7 +80,7 @@ function Whole({ client, room }: Omit<MembersProps, "onClose">): JSX.Element {
       {room.saved.status === "active" && (
         <p class="row">
           {room.isOwner && (
-            <button type="button" disabled={isBusy} onClick={() => run(() => room.rotate())}>
+            <button type="button" aria-disabled={isBusy} onClick={() => run(() => room.rotate())}>
               {isBusy ? strings.working : membership.rotate}
             </button>
           )}
@@ -218,7 +218,7 @@ function Device({ room, member, name }: NamedProps): JSX.Element | null {
       <div class="row">
         <button
           type="button"
-          disabled={isBusy}
+          aria-disabled={isBusy}
           onClick={() => run(() => room.setAlias(mid, isSaid))}
         >
           {isSaid ? devices.unsay : devices.say}
@@ -254,7 +254,7 @@ function Powers({ room, member, name }: NamedProps): JSX.Element | null {
           <button
             key={role}
             type="button"
-            disabled={isBusy}
+            aria-disabled={isBusy}
             onClick={() => run(() => room.grant(mid, role))}
           >
             {labels[role]}

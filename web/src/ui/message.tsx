@@ -11,7 +11,7 @@ import type { Content } from "../e2e/bodies.ts";
 import { fromHex } from "../protocol/bytes.ts";
 import { isOwner } from "../protocol/room.ts";
 import { FileView } from "./files.tsx";
-import { clock, excerptOf, fullTime, isoTime } from "./format.ts";
+import { clock, emojiName, excerptOf, fullTime, isoTime } from "./format.ts";
 import { Lite } from "./lite.tsx";
 import { Kind } from "./members.tsx";
 import { authorOf, type People, speakerOf } from "./people.ts";
@@ -139,14 +139,14 @@ function Reactions({ entry, room, people }: Pick<LineProps, "entry" | "room" | "
           disabled={!room.mayPost}
           aria-pressed={mids.includes(room.me)}
           aria-label={strings.reactions(
-            emoji,
+            emojiName(emoji),
             mids.length,
             mids.map((mid) => people(mid)).join(", "),
           )}
           title={mids.map((mid) => people(mid)).join(", ")}
           onClick={() => react(room, entry, emoji)}
         >
-          <bdi class="emoji">{emoji}</bdi> {mids.length}
+          <bdi class="emoji">{emojiName(emoji)}</bdi> {mids.length}
         </button>
       ))}
     </p>

@@ -9,7 +9,7 @@ import { OtherRelay } from "../client/relays.ts";
 import { toldOf } from "../client/told.ts";
 import { isRefusal } from "../protocol/room.ts";
 import { LinkLost, RelayRefused } from "../wire/link.ts";
-import { useEscape } from "./hooks.ts";
+import { useEscape, useKeptFocus } from "./hooks.ts";
 import { sentenceOf } from "./sentences.ts";
 import { useStrings } from "./strings.ts";
 
@@ -30,9 +30,11 @@ export function Panel({ title, onClose, children }: PanelProps): JSX.Element {
     const hasFocus = () => current?.contains(document.activeElement);
     if (!hasFocus()) close.current?.focus(); // a field of the panel's own may be first
     return () => {
-      if (hasFocus() && opener instanceof HTMLElement) opener.focus();
+      const isFree = hasFocus() || document.activeElement === document.body;
+      if (isFree && opener instanceof HTMLElement) opener.focus();
     };
   }, [opener]);
+  useKeptFocus(panel, "header button");
   useEscape(onClose);
   return (
     <aside ref={panel} class="panel" aria-label={title}>
@@ -89,9 +91,15 @@ interface SureProps {
 /** A button that asks once more before it does what can not be undone. */
 export function Sure({ label, question, isBusy = false, onYes }: SureProps): JSX.Element {
   const [asks, setAsks] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  const wasAsked = useRef(false);
+  useLayoutEffect(() => {
+    if (!asks && wasAsked.current) button.current?.focus(); // what had the focus is gone
+    wasAsked.current = asks;
+  }, [asks]);
   if (!asks) {
     return (
-      <button type="button" disabled={isBusy} onClick={() => setAsks(true)}>
+      <button ref={button} type="button" aria-disabled={isBusy} onClick={() => setAsks(!isBusy)}>
         {label}
       </button>
     );

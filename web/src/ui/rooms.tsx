@@ -78,6 +78,7 @@ function RoomRow({ room, place, onChoose }: RowProps & { room: Room }): JSX.Elem
       <button
         type="button"
         class="room"
+        data-room={room.id}
         aria-current={room.id === place}
         onClick={() => onChoose(room.id)}
       >
@@ -110,6 +111,7 @@ function JoinRow({ join, place, onChoose }: RowProps & { join: JoinInfo }): JSX.
       <button
         type="button"
         class="room"
+        data-room={join.room}
         aria-current={join.room === place}
         onClick={() => onChoose(join.room)}
       >

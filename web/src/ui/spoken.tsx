@@ -5,17 +5,18 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
 import type { Room } from "../client/room.ts";
+import { excerptOf } from "./format.ts";
 import { authorOf, type People } from "./people.ts";
 import { type Strings, useStrings } from "./strings.ts";
-import { isNews } from "./unread.ts";
+import { isNews, isWords } from "./unread.ts";
 
 const SPOKEN_CHARACTERS = 300;
 
 interface SpokenProps {
   readonly room: Room;
   readonly people: People;
-  /** The newest there are, whatever is looked at. */
-  readonly entries: readonly Entry[];
+  /** The newest there are, whatever is looked at; undefined until they have been read. */
+  readonly entries: readonly Entry[] | undefined;
 }
 
 /** The newest message of somebody else, said by screen readers; what was there before is not. */
@@ -23,13 +24,14 @@ export function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
   const strings = useStrings();
   const from = useRef<number>(undefined);
   const [said, setSaid] = useState("");
-  const last = entries.findLast(({ kind }) => kind === "text");
+  const last = entries?.findLast(isWords);
+  const isRead = entries !== undefined;
   useEffect(() => {
-    if (last === undefined) return;
-    const isNew = from.current !== undefined && last.seq > from.current;
-    from.current = last.seq;
+    if (!isRead) return;
+    const isNew = last !== undefined && last.seq > (from.current ?? last.seq);
+    from.current = last?.seq ?? 0;
     if (isNew && isNews(room, last)) setSaid(sentenceFor(last, people, strings));
-  }, [last?.seq]);
+  }, [isRead, last?.seq]);
   return (
     <p class="unseen" aria-live="polite">
       {said}
@@ -38,4 +40,4 @@ export function Spoken({ room, people, entries }: SpokenProps): JSX.Element {
 }
 
 const sentenceFor = (entry: Entry, people: People, strings: Strings): string =>
-  strings.newFrom(authorOf(entry, people, strings), entry.text.slice(0, SPOKEN_CHARACTERS));
+  strings.newFrom(authorOf(entry, people, strings), excerptOf(entry, SPOKEN_CHARACTERS));

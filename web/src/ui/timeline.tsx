@@ -4,6 +4,7 @@ import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Entry } from "../client/entries.ts";
+import type { Waiting } from "../client/queued.ts";
 import type { Room } from "../client/room.ts";
 import { asItWillRead, isReworded } from "./changing.ts";
 import type { Draft } from "./composer.tsx";
@@ -38,14 +39,14 @@ export function Timeline(props: TimelineProps): JSX.Element {
   const strings = useStrings();
   const { room, people, hasEarlier, shown, onEarlier, onNewest, onDraft } = props;
   const { entries: kept = [] } = props;
-  const outbox = room.waiting();
+  const outbox = useWaiting(room, props.entries);
   const entries =
     outbox.length === 0 ? kept : kept.map((entry) => asItWillRead(entry, outbox, room));
   const waiting = outbox.filter(({ content, failed }) => {
     return content.type === "text" || content.type === "file" || failed !== "";
   });
   const box = useRef<HTMLElement>(null);
-  useScrolling(box, kept, waiting.length, hasEarlier ? onEarlier : undefined);
+  useScrolling(box, entries, waiting.length, hasEarlier ? onEarlier : undefined);
   useShowing(box, shown, kept);
   const firstUnread = useFirstUnread(room, kept);
   return (
@@ -92,6 +93,20 @@ export function Timeline(props: TimelineProps): JSX.Element {
       </section>
     </>
   );
+}
+
+/**
+ * What waits to be sent. What has come into the log waits on until it is read from there, too: it would
+ * be nowhere for a moment, and what it changes as it was before.
+ */
+function useWaiting(room: Room, read: readonly Entry[] | undefined): readonly Waiting[] {
+  const { revision } = room;
+  const last = useRef<{ read: typeof read; revision: number; waiting: readonly Waiting[] }>(
+    undefined,
+  );
+  const isBehind = last.current?.read === read && last.current?.revision !== revision;
+  if (!last.current || !isBehind) last.current = { read, revision, waiting: room.waiting() };
+  return last.current.waiting;
 }
 
 export interface LineProps {
@@ -148,7 +163,7 @@ function useScrolling(
   waiting: number,
   onEarlier: (() => void) | undefined,
 ): void {
-  const seen = useRef({ height: 0, first: -1, atEnd: true });
+  const seen = useRef({ height: 0, top: 0, first: -1, atEnd: true });
   const earlier = useRef(onEarlier);
   earlier.current = onEarlier;
   useLayoutEffect(() => {
@@ -159,14 +174,18 @@ function useScrolling(
     else if (first < seen.current.first) {
       current.scrollTop += current.scrollHeight - seen.current.height;
     }
-    seen.current = { ...seen.current, height: current.scrollHeight, first };
+    const { scrollHeight: height, scrollTop: top } = current;
+    seen.current = { ...seen.current, height, top, first };
   }, [box, entries, waiting]);
   useEffect(() => {
     const { current } = box;
     if (current === null) return undefined;
     const scrolled = () => {
       const below = current.scrollHeight - current.scrollTop - current.clientHeight;
-      seen.current.atEnd = below < NEAR_PX;
+      // What grows below, or leaves less room, takes nobody from the end: only who goes up leaves it.
+      const isUp = current.scrollTop < seen.current.top;
+      seen.current.top = current.scrollTop;
+      if (isUp || below < NEAR_PX) seen.current.atEnd = below < NEAR_PX;
       if (current.scrollTop === 0 && !seen.current.atEnd) earlier.current?.();
     };
     const resized = new ResizeObserver(() => {

@@ -52,6 +52,22 @@ describe.each(KINDS)("$name", ({ name, isThere, packages, start }) => {
   );
 });
 
+/** Chooses a picture of 800 × 600 pixels as a file to send. */
+const CHOSEN = `(async () => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [800, 600];
+  canvas.getContext("2d").fillRect(100, 100, 200, 200);
+  const blob = await new Promise((made) => canvas.toBlob(made, "image/png"));
+  const chosen = new DataTransfer();
+  chosen.items.add(new File([blob], "square.png", { type: "image/png" }));
+  const input = document.querySelector("input[type=file]");
+  input.files = chosen.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  return true;
+})()`;
+/** The picture is there by its thumbnail alone: offline, the file itself can not be. */
+const PICTURED = `document.querySelector("canvas")?.width === 360`;
+
 async function mainPath(relay: Relay, engine: Engine): Promise<void> {
   await engine.open(relay.page);
   await engine.until(has("Nobody can recover it"));
@@ -78,6 +94,8 @@ async function mainPath(relay: Relay, engine: Engine): Promise<void> {
   await engine.until(says("hello from here"));
   await relay.ana("send", "Foxes", "hello back");
   await engine.until(says("hello back"));
+  await engine.value(CHOSEN);
+  await engine.until(PICTURED);
   const read = await relay.ana("read", "Foxes");
   expect(read.map(({ text }) => text)).toContain("hello from here");
 
@@ -97,6 +115,7 @@ async function mainPath(relay: Relay, engine: Engine): Promise<void> {
   await engine.until(`document.querySelector(".room")`);
   await engine.value(`document.querySelector(".room").click()`);
   await engine.until(says("hello back"));
+  await engine.until(PICTURED);
   await engine.type("textarea", "from the dark");
   await engine.enter("textarea");
   await engine.until(`document.querySelector(".pending")`);

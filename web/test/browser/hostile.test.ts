@@ -2,6 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test as vitest } from "vitest";
 
 import { founder, Guest } from "./guest.ts";
@@ -22,6 +23,22 @@ beforeAll(async () => {
 }, TEST_MS);
 
 afterAll(() => relay?.stop());
+
+/** From now on, how long each task of the page takes is written down. */
+const watchStalls = (page: Page) =>
+  page.evaluate(() => {
+    const stalls: number[] = [];
+    Object.assign(window, { stalls });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) stalls.push(entry.duration);
+    }).observe({ type: "longtask", buffered: false });
+  });
+
+async function longestStall(page: Page): Promise<number> {
+  const stalls = await page.evaluate(() => (window as unknown as { stalls: number[] }).stalls);
+  console.info(`the page stood still for at most ${Math.round(Math.max(0, ...stalls))} ms`);
+  return Math.max(0, ...stalls);
+}
 
 const MARKUP = [
   "<script>document.title='owned'</script>",
@@ -45,13 +62,7 @@ test("markup is words, no address is loaded, and a huge message does not freeze 
   await guest.inside("Market");
   await relay.ana("send", "Market", "--markdown", MARKUP.join("\n"));
   await page.locator(".message").getByText("document.title='owned'").last().waitFor();
-  await page.evaluate(() => {
-    const stalls: number[] = [];
-    Object.assign(window, { stalls });
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) stalls.push(entry.duration);
-    }).observe({ type: "longtask", buffered: false });
-  });
+  await watchStalls(page);
   const huge = ["*_~[(`>".repeat(6_000), `${"> ".repeat(9)}deep `.repeat(2_000)];
   for (const one of huge) await relay.ana("send", "Market", "--markdown", one);
   await relay.ana("send", "Market", "the end");
@@ -59,8 +70,7 @@ test("markup is words, no address is loaded, and a huge message does not freeze 
   await page.getByRole("button", { name: "Show all of it" }).last().click();
   await guest.say("still alive");
 
-  const stalls = await page.evaluate(() => (window as unknown as { stalls: number[] }).stalls);
-  expect(Math.max(0, ...stalls)).toBeLessThan(LONGEST_STANDSTILL);
+  expect(await longestStall(page)).toBeLessThan(LONGEST_STANDSTILL);
   expect(await page.title()).toBe("ofc");
   expect(await page.locator(".lite img, .lite script, .lite svg, .lite iframe").count()).toBe(0);
   const hrefs = await page
@@ -85,6 +95,45 @@ test("many messages of many lines leave the page small, and quick to draw", {
   await expect.poll(() => page.locator(".message.pending").count()).toBe(0);
   expect(await page.locator(".message").count()).toBeGreaterThan(45);
   expect(await page.evaluate(() => document.querySelectorAll("*").length)).toBeLessThan(20_000);
+});
+
+test("what is joined, piled up or blank without end freezes nothing, and stays in its message", {
+  timeout: TEST_MS,
+}, async () => {
+  const { guest, page } = await founder(relay, "Piles");
+  await relay.ofc("eve", "join", await guest.invite(), "--name", "Eve", "--timeout", "60");
+  await guest.closePanel();
+  await guest.say("before");
+  const complaints = complaintsOf(page);
+  await watchStalls(page);
+  const lite = (text: string) => ["text", { text, format: "markdown-lite" }];
+  await relay.script("saying", "eve", [
+    lite("👩\u200d".repeat(6_000)),
+    lite("e\u0301\u0323".repeat(8_000)),
+    lite(`Z${"\u0335\u0301".repeat(10_000)}`),
+    lite(`x${" ".repeat(45_000)}y`),
+    lite(`${"\u202e".repeat(4_000)}turned`),
+    lite("word"),
+    ...Array.from({ length: 70 }, (_, at) => [
+      "reaction",
+      { target: "last", emoji: `\u202e${at} ${"\u0301".repeat(55)}` },
+    ]),
+    ["text", { text: "and so on", reply_to: "last" }, 30],
+    lite("the end of it"),
+  ]);
+  await guest.sees("the end of it");
+  const folded = page.getByRole("button", { name: "Show all of it" });
+  while ((await folded.count()) > 0) await folded.last().click();
+  await guest.say("still alive");
+  expect(await page.locator(".message").count()).toBeGreaterThan(35);
+  const reactions = await page.locator(".reactions button").allTextContents();
+  expect(reactions).toHaveLength(64);
+  expect(reactions.join("")).not.toMatch(/\u202e|\u0301{3}/);
+  // Marks are cut off where their message ends.
+  const piled = page.locator(".lite").filter({ hasText: "Z\u0335" });
+  expect(await piled.evaluate((one) => getComputedStyle(one).overflowY)).toBe("clip");
+  expect(await longestStall(page)).toBeLessThan(LONGEST_STANDSTILL);
+  expect(complaints).toEqual([]);
 });
 
 test("whoever takes another's name, in letters that look alike or turned around, is told apart", {

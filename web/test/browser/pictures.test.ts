@@ -84,6 +84,13 @@ test("a thumbnail comes sealed with the message, without what a camera wrote; th
   await page.locator(".picture").press("Enter");
   await wide(page, 1200);
   expect(received).toBeLessThan(2 * file.length);
+  // On a phone, too, large is larger.
+  await page.setViewportSize({ width: 390, height: 844 });
+  const shown = () => page.locator("canvas").evaluate((one) => one.getBoundingClientRect().width);
+  const large = await shown();
+  await page.locator(".picture").press("Enter");
+  await wide(page, 360);
+  expect(large).toBeGreaterThan((await shown()) + 30);
   expect(complaints).toEqual([]);
 });
 

@@ -1,5 +1,5 @@
 /**
- * Pictures of the main views, phone and desktop, light and dark: `SCREENSHOTS=FOLDER npm run
+ * Pictures of each view, phone and desktop, light and dark, 320 pixels wide and at 200 %: `make
  * screenshots`. They are for people to look at; no test compares them.
  */
 

@@ -17,7 +17,22 @@ export const LOOKS: Readonly<Record<string, Look>> = {
   "desktop-dark": { ...DESKTOP, colorScheme: "dark" },
   "phone-light": { ...PHONE, colorScheme: "light", locale: "es-ES" },
   "phone-dark": PHONE,
+  // 1280 pixels at 400 %, the least that a page has to fit without a second way to scroll (WCAG 1.4.10).
+  narrow: { viewport: { width: 320, height: 568 }, colorScheme: "light", locale: "es-ES" },
+  // 1280 pixels at 200 % (WCAG 1.4.4).
+  zoomed: { viewport: { width: 640, height: 400 }, colorScheme: "light" },
 };
+/** Of the longest that a name can be, in one word. */
+const LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff".repeat(2).slice(0, 64);
+/** What is hard to fit. */
+const STRANGE = [
+  "مرحبا بالجميع! هل مفتاح الحديقة معكم؟ **غدا** في الساعة 8، انظر https://example.org/garden",
+  `Donaudampfschifffahrt${"sgesellschaft".repeat(12)}`,
+  `https://example.org/${"a-very-long-path/".repeat(12)}`,
+  `\`\`\`\n${"print('a long line of code')  # ".repeat(6)}\n\`\`\``,
+  "- one\n  - two\n    - three\n      1. four\n> > > > deep",
+  "👨‍👩‍👧‍👦".repeat(60),
+].join("\n\n");
 
 /** What is done at each view of each look. */
 export type Visit = (page: Page, look: string, view: string) => Promise<void>;
@@ -33,6 +48,9 @@ export async function tour(looks: readonly string[], visit: Visit): Promise<void
     // Of somebody who is not there to let anybody in.
     await relay.ofc("eve", "create", "Band", "--relay", relay.url, "--name", "Eve");
     relay.anaServes();
+    const link = await relay.invite("Allotment 14");
+    await relay.ofc("lee", "join", link, "--name", LONG_NAME, "--timeout", "60");
+    await relay.ofc("lee", "send", "Allotment 14", "--markdown", STRANGE);
     for (const look of looks) {
       const browser = await openBrowser(relay.folder, LOOKS[look] as Look);
       await walk(relay, browser, look, visit).finally(() => browser.close());
@@ -53,10 +71,17 @@ async function walk(
   await page.goto(await relay.invite("Allotment 14"));
   await page.locator("input").first().waitFor();
   await at("1-create");
+  await page.locator("input").first().fill(PASSPHRASE);
+  await page.locator("button.main").click();
+  await page.locator(".problem").getByText(/./).waitFor();
+  await at("1-differ");
   for (const input of await page.locator("input").all()) await input.fill(PASSPHRASE);
   await page.locator("button.main").click();
   await page.locator(".pane summary").click();
-  await page.locator(".pane input").first().fill(`Bo ${look.length}`);
+  await page
+    .locator(".pane input")
+    .first()
+    .fill(`Bo ${Object.keys(LOOKS).indexOf(look) + 1}`);
   await at("2-join");
   await page.locator(".pane button.main").click();
   await page.locator(".composer").waitFor();
@@ -65,6 +90,9 @@ async function walk(
   await page.locator("textarea").fill("@A");
   await page.locator(".suggestions button").waitFor();
   await at("3-mention");
+  await page.locator("textarea").fill("too long ".repeat(6_000));
+  await page.locator(".composer .problem").waitFor();
+  await at("3-too-long");
   await page.locator("textarea").fill("");
   await page.locator(".message summary").last().click();
   // It is brought into view, however far down its message stands.
@@ -74,7 +102,12 @@ async function walk(
     return bottom !== undefined && end !== undefined && bottom <= end + 1;
   });
   await at("4-menu");
-  await page.locator(".message summary").last().click();
+  await page.locator(".menu").last().locator("button").last().click();
+  await page.locator(".about").waitFor();
+  await at("4-reply");
+  await page.locator(".about button").click();
+  await page.locator(".bubble pre").scrollIntoViewIfNeeded();
+  await at("4-strange");
   await picture(page, at);
   await page.locator(".bar button[aria-expanded]").last().click();
   await page.locator(".panel summary").first().click();
@@ -85,6 +118,10 @@ async function walk(
   await page.locator(".panel input").fill("key");
   await page.locator(".panel .hit").first().waitFor();
   await at("6-search");
+  await page.locator(".panel input").fill("nobody said this");
+  await page.locator(".panel .hit").first().waitFor({ state: "detached" });
+  await page.locator('.panel [role="status"]').getByText(/./).waitFor();
+  await at("6-nothing");
   await page.locator(".panel header button").click();
   const back = page.locator(".bar button.only-phone");
   if (await back.isVisible()) await back.click();
@@ -94,6 +131,10 @@ async function walk(
   await ask(relay, page, at);
   await elsewhere(relay, page, at);
   await at("11-unlock");
+  await page.locator("input").fill("not the passphrase");
+  await page.locator("button.main").click();
+  await page.locator(".problem").getByText(/./).waitFor();
+  await at("11-wrong");
   await page.locator(".card button.quiet").click();
   await page.locator(".card .danger").waitFor();
   await at("12-forget");
@@ -121,6 +162,11 @@ async function alone(relay: Relay, page: Page, at: (view: string) => Promise<voi
   await page.keyboard.press("Enter");
   await page.locator(".pending").waitFor();
   await at("9-offline");
+  const file = { name: "plan of the garden.pdf", mimeType: "application/pdf" };
+  await page.locator('input[type="file"]').setInputFiles({ ...file, buffer: Buffer.alloc(1000) });
+  await page.locator(".uploads li").waitFor();
+  await at("9-upload");
+  await page.locator(".uploads button").click();
   await relay.back("other");
   await retry(page);
   await page.locator(".banner.alarm").waitFor();
@@ -149,8 +195,12 @@ async function ask(relay: Relay, page: Page, at: (view: string) => Promise<void>
   const [invite] = await relay.ofc("eve", "invite", "Band");
   await page.locator(".rooms header button").first().click();
   const inputs = page.locator(".pane input");
-  await inputs.nth(0).fill(invite?.["link"] as string);
+  await inputs.nth(0).fill("http://example.org/#no-invite");
   await inputs.nth(1).fill("Bo");
+  await page.locator(".pane button.main").click();
+  await page.locator(".problem").getByText(/./).waitFor();
+  await at("10-bad-link");
+  await inputs.nth(0).fill(invite?.["link"] as string);
   await page.locator(".pane button.main").click();
   await page.locator(".card h1").waitFor();
   await page.locator('.card [role="status"]').waitFor();

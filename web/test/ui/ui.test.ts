@@ -9,6 +9,7 @@ import {
   beginningOf,
   clock,
   dayName,
+  emojiName,
   excerptOf,
   fullTime,
   hostOf,
@@ -90,6 +91,15 @@ test("an address that is none is shown, and breaks nothing", () => {
   expect(hostOf("not an \u202e address")).toBe("not an address");
   expect(hostOf("data:x")).toBe("data:x");
   expect(hostOf("")).toBe("");
+});
+
+test("a reaction is an emoji, or a word that overruns nothing", () => {
+  for (const emoji of ["👍", "❤️", "👨‍👩‍👧‍👦", "🏳️‍🌈", "👋🏽", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])
+    expect(emojiName(emoji)).toBe(emoji);
+  expect(emojiName("\u202eok\u0301\u0301\u0301\u0301")).toBe("oḱ\u0301\u0301");
+  expect(emojiName("long ".repeat(12))).toBe("long long long l");
+  expect(emojiName("\u200b")).toBe("?");
+  expect(emojiName("👍".repeat(60))).toBe("👍".repeat(16));
 });
 
 test("a clock that says anything breaks no date", () => {

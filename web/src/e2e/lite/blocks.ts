@@ -43,7 +43,7 @@ class Blocks {
         this.endParagraph();
         this.at += 1;
       } else if (!this.block(line)) {
-        this.paragraph.push(line.replace(/[ \t]+$/, ""));
+        this.paragraph.push(withoutBlanks(line));
         this.at += 1;
       }
     }
@@ -124,6 +124,13 @@ class Blocks {
     }
     return items;
   }
+}
+
+/** A line without the blanks at its end; a pattern would look from each blank of a line to its last. */
+function withoutBlanks(line: string): string {
+  let end = line.length;
+  while (line[end - 1] === " " || line[end - 1] === "\t") end -= 1;
+  return line.slice(0, end);
 }
 
 /** What a line quotes; undefined where it does not. */
