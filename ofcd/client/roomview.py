@@ -381,8 +381,12 @@ class RoomView:
         """
         return self._stands(event.seq, event.cuts)
 
+    def held_since(self, cuts: int) -> int | None:
+        """The last entry that still is what it was when `cuts` was this number; None: all are."""
+        return self._client._core(self.id).head.holds_since(cuts)
+
     def _stands(self, seq: int, cuts: int) -> bool:
-        end = self._client._core(self.id).head.holds_since(cuts)
+        end = self.held_since(cuts)
         return end is None or seq <= end
 
     # -- inside ------------------------------------------------------------------------------
