@@ -152,6 +152,11 @@ class RoomView:
         return self._client._core(self.id).state.hub
 
     @property
+    def hub_since(self) -> int:
+        """The log entry from which on that relay does: a `HubMoved`; 0: it always has."""
+        return self._client._core(self.id).state.hubs[-1].since
+
+    @property
     def relay_id(self) -> RelayId:
         """The pinned relay."""
         return self._client._core(self.id).identity.relay_id
