@@ -25,7 +25,8 @@ class _State:
     skipped: int = 0
     names: list[str] = field(factory=list)
     last: str = ""
-    kept: dict[str, list[int]] = field(factory=dict)
+    kept: dict[str, list[str | int]] = field(factory=dict)
+    """Ids, hex; an earlier version kept log positions."""
 
 
 class Backlog:
@@ -48,7 +49,7 @@ class Backlog:
     def keep(self, records: Writes, name: str, event: Event) -> None:
         """A message for a handler that wants late ones all at once; the last 200 are kept."""
         state = self._load(records)
-        kept = {**state.kept, name: [*state.kept.get(name, []), event.seq][-_KEPT:]}
+        kept = {**state.kept, name: [*state.kept.get(name, []), event.id.hex()][-_KEPT:]}
         self._save(records, _State(state.skipped, state.names, state.last, kept))
 
     def note(self, prefix: str) -> tuple[str, EventId] | None:
@@ -65,9 +66,12 @@ class Backlog:
             EventId(bytes.fromhex(state.last)),
         )
 
-    def kept(self) -> list[tuple[str, list[int]]]:
-        """The log positions kept for each handler."""
-        return sorted(self._load(self._records).kept.items())
+    def kept(self) -> list[tuple[str, list[EventId | int]]]:
+        """What is kept for each handler: ids, or log positions."""
+        return [
+            (name, [EventId(bytes.fromhex(one)) if isinstance(one, str) else one for one in kept])
+            for name, kept in sorted(self._load(self._records).kept.items())
+        ]
 
     def clear(self, records: Writes) -> None:
         """All of it is dealt with."""

@@ -38,6 +38,10 @@ class View(Protocol):
         """Who that is now; without a role where they are no member any more."""
         ...
 
+    def first_id(self, event_id: EventId) -> EventId:
+        """The id under which the bot first had what has this one."""
+        ...
+
     def own_sid(self, target: EventId) -> Sid | None:
         """The sid of a message of the bot's own; None for others'."""
         ...
@@ -79,7 +83,7 @@ def _common(event: client.LoggedEvent, view: View) -> _Common:
     return {
         "room": event.room,
         "seq": event.seq,
-        "id": event.event_id,
+        "id": event.first_id,  # as it was kept, though it was said again under another one
         "sender": view.member(event.mid),
         "ts": event.ts,
     }
@@ -90,24 +94,38 @@ def _said(message: client.Message, view: View) -> _Said:
         "hops": message.hops,
         "text": message.text,
         "format": message.format,
-        "reply_to": message.reply_to,
-        "thread": message.thread,
+        "reply_to": _first(view, message.reply_to),
+        "thread": _first(view, message.thread),
         "mentions": message.mentions,
         "via": message.via,
         "to_me": _is_to_me(message, view),
     }
 
 
+def read(event: client.LoggedEvent, view: View, *, kept: bool = False) -> Event | None:
+    """The event for handlers; None for what no handler can ask for, or has had.
+
+    `kept`: it was for later, so that none has.
+
+    What came to nothing, and is said again, handlers have had; and what is new of it has the id
+    under which the bot first had it, in `target` and `reply_to` too: what they keep by it is true.
+    """
+    return None if event.again and not kept else _read(event, view)
+
+
+def _first(view: View, event_id: EventId | None) -> EventId | None:
+    return None if event_id is None else view.first_id(event_id)
+
+
 @singledispatch
-def read(event: client.LoggedEvent, view: View) -> Event | None:
-    """The event for handlers; None for what no handler can ask for."""
+def _read(event: client.LoggedEvent, view: View) -> Event | None:
     return None
 
 
-@read.register
+@_read.register
 def _(event: client.MessageReceived, view: View) -> Event | None:
     message = event.message
-    if message.unreadable or message.redacted_by is not None or message.again:
+    if message.unreadable or message.redacted_by is not None:
         return None
     said = {**_common(event, view), **_said(message, view), "edited": message.edited}
     if message.file is not None:
@@ -115,11 +133,11 @@ def _(event: client.MessageReceived, view: View) -> Event | None:
     return Message(**said)  # type: ignore[arg-type]  # as above
 
 
-@read.register
+@_read.register
 def _(event: client.MessageEdited, view: View) -> Event:
     message = event.message
     return Edit(
-        **_common(event, view), **_said(message, view), edited=True, target=message.event_id
+        **_common(event, view), **_said(message, view), edited=True, target=message.first_id
     )
 
 
@@ -129,12 +147,12 @@ def _is_to_me(message: client.Message, view: View) -> bool:
     return any(target and view.own_sid(target) for target in (message.reply_to, message.thread))
 
 
-@read.register
+@_read.register
 def _(event: client.MessageReacted, view: View) -> Event:
     own = view.own_sid(event.target)
     return Reaction(
         **_common(event, view),
-        target=event.target,
+        target=view.first_id(event.target),
         emoji=event.reaction,
         withdrawn=event.withdrawn,
         to_own=own is not None,
@@ -142,15 +160,15 @@ def _(event: client.MessageReacted, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.MessageRedacted, view: View) -> Event:
     return Redacted(
         **_common(event, view),
-        target=event.target,
+        target=view.first_id(event.target),
     )
 
 
-@read.register
+@_read.register
 def _(event: client.MemberJoined, view: View) -> Event:
     return Join(
         **_common(event, view),
@@ -158,7 +176,7 @@ def _(event: client.MemberJoined, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.MemberLeft, view: View) -> Event:
     return Leave(
         **_common(event, view),
@@ -169,7 +187,7 @@ def _(event: client.MemberLeft, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.RoomRenamed, view: View) -> Event:
     return Renamed(
         **_common(event, view),
@@ -178,7 +196,7 @@ def _(event: client.RoomRenamed, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.RoleChanged, view: View) -> Event:
     return RoleChange(
         **_common(event, view),
@@ -186,7 +204,7 @@ def _(event: client.RoleChanged, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.HandedOver, view: View) -> Event:
     return RoleChange(
         **_common(event, view),
@@ -194,7 +212,7 @@ def _(event: client.HandedOver, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.HandoverOffered, view: View) -> Event:
     return HandoverOffer(
         **_common(event, view),
@@ -202,7 +220,7 @@ def _(event: client.HandoverOffered, view: View) -> Event:
     )
 
 
-@read.register
+@_read.register
 def _(event: client.Rotated, view: View) -> Event:
     return Rotation(
         **_common(event, view),

@@ -13,6 +13,7 @@ from bots.bot import Bot
 from bots.dispatch import Call, Plan, Situation, dispatch
 from bots.door import apply_decisions, decision_of, keep_asked, request_of
 from bots.effects import APOLOGY, Pending, sid_of
+from bots.errors import Conflict
 from bots.events import Event, Member, Message
 from bots.hands import Hands
 from bots.inbound import Delivery
@@ -73,6 +74,9 @@ class Worker(Lane):
         self._hands = Hands(services, room)
         self._asking: set[bytes] = set()
         """Join requests that are in the queue."""
+        self._entry: LoggedEvent | None = None
+        """What is being handled."""
+        self._cuts = room.cuts
         self._kept = self._position = room.cursor(APP)
         if self._position < 0:
             # A bot begins with its own admission: what was said before is not for it.
@@ -88,6 +92,10 @@ class Worker(Lane):
     def member(self, mid: MemberId) -> Member:
         """Who that is now."""
         return member_of(self.room, mid)
+
+    def first_id(self, event_id: EventId) -> EventId:
+        """The id under which the bot first had what has this one."""
+        return self.room.first_id(event_id)
 
     def own_sid(self, target: EventId) -> Sid | None:
         """The sid of a message of the bot's own; None for others'."""
@@ -134,10 +142,20 @@ class Worker(Lane):
             await self._handle_entry(item)
 
     async def _handle_entry(self, entry: LoggedEvent) -> None:
+        self._entry = entry
+        try:
+            if self._stands():
+                await self._handle_standing(entry)
+        finally:
+            self._entry = None
+
+    async def _handle_standing(self, entry: LoggedEvent) -> None:
         self._say_standing(entry)
         self._count(entry)
         if isinstance(entry, MessageUnreadable):
-            await self.commit(Outcome(Draft(self.vault), [self._say_lost(entry)]), entry.seq)
+            lost = Outcome(Draft(self.vault), [self._say_lost(entry)])
+            while self._stands() and not await self.commit(lost, entry.seq):
+                pass
             return
         event = read(entry, self)
         plan = Plan() if event is None else self._dispatch(self.room, event)
@@ -150,7 +168,7 @@ class Worker(Lane):
             return
         subject = Subject(event.id, self.room, event, owner=self.owner)
         answer = self._limit(event, plan)
-        while True:
+        while self._stands():
             outcome = Outcome(Draft(self.vault))
             if answer is not None:
                 outcome.pending.append(answer)
@@ -191,25 +209,30 @@ class Worker(Lane):
                 sid = sid_of(self.services.bot_id, last, "away", APOLOGY)
                 outcome.pending.append(Pending(self.room.id, Text(text), sid, 1))
             done = [
-                await self._hand_over(name, seqs, outcome) for name, seqs in self._backlog.kept()
+                await self._hand_over(name, kept, outcome) for name, kept in self._backlog.kept()
             ]
             self._backlog.clear(outcome.draft)
             if all(done) and await self.commit(outcome, None):
                 return
 
-    async def _hand_over(self, name: str, seqs: Sequence[int], outcome: Outcome) -> bool:
+    async def _hand_over(self, name: str, kept: Sequence[EventId | int], outcome: Outcome) -> bool:
         """What was kept for one handler; False where all is to be done once more."""
         handler = self.services.table.summaries.get(name)
-        missed = [event for seq in seqs for event in await self._again(self.room, seq)]
+        missed = [event for one in kept for event in await self._again(self.room, one)]
         if handler is None or not missed:
             return True
         last = missed[-1]
         subject = Subject(last.id, self.room, last, None, tuple(missed), self.owner)
         return await self.run_all(subject, [Call(handler)], outcome)
 
-    async def _again(self, room: Room, seq: int) -> Sequence[Message]:
+    async def _again(self, room: Room, which: EventId | int) -> Sequence[Message]:
+        """What was kept; nothing, where it came to nothing, and was not said again."""
+        message = None if isinstance(which, int) else room.message(which)
+        seq = which if isinstance(which, int) else -1 if message is None else message.seq
+        if seq < 0:
+            return []
         async for entry in room.events_since(seq - 1, follow=False):
-            event = read(entry, self)
+            event = read(entry, self, kept=True)
             return [event] if isinstance(event, Message) and event.seq == seq else []
         return []
 
@@ -302,7 +325,9 @@ class Worker(Lane):
     # -- committing ------------------------------------------------------------------------------
 
     def keep_position(self, tx: Writes, seq: int) -> None:
-        """The cursor."""
+        """The cursor. Raises `Conflict` where what was handled has come to nothing meanwhile."""
+        if not self._stands():
+            raise Conflict
         self.room.set_cursor(tx, seq, APP)  # type: ignore[arg-type]  # it asks only for `put`
         self._position = self._kept = seq
 
@@ -312,11 +337,26 @@ class Worker(Lane):
 
     def _pass_over(self, seq: int) -> None:
         """An entry without effects: its cursor is written with the next that has some."""
+        if not self._stands():
+            return
         self._position = seq
         if seq - self._kept >= _LAZY:
             self._keep_cursor()
 
+    def _stands(self) -> bool:
+        """Whether what is being handled still stands in the log; how far this has come does then.
+
+        What came to nothing is not handled: it is brought once more if it is said again.
+        """
+        end = self.room.held_since(self._cuts)
+        self._cuts = self.room.cuts
+        if end is not None:
+            self._position, self._kept = min(self._position, end), min(self._kept, end)
+            self._fed = min(self._fed, end)
+        return self._entry is None or self.room.holds(self._entry)
+
     def _keep_cursor(self) -> None:
+        self._stands()
         if self._position > self._kept:
             with self.services.client.transaction() as tx:
                 self.room.set_cursor(tx, self._position, APP)

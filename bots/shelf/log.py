@@ -18,8 +18,9 @@ from attrs.validators import ge, le
 from bots import Bot, Context, Edit, File, Message, Redacted, Tables, owners, per_room
 from bots.options import read_options
 from bots.schedule import to_wall
-from bots.shelf.log_lines import METADATA, Archive, Line
+from bots.shelf.log_lines import METADATA, Archive, Line, PlaceOf
 from bots.shelf.words import one_line
+from ofcd.protocol.ids import EventId
 
 __all__ = ["LogSettings", "bot"]
 
@@ -52,13 +53,13 @@ def settings(bot: Bot) -> LogSettings:
 @bot.on(Message)
 async def record(ctx: Context, message: Message) -> None:
     """Keep what is said."""
-    Archive(ctx.tables, ctx.room.id).record(message)
+    Archive(ctx.tables, ctx.room.id).record(message, _places(ctx))
 
 
 @bot.on(File)
 async def record_caption(ctx: Context, file: File) -> None:
     """Keep what is said of a file; not the file."""
-    Archive(ctx.tables, ctx.room.id).record(file)
+    Archive(ctx.tables, ctx.room.id).record(file, _places(ctx))
 
 
 @bot.on(Edit)
@@ -141,6 +142,16 @@ async def remember_me(ctx: Context, tables: Tables) -> None:
     """Record what you say, from now on."""
     Archive(tables, ctx.room.id).hear_again(ctx.sender.mid)
     await ctx.react("👍")
+
+
+def _places(ctx: Context) -> PlaceOf:
+    """Where messages stand in the room's log now."""
+
+    def place_of(event_id: EventId) -> int | None:
+        message = ctx.room.message(event_id)
+        return None if message is None else message.seq
+
+    return place_of
 
 
 async def _show(ctx: Context, lines: Sequence[Line], otherwise: str) -> None:

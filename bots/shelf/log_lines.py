@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -29,8 +29,9 @@ from bots import Message, Tables
 from bots.shelf.words import folded
 from ofcd.protocol.ids import EventId, MemberId, RoomId
 
-__all__ = ["METADATA", "Archive", "Line"]
+__all__ = ["METADATA", "Archive", "Line", "PlaceOf"]
 
+PlaceOf = Callable[[EventId], int | None]
 METADATA: Final = MetaData()
 _LINES: Final = Table(
     "lines",
@@ -91,8 +92,12 @@ class Archive:
 
     # -- recording -------------------------------------------------------------------------------
 
-    def record(self, message: Message) -> None:
-        """Keep a message, unless its sender wants not to be recorded, or it says nothing."""
+    def record(self, message: Message, place_of: PlaceOf = lambda _: None) -> None:
+        """Keep a message, unless its sender wants not to be recorded, or it says nothing.
+
+        `place_of` tells where a message stands in the room's log now; None: nowhere any more. A
+        room that was moved by force gives places out anew.
+        """
         sender = message.sender
         if not message.text or self.is_silent(sender.mid):
             return
@@ -106,7 +111,22 @@ class Archive:
             "ts": message.ts,
             "text": message.text,
         }
+        self._make_room(message.seq, place_of)
         self._tables.execute(insert(_LINES).values(values))
+
+    def _make_room(self, seq: int, place_of: PlaceOf) -> None:
+        """Whatever was kept at this place goes to where it stands now, or is gone."""
+        found = select(_LINES.c.id, _LINES.c.event).where(self._here, _LINES.c.seq == seq)
+        kept = self._tables.execute(found).first()
+        if kept is None:
+            return
+        line, now = _LINES.c.id == kept[0], place_of(EventId(kept[1]))
+        if now is None or now == seq:
+            self._remove(line)
+            return
+        self._tables.execute(update(_LINES).where(line).values(seq=-kept[0]))
+        self._make_room(now, place_of)
+        self._tables.execute(update(_LINES).where(line).values(seq=now))
 
     def change(self, target: EventId, new: str) -> None:
         """A message reads otherwise now, and is found by its new words only."""

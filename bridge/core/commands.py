@@ -102,7 +102,7 @@ class Commands:
         """Do it (unless a network did) and answer, in the transaction that moves the cursor."""
         if answer is None:
             answer = self._answer(tx, room, message, words)
-        sid = own_sid("answer", room.id, message.event_id)
+        sid = own_sid("answer", room.id, message.first_id)
         try:
             room.queue(tx, Text(answer, reply_to=message.event_id), sid=sid, hops=1)
         except OfcError as error:

@@ -33,6 +33,7 @@ from ofcd.client import (
     Content,
     MessageFailed,
     NoSuchRoom,
+    NotAllowed,
     Room,
     RoomStatus,
     Text,
@@ -380,9 +381,13 @@ class HostOf:
             raise BridgeError(f"no portal names {place}")
         queue.set_ready(on, why)
 
-    async def read_file(self, room: RoomId, seq: int, limit: int) -> bytes:
+    async def read_file(self, room: RoomId, event_id: EventId, limit: int) -> bytes:
         """See `Host`."""
-        return await self._engine.client.room(room).read_file(seq, limit=limit)
+        there = self._engine.client.room(room)
+        message = there.message(event_id)
+        if message is None:
+            raise NotAllowed("not_found", "there is no such message any more")
+        return await there.read_file(message, limit=limit)
 
     async def link(self, one: Outgoing) -> str | None:
         """See `Host`."""

@@ -167,7 +167,7 @@ class Host(Protocol):
         """Whether `deliver` makes sense for a place now; `why` not is shown by `!bridge status`."""
         ...
 
-    async def read_file(self, room: RoomId, seq: int, limit: int) -> bytes:
+    async def read_file(self, room: RoomId, event_id: EventId, limit: int) -> bytes:
         """The attachment of a message, fetched and checked, and put on no disk.
 
         Raises `BadAttachment`, also for one of over `limit` bytes, and `ClientError`.

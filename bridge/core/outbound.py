@@ -59,12 +59,12 @@ class Outbound:
     def event(self, tx: Transaction, room: Room, event: LoggedEvent) -> None:
         """Everything that an event of a room means for the places it is joined to."""
         engine = self._engine
-        if isinstance(event, MessageReceived) and event.message.again and not event.message.mine:
-            return  # it was carried over when it was first said
+        if event.again:
+            return  # all that it means was done when it was first said
         portals = [one for one in engine.portals_of(room) if one.sends]
         engine.echoes.said(room, event)
         if isinstance(event, MessageRedacted):
-            engine.links.revoke(tx, event.target)  # whatever else is told of it
+            engine.links.revoke(tx, room.first_id(event.target))  # whatever else is told of it
         if isinstance(event, MessageEdited):
             engine.links.edited(tx, event.message)
         if not engine.is_open(room):
@@ -97,7 +97,7 @@ class Outbound:
             place=portal.place,
             room=room.id,
             kind=kind,
-            event_id=event.event_id,
+            event_id=event.first_id,  # as what is kept of it is found, though it is said again
             seq=event.seq,
             ts=min(event.ts, now),
             due=now,
@@ -127,7 +127,7 @@ class Outbound:
                 passed = Passed(
                     state=State.CONFIRMED, incoming=True, remote_ids=(outside.id,), ts=message.ts
                 )
-                self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
+                self._keep_passed(tx, portal.network, portal.place, message.first_id, passed)
                 return
         reason = self._why_not(tx, room, message)
         if not reason and engine.echoes.came_back(portal, message):
@@ -136,11 +136,11 @@ class Outbound:
             tx.on_commit(lambda: engine.ring(portal.network, portal.place, who))
         if reason:
             passed = Passed(state=State.DROPPED, reason=reason, ts=message.ts)
-            self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
+            self._keep_passed(tx, portal.network, portal.place, message.first_id, passed)
             return
         if message.file is not None and not portal.files and not message.text:
             passed = Passed(state=State.DROPPED, reason="a file, and files are not told there")
-            self._keep_passed(tx, portal.network, portal.place, message.event_id, passed)
+            self._keep_passed(tx, portal.network, portal.place, message.first_id, passed)
             return
         entry = self._said(tx, room, portal, message, (*path, room_tag(room.id)))
         hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
@@ -155,8 +155,8 @@ class Outbound:
         file = message.file if portal.files and not entry.nick_only else None
         return evolve(
             entry,
-            reply_to=message.reply_to,
-            thread=message.thread,
+            reply_to=_first(room, message.reply_to),
+            thread=_first(room, message.thread),
             file=None if file is None else (file.name, file.media_type, file.size),
             path=path,
         )
@@ -212,7 +212,7 @@ class Outbound:
 
     def _edit(self, tx: Transaction, room: Room, portal: Portal, event: MessageEdited) -> None:
         message = event.message
-        waiting = self._waiting(portal, message.event_id)
+        waiting = self._waiting(portal, message.first_id)
         consent = consent_of(tx, room.id, message.mid) if message.via is None else Consent.FULL
         if waiting is not None and not waiting.again:
             if is_private(message.text):
@@ -222,7 +222,7 @@ class Outbound:
             elif waiting.text != message.text:
                 self._replace(tx, self._said_by(tx, room, message, waiting))
             return
-        passed = self._engine.journal.passed(tx, portal.network, portal.place, message.event_id)
+        passed = self._engine.journal.passed(tx, portal.network, portal.place, message.first_id)
         if portal.edits == "off" or is_private(message.text) or consent is not Consent.FULL:
             return
         if passed is None or passed.incoming or passed.edits >= portal.max_edits:
@@ -232,12 +232,12 @@ class Outbound:
         entry = self._entry(room, portal, Kind.EDIT, event)
         entry = evolve(
             self._said_by(tx, room, message, entry),
-            target=message.event_id,
+            target=message.first_id,
             before=passed.text if portal.edits == "diff" else "",
             before_format=passed.format,
             due=entry.due + int(portal.hold * 1000),
         )
-        newest = self._newest_edit(portal, message.event_id)
+        newest = self._newest_edit(portal, message.first_id)
         if newest is not None:
             kept = evolve(entry, number=newest.number, before=newest.before, due=newest.due)
             self._replace(tx, evolve(kept, before_format=newest.before_format))
@@ -256,11 +256,12 @@ class Outbound:
     def _redaction(
         self, tx: Transaction, room: Room, portal: Portal, event: MessageRedacted
     ) -> None:
-        waiting = self._waiting(portal, event.target)
+        target = room.first_id(event.target)
+        waiting = self._waiting(portal, target)
         if waiting is not None and not waiting.again:
             self.finish(tx, waiting, State.DROPPED, "taken back before it was sent")
             return
-        passed = self._engine.journal.passed(tx, portal.network, portal.place, event.target)
+        passed = self._engine.journal.passed(tx, portal.network, portal.place, target)
         gone = passed is None or (passed.incoming and event.mid == room.me)
         if gone or passed is None or not portal.redactions:
             return
@@ -270,16 +271,17 @@ class Outbound:
             if consent_of(tx, room.id, event.mid) is not Consent.WITHHELD:
                 name = self._engine.author(room, event.mid).name
                 entry = evolve(entry, mid=event.mid, name=name)
-            self._add(tx, evolve(entry, target=event.target))
+            self._add(tx, evolve(entry, target=target))
 
     def _reaction(self, tx: Transaction, room: Room, portal: Portal, event: MessageReacted) -> None:
-        passed = self._engine.journal.passed(tx, portal.network, portal.place, event.target)
+        target = room.first_id(event.target)
+        passed = self._engine.journal.passed(tx, portal.network, portal.place, target)
         if passed is None or passed.state not in (*_ENDED, State.SENDING):
             return
         if consent_of(tx, room.id, event.mid) is not Consent.FULL:
             return
         for waiting in self._engine.places[portal.network, portal.place].waiting():
-            same = (Kind.REACTION, event.target, event.mid, event.reaction)
+            same = (Kind.REACTION, target, event.mid, event.reaction)
             is_same = (waiting.kind, waiting.target, waiting.mid, waiting.emoji) == same
             if is_same and waiting.withdrawn != event.withdrawn and not waiting.again:
                 self.finish(tx, waiting, State.DROPPED, "taken back before it was sent")
@@ -287,8 +289,8 @@ class Outbound:
         entry = self._entry(room, portal, Kind.REACTION, event)
         name = self._engine.author(room, event.mid).name
         hold = self._engine.networks[portal.network].reaction_hold
-        entry = evolve(entry, target=event.target, mid=event.mid, name=name)
-        entry = evolve(entry, reply_to=event.target, due=entry.due + int(hold * 1000))
+        entry = evolve(entry, target=target, mid=event.mid, name=name)
+        entry = evolve(entry, reply_to=target, due=entry.due + int(hold * 1000))
         self._add(tx, evolve(entry, emoji=event.reaction, withdrawn=event.withdrawn))
 
     def _presence(self, tx: Transaction, room: Room, portal: Portal, event: LoggedEvent) -> None:
@@ -585,7 +587,7 @@ class Outbound:
         message = room.message(event_id)
         if message is None or not self._engine.is_open(room) or self._why_not(tx, room, message):
             return 0
-        count = 0
+        event_id, count = message.first_id, 0
         for portal in self._engine.portals_of(room):
             passed = self._engine.journal.passed(tx, portal.network, portal.place, event_id)
             if not portal.sends or passed is None or passed.state is not State.FAILED:
@@ -598,6 +600,10 @@ class Outbound:
             self._add(tx, evolve(entry, expires=entry.due + age))
             count += 1
         return count
+
+
+def _first(room: Room, event_id: EventId | None) -> EventId | None:
+    return None if event_id is None else room.first_id(event_id)
 
 
 def _author(entry: Entry) -> LocalAuthor | None:

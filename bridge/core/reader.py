@@ -63,15 +63,17 @@ class RoomReader:
     async def _handle(self, event: LoggedEvent) -> None:
         engine, room = self._engine, self._room
         command, answer = None, None
-        if isinstance(event, MessageReceived):
+        if isinstance(event, MessageReceived) and not event.again:
             command = engine.commands.words_of(room, event.message)
             if command is not None:
                 # Before the cursor moves: a network does again what a crash may have undone.
                 answer = await engine.commands.of_networks(room, event.message, command)
         with engine.client.transaction() as tx:
+            if not room.holds(event):
+                return  # it came to nothing meanwhile; said again, it comes again
             if command is None:
                 engine.outbound.event(tx, room, event)
-            room.set_cursor(tx, event.seq, APP)
+            room.set_cursor(tx, event.seq, APP, cuts=event.cuts)
             if command is not None and isinstance(event, MessageReceived):
                 engine.commands.run(tx, room, event.message, command, answer)
 

@@ -22,7 +22,7 @@ from bridge.email.store import Posted, Store, Subscriber, Waiting
 from bridge.email.submitting import NOT_REACHED, Submitter, masked
 from ofcd.client import ClientError, Offline, VaultUnwritable
 from ofcd.client.applog import traceback_of
-from ofcd.protocol.ids import RoomId
+from ofcd.protocol.ids import EventId, RoomId
 
 if TYPE_CHECKING:
     from bridge.email.network import EmailNetwork
@@ -306,9 +306,11 @@ class Postman:
         for key, waiting in batch:
             if waiting.file is None or waiting.file[2] > left or len(found) == _FILES:
                 continue
-            name, media_type, size, seq = waiting.file
+            if waiting.event is None:
+                continue  # no message has it
+            name, media_type, size, _ = waiting.file
             try:
-                content = await self._fetch(room, seq, size)
+                content = await self._fetch(room, waiting.event, size)
             except Offline:
                 if self._host.now() - waiting.due_from < self._patience:
                     raise
@@ -326,11 +328,11 @@ class Postman:
                 left -= len(content)
         return tuple(found), frozenset(missing)
 
-    async def _fetch(self, room: RoomId, seq: int, size: int) -> bytes | None:
+    async def _fetch(self, room: RoomId, event_id: EventId, size: int) -> bytes | None:
         if self._host.now() < self._away.get(room, 0):
             raise Offline("the relay did not answer a moment ago")
         try:
-            return await self._host.read_file(room, seq, size)
+            return await self._host.read_file(room, event_id, size)
         except Offline:
             self._away[room] = self._host.now() + _AWAY_MS
             raise

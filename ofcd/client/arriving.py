@@ -145,6 +145,8 @@ def _kept_of_before(
             read_seq=before.read_seq,
             unread=before.unread,
             hold_joins=before.hold_joins,
+            cuts=before.cuts,
+            cut_ends=before.cut_ends,
         )
         kept[b"head"] = save(head)
     return kept

@@ -57,6 +57,8 @@ class Outcome(StrEnum):
     GIVEN_UP = "given_up"
     RESTARTED = "restarted"
     BROKEN = "broken"
+    MOVED = "moved"
+    """Steps of it came to nothing, because root moved the room by force."""
 
 
 _SENTENCES: Final = {
@@ -65,6 +67,8 @@ _SENTENCES: Final = {
     Outcome.GONE: "that member is no longer in the room",
     Outcome.GIVEN_UP: "the other side gave the comparison up: ask them, and try again",
     Outcome.RESTARTED: "this program was restarted during the comparison: try again",
+    Outcome.MOVED: "root moved the room without what was said last, steps of the comparison "
+    "perhaps: try again",
     Outcome.BROKEN: "the other side did not keep to the steps of the comparison, so nothing was "
     "learnt: ask them what they run",
 }
@@ -188,6 +192,13 @@ class CompareDesk:
         """The person here waits no longer."""
         if peer in self._open:
             self._withdraw(turn, peer, Outcome.GIVEN_UP)
+
+    def begin_anew(self, turn: Turn) -> None:
+        """The end of the log came to nothing: so did runs under way. Those ended stay true."""
+        for peer in list(self._open):
+            self._withdraw(turn, peer, Outcome.MOVED)
+        for peer in list(self._offers):
+            self._drop_offer(turn, peer)
 
     def fail_all(self, turn: Turn, error: ClientError) -> None:
         """Nothing can be said in this room any more."""

@@ -566,6 +566,7 @@ class RoomMachine:
             part.link_lost()
         self.aliases.begin_anew(turn)
         self.outbox.begin_anew(turn, taken.said)
+        self.comparing.begin_anew(turn)
         if core.me not in core.state.members:
             self._halt(turn, refusal(Code.NOT_FOUND.value))
         elif is_elsewhere(turn, core, taken.parting):

@@ -152,6 +152,11 @@ class RoomView:
         return self._client._core(self.id).state.hub
 
     @property
+    def hub_since(self) -> int:
+        """The log entry from which on that relay does: a `HubMoved`; 0: it always has."""
+        return self._client._core(self.id).state.hubs[-1].since
+
+    @property
     def relay_id(self) -> RelayId:
         """The pinned relay."""
         return self._client._core(self.id).identity.relay_id
@@ -381,8 +386,12 @@ class RoomView:
         """
         return self._stands(event.seq, event.cuts)
 
+    def held_since(self, cuts: int) -> int | None:
+        """The last entry that still is what it was when `cuts` was this number; None: all are."""
+        return self._client._core(self.id).head.holds_since(cuts)
+
     def _stands(self, seq: int, cuts: int) -> bool:
-        end = self._client._core(self.id).head.holds_since(cuts)
+        end = self.held_since(cuts)
         return end is None or seq <= end
 
     # -- inside ------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     base, end, before = parting.base, max(core.head.seq, core.state.seq), core.state
     known = core.checked_hash(turn.records, base) if core.head.begun else None
     log = known or (parting.move.seen.log if parting.is_next else None)
-    done = _put_cursors_back(turn, core, base, end)
+    done = _put_cursors_back(turn, core, base)
     void = core.archive.take_back(turn.records, base, done, core.head.read_seq)
     for target in {e.target_seq for e in void if 0 <= e.target_seq <= base}:
         refold(core.archive, turn.records, target, base)
@@ -142,15 +142,15 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     return said
 
 
-def _put_cursors_back(turn: Turn, core: Core, base: int, end: int) -> int:
+def _put_cursors_back(turn: Turn, core: Core, base: int) -> int:
     """What applications have done with is not what will stand there; how far all had come."""
-    done = end
+    cursors = []
     for key, raw in list(turn.records.items(core.tables.state, _APP, b"app0")):
         cursor = int.from_bytes(raw, "big")
-        done = min(done, cursor)
+        cursors.append(cursor)
         if cursor > base:
             turn.records.put(core.tables.state, key, base.to_bytes(8, "big"))
-    return done
+    return min(cursors, default=-1)  # who has stored none has perhaps just begun
 
 
 def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list[Entry]) -> None:

@@ -30,7 +30,7 @@ from ofcd.ofc.console import Input, Output, Shape
 from ofcd.ofc.errors import NotKnown, UsageError
 from ofcd.ofc.markup import words
 from ofcd.ofc.names import Candidate, find, short
-from ofcd.ofc.records import Who, delivery_record, event_record
+from ofcd.ofc.records import Who, delivery_record, event_record, void_record
 from ofcd.ofc.text import one_line
 from ofcd.protocol.codec import build, dump_json, parse_json, unbuild
 from ofcd.protocol.ids import EventId, MemberId
@@ -99,6 +99,10 @@ class Context:
         if isinstance(event, MessageReceived) and event.message.mine:
             made["delivery"] = delivery_record(room.delivery(event.seq))
         return {**made, "in": room_label(room)} if named else made
+
+    def void(self, room: Room, message: Message) -> dict[str, Any]:
+        """The object for a message that came to nothing, and was not said again."""
+        return {**void_record(message, who_in(room)), "room": room.id.hex()}
 
     async def name_arrives(self, room: Room, event: AppEvent) -> None:
         """Wait a moment for the name of who has just joined: it comes a little later."""

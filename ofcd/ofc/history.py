@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from ofcd.client import LoggedEvent, Room
+from ofcd.client import HubMoved, LoggedEvent, Message, Room
 
-__all__ = ["events_after", "last_events"]
+__all__ = ["events_after", "last_events", "void_before"]
 
 _SLACK = 100
 """Entries that nobody is shown, per look back."""
@@ -32,3 +32,9 @@ async def last_events(room: Room, limit: int) -> list[LoggedEvent]:
         if len(found) >= limit or start <= -1:
             break
     return list(deque(found, maxlen=limit))
+
+
+def void_before(room: Room, event: LoggedEvent) -> list[Message]:
+    """Where root has moved the room by force: what came to nothing, and was not said again."""
+    is_last = isinstance(event, HubMoved) and event.seq == room.hub_since
+    return room.voided() if is_last else []

@@ -133,6 +133,10 @@ class Transcript:
             made += [Line(pieces) for pieces in shown_lines(fields, self._room(indent))]
         if fields.get("edited"):
             made[-1].add("  (edited)", DIM)
+        if fields.get("void"):
+            made[-1].add("  (void: not in the room's log any more, nor said again)", DIM)
+        elif fields.get("again"):
+            made[-1].add("  (said again)", DIM)
         if fields.get("reactions"):
             made.append(Line.of(_reactions(fields["reactions"]), DIM))
         return made

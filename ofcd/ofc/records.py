@@ -47,6 +47,19 @@ def event_record(event: events.AppEvent, who: Who) -> Made | None:
     return {**_common(event, who), **details}
 
 
+def void_record(message: events.Message, who: Who) -> Made:
+    """The object for a message that came to nothing, and was not said again: with `void`."""
+    received = events.MessageReceived(
+        room=message.room,
+        seq=message.seq,
+        event_id=message.event_id,
+        mid=message.mid,
+        ts=message.ts,
+        message=message,
+    )
+    return {**_common(received, who), **_message(message, who), "void": True}
+
+
 def _common(event: events.AppEvent, who: Who) -> Made:
     seq: int | None = getattr(event, "seq", None)
     event_id: bytes | None = getattr(event, "event_id", None)
@@ -60,6 +73,8 @@ def _common(event: events.AppEvent, who: Who) -> Made:
         "text": "",
         "ts": getattr(event, "ts", None),
     }
+    if getattr(event, "earlier", ()):
+        made |= {"again": True, "first_id": event.first_id.hex()}  # type: ignore[union-attr]
     if mid is not None:
         made |= {cap.value: True for cap in (Cap.BOT, Cap.BRIDGE) if cap in who.caps(mid)}
         sponsor = who.sponsor(mid)

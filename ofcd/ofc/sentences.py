@@ -47,7 +47,8 @@ _WHAT_TO_DO: Final = {
     "two_moves": "Ask the room's root owner, over another channel, which relay is meant.",
     "unproven": "Nothing is proven against the room's relay. Yours is mistaken, or lies: others on "
     "another relay can tell you whether the room goes on.",
-    "key_replaced": "If you have put back an older copy of the vault, that is why: nothing "
+    "key_replaced": "If you have put back an older copy of the vault, or root has just "
+    "moved the room by force, that is why: nothing "
     "is to be done. If not, somebody has your keys: have an owner evict you, and join anew.",
     "key_old": "The room key is overdue. An owner's client has to be online: `ofc serve`.",
 }

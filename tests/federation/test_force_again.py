@@ -25,6 +25,7 @@ from ofcd.client.model import Head
 from ofcd.client.queued import Queued
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Edit, decode_body, encode_body
+from ofcd.ofc.history import void_before
 from ofcd.protocol.ids import Sid
 from ofcd.protocol.records import Role
 from ofcd.testing import World, open_net
@@ -146,6 +147,9 @@ async def test_other_words_under_a_sid_that_is_void_are_another_message(
         told_of = [(e.message.text, e.again) for e in messages(await read_on(ana))]
         assert sorted(told_of) == [("ana's", True), *[("bo's, under that sid", False)] * 2]
         assert [message.text for message in ana.voided()] == ["cai's"]
+        events = await everything(ana)
+        shown = [[m.text for m in found] for e in events if (found := void_before(ana, e))]
+        assert shown == [["cai's"]], "at the entry that moved the room, and at no other"
         [cai] = (await scene.third.client("cai")).rooms
         _reword(cai, sids[1], "cai's, in other words")
         await settle([ana, bo, cai])

@@ -11,7 +11,7 @@ import pytest
 from ofcd.client import events
 from ofcd.client.events import Alarm, AlarmKind, FileInfo, LinkState, Message, RoomStatus, Via
 from ofcd.ofc.layout import Transcript
-from ofcd.ofc.records import Who, event_record
+from ofcd.ofc.records import Who, event_record, void_record
 from ofcd.ofc.sentences import delivery_sentence, sentence
 from ofcd.protocol.ids import EventId, InviteId, MemberId, RelayId, RoomId, Sid
 from ofcd.protocol.records import Cap, Role
@@ -211,3 +211,23 @@ def test_every_alarm_says_what_to_do(kind: AlarmKind) -> None:
     made = event_record(make(Alarm, kind=kind), WHO)
     assert made is not None
     assert len(sentence(made)) > len(f"ALARM ({kind}): alarming") + 20
+
+
+def test_what_is_void_or_said_again_is_shown_as_that() -> None:
+    """To scripts, with the id that they may have kept, and to people."""
+    made = void_record(MESSAGE, WHO)
+    assert (made["void"], made["kind"], made["text"], made["seq"]) == (True, "message", "words", 7)
+    assert "(void: " in shown(made)
+    earlier = (EventId(b"\5" * 32), EventId(b"\6" * 32))
+    message = attrs.evolve(MESSAGE, again=True, earlier=earlier)
+    common: dict[str, Any] = {"room": MESSAGE.room, "seq": 9, "event_id": MESSAGE.event_id}
+    common |= {"mid": BO, "ts": 1}
+    again = events.MessageReceived(**common, message=message, again=True, earlier=earlier)
+    record = event_record(again, WHO)
+    assert record is not None
+    assert (record["again"], record["first_id"]) == (True, earlier[0].hex())
+    assert "(said again)" in shown(record)
+
+
+def shown(fields: dict[str, Any]) -> str:
+    return "\n".join(line.plain for line in Transcript(80).lines(fields))

@@ -150,7 +150,10 @@ class LinkDesk:
         if file.size > limit:
             raise Unclean(f"files are linked up to {limit} bytes")
         room = self._engine.client.room(one.room)
-        content = await room.read_file(file.seq, limit=limit)
+        message = room.message(one.event_id)
+        if message is None:
+            raise NotAllowed("not_found", "there is no such message any more")
+        content = await room.read_file(message, limit=limit)
         content, kind = await as_it_may_leave(content, file.media_type)
         return one_line(file.name)[:_NAME] or "file", kind, content
 
@@ -219,7 +222,7 @@ class LinkDesk:
 
     def edited(self, tx: Transaction, message: Message) -> None:
         """The message reads otherwise: its words of before open no more. No edit is of a file."""
-        for key, raw in list(tx.items(_TABLE, message.event_id, message.event_id + b"\xff" * 9)):
+        for key, raw in list(tx.items(_TABLE, message.first_id, message.first_id + b"\xff" * 9)):
             link = load(_Link, raw)
             if link.text:
                 self._drop(tx, key, link)

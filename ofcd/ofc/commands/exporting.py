@@ -12,6 +12,7 @@ from ofcd.ofc.command import Command
 from ofcd.ofc.commands.people import RoomOptions, room_argument
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context
+from ofcd.ofc.history import void_before
 
 __all__ = ["EXPORT", "ExportOptions"]
 
@@ -46,6 +47,9 @@ async def export(context: Context, options: ExportOptions) -> None:
     late = None if options.local else await context.catch_up(room)
     count = 0
     async for event in room.events_since(give_up_after=0, follow=False):
+        for message in void_before(room, event):
+            count += 1
+            await context.say(Shape.EVENT, **context.void(room, message))
         made = context.event(room, event)
         if made is not None:
             count += 1

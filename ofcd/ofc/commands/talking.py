@@ -33,7 +33,7 @@ from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import CommandError, UsageError
 from ofcd.ofc.files import fetch_file, send_file
 from ofcd.ofc.held import Held
-from ofcd.ofc.history import events_after, last_events
+from ofcd.ofc.history import events_after, last_events, void_before
 from ofcd.protocol.ids import EventId, Sid
 from ofcd.protocol.limits import EVENT_BYTES
 
@@ -220,6 +220,8 @@ async def read(context: Context, options: ReadOptions) -> None:
     last = -1
     for event in await selected(room, options.since, options.limit):
         last = event.seq
+        for message in void_before(room, event):
+            await context.say(Shape.EVENT, **context.void(room, message))
         made = context.event(room, event)
         if made is None:
             continue
