@@ -84,6 +84,8 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
         return None
     state = core.state_before(turn.records, parting.base + 1)
     parting.check_root(state, core.state)
+    if parting.is_next:  # it has to hold there: nothing is taken back for one that no log can have
+        state.apply(parting.move, parting.first.event_id, parting.base + 1)
     taken = TakenBack(parting, _take_back(turn, core, parting, state))
     if core.me not in state.members:
         turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))

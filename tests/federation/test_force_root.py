@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,14 +22,17 @@ from ofcd.client import (
 from ofcd.client.model import Head, Tables, load
 from ofcd.client.room import RoomMachine
 from ofcd.client.turn import Ticket, Turn
-from ofcd.protocol.codes import Code
+from ofcd.client.voiding import take_moves
+from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Control
-from ofcd.protocol.records import HubMove, Role
+from ofcd.protocol.ids import Hash32, RelayId
+from ofcd.protocol.records import HubMove, Role, Seen
 from ofcd.testing import open_net
 from ofcd.themis.signed import SignedRecord
 from tests.federation.double import federated, local, part, quickly, shared
 from tests.federation.test_force import acquainted, force, vault_of
 from tests.federation.test_force_again import opened
+from tests.federation.test_force_hostile import moving, signed
 from tests.federation.test_home import relay_of
 from tests.federation.test_move import hub_of
 from tests.world.scene import agree, settle, texts, told, until
@@ -303,3 +307,28 @@ async def test_who_was_admitted_in_what_is_void_comes_back_by_a_new_invite(
         agree([ana, bo, dan, eve])
         assert texts(ana) == ["void, by dan", "void, by eve"]
         assert "void, by eve" in texts(eve)
+
+
+async def test_nothing_is_taken_back_for_a_move_that_does_not_hold_there(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root's own signature, down to the very beginning, or to where nobody is at home."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.send("something")
+        await settle([ana, bo])
+        core, head = bo._client._core(bo.id), bo.head
+        begin = Seen(0, Hash32(bo.id))
+        cases: tuple[tuple[RelayId, dict[str, Any]], ...] = (
+            (relay_of(new), {"seen": begin}),
+            (RelayId(bytes(32)), {"seen": Seen(head - 1, core.log.hash_at(head - 1) or begin.log)}),
+        )
+        for hub, changes in cases:
+            told_of = signed(ana, moving(ana, hub, new.now(), **changes)).envelope
+            connection = bo._client._connection(bo.id)
+            with bo._client._turn(connection) as turn, pytest.raises(Refused):
+                take_moves(turn, core, (told_of,))
+            assert (bo.head, bo.cuts) == (head, 0)
+        await bo.send("nobody minds")
+        await settle([ana, bo])
+        agree([ana, bo], ["something", "nobody minds"])
