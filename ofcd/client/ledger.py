@@ -142,8 +142,10 @@ class Ledger:
         """
         core = self.core
         known = partial(lineage_of, turn.records)
-        seq = _seq_of(envelope)
+        seq, term = _claim_of(envelope)
         hub = core.state.hub_at(seq).relay_id
+        if seq > core.head.seq and term > core.state.term:
+            return  # of a time that is to come here: the room may have gone, and come back to it
         is_passed_on = hub != link.relay_id and relay_key != link.relay_key
         if (seq > core.head.seq or is_passed_on) and not known(hub).had(relay_key):
             return
@@ -424,13 +426,13 @@ class Ledger:
         turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, text, seq))
 
 
-def _seq_of(envelope: bytes) -> int:
-    """Of a LOG_HEAD; 0 for what is none, and refused as such."""
+def _claim_of(envelope: bytes) -> tuple[int, int]:
+    """Seq and term of a LOG_HEAD; zeros for what is none, and refused as such."""
     try:
         record = peek(envelope).record
     except ProtocolError:
-        return 0
-    return record.seq if isinstance(record, LogHead) else 0
+        return 0, 0
+    return (record.seq, record.term) if isinstance(record, LogHead) else (0, 0)
 
 
 def _signer(signed: SignedRecord) -> MemberId:

@@ -22,7 +22,16 @@ from ofcd.testing import World, open_net
 from ofcd.testing.world import Inline
 from ofcd.themis.signed import SignedRecord
 from tests.daemon.rawlink import open_raw
-from tests.federation.double import Double, dialling, identity, local, part, quickly, shared
+from tests.federation.double import (
+    Double,
+    dialling,
+    federated,
+    identity,
+    local,
+    part,
+    quickly,
+    shared,
+)
 from tests.federation.test_blame import attach, forged
 from tests.federation.test_force import force
 from tests.federation.test_force_hostile import moving, signed
@@ -261,3 +270,37 @@ async def test_a_hub_that_breaks_off_as_it_steps_down_does_so_again(
         agree([ana, bo, dan], ["on the old hub alone", "and more", "at the new hub"])
         assert log_of(old, ana.id) == log_of(new, ana.id)
         assert hub_at(old) == relay_of(new)
+
+
+async def test_a_room_that_went_and_came_back_is_followed_on_at_the_same_relay(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Who was away has the old tail, and asks that relay to go on behind it: that is no fork."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        dan = await local(old, ana, "dan")
+        await ana.send("before")
+        await settle([ana, bo, cai, dan])
+        part(old, new)
+        for number in range(3):
+            await cai.send(f"void at first {number}")
+        await settle([ana, cai, dan])
+        await old.stop_relay()
+        await third.stop_client("cai")
+        await third.stop_relay()
+        await force(ana, new)
+        for number in range(4):
+            await bo.send(f"at the new hub {number}")
+        await settle([ana, bo])
+        old.to_relays[new.url].up = new.to_relays[old.url].up = True
+        await old.start_relay()
+        await until(lambda: log_of(old, ana.id) == log_of(new, ana.id))
+        await ana.move_hub(old.url)
+        await settle([ana, bo, dan])
+        await third.start_relay()
+        [cai] = (await third.client("cai")).rooms
+        await until(lambda: cai.head == ana.head)
+        assert log_of(third, ana.id) == log_of(old, ana.id) == log_of(new, ana.id)
+        assert [copy.frozen for copy in stored(third).replicas()] == [""]
+        assert hub_of(cai) == (relay_of(old), 2)

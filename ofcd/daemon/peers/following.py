@@ -419,6 +419,8 @@ class Following:
         rid, start = next(self._rids), log.seq + 1
 
         async def answered(frame: PeerFrame) -> None:
+            if self.rooms.get(room) is not copy:
+                return  # to a wish of before the room was moved, here again perhaps
             copy.awaited = False
             if isinstance(frame, frames.Failure):
                 await self._follow_refused(room, frame)
