@@ -332,7 +332,7 @@ export class Room extends RoomView {
       if (this.core.link !== link) return; // it has gone to another relay meanwhile
       if (answer.type !== "attached" || answer.counter > answer.seq) {
         link.close();
-      } else if (answer.seq < this.lastSeq && this.mayCatchUp(answer.seq)) {
+      } else if (answer.seq < this.core.knownEnd && this.mayCatchUp(answer.seq)) {
         this.waitFor(link, transportKey);
       } else if (await this.isWhole(link, answer)) await this.sync(link, answer);
       this.pause = FIRST_PAUSE_MS;
@@ -374,7 +374,7 @@ export class Room extends RoomView {
     await this.core.enqueue(async () => {
       // That relay was left meanwhile, or something was proven: no answer takes that back.
       if (this.core.link !== link || !mayComeBack(this.saved)) return;
-      if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
+      if (seq < this.core.knownEnd) return this.core.freeze(told("relay_behind"), "hub_behind");
       this.lag.over();
       if (seq === known.seq && !equal(log, known.log)) {
         return this.core.freeze(told("log.fork", seq));

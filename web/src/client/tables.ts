@@ -106,6 +106,8 @@ export interface Marks {
   readonly ownLast: string;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
+  /** This member's last control records in the log, in hex. */
+  readonly ownControls: readonly string[];
   /** What its person has not read (alarms.ts). */
   readonly alarms: readonly Told[];
 }
@@ -126,6 +128,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     ownCounter: 0,
     ownLast: "",
     voided: [],
+    ownControls: [],
     alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
@@ -157,13 +160,22 @@ export function saveView(turn: Turn, room: string, view: View, before?: View): v
   }
 }
 
+/** What somebody vouched for of the log, until that has come there: my admitter, or the relay. */
+export function vouchedIn(vault: Reader, room: string): { seq: number; log: string } | undefined {
+  const raw = vault.get(`room/${room}`, CHECKPOINT);
+  return raw && json.read<{ seq: number; log: string }>(raw);
+}
+
+/** It waits to be checked, unless something does already: that is checked first. */
+export function keepVouched(turn: Turn, room: string, { seq, log }: Seen): void {
+  if (vouchedIn(turn, room) !== undefined) return;
+  turn.put(`room/${room}`, CHECKPOINT, json.write({ seq, log: hex(log) }));
+}
+
 /** A new room; `checkpoint` is what its admitter said that L is at one seq. */
 export function saveNewRoom(turn: Turn, saved: SavedRoom, view: View, checkpoint?: Seen): void {
   const id = hex(saved.room);
-  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) {
-    const told = { seq: checkpoint.seq, log: hex(checkpoint.log) };
-    turn.put(`room/${id}`, CHECKPOINT, json.write(told));
-  }
+  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) keepVouched(turn, id, checkpoint);
   turn.put(ROOMS, id, savedRoom.write(saved));
   saveView(turn, id, view);
 }
