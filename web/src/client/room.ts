@@ -57,6 +57,8 @@ import { type Vault, VaultError } from "./vault.ts";
 const REVIEW_MS = 60_000;
 const TYPING_MS = 6_000;
 const PROBE_MS = 5_000;
+/** Until a relay is asked again that says we are out, and does not prove it. */
+const REMOVED_AGAIN_MS = 10_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 600_000;
 /** Answers about this room alone that may be others in a while: the link serves the rest on. */
@@ -95,6 +97,7 @@ export class Room extends RoomView {
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
   private readonly lag = new Lag();
+  private attachAgain: () => void = () => undefined;
 
   /** `changed` is called after every change that a person could see. */
   constructor(
@@ -320,6 +323,7 @@ export class Room extends RoomView {
   async attach(link: Link, transportKey: Uint8Array): Promise<void> {
     if (!mayComeBack(this.saved) || this.core.isOver) return;
     this.core.link = link;
+    this.attachAgain = () => this.attachLater(link, transportKey, REMOVED_AGAIN_MS);
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;
     const proof = makeAttach(state.room, mine, { transportKey, relayId: this.relayId, challenge });
@@ -621,6 +625,9 @@ export class Room extends RoomView {
         this.outbox.giveUp(draft);
       });
       void this.uploading.giveUp().catch(unlessOver); // behind this turn
+    } else {
+      this.refusal = refusedWith(code); // to attach tells why, or that it is not so
+      this.attachAgain();
     }
     this.core.isLive = false;
   }
