@@ -17,7 +17,7 @@ import { turnedTo } from "../e2e/keys.ts";
 import { resumedLog } from "../e2e/log.ts";
 import { makeBoxedRekey } from "../e2e/rekeying.ts";
 import { openSignal, sealSignal } from "../e2e/signals.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import { hubOf, isOwner, isRefusal, type Member } from "../protocol/room.ts";
@@ -521,6 +521,7 @@ export class Room extends RoomView {
 
   private goOn(): void {
     this.outbox.pump();
+    this.handOver();
     this.renewing.check();
     this.duties.check();
     this.comparing.resume();
@@ -566,7 +567,9 @@ export class Room extends RoomView {
     }
     this.admissions.taken(draft, record);
     this.homes.taken(draft, record);
-    if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
+    if (record.type === "handover") {
+      mark(draft, { offeredTo: "", offeredBy: "", accepted: undefined });
+    }
     // What was asked of the hub before, the new one never got.
     if (record.type === "hub_move") this.duties.linkLost();
   }
@@ -580,13 +583,23 @@ export class Room extends RoomView {
       mark(draft, { offeredBy: hex(content.to) === this.me ? hex(mid) : "" });
     }
     if (content.type !== "handover_accept" || hex(mid) !== draft.marks.offeredTo) return;
-    mark(draft, { offeredTo: "" });
-    const make = () => ({
-      signed: makeHandover(this.controls.making, mid, content.accept),
-      boxes: [],
-    });
+    const accepted = { mid: hex(mid), accept: b64encode(content.accept) };
+    mark(draft, { offeredTo: "", accepted });
+  }
+
+  /** Somebody has accepted the room: hand it over, until that is in the log or refused. */
+  private handOver(): void {
+    const { accepted } = this.core.marks;
+    if (accepted === undefined || !this.isLive || this.controls.has("handover")) return;
+    const [mid, accept] = [fromHex(accepted.mid), b64decode(accepted.accept)];
+    const make = () => ({ signed: makeHandover(this.controls.making, mid, accept), boxes: [] });
+    const over = () =>
+      this.core.change((draft) => {
+        // Else somebody else has accepted since.
+        if (draft.marks.accepted === accepted) mark(draft, { accepted: undefined });
+      });
     // Who accepts may have said what holds no more, or never held.
-    void this.controls.run("handover", make).catch(unlessRefused);
+    void this.controls.run("handover", make).catch(unlessRefused).then(over).catch(unlessOver);
   }
 
   private signalled({ mid, epoch, cell }: FrameOf<"signalled">): void {
