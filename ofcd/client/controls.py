@@ -69,6 +69,8 @@ class Change:
     gives_way: bool = False
     """It may never become possible: all others go first, and it is given up after some tries."""
     tries_left: int = _TRIES
+    then: Callable[[Turn], None] | None = None
+    """Called once it is in the log, or refused for good."""
 
 
 class ControlDesk:
@@ -221,3 +223,5 @@ class ControlDesk:
     def _finish(self, turn: Turn, change: Change, outcome: object) -> None:
         self._changes.remove(change)
         turn.settle(change.ticket, outcome)
+        if change.then is not None:
+            change.then(turn)

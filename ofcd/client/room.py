@@ -650,6 +650,7 @@ class RoomMachine:
             self.admissions.close_invite(invite_id)
         self.keydesk.pump(turn)
         self.admissions.pump(turn)
+        self._hand_over(turn)
         self.controls.pump(turn)
         self.comparing.pump(turn)
         self._beats.pump(turn)
@@ -706,30 +707,35 @@ class RoomMachine:
         return Made(made.signed, made.boxes)
 
     def _handover_accepted(self, turn: Turn, seq: int) -> None:
-        """The heir we asked has accepted: hand over."""
+        """The heir we asked may have accepted: then hand over."""
         core = self.core
-        heir = core.head.offered_to
         entry = core.archive.entry(turn.records, seq)
-        if heir is None or entry is None or entry.mid != heir:
+        if entry is None or entry.mid != core.head.offered_to:
             return
-        content = core.archive.content(entry)
-        if not isinstance(content, HandoverAccepted):
-            return
-        core.save_head(turn, offered_to=None)
+        if isinstance(core.archive.content(entry), HandoverAccepted):
+            core.save_head(turn, offered_to=None, accepted_seq=seq)
 
-        def make(later: Turn) -> Made:
+    def _hand_over(self, turn: Turn) -> None:
+        """Somebody has accepted the room: it is theirs, once that is in the log or refused."""
+        core, seq = self.core, self.core.head.accepted_seq
+        if seq < 0 or self.controls.has("handover"):
+            return
+        entry = core.archive.entry(turn.records, seq)
+        content = None if entry is None else core.archive.content(entry)
+
+        def make(later: Turn) -> Made | None:
+            if entry is None or not isinstance(content, HandoverAccepted):
+                return None  # it is kept no longer
+            seen, accept = core.log.seen, content.accept
             return Made(
-                make_handover(
-                    core.state,
-                    core.mine,
-                    core.log.seen,
-                    later.now,
-                    to=heir,
-                    accept=content.accept,
-                )
+                make_handover(core.state, core.mine, seen, later.now, to=entry.mid, accept=accept)
             )
 
-        self.controls.add(Change("handover", make))
+        def over(later: Turn) -> None:
+            if core.head.accepted_seq == seq:  # else somebody else has accepted since
+                core.save_head(later, accepted_seq=-1)
+
+        self.controls.add(Change("handover", make, then=over))
 
     def _tell_cursor(self, turn: Turn) -> None:
         core = self.core

@@ -26,10 +26,12 @@ from ofcd.client import (
     VaultError,
     VaultUnwritable,
 )
+from ofcd.client.controls import ControlDesk
 from ofcd.client.link import RelayMachine
 from ofcd.client.turn import Turn
 from ofcd.protocol import frames
 from ofcd.protocol.ids import Sid
+from ofcd.protocol.records import Role
 from ofcd.testing import open_world
 from ofcd.themis.errors import CoreFailed
 from tests.client.world import KEY, Town, settled, texts, until
@@ -55,6 +57,25 @@ async def test_a_core_that_breaks_off_costs_the_link_and_not_the_client(
     await settled(mine, theirs)
     assert broken
     assert await texts(theirs, 1) == ["hello"]
+
+
+async def test_an_accepted_handover_outlives_the_client_that_should_carry_it_out(
+    town: Town, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's client stops between the heir's acceptance and HANDOVER: it goes on where it was."""
+    mine, theirs = await town.pair()
+    with monkeypatch.context() as held:
+        held.setattr(ControlDesk, "pump", lambda *_: None)
+        await mine.hand_over(theirs.me)
+        await until(lambda: theirs.head == mine.head)
+        await theirs.accept_handover()
+        await settled(mine, theirs)
+        assert theirs.member(theirs.me).role is Role.MEMBER
+        await town.stop("ana")
+    ana = await town.person("ana")
+    await until(lambda: theirs.member(theirs.me).role is Role.ROOT)
+    await settled(ana.room, theirs)
+    assert ana.client._core(ana.room.id).head.accepted_seq == -1
 
 
 async def test_what_is_said_offline_is_sent_later_once_and_in_order(

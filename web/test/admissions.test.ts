@@ -1,7 +1,7 @@
 /** Joins answered and asked for: nobody keeps a key unnoticed, nobody loses their own. */
 
 import "fake-indexeddb/auto";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { AdmissionDesk } from "../src/client/admissions.ts";
 import { ControlDesk } from "../src/client/controldesk.ts";
@@ -141,4 +141,43 @@ test("a request that waits when the link is lost is answered on the next one, on
   await renewed();
   expect(first.of("join_answer")).toEqual([]);
   expect(second.of("join_answer").length).toBeLessThanOrEqual(1);
+});
+
+test("what a relay shows as requests to be let in is bounded, and none unless it is one", async () => {
+  const { vault, id, code, state } = await founded();
+  const core = new RoomCore(vault, id, () => undefined);
+  onTestFinished(() => core.close());
+  const desk = new AdmissionDesk(core, new ControlDesk(core), () => new Map());
+  const { answering } = desk as unknown as { answering: Set<string> };
+  for (let at = 0; at < 999; at += 1) desk.asked(new Uint8Array([at % 256, at / 256]));
+  expect(answering.size).toBe(0);
+  const joining = { home: state.relayId, name: "Eve" };
+  for (let now = 1; now < 200; now += 1) {
+    desk.asked(makeRequest(code, state, { ...joining, now }).request.envelope);
+  }
+  expect(answering.size).toBe(150);
+});
+
+test("who was given the key and never came in is told of, and the invite closed", async () => {
+  const { vault, id, code, state } = await founded();
+  const core = new RoomCore(vault, id, () => undefined);
+  onTestFinished(() => core.close());
+  const desk = new AdmissionDesk(core, new ControlDesk(core), () => new Map());
+  const invite = hex(code.inviteId);
+  await core.change(({ turn }) => desk.keepToken(turn, invite, code.token));
+  const link = new FakeLink(({ type }) => (type === "join_answer" ? { type: "done" } : undefined));
+  core.link = link.link;
+  core.isLive = true;
+  const joining = { home: state.relayId, now: Date.now(), name: "Bo" };
+  desk.asked(makeRequest(code, state, joining).request.envelope);
+  await expect.poll(() => link.of("join_answer")).toHaveLength(1);
+  desk.review();
+  await core.change(() => undefined);
+  expect(core.alarms.all).toEqual([]);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 2 * 24 * 3_600_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  desk.review();
+  await core.change(() => undefined);
+  expect(core.alarms.all).toEqual(["join_abandoned"]);
+  await expect.poll(() => link.of("control")).toHaveLength(1);
 });

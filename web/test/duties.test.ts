@@ -8,8 +8,10 @@ import { BeatDuty, delayOf, noteEnd, SPREAD_MS } from "../src/client/beats.ts";
 import { RoomCore } from "../src/client/core.ts";
 import { Outbox } from "../src/client/outbox.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
+import { makeRekey } from "../src/e2e/rekeying.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import { type Member, memberOf } from "../src/protocol/room.ts";
+import { following } from "./following.ts";
 import { founded, keep, newVault } from "./rooms.ts";
 
 const MINUTE_MS = 60_000;
@@ -129,4 +131,23 @@ test("devices are one person's once both say so, for as long as both do", async 
   expect(
     JSON.parse(Buffer.from(core.vault.get(core.tables.aliases, bo) ?? []).toString()),
   ).toHaveLength(16);
+});
+
+test("a key that no owner came to renew is told of, once, until it is renewed", async () => {
+  const { room, core, hear, deliver, append, making, view } = await following();
+  const { rotate_hours } = core.view.state.policy;
+  const after = async (hours: number) => {
+    vi.setSystemTime(Date.now() + hours * 60 * MINUTE_MS);
+    await hear({ type: "key_asked", record: new Uint8Array() }); // what is due is looked at
+    return room.alarms;
+  };
+  expect(await after(1.9 * rotate_hours)).toEqual([]);
+  expect(await after(0.2 * rotate_hours)).toEqual(["key_old"]);
+  await room.dismissAlarm("key_old");
+  expect(await after(1)).toEqual([]);
+  const { signed } = makeRekey(making, view.keys);
+  append(signed.envelope);
+  await deliver(signed.envelope);
+  expect(room.epoch).toBe(1);
+  expect(await after(3 * rotate_hours)).toEqual([]); // nothing was said under it
 });

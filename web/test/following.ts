@@ -56,13 +56,14 @@ export async function following({ hub, answer, home, who = "bo" }: Setting = {})
         return { type: "done" };
     }
   };
-  /** The page opened, or opened anew on the same vault. */
-  const open = async () => {
+  /** The page opened, or opened anew on the same vault; it attaches, which may wait for deliveries. */
+  const open = async (isAwaited = true) => {
     const room = new Room(vault, id, () => undefined);
     onTestFinished(() => room.close());
     const link = new FakeLink((request) => answer?.(request) ?? honest(request));
     const attach = () => room.attach(link.link, newMemberKeys().sign.public);
-    await attach();
+    const attached = attach();
+    if (isAwaited) await attached;
     const { core } = room as unknown as { core: RoomCore };
     /** Once all that came by now is taken in. */
     const settle = () => core.enqueue(async () => undefined);

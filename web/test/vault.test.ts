@@ -131,6 +131,26 @@ describe("a vault", () => {
     ]);
   });
 
+  test("without room for anything opens to be read, and is its own once there is some", async () => {
+    const before = await Vault.create(name, "so geheim");
+    await put(before, "rooms", { a: "one" });
+    await put(before, "archive/a", { 1: "said" });
+    const full = vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(() => {
+      throw new DOMException("no more", "QuotaExceededError");
+    });
+    const vault = await Vault.open(name, "so geheim");
+    expect(texts(vault.items("rooms"))).toEqual([["a", "one"]]);
+    expect(texts(await vault.archived("archive/a", { limit: 9 }))).toEqual([["1", "said"]]);
+    await expect(put(vault, "rooms", { b: "two" })).rejects.toThrow(VaultFull);
+    full.mockRestore();
+    await put(vault, "rooms", { b: "two" });
+    await expect(put(before, "rooms", { c: "old" })).rejects.toThrow(VaultLocked);
+    expect(texts((await reopened(vault)).items("rooms"))).toEqual([
+      ["a", "one"],
+      ["b", "two"],
+    ]);
+  });
+
   test("that is locked while somebody reads says that it is locked, and not that it was changed", async () => {
     const vault = await Vault.create(name, "so geheim");
     await put(vault, "archive/room", { a: "one", b: "two" });

@@ -382,6 +382,14 @@ def test_a_mail_has_what_keeps_it_in_threads_and_out_of_loops() -> None:
     assert all(line.isascii() and len(line) < 999 for line in compose(letter()).split(b"\r\n"))
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_what_comes_late_says_when_it_was_said(late: bool) -> None:
+    """G2: alone in its mail too, where else the mail's own date says it."""
+    item = Item(author="Ana", ts=1795005420000, plain="Hello", html="<p>Hello</p>", late=late)
+    raw = compose(letter(items=(item,)))
+    assert raw.count(b"Ana, 2026-11-18 12:37 UTC:") == (2 if late else 0)
+
+
 def test_a_notice_says_nothing_of_what_was_said() -> None:
     raw = compose(letter(items=(), subject="", sender="", count=3))
     assert b"3 new messages in Book club" in raw

@@ -292,3 +292,14 @@ def test_who_writes_what_is_not_read_here_is_told(kind: str, more: str) -> None:
     body = f"{more}Version: 1\n" + ("--b\n\nsealed\n--b--\n" if more else "")
     read = parse(mail(body, Content_Type=kind))
     assert "its words are within S/MIME or OpenPGP, which is not read here" in read.defects
+
+
+@pytest.mark.parametrize(
+    "tag", ["script", "style", "title", "template", "noscript", "svg", "iframe"]
+)
+def test_what_no_reader_sees_of_html_is_not_said(tag: str) -> None:
+    """In the body too: M6."""
+    page = f"<body><p>seen</p><{tag}>hidden</{tag}><p>too</p></body>"
+    read = parse(mail(page, Content_Type="text/html"))
+    assert "hidden" not in "\n".join(one.plain for one in read.lines)
+    assert [one.plain for one in read.lines if one.plain] == ["seen", "too"]

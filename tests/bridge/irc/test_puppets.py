@@ -79,6 +79,26 @@ async def test_order_is_kept_though_two_nicks_speak_for_one(
         assert nicks == {"ofc", "Ana[o]", "Bo[o]"}
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_nick_that_is_not_in_the_channel_does_not_speak_there(
+    tmp_path: Path, autojump_clock: object, answered: bool
+) -> None:
+    """It is connected, and the channel is full, or does not answer: the bridge's nick speaks."""
+    async with irc_scene(tmp_path, PUPPETS, settings=BASE) as scene, scene.running():
+        await scene.up()
+        if answered:
+            scene.server.refuse["Ana[o]", "JOIN"] = "471"
+        else:
+            scene.server.swallow = lambda guest, line: (
+                "lost" if guest.nick == "Ana[o]" and line.command == "JOIN" else ""
+            )
+        for number in range(2):
+            await scene.room.send(f"line {number}")
+            await until(lambda: any(one.nick == "Ana[o]" for one in scene.server.guests))
+            await trio.sleep(3)
+        assert scene.heard() == [f"ofc: <\x02Ana\x02> line {number}" for number in range(2)]
+
+
 async def test_nothing_overtakes_what_a_nick_could_not_say(
     tmp_path: Path, autojump_clock: object
 ) -> None:

@@ -126,6 +126,23 @@ async def test_a_policy_on_a_secure_connection_means_its_own_port_and_ends(
             await scene.up()
 
 
+async def test_a_policy_counts_from_the_end_of_the_connection(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """And not from its beginning: a bridge is connected for months."""
+    settings = IrcSettings(name="irc", server="irc.example", nick="ofc", port=6697)
+    async with irc_scene(tmp_path, settings=settings) as scene:
+        scene.server.caps = ["sts=duration=100"]
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(80)
+        await trio.sleep(50)
+        scene.settings = evolve(settings, tls=False, port=6667)
+        async with scene.running():
+            await scene.up()
+            assert [one.tls for one in scene.server.everybody] == [True, True]
+
+
 async def test_without_a_policy_the_password_follows_the_question(
     tmp_path: Path, autojump_clock: object
 ) -> None:

@@ -22,6 +22,7 @@ import type { View } from "../e2e/view.ts";
 import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { Malformed, RETRYABLE } from "../protocol/codes.ts";
 import { sha256 } from "../protocol/ids.ts";
+import { JOIN_TRIES, OPEN_INVITES } from "../protocol/limits.ts";
 import type { ControlRecord, RecordOf } from "../protocol/records.ts";
 import { hasRenewed, type Invite, isRefusal } from "../protocol/room.ts";
 import { hashOf, peek } from "../themis/index.ts";
@@ -30,7 +31,7 @@ import { warn } from "./alarms.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import { type Draft, type RoomCore, unlessOver } from "./core.ts";
 import { json } from "./saved.ts";
-import { toldOf } from "./told.ts";
+import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 const OTHERS_WAIT_MS = 3_000;
@@ -45,6 +46,7 @@ const ALERTING: ReadonlySet<JoinFault> = new Set([
   "invite_used",
 ]);
 const NOBODY_CLOSED_MS = 24 * 3_600_000;
+const MOST_ASKED = OPEN_INVITES * JOIN_TRIES;
 
 export class AdmissionDesk {
   private readonly answering = new Set<string>();
@@ -65,8 +67,10 @@ export class AdmissionDesk {
 
   /** The relay shows a pending JOIN_REQ. */
   asked(envelope: Uint8Array): void {
+    if (peekedRecord(envelope)?.type !== "join_req") return;
     const key = hex(sha256(envelope));
-    if (this.answering.has(key)) return;
+    // More than the open invites of a room allow: no relay of ours.
+    if (this.answering.has(key) || this.answering.size >= MOST_ASKED) return;
     this.answering.add(key);
     this.waiting += 1;
     void this.answer(envelope)
@@ -119,7 +123,10 @@ export class AdmissionDesk {
     if (!this.core.isLive) return;
     const { invites } = this.core.view.state;
     const now = Date.now();
-    for (const [id, invite] of invites) if (this.isToClose(id, invite, now)) this.close(id);
+    for (const [id, invite] of invites) {
+      if (this.isAbandoned(id, now)) this.warn(told("join_abandoned"));
+      if (this.isToClose(id, invite, now)) this.close(id);
+    }
     const isOut = this.core.vault.items(this.core.tables.admits).some(([id]) => !invites.has(id));
     if (isOut && this.core.isOwner && !this.controls.has("shut out")) {
       void this.controls.run("shut out", () => this.shutOut()).catch(unlessRefused);
@@ -144,12 +151,17 @@ export class AdmissionDesk {
   }
 
   private isToClose(id: string, invite: Invite, now: number): boolean {
-    const kept = this.kept(id);
-    if (kept !== undefined && now - kept.answeredAt >= ABANDONED_MS) return true;
+    if (this.isAbandoned(id, now)) return true;
     if (hex(invite.inviter) === this.core.me) return invite.expires <= now;
     if (!this.core.isOwner) return false;
     const isGone = !this.core.view.state.members.has(hex(invite.inviter));
     return invite.expires + (isGone ? 0 : NOBODY_CLOSED_MS) <= now;
+  }
+
+  /** Somebody was given the room's key under it, and never came in. */
+  private isAbandoned(id: string, now: number): boolean {
+    const kept = this.kept(id);
+    return kept !== undefined && now - kept.answeredAt >= ABANDONED_MS;
   }
 
   /** All invites ended with the move of the room; one that is still to be opened is no such. */
@@ -288,7 +300,11 @@ export class AdmissionDesk {
     // Who renewed its key may be shown a box for one that is forgotten: no reason for an alarm.
     const me = this.core.myself;
     if (error.fault === "bad_box" && me !== undefined && hasRenewed(me)) return;
-    void this.core.change((draft) => warn(draft, toldOf(error))).catch(unlessOver);
+    this.warn(toldOf(error));
+  }
+
+  private warn(alarm: Told): void {
+    void this.core.change((draft) => warn(draft, alarm)).catch(unlessOver);
   }
 
   private shutOut(): Made | undefined {

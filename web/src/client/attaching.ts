@@ -32,6 +32,8 @@ import { refusedWith, told, toldOf } from "./told.ts";
 import { VaultError } from "./vault.ts";
 
 const PROBE_MS = 5_000;
+/** Until a relay is asked again that says we are out, and does not prove it. */
+const REMOVED_AGAIN_MS = 10_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 600_000;
 /** Answers about this room alone that may be others in a while: the link serves the rest on. */
@@ -78,6 +80,7 @@ export class Attaching {
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
   private readonly lag = new Lag();
+  private attachAgain: () => void = () => undefined;
 
   constructor(
     private readonly core: RoomCore,
@@ -98,6 +101,7 @@ export class Attaching {
     // Who was evicted asks, too: that may be void by now.
     if (!(mayComeBack(this.saved) || isEvicted(this.saved)) || this.core.isOver) return;
     this.core.link = link;
+    this.attachAgain = () => this.attachLater(link, transportKey, REMOVED_AGAIN_MS);
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;
     const proof = makeAttach(state.room, mine, {
@@ -131,6 +135,12 @@ export class Attaching {
       } else if (error instanceof VaultError || error instanceof RoomOver) this.core.failed(error);
       else throw error;
     }
+  }
+
+  /** It tells, without proof, that this member was removed. */
+  unproven(code: string): void {
+    this.core.refusal = refusedWith(code);
+    this.attachAgain();
   }
 
   /** Whether a relay whose log ends at `end`, too early, may yet get what is known here. */
@@ -169,12 +179,13 @@ export class Attaching {
       // That relay was left meanwhile, or something was proven: no answer takes that back.
       if (this.core.link !== link || !mayComeBack(this.saved)) return;
       const isOther = seq === known.seq && !equal(log, known.log);
-      const mayCatchUp = seq < known.seq && this.mayCatchUp(seq);
+      const isShort = seq < this.core.knownEnd;
+      const mayCatchUp = isShort && this.mayCatchUp(seq);
       if (mayCatchUp || (isOther && hasYetToHear(this.state, this.saved.relayId))) {
         standing = "behind";
         return;
       }
-      if (seq < known.seq) return this.core.freeze(told("relay_behind"), "hub_behind");
+      if (isShort) return this.core.freeze(told("relay_behind"), "hub_behind");
       this.lag.over();
       if (isOther) return this.core.freeze(told("log.fork", seq));
       if (this.saved.status === "frozen") {

@@ -9,7 +9,7 @@
 import type { Making } from "../e2e/controls.ts";
 import { seenOf } from "../e2e/log.ts";
 import type { Made } from "../e2e/rekeying.ts";
-import { equal } from "../protocol/bytes.ts";
+import { equal, hex } from "../protocol/bytes.ts";
 import { eventId } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import type { RoomCore } from "./core.ts";
@@ -113,19 +113,21 @@ export class ControlDesk {
   }
 
   private isTaken({ signed }: Made): boolean {
-    const id = eventId(signed);
-    return this.core.view.state.heads.some((head) => equal(head, id));
+    return this.core.marks.ownControls.includes(hex(eventId(signed)));
   }
 
-  private async send(link: Link, { signed, boxes }: Made): Promise<Outcome> {
+  private async send(link: Link, made: Made): Promise<Outcome> {
+    const { signed, boxes } = made;
     const { room } = this.core.view.state;
     try {
       const ack = await link.ask({ type: "control", room, record: signed.envelope, boxes });
       // Who has left is delivered nothing more.
       if (ack.type !== "ack" || signed.record.type === "leave") return "taken";
-      const there = () => this.core.view.log.seq >= ack.seq;
-      await this.core.until(() => there() || this.core.link !== link);
-      return there() ? "taken" : "lost";
+      const isOver = () => this.isTaken(made) || this.core.link !== link;
+      // The relay says where it stands: once the log is past that, it has to be in it.
+      await this.core.until(() => isOver() || this.core.view.log.seq >= ack.seq);
+      if (!isOver()) link.close();
+      return this.isTaken(made) ? "taken" : "lost";
     } catch (error) {
       if (error instanceof LinkLost) return "lost";
       if (!(error instanceof RelayRefused)) throw error;

@@ -9,8 +9,17 @@ import { Alarms } from "./alarms.ts";
 import { keepEvidence } from "./evidence.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
-import { loadMarks, loadView, type Marks, saveMarks, saveView, Tables } from "./tables.ts";
-import { type Told, toldOf } from "./told.ts";
+import {
+  keepVouched,
+  loadMarks,
+  loadView,
+  type Marks,
+  saveMarks,
+  saveView,
+  Tables,
+  vouchedIn,
+} from "./tables.ts";
+import { type Told, told, toldOf } from "./told.ts";
 import { Turn, type Vault, VaultLocked } from "./vault.ts";
 
 /** The client was locked, or the room can not be used any more. */
@@ -57,8 +66,6 @@ export class RoomCore {
   listeners: Partial<RoomListeners> = {};
   /** The relay has said `fork`, and was left to be asked anew. */
   private isDoubted = false;
-  /** What somebody said that the log's running hash is after an entry that has not come yet. */
-  private vouched: { readonly seq: number; readonly log: Uint8Array } | undefined;
   private live = false;
   /** The vault is locked: nothing can be read or written any more. */
   private over = false;
@@ -263,23 +270,23 @@ export class RoomCore {
     this.isDoubted = false;
   }
 
-  /** The relay says that the running hash after `seq` is `log`: to be checked there. */
-  vouch(seq: number, log: Uint8Array): void {
-    this.vouched ??= { seq, log };
+  /**
+   * The relay says that the log's running hash after `seq` is `log`: to be checked once it has come
+   * there, on whatever link that is (ledger.ts).
+   */
+  vouch(seq: number, log: Uint8Array): Promise<void> {
+    return this.enqueue(async () => {
+      const known = this.view.log;
+      const mine = hashAt(known, seq);
+      if (mine !== undefined && !equal(mine, log)) await this.freeze(told("log.fork", seq));
+      if (seq > known.seq)
+        await this.commit(({ turn }) => keepVouched(turn, this.id, { seq, log }));
+    });
   }
 
-  /** The end of the log came to nothing: so did what was said of it. */
-  forgetVouched(): void {
-    this.vouched = undefined;
-  }
-
-  /** Whether the log is another one than was vouched for, now that it has come that far. */
-  isBelied({ log }: View): boolean {
-    const { vouched } = this;
-    if (vouched === undefined || log.seq < vouched.seq) return false;
-    this.vouched = undefined;
-    const mine = hashAt(log, vouched.seq);
-    return mine !== undefined && !equal(mine, vouched.log);
+  /** Where the log must end at least: what is here of it, or was vouched for. */
+  get knownEnd(): number {
+    return Math.max(this.view.log.seq, vouchedIn(this.vault, this.id)?.seq ?? 0);
   }
 }
 

@@ -26,7 +26,7 @@ import { unlessRefused } from "./admissions.ts";
 import { warn } from "./alarms.ts";
 import type { ControlDesk } from "./controldesk.ts";
 import type { Draft, RoomCore } from "./core.ts";
-import { toldOf } from "./told.ts";
+import { told, toldOf } from "./told.ts";
 
 const RANK_STEP_MS = 20_000;
 const RANK_SPREAD_MS = 10_000;
@@ -34,10 +34,16 @@ const ASK_AGAIN_MS = 600_000;
 /** After which a key is asked for again, where the answer crossed an UPDATE_E. */
 const CROSSED_MS = 30_000;
 const OWNER_PATIENCE_MS = 60_000;
+/** How many times as old as it should be a key is when it is told of. */
+const OVERDUE = 2;
+const HOUR_MS = 3_600_000;
+const KEY_OLD = told("key_old");
 
 export class Duties {
   /** The epoch for which a renewal is planned. */
   private planned = -1;
+  /** The epoch of which it was told that its key is old. */
+  private warned = -1;
   private request: Signed | undefined;
   private askedAt = 0;
   private missingSince = 0;
@@ -60,6 +66,7 @@ export class Duties {
   /** Do what is due; to be called after whatever came, and now and then. */
   check(): void {
     if (!this.core.isLive) return;
+    this.warnOfOldKey(Date.now());
     this.renew();
     this.askForKey();
   }
@@ -72,6 +79,20 @@ export class Duties {
     if (!core.isOwner || !holdsOwnKey(state, mine, core.me)) return false;
     if (isSpent({ state, mine }) && !state.closed) return true;
     return rekeyDue(state, { head, said, since, now: Date.now() });
+  }
+
+  /** Once an epoch: its key should be long gone, and no owner came to renew it. */
+  private warnOfOldKey(now: number): void {
+    const { marks, view } = this.core;
+    const { state, log } = view;
+    if (this.warned === state.epoch) return;
+    this.core.alarms.settle((alarm) => alarm === KEY_OLD);
+    const { rotate_after, rotate_hours } = state.policy;
+    const entries = log.seq - state.epochSeq;
+    const byTime = now - marks.since >= OVERDUE * rotate_hours * HOUR_MS;
+    if (marks.said <= state.epochSeq || !(entries >= OVERDUE * rotate_after || byTime)) return;
+    this.warned = state.epoch;
+    this.core.alarms.raise(KEY_OLD);
   }
 
   private renew(): void {

@@ -43,7 +43,6 @@ export class ForcedMoves {
       const taken = await this.take(records);
       const isBack = wasOut && this.core.saved.status === "active";
       if (taken === undefined && !isBack) return;
-      this.core.forgetVouched();
       this.core.doubtNoMore();
       this.beginAnew();
       // What has come by then from that relay is of before: the next link goes on from here.

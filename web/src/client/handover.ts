@@ -2,10 +2,10 @@
 
 import { acceptHandover, makeHandover } from "../e2e/controls.ts";
 import type { Opened } from "../e2e/events.ts";
-import { equal, fromHex, hex } from "../protocol/bytes.ts";
+import { b64decode, b64encode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { unlessRefused } from "./admissions.ts";
 import type { ControlDesk } from "./controldesk.ts";
-import { type Draft, mark, type RoomCore } from "./core.ts";
+import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import type { Outbox } from "./outbox.ts";
 
 export class Handover {
@@ -40,12 +40,22 @@ export class Handover {
       mark(draft, { offeredBy: hex(content.to) === this.core.me ? hex(mid) : "" });
     }
     if (content.type !== "handover_accept" || hex(mid) !== draft.marks.offeredTo) return;
-    mark(draft, { offeredTo: "" });
-    const make = () => ({
-      signed: makeHandover(this.controls.making, mid, content.accept),
-      boxes: [],
-    });
+    const accepted = { mid: hex(mid), accept: b64encode(content.accept) };
+    mark(draft, { offeredTo: "", accepted });
+  }
+
+  /** Somebody has accepted the room: hand it over, until that is in the log or refused. */
+  goOn(): void {
+    const { accepted } = this.core.marks;
+    if (accepted === undefined || !this.core.isLive || this.controls.has("handover")) return;
+    const [mid, accept] = [fromHex(accepted.mid), b64decode(accepted.accept)];
+    const make = () => ({ signed: makeHandover(this.controls.making, mid, accept), boxes: [] });
+    const over = () =>
+      this.core.change((draft) => {
+        // Else somebody else has accepted since.
+        if (draft.marks.accepted === accepted) mark(draft, { accepted: undefined });
+      });
     // Who accepts may have said what holds no more, or never held.
-    void this.controls.run("handover", make).catch(unlessRefused);
+    void this.controls.run("handover", make).catch(unlessRefused).then(over).catch(unlessOver);
   }
 }

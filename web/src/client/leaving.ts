@@ -19,6 +19,8 @@ export class Leaving {
     private readonly controls: ControlDesk,
     private readonly outbox: Outbox,
     private readonly uploads: Uploads,
+    /** The relay tells that this member was removed, and does not prove it. */
+    private readonly unproven: (code: string) => void,
   ) {}
 
   /** Settled once LEAVE stands in the log, and all that was under way is given up. */
@@ -36,7 +38,7 @@ export class Leaving {
     if (this.isProof(record)) {
       await this.over(code);
       void this.uploads.giveUp().catch(unlessOver); // behind this turn
-    }
+    } else this.unproven(code); // to attach tells why, or that it is not so
     this.core.isLive = false;
   }
 

@@ -16,7 +16,7 @@ import { eventIdOf } from "../protocol/ids.ts";
 import { MIB } from "../protocol/limits.ts";
 import type { ControlRecord, RecordOf } from "../protocol/records.ts";
 import { hubAt, isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
-import { had, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
+import { eventId, had, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import type { Link } from "../wire/link.ts";
 import { warn } from "./alarms.ts";
 import { again } from "./aside.ts";
@@ -37,13 +37,15 @@ import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
-import { CHECKPOINT, padded } from "./tables.ts";
+import { CHECKPOINT, padded, vouchedIn } from "./tables.ts";
 import { type Told, told, toldOf } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
 const CURSOR_MS = 1_000;
 /** As many are verified without a pause: a page that stands still can not even be scrolled. */
 const BATCH = 32;
+/** As many of one's own are remembered as are ever under way. */
+const OWN_CONTROLS = 8;
 /** As much may wait to be verified; what is more than that, the next link brings. */
 const WAITING_BYTES = 32 * MIB;
 
@@ -111,6 +113,7 @@ export class Ledger {
     }
     draft.view = { ...draft.view, state, keys: followed(draft.view, signed) };
     keepChain(draft.turn, this.core.tables, [[seq, envelope]]);
+    this.noteOwn(draft, signed);
     return signed.record;
   }
 
@@ -288,9 +291,7 @@ export class Ledger {
 
   /** What admitter and relay said that L is at one seq: a log that is another one is found out. */
   private belied(draft: Draft, view: View): Told {
-    const here = { ...draft, view };
-    if (!this.core.isBelied(view) && this.checkPoint(here)) return "";
-    return told("log.fork", view.log.seq);
+    return this.checkPoint({ ...draft, view }) ? "" : told("log.fork", view.log.seq);
   }
 
   // -- what came without its key ---------------------------------------------------------------
@@ -360,6 +361,7 @@ export class Ledger {
   private note(draft: Draft, seq: number, { event, control, opened }: Taken): void {
     const isRekey = control?.record.type === "rekey" || control?.record.type === "rekey_boxed";
     if (isRekey) mark(draft, { since: Date.now() });
+    if (control !== undefined) this.noteOwn(draft, control);
     if (opened?.body.content.type === "text" || opened?.body.content.type === "file") {
       const isOwn = hex(opened.event.mid) === this.core.me;
       mark(draft, isOwn ? { ownSeq: seq } : { othersSeq: seq });
@@ -377,15 +379,20 @@ export class Ledger {
     noteReached(draft, hex(record.mid), record.seen);
   }
 
-  /** Whether the log is, as far as it has come, the one that my admitter told me of. */
+  /** For who waits until it is in the log (controldesk.ts). */
+  private noteOwn(draft: Draft, signed: Signed<ControlRecord>): void {
+    const { record } = signed;
+    if (record.type === "genesis" || hex(record.mid) !== this.core.me) return;
+    const all = [...draft.marks.ownControls, hex(eventId(signed))];
+    mark(draft, { ownControls: all.slice(-OWN_CONTROLS) });
+  }
+
+  /** Whether the log is, as far as it has come, the one that was vouched for. */
   private checkPoint({ turn, view: { log } }: Pick<Draft, "turn" | "view">): boolean {
-    const { state } = this.core.tables;
-    const raw = turn.get(state, CHECKPOINT);
-    if (raw === undefined) return true;
-    const told = json.read<{ seq: number; log: string }>(raw);
-    if (log.seq < told.seq) return true;
-    turn.delete(state, CHECKPOINT);
-    return log.seq !== told.seq || hex(log.log) === told.log;
+    const vouched = vouchedIn(turn, this.core.id);
+    if (vouched === undefined || log.seq < vouched.seq) return true;
+    turn.delete(this.core.tables.state, CHECKPOINT);
+    return log.seq !== vouched.seq || hex(log.log) === vouched.log;
   }
 
   private keepNames(draft: Draft, body: Body): void {

@@ -268,7 +268,10 @@ export class Outbox {
         link.close();
         return false;
       }
-      if (answer.type === "ack") this.core.vouch(answer.seq, answer.log);
+      if (answer.type === "ack") {
+        const vouched = this.core.vouch(answer.seq, answer.log);
+        void vouched.catch((error) => this.core.failed(error));
+      }
       this.backoff = FIRST_PAUSE_MS;
       return true;
     } catch (error) {

@@ -102,7 +102,9 @@ export class Room extends RoomView {
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);
     this.uploading = new Uploads(this.core, this.outbox, () => this.drops.check());
-    this.leaving = new Leaving(this.core, this.controls, this.outbox, this.uploading);
+    this.leaving = new Leaving(this.core, this.controls, this.outbox, this.uploading, (code) =>
+      this.attaching.unproven(code),
+    );
     this.handover = new Handover(this.core, this.controls, this.outbox);
     const { forced, homes, ledger, outbox } = this;
     this.attaching = new Attaching(
@@ -368,6 +370,7 @@ export class Room extends RoomView {
 
   private goOn(): void {
     this.outbox.pump();
+    this.handover.goOn();
     this.renewing.check();
     this.duties.check();
     this.comparing.resume();
@@ -414,7 +417,9 @@ export class Room extends RoomView {
     }
     this.admissions.taken(draft, record);
     this.homes.taken(draft, record);
-    if (record.type === "handover") mark(draft, { offeredTo: "", offeredBy: "" });
+    if (record.type === "handover") {
+      mark(draft, { offeredTo: "", offeredBy: "", accepted: undefined });
+    }
     if (record.type !== "hub_move") return;
     this.forcing.moved(draft);
     this.duties.linkLost(); // what was asked of the hub before, the new one never got

@@ -109,6 +109,8 @@ export interface Marks {
   readonly announced: boolean;
   /** To whom the room was offered, in hex; "" to nobody. */
   readonly offeredTo: string;
+  /** Whose acceptance, in base64, HANDOVER is made of until that is in the log; undefined nobody's. */
+  readonly accepted?: { readonly mid: string; readonly accept: string } | undefined;
   /** Who offered the room to this member, in hex; "" nobody. */
   readonly offeredBy: string;
   /** This member's last event, where another one than the log that was read here tells; else 0. */
@@ -123,6 +125,8 @@ export interface Marks {
   readonly forcing?: (SavedPlace & { readonly record: string }) | undefined;
   /** Where the room is reached again once its relay was looked at (forcing.ts). */
   readonly visiting?: SavedPlace | undefined;
+  /** This member's last control records in the log, in hex. */
+  readonly ownControls: readonly string[];
   /** What its person has not read (alarms.ts). */
   readonly alarms: readonly Told[];
   /** What came to nothing, as long as some of it is kept aside. */
@@ -163,6 +167,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     voided: [],
     signedTerm: 0,
     forcedTerm: 0,
+    ownControls: [],
     alarms: [],
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
@@ -194,13 +199,22 @@ export function saveView(turn: Turn, room: string, view: View, before?: View): v
   }
 }
 
+/** What somebody vouched for of the log, until that has come there: my admitter, or the relay. */
+export function vouchedIn(vault: Reader, room: string): { seq: number; log: string } | undefined {
+  const raw = vault.get(`room/${room}`, CHECKPOINT);
+  return raw && json.read<{ seq: number; log: string }>(raw);
+}
+
+/** It waits to be checked, unless something does already: that is checked first. */
+export function keepVouched(turn: Turn, room: string, { seq, log }: Seen): void {
+  if (vouchedIn(turn, room) !== undefined) return;
+  turn.put(`room/${room}`, CHECKPOINT, json.write({ seq, log: hex(log) }));
+}
+
 /** A new room; `checkpoint` is what its admitter said that L is at one seq. */
 export function saveNewRoom(turn: Turn, saved: SavedRoom, view: View, checkpoint?: Seen): void {
   const id = hex(saved.room);
-  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) {
-    const told = { seq: checkpoint.seq, log: hex(checkpoint.log) };
-    turn.put(`room/${id}`, CHECKPOINT, json.write(told));
-  }
+  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) keepVouched(turn, id, checkpoint);
   turn.put(ROOMS, id, savedRoom.write(saved));
   saveView(turn, id, view);
 }

@@ -40,6 +40,9 @@ export type ToldCode =
   | "key_rejected"
   /** One's own, by a vault that was put back, or by somebody who has the keys. */
   | "key_replaced"
+  /** No owner came to renew the room's; somebody has it by an invite, and never came in. */
+  | "key_old"
+  | "join_abandoned"
   /** The relay delivered a record that does not hold: why, as a code. */
   | "unverifiable"
   | "relay_behind"

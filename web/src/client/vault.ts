@@ -24,8 +24,8 @@ import {
   unseal,
   unsealWithPassphrase,
 } from "../themis/index.ts";
-import { Database, type Ending, remove, type Stored } from "./database.ts";
-import { VaultDamaged, VaultError, VaultLocked, WrongPassphrase } from "./faults.ts";
+import { Database, type Ending, remove, type Stored, type Transaction } from "./database.ts";
+import { VaultDamaged, VaultError, VaultFull, VaultLocked, WrongPassphrase } from "./faults.ts";
 
 export * from "./faults.ts";
 export type { Ending };
@@ -264,24 +264,35 @@ export class Vault implements Reader {
   }
 
   /** All of it as it is at one moment, and from that moment on nobody else's to write. */
-  private load(): Promise<void> {
-    return this.database.write(async (tx, ask) => {
-      const store = tx.objectStore("records");
-      const top = await store.get([TOP, ""]);
-      if (top === undefined) throw new VaultDamaged();
-      this.tables.clear();
-      this.versions = readVersions(this.unsealed(TOP, "", top));
-      for (const [place, version] of this.versions) {
-        const [table, id] = place.split("\u0000") as [string, string];
-        const stored = await store.get([table, id]);
-        if (stored === undefined || stored.version !== version) throw new VaultDamaged();
-        const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
-        this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
-      }
-      this.commits = top.version + 1;
-      const sealed = this.sealedTop(this.commits, this.versions);
-      ask(store.put({ version: this.commits, sealed }, [TOP, ""]));
-    });
+  private async load(): Promise<void> {
+    try {
+      await this.database.write(async (tx, ask) => {
+        await this.read(tx);
+        this.commits += 1;
+        const sealed = this.sealedTop(this.commits, this.versions);
+        ask(tx.objectStore("records").put({ version: this.commits, sealed }, [TOP, ""]));
+      });
+    } catch (error) {
+      if (!(error instanceof VaultFull)) throw error;
+      // It can be read all the same. Once there is room, who writes first has it: see `write`.
+      await this.database.read((tx) => this.read(tx));
+    }
+  }
+
+  private async read(tx: Transaction<"readonly"> | Transaction<"readwrite">): Promise<void> {
+    const store = tx.objectStore("records");
+    const top = await store.get([TOP, ""]);
+    if (top === undefined) throw new VaultDamaged();
+    this.tables.clear();
+    this.versions = readVersions(this.unsealed(TOP, "", top));
+    for (const [place, version] of this.versions) {
+      const [table, id] = place.split("\u0000") as [string, string];
+      const stored = await store.get([table, id]);
+      if (stored === undefined || stored.version !== version) throw new VaultDamaged();
+      const held = this.tables.get(table) ?? new Map<string, Uint8Array>();
+      this.tables.set(table, held.set(id, this.unsealed(table, id, stored)));
+    }
+    this.commits = top.version;
   }
 
   private sealed(table: string, id: string, version: number, value: Uint8Array): Stored {

@@ -27,6 +27,8 @@ export const SIGNAL_BYTES = KIB;
 
 export const ROOM_MEMBERS = 500;
 export const ADMITTERS = 8;
+export const OPEN_INVITES = 50;
+export const JOIN_TRIES = 3;
 export const CAPS = 8;
 export const SHORT_TEXT = 128;
 export const URL_TEXT = 512;

@@ -45,14 +45,16 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   const [beside, setBeside] = useState<Beside>();
   const [draft, setDraft] = useState<Draft>({});
   const [shown, setShown] = useState("");
+  const [isAtEnd, setAtEnd] = useState(true);
   const entries = useHistory(room, limit, before);
   const isPast = before !== undefined;
   /** What is said while one looks at what was said long ago. */
   const newest = useHistory(room, isPast ? PAGE : 0);
+  const ahead = (isPast ? newest : entries) ?? [];
   const people = peopleOf(room, strings);
   const onFiles = room.mayAttach ? sendAll(room) : undefined;
   const dropping = useDropping(onFiles);
-  useReading(room, entries?.at(-1));
+  useReading(room, isAtEnd ? entries?.at(-1) : undefined);
   const main = useRef<HTMLElement>(null);
   useKeptFocus(main, ".timeline");
   const toNewest = () => {
@@ -88,7 +90,8 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
           shown={shown}
           onEarlier={() => setLimit((now) => now + PAGE)}
           onNewest={isPast ? toNewest : undefined}
-          newer={unreadCount(unreadOf(room, newest ?? []), PAGE)}
+          newer={isPast || !isAtEnd ? unreadCount(unreadOf(room, ahead), PAGE) : ""}
+          onEnd={setAtEnd}
           onDraft={setDraft}
         />
         <Spoken room={room} people={people} entries={isPast ? newest : entries} />
@@ -118,7 +121,7 @@ export function Chat({ client, room, onBack }: ChatProps): JSX.Element {
   );
 }
 
-/** What is on the screen is read, as soon as somebody looks at it. */
+/** What is on the screen, up to its end, is read as soon as somebody looks at it. */
 function useReading(room: Room, last: Entry | undefined): void {
   useEffect(() => {
     const read = () => {

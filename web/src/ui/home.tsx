@@ -40,7 +40,7 @@ export function Home(props: HomeProps): JSX.Element {
   useBack(() => setPlace(placeOf(history.state)));
   const go = (to: Place) => {
     // Going back in the browser comes back to the list, and no address says where one was.
-    if (to !== place) history.pushState({ place: to }, "");
+    if (to !== place) history.pushState(stateOf(to), "");
     setPlace(to);
   };
   useEffect(() => {
@@ -66,8 +66,22 @@ export function Home(props: HomeProps): JSX.Element {
   );
 }
 
-const placeOf = (state: unknown): Place =>
-  typeof state === "object" && state !== null && "place" in state ? String(state.place) : "";
+/**
+ * Where one was in this page, by number: browsers write the state of their history down, in clear, and
+ * to forget everything forgets nothing there. To another page, and to this one reloaded, it says nothing.
+ */
+const PAGE = crypto.randomUUID();
+const places: Place[] = [];
+
+function stateOf(place: Place): object {
+  if (!places.includes(place)) places.push(place);
+  return { page: PAGE, at: places.indexOf(place) };
+}
+
+function placeOf(state: unknown): Place {
+  const isOurs = typeof state === "object" && state !== null && "page" in state && "at" in state;
+  return isOurs && state.page === PAGE ? (places[Number(state.at)] ?? "") : "";
+}
 
 interface InsideProps extends HomeProps {
   readonly place: Place;

@@ -40,30 +40,42 @@ async function keepPage(): Promise<ServiceWorkerRegistration | undefined> {
 }
 
 let registration: Promise<ServiceWorkerRegistration | undefined> | undefined;
+/** The new version was asked for in this tab. */
+let isWanted = false;
 
 /** How to change to the new version of the page; undefined while there is none. */
 export function useNewVersion(): (() => void) | undefined {
   const [waiting, setWaiting] = useState<ServiceWorker>();
+  const [isReplaced, setReplaced] = useState(false);
   useEffect(() => {
     let stop = () => {};
     let isOver = false;
     registration ??= keepPage();
     void registration.then((kept) => {
       if (kept === undefined || isOver) return;
-      stop = follow(kept, setWaiting);
+      stop = follow(kept, setWaiting, () => setReplaced(true));
     });
     return () => {
       isOver = true;
       stop();
     };
   }, []);
-  return waiting && (() => waiting.postMessage(USE_IT));
+  if (isReplaced) return () => location.reload();
+  if (waiting === undefined) return undefined;
+  return () => {
+    isWanted = true;
+    waiting.postMessage(USE_IT);
+  };
 }
 
-/** Calls `onWaiting` with each version that waits for its turn; returns how to stop. */
+/**
+ * Calls `onWaiting` with each version that waits for its turn, and `onReplaced` once another tab has
+ * let one have it; returns how to stop.
+ */
 function follow(
   kept: ServiceWorkerRegistration,
   onWaiting: (worker: ServiceWorker) => void,
+  onReplaced: () => void,
 ): () => void {
   const { serviceWorker } = navigator;
   const look = () => {
@@ -73,7 +85,11 @@ function follow(
   const found = () => kept.installing?.addEventListener("statechange", look);
   const hadOne = serviceWorker.controller !== null;
   const changed = () => {
-    if (hadOne) location.reload(); // all of the page is of one version
+    if (!hadOne) return;
+    if (isWanted) location.reload();
+    // Words that are not sent may stand here, and files be on their way: whoever is here says when. All
+    // of the page is loaded, and so of one version.
+    else onReplaced();
   };
   kept.addEventListener("updatefound", found);
   serviceWorker.addEventListener("controllerchange", changed);

@@ -28,9 +28,11 @@ export interface TimelineProps {
   /** The event that was asked for, in hex; it is scrolled to. */
   readonly shown: string;
   readonly onEarlier: () => void;
+  /** Whether its last entry can be seen, each time that this changes. */
+  readonly onEnd: (isAtEnd: boolean) => void;
   /** Where these are not the newest ones: how to come there. */
   readonly onNewest: (() => void) | undefined;
-  /** How many of the newest are unread; "" none. */
+  /** How many are unread of those that can not be seen; "" none. */
   readonly newer: string;
   readonly onDraft: (draft: Draft) => void;
 }
@@ -46,7 +48,10 @@ export function Timeline(props: TimelineProps): JSX.Element {
     return content.type === "text" || content.type === "file" || failed !== "";
   });
   const box = useRef<HTMLElement>(null);
-  useScrolling(box, entries, waiting.length, hasEarlier ? onEarlier : undefined);
+  const toEnd = useScrolling(box, entries, waiting.length, {
+    onEarlier: hasEarlier ? onEarlier : undefined,
+    onEnd: props.onEnd,
+  });
   useShowing(box, shown, kept);
   const firstUnread = useFirstUnread(room, kept);
   return (
@@ -91,6 +96,11 @@ export function Timeline(props: TimelineProps): JSX.Element {
           </button>
         )}
       </section>
+      {!onNewest && props.newer !== "" && (
+        <button type="button" class="quiet to-newest" onClick={toEnd}>
+          {strings.newest(props.newer)}
+        </button>
+      )}
     </>
   );
 }
@@ -156,16 +166,24 @@ const isNext = (entry: Entry, before: Entry | undefined): boolean =>
   before.speaker === entry.speaker &&
   Math.abs(entry.ts - before.ts) < TOGETHER_MS;
 
-/** Stays at the end while one reads there, and in place when earlier messages come in above. */
+interface Scrolling {
+  readonly onEarlier: (() => void) | undefined;
+  readonly onEnd: (isAtEnd: boolean) => void;
+}
+
+/**
+ * Stays at the end while one reads there, and in place when earlier messages come in above. Returns
+ * how to go to the end.
+ */
 function useScrolling(
   box: RefObject<HTMLElement | null>,
   entries: readonly Entry[],
   waiting: number,
-  onEarlier: (() => void) | undefined,
-): void {
+  scrolling: Scrolling,
+): () => void {
   const seen = useRef({ height: 0, top: 0, first: -1, atEnd: true });
-  const earlier = useRef(onEarlier);
-  earlier.current = onEarlier;
+  const latest = useRef(scrolling);
+  latest.current = scrolling;
   useLayoutEffect(() => {
     const { current } = box;
     if (current === null) return;
@@ -180,13 +198,16 @@ function useScrolling(
   useEffect(() => {
     const { current } = box;
     if (current === null) return undefined;
+    latest.current.onEnd(seen.current.atEnd);
     const scrolled = () => {
       const below = current.scrollHeight - current.scrollTop - current.clientHeight;
       // What grows below, or leaves less room, takes nobody from the end: only who goes up leaves it.
       const isUp = current.scrollTop < seen.current.top;
+      const { atEnd: was } = seen.current;
       seen.current.top = current.scrollTop;
       if (isUp || below < NEAR_PX) seen.current.atEnd = below < NEAR_PX;
-      if (current.scrollTop === 0 && !seen.current.atEnd) earlier.current?.();
+      if (seen.current.atEnd !== was) latest.current.onEnd(!was);
+      if (current.scrollTop === 0 && !seen.current.atEnd) latest.current.onEarlier?.();
     };
     const resized = new ResizeObserver(() => {
       if (seen.current.atEnd) current.scrollTop = current.scrollHeight;
@@ -198,6 +219,9 @@ function useScrolling(
       resized.disconnect();
     };
   }, [box]);
+  return () => {
+    if (box.current !== null) box.current.scrollTop = box.current.scrollHeight;
+  };
 }
 
 /** Scrolls to the event that was asked for, once it is there. */

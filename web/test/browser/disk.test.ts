@@ -43,6 +43,9 @@ test("Chromium keeps neither words that are not sent nor an open invite on its d
   const { guest, page } = await founder(relay, "Disk");
   const link = await guest.invite();
   await page.getByLabel("Write a message").pressSequentially(WORDS);
+  const state = await page.evaluate(() => JSON.stringify(history.state));
+  expect(state).toMatch(/"at":/); // one is in a room, and which one says nothing
+  expect(state).not.toMatch(/[0-9a-f]{64}/);
   await page.evaluate(PUT_CONTROL);
   await page.locator("#control").pressSequentially(CONTROL);
   const kept = (words: string) => filesWith(words, relay.folder, "profile-");

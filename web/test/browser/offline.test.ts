@@ -123,8 +123,29 @@ test("a new version waits until it is wanted and then is all there is; one that 
   await page.goto(url);
   await page.getByText("There is a new version of this page").waitFor();
   expect(await page.title()).toBe("ofc");
+  // In another tab somebody is in the midst of something.
+  const other = await guest.browser.newPage();
+  await other.goto(url);
+  const field = other.getByLabel("Passphrase", { exact: true });
+  await field.fill("half typed");
+  await other.evaluate(() => {
+    const changed = new Promise((resolve) =>
+      navigator.serviceWorker.addEventListener("controllerchange", resolve),
+    );
+    Object.assign(window, { changed });
+  });
+  await page.bringToFront();
   await page.getByRole("button", { name: "Use it now" }).click();
   await page.waitForFunction(() => document.title === "second");
+  await other.evaluate(
+    async () => void (await (window as unknown as { changed: unknown }).changed),
+  );
+  await other.bringToFront();
+  await other.getByText("There is a new version of this page").waitFor();
+  expect([await other.title(), await field.inputValue()]).toEqual(["ofc", "half typed"]);
+  await other.getByRole("button", { name: "Use it now" }).click();
+  await other.waitForFunction(() => document.title === "second");
+  await other.close();
   await page.getByText("Choose a passphrase").waitFor();
   const scripts = await page.evaluate(() => [...document.scripts].map(({ src }) => src));
   expect(scripts).toEqual([`${url}assets/index-second.js`]);

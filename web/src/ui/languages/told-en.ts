@@ -141,6 +141,10 @@ export const told = {
     "The room key that somebody gave this browser is not the one that the room's log names. It was not taken: ask the room's owner, over another way.",
   key_replaced:
     "Your encryption key was replaced, and the new one is not here. If you have not put back an older copy, somebody has your keys: have an owner remove you, and join anew",
+  key_old:
+    "The room's key is long overdue to be renewed: an owner has to come online, in the browser or with ofc",
+  join_abandoned:
+    "Somebody was given the room's key by an invite and never came in. The invite is closed, and an owner's client renews the key; who invited them should ask",
   unverifiable: "The relay delivered a record that does not hold. {*}",
   relay_behind:
     "The relay has lost part of the room's history: nothing is sent until it has it again",

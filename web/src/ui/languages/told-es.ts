@@ -142,6 +142,10 @@ export const told = {
     "La clave de la sala que alguien dio a este navegador no es la que nombra el registro de la sala. No se ha aceptado: pregunta al propietario por otra vía.",
   key_replaced:
     "Tu clave de cifrado fue reemplazada y la nueva no está aquí. Si no has restaurado una copia anterior, alguien tiene tus claves: pide a un propietario que te quite y entra de nuevo",
+  key_old:
+    "La clave de la sala debería haberse renovado hace mucho: un propietario tiene que conectarse, en el navegador o con ofc",
+  join_abandoned:
+    "Alguien recibió la clave de la sala con una invitación y nunca entró. La invitación se cierra y el programa de un propietario renueva la clave; quien invitó debería preguntar",
   unverifiable: "El servidor entregó un registro que no es válido. {*}",
   relay_behind:
     "El servidor ha perdido parte de la historia de la sala: no se envía nada hasta que la recupere",
