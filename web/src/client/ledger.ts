@@ -5,19 +5,17 @@ import { applyVerified } from "../e2e/chain.ts";
 import { type EpochKeys, follow, KeyMissing, KeyRejected } from "../e2e/epochs.ts";
 import type { Opened, SignedEvent } from "../e2e/events.ts";
 import { holdsOwnKey } from "../e2e/keys.ts";
-import { checkHead, LogBroken } from "../e2e/log.ts";
+import { LogBroken } from "../e2e/log.ts";
 import { displayName } from "../e2e/names.ts";
 import { forgetOldKeys } from "../e2e/rekeying.ts";
-import { checkAgreement, headOfHub, type SignedHead } from "../e2e/trust.ts";
 import { type Taken, take, type View } from "../e2e/view.ts";
-import { equal, hex } from "../protocol/bytes.ts";
+import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { eventIdOf } from "../protocol/ids.ts";
 import { MIB } from "../protocol/limits.ts";
 import type { ControlRecord, RecordOf } from "../protocol/records.ts";
-import { hubAt, isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
-import { eventId, had, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
-import type { Link } from "../wire/link.ts";
+import { isOwner, isRefusal, memberOf, type RoomState } from "../protocol/room.ts";
+import { eventId, peek, type Signed, unverifiedPayload } from "../themis/index.ts";
 import { warn } from "./alarms.ts";
 import { again } from "./aside.ts";
 import { noteEnd } from "./beats.ts";
@@ -32,8 +30,8 @@ import {
   withEarlier,
 } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
+import { HubWords } from "./hubwords.ts";
 import { keepChain, noteOpened, noteRow, type Touch } from "./journal.ts";
-import { lineageIn } from "./lineages.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
@@ -75,8 +73,7 @@ export interface Listeners {
 
 export class Ledger {
   private boxed: { readonly seq: number; readonly box: Uint8Array } | undefined;
-  /** The hub's last word, to compare with its next. */
-  private word: SignedHead | undefined;
+  readonly words: HubWords;
   /** Another list on each link. */
   private arriving: Arriving[] = [];
   private waitingBytes = 0;
@@ -91,7 +88,9 @@ export class Ledger {
   constructor(
     private readonly core: RoomCore,
     private readonly listeners: Listeners,
-  ) {}
+  ) {
+    this.words = new HubWords(core);
+  }
 
   linkLost(): void {
     this.boxed = undefined;
@@ -153,55 +152,6 @@ export class Ledger {
     this.isQueued = false;
   }
 
-  /**
-   * The hub's signed word about the log: what it tells others must be what it told me. It may overtake
-   * what it is about.
-   */
-  hear({ record, key }: FrameOf<"head">): void {
-    const { link } = this.core;
-    if (link === undefined) return;
-    const heard = this.core.enqueue(async () => {
-      const { log } = this.core.view;
-      const head = this.headIn(link, record, key);
-      if (head === undefined) return;
-      try {
-        checkHead(log, head, record);
-        const word = { head, envelope: record };
-        if (this.word !== undefined) checkAgreement(this.word, word);
-        this.word = word;
-      } catch (error) {
-        if (!(error instanceof LogBroken)) throw error;
-        await this.core.freeze(toldOf(error), "", error.evidence);
-      }
-    });
-    void heard.catch((error) => this.core.failed(error)); // the next link says it again
-  }
-
-  /** What is no word of the hub's ends the link, unless it may be one that is not known here yet. */
-  private headIn(link: Link, record: Uint8Array, key = link.relayKey) {
-    const { state, log } = this.core.view;
-    const known = lineageIn(this.core.vault);
-    const seq = seqOf(record);
-    const { relayId } = hubAt(state, seq);
-    // A relay that passes it on may know of another key of the hub's, or of another hub, before this.
-    const isPassedOn = () => !equal(relayId, link.relay.relayId) && !equal(key, link.relayKey);
-    if (!had(known(relayId), key) && (seq > log.seq || isPassedOn())) return undefined;
-    const head = seq < 0 ? undefined : headOfHub(state, key, record, known);
-    if (head === undefined) {
-      this.core.alarms.raise(told("log.bad_head", Math.max(seq, 0)));
-      link.close();
-    }
-    return head;
-  }
-
-  /** The hub's last word, once the log has come to where it is about; unless the room has moved since. */
-  private belies({ state, log }: View): LogBroken | undefined {
-    const { head, envelope } = this.word ?? {};
-    if (head === undefined || envelope === undefined || head.seq !== log.seq) return undefined;
-    const isOther = hubAt(state, head.seq).term === head.term && !equal(head.log, log.log);
-    return isOther ? new LogBroken("fork", head.seq, [envelope]) : undefined;
-  }
-
   /** What has arrived by now, some at a time. */
   private async takeIn(arriving: Arriving[]): Promise<void> {
     if (arriving !== this.arriving) return;
@@ -247,7 +197,7 @@ export class Ledger {
       this.core.link?.close();
       return false;
     }
-    const belied = this.belies(taken.view);
+    const belied = this.words.belies(taken.view);
     const fault =
       faultOf(taken, frame.record) ||
       this.belied(draft, taken.view) ||
@@ -504,17 +454,6 @@ function faultOf(taken: Taken, envelope: Uint8Array): Told {
     return "";
   } catch (error) {
     if (isRefusal(error)) return unverifiable(error);
-    throw error;
-  }
-}
-
-/** Of a LOG_HEAD; -1 for what is none. */
-function seqOf(envelope: Uint8Array): number {
-  try {
-    const { record } = peek(envelope);
-    return record.type === "log_head" ? record.seq : -1;
-  } catch (error) {
-    if (isRefusal(error)) return -1;
     throw error;
   }
 }

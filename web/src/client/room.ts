@@ -394,7 +394,7 @@ export class Room extends RoomView {
   receive(frame: RelayFrame): void {
     if (frame.type === "box") this.ledger.takeBox(frame);
     else if (frame.type === "delivery") this.ledger.deliver(frame);
-    else if (frame.type === "head") this.ledger.hear(frame);
+    else if (frame.type === "head") this.ledger.words.hear(frame);
     else if (frame.type === "evidence") this.evidence.shown(frame);
     else if (frame.type === "moved") this.forced.told(frame.records);
     else if (frame.type === "removed") {
