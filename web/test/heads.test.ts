@@ -72,6 +72,12 @@ test("a word by a key that may yet turn out to be the hub's is passed over", asy
   expect([link.isClosed, room.alarms]).toEqual([false, []]);
 });
 
+test("a word of a term that is to come is passed over until it is there", async () => {
+  const { room, link, head, shows } = await withHub();
+  await shows(head(5, here, { term: 2 })); // the room went, and came back to this relay
+  expect([link.isClosed, room.alarms]).toEqual([false, []]);
+});
+
 test("what was said before the room went to another relay counts for nothing there", async () => {
   const next = relayIdOf(generateKeyPair().public);
   const { room, head, shows, deliver, append, making } = await withHub(next);

@@ -48,8 +48,10 @@ export class HubWords {
   private headIn(link: Link, record: Uint8Array, key = link.relayKey) {
     const { state, log } = this.core.view;
     const known = lineageIn(this.core.vault);
-    const seq = seqOf(record);
+    const { seq, term } = claimOf(record);
     const { relayId } = hubAt(state, seq);
+    // Of a time that is to come here: the room may have gone, and come back to that relay.
+    if (seq > log.seq && term > hubAt(state, state.seq).term) return undefined;
     // A relay that passes it on may know of another key of the hub's, or of another hub, before this.
     const isPassedOn = () => !equal(relayId, link.relay.relayId) && !equal(key, link.relayKey);
     if (!had(known(relayId), key) && (seq > log.seq || isPassedOn())) return undefined;
@@ -70,13 +72,13 @@ export class HubWords {
   }
 }
 
-/** Of a LOG_HEAD; -1 for what is none. */
-function seqOf(envelope: Uint8Array): number {
+/** Seq and term of a LOG_HEAD; -1 for what is none. */
+function claimOf(envelope: Uint8Array): { readonly seq: number; readonly term: number } {
   try {
     const { record } = peek(envelope);
-    return record.type === "log_head" ? record.seq : -1;
+    if (record.type === "log_head") return record;
   } catch (error) {
-    if (isRefusal(error)) return -1;
-    throw error;
+    if (!isRefusal(error)) throw error;
   }
+  return { seq: -1, term: -1 };
 }

@@ -325,6 +325,7 @@ function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): voi
     // An offer, or its acceptance, may have been made there: it is made anew.
     offeredTo: "",
     offeredBy: "",
+    accepted: undefined,
     ...(isOwn && { ownCounter: 0, ownLast: "" }),
   });
   amend(draft, { readUpTo: Math.min(saved.readUpTo, base) });

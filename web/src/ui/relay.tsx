@@ -163,7 +163,7 @@ function Towards({ why, address, label, question, go }: TowardsProps): JSX.Eleme
       {asked ? (
         <Question text={asked[0]} onYes={asked[1]} onNo={() => setAsked(undefined)} />
       ) : (
-        <button type="submit" disabled={isBusy}>
+        <button type="submit" aria-disabled={isBusy}>
           {isBusy ? working : label}
         </button>
       )}
