@@ -32,7 +32,7 @@ import { asOf, blank, type Entry, editedAt, refOf, withoutReaction } from "./ent
 import { keepEvidence } from "./evidence.ts";
 import { type Chained, dropChain, hashOf, type Row, rowsBehind, stateAt } from "./journal.ts";
 import { json } from "./saved.ts";
-import { AHEAD, CHECKPOINT, padded } from "./tables.ts";
+import { AHEAD, CHECKPOINT, padded, vouchedIn } from "./tables.ts";
 import { told } from "./told.ts";
 
 /** Own words that came to nothing: as an event they were number `counter`. Ids are hex. */
@@ -74,6 +74,7 @@ export async function takeMoves(
   if (parting === undefined) return undefined;
   if (parting.base >= log.seq) {
     keepAhead(core, draft, parting);
+    if (isForced(news)) forgetVouched(core, draft, parting.base);
     comeBack(draft);
     return undefined;
   }
@@ -104,6 +105,8 @@ function keepAhead({ tables }: RoomCore, { turn }: Draft, { last }: Parting): vo
     turn.put(tables.state, AHEAD, last.envelope);
   }
 }
+
+const isForced = (news: News): boolean => news.some(({ record }) => record.force);
 
 /** Root has signed two moves of one term: people are told, and both are kept. */
 async function flag(core: RoomCore, draft: Draft, moves: Moves): Promise<void> {
@@ -311,8 +314,7 @@ const held = ({ nonce, keys }: EpochKeys, epoch: number): EpochKeys => ({
 
 /** What is remembered of the log's end. */
 function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): void {
-  const { turn, marks, saved } = draft;
-  const { state } = core.tables;
+  const { marks, saved } = draft;
   const reached = Object.entries(marks.reached).map(([mid, seq]) => [mid, Math.min(seq, base)]);
   const isOwn = [...rows.values()].some(({ event }) => event?.mid === core.me);
   mark(draft, {
@@ -329,10 +331,13 @@ function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): voi
     ...(isOwn && { ownCounter: 0, ownLast: "" }),
   });
   amend(draft, { readUpTo: Math.min(saved.readUpTo, base) });
-  const raw = turn.get(state, CHECKPOINT);
-  if (raw !== undefined && json.read<{ seq: number }>(raw).seq > base) {
-    turn.delete(state, CHECKPOINT);
-  }
+  forgetVouched(core, draft, base);
+}
+
+/** What an acknowledgement said of the log behind `base` is void, also where that never came. */
+function forgetVouched({ id, tables }: RoomCore, { turn }: Draft, base: number): void {
+  const vouched = vouchedIn(turn, id);
+  if (vouched !== undefined && vouched.seq > base) turn.delete(tables.state, CHECKPOINT);
 }
 
 // -- one's own words ------------------------------------------------------------------------------
