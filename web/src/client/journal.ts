@@ -14,7 +14,7 @@ import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { namedBy } from "./aliases.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { contentJson } from "./contents.ts";
-import type { RoomCore } from "./core.ts";
+import type { Draft, RoomCore } from "./core.ts";
 import { json } from "./saved.ts";
 import { padded, type Tables } from "./tables.ts";
 import type { Turn, Vault } from "./vault.ts";
@@ -182,16 +182,39 @@ export async function stateAt(
   return then;
 }
 
+/** Whether it knows its moves by their ids: what an earlier version kept does not. */
+const namesMoves = ({ moved }: RoomState): boolean =>
+  moved.every(({ eventId }) => eventId.length > 0);
+
+function knowMoves(draft: Draft, { moved }: RoomState): void {
+  draft.view = { ...draft.view, state: { ...draft.view.state, moved } };
+}
+
+/**
+ * Have the ids of the room's moves from the control log that is kept; whether they are known. Throws
+ * `Refused` (not_found) where that log is not whole.
+ */
+export async function nameMoves(core: RoomCore, draft: Draft): Promise<boolean> {
+  const { state } = draft.view;
+  if (namesMoves(state)) return true;
+  if ((await core.vault.fetch(core.tables.chain, padded(0))) === undefined) return false;
+  knowMoves(draft, await stateAt(core, state, state.seq));
+  return true;
+}
+
 /** Have the control log from the relay, where an earlier version did not keep it. */
 export async function completeChain(core: RoomCore, link: Link): Promise<void> {
   const { vault, tables } = core;
   try {
     if ((await vault.fetch(tables.chain, padded(0))) !== undefined) return;
     const chain = await chainOfRoom(link, core.view.state.room);
-    await core.change(({ turn, view: { state } }) => {
+    await core.change((draft) => {
+      const { state } = draft.view;
       const known = chain.filter(([seq]) => seq <= state.seq);
-      if (!equal(verifyChain(state.room, known).ctl, state.ctl)) return; // it goes on: the next link
-      keepChain(turn, tables, known);
+      const then = verifyChain(state.room, known);
+      if (!equal(then.ctl, state.ctl)) return; // it goes on: the next link
+      keepChain(draft.turn, tables, known);
+      if (!namesMoves(state)) knowMoves(draft, then);
     });
   } catch (error) {
     const isLater = error instanceof LinkLost || error instanceof RelayRefused || isRefusal(error);

@@ -33,16 +33,18 @@ export const makeHubMove = (
   making: Making,
   hub: Place,
   { force = false, term = termOf(making.state) + 1 } = {},
-) =>
-  signControl(making, {
+) => {
+  const before = making.state.moved.at(-1)?.eventId;
+  return signControl(making, {
     type: "hub_move",
     ...headerFields(making),
     hub: hub.relayId,
     urls: [hub.url],
     term,
     force,
-    after: making.state.moved.at(-1)?.eventId,
+    after: before?.length ? before : undefined, // an earlier version did not keep it
   });
+};
 
 /** The address of the relay that orders the room: the one that invites name. */
 export const hubUrlOf = ({ hubUrl, url }: Pick<SavedRoom, "hubUrl" | "url">): string =>

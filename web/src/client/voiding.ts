@@ -30,7 +30,15 @@ import { contentFrom } from "./contents.ts";
 import { amend, type Draft, isEvicted, mark, type RoomCore } from "./core.ts";
 import { asOf, blank, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
-import { type Chained, dropChain, hashOf, type Row, rowsBehind, stateAt } from "./journal.ts";
+import {
+  type Chained,
+  dropChain,
+  hashOf,
+  nameMoves,
+  type Row,
+  rowsBehind,
+  stateAt,
+} from "./journal.ts";
 import { json } from "./saved.ts";
 import { AHEAD, CHECKPOINT, padded, vouchedIn } from "./tables.ts";
 import { told } from "./told.ts";
@@ -64,8 +72,9 @@ export async function takeMoves(
   draft: Draft,
   records: readonly Uint8Array[],
 ): Promise<TakenBack | undefined> {
+  const moves = Moves.read(draft.view.state.room, records);
+  if (!(await nameMoves(core, draft))) return undefined; // which of them are here is not known yet
   const { state, log } = draft.view;
-  const moves = Moves.read(state.room, records);
   await flag(core, draft, moves);
   const news = newsIn(core, moves, state);
   if (news === undefined) return undefined;

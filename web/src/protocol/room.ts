@@ -90,7 +90,7 @@ export interface HubTerm {
   readonly urls: readonly string[];
   /** Whether the hub before had no part in it. */
   readonly forced: boolean;
-  /** Of the HUB_MOVE; GENESIS has none here. */
+  /** Of the HUB_MOVE; GENESIS has none here, nor what an earlier version's vault kept. */
   readonly eventId: Bytes;
 }
 
@@ -284,7 +284,10 @@ function moveHub(
   require(forced || term === termOf(state) + 1);
   const before = state.moved.at(-1);
   const isSilent = after === undefined && (!forced || before === undefined);
-  const isLinked = after !== undefined && before !== undefined && equal(after, before.eventId);
+  const isLinked =
+    after !== undefined &&
+    before !== undefined &&
+    (equal(after, before.eventId) || before.eventId.length === 0);
   require(isSilent || isLinked);
   // Who has the room's copy is whom a member is at home at: nobody else can go on with it.
   require([...state.members.values()].some(({ home }) => equal(home, relayId)));
