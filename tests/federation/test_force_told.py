@@ -304,3 +304,7 @@ async def test_a_room_that_went_and_came_back_is_followed_on_at_the_same_relay(
         assert log_of(third, ana.id) == log_of(old, ana.id) == log_of(new, ana.id)
         assert [copy.frozen for copy in stored(third).replicas()] == [""]
         assert hub_of(cai) == (relay_of(old), 2)
+        # Cai's box of the epoch stayed at the new hub; root, who is at home there now, has the key.
+        await settle([ana, bo, cai, dan])
+        void = [f"void at first {number}" for number in range(3)]
+        agree([ana, bo, cai, dan], ["before", *void, *(f"at the new hub {n}" for n in range(4))])

@@ -6,7 +6,7 @@ anew on each link.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -227,9 +227,13 @@ class Asking:
     def _lane(self, key: LaneKey) -> _Lane:
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane(next(self._numbers), key)
-            self._ends[lane.number] = lane
+            lane = self._new_lane(key)
             self._open(lane)
+        return lane
+
+    def _new_lane(self, key: LaneKey) -> _Lane:
+        lane = self._lanes[key] = _Lane(next(self._numbers), key)
+        self._ends[lane.number] = lane
         return lane
 
     def _open(self, lane: _Lane) -> None:
@@ -255,6 +259,19 @@ class Asking:
             self._lane((room, mid))
         else:
             self._open(known)
+
+    async def enter(self, room: RoomId, mids: Sequence[MemberId]) -> None:
+        """In the slow lane: members who came before the link, or before the room had this hub.
+
+        They may have nothing to ask of the hub, and it much to tell them.
+        """
+        for mid in mids:
+            link = self._link
+            if link is None or self._rooms.held(room) is None:
+                return
+            if (room, mid) not in self._lanes:
+                lane = self._new_lane((room, mid))
+                await link.hand_over(LaneOpen(lane.number, room, mid))
 
     def release(self, room: RoomId) -> None:
         """Another hub orders this room: who asked something of this one is told to ask again."""

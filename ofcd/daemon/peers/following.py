@@ -290,6 +290,11 @@ class Following:
             self._hub.jobs_nursery.start_soon(self._take_up, room)
         self._asking.came(room, mid)
 
+    def _here(self, room: RoomId) -> list[MemberId]:
+        """Who is at home here, and has a link."""
+        homed = self._relay.homed(room, self._own_id)
+        return list({mid: None for _, mid in self._relay.links_in(room) if mid in homed})
+
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
         self._asking.left(link)
@@ -429,6 +434,7 @@ class Following:
             if isinstance(frame, Synced):
                 copy.known = frame.head
                 self._relay.hub_says(room, frame.head, self._hub.milliseconds())
+                link.do(partial(self._asking.enter, room, self._here(room)))
             if isinstance(frame, Synced) and frame.floor > start:
                 self._begin_skip(room, copy, start, frame)
             else:
