@@ -89,14 +89,14 @@ class Moves:
         """Those that the own log, whose state is `state`, lacks, if these count; else none.
 
         `kept` is the last one that was told before, and taken, and is not in the own log yet.
-        Raises `Malformed` for what no log can hold beside the own, and `Refused` (conflict) where
-        one's own last move, or `kept`, counts against these.
+        Raises `Refused` (conflict) where one's own last move, or `kept`, counts against these, and
+        for what no log can hold beside the own: who tells it need not have what shows that.
         """
         here = {hub.event_id for hub in state.moved}
         missing = tuple(one for one in self.signed if one.event_id not in here)
         last = self.signed[-1]
         if missing != self.signed[len(self.signed) - len(missing) :]:
-            raise _malformed()
+            raise Refused(Code.CONFLICT, "the own log has no move between these")
         if not missing or (kept is not None and kept.event_id == last.event_id):
             return ()
         own = state.moved[-1].rank if state.moved else None

@@ -12,7 +12,7 @@ from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.ids import EventId, RelayId
 from ofcd.relay import Entry, RelayPolicy, Rewound, RoomLog, verify_entries
-from ofcd.relay.effects import Close, HubMoved, Push, Reply
+from ofcd.relay.effects import Close, Decision, HubMoved, Push, Reply
 from ofcd.relay.facts import CursorMoved, OutboxDropped, OutboxRow, ReplicaMoved, SenderState
 from ofcd.relay.following import accept_head
 from ofcd.relay.forcing import Retreat, prepare
@@ -247,17 +247,20 @@ def test_what_waits_since_goes_back_and_cursors_do_not_point_behind_the_end(
 # -- moves that are told, and not here yet -------------------------------------------------------
 
 
+def put(ana: Person, signed: SignedRecord) -> None:
+    """A move that the hub of then ordered."""
+    state = ana.log.state.apply(signed.record, signed.event_id, ana.log.seq + 1)  # type: ignore[arg-type]
+    ana.world.commit(Decision((ana.log.append(signed, ana.mid, NOW),)))
+    ana.log.advance(signed, state)
+
+
 def chain(ana: Person) -> tuple[RoomLog, list[SignedRecord], list[Entry]]:
     """A copy of before three moves, there, elsewhere, and there again; they; and all entries."""
     before = kept(ana)
     moves: list[SignedRecord] = []
     for hub in (THERE, ELSEWHERE, THERE):
         moves.append(forced(ana, hub))
-        state = ana.log.state.apply(moves[-1].record, moves[-1].event_id, ana.log.seq + 1)  # type: ignore[arg-type]
-        ana.world.commit(
-            type(ana.world.decide(ana.link, ana.sync()))((ana.log.append(moves[-1], ana.mid, NOW),))
-        )
-        ana.log.advance(moves[-1], state)
+        put(ana, moves[-1])
     rows = ana.world.store.rooms[ana.room].log
     entries = [Entry(n, rows[n].record, rows[n].cell) for n in range(before.seq + 1, len(rows))]
     return before, moves, entries
@@ -370,3 +373,22 @@ def test_joins_under_way_end_with_what_is_void(world: World, ana: Person) -> Non
     found = retreat(ana, rest, move)
     step_back(ana, found)
     assert (ana.log.joins, world.store.rooms[ana.room].joins) == ({}, {})
+
+
+# -- what an honest relay may tell -----------------------------------------------------------------
+
+
+def test_who_could_not_know_of_another_move_is_not_blamed(ana: Person) -> None:
+    """Root signed two of one term. A copy with neither takes the other one, and tells it."""
+    behind, end = kept(ana), ana.log.seq
+    other = forced(ana, ELSEWHERE, force=False)
+    ana.say()
+    put(ana, forced(ana, THERE, force=False))
+    last = forced(ana, ELSEWHERE, force=False, after=None)
+    put(ana, last)
+    told = Moves.read(ana.room, [other.envelope, last.envelope])
+    missing = told.news(behind.state)
+    assert told.part(missing, behind.state, end, behind.log).base == end
+    with pytest.raises(Refused) as refused:
+        told.news(ana.log.state)
+    assert refused.value.kind is Code.CONFLICT

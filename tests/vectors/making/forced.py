@@ -289,10 +289,10 @@ def _hostile(worlds: dict[str, World], made: dict[str, SignedRecord]) -> Iterato
     unlinked = forced(silent, hub, term=3)
     last_known = peek(worlds["silent"].relay.entries[made_at(worlds, "silent") + 1].envelope)
     yield Case(
-        "one that is here behind one that is not", "silent", (missing, last_known), "bad_record"
+        "one that is here behind one that is not", "silent", (missing, last_known), "conflict"
     )
     yield Case(
-        "the whole, with one that is not", "silent", (missing, last_known, unlinked), "bad_record"
+        "the whole, with one that is not", "silent", (missing, last_known, unlinked), "conflict"
     )
     yield Case(
         "as many as are told at once", "copy", tuple(_chain_of(root, hub, 8)), world.relay.head

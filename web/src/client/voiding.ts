@@ -94,7 +94,7 @@ export async function takeMoves(
   return takeBack(core, draft, parting, then);
 }
 
-/** Those that count, and are not here; undefined: none. Throws `Malformed`. */
+/** Those that count, and are not here; undefined: none. */
 function newsIn({ vault, tables }: RoomCore, moves: Moves, state: RoomState): News | undefined {
   const raw = vault.get(tables.state, AHEAD);
   const ahead = raw && readMove(raw);

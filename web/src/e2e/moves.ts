@@ -48,16 +48,18 @@ export class Moves {
 
   /**
    * Those that the own log, whose state is `state`, lacks, if these count; undefined: none. `kept` is
-   * the last one that was told before, and taken, and is not in the own log yet. Throws `Malformed`
-   * for what no log can hold beside the own, and `Refused` (conflict) where one's own last move, or
-   * `kept`, counts against these.
+   * the last one that was told before, and taken, and is not in the own log yet. Throws `Refused`
+   * (conflict) where one's own last move, or `kept`, counts against these, and for what no log can
+   * hold beside the own: who tells it need not have what shows that.
    */
   news(state: RoomState, kept?: SignedMove): News | undefined {
     const here = idsOf(state.moved);
     const missing = this.signed.filter((one) => !here.has(idOf(one)));
     const { last } = this;
     const [first, ...rest] = missing;
-    if (missing.some((one, at) => one !== this.signed.at(at - missing.length))) throw malformed();
+    if (missing.some((one, at) => one !== this.signed.at(at - missing.length))) {
+      throw new Refused("conflict", "the own log has no move between these");
+    }
     if (first === undefined || (kept !== undefined && idOf(kept) === idOf(last))) return undefined;
     const own = state.moved.at(-1);
     const rivals = [
