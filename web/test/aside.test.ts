@@ -214,6 +214,28 @@ test("what waits about one's own void words becomes part of them; about others',
   expect(await voidIn(room)).toEqual(["one", "of root"]); // what was deleted is nowhere
 });
 
+test.each([true, false])(
+  "what root had deleted in what is void is deleted when it is said again; an owner still: %s",
+  async (isOwner) => {
+    const { stage, bo, cy } = garden();
+    if (!isOwner) stage.postAlone(makeGrant(stage.making(), bo.mid, "co-owner", []));
+    const { room } = await browser(stage, isOwner ? stage.root : bo);
+    const copy = stage.branch();
+    const spam = stage.say(cy, text("spam"));
+    stage.say(isOwner ? stage.root : bo, redact(spam.id));
+    await follow(room, stage);
+    await follow(room, copy, [forced(copy)]);
+    if (!isOwner) copy.postAlone(makeGrant(copy.making(), bo.mid, "member", []));
+    copy.post(makeBoxedRekey(copy.making()));
+    const again = copy.say(cy, text("spam"), fromHex(spam.sid));
+    copy.say(cy, text("other words"));
+    await arrives(room, copy);
+    const [waiting] = room.waiting();
+    expect(waiting?.content).toEqual(isOwner ? redact(again.id) : undefined);
+    expect(room.waiting()).toHaveLength(isOwner ? 1 : 0);
+  },
+);
+
 test("whom a member said to be too, or no longer, in what is void, counts no more", async () => {
   const { stage, bo, cy } = garden();
   const { room } = await browser(stage, bo);

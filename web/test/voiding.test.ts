@@ -5,7 +5,9 @@ import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { makeHome } from "../src/client/moving.ts";
+import { type Item, leftToSend } from "../src/client/queued.ts";
 import { Room } from "../src/client/room.ts";
+import { json } from "../src/client/saved.ts";
 import { padded, Tables } from "../src/client/tables.ts";
 import { acceptHandover, makeHandover } from "../src/e2e/controls.ts";
 import { openVerified, type SignedEvent } from "../src/e2e/events.ts";
@@ -183,15 +185,19 @@ test("who was admitted in what is void is out, and may ask for a new invite", as
   const { stage } = garden();
   const copy = stage.branch();
   const di = stage.admit();
-  const { room } = await browser(stage, di);
+  const { room, vault } = await browser(stage, di);
+  stage.say(di, text("hello"));
   await follow(room, stage);
   await room.send(text("hello?"));
   room.detach();
   const fake = linkTo(room, copy, [forced(copy)]);
   await room.attach(fake.link, newMemberKeys().sign.public);
   expect([room.saved.status, room.saved.reason]).toEqual(["removed", "admission_void"]);
-  expect(room.waiting().map(({ failed }) => failed)).toEqual(["out_gone_doubtful"]);
-  expect(fake.of("sync")).toEqual([]);
+  expect([waitingIn(room), fake.of("sync")]).toEqual([["hello", "hello?"], []]);
+  // As a new member it says both: what it posted at the old hub stands nowhere.
+  const waiting = vault.items(new Tables(room.id).outbox);
+  const left = waiting.map(([, raw]) => leftToSend(raw) ?? raw);
+  expect(left.map((raw) => json.read<Item>(raw).failed)).toEqual(["", ""]);
 });
 
 test("who is at home elsewhere only by a void HOME goes to the new hub; others stay where they are", async () => {

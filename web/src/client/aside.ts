@@ -3,12 +3,15 @@
  * sender has said it again or its person has seen it.
  */
 
-import { hex } from "../protocol/bytes.ts";
+import { fromHex, hex } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
+import { isOwner } from "../protocol/room.ts";
 import { unnamed } from "./blobdrops.ts";
+import { contentFrom } from "./contents.ts";
 import { type Draft, mark, type RoomCore } from "./core.ts";
 import type { Effect, Entry } from "./entries.ts";
 import type { Row } from "./journal.ts";
+import { enqueued } from "./queued.ts";
 import { json } from "./saved.ts";
 import { type Cut, padded } from "./tables.ts";
 
@@ -25,6 +28,8 @@ export interface Void {
 interface Aside extends Entry {
   /** Its person had read it: said again in these words, it is nothing new. */
   readonly wasRead: boolean;
+  /** This member, an owner, had it deleted there; what an earlier version kept lacks it. */
+  readonly takenBack?: boolean;
 }
 
 /** As many are looked at that one sender has made of one sid. */
@@ -34,7 +39,8 @@ const sidKey = (mid: string, sid: string): string => `${mid} ${sid} `;
 
 /** Nothing stands there any more: what did is kept aside. Of one room, in the turn that cuts its log. */
 export async function setAside(core: RoomCore, { turn, saved }: Draft, gone: Void): Promise<void> {
-  const { tables } = core;
+  const { tables, me } = core;
+  const deleted = ownDeletions(gone);
   for (const [seq, row] of gone.rows) {
     turn.delete(tables.log, padded(seq));
     turn.delete(tables.index, row.id);
@@ -42,7 +48,9 @@ export async function setAside(core: RoomCore, { turn, saved }: Draft, gone: Voi
   for (const [seq, { parked: _, earlier: __, ...entry }] of [...gone.entries, ...gone.edits]) {
     const event = gone.rows.get(seq)?.event;
     const key = (event ? sidKey(event.mid, event.sid) : "") + entry.eventId;
-    const aside: Aside = { ...entry, wasRead: seq <= saved.readUpTo };
+    const takenBack = entry.mid !== me && deleted.has(entry.eventId);
+    const wasRead = seq <= saved.readUpTo;
+    const aside: Aside = { ...entry, wasRead, ...(takenBack && { takenBack }) };
     turn.put(tables.void, key, json.write(aside));
   }
   for (const [seq, { eventId, file, mid }] of gone.entries) {
@@ -53,13 +61,20 @@ export async function setAside(core: RoomCore, { turn, saved }: Draft, gone: Voi
   }
 }
 
+/** What this member had deleted there: event ids in hex. */
+function ownDeletions({ rows }: Void): ReadonlySet<string> {
+  const said = [...rows.values()].flatMap(({ words }) => (words ? [contentFrom(words)] : []));
+  return new Set(said.flatMap((one) => (one.type === "redact" ? [hex(one.target)] : [])));
+}
+
 /**
  * What a message that stands in the log comes to, where its sender had said it before, in these words,
- * in a part that is void: it is so no more, and whoever has read it then has nothing new to read.
+ * in a part that is void: it is so no more, and whoever has read it then has nothing new to read. An
+ * owner who had it deleted there does so again.
  */
 export async function again(
-  { vault, tables }: RoomCore,
-  { turn, marks }: Draft,
+  { vault, tables, me }: RoomCore,
+  { turn, marks, view }: Draft,
   effect: Effect,
   event: Pick<RecordOf<"event">, "mid" | "sid"> | undefined,
 ): Promise<Effect> {
@@ -72,7 +87,13 @@ export async function again(
     .filter(([, kept]) => isSame(kept, effect));
   for (const [key] of alike) turn.delete(tables.void, key);
   const wasRead = alike.some(([, kept]) => kept.wasRead && kept.kind !== "unreadable");
-  if (!wasRead || effect.type !== "add") return effect;
+  if (effect.type !== "add") return effect;
+  const myself = view.state.members.get(me);
+  if (alike.some(([, { takenBack }]) => takenBack) && myself !== undefined && isOwner(myself)) {
+    const target = fromHex(effect.entry.eventId);
+    enqueued(turn, tables, { type: "redact", target, reason: "" });
+  }
+  if (!wasRead) return effect;
   return { ...effect, entry: { ...effect.entry, again: true } };
 }
 

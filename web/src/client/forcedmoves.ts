@@ -58,11 +58,9 @@ export class ForcedMoves {
       await this.core.commit(async (draft) => {
         taken = await takeMoves(this.core, draft, records);
         if (taken === undefined) return;
-        if (draft.saved.status === "removed") this.outbox.giveUp(draft);
-        else {
-          this.outbox.beginAnew(draft, taken.said, taken.gone);
-          leaveVoid(draft, taken.parting);
-        }
+        // Who is out by that says it as a new member.
+        this.outbox.beginAnew(draft, taken.said, taken.gone);
+        if (draft.saved.status !== "removed") leaveVoid(draft, taken.parting);
       });
       if (taken !== undefined) this.core.cuts += 1;
       return taken;

@@ -14,7 +14,6 @@ import { KeyMissing } from "../e2e/epochs.ts";
 import { b64decode, equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
-import { randomBytes } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
 import { aimed } from "./aiming.ts";
 import { forgetWords } from "./aside.ts";
@@ -23,6 +22,7 @@ import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { isCopy } from "./lagging.ts";
 import {
+  enqueued,
   Flight,
   type Item,
   keepVoid,
@@ -94,17 +94,7 @@ export class Outbox {
 
   /** The same, in a turn of the caller's; its sid in hex. */
   put(turn: Turn, content: Content, isAgain = false): string {
-    const { outbox } = this.core.tables;
-    const last = turn.items(outbox).at(-1)?.[0] ?? padded(0);
-    const item: Item = {
-      sid: hex(randomBytes(16)),
-      ts: Date.now(),
-      content: contentJson(content),
-      failed: "",
-      ...(isAgain && { isAgain }),
-    };
-    turn.put(outbox, padded(Number(last) + 1), json.write(item));
-    return item.sid;
+    return enqueued(turn, this.core.tables, content, isAgain);
   }
 
   /** Take back what will not be sent, or was not yet; the relay is to forget its file. */

@@ -8,12 +8,13 @@ import { sealEvent } from "../e2e/events.ts";
 import { nextOf, seenOf } from "../e2e/log.ts";
 import type { View } from "../e2e/view.ts";
 import { b64encode, fromHex, hex } from "../protocol/bytes.ts";
-import { eventId } from "../themis/index.ts";
-import { contentFrom } from "./contents.ts";
+import { eventId, randomBytes } from "../themis/index.ts";
+import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark } from "./core.ts";
 import { json } from "./saved.ts";
-import type { Marks } from "./tables.ts";
+import { type Marks, padded, type Tables } from "./tables.ts";
 import { type Told, told } from "./told.ts";
+import type { Turn } from "./vault.ts";
 
 /** As many as one body may declare, and as many as are kept. */
 const VOIDS = 16;
@@ -49,6 +50,25 @@ export interface Item {
   readonly isPosted?: boolean;
   /** It was said anew: the same may stand in the log under another sid. */
   readonly isAgain?: boolean;
+}
+
+/** Say this, behind all that waits; the item's sid in hex. */
+export function enqueued(
+  turn: Turn,
+  { outbox }: Tables,
+  content: Content,
+  isAgain = false,
+): string {
+  const last = turn.items(outbox).at(-1)?.[0] ?? padded(0);
+  const item: Item = {
+    sid: hex(randomBytes(16)),
+    ts: Date.now(),
+    content: contentJson(content),
+    failed: "",
+    ...(isAgain && { isAgain }),
+  };
+  turn.put(outbox, padded(Number(last) + 1), json.write(item));
+  return item.sid;
 }
 
 type Standing = Pick<Draft, "view" | "marks">;
