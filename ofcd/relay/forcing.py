@@ -8,6 +8,7 @@ So does the hub of before, should it come back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import field, frozen
@@ -29,7 +30,7 @@ from ofcd.relay.request import Core, Request, Signatures
 from ofcd.relay.room_log import RoomLog
 from ofcd.relay.verifying import Entry, HubLied, Verified, verify_entries
 from ofcd.themis.moves import Moves, Parting
-from ofcd.themis.signed import peek
+from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["Retreat", "check_away", "prepare", "run_away", "stand_still", "step_back"]
 
@@ -121,7 +122,7 @@ def prepare(room: RoomLog, moves: Moves, parting: Parting, rest: RoomLog | None)
     if parting.is_next:
         entry = Entry(parting.base + 1, parting.first.envelope)
         entries = verify_entries(base, [entry])
-    told = tuple(one.envelope for one in moves.signed)
+    told = _vouched_for(room, moves.signed)
     return Retreat(told, parting, room.seq, room.log, room.state, rest, tuple(entries))
 
 
@@ -158,12 +159,24 @@ def stand_still(
     """
     facts: list[Fact] = []
     effects: list[Effect] = []
+    told = _vouched_for(room, [peek(envelope) for envelope in told])
     last = peek(told[-1]).record
     if room.hub == core.relay_id and isinstance(last, HubMove):
         room.ahead, room.told = last.hub, told
         change_hub(core, room, core.relay_id, told, facts, effects)
     frozen = freeze(core, room, lied, None, now)
     return Decision((*facts, *frozen.facts), (*effects, *frozen.effects))
+
+
+def _vouched_for(room: RoomLog, told: Sequence[SignedRecord]) -> tuple[bytes, ...]:
+    """These HUB_MOVEs as they may be kept, and told on.
+
+    Of those that stand in the log here, what was told may bear any signature: only the others'
+    were verified.
+    """
+    own = {peek(envelope).event_id: envelope for envelope in room.moves}
+    here = {hub.event_id for hub in room.state.moved} - own.keys()
+    return tuple(own.get(one.event_id, one.envelope) for one in told if one.event_id not in here)
 
 
 def _tell_clients(core: Core, room: RoomLog, found: Retreat) -> list[Effect]:

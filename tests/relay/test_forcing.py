@@ -10,15 +10,24 @@ from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Refused
-from ofcd.protocol.ids import EventId, RelayId
-from ofcd.relay import Entry, RelayPolicy, Rewound, RoomLog, verify_entries
+from ofcd.protocol.ids import EventId, Hash32, RelayId
+from ofcd.protocol.records import Seen
+from ofcd.relay import Entry, HubLied, RelayPolicy, Rewound, RoomLog, verify_entries
 from ofcd.relay.effects import Close, Decision, HubMoved, Push, Reply
-from ofcd.relay.facts import CursorMoved, OutboxDropped, OutboxRow, ReplicaMoved, SenderState
+from ofcd.relay.facts import (
+    CursorMoved,
+    MovesKept,
+    OutboxDropped,
+    OutboxRow,
+    ReplicaMoved,
+    SenderState,
+)
 from ofcd.relay.following import accept_head
-from ofcd.relay.forcing import Retreat, prepare
+from ofcd.relay.forcing import Retreat, prepare, stand_still
 from ofcd.relay.skipping import Skip
+from ofcd.themis import generate_keypair
 from ofcd.themis.moves import Moves
-from ofcd.themis.signed import SignedRecord, peek
+from ofcd.themis.signed import SignedRecord, open_signed, peek, sign_record
 from tests.relay.world import NOW, Person, World, admit_to, found_room, invite_named
 
 THERE, ELSEWHERE = RelayId(b"\x07" * 32), RelayId(b"\x09" * 32)
@@ -392,3 +401,23 @@ def test_who_could_not_know_of_another_move_is_not_blamed(ana: Person) -> None:
     with pytest.raises(Refused) as refused:
         told.news(ana.log.state)
     assert refused.value.kind is Code.CONFLICT
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_stands_in_the_log_is_told_on_as_it_is_signed_there(
+    world: World, ana: Person, fits: bool
+) -> None:
+    """Its id is of what it says: told with a false signature, it is the same one."""
+    _, moves, _ = chain(ana)
+    fake = sign_record(generate_keypair().private, moves[-1].record)
+    assert fake.event_id == moves[-1].event_id
+    world.relay._core.relay_id = RelayId(b"\x0b" * 32) if fits else THERE
+    last = forced(ana, ELSEWHERE, seen=Seen(ana.log.seq + 5, Hash32(bytes(32))))
+    if fits:
+        done = step_back(ana, retreat(ana, None, fake, last))
+    else:
+        told, lied = (fake.envelope, last.envelope), HubLied(Code.FORK, "two logs")
+        done = [*stand_still(world.relay._core, ana.log, told, lied, NOW).facts]
+    [records_kept] = [one.records for one in done if isinstance(one, MovesKept)]
+    assert records_kept == (moves[-1].envelope, last.envelope)
+    open_signed(ana.log.state.member(ana.mid).sign_key, records_kept[0])
