@@ -182,6 +182,7 @@ class Following:
         """Another relay orders this room from now on."""
         copy = self.rooms.pop(room, None)
         if copy is not None:
+            copy.missing = None
             copy.stir()
             self._relay.hub_gone([room])
         self._asking.release(room)
@@ -428,7 +429,7 @@ class Following:
                 return  # to a wish of before the room was moved, here again perhaps
             copy.awaited = False
             if isinstance(frame, frames.Failure):
-                await self._follow_refused(room, frame)
+                await self._follow_refused(room, copy, frame)
                 self.stir(room)
                 return
             if isinstance(frame, Synced):
@@ -467,16 +468,17 @@ class Following:
         try:
             found = await self._left.of(room, gap, self.identity, self.key)
             now = self._hub.milliseconds()
-            await self._decide(room, lambda: self._relay.skip(room, found, now))
+            is_ours = await self._decide(room, lambda: self._relay.skip(room, found, now))
         except HubLied as lied:
-            await self._caught(room, lied)
+            await self._caught(room, copy, lied)
         except (StoreError, BadSnapshot, ProtocolError) as error:
             self._log.error("a copy of a room could not go on", error=str(error))
             self._resume_later(room)
         else:
-            self._went_on(room, found)
-            copy.skipped.append(trio.current_time())
-            copy.pause = 0.0
+            if is_ours:
+                self._went_on(room, found)
+                copy.skipped.append(trio.current_time())
+                copy.pause = 0.0
             if copy.missing is gap:
                 copy.missing = None
                 await self._resume(room)
@@ -495,9 +497,9 @@ class Following:
             last=found.floor - 1,
         )
 
-    async def _follow_refused(self, room: RoomId, failure: frames.Failure) -> None:
-        copy, log = self.rooms.get(room), await self._rooms.load(room)
-        if copy is None or log is None:
+    async def _follow_refused(self, room: RoomId, copy: _Copy, failure: frames.Failure) -> None:
+        log = await self._rooms.load(room)
+        if log is None or self.rooms.get(room) is not copy:
             return
         copy.following = False
         if failure.code == Code.HUB_BEHIND and failure.seq is not None and failure.seq < log.seq:
@@ -505,7 +507,7 @@ class Following:
             return
         if failure.code == Code.FORK:
             text = "the hub no longer has the log that it gave before"
-            await self._caught(room, HubLied(Code.FORK, text, (log.head,)))
+            await self._caught(room, copy, HubLied(Code.FORK, text, (log.head,)))
             return
         if not self._let_go(room):
             self._resume_later(room)
@@ -572,7 +574,7 @@ class Following:
             await self._gap(copy, room)
             return
         if lied is not None:
-            await self._caught(room, lied)
+            await self._caught(room, copy, lied)
             return
         if copy.head and self.rooms.get(room) is copy:
             await self._check_head(room, copy.head)
@@ -588,13 +590,17 @@ class Following:
             return
         await self._resume(room)
 
-    async def _caught(self, room: RoomId, lied: HubLied) -> None:
-        """The hub lied: keep what shows it; where that is proof, the room stands still."""
+    async def _caught(self, room: RoomId, copy: _Copy, lied: HubLied) -> None:
+        """The hub lied: keep what shows it; where that is proof, the room stands still.
+
+        Not where the room was moved meanwhile, and is here again perhaps: what did not fit may be
+        the copy of before.
+        """
+        if self.rooms.get(room) is not copy:
+            return
         self._log.error("a hub was caught", room=room.hex()[:16], what=str(lied))
         now = self._hub.milliseconds()
-        copy = self.rooms.get(room)
-        if copy is not None:
-            copy.following = False
+        copy.following = False
         await self._decide(room, lambda: self._relay.freeze(room, lied, self.key, now))
         self._hub.deliver_soon()
         log, link = self._rooms.held(room), self._link
@@ -633,12 +639,12 @@ class Following:
             copy.head = b""
             await self._workers.run(partial(hub.opened, key, envelope), self._threads)
         except ProtocolError as error:
-            await self._caught(room, HubLied(error.kind, f"its LOG_HEAD: {error}"))
+            await self._caught(room, copy, HubLied(error.kind, f"its LOG_HEAD: {error}"))
             return
         try:
             await self._decide(room, lambda: self._accept(room, record, envelope))
         except HubLied as lied:
-            await self._caught(room, lied)
+            await self._caught(room, copy, lied)
             return
         held = self._rooms.held(room)
         if held is not None and held.head == envelope:
