@@ -5,10 +5,11 @@ import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { Room } from "../src/client/room.ts";
+import { signControl } from "../src/e2e/controls.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
 import { hex } from "../src/protocol/bytes.ts";
-import { browser, deliver, follow, forced, garden, linkTo } from "./garden.ts";
+import { browser, deliver, follow, forced, garden, linkTo, moveOf } from "./garden.ts";
 import { refusal } from "./rooms.ts";
 import type { Stage } from "./stage.ts";
 
@@ -61,6 +62,7 @@ test("told while it is not let in, it asks on the next link, also after a reload
   expect([room.saved.status, room.saved.reason]).toEqual(["removed", "evicted"]);
   room.receive({ type: "moved", room: room.state.room, records: [forced(copy)] });
   await vi.waitFor(() => expect(refusing.isClosed).toBe(true));
+  expect(room.alarms).toEqual([]); // what it was evicted in is not here: it may hold
   room.close();
   const again = new Room(vault, room.id, () => undefined);
   await follow(again, copy);
@@ -79,6 +81,14 @@ test("no relay brings it back by its word alone, and no move that is not root's"
   deliver(room, copy, copy.end);
   await room.goOnAfter(Promise.resolve());
   expect([room.saved.status, room.alarms]).toEqual(["removed", []]);
+});
+
+test("a move that makes nothing void brings nobody back", async () => {
+  const { stage, room } = await evicted();
+  const signed = signControl(stage.making(), { ...moveOf(stage).record, force: false });
+  const { attached } = await asks(room, stage, [signed.envelope]);
+  await attached;
+  expect([room.saved.status, room.saved.reason, room.alarms]).toEqual(["removed", "evicted", []]);
 });
 
 test("who left is not brought back by that", async () => {

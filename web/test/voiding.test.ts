@@ -244,6 +244,7 @@ test("a copy that is behind takes nothing back, and whoever has the move already
 test.each<[string, (stage: Stage, bo: MemberKeys, copy: Stage) => Uint8Array[]]>([
   ["by a member", (_, bo, copy) => [made(copy, { mid: bo.mid }, bo)]],
   ["by a member in root's name", (stage, bo, copy) => [made(copy, { mid: stage.root.mid }, bo)]],
+  ["that no log can have", (_, __, copy) => [made(copy, { prev: OTHER })]],
   ["of another room", (_, __, copy) => [made(copy, { room: OTHER })]],
   ["none", () => []],
   ["of another kind", (stage) => [stage.log[0]?.[1] as Uint8Array]],

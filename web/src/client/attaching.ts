@@ -11,11 +11,13 @@ import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord } from "../protocol/records.ts";
 import { hubOf, isRefusal, type RoomState } from "../protocol/room.ts";
 import { type Link, RelayRefused, unlessLost } from "../wire/link.ts";
+import { warn } from "./alarms.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import {
   amend,
   type Draft,
   isEvicted,
+  MAYBE_BACK,
   mayComeBack,
   type RoomCore,
   RoomOver,
@@ -191,6 +193,12 @@ export class Attaching {
       if (this.saved.status === "frozen") {
         const changes = { status: "active", reason: "", code: "" } as const;
         await this.core.commit((draft) => amend(draft, changes));
+      }
+      if (this.saved.code === MAYBE_BACK) {
+        await this.core.commit((draft) => {
+          amend(draft, { code: "" });
+          warn(draft, told("removal_void"));
+        });
       }
       standing = "whole";
     });

@@ -303,6 +303,9 @@ export const mayComeBack = ({ status, code }: Pick<SavedRoom, "status" | "code">
 export const isEvicted = ({ status, reason }: Pick<SavedRoom, "status" | "reason">): boolean =>
   status === "removed" && reason === "evicted";
 
+/** The code of a room that is active, though its member was evicted: that may be void. */
+export const MAYBE_BACK = "maybe_back";
+
 export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
   draft.saved = { ...draft.saved, ...changes };
 }

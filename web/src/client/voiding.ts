@@ -8,6 +8,7 @@
  */
 
 import type { Content } from "../e2e/bodies.ts";
+import { applyVerified } from "../e2e/chain.ts";
 import type { EpochKeys } from "../e2e/epochs.ts";
 import { turnedTo } from "../e2e/keys.ts";
 import { type RoomLog, resumedLog, type SenderHead, type Senders } from "../e2e/log.ts";
@@ -27,7 +28,7 @@ import { warn } from "./alarms.ts";
 import { say } from "./aliases.ts";
 import { cutOf, setAside, sum, type Void } from "./aside.ts";
 import { contentFrom } from "./contents.ts";
-import { amend, type Draft, isEvicted, mark, type RoomCore } from "./core.ts";
+import { amend, type Draft, isEvicted, MAYBE_BACK, mark, type RoomCore } from "./core.ts";
 import { asOf, blank, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
 import {
@@ -82,16 +83,25 @@ export async function takeMoves(
   const parting = await parted(core, draft, moves, news);
   if (parting === undefined) return undefined;
   if (parting.base >= log.seq) {
+    checkNext(parting, state);
     keepAhead(core, draft, parting);
-    if (isForced(news)) forgetVouched(core, draft, parting.base);
-    comeBack(draft);
+    if (isForced(news)) {
+      forgetVouched(core, draft, parting.base);
+      askAgain(draft);
+    }
     return undefined;
   }
   const then = await standing(core, draft, parting);
   if (then === undefined) return undefined;
   checkRoot(then.state, state);
+  checkNext(parting, then.state);
   keepAhead(core, draft, parting);
   return takeBack(core, draft, parting, then);
+}
+
+/** It has to hold there: nothing follows from a move that no log can have. Throws `Refused`. */
+function checkNext(parting: Parting, state: RoomState): void {
+  if (isNext(parting)) applyVerified(state, parting.first.envelope, parting.base + 1);
 }
 
 /** Those that count, and are not here; undefined: none. */
@@ -138,6 +148,11 @@ function comeBack(draft: Draft): void {
   if (!isEvicted(draft.saved)) return;
   amend(draft, { status: "active", reason: "", code: "" });
   warn(draft, told("removal_void"));
+}
+
+/** What it was evicted in is not here: whether that is void shows when the relay lets it in. */
+function askAgain(draft: Draft): void {
+  if (isEvicted(draft.saved)) amend(draft, { status: "active", reason: "", code: MAYBE_BACK });
 }
 
 /** Where the own log parts from theirs. A room of two histories is frozen. */
