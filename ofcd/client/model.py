@@ -167,6 +167,8 @@ class Head:
     """Whom we asked to become root."""
     accepted_seq: int = -1
     """Where their acceptance stands, until HANDOVER is in the log; -1: nobody's."""
+    heir: MemberId | None = None
+    """Whose acceptance that is."""
     moving: tuple[str, RelayId] | None = None
     """Where this client asked to be at home from now on: address and id (moving.py)."""
     back_to: tuple[str, RelayId] | None = None

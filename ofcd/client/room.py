@@ -713,7 +713,7 @@ class RoomMachine:
         if entry is None or entry.mid != core.head.offered_to:
             return
         if isinstance(core.archive.content(entry), HandoverAccepted):
-            core.save_head(turn, offered_to=None, accepted_seq=seq)
+            core.save_head(turn, offered_to=None, accepted_seq=seq, heir=entry.mid)
 
     def _hand_over(self, turn: Turn) -> None:
         """Somebody has accepted the room: it is theirs, once that is in the log or refused."""
@@ -724,8 +724,11 @@ class RoomMachine:
         content = None if entry is None else core.archive.content(entry)
 
         def make(later: Turn) -> Made | None:
-            if entry is None or not isinstance(content, HandoverAccepted):
+            is_void = core.head.accepted_seq != seq
+            if is_void or entry is None or not isinstance(content, HandoverAccepted):
                 return None  # it is kept no longer
+            if entry.mid != core.head.heir:
+                return None  # nobody has asked them
             seen, accept = core.log.seen, content.accept
             return Made(
                 make_handover(core.state, core.mine, seen, later.now, to=entry.mid, accept=accept)
@@ -733,7 +736,7 @@ class RoomMachine:
 
         def over(later: Turn) -> None:
             if core.head.accepted_seq == seq:  # else somebody else has accepted since
-                core.save_head(later, accepted_seq=-1)
+                core.save_head(later, accepted_seq=-1, heir=None)
 
         self.controls.add(Change("handover", make, then=over))
 

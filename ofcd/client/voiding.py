@@ -164,6 +164,9 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
         for name in ("said_seq", "unconfirmed", "own_seq", "others_seq", "read_seq", "start")
     }
     changes |= _room_before(turn, core, void, base)
+    changes["offered_to"] = None
+    if head.accepted_seq > base:
+        changes |= {"heir": None, "accepted_seq": -1}
     if is_void and own is not None:
         changes |= {"counter": own.counter, "last": own.event_id if own.counter else None}
     if head.vouched_seq > base:
