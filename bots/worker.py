@@ -78,9 +78,6 @@ class Worker(Lane):
         """What is being handled."""
         self._cuts = room.cuts
         self._kept = self._position = room.cursor(APP)
-        if self._position < 0:
-            # A bot begins with its own admission: what was said before is not for it.
-            self._position = next((m.joined_seq for m in room.members() if m.is_me), 0) - 1
 
     # -- as a room view (reading.View) -----------------------------------------------------------
 
@@ -115,6 +112,9 @@ class Worker(Lane):
     async def feed(self) -> None:
         """The room's log, and the word that it has been caught up with."""
         room = self.room
+        if self._position < 0:
+            # A bot begins with its own admission: what was said before is not for it.
+            self._position = await room.wait_admitted() - 1
         events = self._events = room.events_since(self._position, give_up_after=KEY_GIVE_UP)
         while True:
             event: LoggedEvent | None = None

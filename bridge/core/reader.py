@@ -24,7 +24,6 @@ APP: Final = "bridge"
 _KEY_GIVE_UP: Final = 24 * 3_600_000
 """Milliseconds after which what can not be read is passed over."""
 _AGAIN_SECONDS: Final = 5.0
-_LISTED_SECONDS: Final = 0.5
 
 
 class RoomReader:
@@ -45,20 +44,10 @@ class RoomReader:
         room = self._room
         cursor = room.cursor(APP)
         if cursor < 0:
-            cursor = await self._admission() - 1
+            # A bridge begins with its own admission: what was said before is not for it (G4).
+            cursor = await room.wait_admitted() - 1
         async for event in room.events_since(cursor, give_up_after=_KEY_GIVE_UP):
             await self._handle(event)
-
-    async def _admission(self) -> int:
-        """Where a bridge begins: what was said before its own admission is not for it (G4).
-
-        On a slow day that is not known yet when the room first is there.
-        """
-        while True:
-            for one in self._room.members():
-                if one.is_me:
-                    return one.joined_seq
-            await trio.sleep(_LISTED_SECONDS)
 
     async def _handle(self, event: LoggedEvent) -> None:
         engine, room = self._engine, self._room

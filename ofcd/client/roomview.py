@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
+import trio
 from attrs import frozen
 
 from ofcd.client.archive import Kind
@@ -30,6 +31,7 @@ __all__ = ["Delivery", "MemberInfo", "RoomView", "Sponsor"]
 
 _SHOWN: Final = (Kind.MESSAGE, Kind.INVALID, Kind.PARKED, Kind.UNREADABLE)
 _QUEUE: Final = 1000
+_LISTED_SECONDS: Final = 0.5
 
 
 @frozen
@@ -267,6 +269,17 @@ class RoomView:
         where it did not take the new room.
         """
         await self._client._live(self.id, self._client.patience)
+
+    async def wait_admitted(self) -> int:
+        """The seq of this member's own admission, as soon as the log here has come to it.
+
+        With a slow relay that is not yet so when the room first is there. Who is no member waits.
+        """
+        while True:
+            for one in self.members():
+                if one.is_me:
+                    return one.joined_seq
+            await trio.sleep(_LISTED_SECONDS)
 
     # -- trust -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from bots import BadValue, Bot, Context, Given, Named, Room
@@ -13,7 +14,8 @@ from bots.errors import SetupError
 from bots.settings import load_settings
 from bots.table import build
 from bots.testing import BotWorld
-from ofcd.protocol.records import Role
+from ofcd.client import MemberInfo
+from ofcd.protocol.records import Cap, History, Role
 
 
 def clerk() -> Bot:
@@ -149,3 +151,33 @@ def test_the_settings_name_a_time_zone(tmp_path: Path) -> None:
     path.write_text('[[bot]]\nprefix = "?"\ntimezone = "Europe/Berlin"\n')
     [bot] = load_settings(path).bot
     assert (bot.prefix, bot.timezone) == ("?", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("late", [0.0, 20.0])
+async def test_what_was_said_before_it_came_is_not_for_it(
+    world: BotWorld, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """Also where it learns only later where in the log it came."""
+    known_at = 0.0
+    really = Room.members
+
+    def members(room: Room) -> list[MemberInfo]:
+        known = trio.current_time() >= known_at
+        return [one for one in really(room) if known or not one.is_me]
+
+    monkeypatch.setattr(Room, "members", members)
+    bot, alice = clerk(), await world.member("alice")
+    room = await world.room(alice)
+    await alice.say("!here room")
+    known_at = trio.current_time() + late
+    await world.start(bot)
+    invite = await room.room.invite(caps={Cap.BOT}, history=History.ROTATION)
+    here = await world.client_of(bot).join(invite, name=bot.name)
+    await trio.sleep(late)
+    await room.quiet()
+    assert "!here room" in [message.text for message in here.messages()], "it can read it"
+    assert room.count_from(bot) == 0
+    await alice.say("!here room")
+    assert (await room.next_from(bot)).text == "room in Europe/Berlin, !"
+    await room.quiet()
+    assert room.count_from(bot) == 1
