@@ -85,10 +85,16 @@ class Moves:
         """Who orders the room, as they say."""
         return _move(self.signed[-1]).hub
 
-    def news(self, state: RoomState, kept: SignedRecord | None = None) -> tuple[SignedRecord, ...]:
+    def news(
+        self,
+        state: RoomState,
+        kept: SignedRecord | None = None,
+        teller: RelayId | None = None,
+    ) -> tuple[SignedRecord, ...]:
         """Those that the own log, whose state is `state`, lacks, if these count; else none.
 
-        `kept` is the last one that was told before, and taken, and is not in the own log yet.
+        `kept` is the last one that was told before, and taken, and is not in the own log yet;
+        `teller` the relay that tells these, where that is to be looked at (`_may_follow`).
         Raises `Refused` (conflict) where one's own last move, or `kept`, counts against these, and
         for what no log can hold beside the own: who tells it need not have what shows that.
         """
@@ -99,10 +105,9 @@ class Moves:
             raise Refused(Code.CONFLICT, "the own log has no move between these")
         if not missing or (kept is not None and kept.event_id == last.event_id):
             return ()
-        own = state.moved[-1].rank if state.moved else None
-        for rank in (own, None if kept is None else _rank(kept)):
-            if rank is not None and rank > _rank(last):
-                raise Refused(Code.CONFLICT, "another move of the room counts")
+        is_less = bool(state.moved) and state.moved[-1].rank > _rank(last)
+        if is_less or (kept is not None and not _may_follow(kept, last, teller)):
+            raise Refused(Code.CONFLICT, "another move of the room counts")
         return missing
 
     def part(
@@ -202,6 +207,18 @@ def _move(signed: SignedRecord) -> HubMove:
     if not isinstance(signed.record, HubMove):
         raise _malformed()
     return signed.record
+
+
+def _may_follow(kept: SignedRecord, last: SignedRecord, teller: RelayId | None) -> bool:
+    """Whether `last` counts beside the one that was told before.
+
+    Root's client may sign several without force for one place, of one term, until the hub takes
+    one. Only that stands in the log, whatever its id: its hub says so, and no other relay.
+    """
+    one, other = _move(kept), _move(last)
+    if one.term == other.term and not (one.force or other.force):
+        return teller in (None, other.hub)
+    return _rank(kept) <= _rank(last)
 
 
 def _rank(signed: SignedRecord) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -421,3 +422,59 @@ def test_what_stands_in_the_log_is_told_on_as_it_is_signed_there(
     [records_kept] = [one.records for one in done if isinstance(one, MovesKept)]
     assert records_kept == (moves[-1].envelope, last.envelope)
     open_signed(ana.log.state.member(ana.mid).sign_key, records_kept[0])
+
+
+# -- moves that were told, and never stood in the log ----------------------------------------------
+
+
+def copied(ana: Person) -> Callable[[], None]:
+    """Makes this relay a third one, whose copy ends where the room does now."""
+    core, stored = ana.world.relay._core, ana.world.store.rooms
+    before, rows = kept(ana), deepcopy(stored[ana.room])
+
+    def starve() -> None:
+        core.relay_id = RelayId(b"\x0b" * 32)
+        core.rooms[ana.room], stored[ana.room] = before, rows
+
+    return starve
+
+
+@pytest.mark.parametrize("hub", [THERE, ELSEWHERE], ids=["there", "elsewhere"])
+def test_a_move_that_the_log_has_passed_is_awaited_no_more(
+    world: World, ana: Person, hub: RelayId
+) -> None:
+    """The hub of before kept it from root, which signed again; then starved a copy, and told it."""
+    end, starve = ana.log.seq, copied(ana)
+    ana.say()
+    never = forced(ana, THERE, force=False)
+    ana.say()
+    move = forced(ana, hub, force=False)
+    put(ana, move)
+    rows = world.store.rooms[ana.room].log
+    entries = [Entry(n, rows[n].record, rows[n].cell) for n in range(end + 1, len(rows))]
+    starve()
+    step_back(ana, retreat(ana, None, never))
+    assert (ana.log.hub, ana.log.ahead) == (THERE, THERE)
+    decision = world.relay.replicate(ana.room, verify_entries(ana.log, entries), NOW)
+    world.commit(decision)
+    assert (ana.log.hub, ana.log.told, ana.log.ahead) == (hub, (), None)
+    ana.log.check_seen(Seen(ana.log.seq, ana.log.log))
+    [told] = [one for one in decision.effects if isinstance(one, HubMoved)]
+    assert (told.before, told.hub, told.told) == (THERE, hub, (move.envelope,))
+    assert kept(ana) == ana.log
+
+
+def test_the_hub_that_a_move_names_says_which_one_stands_in_the_log(
+    world: World, ana: Person
+) -> None:
+    """Of two of one term, without force, whichever has the lower id."""
+    starve = copied(ana)
+    ana.say()
+    one, other = (forced(ana, hub, force=False) for hub in (THERE, ELSEWHERE))
+    starve()
+    for never, true, hub in ((one, other, ELSEWHERE), (other, one, THERE)):
+        step_back(ana, retreat(ana, None, never))
+        told, last = Moves.read(ana.room, [true.envelope]), ana.log.last_told
+        with pytest.raises(Refused):
+            told.news(ana.log.state, last, THERE if hub == ELSEWHERE else ELSEWHERE)
+        assert told.news(ana.log.state, last, hub) == told.signed

@@ -199,7 +199,7 @@ class Telling:
     async def _part(self, link: Hearer, room: RoomLog, moves: Moves) -> Parting | None:
         """What follows from it. Nothing is read before it is known that root has signed it."""
         await self._flag(link, room, moves)
-        missing = moves.news(room.state, room.last_told)
+        missing = moves.news(room.state, room.last_told, link.peer)
         if not missing:
             return None
         await self._workers.run(partial(check_claim, missing, room.state), self._threads)

@@ -203,6 +203,9 @@ def _told(worlds: dict[str, World], made: dict[str, SignedRecord]) -> Iterator[C
         Case("more than was told before", "short", (new, later), end - 1, kept=new),
         Case("another log than was told before", "short", (third,), "conflict", kept=later),
     )
+    other = forced(worlds["copy"].root, _hub(third), force=False)
+    for one, kept in ((asked, other), (other, asked)):
+        yield Case("without force, for what was told before", "short", (one,), end - 1, kept=kept)
     yield from _rivals(worlds, made, end)
     yield from _hostile(worlds, made)
 

@@ -62,11 +62,8 @@ export class Moves {
     }
     if (first === undefined || (kept !== undefined && idOf(kept) === idOf(last))) return undefined;
     const own = state.moved.at(-1);
-    const rivals = [
-      ...(own ? [[own.term, hex(own.eventId)] as const] : []),
-      ...(kept ? [rankOf(kept)] : []),
-    ];
-    if (rivals.some((one) => outranks(one, rankOf(last)))) {
+    const isLess = own !== undefined && outranks([own.term, hex(own.eventId)], rankOf(last));
+    if (isLess || (kept !== undefined && !mayFollow(kept, last))) {
       throw new Refused("conflict", "another move of the room counts");
     }
     return [first, ...rest];
@@ -175,6 +172,16 @@ const idsOf = (moved: RoomState["moved"]) => new Set(moved.map((hub) => hex(hub.
 /** Of two that can not stand in one log the higher term counts; of one term, the lower event id. */
 const outranks = ([term, id]: Rank, [other, its]: Rank): boolean =>
   term > other || (term === other && id < its);
+
+/**
+ * Whether `last` counts beside the one that was told before. Root's client may sign several without
+ * force for one place, of one term, until the hub takes one: only that stands in the log, whatever its id.
+ */
+function mayFollow(kept: SignedMove, last: SignedMove): boolean {
+  const isForced = kept.record.force || last.record.force;
+  if (kept.record.term === last.record.term && !isForced) return true;
+  return !outranks(rankOf(kept), rankOf(last));
+}
 
 /** Whether the one can stand in a log as the next move behind the other. */
 function follows(before: SignedMove, { record: other }: SignedMove): boolean {
