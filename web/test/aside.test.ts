@@ -29,6 +29,7 @@ import {
 } from "./garden.ts";
 import type { Stage } from "./stage.ts";
 
+const GONE = "out_void";
 const voidIn = async (room: Room) => (await room.voided()).map((entry) => entry.text);
 const unreadIn = async (room: Room) => unreadOf(room, await room.history());
 
@@ -205,12 +206,13 @@ test("what waits about one's own void words becomes part of them; about others',
   room.detach();
   await room.send(edit(one.id, "one, edited"));
   await room.send(redact(two.id));
+  await room.send(reaction(one.id, "🎉"));
   await room.send(reaction(other.id, "👀"));
   await room.send(redact(other.id));
   await room.send(text("three"));
   await follow(room, copy, [forced(copy)]);
-  expect(waitingIn(room)).toEqual(["one, edited", "redact", "three"]);
-  expect(room.waiting().map(({ failed }) => failed)).toEqual(["", "out_void", ""]);
+  expect(waitingIn(room)).toEqual(["one, edited", "🎉", "👀", "redact", "three"]);
+  expect(room.waiting().map(({ failed }) => failed)).toEqual(["", GONE, GONE, GONE, ""]);
   expect(await voidIn(room)).toEqual(["one", "of root"]); // what was deleted is nowhere
 });
 
@@ -235,6 +237,21 @@ test.each([true, false])(
     expect(room.waiting()).toHaveLength(isOwner ? 1 : 0);
   },
 );
+
+test("comparisons under way are over: steps of them may have come to nothing", async () => {
+  const { stage, bo, cy } = garden();
+  const { room } = await browser(stage, bo);
+  const copy = stage.branch();
+  const [run, data] = [new Uint8Array(16), new Uint8Array(32)];
+  stage.say(stage.root, { type: "compare", run, to: bo.mid, step: 1, data });
+  const fake = await follow(room, stage);
+  expect(room.phrasesAsked()).toEqual([hex(stage.root.mid)]);
+  const outcome = room.comparePhrase(hex(cy.mid), "blue lentils");
+  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await follow(room, copy, [forced(copy)]);
+  expect([await outcome, room.phrasesAsked()]).toEqual(["moved", []]);
+  expect(room.waiting()).toEqual([]);
+});
 
 test("whom a member said to be too, or no longer, in what is void, counts no more", async () => {
   const { stage, bo, cy } = garden();

@@ -241,31 +241,39 @@ test("a copy that is behind takes nothing back, and whoever has the move already
   expect([room.cut, room.alarms, room.saved.status]).toEqual([undefined, [], "active"]);
 });
 
-test.each<[string, (stage: Stage, bo: MemberKeys, copy: Stage) => Uint8Array[]]>([
-  ["by a member", (_, bo, copy) => [made(copy, { mid: bo.mid }, bo)]],
-  ["by a member in root's name", (stage, bo, copy) => [made(copy, { mid: stage.root.mid }, bo)]],
-  ["that no log can have", (_, __, copy) => [made(copy, { prev: OTHER })]],
-  ["of another room", (_, __, copy) => [made(copy, { room: OTHER })]],
-  ["none", () => []],
-  ["of another kind", (stage) => [stage.log[0]?.[1] as Uint8Array]],
-  ["no record", () => [new Uint8Array(40)]],
-])("what is not root's moves nobody: %s", async (_, told) => {
-  const { stage, bo } = garden();
-  const { room } = await browser(stage, bo);
-  const copy = stage.branch();
-  stage.say(bo, text("three"));
-  await follow(room, stage);
-  const records = told(stage, bo, copy);
-  room.receive({ type: "moved", room: room.state.room, records });
-  await room.send(text("still here"));
-  expect(await shownIn(room)).toEqual(["three"]);
-  expect([room.isLive, room.cut, room.alarms, room.saved.status]).toEqual([
-    true,
-    undefined,
-    [],
-    "active",
-  ]);
-});
+test.each<[string, boolean, (stage: Stage, bo: MemberKeys, copy: Stage) => Uint8Array[]]>([
+  ["by a member", false, (_, bo, copy) => [made(copy, { mid: bo.mid }, bo)]],
+  [
+    "by a member in root's name",
+    false,
+    (stage, bo, copy) => [made(copy, { mid: stage.root.mid }, bo)],
+  ],
+  ["that no log can have", false, (_, __, copy) => [made(copy, { prev: OTHER })]],
+  ["of another room", true, (_, __, copy) => [made(copy, { room: OTHER })]],
+  ["none", true, () => []],
+  ["of another kind", true, (stage) => [stage.log[0]?.[1] as Uint8Array]],
+  ["no record", true, () => [new Uint8Array(40)]],
+])(
+  "what is not root's moves nobody: %s; no relay may tell it: %s",
+  async (_, isMalformed, told) => {
+    const { stage, bo } = garden();
+    const { room } = await browser(stage, bo);
+    const copy = stage.branch();
+    stage.say(bo, text("three"));
+    const fake = await follow(room, stage);
+    const records = told(stage, bo, copy);
+    room.receive({ type: "moved", room: room.state.room, records });
+    await room.send(text("still here"));
+    expect(await shownIn(room)).toEqual(["three"]);
+    expect(fake.isClosed).toBe(isMalformed);
+    expect([room.isLive, room.cut, room.alarms, room.saved.status]).toEqual([
+      true,
+      undefined,
+      [],
+      "active",
+    ]);
+  },
+);
 
 /** A move as nobody may make it. */
 function made(stage: Stage, changes: object, by = stage.root): Uint8Array {

@@ -1,6 +1,7 @@
 /**
  * What waits to be said about what a move by force made void (ofcd/client/aiming.py): nobody knows the
- * ids that it names. What is about one's own words, which are said again, becomes part of them.
+ * ids that it names. An edit or a deletion of one's own words, which are said again, becomes part of them;
+ * all else can not be said.
  */
 
 import type { Content } from "../e2e/bodies.ts";
@@ -37,9 +38,8 @@ function withOne(now: Aimed, item: Item, gone: ReadonlySet<string>): Aimed {
   if (target === undefined || !gone.has(target)) {
     return { ...now, waiting: [...now.waiting, item] };
   }
-  if (content.type === "reaction") return now; // as those that are void: not said again
   const own = now.said.find(({ eventId }) => eventId === target);
-  if (own === undefined) {
+  if (own === undefined || content.type === "reaction") {
     return { ...now, waiting: [...now.waiting, { ...item, failed: told("out_void") }] };
   }
   if (content.type === "redact") {

@@ -34,6 +34,7 @@ export type Outcome =
   | "gone"
   | "given_up"
   | "restarted"
+  | "moved"
   | "broken";
 
 /** Why none can begin. */
@@ -150,6 +151,13 @@ export class CompareDesk {
       if (this.open.has(mid)) this.withdraw(draft, mid, "given_up");
     });
     this.outbox.pump();
+  }
+
+  /** The end of the log came to nothing: so did runs under way. Those that have ended stay true. */
+  beginAnew(draft: Draft): void {
+    for (const mid of [...this.open.keys()]) this.withdraw(draft, mid, "moved");
+    const { offers } = this.core.tables;
+    for (const [mid] of draft.turn.items(offers)) draft.turn.delete(offers, mid);
   }
 
   private check({ view, turn }: Draft, mid: string): void {

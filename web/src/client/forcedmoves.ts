@@ -4,7 +4,10 @@
  */
 
 import type { Seen } from "../e2e/log.ts";
+import { Malformed } from "../protocol/codes.ts";
 import { isRefusal } from "../protocol/room.ts";
+import type { Link } from "../wire/link.ts";
+import type { CompareDesk } from "./comparing.ts";
 import { isEvicted, mayComeBack, type RoomCore } from "./core.ts";
 import { leaveVoid } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
@@ -20,6 +23,7 @@ export class ForcedMoves {
   constructor(
     private readonly core: RoomCore,
     private readonly outbox: Outbox,
+    private readonly comparing: CompareDesk,
     private readonly beginAnew: () => void,
   ) {}
 
@@ -37,10 +41,11 @@ export class ForcedMoves {
   /** The relay tells these HUB_MOVEs. */
   told(records: readonly Uint8Array[]): void {
     const { isAttaching } = this;
+    const { link } = this.core;
     const done = this.core.enqueue(async () => {
       const wasOut = isEvicted(this.core.saved);
       if (!wasOut && !mayComeBack(this.core.saved)) return;
-      const taken = await this.take(records);
+      const taken = await this.take(records, link);
       const isBack = wasOut && this.core.saved.status === "active";
       if (taken === undefined && !isBack) return;
       this.core.doubtNoMore();
@@ -52,7 +57,10 @@ export class ForcedMoves {
     void done.catch((error) => this.core.failed(error)); // the next link tells it again
   }
 
-  private async take(records: readonly Uint8Array[]): Promise<TakenBack | undefined> {
+  private async take(
+    records: readonly Uint8Array[],
+    link: Link | undefined,
+  ): Promise<TakenBack | undefined> {
     let taken: TakenBack | undefined;
     try {
       await this.core.commit(async (draft) => {
@@ -60,12 +68,14 @@ export class ForcedMoves {
         if (taken === undefined) return;
         // Who is out by that says it as a new member.
         this.outbox.beginAnew(draft, taken.said, taken.gone);
+        this.comparing.beginAnew(draft);
         if (draft.saved.status !== "removed") leaveVoid(draft, taken.parting);
       });
       if (taken !== undefined) this.core.cuts += 1;
       return taken;
     } catch (error) {
       if (!isRefusal(error)) throw error;
+      if (error instanceof Malformed) link?.close(); // no log holds that
       return undefined; // it is not root's: it moves nobody
     }
   }

@@ -97,7 +97,7 @@ export class Room extends RoomView {
     const lost = () => {
       for (const part of this.parts) part.linkLost();
     };
-    this.forced = new ForcedMoves(this.core, this.outbox, lost);
+    this.forced = new ForcedMoves(this.core, this.outbox, this.comparing, lost);
     this.forcing = new ForceDesk(this.core, (record) => this.forced.told([record]));
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);

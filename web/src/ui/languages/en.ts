@@ -315,6 +315,7 @@ export const en = {
       gone: "That member is no longer in the room.",
       given_up: "It was given up. Ask them, and try again.",
       restarted: "The page was reloaded meanwhile. Try again.",
+      moved: "Root moved the room without what was said last. Try again.",
       broken: "The other side did not keep to the steps: nothing was learnt. Ask what they run.",
     } satisfies Record<Outcome, string>,
   },

@@ -310,6 +310,7 @@ export const es: Strings = {
       gone: "Ese miembro ya no está en la sala.",
       given_up: "Se abandonó. Pregúntale e inténtalo de nuevo.",
       restarted: "La página se recargó entretanto. Inténtalo de nuevo.",
+      moved: "La sala se trasladó sin lo último que se dijo. Inténtalo de nuevo.",
       broken: "El otro lado no siguió los pasos: no se averiguó nada. Pregúntale qué programa usa.",
     },
   },
