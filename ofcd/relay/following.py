@@ -95,7 +95,7 @@ def take_members_change(
         facts += room.settle_senders(core.relay_id)
         last, asked = room.last_told, before.hub
         is_here = last is not None and last.event_id == signed.event_id
-        if last is not None and not is_here and seen_of(last).seq < room.seq:
+        if last is not None and not is_here and seen_of(last).seq < room.state.seq:
             # The log has another entry at its place: it never stood there, and is not to come.
             asked, room.ahead, room.told, last = room.hub, None, (), None
         if is_here:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Refused
-from ofcd.protocol.ids import EventId, Hash32, RelayId
+from ofcd.protocol.ids import EventId, Hash32, RelayId, log_hash
 from ofcd.protocol.records import Seen
 from ofcd.relay import Entry, HubLied, RelayPolicy, Rewound, RoomLog, verify_entries
 from ofcd.relay.effects import Close, Decision, HubMoved, Push, Reply
@@ -26,6 +26,7 @@ from ofcd.relay.facts import (
 from ofcd.relay.following import accept_head
 from ofcd.relay.forcing import Retreat, prepare, stand_still
 from ofcd.relay.skipping import Skip
+from ofcd.relay.verifying import Verified
 from ofcd.themis import generate_keypair
 from ofcd.themis.moves import Moves
 from ofcd.themis.signed import SignedRecord, open_signed, peek, sign_record
@@ -478,3 +479,25 @@ def test_the_hub_that_a_move_names_says_which_one_stands_in_the_log(
         with pytest.raises(Refused):
             told.news(ana.log.state, last, THERE if hub == ELSEWHERE else ELSEWHERE)
         assert told.news(ana.log.state, last, hub) == told.signed
+
+
+def test_moves_in_a_stretch_that_is_skipped_are_not_behind_the_last_one(
+    world: World, ana: Person
+) -> None:
+    """The copy is at the stretch's end before they are looked at, one after another."""
+    starve = copied(ana)
+    _, moves, entries = chain(ana)
+    end, last, controls = ana.log.log, ana.log.state, []
+    starve()
+    step_back(ana, retreat(ana, None, *moves))
+    log, state = ana.log.log, ana.log.state
+    for entry, move in zip(entries[1:], moves[1:], strict=True):
+        log = log_hash(log, entry.seq, move.event_id)
+        assert isinstance(move.record, records.HubMove)
+        state = state.apply(move.record, move.event_id, entry.seq)
+        controls.append(Verified(entry, move, log, ana.mid, state))
+    assert (state, log) == (last, end)
+    found = Skip(ana.log.seq, entries[-1].seq + 1, log, tuple(controls), ana.log.log)
+    decision = world.relay.skip(ana.room, found, NOW)
+    assert not any(isinstance(effect, HubMoved) for effect in decision.effects)
+    assert (ana.log.told, ana.log.ahead, ana.log.hub) == ((), None, THERE)
