@@ -22,7 +22,8 @@ _REGAIN_SECONDS: Final = 60.0
 _REGAIN_FIRST_SECONDS: Final = 2.0
 _NICKSERV: Final = "NickServ"
 _SEEN_SECONDS: Final = 1.0
-_SECONDS_APART: Final = 600
+_OVERLAP_MS: Final = 600
+"""Of what was taken that is asked for again: lines come in no strict order of their times."""
 
 
 @define
@@ -135,8 +136,9 @@ class Channels:
         with suppress(Lost):
             history = self._shared.history
             if not first and "draft/chathistory" in connection.caps and history is not None:
-                since = self.fact("seen", place) or self.fact("since", place) or 0
-                missing = await history.fill(place, max(0, since - _SECONDS_APART))
+                came = self.fact("since", place) or 0
+                since = self.fact("seen", place) or came + self._shared.skew
+                missing = await history.fill(place, max(0, since - _OVERLAP_MS))
                 if missing:
                     text = f"{place} on {self._shared.settings.name}: {missing}"
                     self._shared.host.notice(place, text, key="gap")
@@ -161,8 +163,8 @@ class Channels:
     def fact(self, table: str, place: str) -> int | None:
         """A time that is kept of a place, milliseconds since 1970.
 
-        `since`: when the bridge first came, and nothing before is taken; `seen`: of the last line
-        that was taken.
+        `since`: when the bridge first came, and nothing before is taken, by our clock; `seen`: of
+        the last line that was taken, by the server's.
         """
         raw = self._shared.host.vault.get(self._shared.host.table(table), place.encode())
         return None if raw is None else int.from_bytes(raw, "big")

@@ -177,8 +177,10 @@ class _Life:
         if shared.connection is None or history is None:
             return
         played = history.is_played(line)
-        if not line.user and not played and (at := time_of(line)) is not None:
-            shared.skew = at - shared.host.now()  # the server's own word, of now
+        # The server's own word, of now; and behind no JOIN of ours without it: history is next.
+        is_now = not line.user or (line.command == "JOIN" and connection.is_me(line.nick))
+        if is_now and not played and (at := time_of(line)) is not None:
+            shared.skew = at - shared.host.now()
         match line.command:
             case "BATCH":
                 whole = history.batch(line)

@@ -194,7 +194,8 @@ class Effects:
             case Backlog():
                 connection.do_once(effect.room, lambda: self._tell_backlog(connection, effect))
                 hub = self._relay.hub_of(effect.room)
-                if hub is not None and self.federation is not None:
+                is_here = self._relay.is_local(effect.link)
+                if hub is not None and is_here and self.federation is not None:
                     self.federation.came(hub, effect.room, effect.mid)
             case Subscribe():
                 feed = self.feeds.open(effect.room, effect.head)

@@ -225,11 +225,15 @@ def _command_for(core: Core, asked: Asked | Examined) -> Command:
 
 
 def _attaching(core: Core, asked: Asked | Examined) -> Command:
-    """Attach; or, for who is at home here only now, fetch the room first."""
+    """Attach; or, for who is at home here only now, fetch the room first.
+
+    Who came to the room after this relay had ceased to follow it, nobody here knows yet.
+    """
     signed = asked.signed
     log = None if asked.room is None else core.rooms.get(asked.room)
     mid: MemberId = getattr(None if signed is None else signed.record, "mid", MemberId(b""))
-    if log is not None and log.takes_in(mid, core.relay_id):
+    is_news = log is not None and log.hub != core.relay_id and not log.has_met(mid)
+    if log is not None and log.takes_in(mid, core.relay_id) and not is_news:
         return COMMANDS[frames.Attach]
     return _named(core, asked.frame) or COMMANDS[frames.Attach]
 

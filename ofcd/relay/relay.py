@@ -91,6 +91,11 @@ class Relay:
         log = self._core.rooms.get(room) or self._core.forgotten.get(room)
         return bool(held and log and held.rooms.get(room) == mid and mid in log.state.members)
 
+    def is_local(self, link: LinkId) -> bool:
+        """Whether the link is open, and no lane of another relay's."""
+        held = self._core.links.get(link)
+        return held is not None and held.peer is None
+
     def backlog(
         self, link: LinkId, room: RoomId, mid: MemberId, now: int
     ) -> list[frames.RelayFrame]:

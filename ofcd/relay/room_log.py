@@ -294,6 +294,10 @@ class RoomLog:
         is_here = member is None or member.home == own
         return is_here or self.was_ordered_by(own) or mid == self.state.root
 
+    def has_met(self, mid: MemberId) -> bool:
+        """Whether this log has heard of a member, of now or before."""
+        return mid in self.state.members or mid in self.state.departed
+
     def last_of(self, relay: RelayId) -> int | None:
         """The last entry that `relay` gives others as the hub it is, or was; -1: none was its own.
 

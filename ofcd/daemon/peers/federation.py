@@ -528,6 +528,8 @@ class Federation:
         """A local member of another relay's room is here."""
         peer = self._peer(hub, needed=True)
         peer.following.came(room, mid)
+        if not peer.row.url:  # forgotten, while nobody needed it
+            self._nursery.start_soon(self._learn_place, peer)
         self._keep(peer)
 
     def left(self, link: LinkId) -> None:

@@ -95,6 +95,8 @@ class _Copy:
     following: bool = False
     awaited: bool = False
     """The hub has not answered yet: what comes is of an earlier wish."""
+    hoped: bool = False
+    """Somebody came who may be at home here, as the copy has yet to hear: the hub knows."""
     known: int = -1
     """How far the hub was when it answered; what comes after that is live."""
     gaps: int = 0
@@ -257,7 +259,7 @@ class Following:
     def _let_go(self, room: RoomId) -> bool:
         """Keep this copy, in memory now, up no more if no member is at home here; whether so."""
         copy = self.rooms.get(room)
-        if copy is None or copy.following or self._relay.homed(room, self._own_id):
+        if copy is None or copy.following or copy.hoped or self._relay.homed(room, self._own_id):
             return False
         del self.rooms[room]
         return True
@@ -285,16 +287,28 @@ class Following:
         self._asking.ask(room, mid, frame, answered)
 
     def came(self, room: RoomId, mid: MemberId) -> None:
-        """A local member is here: have the hub say what waits for it."""
+        """A local member is here: have the hub say what waits for it.
+
+        This relay may be its home again, and not know it yet.
+        """
         log = self._rooms.held(room)
         if log is not None and log.state.hub == self._own_id:
             self._hub.jobs_nursery.start_soon(self._take_up, room)
+        if log is not None and not log.frozen and log.state.homes.get(mid) != self._own_id:
+            self._hope(room)
         self._asking.came(room, mid)
 
     def _here(self, room: RoomId) -> list[MemberId]:
         """Who is at home here, and has a link."""
         homed = self._relay.homed(room, self._own_id)
         return list({mid: None for _, mid in self._relay.links_in(room) if mid in homed})
+
+    def _hope(self, room: RoomId) -> None:
+        """Follow this room, until the hub says that nobody is at home here."""
+        copy = self.rooms.setdefault(room, self._new_copy())
+        copy.hoped = True
+        if not copy.following:
+            self.resume(room)
 
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
@@ -509,6 +523,7 @@ class Following:
             text = "the hub no longer has the log that it gave before"
             await self._caught(room, copy, HubLied(Code.FORK, text, (log.head,)))
             return
+        copy.hoped = False
         if not self._let_go(room):
             self._resume_later(room)
 

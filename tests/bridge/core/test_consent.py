@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from bridge.core import Kind, Portal, State
 from bridge.core.formatting import plain_text
+from ofcd.client import lite
 from ofcd.protocol.ids import EventId
 from tests.bridge.core.world import PLACE, Scene, open_scene
 
@@ -63,6 +64,24 @@ async def test_a_reply_does_not_name_who_is_withheld(
         [told] = scene.walls.said
         assert told.reply_to is not None
         assert (told.reply_to.name, told.reply_to.excerpt) == ("somebody", "")
+
+
+async def test_a_mention_points_at_nobody_who_is_withheld(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What another wrote stays words: nothing outside is made of it that is theirs."""
+    async with open_scene(tmp_path) as scene:
+        bo = await (await scene.world.client("bo")).join(await scene.room.invite(), name="Bo")
+        cy = await (await scene.world.client("cy")).join(await scene.room.invite(), name="Cy")
+        await bo.send("!bridge me withheld")
+        await scene.room.send("@Bo and @Cy, come", markdown=True, mentions=[bo.me, cy.me])
+        await scene.quiet()
+        [told] = scene.walls.said
+        [block] = told.document
+        assert isinstance(block, lite.Paragraph)
+        [line] = block.lines
+        assert [one.name for one in line if isinstance(one, lite.Mention)] == ["Cy"]
+        assert plain_text(told.document) == "@Bo and @Cy, come"
 
 
 async def test_no_file_of_who_lets_only_a_name_out(

@@ -138,6 +138,23 @@ async def test_a_name_of_one_network_can_not_pose_on_another(
         assert answer.name == shown
 
 
+async def test_a_name_is_cut_where_it_would_be_a_text_of_its_own(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Both ways: of somebody outside in the room, and of a member outside."""
+    async with open_scene(tmp_path, BOTH, evolve(BOTH, place="#b")) as scene:
+        bo = await scene.world.client("bo")
+        room = await bo.join(await scene.room.invite(), name="B" * 60)
+        await scene.outside("hello", who="k" * 500)
+        await room.send("hi")
+        await scene.quiet()
+        [message] = [m for m in scene.messages() if m.via is not None]
+        assert message.via is not None
+        assert len(message.via.name) == 32
+        names = [one.partition(": ")[0].partition("@")[0] for one in scene.walls.lines("#b")]
+        assert [len(one) for one in names] == [32, 32]
+
+
 def test_a_line_from_outside_costs_no_look_at_each_members_name_again() -> None:
     """A crowd that talks where a room of 500 is bridged would hold up all that the bridge does."""
     people = [(MemberId(bytes([n % 256, n // 256] * 16)), f"Bö {n}") for n in range(500)]

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from bridge.core import Author, Kind, Portal, RemoteNote, State, Verdict, journal
 from bridge.core import engine as engine_module
+from bridge.core.formatting import plain_text
 from bridge.core.outbound import FAILED_MARK
 from ofcd.client import MemberInfo, Room
 from ofcd.protocol.records import Cap
@@ -220,6 +221,22 @@ async def test_later_edits_are_told_with_what_was_there_three_times_at_most(
         await scene.quiet()
         told = [(one.kind, one.remote_ids) for one in scene.walls.said]
         assert told == [(Kind.MESSAGE, ())] + [(Kind.EDIT, ("out1",))] * 3
+
+
+async def test_later_edits_merge_while_they_wait(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Told as one, against what stands there, and soon: a further edit puts it off no longer."""
+    async with open_scene(tmp_path, evolve(BOTH, hold=3.0, edits="diff")) as scene:
+        sent = await scene.room.send("one")
+        await scene.quiet(10)
+        for text in ("two", "three", "four"):
+            await scene.room.edit(sent.event_id, text)
+            await trio.sleep(1)
+        await trio.sleep(1)
+        [_, told] = scene.walls.said
+        shown = (told.kind, plain_text(told.before), plain_text(told.document))
+        assert shown == (Kind.EDIT, "one", "four")
+        await scene.quiet(10)
+        assert len(scene.walls.said) == 2
 
 
 async def test_what_fails_is_marked_on_the_original_and_can_be_sent_again(

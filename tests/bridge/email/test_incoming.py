@@ -234,4 +234,7 @@ async def test_a_mistake_of_ours_costs_one_mail_and_not_the_bridge(
             assert await bring(scene, raw) == 451
             answer = await scene.network.mailbox.take(raw, frozenset())
             assert answer == Answer(Taken.BROKEN)
+            patch.setattr("bridge.email.incoming.parse", broken)
+            other = by_bo("not even read", 2, To=secret(scene))
+            assert await scene.network.mailbox.take(other, frozenset()) == Answer(Taken.BROKEN)
         assert await bring(scene, raw) == 250

@@ -184,6 +184,13 @@ def test_ten_thousand_parts_are_not_taken_apart() -> None:
     assert read.senders  # who sent it, and what about, is still known
 
 
+def test_of_very_many_files_the_first_are_brought() -> None:
+    one = part("text/plain", b"data", 'Content-Disposition: attachment; filename="a.txt"')
+    read = parse(mail(f"--b\n{one}" * 60 + "--b--\n", Content_Type="multipart/mixed; boundary=b"))
+    assert len(read.attachments) == limits.ATTACHMENTS
+    assert read.defects == ("it has more files than are brought in one by one",)
+
+
 @pytest.mark.slow
 def test_deep_multiparts_are_not_taken_apart() -> None:
     body = "".join(

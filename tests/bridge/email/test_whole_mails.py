@@ -157,6 +157,20 @@ def test_a_whole_mail(name: str) -> None:
     assert shown(raw)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "files"),
+    [
+        (mail("Yes.\n"), []),
+        (mail("Yes.\n\n> Shall we?\n"), ["original.eml"]),
+        (mail(("word " * 15 + "\n") * 1000), ["original.eml"]),
+        (mail("<div>" * 5000 + "Yes.", Content_Type="text/html"), ["original.eml"]),
+    ],
+    ids=["shown whole", "its quote taken out", "cut", "not read whole"],
+)
+def test_what_is_not_shown_whole_is_beside_it(raw: bytes, files: list[str]) -> None:
+    assert shown(raw)[1] == files
+
+
 def test_ten_languages_and_more_are_tried() -> None:
     assert len(ANSWERS) >= 10
     assert len(OUTLOOK) >= 10

@@ -91,6 +91,8 @@ class Scripted:
         self.history: dict[str, list[Kept]] = {}
         self.refuse: dict[tuple[str, str], str] = {}
         """(nick, command) -> the numeric that answers, or FAIL."""
+        self.refusal = "it is refused"
+        """The words that come with it."""
         self.people: dict[str, str] = {}
         """Others with a nick (in small letters), and their user@host."""
         self.accounts: dict[str, str] = {}
@@ -249,7 +251,7 @@ class Scripted:
             await self._to(guest, "irc.example", "FAIL", words, {})
             return
         if refused:
-            await self._numeric(guest, refused, line[0], "it is refused", label=label)
+            await self._numeric(guest, refused, line[0], self.refusal, label=label)
             return
         match line.command:
             case "CAP":

@@ -209,6 +209,27 @@ async def test_a_password_that_the_server_says_again_is_in_no_log(
         assert any("sesame-webirc" in str(one.said("WEBIRC")) for one in scene.server.everybody)
 
 
+async def test_a_password_in_a_refusal_is_told_to_nobody(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Of a channel, and of a message: the room, and whoever asks for what failed, hear the rest."""
+    (tmp_path / "server").write_text("sesame-server")
+    settings = evolve(BASE, password_file=str(tmp_path / "server"))
+    async with irc_scene(tmp_path / "x", settings=settings) as scene:
+        scene.server.refusal = "you said PASS sesame-server"
+        scene.server.refuse["ofc", "JOIN"] = "474"
+        with capture_logs() as logs:
+            async with scene.running():
+                await until(lambda: any("I can not get into" in x for x in scene.notices()))
+                del scene.server.refuse["ofc", "JOIN"]
+                await scene.up()
+                scene.server.refuse["ofc", "PRIVMSG"] = "404"
+                await scene.room.send("hello")
+                await until(lambda: any("Not delivered" in one for one in scene.notices()))
+        assert sum("you said PASS ***" in one for one in scene.notices()) == 2
+        assert "sesame" not in str(logs) + "".join(scene.notices())
+
+
 async def test_a_puppet_does_not_show_the_bridges_certificate(tmp_path: Path) -> None:
     """Services know who that is: a member would be logged in as the bridge."""
     (tmp_path / "cert.pem").write_text("x")

@@ -184,6 +184,38 @@ async def test_a_link_is_not_made_of_words_that_were_changed_meanwhile(
             assert on_disk(tmp_path) == []
 
 
+@pytest.mark.parametrize("how", ["edit", "redact", "withdraw"])
+async def test_no_link_is_good_whose_message_changed_while_it_was_made(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene, scene.running():
+        await scene.up()
+        assert scene.engine is not None
+        put, made = scene.engine.links._put, trio.Event()
+
+        async def slow(name: str, kind: str, content: bytes) -> _Link:
+            link = await put(name, kind, content)
+            made.set()
+            await trio.sleep(10)
+            return link
+
+        monkeypatch.setattr(scene.engine.links, "_put", slow)
+        poem = await scene.room.send(LONG)
+        await made.wait()
+        assert len(on_disk(tmp_path)) == 1
+        match how:
+            case "edit":
+                await scene.room.edit(poem.event_id, "a shorter one")
+            case "redact":
+                await scene.room.redact(poem.event_id)
+            case _:
+                await scene.room.send("!bridge me withheld")
+        await trio.sleep(20)
+        assert on_disk(tmp_path) == []
+        assert _kept(scene) == []
+        assert not any("http" in one for one in scene.heard())
+
+
 async def test_who_takes_back_what_was_agreed_ends_the_links(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -290,7 +322,12 @@ async def test_what_is_too_large_is_told_by_name_and_the_room_learns_why(
         await scene.room.send_file(b"x" * 21, name="large.pdf")
         await until(lambda: scene.heard())
         assert scene.heard()[0].endswith("[file large.pdf, 21 bytes, in the room]")
-        await until(lambda: any("large.pdf has no link" in one for one in scene.notices()))
+        await until(
+            lambda: any(
+                "large.pdf has no link" in one and "up to 20 bytes" in one
+                for one in scene.notices()
+            )
+        )
         await scene.room.send_file(b"x" * 20, name="fits.pdf")
         await told(scene, 2)
         await scene.room.send_file(b"x" * 20, name="more.pdf")

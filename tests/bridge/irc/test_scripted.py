@@ -11,7 +11,7 @@ from attrs import evolve
 from bridge.core import State
 from bridge.irc import history
 from bridge.irc.settings import IrcPlace, IrcSettings
-from bridge.irc.wire import Line
+from bridge.irc.wire import Line, time_of
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal, until
 from tests.bridge.irc.scripted import ALL_CAPS, Guest
 
@@ -384,6 +384,57 @@ async def test_nothing_from_before_the_bridge_came_is_taken(
             await scene.up()
             await trio.sleep(5)
             assert scene.bridged() == ["kim: new"]
+
+
+async def test_a_gap_begins_where_the_last_line_was(tmp_path: Path, autojump_clock: object) -> None:
+    """And not where the bridge came: all that was said since would be asked for, page by page."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene:
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(1000)
+            await scene.server.say("kim", CHANNEL, "hello")
+            await until(lambda: scene.bridged())
+        last = time_of(Line("", tags={"time": scene.server.history[CHANNEL][0].tags["time"]}))
+        await trio.sleep(60)
+        async with scene.running():
+            await scene.up()
+            asked = scene.guest("ofc").said("CHATHISTORY")[0][2].removeprefix("timestamp=")
+            since = time_of(Line("", tags={"time": asked}))
+            assert last is not None
+            assert since is not None
+            assert 0 <= last - since <= 1000
+
+
+@pytest.mark.parametrize("ahead", [-3_600_000, 3_600_000])
+async def test_a_server_whose_clock_is_wrong_is_heard_as_any(
+    tmp_path: Path, autojump_clock: object, ahead: int
+) -> None:
+    """By an hour: what is said now is not late, nor from before; what was before is not taken."""
+    async with irc_scene(tmp_path, caps=_MODERN) as scene:
+        server = scene.server
+        server.now = lambda: scene.bridge.now() + ahead
+        await server.say("kim", CHANNEL, "old")
+        old = server.history[CHANNEL][0]
+        await trio.sleep(5)
+        async with scene.running():
+            await scene.up()
+            guest = scene.guest("ofc")
+            await server.to(guest, "irc.example", "BATCH", "+p1", "chathistory", CHANNEL)
+            await server.to(guest, old.source, old.command, *old.params, **old.tags, batch="p1")
+            await server.to(guest, "irc.example", "BATCH", "-p1")
+            await trio.sleep(3)
+            assert scene.bridged() == []
+        await server.say("kim", CHANNEL, "missed")
+        await trio.sleep(5)
+        async with scene.running():
+            await scene.up()
+            await server.say("kim", CHANNEL, "new")
+            await until(lambda: len(scene.bridged()) == 2)
+            await trio.sleep(3)
+            assert [one.rpartition(" UTC) ")[2] for one in scene.bridged()] == [
+                "missed",
+                "kim: new",
+            ]
 
 
 # -- RELAYMSG --------------------------------------------------------------------------------------
