@@ -25,7 +25,6 @@ from ofcd.relay.moving import change_hub
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog
 from ofcd.relay.verifying import HubLied, Verified
-from ofcd.themis.moves import seen_of
 from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["accept_head", "freeze", "replicate", "take_members_change"]
@@ -93,12 +92,11 @@ def take_members_change(
             facts += _drop_outbox(room, record.mid)  # its sender has it, and sends it from there
     if isinstance(record, HubMove):
         facts += room.settle_senders(core.relay_id)
-        last, asked = room.last_told, before.hub
-        is_here = last is not None and last.event_id == signed.event_id
-        if last is not None and not is_here and seen_of(last).seq < room.state.seq:
-            # The log has another entry at its place: it never stood there, and is not to come.
-            asked, room.ahead, room.told, last = room.hub, None, (), None
-        if is_here:
+        asked = before.hub
+        if room.leaves_told(room.state.seq):  # what never stood there is not to come
+            asked, room.ahead, room.told = room.hub, None, ()
+        last = peek(room.told[-1]) if room.told else None
+        if last is not None and last.event_id == signed.event_id:
             room.ahead, room.told = None, ()
             if room.state.hub == core.relay_id:  # it was put back to before this
                 facts.append(ReplicaMoved(room.room, None))

@@ -144,6 +144,7 @@ def step_back(core: Core, held: RoomLog, found: Retreat, now: int) -> Decision:
         for key in [key for key in core.acked if key[0] == room.room]:
             del core.acked[key]
     room.ahead, room.frozen, room.told = None, "", ()
+    room.lost = {}  # what is being given back may be void too
     _take_moves(core, room, found, before, now, facts, effects)
     if found.room is not None:
         return_all(core, room, facts, effects)
@@ -161,7 +162,7 @@ def stand_still(
     effects: list[Effect] = []
     told = _vouched_for(room, [peek(envelope) for envelope in told])
     last = peek(told[-1]).record
-    if room.hub == core.relay_id and isinstance(last, HubMove):
+    if room.hub == core.relay_id and room.told != told and isinstance(last, HubMove):
         room.ahead, room.told = last.hub, told
         change_hub(core, room, core.relay_id, told, facts, effects)
     frozen = freeze(core, room, lied, None, now)

@@ -50,6 +50,7 @@ from ofcd.relay.facts import (
     SenderState,
 )
 from ofcd.relay.refusal import Refusal
+from ofcd.themis.moves import seen_of
 from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["DAY_MS", "BadSnapshot", "Join", "KeyAsk", "RoomLog", "Upload", "Waiting", "expired"]
@@ -349,8 +350,16 @@ class RoomLog:
 
     @property
     def last_told(self) -> SignedRecord | None:
-        """The last HUB_MOVE that was told, and taken, and that the copy is not as far as."""
-        return peek(self.told[-1]) if self.told else None
+        """The last HUB_MOVE that was told, and taken, and that the copy is not as far as.
+
+        None also where this log is another one than theirs: then they have to be taken anew.
+        """
+        return peek(self.told[-1]) if self.told and not self.leaves_told(self.seq) else None
+
+    def leaves_told(self, seq: int) -> bool:
+        """Whether another entry, up to `seq`, stands where one of the told HUB_MOVEs would."""
+        told = map(peek, self.told)
+        return any(seen_of(one).seq < seq and one.event_id not in self.chain for one in told)
 
     def check_seen(self, seen: Seen) -> None:
         """Raises `Refusal` unless `seen` is a position of this log (protocol.md §2.2)."""

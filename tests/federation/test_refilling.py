@@ -15,12 +15,13 @@ from ofcd.daemon.peers.refilling import take_refill
 from ofcd.protocol.codes import Code, ProtocolError
 from ofcd.protocol.frames import Refill
 from ofcd.protocol.ids import Hash32, RelayId, RoomId
-from ofcd.protocol.records import Home, LogHead, Peer
+from ofcd.protocol.records import Home, LogHead, Peer, Seen
 from ofcd.relay import Decision, Relay, RoomLog
 from ofcd.testing.world import Inline
 from ofcd.themis import generate_keypair
 from ofcd.themis.lineage import Lineage
 from ofcd.themis.signed import peek, sign_record
+from tests.relay.test_forcing import forced
 from tests.relay.world import Person, World, admit_to, found_room
 
 PEER = RelayId(b"\x07" * 32)
@@ -36,6 +37,7 @@ class Lost:
     """The room with nothing lost."""
     records: list[tuple[bytes, bytes]]
     """What was lost: records and cells."""
+    root: Person
 
     @property
     def relay(self) -> Relay:
@@ -100,7 +102,7 @@ def lost() -> Lost:
     said = [post_of(who) for who in (ana, bo, ana)]
     room = ana.log
     ana.world.relay._core.rooms[ana.room] = before
-    return Lost(ana.world, room, said)
+    return Lost(ana.world, room, said, ana)
 
 
 def post_of(person: Person) -> tuple[bytes, bytes]:
@@ -156,6 +158,21 @@ async def test_one_that_is_too_slow_keeps_nobody_else_from_it(lost: Lost) -> Non
     with pytest.raises(ProtocolError):
         await lost.take(left, slow)
     await lost.take(left)
+    assert held.seq == lost.room.seq
+
+
+async def test_a_word_of_an_earlier_term_gives_nothing_back(lost: Lost) -> None:
+    """The room was moved away by force, without that, and came back."""
+    root, held = lost.root, lost.relay.room(lost.room.room)
+    assert held is not None
+    away = forced(root, PEER, seen=Seen(lost.room.seq, lost.room.log))
+    back = forced(root, lost.world.relay_id, force=False, term=2, after=away.event_id)
+    held.told, held.ahead = (away.envelope, back.envelope), lost.world.relay_id
+    for term in (0, 1):
+        with pytest.raises(ProtocolError) as refused:
+            await lost.take(lost.refill(head=lost.head(term=term)))
+        assert refused.value.kind is Code.FORBIDDEN
+    await lost.take(lost.refill(head=lost.head(term=2)))
     assert held.seq == lost.room.seq
 
 

@@ -420,6 +420,7 @@ def test_what_stands_in_the_log_is_told_on_as_it_is_signed_there(
     else:
         told, lied = (fake.envelope, last.envelope), HubLied(Code.FORK, "two logs")
         done = [*stand_still(world.relay._core, ana.log, told, lied, NOW).facts]
+        assert stand_still(world.relay._core, ana.log, told, lied, NOW) == Decision()
     [records_kept] = [one.records for one in done if isinstance(one, MovesKept)]
     assert records_kept == (moves[-1].envelope, last.envelope)
     open_signed(ana.log.state.member(ana.mid).sign_key, records_kept[0])
@@ -501,3 +502,24 @@ def test_moves_in_a_stretch_that_is_skipped_are_not_behind_the_last_one(
     decision = world.relay.skip(ana.room, found, NOW)
     assert not any(isinstance(effect, HubMoved) for effect in decision.effects)
     assert (ana.log.told, ana.log.ahead, ana.log.hub) == ((), None, THERE)
+
+
+def test_a_log_that_goes_another_way_than_what_was_told_is_taken_back_anew(
+    world: World, ana: Person
+) -> None:
+    """By what was told before: it was taken then, and has come to nothing."""
+    end, starve = ana.log.seq, copied(ana)
+    ana.say()
+    move = forced(ana)
+    ana.say()
+    rows = world.store.rooms[ana.room].log
+    true, void = [Entry(n, rows[n].record, rows[n].cell) for n in range(end + 1, len(rows))]
+    starve()
+    step_back(ana, retreat(ana, None, move))
+    told = Moves.read(ana.room, [move.envelope])
+    world.relay.replicate(ana.room, verify_entries(ana.log, [true]), NOW)
+    assert told.news(ana.log.state, ana.log.last_told) == ()
+    world.relay.replicate(ana.room, verify_entries(ana.log, [void]), NOW)
+    missing = told.news(ana.log.state, ana.log.last_told)
+    parting = told.part(missing, ana.log.state, ana.log.seq, ana.log.log_at(true.seq))
+    assert parting.base == true.seq

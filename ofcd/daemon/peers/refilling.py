@@ -19,9 +19,10 @@ from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.frames import Refill
 from ofcd.protocol.ids import EventId, MemberId, RelayId, log_hash
-from ofcd.protocol.records import LogHead
+from ofcd.protocol.records import HubMove, LogHead
 from ofcd.relay import Entry, HubLied, Relay, RoomLog, verify_entries
 from ofcd.store import Store
+from ofcd.themis.signed import peek
 
 __all__ = ["refill_room", "take_refill"]
 
@@ -76,6 +77,7 @@ async def take_refill(
         if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
             text = "no LOG_HEAD of this relay says that it has lost anything"
             raise Refused(Code.FORBIDDEN, text)
+        _require_now(room, head)
         ids = _proven(room, head, frame)
     pairs = list(zip(frame.entries[::2], frame.entries[1::2], strict=True))
     entries = [
@@ -90,6 +92,13 @@ async def take_refill(
     now = hub.milliseconds()
     await hub.do(lambda: relay.refill(frame.room, peer, verified, ids, now), frame.room)
     hub.deliver_soon()
+
+
+def _require_now(room: RoomLog, head: LogHead) -> None:
+    """What this relay signed in an earlier term may be void by now."""
+    told = peek(room.told[-1]).record if room.told else None
+    if head.term < (told.term if isinstance(told, HubMove) else room.state.term):
+        raise Refused(Code.FORBIDDEN, "this relay signed that before the room was moved")
 
 
 def _proven(room: RoomLog, head: LogHead, frame: Refill) -> dict[int, EventId]:
