@@ -15,9 +15,11 @@ from ofcd.protocol import frames
 from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import Moved
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId, relay_id_of
+from ofcd.protocol.limits import MIB
 from ofcd.protocol.records import Role, Seen
 from ofcd.relay.facts import Fact, LogCut, RoomSnapshot
 from ofcd.store import DiskFull, Store
+from ofcd.store.types import KeptMoves
 from ofcd.testing import World, open_net
 from ofcd.testing.world import Inline
 from ofcd.themis.signed import SignedRecord
@@ -30,6 +32,7 @@ from tests.federation.double import (
     local,
     part,
     quickly,
+    rejoin,
     shared,
 )
 from tests.federation.test_blame import attach, forged
@@ -308,3 +311,34 @@ async def test_a_room_that_went_and_came_back_is_followed_on_at_the_same_relay(
         await settle([ana, bo, cai, dan])
         void = [f"void at first {number}" for number in range(3)]
         agree([ana, bo, cai, dan], ["before", *void, *(f"at the new hub {n}" for n in range(4))])
+
+
+async def test_many_moves_do_not_hold_up_a_link(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh link has more to tell of than it holds at once: all of it comes, and the rest."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        records = tuple(
+            one.envelope for one in line_of(ana, 3, urls=("wss://u.test/" + "u" * 180,) * 4)
+        )
+        telling, told_of = known(old)._telling, set[RoomId]()
+
+        async def take(link: object, frame: Moved) -> None:
+            told_of.add(frame.room)
+
+        monkeypatch.setattr(known(new)._telling, "take", take)
+        for number in range(1000):
+            room = RoomId(number.to_bytes(32, "big"))
+            telling._moves[room] = KeptMoves(room, 0, records)
+            telling._hearers[room] = frozenset({relay_of(new)})
+        assert 1000 * sum(map(len, records)) > 2 * MIB
+        part(old, new)
+        await ana.send("one")
+        links = known(new)._peers[relay_of(old)].row.links
+        rejoin(old, new)
+        await settle([ana, bo])
+        agree([ana, bo], ["one"])
+        assert known(new)._peers[relay_of(old)].row.links == links + 1
+        assert len(told_of) == 1000

@@ -8,12 +8,14 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from ofcd.daemon.connection import failure_of
+from ofcd.daemon.linkend import Job
 from ofcd.daemon.log import get_log
 from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
@@ -44,12 +46,16 @@ class Hearer(Protocol):
     told_back: set[RoomId]
     """Rooms of which what this relay told was answered by what is known here."""
 
-    def tell(self, frame: PeerFrame) -> None:
-        """Queue a frame."""
+    def do(self, job: Job) -> None:
+        """Do this in the slow lane."""
         ...
 
-    def pump(self) -> None:
-        """Send what can be sent."""
+    def do_once(self, room: RoomId, job: Job) -> None:
+        """As `do`, unless it is still to be done for this room."""
+        ...
+
+    async def hand_over(self, frame: PeerFrame) -> None:
+        """In the slow lane: queue a frame when the peer has taken most of what waits for it."""
         ...
 
     def refused(self) -> None:
@@ -145,12 +151,20 @@ class Telling:
         return frozenset(peer for peer in every if self.wants(peer))
 
     def tell(self, link: Hearer, room: RoomId | None = None) -> None:
-        """Tell the other relay of this room, or of every one that it has to do with."""
-        rooms = list(self._hearers) if room is None else [room]
-        for one in rooms:
-            if link.peer in self._hearers.get(one, ()):
-                link.tell(Moved(one, self._moves[one].records))
-        link.pump()
+        """Tell the other relay of this room, or of every one that it has to do with.
+
+        As fast as it reads: all of it at once may be more than a link holds.
+        """
+
+        async def tell(rooms: Iterable[RoomId]) -> None:
+            for one in rooms:
+                if link.peer in self._hearers.get(one, ()):
+                    await link.hand_over(Moved(one, self._moves[one].records))
+
+        if room is None:
+            link.do(lambda: tell(list(self._hearers)))
+        else:
+            link.do_once(room, lambda: tell([room]))
 
     # -- being told --------------------------------------------------------------------------------
 
