@@ -14,12 +14,20 @@ from ofcd.client.archive import Archive, Entry
 from ofcd.client.vault import Reader
 from ofcd.e2e import bodies
 
-__all__ = ["ABOUT", "aimed", "void_target"]
+__all__ = ["ABOUT", "NOT_SAID_AGAIN", "aimed", "void_target"]
 
 C = TypeVar("C")
 _NAMED: Final = ("target", "reply_to", "thread")
 ABOUT: Final = (bodies.Edit, bodies.Reaction, bodies.Redaction)
 """What changes another message."""
+NOT_SAID_AGAIN: Final = (
+    bodies.Beat,
+    bodies.Compare,
+    bodies.CompareEnd,
+    bodies.HandoverOffer,
+    bodies.HandoverAccepted,
+)
+"""What was meant for its moment."""
 
 
 def aimed(archive: Archive, records: Reader, content: C) -> C:

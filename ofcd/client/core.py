@@ -34,6 +34,10 @@ _UNPROVEN = (
     "your relay says that this room's own relay shows two histories, but proves nothing: the room "
     "is not frozen here, and what you write waits; ask your relay's operator"
 )
+_REMOVAL_VOID = (
+    "you had been removed from this room, and are in it again: root moved it to a relay whose copy "
+    "does not have that"
+)
 _FINAL = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
 
 
@@ -114,6 +118,13 @@ class Core:
             return
         self.save_head(turn, status=status, code=code)
         turn.tell(RoomStateChanged(self.room, status, code))
+
+    def come_back(self, turn: Turn) -> None:
+        """What put this member out came to nothing: the one thing that undoes an eviction."""
+        if self.head.status is RoomStatus.EVICTED and self.me in self.state.members:
+            self.save_head(turn, status=RoomStatus.ACTIVE, code="")
+            turn.tell(RoomStateChanged(self.room, RoomStatus.ACTIVE))
+            turn.tell(Alarm(self.room, AlarmKind.REMOVAL_VOID, _REMOVAL_VOID))
 
     def note_term(self, turn: Turn, move: HubMove) -> None:
         """This member signed that, or is about to have it sent: no later one is to count less."""

@@ -338,6 +338,8 @@ class AlarmKind(StrEnum):
     """Of one's own: by a vault that was put back, or by somebody who has the keys."""
     EVICTION_VOID = "eviction_void"
     """Who had been evicted is in the room again: the eviction came to nothing."""
+    REMOVAL_VOID = "removal_void"
+    """So is this member."""
     ADMISSION_VOID = "admission_void"
     """One's own admission came to nothing: it needs a new invite."""
     TWO_MOVES = "two_moves"

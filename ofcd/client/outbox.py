@@ -3,7 +3,7 @@
     queued   kept; waits for the link, the key, or its turn
     sent     sealed and signed, kept, then posted; posted again, byte for byte, on the next link
     held     kept by this client's own relay, for the room's; posted again on the next link
-    accepted in the room log: by an Ack, or by its own delivery
+    accepted in the room log: by an Ack, or by its own delivery; kept until that
     failed   refused for good; stays until it is discarded
 
 Some events are under way at once, each naming the one before it by its counter and id. If one is
@@ -20,7 +20,7 @@ from typing import Final
 
 from attrs import define, evolve
 
-from ofcd.client.aiming import ABOUT, aimed, void_target
+from ofcd.client.aiming import ABOUT, NOT_SAID_AGAIN, aimed, void_target
 from ofcd.client.archive import VOID
 from ofcd.client.blobdrops import told_of
 from ofcd.client.core import Core, refusal
@@ -84,9 +84,14 @@ class Outbox:
             for _, raw in records.items(core.tables.state, _OUT, b"out0")
             for item in (load(Queued, raw),)
         }
+        self._next = max(self._items, default=-1) + 1
+        acked = [item for item in self._items.values() if item.stage is Stage.ACKED]
+        self._acked = {item.number: item for item in acked}
+        """Accepted by an Ack, and not yet back in the log; these are no `items` any more."""
+        for item in acked:
+            del self._items[item.number]
         self._tickets: dict[Sid, list[Ticket]] = {}
         self._halted: ClientError | None = None
-        self._next = max(self._items, default=-1) + 1
         self._flight = Flight()
         self._wait: _Wait | None = None
         self._not_before = 0
@@ -96,6 +101,11 @@ class Outbox:
     def items(self) -> list[Queued]:
         """What is not accepted yet, in order; failed ones included."""
         return [self._items[number] for number in sorted(self._items)]
+
+    @property
+    def has_acked(self) -> bool:
+        """Whether the relay has accepted what has not come back in the log yet."""
+        return bool(self._acked)
 
     # -- the application's side ------------------------------------------------------------------
 
@@ -182,7 +192,8 @@ class Outbox:
         What waits is sealed anew, too: the key that it was sealed under may be void.
         """
         core, waiting = self._core, self.items
-        for item in [*said, *waiting]:
+        acked = self._acked_anew(turn)
+        for item in [*said, *acked, *waiting]:
             if item.event_id is not None and item.stage is not Stage.FAILED:
                 core.save_void(turn, item.counter, item.event_id)
         for item in waiting:
@@ -190,6 +201,7 @@ class Outbox:
         self._items.clear()
         self.link_lost()
         known = {item.sid for item in waiting}
+        said = [*said, *(item for item in acked if not _is_of_its_moment(item))]
         again = [item for item in said if item.sid not in known]
         for item in [*again, *waiting]:
             fresh = evolve(item, number=self._next)
@@ -199,6 +211,26 @@ class Outbox:
                 )
             self._next += 1
             self._keep(turn, fresh)
+
+    def _acked_anew(self, turn: Turn) -> list[Queued]:
+        """What was accepted, and never came: it is void as what did, and no number was used."""
+        core, acked = self._core, sorted(self._acked.values(), key=lambda item: item.counter)
+        if acked and acked[0].counter <= core.head.counter:
+            first = acked[0].event
+            core.save_own(turn, first.counter - 1, first.prev)
+        for item in acked:
+            turn.records.delete(core.tables.archive("sids"), item.sid)
+        self._drop_acked(turn, acked)
+        return acked
+
+    def caught_up(self, turn: Turn, counter: int) -> None:
+        """Own events up to this one have come, or stand in a stretch that is kept no longer."""
+        self._drop_acked(turn, [one for one in self._acked.values() if one.counter <= counter])
+
+    def _drop_acked(self, turn: Turn, done: list[Queued]) -> None:
+        for item in done:
+            del self._acked[item.number]
+            turn.records.delete(self._core.tables.state, number_key(item.number, _OUT))
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -318,7 +350,8 @@ class Outbox:
         if void is None:
             changed = evolve(body, content=aimed(archive, turn.records, content))
             return evolve(item, body=encode_body(changed).rstrip())
-        waiting = {one.sid for one in self._items.values() if one.stage is not Stage.FAILED}
+        known = (*self._items.values(), *self._acked.values())
+        waiting = {one.sid for one in known if one.stage is not Stage.FAILED}
         if void.mid != self._core.me or void.sid not in waiting:
             self._fail(turn, item, VOID, _TARGET_VOID)
         return None
@@ -354,6 +387,7 @@ class Outbox:
 
     def delivered(self, turn: Turn, sid: Sid, event_id: EventId, seq: int) -> None:
         """An own event came back in the log."""
+        self._drop_acked(turn, [one for one in self._acked.values() if one.sid == sid])
         for item in self.items:
             if item.sid == sid:
                 self._accept(turn, item, Sent(event_id, seq))
@@ -370,7 +404,7 @@ class Outbox:
             for before in self._before(item):
                 # Each names the one before it: whatever becomes of their own answers, they are in.
                 self._accept_unseen(turn, before)
-            self._accept(turn, item, Sent(frame.event_id, frame.seq))
+            self._acked_at(turn, item, Sent(frame.event_id, frame.seq))
         elif isinstance(frame, QueuedFrame):
             self._held(turn, item, frame)
             return
@@ -409,6 +443,7 @@ class Outbox:
         known = self._up_to(last)
         for item in known:
             self._accept_unseen(turn, item)
+        self.caught_up(turn, counter)
         if not known:
             for item in waiting:
                 self._fail(turn, item, Code.COUNTER_GAP.value, _PUT_BACK)
@@ -428,7 +463,14 @@ class Outbox:
     def _accept_unseen(self, turn: Turn, item: Queued) -> None:
         """The relay has it; where it stands is no longer kept there."""
         if item.event_id is not None:
-            self._accept(turn, item, Sent(item.event_id, self._core.head.seq))
+            self._acked_at(turn, item, Sent(item.event_id, self._core.head.seq))
+
+    def _acked_at(self, turn: Turn, item: Queued, sent: Sent) -> None:
+        """The relay has it; it is kept here until it comes back."""
+        self._accept(turn, item, sent)
+        if item.record:
+            self._acked[item.number] = evolve(item, stage=Stage.ACKED)
+            self._put(turn.records, self._acked[item.number])
 
     def _accept(self, turn: Turn, item: Queued, sent: Sent) -> None:
         core = self._core
@@ -454,7 +496,9 @@ class Outbox:
         code = failure.code
         if code == Code.SID_CONFLICT and failure.event_id is not None and failure.seq is not None:
             # An earlier form of this very message is in the log: that is the one that counts.
-            self._accept(turn, item, Sent(failure.event_id, failure.seq))
+            sent = Sent(failure.event_id, failure.seq)
+            is_here = sent.seq <= core.head.seq
+            (self._accept if is_here else self._acked_at)(turn, item, sent)
         elif code == Code.COUNTER_GAP and item in self._up_to(failure.event_id):
             # The relay has it: its last event of us is this one, or one that follows it.
             self._accept_unseen(turn, item)
@@ -532,6 +576,10 @@ _TARGET_VOID: Final = (
 )
 _VOIDS: Final = 16
 """As many as one body may declare."""
+
+
+def _is_of_its_moment(item: Queued) -> bool:
+    return isinstance(decode_body(item.body).content, NOT_SAID_AGAIN)
 
 
 def _sentence(code: str) -> str:

@@ -24,6 +24,8 @@ class Stage(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
     HELD = "held"
+    ACKED = "acked"
+    """Accepted; kept until it comes back in the log, which may lose it before."""
     FAILED = "failed"
 
 

@@ -173,7 +173,9 @@ class RoomMachine:
         self._link, self._retry_at = link, None
         head = self.core.head
         behind = head.status is RoomStatus.FROZEN and head.code == Code.HUB_BEHIND
-        if head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN) and not behind:
+        # Who was evicted only asks: a relay may have to tell of a move that made that void.
+        asks = (RoomStatus.ACTIVE, RoomStatus.HIDDEN, RoomStatus.EVICTED)
+        if head.status not in asks and not behind:
             self._halt_by_status(turn)
         elif head.created:
             self._attach(turn)
@@ -233,6 +235,9 @@ class RoomMachine:
             return
         if not isinstance(frame, frames.Attached):
             return
+        if core.head.status is RoomStatus.EVICTED:
+            self._halt_by_status(turn)  # a copy that is behind
+            return
         if frame.counter > frame.seq:
             turn.drop = Code.BAD_FRAME.value  # more events of ours than the log has entries
             return
@@ -289,7 +294,10 @@ class RoomMachine:
             turn.drop = failure.code
             return
         self.core.set_status(turn, status, failure.code)
-        self._halt(turn, error or RelayRefused(failure.code, failure.text))
+        if self.core.head.status is RoomStatus.EVICTED:
+            self._halt_by_status(turn)
+        else:
+            self._halt(turn, error or RelayRefused(failure.code, failure.text))
 
     # -- catching up -----------------------------------------------------------------------------
 
@@ -421,6 +429,7 @@ class RoomMachine:
         missed = me is not None and core.head.start > me.joined_seq
         if last is not None and missed and counter > core.head.counter:
             self.outbox.take_up(turn, counter, last)
+        self.outbox.caught_up(turn, counter)
 
     def _announce(self, turn: Turn) -> None:
         """Tell the others what we want to be called, once."""
@@ -520,6 +529,8 @@ class RoomMachine:
             self.comparing.heard(turn, seq, opened)
 
     def _stop_if_frozen(self, turn: Turn) -> None:
+        if self.phase is Phase.ATTACHING and self.core.head.status is RoomStatus.EVICTED:
+            return  # it was told something, and may be told more
         if self.core.head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN):
             self._halt_by_status(turn)
 
@@ -552,7 +563,7 @@ class RoomMachine:
         """Root moved the room by force: go back to where it goes on, if it is so."""
         core = self.core
         try:
-            taken = take_moves(turn, core, records)
+            taken = take_moves(turn, core, records, has_acked=self.outbox.has_acked)
         except Malformed:
             turn.drop = Code.BAD_FRAME.value  # no relay in its right mind tells that
             return

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from ofcd.client.aiming import NOT_SAID_AGAIN
 from ofcd.client.archive import Entry, Kind
+from ofcd.client.blobdrops import unnamed
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, EntriesVoided, RoomStatus
 from ofcd.client.folding import refold
@@ -28,21 +30,15 @@ from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
 from ofcd.protocol.records import HubMove
 from ofcd.protocol.room import RoomState
 from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
-from ofcd.themis.signed import SignedRecord
+from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["TakenBack", "take_moves"]
 
 _LOOK_BACK: Final = 2_000
 """Entries that are looked through for the last words of those whose later ones are void."""
-_NOT_SAID_AGAIN: Final = (
-    bodies.Beat,
-    bodies.Compare,
-    bodies.CompareEnd,
-    bodies.HandoverOffer,
-    bodies.HandoverAccepted,
-)
 _NO_SID: Final = Sid(bytes(16))
 _APP: Final = b"app/"
+_AHEAD: Final = b"ahead"
 
 
 class TakenBack:
@@ -54,15 +50,19 @@ class TakenBack:
         """This member's own words that came to nothing."""
 
 
-def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | None:
+def take_moves(
+    turn: Turn, core: Core, records: Sequence[bytes], *, has_acked: bool = False
+) -> TakenBack | None:
     """Take back what is void, as these HUB_MOVEs have it; None where nothing is.
+
+    `has_acked`: the relay has accepted what has not come here: that may be void, too.
 
     Raises `ProtocolError` for what proves nothing.
     """
     moves = Moves.read(core.room, records)
     _flag(turn, core, moves)
     try:
-        missing = moves.news(core.state)
+        missing = moves.news(core.state, _ahead(turn, core, moves))
     except Refused:
         return None  # another move counts
     if not missing:
@@ -70,7 +70,7 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
     check_claim(missing, core.state)
     _note_terms(turn, core, missing)
     begun = core.head.begun
-    end = core.head.seq if begun else core.state.seq
+    end = core.head.seq if begun else max(core.head.seq, core.state.seq)
     seq = seen_of(missing[0]).seq
     ours = core.checked_hash(turn.records, seq) if begun and seq <= end else None
     try:
@@ -81,16 +81,40 @@ def take_moves(turn: Turn, core: Core, records: Sequence[bytes]) -> TakenBack | 
             core.freeze(turn, AlarmKind.FORK, fork)
         return None
     if parting.base >= end:
-        return None
+        turn.records.put(core.tables.state, _AHEAD, parting.last.envelope)
+        if not any(isinstance(one.record, HubMove) and one.record.force for one in missing):
+            return None
+        core.come_back(turn)  # what put this member out stood behind all that it has
+        if not begun or not has_acked:
+            return None
+        # Its Ack vouched for the log there; if it does hold, it comes back before it is sent again.
+        core.save_head(turn, vouched_seq=-1, vouched_log=None)
+        return TakenBack(parting, [])
     state = core.state_before(turn.records, parting.base + 1)
     parting.check_root(state, core.state)
     if parting.is_next:  # it has to hold there: nothing is taken back for one that no log can have
         state.apply(parting.move, parting.first.event_id, parting.base + 1)
+    turn.records.put(core.tables.state, _AHEAD, parting.last.envelope)
     taken = TakenBack(parting, _take_back(turn, core, parting, state))
     if core.me not in state.members:
         turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
         core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
+    else:
+        core.come_back(turn)
     return taken
+
+
+def _ahead(turn: Turn, core: Core, moves: Moves) -> SignedRecord | None:
+    """The last move that was taken, and is yet to come in the log: no lesser one counts meanwhile.
+
+    None where these have it, too, and where it is not of who is root now.
+    """
+    raw = turn.records.get(core.tables.state, _AHEAD)
+    kept = None if raw is None else peek(raw)
+    if kept is None or not isinstance(kept.record, HubMove) or kept.record.mid != core.state.root:
+        return None
+    known = {*(hub.event_id for hub in core.state.moved), *(one.event_id for one in moves.signed)}
+    return None if kept.event_id in known else kept
 
 
 def _note_terms(turn: Turn, core: Core, signed: Sequence[SignedRecord]) -> None:
@@ -116,6 +140,10 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     log = known or (parting.move.seen.log if parting.is_next else None)
     done = _put_cursors_back(turn, core, base)
     void = core.archive.take_back(turn.records, base, done, core.head.read_seq)
+    for entry in void:
+        content = core.archive.content(entry)
+        if isinstance(content, bodies.FileRef):
+            unnamed(turn.records, core, content.blob_id, entry.mid)
     for target in {e.target_seq for e in void if 0 <= e.target_seq <= base}:
         refold(core.archive, turn.records, target, base)
     recent = core.archive.hashes(turn.records, base - WINDOW, base)
@@ -280,7 +308,7 @@ def _own_words(core: Core, void: list[Entry]) -> list[Queued]:
         if entry.mid != core.me or content is None or entry.sid is None or entry.code:
             continue
         target = getattr(content, "target", None)
-        if body is None or isinstance(content, _NOT_SAID_AGAIN) or target in gone:
+        if body is None or isinstance(content, NOT_SAID_AGAIN) or target in gone:
             continue
         raw = encode_body(evolve(body, content=content, voids=())).rstrip()
         made = Queued(0, entry.sid, entry.ts, raw, event_id=entry.event_id, counter=body.counter)
