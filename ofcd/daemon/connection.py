@@ -315,6 +315,10 @@ class Connection:
         for room in list(self._subscriptions):
             self.unsubscribe(room)
 
+    def come_back(self, room: RoomId, failure: Failure) -> None:
+        """The feed that is read here of this room ends: on a link anew it is served on."""
+        self.end(failure)
+
     def end(self, failure: Failure) -> None:
         """Say why, and close."""
         if not self._last_words:

@@ -159,7 +159,7 @@ class Effects:
         self.feeds.drop(room)
         for connection in self._links:
             if connection.reads(room):
-                connection.end(failure_of(code))
+                connection.come_back(room, failure_of(code))
 
     def _perform_on(
         self,

@@ -69,6 +69,10 @@ class LinkEnd(Subscriber, Protocol):
         """Whether the room's feed goes here, or is about to."""
         ...
 
+    def come_back(self, room: RoomId, failure: Failure) -> None:
+        """The feed that it reads of this room ends: it is to read on from the store."""
+        ...
+
     def end(self, failure: Failure) -> None:
         """Say why, and close."""
         ...

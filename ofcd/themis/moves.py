@@ -141,6 +141,10 @@ class Moves:
             raise Refused(Code.CONFLICT, "these moves begin behind where the two logs part")
         raise Refused(Code.FORK, "root has signed another log than this one")
 
+    def counts_less(self, other: Moves) -> bool:
+        """Whether the last of the others counts more than the last of these."""
+        return _rank(self.signed[-1]) < _rank(other.signed[-1])
+
     def rivals(self, state: RoomState) -> tuple[tuple[HubTerm, SignedRecord], ...]:
         """Pairs of one term, of the own log and of these: root has signed both."""
         return tuple(

@@ -563,6 +563,8 @@ class Federation:
                 self._telling.tell(link, effect.room)
         if effect.hub == self._identity.relay_id:
             return
+        if effect.hub not in self._peers and len(self._peers) >= _PEERS:
+            self._forget_one()  # its root may move one room again and again
         peer = self._peer(effect.hub, needed=True)
         peer.following.adopt(effect.room)
         peer.following.resume(effect.room)

@@ -412,17 +412,21 @@ class Following:
             case Head():
                 await self._headed(frame)
             case Unfollowed():
-                await self._unfollowed(frame.room)
+                await self._unfollowed(frame)
 
-    async def _unfollowed(self, room: RoomId) -> None:
-        """The hub sends no more: right, if nobody at home here is a member, or it is on the way."""
+    async def _unfollowed(self, frame: Unfollowed) -> None:
+        """The hub sends no more: right, if nobody at home here is a member, or it is on the way.
+
+        Or what it gave does not go on (try_again): the copy asks anew.
+        """
+        room = frame.room
         copy = self.rooms.get(room)
         if copy is None or not copy.following:
             return
         copy.following = False
         copy.stir()  # who waits for its own admission has it asked for anew
         if await self._rooms.load(room) is not None and not self._let_go(room):
-            self._resume_later(room)
+            self._resume_later(room, is_soon=frame.code == Code.TRY_AGAIN)
 
     # -- copies ------------------------------------------------------------------------------------
 
@@ -527,12 +531,12 @@ class Following:
         if not self._let_go(room):
             self._resume_later(room)
 
-    def _resume_later(self, room: RoomId) -> None:
+    def _resume_later(self, room: RoomId, *, is_soon: bool = False) -> None:
         copy, log = self.rooms.get(room), self._rooms.held(room)
         if copy is None or log is None:
             return
         # A room that was just moved may be here before it is there.
-        first = _SOON if log.state.term else _AFTER_REFUSAL
+        first = _SOON if is_soon or log.state.term else _AFTER_REFUSAL
         copy.pause = min(2 * copy.pause or first, _AFTER_REFUSAL)
         self.later(copy.pause, partial(self.resume, room))
 

@@ -242,6 +242,9 @@ class Lane:
         """Nothing is read here."""
         return False
 
+    def come_back(self, room: RoomId, failure: frames.Failure) -> None:
+        """No feed is read here."""
+
     def drop(self) -> None:
         """The lane is done with: nothing in it is awaited any more."""
         if self._closed:

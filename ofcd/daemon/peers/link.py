@@ -375,12 +375,23 @@ class PeerLink(Connection):
             if subscription.is_over and not self._page
         ]
         for room in over:
-            self.unsubscribe(room)
-            if self._federation.is_in_use(self):
-                self._hub.unfollowed(self.peer, room)
-            self.tell(Unfollowed(room, Code.NOT_FOUND.value))
+            self._unfollow(room, Code.NOT_FOUND.value)
         if over:
             super().pump()
+
+    def _unfollow(self, room: RoomId, code: str) -> None:
+        self.unsubscribe(room)
+        if self._federation.is_in_use(self):
+            self._hub.unfollowed(self.peer, room)
+        self.tell(Unfollowed(room, code))
+
+    def come_back(self, room: RoomId, failure: Failure) -> None:
+        """It follows this room anew; the others go on. One that is just being followed ends all."""
+        if room in self._subscriptions and not any(feed.room == room for feed in self._awaited):
+            self._unfollow(room, failure.code)
+            self.pump()
+        else:
+            self.end(failure)
 
     async def _frames_of(self, subscription: Subscription, page: LogPage) -> list[bytes]:
         room, found = subscription.room, []

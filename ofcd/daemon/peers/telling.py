@@ -8,6 +8,7 @@ time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["TWO_MOVES", "Telling"]
 
 _TRIES: Final = 5
+_CUTS: Final = 3
+_CUT_SECONDS: Final = 600
+"""How often the end of one room's log may be void in that time."""
 _DIAL_MS: Final = 30 * 24 * 3600 * 1000
 """How long after a move others are dialled to be told of it."""
 TWO_MOVES: Final = "two_moves"
@@ -90,6 +94,10 @@ class Telling:
         self._hearers: dict[RoomId, frozenset[RelayId]] = {}
         """By room, who has to do with it."""
         self._flagged: set[tuple[RoomId, EventId]] = set()
+        self._cuts: dict[RoomId, deque[float]] = {}
+        """By room, when its log was cut, the last times."""
+        self._aside: dict[RoomId, tuple[Hearer, Moves]] = {}
+        """Of rooms that were cut too often for now: what counts most, and who told it."""
         self._turn = trio.CapacityLimiter(1)
         self._threads = trio.CapacityLimiter(1)
         self._log = get_log()
@@ -190,7 +198,7 @@ class Telling:
             self._log.error("a room could not be moved", error=str(error))
 
     async def _take(self, link: Hearer, frame: Moved) -> None:
-        moves = Moves.read(frame.room, frame.records)
+        moves, counted = Moves.read(frame.room, frame.records), False
         for left in reversed(range(_TRIES)):
             room = await self._hub.room(frame.room)
             if room is None:
@@ -202,6 +210,10 @@ class Telling:
                 return
             if parting is None:
                 return  # it is here, or on its way
+            if parting.base < room.seq and not counted:
+                if not self._may_cut(link, room, moves):
+                    return
+                counted = True
             try:
                 await self._step_back(link, room, await self._prepare(room, moves, parting))
                 return
@@ -209,6 +221,29 @@ class Telling:
                 if error.kind is not Code.TRY_AGAIN or not left:
                     raise
             await self._hub.do(Decision)  # until what was decided before is stored
+
+    def _may_cut(self, link: Hearer, room: RoomLog, moves: Moves) -> bool:
+        """Whether the log may be cut now; else these are kept aside, and taken when it may.
+
+        Root may sign moves without end, and each costs a reading of the room, and its readers.
+        """
+        key, now = room.room, trio.current_time()
+        lately = self._cuts.setdefault(key, deque(maxlen=_CUTS))
+        wait = lately[0] + _CUT_SECONDS - now if len(lately) == _CUTS else 0.0
+        if wait <= 0:
+            lately.append(now)
+            return True
+        aside = self._aside.get(key)
+        if aside is None:
+            self._hub.jobs_nursery.start_soon(self._take_later, key, wait)
+        if aside is None or aside[1].counts_less(moves):
+            self._aside[key] = link, moves
+        return False
+
+    async def _take_later(self, room: RoomId, seconds: float) -> None:
+        await trio.sleep(seconds)
+        link, moves = self._aside.pop(room)
+        await self.take(link, Moved(room, tuple(one.envelope for one in moves.signed)))
 
     async def _part(self, link: Hearer, room: RoomLog, moves: Moves) -> Parting | None:
         """What follows from it. Nothing is read before it is known that root has signed it."""
