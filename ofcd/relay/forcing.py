@@ -114,14 +114,20 @@ def prepare(room: RoomLog, moves: Moves, parting: Parting, rest: RoomLog | None)
     """Verify that root moves the room, and that the first fits. `rest`: without what is void.
 
     That the moves bear the name and signature of who is root here now was checked before. Raises
-    `ProtocolError`, `HubLied`. Changes nothing: for a worker thread.
+    `ProtocolError` (try_again where the room has grown meanwhile), `HubLied`. Changes nothing: for
+    a worker thread.
     """
     base = rest or room
     parting.check_root(base.state, room.state)
     entries: list[Verified] = []
     if parting.is_next:
         entry = Entry(parting.base + 1, parting.first.envelope)
-        entries = verify_entries(base, [entry])
+        try:
+            entries = verify_entries(base, [entry])
+        except HubLied as lied:
+            if lied.kind is Code.TRY_AGAIN:
+                raise Refused(Code.TRY_AGAIN) from lied
+            raise
     told = _vouched_for(room, moves.signed)
     return Retreat(told, parting, room.seq, room.log, room.state, rest, tuple(entries))
 

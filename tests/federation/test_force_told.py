@@ -12,11 +12,12 @@ from attrs import evolve
 
 from ofcd.client import Room
 from ofcd.protocol import frames
-from ofcd.protocol.codes import Code
+from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Moved
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId, relay_id_of
 from ofcd.protocol.limits import MIB
 from ofcd.protocol.records import Role, Seen
+from ofcd.relay import Retreat, RoomLog
 from ofcd.relay.facts import Fact, LogCut, RoomSnapshot
 from ofcd.store import DiskFull, Store
 from ofcd.store.types import KeptMoves
@@ -383,3 +384,53 @@ async def test_root_has_a_log_cut_only_so_often(
             assert core.last_told is not None
             assert core.last_told.event_id == made[-1].event_id
         assert known(old)._peers[relay_of(new)].row.links == links
+
+
+async def test_what_is_heard_while_the_store_is_read_is_the_newer(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room is moved on as the relay starts and loads what it knew of moves."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        one, two, _ = (signed.envelope for signed in line_of(ana, 3))
+        telling = known(old)._telling
+        before, newer = RoomId(bytes(32)), KeptMoves(ana.id, 1, (one, two))
+        rows = [KeptMoves(before, 0, (one,)), KeptMoves(ana.id, 0, (one,))]
+        room_of = telling._hub.room
+
+        async def room(wanted: RoomId) -> RoomLog | None:
+            if wanted == before:
+                telling._moves[ana.id] = newer
+            return await room_of(wanted)
+
+        monkeypatch.setattr(telling._hub, "room", room)
+        monkeypatch.setattr(telling._store, "moves", lambda: rows)
+        await telling.load()
+        assert telling._moves[ana.id] == newer
+
+
+async def test_a_room_that_grows_too_fast_for_a_move_is_tried_again_later(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy hub does not go on with its room until the next link for that."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        telling, busy = known(old)._telling, [True]
+        prepare = telling._prepare
+
+        async def prepared(*args: Any) -> Retreat:
+            if busy[0]:
+                raise Refused(Code.TRY_AGAIN)
+            return await prepare(*args)
+
+        monkeypatch.setattr(telling, "_prepare", prepared)
+        async with dialling(old) as double:
+            await double.send(told(ana, [signed(ana, moving(ana, relay_of(new), old.now()))]))
+            await heard(double)
+            busy[0] = False
+            await trio.sleep(15)
+        held = known(old)._relay.room(ana.id)
+        assert held is not None
+        assert held.hub == relay_of(new)

@@ -523,3 +523,14 @@ def test_a_log_that_goes_another_way_than_what_was_told_is_taken_back_anew(
     missing = told.news(ana.log.state, ana.log.last_told)
     parting = told.part(missing, ana.log.state, ana.log.seq, ana.log.log_at(true.seq))
     assert parting.base == true.seq
+
+
+def test_what_the_hub_orders_while_a_move_is_verified_is_no_lie(ana: Person) -> None:
+    """Nothing was void; and then there is an entry more: it is prepared anew."""
+    moves = Moves.read(ana.room, [forced(ana).envelope])
+    missing = moves.news(ana.log.state, ana.log.last_told)
+    parting = moves.part(missing, ana.log.state, ana.log.seq, ana.log.log)
+    ana.say()
+    with pytest.raises(Refused) as refused:
+        prepare(ana.log, moves, parting, None)
+    assert refused.value.kind is Code.TRY_AGAIN

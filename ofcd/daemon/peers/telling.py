@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["TWO_MOVES", "Telling"]
 
 _TRIES: Final = 5
+_AGAIN_SECONDS: Final = 10
+"""Until what is told is tried once more, where the room grew too fast for it."""
 _CUTS: Final = 3
 _CUT_SECONDS: Final = 600
 """How often the end of one room's log may be void in that time."""
@@ -97,7 +99,7 @@ class Telling:
         self._cuts: dict[RoomId, deque[float]] = {}
         """By room, when its log was cut, the last times."""
         self._aside: dict[RoomId, tuple[Hearer, Moves]] = {}
-        """Of rooms that were cut too often for now: what counts most, and who told it."""
+        """Of rooms where it is not the time: what counts most of what is told, and who told it."""
         self._turn = trio.CapacityLimiter(1)
         self._threads = trio.CapacityLimiter(1)
         self._log = get_log()
@@ -112,12 +114,14 @@ class Telling:
             self._log.error("a reading of the store failed", error=str(error))
             return []
         for one in kept:
-            self._moves[one.room] = one
             try:
                 room = await self._hub.room(one.room)
             except (StoreError, BadSnapshot) as error:
                 self._log.error("reading a room failed", error=str(error))
                 continue
+            if one.room in self._moves:
+                continue  # it was moved meanwhile
+            self._moves[one.room] = one
             if room is not None:
                 self._hearers[one.room] = self._who(room)
         return kept
@@ -218,8 +222,11 @@ class Telling:
                 await self._step_back(link, room, await self._prepare(room, moves, parting))
                 return
             except Refused as error:
-                if error.kind is not Code.TRY_AGAIN or not left:
+                if error.kind is not Code.TRY_AGAIN:
                     raise
+                if not left:
+                    self._set_aside(link, frame.room, moves, _AGAIN_SECONDS)
+                    return
             await self._hub.do(Decision)  # until what was decided before is stored
 
     def _may_cut(self, link: Hearer, room: RoomLog, moves: Moves) -> bool:
@@ -233,12 +240,16 @@ class Telling:
         if wait <= 0:
             lately.append(now)
             return True
-        aside = self._aside.get(key)
-        if aside is None:
-            self._hub.jobs_nursery.start_soon(self._take_later, key, wait)
-        if aside is None or aside[1].counts_less(moves):
-            self._aside[key] = link, moves
+        self._set_aside(link, key, moves, wait)
         return False
+
+    def _set_aside(self, link: Hearer, room: RoomId, moves: Moves, seconds: float) -> None:
+        """Take these, or what counts more and is told meanwhile, after so long."""
+        aside = self._aside.get(room)
+        if aside is None:
+            self._hub.jobs_nursery.start_soon(self._take_later, room, seconds)
+        if aside is None or aside[1].counts_less(moves):
+            self._aside[room] = link, moves
 
     async def _take_later(self, room: RoomId, seconds: float) -> None:
         await trio.sleep(seconds)
