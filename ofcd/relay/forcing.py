@@ -37,6 +37,8 @@ __all__ = ["Retreat", "check_away", "prepare", "run_away", "stand_still", "step_
 Ask = Request[frames.Control, LoggedRecord]
 
 _LEVEL_MS: Final = 60_000
+_BEHIND_MS: Final = 300_000
+"""What the hub claims to have counts no longer than this."""
 _AGAIN_MS: Final = 1_000
 _NOT_LEVEL: Final = "the copy here does not have all that its hub, which is there, has yet"
 
@@ -57,10 +59,13 @@ def _require_level(request: Ask) -> None:
     """Nothing that the hub so far has ordered is on its way: it may be a HANDOVER.
 
     While there is a link to the hub, and it has more than the copy. One that says so, and gives
-    nothing for a minute, does not keep its room by it.
+    nothing for a minute, does not keep its room by it; nor does one that has the copy never come
+    level, for minutes, whatever it gives.
     """
     room, hub = request.room, request.core.hub_ends.get(request.room.room)
-    if hub is None or request.now >= hub.since + _LEVEL_MS:
+    if hub is None:
+        return
+    if request.now >= min(hub.since + _LEVEL_MS, hub.behind + _BEHIND_MS):
         return
     if hub.seq is None or hub.seq > room.seq:
         raise Refusal(Code.TRY_AGAIN, _NOT_LEVEL, seq=room.seq, retry_after=_AGAIN_MS)

@@ -324,8 +324,8 @@ class Relay:
         if entries and not entries[0].fits(held):
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile, or taken back
         before = held.hub
-        self.hub_grew(room, now)
         decision = following.replicate(self._core, held, entries, now)
+        self.hub_grew(room, now)
         return self._awaiting(held, before, now, decision) if held.seq <= known else decision
 
     def _awaiting(self, held: RoomLog, before: RelayId, now: int, decision: Decision) -> Decision:
@@ -408,16 +408,20 @@ class Relay:
 
     def hub_says(self, room: RoomId, seq: int | None, now: int) -> None:
         """On the link that is open, the hub of this copy is so far; None: it has yet to say."""
-        known = self._core.hub_ends.get(room, HubEnd(None, now))
+        known = self._core.hub_ends.get(room, HubEnd(None, now, now))
         if seq is not None:
             known = evolve(known, seq=max(seq, known.seq or 0))
-        self._core.hub_ends[room] = known
+        self._note_end(room, known, now)
 
     def hub_grew(self, room: RoomId, now: int) -> None:
         """Something of what the hub has came into this copy."""
         known = self._core.hub_ends.get(room)
         if known is not None:
-            self._core.hub_ends[room] = evolve(known, since=now)
+            self._note_end(room, evolve(known, since=now), now)
+
+    def _note_end(self, room: RoomId, known: HubEnd, now: int) -> None:
+        held = self._core.rooms.get(room)
+        self._core.hub_ends[room] = known if held is None else known.seen_at(held.seq, now)
 
     def hub_gone(self, rooms: Iterable[RoomId]) -> None:
         """There is no link to the hub of these copies any more."""

@@ -368,6 +368,37 @@ def test_a_hub_that_is_there_and_gives_nothing_does_not_keep_its_room(
     world.expect(frames.Ack, copy.link, ask(copy))
 
 
+def test_a_hub_that_always_has_more_does_not_keep_its_room_either(
+    world: World, copy: Person
+) -> None:
+    """Whatever it gives: also where the copy is level now and then, for less than root asks in."""
+    relay, room = world.relay, copy.room
+    relay.hub_says(room, copy.log.seq, world.now)
+    world.now += 2_000
+    relay.hub_says(room, copy.log.seq + 1, world.now)  # from here on it has been behind
+    for _ in range(9):
+        world.now += 30_000
+        relay._core.hub_ends[room] = evolve(relay._core.hub_ends[room], seq=copy.log.seq)
+        relay.hub_grew(room, world.now)
+        world.now += 1_999
+        relay.hub_says(room, copy.log.seq + 1, world.now)
+        assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
+    world.now += 300_000 - 9 * 31_999 - 1
+    relay.hub_grew(room, world.now)
+    assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
+    world.now += 1
+    world.expect(frames.Ack, copy.link, ask(copy))
+
+
+def test_a_copy_that_was_level_waits_for_its_hub_again(world: World, copy: Person) -> None:
+    """However long the link has been open by then."""
+    relay, room = world.relay, copy.room
+    relay.hub_says(room, copy.log.seq, world.now)
+    world.now += 3_600_000
+    relay.hub_says(room, copy.log.seq + 1, world.now)
+    assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
+
+
 def test_nor_does_one_that_is_gone(world: World, copy: Person) -> None:
     world.relay.hub_says(copy.room, 1_000_000, world.now)
     world.relay.hub_gone([copy.room])
