@@ -76,7 +76,8 @@ async def take_back(ctx: Context, redacted: Redacted) -> None:
 
 @bot.every("1h")
 async def expire(ctx: Context, settings: LogSettings) -> None:
-    """Forget what is too old."""
+    """Forget what is too old; find what was said again after a move of the room."""
+    Archive(ctx.tables, ctx.room.id).bring_back(_places(ctx))
     if settings.days:
         Archive(ctx.tables, ctx.room.id).expire(ctx.now - settings.days * _DAY)
 

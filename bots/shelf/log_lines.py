@@ -115,18 +115,39 @@ class Archive:
         self._tables.execute(insert(_LINES).values(values))
 
     def _make_room(self, seq: int, place_of: PlaceOf) -> None:
-        """Whatever was kept at this place goes to where it stands now, or is gone."""
-        found = select(_LINES.c.id, _LINES.c.event).where(self._here, _LINES.c.seq == seq)
-        kept = self._tables.execute(found).first()
-        if kept is None:
-            return
-        line, now = _LINES.c.id == kept[0], place_of(EventId(kept[1]))
-        if now is None or now == seq:
-            self._remove(line)
-            return
-        self._tables.execute(update(_LINES).where(line).values(seq=-kept[0]))
-        self._make_room(now, place_of)
-        self._tables.execute(update(_LINES).where(line).values(seq=now))
+        """Whatever was kept at this place goes to where it stands now, and what is there on.
+
+        What stands nowhere may be said again, and is no news then: it waits outside (`bring_back`).
+        """
+        moved: dict[int, ColumnElement[bool]] = {}
+        at: int | None = seq
+        while at is not None:
+            found = select(_LINES.c.id, _LINES.c.event).where(self._here, _LINES.c.seq == at)
+            kept = self._tables.execute(found).first()
+            if kept is None:
+                break
+            line, now = _LINES.c.id == kept[0], place_of(EventId(kept[1]))
+            if now == at or now in moved:
+                self._remove(line)
+                break
+            self._put_at(line, -kept[0])
+            if now is not None:
+                moved[now] = line
+            at = now
+        for place, line in moved.items():
+            self._put_at(line, place)
+
+    def bring_back(self, place_of: PlaceOf) -> None:
+        """What stood nowhere, and was said again since, goes where it stands now."""
+        waiting = select(_LINES.c.id, _LINES.c.event).where(self._here, _LINES.c.seq < 0)
+        for number, event_id in self._tables.execute(waiting).all():
+            now = place_of(EventId(event_id))
+            if now is not None:
+                self._make_room(now, place_of)
+                self._put_at(_LINES.c.id == number, now)
+
+    def _put_at(self, line: ColumnElement[bool], seq: int) -> None:
+        self._tables.execute(update(_LINES).where(line).values(seq=seq))
 
     def change(self, target: EventId, new: str) -> None:
         """A message reads otherwise now, and is found by its new words only."""
@@ -185,7 +206,7 @@ class Archive:
         """
         query = " ".join(map(_term, words))
         found = text("lines.id IN (SELECT rowid FROM words WHERE words MATCH :query)")
-        wanted = select(_LINES).where(self._here, found, _LINES.c.ts >= since)
+        wanted = select(_LINES).where(self._here, found, _LINES.c.ts >= since, _LINES.c.seq >= 0)
         if by:
             wanted = wanted.where(_LINES.c.who == folded(by))
         rows = wanted.order_by(_LINES.c.seq.desc()).limit(most)
@@ -195,7 +216,7 @@ class Archive:
         """What was said before and after a line, in order; nothing if that is not there."""
         if not self._is_there(_LINES.c.seq == seq):
             return []
-        here = select(_LINES).where(self._here)
+        here = select(_LINES).where(self._here, _LINES.c.seq >= 0)
         before = here.where(_LINES.c.seq <= seq).order_by(_LINES.c.seq.desc()).limit(each_way + 1)
         after = here.where(_LINES.c.seq > seq).order_by(_LINES.c.seq).limit(each_way)
         found = [
@@ -206,7 +227,7 @@ class Archive:
 
     def all(self) -> list[Line]:
         """Everything, in order."""
-        rows = select(_LINES).where(self._here).order_by(_LINES.c.seq)
+        rows = select(_LINES).where(self._here, _LINES.c.seq >= 0).order_by(_LINES.c.seq)
         return _lines(self._tables.execute(rows).mappings())
 
 

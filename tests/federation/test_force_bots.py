@@ -144,7 +144,7 @@ async def test_what_was_kept_for_later_is_handed_over_once_it_is_said_again(
 
 
 def test_a_log_bot_keeps_what_comes_to_a_place_that_was_another_ones() -> None:
-    """Lines go to where they stand now; what stands nowhere any more is gone."""
+    """Lines go to where they stand now; what stands nowhere is not found before it does again."""
     database = Database(1)
     METADATA.create_all(database.connection)
     archive = Archive(Tables(database), ROOM)
@@ -156,6 +156,23 @@ def test_a_log_bot_keeps_what_comes_to_a_place_that_was_another_ones() -> None:
     found = [(one.seq, one.text) for one in archive.all()]
     assert found == [(5, "new at 5"), (6, "new at 6"), (7, "moves to 7"), (9, "moves to 9")]
     assert archive.search(["void"]) == []
+    places[ident("void")] = 8
+    archive.bring_back(places.get)
+    assert [(one.seq, one.text) for one in archive.search(["void"])] == [(8, "void")]
+    database.close()
+
+
+def test_a_log_bot_moves_as_many_lines_as_there_are() -> None:
+    """All that one speaker said stands one place further on, and nothing of it is lost."""
+    database, count = Database(1), 1000
+    METADATA.create_all(database.connection)
+    archive = Archive(Tables(database), ROOM)
+    for seq in range(count):
+        archive.record(line(seq, f"line {seq}"))
+    places = {ident(f"line {seq}"): seq + 1 for seq in range(count)}
+    archive.record(line(0, "new"), places.get)
+    found = [(one.seq, one.text) for one in archive.all()]
+    assert found == [(0, "new"), *((seq + 1, f"line {seq}") for seq in range(count))]
     database.close()
 
 

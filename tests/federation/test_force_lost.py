@@ -177,6 +177,28 @@ async def test_a_lesser_move_cuts_nothing_once_a_greater_one_was_taken(
             assert bo.head == ends[0].seq
 
 
+async def test_a_client_that_reads_its_log_anew_takes_back_what_its_archive_has(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its control log ends before that."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.send("holds")
+        await bo.send("bo's, void")
+        await settle([ana, bo])
+        hub, core = relay_of(new), bo._client._core(bo.id)
+        await old.stop_relay()
+        await new.stop_relay()
+        seen = Seen(core.head.seq - 1, must_hash(bo, core.head.seq - 1))
+        move = signed(ana, evolve(moving(ana, hub, new.now()), seen=seen))
+        with bo._client._turn(bo._client._connection(bo.id)) as turn:
+            core.save_head(turn, begun=False)
+            taken = take_moves(turn, core, (move.envelope,))
+            assert taken is not None
+            assert len(taken.said) == 1
+        assert entries(bo)[-1].seq == seen.seq
+
+
 def must_hash(room: Room, seq: int) -> Hash32:
     found = room._client._core(room.id).checked_hash(room._client.vault, seq)
     assert found is not None
