@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import Alarm, AlarmKind, Edit, NotAllowed, Room, RoomStatus
+from ofcd.client import Alarm, AlarmKind, Edit, NotAllowed, Offline, Room, RoomStatus
 from ofcd.client.archive import Entry, Kind
+from ofcd.client.queued import Stage
 from ofcd.client.room import RoomMachine
+from ofcd.client.turn import Turn
 from ofcd.client.voiding import take_moves
 from ofcd.e2e.bodies import Beat
+from ofcd.protocol.frames import Delivery
 from ofcd.protocol.ids import Hash32
 from ofcd.protocol.records import Role, Seen
 from ofcd.testing import open_net
@@ -109,6 +113,35 @@ async def test_who_had_just_an_answer_and_nothing_void_is_not_frozen(
         assert texts(bo)[0].startswith("acked")
         assert texts(bo)[1:] == ["after"]
         assert ana.status is RoomStatus.ACTIVE
+
+
+async def test_an_edit_waits_until_what_it_is_about_is_back(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new hub has taken that, and its new id comes with its delivery only."""
+    take = RoomMachine._delivered
+
+    def late(machine: RoomMachine, turn: Turn, frame: Delivery) -> None:
+        if not machine.is_live:
+            take(machine, turn, frame)
+
+    async with opened(tmp_path) as scene:
+        ana, bo, _ = scene.rooms
+        await scene.is_cut_off()
+        mine = await ana.send("void")
+        await settle([ana, scene.cai])
+        await scene.old.stop_relay()
+        with ana._client.transaction() as tx:
+            ana.queue(tx, Edit(mine.event_id, "edited"))
+        with monkeypatch.context() as held:
+            held.setattr(RoomMachine, "_delivered", late)
+            with suppress(Offline):  # its HOME is not delivered either
+                await force(ana, scene.new)
+            await trio.sleep(5)
+            assert [item.stage for item in ana.outbox()] == [Stage.QUEUED]
+        await scene.old.stop_client("ana")
+        [ana] = (await scene.old.client("ana")).rooms
+        await until(lambda: texts(bo) == ["edited"])
 
 
 @pytest.mark.parametrize("said", [0, 2])
