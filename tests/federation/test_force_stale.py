@@ -89,3 +89,18 @@ async def test_a_stretch_of_the_copy_of_before_counts_no_more(
             gate.set()
         assert (held.frozen, gaps) == ("", [])
         assert known(new)._peers[relay_of(old)].row.state == "up"
+
+
+async def test_where_nobody_is_at_home_it_is_forgotten_how_far_the_hub_was(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy is kept up no more: nothing says later that it is not level."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        relay, following = known(new)._relay, known(new)._peers[relay_of(old)].following
+        relay.hub_says(ana.id, 1000, new.now())
+        monkeypatch.setattr(relay, "homed", lambda *args: frozenset())
+        following.rooms[ana.id].following = False
+        assert following._let_go(ana.id)
+        assert ana.id not in relay._core.hub_ends

@@ -386,6 +386,20 @@ async def test_root_has_a_log_cut_only_so_often(
         assert known(old)._peers[relay_of(new)].row.links == links
 
 
+async def test_a_time_to_come_is_not_dialled_for_longer(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root writes the time of a move."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        telling, now = known(old)._telling, old.now()
+        move = signed(ana, moving(ana, relay_of(old), now))
+        telling._hearers[ana.id] = frozenset({HUBS[0]})
+        telling._keep(KeptMoves(ana.id, 10 * now, (move.envelope,)))
+        assert telling.to_dial() == {HUBS[0]}
+        assert telling._moves[ana.id].ts <= old.now()
+
+
 async def test_what_is_heard_while_the_store_is_read_is_the_newer(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

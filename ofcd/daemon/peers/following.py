@@ -262,6 +262,7 @@ class Following:
         if copy is None or copy.following or copy.hoped or self._relay.homed(room, self._own_id):
             return False
         del self.rooms[room]
+        self._relay.hub_gone([room])
         return True
 
     def stir(self, room: RoomId) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
+from attrs import evolve
 
 from ofcd.daemon.connection import failure_of
 from ofcd.daemon.linkend import Job
@@ -93,6 +94,8 @@ class Telling:
         self._workers = workers
         self._own_id = own_id
         self._moves: dict[RoomId, KeptMoves] = {}
+        self._hubs: dict[RoomId, RelayId] = {}
+        """By room, who orders it as these moves say."""
         self._hearers: dict[RoomId, frozenset[RelayId]] = {}
         """By room, who has to do with it."""
         self._flagged: set[tuple[RoomId, EventId]] = set()
@@ -121,7 +124,7 @@ class Telling:
                 continue
             if one.room in self._moves:
                 continue  # it was moved meanwhile
-            self._moves[one.room] = one
+            self._keep(one)
             if room is not None:
                 self._hearers[one.room] = self._who(room)
         return kept
@@ -136,9 +139,15 @@ class Telling:
         room = self._relay.room(effect.room)
         if not effect.told or room is None:
             return frozenset()
-        self._moves[effect.room] = KeptMoves(effect.room, effect.ts, effect.told)
+        self._keep(KeptMoves(effect.room, effect.ts, effect.told))
         self._hearers[effect.room] = (self._who(room) | {effect.before}) - {self._own_id}
         return self._hearers[effect.room]
+
+    def _keep(self, kept: KeptMoves) -> None:
+        """The time is root's: one to come is not dialled for the longer."""
+        ts = min(kept.ts, self._hub.milliseconds())
+        self._moves[kept.room] = evolve(kept, ts=ts)
+        self._hubs[kept.room] = Moves.read(kept.room, kept.records).hub
 
     def members_changed(self, room: RoomId) -> None:
         """Somebody came, went, or moved home."""
@@ -150,12 +159,11 @@ class Telling:
         """Whether this relay is to be dialled, to be told of a room that is ordered here now."""
         since = self._hub.milliseconds() - _DIAL_MS
         return any(
-            peer in hearers and self._moves[room].ts > since and self._orders(room)
+            peer in hearers
+            and self._hubs.get(room) == self._own_id
+            and self._moves[room].ts > since
             for room, hearers in self._hearers.items()
         )
-
-    def _orders(self, room: RoomId) -> bool:
-        return Moves.read(room, self._moves[room].records).hub == self._own_id
 
     def to_dial(self) -> frozenset[RelayId]:
         """The relays of which `wants` holds."""
