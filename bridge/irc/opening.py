@@ -30,20 +30,29 @@ async def open_stream(settings: IrcSettings, *, tls: bool, port: int) -> trio.ab
             silent = "is there, and does not answer TLS: is that its port for TLS?"
             if not tls:
                 return stream
-            context = ssl.create_default_context(cafile=settings.ca_file or None)
-            if settings.client_cert_file:
-                context.load_cert_chain(settings.client_cert_file)
-            secured = trio.SSLStream(
-                stream, context, server_hostname=settings.server, https_compatible=True
-            )
-            await secured.do_handshake()
-            return secured
+            return await _secured(settings, stream)
     except trio.TooSlowError:
         raise Lost(f"{settings.server}:{port} {silent}") from None
     except trio.BrokenResourceError as error:
         raise Lost(f"{settings.server}:{port}: {_why(error.__cause__)}") from None
     except (OSError, ssl.SSLError) as error:
         raise Lost(f"{settings.server}:{port}: {_why(_first(error))}") from None
+
+
+async def _secured(settings: IrcSettings, stream: trio.abc.Stream) -> trio.abc.Stream:
+    """The stream with TLS, if the server proves its name; else it is closed."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        if settings.client_cert_file:
+            context.load_cert_chain(settings.client_cert_file)
+        secured = trio.SSLStream(
+            stream, context, server_hostname=settings.server, https_compatible=True
+        )
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
 
 
 def _first(error: BaseException) -> BaseException:

@@ -210,6 +210,21 @@ async def test_a_digest_holds_what_was_said_in_order(
         assert said_by_bo.reply_to == last.event_id
 
 
+async def test_a_digest_has_no_more_files_than_one_mail_may(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G8: neither more bytes of them, all together, nor more in number."""
+    monkeypatch.setattr(postman, "_FILES", 3)
+    scene_with = scene_of(tmp_path, delivery="digest", every=600.0, count=50, attachment_bytes=100)
+    async with scene_with as scene:
+        await scene.do("full", "on")
+        for name, size in (("a", 60), ("b", 60), ("c", 10), ("d", 10), ("e", 10)):
+            await scene.room.send_file(b"%" * size, name=name)
+        await trio.sleep(700)
+        [(_, read, _)] = post.mails
+        assert [one.name for one in read.attachments] == ["a", "c", "d"]
+
+
 async def test_a_full_digest_does_not_wait(
     tmp_path: Path, post: Post, autojump_clock: MockClock
 ) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
+from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from attrs import evolve
 from trio.testing import MockClock, memory_stream_pair
 
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.login import Credentials, Login
+from bridge.irc.opening import open_stream
 from bridge.irc.settings import IrcPlace, IrcSettings
 from tests.bridge.irc.scene import CHANNEL, irc_scene, portal, until
 from tests.bridge.irc.scripted import ALL_CAPS, Guest
@@ -134,3 +139,41 @@ async def test_actions_are_and_notices_are_as_the_portal_has_it(
         await until(lambda: len(scene.bridged()) == 2)
         await trio.sleep(3)
         assert scene.bridged() == ["kim: *waves*", "kim: done"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "why"),
+    [
+        ("127.0.0.1", True, ""),
+        ("127.0.0.1", False, "its certificate is not good: "),
+        ("irc.other.example", True, "its certificate is not good: "),
+    ],
+)
+async def test_only_a_server_that_proves_its_name_is_spoken_with(
+    tmp_path: Path, name: str, known: bool, why: str
+) -> None:
+    """A certificate of who is not known, or of another server, is none."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        secured = trio.SSLStream(stream, context, server_side=True)
+        with suppress(trio.BrokenResourceError):
+            await secured.receive_some(1)
+
+    ca_file = str(tmp_path / "ca.pem") if known else ""
+    settings = evolve(BASE, server="127.0.0.1", ca_file=ca_file)
+    async with trio.open_nursery() as nursery:
+        serving = partial(trio.serve_tcp, serve, 0, host="127.0.0.1")
+        [listener] = await nursery.start(serving)
+        port = listener.socket.getsockname()[1]
+        said = ""
+        try:
+            await trio.aclose_forcefully(await open_stream(settings, tls=True, port=port))
+        except Lost as error:
+            said = str(error).partition(f":{port}: ")[2]
+        assert said.startswith(why)
+        assert bool(said) is bool(why)
+        nursery.cancel_scope.cancel()

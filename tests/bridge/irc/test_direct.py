@@ -87,6 +87,26 @@ async def test_who_did_not_ask_gets_none_and_who_writes_is_told_once_a_day(
         assert "walnut" not in group(scene)
 
 
+async def test_a_refusal_of_an_answer_tells_no_password(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    (tmp_path / "password").write_text("sesame")
+    async with private_scene(tmp_path) as scene:
+        scene.settings = evolve(scene.settings, password_file=str(tmp_path / "password"))
+        async with scene.running():
+            guest = await puppet(scene)
+            private = await own_room(scene)
+            await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst")
+            await until(lambda: said_in(private))
+            scene.server.refusal = "you said PASS sesame"
+            scene.server.refuse["Ana[o]", "PRIVMSG"] = "404"
+            await private.send("kim: yes?")
+            await until(lambda: failed(private) == 1)
+            await trio.sleep(3)
+            why = [m.text for m in private.messages() if m.text.startswith("Not delivered")]
+            assert [one.rpartition(": ")[2] for one in why] == ["you said PASS ***"]
+
+
 async def test_an_answer_reaches_nobody_else(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Not who has the nick now, not services, not a channel, and not whom nobody named."""
     async with private_scene(tmp_path) as scene, scene.running():
