@@ -49,6 +49,8 @@ async def test_a_copy_with_a_void_end_goes_on_where_the_room_came_back_to(
         assert copy is not None
         assert copy.frozen == ""
         assert log_of(third, ana.id) == log_of(old, ana.id)
+        await settle([ana, bo, cai, dan])
+        assert cai.outbox() == []
 
 
 @pytest.mark.parametrize("lied", [True, False])
