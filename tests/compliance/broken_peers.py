@@ -86,6 +86,7 @@ def everybody_is_at_home_everywhere(patch: pytest.MonkeyPatch) -> None:
         return frozenset(held.state.members) if held else frozenset()
 
     patch.setattr(relay.Relay, "homed", homed)
+    patch.setattr(relay.Relay, "last_for", lambda *_: None)
 
 
 @broken("follower.anothers")

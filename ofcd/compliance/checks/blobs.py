@@ -33,7 +33,7 @@ async def stored(lab: Lab) -> None:
     got = await bo.peer.expect(frames.Blob, bo.get(blob))
     require((got.count, got.chunk) == (2, long), "another chunk came back")
     require(await _chunk(bo, blob, 1) == b"the rest", "another chunk came back")
-    await bo.peer.refused(bo.get(_new()), Code.NOT_FOUND, what="a blob that is not there")
+    await bo.peer.refused(bo.get(_new()), Code.BLOB_GONE, what="a blob that is not there")
 
 
 @check("kept", "11", "A stored chunk is never replaced: a repeat changes nothing.")
@@ -62,7 +62,7 @@ async def owner(lab: Lab) -> None:
     require(await _chunk(ana, blob) == b"a sealed chunk", "a blob went by a false claim")
     by_root = frames.BlobDrop(ana.peer.number(), ana.room.id, blob, bo.mid)
     await ana.peer.expect(frames.Done, by_root)
-    await bo.peer.refused(bo.get(blob), Code.NOT_FOUND, what="a dropped blob")
+    await bo.peer.refused(bo.get(blob), Code.BLOB_GONE, what="a dropped blob")
 
 
 @check("bounds", "14", "A chunk past its count, one of nothing, and 10 GiB claimed are refused.")
@@ -84,4 +84,4 @@ async def rooms(lab: Lab) -> None:
     ana, eve = await lab.founder(), await lab.founder()
     blob = _new()
     await ana.peer.expect(frames.Done, ana.put(blob))
-    await eve.peer.refused(eve.get(blob), Code.NOT_FOUND, what="a blob of another room")
+    await eve.peer.refused(eve.get(blob), Code.BLOB_GONE, what="a blob of another room")

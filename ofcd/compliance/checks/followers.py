@@ -178,9 +178,13 @@ async def moved(lab: Lab) -> None:
     heard = [f for f in await there.end.quiet(1.0) if isinstance(f, frames.Delivery)]
     require(later.seq not in {f.seq for f in heard}, "who has nobody left there is served on")
     rid = there.end.number()
-    await there.end.send(frames.Follow(rid, there.ana.room.id, 0))
+    await there.end.send(frames.Follow(rid, there.ana.room.id, later.seq))
     answer = await there.end.answer(rid)
-    require(isinstance(answer, frames.Failure), "who has nobody left there may follow")
+    require(isinstance(answer, frames.Failure), "who has nobody left there may follow on")
+    await there.end.send(frames.Follow(there.end.number(), there.ana.room.id, 0))
+    heard = [f for f in await there.end.quiet(1.0) if isinstance(f, frames.Delivery)]
+    late = [f.seq for f in heard if f.seq > ack.seq]
+    require(not late, f"who has nobody left there gets what came after: {late}")
 
 
 @check(
