@@ -43,6 +43,7 @@ _WHAT_TO_DO: Final = {
     "invite_contested": "Two people used one invite: it leaked. Check who joined.",
     "join_abandoned": "Someone took the key and never came in. Run `ofc rotate` in this room.",
     "eviction_void": "Who was removed is back until an owner removes them anew: `ofc evict`.",
+    "removal_void": "You are in this room again, until an owner removes you anew: ask one.",
     "admission_void": "Ask the one who let you in for a new invite, and join again: `ofc join`.",
     "two_moves": "Ask the room's root owner, over another channel, which relay is meant.",
     "unproven": "Nothing is proven against the room's relay. Yours is mistaken, or lies: others on "

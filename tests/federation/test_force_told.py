@@ -409,13 +409,11 @@ async def test_what_is_heard_while_the_store_is_read_is_the_newer(
         await settle([ana, bo])
         one, two, _ = (signed.envelope for signed in line_of(ana, 3))
         telling = known(old)._telling
-        before, newer = RoomId(bytes(32)), KeptMoves(ana.id, 1, (one, two))
-        rows = [KeptMoves(before, 0, (one,)), KeptMoves(ana.id, 0, (one,))]
+        newer, rows = KeptMoves(ana.id, 1, (one, two)), [KeptMoves(ana.id, 0, (one,))]
         room_of = telling._hub.room
 
         async def room(wanted: RoomId) -> RoomLog | None:
-            if wanted == before:
-                telling._moves[ana.id] = newer
+            telling._moves[wanted] = newer
             return await room_of(wanted)
 
         monkeypatch.setattr(telling._hub, "room", room)
