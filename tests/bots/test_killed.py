@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -17,7 +18,8 @@ from ofcd.client import MessageReceived, Room, Vault, open_client
 from ofcd.protocol.records import Cap
 from tests.cli.support import ROOT, relay
 
-KILLS = 100
+KILLS = int(os.environ.get("OFCD_TEST_KILLS", "100"))
+"""Fewer where the whole suite has to end in time."""
 BOT = """
 import os
 import trio

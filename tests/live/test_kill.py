@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from tests.live.support import ROOT, Relay, client, keep_trying, seed, settle, t
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-KILLS = 50
+KILLS = int(os.environ.get("OFCD_TEST_KILLS", "50"))
+"""Fewer where the whole suite has to end in time."""
 
 
 @pytest.mark.timeout(180)
