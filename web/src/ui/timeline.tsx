@@ -181,7 +181,7 @@ function useScrolling(
   waiting: number,
   scrolling: Scrolling,
 ): () => void {
-  const seen = useRef({ height: 0, top: 0, first: -1, atEnd: true });
+  const seen = useRef({ height: 0, top: 0, room: 0, first: -1, atEnd: true });
   const latest = useRef(scrolling);
   latest.current = scrolling;
   useLayoutEffect(() => {
@@ -202,15 +202,18 @@ function useScrolling(
     const scrolled = () => {
       const below = current.scrollHeight - current.scrollTop - current.clientHeight;
       // What grows below, or leaves less room, takes nobody from the end: only who goes up leaves it.
-      const isUp = current.scrollTop < seen.current.top;
+      // Where there is more room the browser goes up itself.
+      const { scrollTop: top, clientHeight: room } = current;
+      const isUp = top < seen.current.top && room === seen.current.room;
       const { atEnd: was } = seen.current;
-      seen.current.top = current.scrollTop;
+      seen.current = { ...seen.current, top, room };
       if (isUp || below < NEAR_PX) seen.current.atEnd = below < NEAR_PX;
       if (seen.current.atEnd !== was) latest.current.onEnd(!was);
       if (current.scrollTop === 0 && !seen.current.atEnd) latest.current.onEarlier?.();
     };
     const resized = new ResizeObserver(() => {
       if (seen.current.atEnd) current.scrollTop = current.scrollHeight;
+      seen.current = { ...seen.current, top: current.scrollTop, room: current.clientHeight };
     });
     current.addEventListener("scroll", scrolled, { passive: true });
     resized.observe(current);
