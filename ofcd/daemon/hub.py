@@ -16,10 +16,10 @@ process with an exit code that is not 0; what was acknowledged is stored, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 from attrs import define, field, frozen
@@ -66,6 +66,7 @@ from ofcd.wire import MessageStream
 __all__ = ["Hub"]
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 _INBOX: Final = 1024
 _BATCH: Final = 256
@@ -204,10 +205,19 @@ class Hub:
 
         await self.do(decide)
 
-    @property
-    def jobs_nursery(self) -> trio.Nursery:
-        """For what outlives the link that asked for it; it ends with the hub."""
-        return self._nursery
+    def start(self, work: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
+        """Do what outlives the link that asked for it, as long as the hub runs.
+
+        A mistake of ours in it is counted and logged, and ends nothing else.
+        """
+
+        async def contained() -> None:
+            try:
+                await work(*args)
+            except Exception as mistake:
+                self.report(mistake)
+
+        self._nursery.start_soon(contained)
 
     def deliver_soon(self) -> None:
         """Let every link that has something new send it."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from ofcd.relay.facts import UNWILLING
 from ofcd.store import Evidence, Gap, PeerRow, Replica
 from ofcd.themis.lineage import Lineage
 
@@ -44,7 +45,8 @@ def peer_figures(peer: PeerRow, copies: list[Replica], gaps: list[Gap]) -> dict[
         "key_disputed": bool(peer.branch),
         "quarantined_until": peer.quarantined,
         "copies": len(copies),
-        "frozen": [copy.room.hex() for copy in copies if copy.frozen],
+        "frozen": [copy.room.hex() for copy in copies if copy.frozen and copy.frozen != UNWILLING],
+        "unwilling": [copy.room.hex() for copy in copies if copy.frozen == UNWILLING],
         "gaps": [
             {"room": gap.room.hex(), "ts": gap.ts, "first": gap.first, "last": gap.last}
             for gap in gaps
@@ -88,6 +90,9 @@ def peer_lines(peer: dict[str, object], now: int) -> str:
     frozen = peer["frozen"]
     if isinstance(frozen, list) and frozen:
         rest.append(f"stand still, it showed two histories: {', '.join(frozen)}")
+    unwilling = peer["unwilling"]
+    if isinstance(unwilling, list) and unwilling:
+        rest.append(f"moved to this relay, which takes over none: {', '.join(unwilling)}")
     gaps = peer["gaps"]
     for gap in gaps[-_SHOWN:] if isinstance(gaps, list) else ():
         rest.append(

@@ -17,6 +17,7 @@ from ofcd.protocol.ids import BlobId, EventId, Hash32, InviteId, MemberId, Relay
 __all__ = [
     "CACHED",
     "RECENT_ENTRIES",
+    "UNWILLING",
     "BlobDropped",
     "BlobStored",
     "BoxStored",
@@ -166,7 +167,10 @@ class HeadKept:
 
 @frozen
 class RoomFrozen:
-    """The hub was caught lying: `code` says how. "" takes it back."""
+    """The hub was caught lying: `code` says how; "" takes it back.
+
+    Or this relay was made the hub, against its will (`UNWILLING`).
+    """
 
     room: RoomId
     code: str
@@ -477,5 +481,7 @@ class RoomSnapshot:
     """The room's last HUB_MOVEs; a copy need not be as far as the last one."""
 
 
+UNWILLING = "unwilling"
+"""In place of what the hub was caught at: this relay was made the hub, and takes over no rooms."""
 RECENT_ENTRIES = 1024
 """How far back `seen` may point, and repeats are answered from memory."""

@@ -12,6 +12,7 @@ from ofcd.protocol.room import RoomState
 from ofcd.relay.control import leave_lanes
 from ofcd.relay.effects import Appended, Decision, Effect, Push, Redacted, Unsubscribe
 from ofcd.relay.facts import (
+    UNWILLING,
     BoxStored,
     CellRedacted,
     EvidenceKept,
@@ -93,6 +94,8 @@ def take_members_change(
     if isinstance(record, HubMove):
         facts += room.settle_senders(core.relay_id)
         asked = before.hub
+        if room.unwilling:  # so that hub orders on, against what root has signed
+            room.ahead, room.unwilling = None, False
         if room.leaves_told(room.state.seq):  # what never stood there is not to come
             asked, room.ahead, room.told = room.hub, None, ()
         last = peek(room.told[-1]) if room.told else None
@@ -102,10 +105,13 @@ def take_members_change(
                 facts.append(ReplicaMoved(room.room, None))
         elif last is None and room.ahead == room.state.hub:
             room.ahead = None
+        elif room.ahead is not None:
+            pass  # read on there: the room has gone on since
         elif room.state.hub == core.relay_id and not core.policy.hosts:
             # An honest hub asks before. It orders no more, and nor does this relay.
-            room.ahead = room.ahead or before.hub
-        elif room.ahead is None:
+            room.ahead, room.unwilling = before.hub, True
+            facts.append(RoomFrozen(room.room, UNWILLING))
+        else:
             change_hub(core, room, asked, room.moves, facts, effects)
     for mid in before.members:
         if mid in room.state.members:
@@ -154,7 +160,7 @@ def freeze(core: Core, room: RoomLog, lied: HubLied, key: PublicKey | None, now:
         facts.append(EvidenceKept(room.room, now, lied.kind.value, lied.records))
     if not lied.is_proof:
         return Decision(tuple(facts))
-    room.frozen = lied.kind.value
+    room.frozen, room.unwilling = lied.kind.value, False
     facts.append(RoomFrozen(room.room, room.frozen))
     told = frames.Evidence(room.room, room.frozen, key=key, records=lied.records)
     effects = tuple(Push(link, told) for link in core.links.attached(room.room))

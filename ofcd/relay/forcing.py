@@ -50,7 +50,7 @@ def check_away(request: Ask) -> Signatures:
     """A control record in a room that another relay orders: for that one, but for a forced move."""
     if not _is_forced(request):
         return check_forward(request)
-    require_thawed(request.core, request.room)
+    require_thawed(request.room)
     _require_level(request)
     return check_control(request)
 
@@ -154,7 +154,7 @@ def step_back(core: Core, held: RoomLog, found: Retreat, now: int) -> Decision:
         facts += room.take_over(held)
         for key in [key for key in core.acked if key[0] == room.room]:
             del core.acked[key]
-    room.ahead, room.frozen, room.told = None, "", ()
+    room.ahead, room.frozen, room.told, room.unwilling = None, "", (), False
     room.lost = {}  # what is being given back may be void too
     _take_moves(core, room, found, before, now, facts, effects)
     if found.room is not None:

@@ -30,7 +30,7 @@ __all__ = [
 
 def check_forward(request: Request[Any, Any]) -> Signatures:
     """A record of the member's own, for the hub to judge; frames without one are passed on."""
-    require_thawed(request.core, request.room)
+    require_thawed(request.room)
     require_home(request)
     if request.signed_record is None:
         return ()

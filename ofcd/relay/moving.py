@@ -73,15 +73,12 @@ def hold(request: Request[frames.Control, LoggedRecord]) -> None:
 
 def take_up(core: Core, room: RoomLog) -> Decision:
     """Order a room that was moved here while this relay took over none, if it does so now."""
-    hubs, own = room.state.hubs, core.relay_id
-    if not core.policy.hosts or room.frozen or room.hub == own or room.state.hub != own:
+    if not room.unwilling or not core.policy.hosts:
         return Decision()
-    if room.ahead != hubs[-2].relay_id:
-        return Decision()  # a move that this copy has not come to took it elsewhere
-    room.ahead = None
+    before, room.ahead, room.unwilling = room.hub, None, False
     facts: list[Fact] = []
     effects: list[Effect] = []
-    change_hub(core, room, hubs[-2].relay_id, room.moves, facts, effects)
+    change_hub(core, room, before, room.moves, facts, effects)
     return Decision(tuple(facts), tuple(effects))
 
 

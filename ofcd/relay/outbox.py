@@ -35,17 +35,17 @@ Post = Request[frames.Post, Event]
 def check_queue(request: Post) -> Signatures:
     """The event is well-formed and its sender's; whether it fits the log is for the hub to say."""
     check_shape(request)
-    require_thawed(request.core, request.room)
+    require_thawed(request.room)
     if repeated(request) is None and not perhaps_old(request):
         _check_new(request)
     return request.signed_by(request.member.sign_key)
 
 
-def require_thawed(core: Core, room: RoomLog) -> None:
+def require_thawed(room: RoomLog) -> None:
     """Raises where the room stands still: its hub was caught, or is this relay against its will."""
     if room.frozen:
         raise Refusal(Code(room.frozen), seq=room.seq)
-    if room.state.hub == core.relay_id:
+    if room.unwilling:
         raise Refused(Code.FORBIDDEN, "the room was moved to this relay, which takes over none")
 
 

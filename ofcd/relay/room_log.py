@@ -39,6 +39,7 @@ from ofcd.protocol.records import Control as ControlRecord
 from ofcd.protocol.room import Member, RoomState, found
 from ofcd.relay.facts import (
     RECENT_ENTRIES,
+    UNWILLING,
     JoinRow,
     JoinStage,
     KeyRequestRow,
@@ -180,7 +181,11 @@ class RoomLog:
     floor: int = field(default=0, eq=False)
     """Of a copy, and of a room that was one before it was moved here: where it begins."""
     ahead: RelayId | None = None
-    """Of a copy that is not as far as the HUB_MOVE that says so: the hub of now."""
+    """Of a copy: the relay that is asked for what comes next, where that is another one than the
+    log so far says. It was told so (`told`), or begun so, or is `unwilling`."""
+    unwilling: bool = False
+    """The last entry made this relay the hub, which takes over no rooms; `ahead` is the one before.
+    """
     head: bytes = field(default=b"", repr=False)
     """Of a copy: the hub's latest LOG_HEAD that fits it."""
     lost: dict[int, EventId] = field(factory=dict, eq=False, repr=False)
@@ -240,8 +245,9 @@ class RoomLog:
         for row in snapshot.outbox:
             room.put_waiting(row)
         room.floor = snapshot.floor
-        room.head, room.frozen = snapshot.head, snapshot.frozen
-        room.awaits = snapshot.awaits
+        room.head, room.awaits = snapshot.head, snapshot.awaits
+        room.unwilling = snapshot.frozen == UNWILLING
+        room.frozen = "" if room.unwilling else snapshot.frozen
         room.ahead = snapshot.hub if snapshot.hub != room.state.hub else None
         last = peek(snapshot.told[-1]) if snapshot.told else None
         if last is not None and last.event_id not in room.chain:

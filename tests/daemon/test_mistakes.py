@@ -72,6 +72,21 @@ async def test_a_mistake_in_checking_a_frame_ends_that_link_alone(
         assert mistakes(world) == 1
 
 
+async def test_a_mistake_in_what_outlives_its_link_ends_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """One room's bug is not every room's: it is counted."""
+
+    async def bad(*rooms: RoomId) -> None:
+        raise Bug
+
+    async with open_world(tmp_path) as world, open_raw(world) as honest:
+        hub(world).start(bad, POISON)
+        await trio.testing.wait_all_tasks_blocked()
+        await Founder(world).come(honest)
+        assert mistakes(world) == 1
+
+
 async def test_after_a_mistake_in_deciding_only_what_is_stored_is_believed(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from ofcd.client import RoomStatus
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, local, quickly, shared
+from tests.daemon.test_mistakes import mistakes
+from tests.federation.double import federated, local, quickly, say, shared
 from tests.federation.test_force import acquainted, force
 from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import log_of
@@ -90,6 +92,62 @@ async def test_an_old_hub_that_was_put_back_to_before_a_move_steps_down(
         await settle([ana, bo, dan])
         agree([ana, bo, dan], ["at the new hub", "by way of the hub of before"])
         assert {hub_of(room) for room in (ana, bo, dan)} == {(relay_of(new), 1)}
+        assert log_of(old, ana.id) == log_of(new, ana.id)
+
+
+@pytest.mark.parametrize("is_forced", [False, True], ids=["plain", "force"])
+async def test_an_old_hub_that_was_put_back_to_well_before_a_move_follows(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, is_forced: bool
+) -> None:
+    """The HUB_MOVE is not its next entry. No mistake of its own ends the link, or the process."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        await old.stop_client("dan")
+        backup(old, tmp_path / "old.db")
+        await ana.send("not in the backup")
+        await settle([ana, bo])
+        if is_forced:
+            await old.stop_relay()
+            await force(ana, new)
+        else:
+            await ana.move_hub(new.url)
+            await ana.move_home(new.url)
+        await settle([ana, bo])
+        await put_back_alone(old, new, tmp_path / "old.db")
+        rejoin(old, new)
+        await until(lambda: log_of(old, ana.id) == log_of(new, ana.id))
+        [dan] = (await old.client("dan")).rooms
+        await dan.send("by way of the hub of before")
+        await settle([ana, bo, dan])
+        agree([ana, bo, dan], ["not in the backup", "by way of the hub of before"])
+        assert mistakes(old) == 0
+
+
+async def test_a_hub_that_was_put_back_to_an_earlier_time_of_its_own_follows(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The room went there, back, and there again: what it is told is where it was before, too."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await ana.move_hub(new.url)
+        await settle([ana, bo, dan])
+        await ana.move_hub(old.url)
+        await settle([ana, bo, dan])
+        await old.stop_client("dan")
+        backup(old, tmp_path / "old.db")
+        await ana.send("not in the backup")
+        await ana.move_hub(new.url)
+        await ana.move_home(new.url)
+        await settle([ana, bo])
+        await put_back_alone(old, new, tmp_path / "old.db")
+        rejoin(old, new)
+        [dan] = (await old.client("dan")).rooms
+        await say(dan, "by way of the hub of before")
+        await settle([ana, bo, dan])
+        agree([ana, bo, dan], ["not in the backup", "by way of the hub of before"])
         assert log_of(old, ana.id) == log_of(new, ana.id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
@@ -80,3 +81,39 @@ async def test_a_room_outlives_its_hub(tmp_path: Path) -> None:
             both = mine.keys() & theirs.keys()
             assert len(both) > len(rooms) * 2
             assert {seq: mine[seq] for seq in both} == {seq: theirs[seq] for seq in both}
+
+
+async def test_a_hub_that_is_put_back_to_well_before_a_move_is_up_and_follows(
+    tmp_path: Path,
+) -> None:
+    """It is told of a HUB_MOVE that is not its next entry; then its members come."""
+    with relays(tmp_path) as there:
+        old, new, _ = (there[name] for name in NAMES)
+        async with AsyncExitStack() as stack:
+            vaults = [client(tmp_path / f"{name}.vault") for name in ("ana", "bo")]
+            people = [await stack.enter_async_context(vault) for vault in vaults]
+            ana = await people[0].create_room(old.url, "tea", my_name="ana")
+            bo = await people[1].join(await ana.invite(), name="bo", via=new.url)
+            async with client(tmp_path / "dan.vault") as running:
+                dan = await running.join(await ana.invite(), name="dan", via=old.url)
+                await settle(ana, bo, dan, seconds=60)
+            await trio.to_thread.run_sync(old.stop)
+            backup = shutil.copytree(old.data, tmp_path / "backup")
+            await trio.to_thread.run_sync(old.start)
+            for number in range(3):
+                await ana.send(f"not in the backup {number}")
+            await ana.move_hub(new.url)
+            await ana.move_home(new.url)
+            await settle(ana, bo, seconds=60)
+            await trio.to_thread.run_sync(old.kill)
+            shutil.rmtree(old.data)
+            shutil.copytree(backup, old.data)
+            await trio.to_thread.run_sync(old.start)
+            await until(lambda: ana.head in log_of(old), 60)
+            running = await stack.enter_async_context(client(tmp_path / "dan.vault"))
+            [dan] = running.rooms
+            await dan.send("by way of the hub of before")
+            await settle(ana, bo, dan, seconds=60)
+            assert texts(dan)[-4:] == texts(bo)[-4:] == texts(ana)[-4:]
+            assert "a mistake of the relay's" not in old.log.read_text()
+            assert await trio.to_thread.run_sync(old.stop) == 0

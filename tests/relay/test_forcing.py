@@ -127,6 +127,31 @@ def test_who_is_in_the_room_comes_again_before_anything_is_asked(world: World, a
     world.expect(frames.Synced, ana.link, ana.sync(sync.start, sync.log))
 
 
+def test_a_hub_that_is_told_of_a_move_it_has_not_come_to_takes_the_room_up_by_nothing(
+    world: World, ana: Person
+) -> None:
+    """It was put back to well before: what waits there is for the new hub."""
+    seen = Seen(ana.log.seq + 50, Hash32(bytes(32)))
+    step_back(ana, retreat(ana, None, forced(ana, force=False, seen=seen)))
+    assert (ana.log.hub, ana.log.state.hub) == (THERE, world.relay_id)
+    assert world.relay.take_up(ana.room) == Decision()
+    world.expect(frames.Queued, ana.link, ana.post())
+
+
+def test_nor_does_one_that_was_put_back_to_an_earlier_time_of_its_own(
+    world: World, ana: Person
+) -> None:
+    """It was told that the room is where it came from then: it was willing then, and is."""
+    for hub in (THERE, world.relay_id):
+        put(ana, forced(ana, hub))
+        world.relay._core.relay_id = hub
+    seen = Seen(ana.log.seq + 50, Hash32(bytes(32)))
+    step_back(ana, retreat(ana, None, forced(ana, force=False, seen=seen)))
+    assert (ana.log.hub, ana.log.state.hub) == (THERE, world.relay_id)
+    assert world.relay.take_up(ana.room) == Decision()
+    assert (ana.log.hub, kept(ana).hub) == (THERE, THERE)
+
+
 # -- verified on what is not there any more ------------------------------------------------------
 
 

@@ -146,7 +146,7 @@ class Asking:
         self._lanes.clear()
         self._ends.clear()
         for question in asked.values():
-            self._hub.jobs_nursery.start_soon(question.answered, failure_of(Code.HUB_AWAY))
+            self._hub.start(question.answered, failure_of(Code.HUB_AWAY))
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -189,12 +189,12 @@ class Asking:
         encoded = encode_frame(_numbered(frame, number))
         if len(encoded) > limits.FRAME_BYTES - _LANE_BYTES:
             # In its lane it would be more than a frame may be, and our fault to the hub.
-            self._hub.jobs_nursery.start_soon(answered, failure_of(Code.TOO_LARGE))
+            self._hub.start(answered, failure_of(Code.TOO_LARGE))
             return
         self._asked[number] = _Asked(answered, lane.number)
         lane.waiting[number] = encoded
         self._send_on(lane)
-        self._hub.jobs_nursery.start_soon(self._give_up, number)
+        self._hub.start(self._give_up, number)
 
     def _send_on(self, lane: _Lane) -> None:
         """As many requests as may be under way at a time."""
@@ -281,7 +281,7 @@ class Asking:
             self._send(LaneClose(lane.number))
             for number in [n for n, asked in self._asked.items() if asked.lane == lane.number]:
                 question = self._asked.pop(number)
-                self._hub.jobs_nursery.start_soon(question.answered, failure_of(Code.TRY_AGAIN))
+                self._hub.start(question.answered, failure_of(Code.TRY_AGAIN))
 
     def left(self, link: LinkId) -> None:
         """A local link is gone: with it goes the lane of a stranger."""
@@ -298,9 +298,7 @@ class Asking:
         self, connection: LinkEnd, effect: Forward, rid: int, answer: RelayFrame
     ) -> None:
         if isinstance(answer, frames.JoinStatus) and answer.state == frames.JoinState.ADMITTED:
-            self._hub.jobs_nursery.start_soon(
-                self._admitted, connection, effect.room, evolve(answer, rid=rid)
-            )
+            self._hub.start(self._admitted, connection, effect.room, evolve(answer, rid=rid))
             return
         if isinstance(answer, frames.Blob) and isinstance(effect.frame, frames.BlobGet):
             await self._cache.keep(effect.frame, answer)
@@ -364,7 +362,7 @@ class Asking:
         if isinstance(frame, frames.JoinStatus) and frame.state == frames.JoinState.ADMITTED:
             if (link, frame.room) not in self._entering:  # a hub may say so again and again
                 self._entering.add((link, frame.room))
-                self._hub.jobs_nursery.start_soon(self._pushed_in, connection, frame)
+                self._hub.start(self._pushed_in, connection, frame)
         else:
             self._push(link, encode_frame(frame))
 

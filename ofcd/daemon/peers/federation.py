@@ -421,7 +421,7 @@ class Federation:
 
     def forward(self, connection: LinkEnd, effect: Forward) -> None:
         """Ask another relay on behalf of this link, and answer it."""
-        self._nursery.start_soon(self._forward, connection, effect)
+        self._hub.start(self._forward, connection, effect)
 
     async def _forward(self, connection: LinkEnd, effect: Forward) -> None:
         try:
@@ -451,7 +451,7 @@ class Federation:
 
     def arrive(self, connection: LinkEnd, effect: Arrive) -> None:
         """Fetch a room for a member who is at home here only now."""
-        self._nursery.start_soon(self._arrive, connection, effect)
+        self._hub.start(self._arrive, connection, effect)
 
     async def _arrive(self, connection: LinkEnd, effect: Arrive) -> None:
         try:
@@ -529,7 +529,7 @@ class Federation:
         peer = self._peer(hub, needed=True)
         peer.following.came(room, mid)
         if not peer.row.url:  # forgotten, while nobody needed it
-            self._nursery.start_soon(self._learn_place, peer)
+            self._hub.start(self._learn_place, peer)
         self._keep(peer)
 
     def left(self, link: LinkId) -> None:

@@ -235,7 +235,7 @@ class Following:
         except (StoreError, BadSnapshot) as error:
             self._log.error("reading a room failed", error=str(error))
             return
-        if log is not None and log.state.hub == self._own_id:
+        if log is not None and log.unwilling:
             await self._take_up(room)
             log = self._rooms.held(room)
         if log is not None and not self._let_go(room):
@@ -293,8 +293,8 @@ class Following:
         This relay may be its home again, and not know it yet.
         """
         log = self._rooms.held(room)
-        if log is not None and log.state.hub == self._own_id:
-            self._hub.jobs_nursery.start_soon(self._take_up, room)
+        if log is not None and log.unwilling:
+            self._hub.start(self._take_up, room)
         if log is not None and not log.frozen and log.state.homes.get(mid) != self._own_id:
             self._hope(room)
         self._asking.came(room, mid)
@@ -434,7 +434,7 @@ class Following:
     def _follow(self, room: RoomId) -> None:
         """Ask for the room, in memory now, from the end of the copy on; once."""
         log, link = self._rooms.held(room), self._link
-        if log is None or link is None or log.frozen or log.seq >= limits.INT_MAX:
+        if log is None or link is None or log.frozen or log.unwilling or log.seq >= limits.INT_MAX:
             return
         copy = self.rooms.setdefault(room, self._new_copy())
         if copy.following or copy.missing is not None:
@@ -569,7 +569,7 @@ class Following:
         if copy is None or log is None or not copy.following or copy.awaited:
             return
         entries = [entry for entry in entries if entry.seq > log.seq]
-        if not entries or log.frozen:
+        if not entries or log.frozen or log.unwilling:
             return
         await copy.pace.take(len(entries))
         if entries[0].seq != log.seq + 1:

@@ -255,7 +255,7 @@ class Telling:
         """Take these, or what counts more and is told meanwhile, after so long."""
         aside = self._aside.get(room)
         if aside is None:
-            self._hub.jobs_nursery.start_soon(self._take_later, room, seconds)
+            self._hub.start(self._take_later, room, seconds)
         if aside is None or aside[1].counts_less(moves):
             self._aside[room] = link, moves
 
