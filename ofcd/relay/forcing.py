@@ -37,8 +37,7 @@ __all__ = ["Retreat", "check_away", "prepare", "run_away", "stand_still", "step_
 Ask = Request[frames.Control, LoggedRecord]
 
 _LEVEL_MS: Final = 60_000
-_BEHIND_MS: Final = 300_000
-"""What the hub claims to have counts no longer than this."""
+"""How long the copy may take to come level with its hub, from when root has asked first."""
 _AGAIN_MS: Final = 1_000
 _NOT_LEVEL: Final = "the copy here does not have all that its hub, which is there, has yet"
 
@@ -58,16 +57,17 @@ def check_away(request: Ask) -> Signatures:
 def _require_level(request: Ask) -> None:
     """Nothing that the hub so far has ordered is on its way: it may be a HANDOVER.
 
-    While there is a link to the hub, and it has more than the copy. One that says so, and gives
-    nothing for a minute, does not keep its room by it; nor does one that has the copy never come
-    level, for minutes, whatever it gives.
+    While there is a link to the hub, and it has more than the copy, or may. For a minute: whatever
+    it says and gives, and however often it comes anew, it does not keep its room by that.
     """
-    room, hub = request.room, request.core.hub_ends.get(request.room.room)
-    if hub is None:
+    room, core, now = request.room, request.core, request.now
+    known = core.hub_ends.get(room.room, -1)
+    if known is not None and known <= room.seq:
         return
-    if request.now >= min(hub.since + _LEVEL_MS, hub.behind + _BEHIND_MS):
-        return
-    if hub.seq is None or hub.seq > room.seq:
+    first, _ = core.force_asked.get(room.room, (now, now))
+    if request.member.mid == room.state.root:
+        core.force_asked[room.room] = first, now
+    if now < first + _LEVEL_MS:
         raise Refusal(Code.TRY_AGAIN, _NOT_LEVEL, seq=room.seq, retry_after=_AGAIN_MS)
 
 

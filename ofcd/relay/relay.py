@@ -29,7 +29,7 @@ from ofcd.relay.links import Link
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.rates import Rate, Rates
 from ofcd.relay.refusal import Refusal, failure_of
-from ofcd.relay.request import Asked, Core, Examined, HubEnd
+from ofcd.relay.request import Asked, Core, Examined
 from ofcd.relay.room_log import RoomLog
 from ofcd.relay.verifying import HubLied, Verified
 
@@ -325,7 +325,6 @@ class Relay:
             raise Refused(Code.TRY_AGAIN)  # the copy was loaded anew meanwhile, or taken back
         before = held.hub
         decision = following.replicate(self._core, held, entries, now)
-        self.hub_grew(room, now)
         return self._awaiting(held, before, now, decision) if held.seq <= known else decision
 
     def _awaiting(self, held: RoomLog, before: RelayId, now: int, decision: Decision) -> Decision:
@@ -406,22 +405,11 @@ class Relay:
         """See `following.accept_head`. Raises `HubLied`."""
         return following.accept_head(self._held(room), head, envelope, hub)
 
-    def hub_says(self, room: RoomId, seq: int | None, now: int) -> None:
+    def hub_says(self, room: RoomId, seq: int | None) -> None:
         """On the link that is open, the hub of this copy is so far; None: it has yet to say."""
-        known = self._core.hub_ends.get(room, HubEnd(None, now, now))
+        known = self._core.hub_ends.setdefault(room, seq)
         if seq is not None:
-            known = evolve(known, seq=max(seq, known.seq or 0))
-        self._note_end(room, known, now)
-
-    def hub_grew(self, room: RoomId, now: int) -> None:
-        """Something of what the hub has came into this copy."""
-        known = self._core.hub_ends.get(room)
-        if known is not None:
-            self._note_end(room, evolve(known, since=now), now)
-
-    def _note_end(self, room: RoomId, known: HubEnd, now: int) -> None:
-        held = self._core.rooms.get(room)
-        self._core.hub_ends[room] = known if held is None else known.seen_at(held.seq, now)
+            self._core.hub_ends[room] = max(seq, known or 0)
 
     def hub_gone(self, rooms: Iterable[RoomId]) -> None:
         """There is no link to the hub of these copies any more."""

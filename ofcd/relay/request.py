@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Refused
@@ -63,35 +63,6 @@ class Examined:
             open_signed(key, envelope)
 
 
-_LEVEL_FOR_MS: Final = 2_000
-"""How long a copy has to be level with its hub for that to count: root asks each second."""
-
-
-@frozen
-class HubEnd:
-    """How far a room's hub is, as it says on the link that is open."""
-
-    seq: int | None
-    """Its last entry; None: it has not said yet."""
-    since: int
-    """When anything last came of it, or began to be due; milliseconds since 1970."""
-    behind: int
-    """Since when the copy has not been level with it for any time that counts."""
-    level: int | None = None
-    """Since when it is; None: it is not."""
-
-    def seen_at(self, end: int, now: int) -> HubEnd:
-        """The same, where the copy ends at `end`.
-
-        A hub that lets it come level for an instant, between two asks of root's, gains nothing.
-        """
-        if self.seq is not None and self.seq <= end:
-            return self if self.level is not None else evolve(self, level=now)
-        if self.level is not None and now >= self.level + _LEVEL_FOR_MS:
-            return evolve(self, level=None, since=now, behind=now)
-        return evolve(self, level=None)
-
-
 @define
 class Core:
     """What the relay has in memory."""
@@ -114,8 +85,11 @@ class Core:
     """Relays that follow a room, and would be its hub."""
     talks_to: Callable[[RelayId], bool] = lambda _: True
     """Whether this relay's lists let it talk to that one, where it talks to any."""
-    hub_ends: dict[RoomId, HubEnd] = field(factory=dict)
-    """Of copies whose hub has a link to this relay now: what is known to come of it."""
+    hub_ends: dict[RoomId, int | None] = field(factory=dict)
+    """Of copies whose hub has a link to this relay now: its last entry, as far as it has said on
+    that; None: it has not yet."""
+    force_asked: dict[RoomId, tuple[int, int]] = field(factory=dict)
+    """By room that root can not move here by force yet: when that was asked first, and last."""
 
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""

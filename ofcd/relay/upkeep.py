@@ -18,6 +18,9 @@ REFILL_MS: Final = 60_000
 _REFILL_REST_MS: Final = 600_000
 """How long a relay that did not complete a refill of a room may begin none there."""
 
+_FORGET_ASKED_MS: Final = 600_000
+"""How long it is known since when root asks to move a room here by force, once root does not."""
+
 
 def take_in(core: Core, room: RoomId, snapshot: RoomSnapshot | RoomLog | None) -> None:
     """A room from the store, or the news that there is none."""
@@ -68,6 +71,9 @@ def tick(core: Core, now: int) -> Decision:
     for room in _settled(core, now):
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
+    for asked, (_, last) in list(core.force_asked.items()):
+        if now - last > _FORGET_ASKED_MS:
+            del core.force_asked[asked]
     return Decision(tuple(facts), tuple(effects))
 
 

@@ -101,7 +101,7 @@ async def test_where_nobody_is_at_home_it_is_forgotten_how_far_the_hub_was(
         ana, bo = await shared(old, new)
         await settle([ana, bo])
         relay, following = known(new)._relay, known(new)._peers[relay_of(old)].following
-        relay.hub_says(ana.id, 1000, new.now())
+        relay.hub_says(ana.id, 1000)
         monkeypatch.setattr(relay, "homed", lambda *args: frozenset())
         following.rooms[ana.id].following = False
         assert following._let_go(ana.id)

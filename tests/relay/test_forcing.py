@@ -368,64 +368,45 @@ def test_a_forced_move_waits_for_what_the_hub_has_while_that_is_there(
 ) -> None:
     """It may be a HANDOVER that is on its way: a former root is not to slip in before it."""
     relay, room, seq = world.relay, copy.room, copy.log.seq
-    relay.hub_says(room, None, world.now)
+    relay.hub_says(room, None)
     for known in (None, seq + 2):
-        relay.hub_says(room, known, world.now)
+        relay.hub_says(room, known)
         refused = world.refused(copy.link, ask(copy))
         assert (refused.code, refused.retry_after) == (Code.TRY_AGAIN, 1_000)
     relay.hub_gone([room])
-    relay.hub_says(room, seq, world.now)
+    relay.hub_says(room, seq)
     world.expect(frames.Ack, copy.link, ask(copy))
 
 
-def test_a_hub_that_is_there_and_gives_nothing_does_not_keep_its_room(
-    world: World, copy: Person
-) -> None:
-    """A minute after the last thing that came of it, or that might have, it is done without."""
+def test_a_hub_that_is_never_level_does_not_keep_its_room(world: World, copy: Person) -> None:
+    """A minute after root has asked first; whatever it says and gives, also on a new link."""
     relay, room = world.relay, copy.room
-    relay.hub_says(room, 1_000_000, world.now)
-    world.now += 40_000
-    relay.hub_grew(room, world.now)
-    relay.hub_says(room, 2_000_000, world.now)
-    world.now += 59_999
-    assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
-    world.now += 1
-    world.expect(frames.Ack, copy.link, ask(copy))
-
-
-def test_a_hub_that_always_has_more_does_not_keep_its_room_either(
-    world: World, copy: Person
-) -> None:
-    """Whatever it gives: also where the copy is level now and then, for less than root asks in."""
-    relay, room = world.relay, copy.room
-    relay.hub_says(room, copy.log.seq, world.now)
-    world.now += 2_000
-    relay.hub_says(room, copy.log.seq + 1, world.now)  # from here on it has been behind
-    for _ in range(9):
-        world.now += 30_000
-        relay._core.hub_ends[room] = evolve(relay._core.hub_ends[room], seq=copy.log.seq)
-        relay.hub_grew(room, world.now)
-        world.now += 1_999
-        relay.hub_says(room, copy.log.seq + 1, world.now)
+    world.now += 3_600_000  # however long the link has been open by then
+    for number in range(6):
+        relay.hub_gone([room])
+        relay.hub_says(room, None)
+        relay.hub_says(room, 1_000_000 + number)
         assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
-    world.now += 300_000 - 9 * 31_999 - 1
-    relay.hub_grew(room, world.now)
+        world.now += 9_999
     assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
-    world.now += 1
+    world.now += 6
     world.expect(frames.Ack, copy.link, ask(copy))
 
 
-def test_a_copy_that_was_level_waits_for_its_hub_again(world: World, copy: Person) -> None:
-    """However long the link has been open by then."""
-    relay, room = world.relay, copy.room
-    relay.hub_says(room, copy.log.seq, world.now)
-    world.now += 3_600_000
-    relay.hub_says(room, copy.log.seq + 1, world.now)
-    assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
+def test_who_asks_no_more_waits_again(world: World, copy: Person) -> None:
+    """What is on its way by then is another thing. Nor does it count who else has asked."""
+    relay, room, bo = world.relay, copy.room, Person(world, "bo", copy.room)
+    world.expect(frames.Attached, bo.link, bo.attach())
+    relay.hub_says(room, 1_000_000)
+    assert world.code(bo.link, ask(bo)) == Code.TRY_AGAIN
+    for wait in (60_000, 600_001):
+        world.now += wait
+        relay.tick(world.now)
+        assert world.code(copy.link, ask(copy)) == Code.TRY_AGAIN
 
 
 def test_nor_does_one_that_is_gone(world: World, copy: Person) -> None:
-    world.relay.hub_says(copy.room, 1_000_000, world.now)
+    world.relay.hub_says(copy.room, 1_000_000)
     world.relay.hub_gone([copy.room])
     world.expect(frames.Ack, copy.link, ask(copy))
 

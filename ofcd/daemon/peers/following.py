@@ -214,7 +214,7 @@ class Following:
         self._link, self.key = link, key
         self._asking.link_up(link)
         for room in list(self.rooms):
-            self._relay.hub_says(room, None, self._hub.milliseconds())
+            self._relay.hub_says(room, None)
             link.spawn(partial(self._resume, room))
 
     def link_down(self) -> None:
@@ -378,7 +378,7 @@ class Following:
                 room = frame.room
                 copy = self.rooms.get(frame.room)
                 if copy is not None:
-                    self._relay.hub_says(room, frame.seq, self._hub.milliseconds())
+                    self._relay.hub_says(room, frame.seq)
                 boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
                 entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items())))
                 continue
@@ -440,7 +440,7 @@ class Following:
         if copy.following or copy.missing is not None:
             return
         copy.following = copy.awaited = True
-        self._relay.hub_says(room, None, self._hub.milliseconds())
+        self._relay.hub_says(room, None)
         rid, start = next(self._rids), log.seq + 1
 
         async def answered(frame: PeerFrame) -> None:
@@ -453,7 +453,7 @@ class Following:
                 return
             if isinstance(frame, Synced):
                 copy.known = frame.head
-                self._relay.hub_says(room, frame.head, self._hub.milliseconds())
+                self._relay.hub_says(room, frame.head)
                 link.do(partial(self._asking.enter, room, self._here(room)))
             if isinstance(frame, Synced) and frame.floor > start:
                 self._begin_skip(room, copy, start, frame)
@@ -650,7 +650,7 @@ class Following:
             if not isinstance(record, LogHead) or record.room != room:
                 raise Refused(Code.BAD_RECORD)
             if record.seq > log.seq:
-                self._relay.hub_says(room, record.seq, self._hub.milliseconds())
+                self._relay.hub_says(room, record.seq)
                 return
             term = log.state.hub_at(record.seq)
             if (term.relay_id, term.term) != (self.hub_id, record.term):
