@@ -31,13 +31,14 @@ from ofcd.client import (
     Transaction,
     parse_link,
 )
+from ofcd.client.vault import Reader
 from ofcd.errors import OfcError
 from ofcd.protocol.ids import MemberId, RoomId
 
 if TYPE_CHECKING:
     from bridge.core.engine import Engine
 
-__all__ = ["Attached"]
+__all__ = ["Attached", "given_by_members"]
 
 _KEY: Final = "given"
 _LEAVING: Final = "leaving"
@@ -84,7 +85,7 @@ class Attached:
                 self._given[network, place] = self._make(network, place, *ids, parse_link(link))
         leaving = engine.journal.fact(vault, _LEAVING) or ()
         self._leaving = {RoomId(bytes.fromhex(one)) for one in leaving}
-        self._ever = {RoomId(key) for key, _ in vault.items(_EVER)}
+        self._ever = _ever_given(vault)
 
     def __iter__(self) -> Iterator[Portal]:
         return iter([one.portal for one in self._given.values()])
@@ -312,6 +313,15 @@ class Attached:
         self._tried.pop(room, None)
         with self._engine.client.transaction() as tx:
             self._keep(tx)
+
+
+def given_by_members(vault: Reader, links: list[str]) -> frozenset[RoomId]:
+    """Rooms that came from a member, ever; `links` are the operator's own invites."""
+    return frozenset(_ever_given(vault) - _rooms_of_links(links))
+
+
+def _ever_given(vault: Reader) -> set[RoomId]:
+    return {RoomId(key) for key, _ in vault.items(_EVER)}
 
 
 def _rooms_of_links(links: list[str]) -> frozenset[RoomId]:

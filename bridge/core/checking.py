@@ -1,20 +1,31 @@
-"""`ofc-bridge check` for the rooms: invites that can be read, at relays that answer (trio)."""
+"""`ofc-bridge check` for the rooms (trio).
+
+Invites that can be read, at relays that answer; and a room for each portal.
+"""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import trio
 
+from bridge.core.attached import given_by_members
+from bridge.core.journal import Journal
+from bridge.core.meant import MeantRooms
 from bridge.core.network import Finding
-from bridge.core.settings import BridgeSettings
-from ofcd.client import parse_link
+from bridge.core.settings import BridgeSettings, Settings
+from ofcd.client import VaultLocked, open_client, parse_link
+from ofcd.client.applog import get_log
+from ofcd.client.keyfile import key_of
+from ofcd.client.vault import Vault
 from ofcd.errors import OfcError
 
-__all__ = ["check_rooms"]
+__all__ = ["check_portals", "check_rooms"]
 
 _SECONDS: Final = 15.0
 
@@ -40,6 +51,41 @@ async def check_rooms(settings: BridgeSettings, report: Callable[[Finding], None
             relays[url] = await _reached(url)
             why = relays[url]
             report(Finding(not why, f"relay {url}: {why or 'answers'}"))
+
+
+async def check_portals(settings: Settings, report: Callable[[Finding], None]) -> None:
+    """Whether each portal means a room that the bridge is in, by what is in its vault.
+
+    Without a vault the bridge is in no room yet, and nothing can be said; nobody is called.
+    """
+    own = settings.bridge
+    if not await trio.Path(own.vault).exists():
+        return
+    try:
+        vault = Vault.open(Path(own.vault), key_of(Path(own.key_file), make=False))
+    except VaultLocked:
+        report(Finding(True, "the bridge runs: which portals have no room, its log says"))
+        return
+    except OfcError as error:
+        report(Finding(False, f"[bridge] vault: {error}"))
+        return
+    with vault:
+        async with open_client(vault, dial=_nobody, software="ofc-bridge") as client:
+            given = given_by_members(vault, own.join)
+            meant = MeantRooms(settings, client, Journal(), get_log("bridge"), given.__contains__)
+            for portal in settings.portals:
+                why = meant.trouble(portal)
+                where = f"{portal.room} to {portal.place} on {portal.network}"
+                report(
+                    Finding(not why, f"[[portal]] {where}: {why or 'the bridge is in the room'}")
+                )
+
+
+@asynccontextmanager
+async def _nobody(_url: str) -> AsyncIterator[Any]:
+    """The rooms are looked at as they are in the vault: no relay is called for that."""
+    await trio.Event().wait()
+    yield
 
 
 async def _reached(url: str) -> str:

@@ -150,6 +150,8 @@ class Commands:
             arrow = {"both": "<->", "out": "->", "in": "<-"}[portal.direction]
             state = "connected" if queue.is_ready else f"not connected ({queue.why})"
             lines.append(f"{arrow} {self._where(portal)}: {state}, {len(queue.entries)} waiting")
+        if not lines:
+            lines.append("no [[portal]] of this bridge means this room")
         if not self._engine.is_open(room):
             lines.append("nothing is copied: this room has not granted the capability `bridge`")
         return "\n".join(lines)

@@ -18,6 +18,7 @@ from bridge.core.errors import BridgeError
 from bridge.core.inbound import Inbound
 from bridge.core.journal import Entry, Journal, place_tag
 from bridge.core.links import LinkDesk
+from bridge.core.meant import MeantRooms
 from bridge.core.metrics import Metrics
 from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, State, Verdict
 from bridge.core.names import outside_name, shown_names
@@ -79,12 +80,14 @@ class Engine:
         self.outbound = Outbound(self)
         self.commands = Commands(self)
         self.attached = Attached(self)
+        self.meant = MeantRooms(
+            settings, client, self.journal, self.log, lambda room: self.attached.is_members(room)
+        )
         self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
         self._notices = TokenBuckets(
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
         )
-        self._complained: set[str] = set()
         for portal in self.portals:
             self.places.setdefault(
                 (portal.network, portal.place), PlaceQueue(portal.network, portal.place)
@@ -127,12 +130,12 @@ class Engine:
 
     async def _look_for_rooms(self, nursery: trio.Nursery) -> None:
         while True:
+            self.meant.look()
             for room in self.client.rooms:
                 if room.id not in self._readers and self.portals_of(room):
                     self._readers.add(room.id)
                     nursery.start_soon(self._read, room)
             self.attached.look()
-            self._complain_of_names()
             await trio.sleep(_LOOK_SECONDS)
 
     async def _read(self, room: Room) -> None:
@@ -153,6 +156,7 @@ class Engine:
                 mine = [q for (network, _), q in self.places.items() if network == name]
                 self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
                 self.metrics.connected.labels(name).set(sum(q.is_ready for q in mine))
+                self.metrics.without_room.labels(name).set(self.meant.without_room(name))
             if trio.current_time() - pruned >= _PRUNE_SECONDS:
                 with self.client.transaction() as tx:
                     more = self.journal.prune(tx, self.client.now())
@@ -167,16 +171,6 @@ class Engine:
                     self.log.error("the relay refused a message for good", code=event.code)
                     self.client.room(event.room).discard(event.sid)
 
-    def _complain_of_names(self) -> None:
-        """A portal's room that is not there, or a name that several rooms have: once each."""
-        for portal in self.settings.portals:
-            count = len(self._rooms_of(portal))
-            if count > 1 and portal.room not in self._complained:
-                self._complained.add(portal.room)
-                self.log.error(
-                    "two rooms are called what a [[portal]] names: write the id's first 8 digits"
-                )
-
     # -- rooms and portals -----------------------------------------------------------------------
 
     @property
@@ -184,30 +178,15 @@ class Engine:
         """Those of the settings, and those that members made."""
         return [*self.settings.portals, *self.attached]
 
-    def _rooms_of(self, portal: Portal) -> list[Room]:
-        # A member names the rooms they give: neither may that stand for another, nor be it.
-        rooms = [room for room in self.client.rooms if not self.attached.is_members(room.id)]
-        by_id = [room for room in rooms if portal.means(room.id)]
-        found = by_id or [room for room in rooms if room.name == portal.room]
-        return [room for room in found if room.status is RoomStatus.ACTIVE]
-
-    def room_of(self, portal: Portal) -> Room | None:
-        """The one room that a portal means."""
-        found = self._rooms_of(portal)
-        return found[0] if len(found) == 1 else None
-
     def portals_of(self, room: Room) -> list[Portal]:
         """The portals of a room."""
-        found = [one for one in self.settings.portals if self.room_of(one) == room]
-        return found + (self.attached.of(room.id) if room.status is RoomStatus.ACTIVE else [])
+        if room.status is not RoomStatus.ACTIVE:
+            return []
+        return [*self.meant.all_of(room), *self.attached.of(room.id)]
 
     def portals_at(self, network: str, place: str) -> Iterator[tuple[Portal, Room]]:
         """The portals of a place, with their rooms, as far as those are joined."""
-        for portal in self.settings.portals:
-            if (portal.network, portal.place) == (network, place):
-                room = self.room_of(portal)
-                if room is not None:
-                    yield portal, room
+        yield from self.meant.at(network, place)
         given = self.attached.at(network, place)
         if given is not None:
             yield given

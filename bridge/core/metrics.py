@@ -34,6 +34,12 @@ class Metrics:
             ["network"],
             registry=registry,
         )
+        self.without_room = Gauge(
+            "bridge_portals_without_room",
+            "Portals whose room is not found, or not to be used",
+            ["network"],
+            registry=registry,
+        )
         self.rings = Counter(
             "bridge_echoes", "Echoes stopped by the loop guard", ["network"], registry=registry
         )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import trio
 
-from bridge.core.checking import check_rooms
+from bridge.core.checking import check_portals, check_rooms
 from bridge.core.engine import Engine
 from bridge.core.links.checking import check_links
 from bridge.core.metrics import Metrics
@@ -85,6 +85,7 @@ def check(settings: Settings) -> list[Finding]:
 
     async def all_of_them() -> None:
         await check_rooms(settings.bridge, findings.append)
+        await check_portals(settings, findings.append)
         for network in networks:
             await network.check(findings.append)
         await check_links(settings.links, lambda good, text: findings.append(Finding(good, text)))

@@ -106,13 +106,13 @@ async def test_it_stands_in_for_no_other_room(tmp_path: Path, autojump_clock: Mo
             bridged = scene.engine.client.room(mine.id)
             await _until(lambda: bridged.name == "only mine")
             made = [Portal(one, "paper", PLACE) for one in ("only mine", mine.id.hex()[:8])]
-            assert [scene.engine.room_of(one) for one in made] == [None, None]
+            assert [scene.engine.meant.room_of(one) for one in made] == [None, None]
             scene.network.host.detach(OWN)
-            assert [scene.engine.room_of(one) for one in made] == [None, None]
+            assert [scene.engine.meant.room_of(one) for one in made] == [None, None]
         # Another life knows it too: the room was not left yet.
         async with group.running(made[0]) as scene:
             assert scene.engine.attached.is_members(mine.id)
-            assert [scene.engine.room_of(one) for one in made] == [None, None]
+            assert [scene.engine.meant.room_of(one) for one in made] == [None, None]
 
 
 async def test_a_room_is_one_place_alone(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -152,10 +152,10 @@ async def test_an_invite_of_the_settings_is_not_a_members(
         async with group.running(portal) as scene:
             group.give(scene, link)
             await _until(partial(_has, scene, mine))
-            assert scene.engine.room_of(portal) is None
+            assert scene.engine.meant.room_of(portal) is None
             scene.engine.settings.bridge.join.append(link)
             scene.engine.attached = attached.Attached(scene.engine)  # as the next life does
-            meant = scene.engine.room_of(portal)
+            meant = scene.engine.meant.room_of(portal)
             assert meant is not None
             assert meant.id == mine.id
 
