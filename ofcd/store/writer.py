@@ -24,7 +24,7 @@ from ofcd.store.batch import Batch
 from ofcd.store.engine import writer_engine
 from ofcd.store.errors import Closed, Contradiction
 from ofcd.store.faults import translated
-from ofcd.store.statements import Statements
+from ofcd.store.statements import statements_of
 from ofcd.store.types import Durability, PeerRow
 
 __all__ = ["Writer"]
@@ -55,7 +55,7 @@ class Writer:
         self._engine = writer_engine(path, durability)
         self._side_mutex = threading.Lock()
         self._side_engine = writer_engine(path, durability)
-        self._statements = Statements(self._engine.dialect)
+        self._statements = statements_of(self._engine.dialect)
         self._numbers: dict[RoomId, int] = {}
         self._unmoved = 0
         self._closed = False
