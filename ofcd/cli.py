@@ -378,9 +378,11 @@ def _peers(options: argparse.Namespace) -> int:
     ]
     if options.json:
         sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
-    elif figures:
-        sys.stdout.writelines(report.peer_lines(one, milliseconds()) for one in figures)
-    else:
+        return EXIT_OK
+    sys.stdout.writelines(report.peer_lines(one, milliseconds()) for one in figures)
+    unknown = report.unknown_lines(settings.federation.peers, peers)
+    sys.stdout.writelines(unknown)
+    if not figures and not unknown:
         mode = settings.federation.mode
         sys.stdout.write(f"no other relays yet (federation is {mode})\n")
     return EXIT_OK
@@ -434,6 +436,12 @@ def _doctor(options: argparse.Namespace) -> int:
     return code
 
 
+_NO_ADDRESS: Final = (
+    "relay.public_url is not set: other relays are told the address that this one listens on, and "
+    'will hardly find it there; set it, as in "wss://chat.example.org"'
+)
+
+
 def _examine_core(shown: dict[str, object]) -> int:
     try:
         from ofcd.themis import core_info
@@ -456,6 +464,8 @@ def _examine(config: Path, shown: dict[str, object]) -> int:
         shown["config"] = str(error)
         return EXIT_CONFIG
     shown["config"] = f"{settings.source}: right"
+    if settings.federation.mode != "off" and not settings.relay.public_url:
+        shown["federation"] = _NO_ADDRESS
     try:
         _examine_key(settings, shown)
     except ConfigError as error:

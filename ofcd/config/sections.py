@@ -409,7 +409,9 @@ class Federation:
         check=_check_peers,
     )
     deny: Words = words(
-        "Relays that are never talked to, by name or fingerprint.", check=_check_deny
+        "Relays that are never talked to, by name or fingerprint. A name is looked up at its page; "
+        "until that was read it holds for addresses under that name alone.",
+        check=_check_deny,
     )
     allow_private: Networks = networks(
         "Networks that may be dialled although they are private, or this machine itself.",
@@ -465,7 +467,8 @@ class Federation:
     )
     quarantine_minutes: int = setting(
         10,
-        "How long nothing is taken from a relay that was caught forging or flooding.",
+        "How long nothing is taken from a relay that was caught forging, or sending bytes "
+        "that are no frames.",
         unit="minutes",
         low=1,
         high=10_080,

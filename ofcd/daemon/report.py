@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from ofcd.config import parse_peer
+from ofcd.daemon.pages import DESCRIPTOR_PAGE
 from ofcd.relay.facts import UNWILLING
 from ofcd.store import Evidence, Gap, PeerRow, Replica
 from ofcd.themis.lineage import Lineage
@@ -20,6 +22,7 @@ __all__ = [
     "peer_figures",
     "peer_lines",
     "replaced_text",
+    "unknown_lines",
 ]
 
 _ID_SHOWN: Final = 16
@@ -74,7 +77,7 @@ def peer_lines(peer: dict[str, object], now: int) -> str:
     """The same for people: how it stands at a glance, then the rest."""
     rest = [
         f"id {peer['relay_id']}",
-        f"{peer['url'] or 'it dials us'}; known by {peer['pinned'] or 'its rooms'}; "
+        f"{peer['url'] or 'it dials us'}; known by {_known_by(peer)}; "
         f"{counted(peer['links'], 'link')} so far",
     ]
     if peer["detail"]:
@@ -100,6 +103,23 @@ def peer_lines(peer: dict[str, object], now: int) -> str:
             f"when this relay came for them, {_when(gap['ts'])}"
         )
     return _glance(peer, now) + "".join(f"    {line}\n" for line in rest)
+
+
+def unknown_lines(listed: Sequence[str], peers: Sequence[PeerRow]) -> list[str]:
+    """The peers of the settings of whom nothing is known yet: their pages were not read."""
+    names = dict.fromkeys((parse_peer(one) or ("", "", ""))[0] for one in listed)
+    known = {peer.name for peer in peers}
+    page = "https://{0}" + DESCRIPTOR_PAGE
+    return [
+        f"{name}  not found yet\n"
+        f"    {page.format(name)} would say who it is, and could not be read: the log says why\n"
+        for name in names
+        if name not in known
+    ]
+
+
+def _known_by(peer: dict[str, object]) -> object:
+    return peer["pinned"] or ("config" if peer["name"] else "its rooms")
 
 
 def _glance(peer: dict[str, object], now: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -40,6 +40,8 @@ _READ = 4096
 _ANSWER_BYTES = 16 * 1024
 _USUAL_WAIT = 10.0
 _LONGEST_WAIT = 3600
+_ADDRESSES = 8
+"""Of one name, so many are tried."""
 
 
 @frozen
@@ -150,9 +152,11 @@ async def connect(
     authority = f"{host}:{port}"
     try:
         with _within(seconds, authority):
-            if allowed is not None:
-                host = await _allowed_address(host, port, allowed)
-            return await trio.open_tcp_stream(host, port)
+            if allowed is None:
+                return await trio.open_tcp_stream(host, port)
+            return await _connect_to_one(
+                await _allowed_addresses(host, port, allowed), port, seconds
+            )
     except OSError as error:
         raise Unreachable(
             f"no connection to {authority} ({_why(error)}): check the "
@@ -167,8 +171,8 @@ def _why(error: OSError) -> str:
     return ", ".join(reasons) or error.strerror or str(error)
 
 
-async def _allowed_address(host: str, port: int, allowed: Allowed) -> str:
-    """One address of the host that may be dialled. The name is not asked again."""
+async def _allowed_addresses(host: str, port: int, allowed: Allowed) -> list[str]:
+    """The addresses of a host that may be dialled. The name is not asked again."""
     found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     addresses = [str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found]
     # One that is forbidden among them is enough: nobody honest mixes the two.
@@ -177,7 +181,15 @@ async def _allowed_address(host: str, port: int, allowed: Allowed) -> str:
             f"{host} is at an address that this relay does not dial: a private network, or this "
             "machine; name it in federation.allow_private if it is meant"
         )
-    return addresses[0]
+    return list(dict.fromkeys(addresses))[:_ADDRESSES]
+
+
+async def _connect_to_one(addresses: list[str], port: int, seconds: float) -> trio.SocketStream:
+    """The first that answers, in turn, each in its share of the time: IPv6 may lead nowhere."""
+    for left in range(len(addresses), 1, -1):
+        with suppress(OSError), trio.move_on_after(seconds / len(addresses)):
+            return await trio.open_tcp_stream(addresses[-left], port)
+    return await trio.open_tcp_stream(addresses[-1], port)
 
 
 async def _start_tls(

@@ -66,6 +66,27 @@ def test_no_other_relays_yet(ofcd: Ofcd, config: Path) -> None:
     assert ofcd("--config", config, "peers").out == "no other relays yet (federation is off)\n"
 
 
+def test_a_listed_relay_that_was_not_found_is_named(ofcd: Ofcd, config: Path) -> None:
+    """Where its page should be, until it was read; beside those that are known."""
+    text = config.read_text()
+    config.write_text(f'{text}\n[federation]\nmode = "open"\npeers = ["b.example", "c.example"]\n')
+    ofcd("--config", config, "migrate")
+    with Store.open(Settings.load(config).database_url) as store:
+        store.put_peer(PeerRow(PEER, name="b.example", state="up", contact=60_000))
+    said = ofcd("--config", config, "peers").out
+    assert said.count("not found yet") == 1
+    assert "c.example  not found yet" in said
+    assert "https://c.example/.well-known/ofc/relay.json" in said
+    assert "known by config" in said
+
+
+def test_others_can_not_find_a_relay_without_an_address(ofcd: Ofcd, config: Path) -> None:
+    """`doctor` says so, where others are talked to at all."""
+    assert "public_url" not in ofcd("--config", config, "doctor").out
+    config.write_text(config.read_text() + '\n[federation]\nmode = "open"\n')
+    assert "relay.public_url is not set" in ofcd("--config", config, "doctor").out
+
+
 def test_what_an_operator_needs_at_night_stands_first(ofcd: Ofcd, config: Path) -> None:
     """By name, or the host it was said to be at: up or down, since when; quarantine, with why."""
     later = 4_102_444_800_000

@@ -14,6 +14,7 @@ from ofcd.client import Alarm, ClientError, LinkStateChanged, RelayKeyChanged
 from ofcd.config import Settings
 from ofcd.daemon.identity import Identity, replace_key
 from ofcd.daemon.peers import federation as peers
+from ofcd.daemon.peers.known import KnownRelay, Listed
 from ofcd.protocol import frames
 from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.protocol.records import Descriptor
@@ -28,7 +29,7 @@ from tests.world.scene import quick, settle, stored, told, until
 T = TypeVar("T")
 
 
-def peer_of(world: World, relay_id: RelayId) -> peers._Peer:
+def peer_of(world: World, relay_id: RelayId) -> KnownRelay:
     assert world.daemon is not None
     assert world.daemon.federation is not None
     return world.daemon.federation._peers[relay_id]
@@ -104,7 +105,7 @@ async def test_a_page_does_not_replace_what_a_link_has_shown(
         assert home.daemon is not None
         assert home.daemon.federation is not None
         with trio.move_on_after(60):
-            await home.daemon.federation._search("elsewhere.example")
+            await home.daemon.federation._search(Listed("elsewhere.example"))
         peer = peer_of(home, right.relay_id)
         assert (peer.following.identity, peer.row.name) == (right, "")
         assert tuple(peer.row.branch) == stolen.statements[:1]
@@ -222,7 +223,7 @@ async def test_a_welcome_that_was_dialled_for_is_verified_beside_the_loop(
             return result
 
         monkeypatch.setattr(federation._workers, "run", working)
-        federation._keep(federation._configure(identity(hub).relay_id, "hub", hub.url))
+        federation._keep(federation._configure(identity(hub).relay_id, Listed("hub", url=hub.url)))
         await until(lambda: federation.key_of(identity(hub).relay_id) is not None)
         assert verified == beside != []
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +15,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 
 from ofcd import wire
+from ofcd.wire.client import connect
 from tests.wire.test_server import client_tls, port, server_tls, url
 
 
@@ -160,3 +164,42 @@ async def test_a_server_that_drips_its_answer(autojump_clock: trio.testing.MockC
             async with wire.client_stream(near):
                 raise AssertionError
         nursery.cancel_scope.cancel()
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Says that every name is at these addresses, the first as likely as not a dead one."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """One row an address."""
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*kind, (address, int(port or 0))) for address in self.addresses]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        """Nobody asks."""
+        raise NotImplementedError
+
+
+async def test_of_a_names_addresses_the_first_that_answers_is_taken() -> None:
+    """A relay's IPv6 may lead nowhere; one that may not be dialled keeps all of them away."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    number = listener.socket.getsockname()[1]
+    trio.socket.set_custom_hostname_resolver(Resolver("127.9.9.9", "127.9.9.8", "127.0.0.1"))
+    stream = await connect("b.example", number, 30, lambda _: True)
+    assert stream.socket.getpeername() == ("127.0.0.1", number)
+    await stream.aclose()
+    with pytest.raises(wire.Forbidden):
+        await connect("b.example", number, 30, lambda one: one != ip_address("127.9.9.8"))
+    await listener.aclose()
+    with pytest.raises(wire.Unreachable):
+        await connect("b.example", number, 30, lambda _: True)

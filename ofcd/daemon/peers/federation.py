@@ -17,10 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import define, evolve, field
+from attrs import evolve
 
 from ofcd.channel import ChannelError
-from ofcd.config import Settings, parse_peer
+from ofcd.config import Settings
 from ofcd.daemon.connection import failure_of, rid_of
 from ofcd.daemon.feed import Feed
 from ofcd.daemon.identity import Identity
@@ -30,6 +30,7 @@ from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.handshake import Handshake
+from ofcd.daemon.peers.known import KnownRelay, Listed, host_of, listed_in
 from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.peers.successions import disputed, learnt, shown
@@ -71,58 +72,6 @@ _PEERS: Final = 10_000
 _NOTE_SECONDS: Final = 10
 
 
-@define(eq=False)
-class _Peer:
-    """One other relay."""
-
-    row: PeerRow
-    following: Following
-    backoff: Backoff
-    configured: bool = False
-    link: PeerLink | None = None
-    up: trio.Event = field(factory=trio.Event)
-    wake: trio.Event = field(factory=trio.Event)
-    asked: int = 0
-    """Local requests that wait for a link."""
-    keeping: bool = False
-    opened: int = 0
-    noted: PeerRow | None = None
-    places: dict[RoomId, tuple[str, ...]] = field(factory=dict)
-    """Where the owners of rooms say that it is reached."""
-    invited: str = ""
-    """Where somebody who asked says so, after an owner has."""
-    dialled: int = 0
-    """How often it was, at addresses that nobody has proven."""
-
-    @property
-    def is_unproven(self) -> bool:
-        """Whether only invites, or a room's owner, have said where it is: no settings, no link."""
-        return self.row.pinned in ("", "invite", "move") and not self.row.links
-
-    @property
-    def is_worth_noting(self) -> bool:
-        """Whether it is to be known after a restart."""
-        return not self.is_unproven or self.row.pinned == "move" or self.row.quarantined > 0
-
-    def next_address(self) -> str:
-        """Where to dial it: in turn all that was said of it, while none of it is proven."""
-        if not self.is_unproven:
-            return self.row.url
-        rooms = [urls for room, urls in self.places.items() if room in self.following.rooms]
-        said = dict.fromkeys(filter(None, [self.row.url, *sum(rooms, ()), self.invited]))
-        self.dialled += 1
-        return list(said)[(self.dialled - 1) % len(said)]
-
-    def worth(self) -> tuple[bool, bool, int]:
-        """What is forgotten last: who has replaced its key, or its old one would be taken again."""
-        return bool(self.row.succession), not self.is_unproven, self.row.contact
-
-    def is_spare(self, now: int) -> bool:
-        """Whether it can be forgotten: nobody here wants it, and there is no link."""
-        wanted = self.configured or self.asked or self.following.wants_link
-        return not wanted and self.link is None and self.row.quarantined <= now
-
-
 class Federation:
     """This relay's dealings with all others."""
 
@@ -149,7 +98,7 @@ class Federation:
         self._handshake = Handshake(identity, workers, url, hub.milliseconds)
         self._workers = workers
         self._random = random
-        self._peers: dict[RelayId, _Peer] = {}
+        self._peers: dict[RelayId, KnownRelay] = {}
         self._cache = BlobCache(self._settings, hub, relay, store, workers)
         self._telling = Telling(hub, relay, store, workers, identity.relay_id)
         self._gaps = 0
@@ -159,9 +108,9 @@ class Federation:
         self._log = get_log()
         self._stirred = trio.Event()
         self._stopping = False
-        deny = settings.federation.deny
-        self._denied = {RelayId(bytes.fromhex(one)) for one in deny if len(one) == 64}
-        self._denied_names = set(deny)
+        self._listed = listed_in(settings.federation)
+        self._denied = {one.relay_id for one in self._listed if one.denied and one.relay_id}
+        self._denied_names = {one.name for one in self._listed if one.denied and one.name}
         hub.metrics.watch_peers(self._counts)
         relay.talk_only(self._is_listed)
 
@@ -181,10 +130,10 @@ class Federation:
             # What was caught before a restart is not forgiven by it.
             state = "quarantined" if row.quarantined > self._hub.milliseconds() else "idle"
             self._peers[row.relay_id] = self._known(evolve(row, state=state))
-        for text in self._settings.peers:
-            name, known, url = parse_peer(text) or ("", "", "")
-            if known:
-                self._configure(RelayId(bytes.fromhex(known)), name, url)
+        for listed in self._listed:
+            relay_id = listed.relay_id or self._named(listed.name)
+            if relay_id is not None:
+                self._configure(relay_id, listed)
         self._gaps = len(self._store.gaps())
         for replica in self._store.replicas():
             if replica.hub == self._identity.relay_id:
@@ -201,10 +150,9 @@ class Federation:
                 if peer.following.wants_link and peer.is_unproven:
                     nursery.start_soon(self._learn_place, peer)
             nursery.start_soon(self._recall_moves)
-            for text in self._settings.peers:
-                name, known, url = parse_peer(text) or ("", "", "")
-                if not known:
-                    nursery.start_soon(self._search, name)
+            for listed in self._listed:
+                if listed.is_searched:
+                    nursery.start_soon(self._search, listed)
             try:
                 while True:
                     with trio.move_on_after(_NOTE_SECONDS):
@@ -214,7 +162,7 @@ class Federation:
             finally:
                 self._stopping = True  # links that end from here on are dialled no more
 
-    async def _learn_place(self, peer: _Peer) -> None:
+    async def _learn_place(self, peer: KnownRelay) -> None:
         """Rooms were moved to this relay: HUB_MOVE says where that is, noted or not."""
         for room in list(peer.following.rooms):
             try:
@@ -242,48 +190,67 @@ class Federation:
         for relay_id in self._telling.to_dial():
             self._keep(self._peer(relay_id, needed=True))
 
-    def _place(self, peer: _Peer, room: RoomId, urls: tuple[str, ...]) -> None:
+    def _place(self, peer: KnownRelay, room: RoomId, urls: tuple[str, ...]) -> None:
         """A room's owner says that this relay is reached there."""
-        if peer.is_unproven:
-            if peer.row.pinned == "invite":
-                peer.invited = peer.row.url
-            peer.places[room] = urls
-            peer.row = evolve(peer.row, url=urls[0], pinned="move")
-            self._stirred.set()
+        peer.placed(room, urls)
+        self._stirred.set()
         self._keep(peer)
 
-    def _configure(self, relay_id: RelayId, name: str, url: str) -> _Peer:
+    def _named(self, name: str) -> RelayId | None:
+        """The relay whose page was believed under this name before."""
+        rows = (peer.row for peer in self._peers.values())
+        return next((row.relay_id for row in rows if row.name == name and row.pinned), None)
+
+    def _configure(self, relay_id: RelayId, listed: Listed) -> KnownRelay:
         peer = self._peer(relay_id, needed=True)
-        peer.configured = True
-        peer.row = evolve(peer.row, name=name, url=url or peer.row.url, pinned="config")
+        peer.configured = not listed.denied
+        peer.row = evolve(peer.row, name=listed.name or peer.row.name)
+        peer.set_address(listed.url)
+        self._stirred.set()
+        if listed.denied and peer.link is not None:
+            peer.link.end(failure_of(Code.NOT_FEDERATED))
         return peer
 
-    async def _search(self, name: str) -> None:
-        """A peer of the settings without a fingerprint: its page is believed the first time."""
+    async def _search(self, listed: Listed) -> None:
+        """Ask the page of a relay without an address in the settings; again where it is lost.
+
+        Without a fingerprint either, the page is believed the first time.
+        """
         backoff = self._backoff()
-        known = next((p for p in self._peers.values() if p.row.name == name and p.row.pinned), None)
         while True:
+            relay_id = listed.relay_id or self._named(listed.name)
+            relay = None if relay_id is None else self._identity_of(relay_id)
+            known = None if relay_id is None else self._peers.get(relay_id)
+            counter = 0 if known is None else known.row.counter
             try:
-                relay = None if known is None else known.following.identity
-                counter = 0 if known is None else known.row.counter
                 found, relay = await find_relay(
-                    name, self._settings.allow_private, self._hub.milliseconds(), relay, counter
+                    listed.name,
+                    self._settings.allow_private,
+                    self._hub.milliseconds(),
+                    relay,
+                    counter,
                 )
                 self._identity_of(found.relay_id).merged(relay)  # known, but not by this name
             except (WireError, ProtocolError) as error:
                 self._note_dispute(error)
-                self._log.warning("a relay's page could not be read", name=name, why=str(error))
+                why = f"its page could not be read: {error}"
+                self._log.warning(
+                    "a relay's page could not be read", name=listed.name, why=str(error)
+                )
+                if known is not None and known.link is None:
+                    self._waits(known, why)
                 await trio.sleep(backoff.failed() / 1000)
                 continue
-            peer = self._configure(found.relay_id, name, found.urls[0])
-            peer.row = evolve(peer.row, pinned="domain", counter=found.counter)
+            backoff.succeeded()
+            peer = self._configure(found.relay_id, listed)
+            peer.found(found)
             await self._learn(peer, relay)
             self._keep(peer)
-            return
+            await peer.lost.wait()
 
     # -- keys --------------------------------------------------------------------------------------
 
-    async def _learn(self, peer: _Peer, relay: Lineage) -> None:
+    async def _learn(self, peer: KnownRelay, relay: Lineage) -> None:
         """This is how it came to its key. Raises as `Lineage.merged`: then it is not talked to.
 
         It is in the store before the relay is talked to: what was replaced stays so, whatever dies.
@@ -302,7 +269,7 @@ class Federation:
         if peer is not None and isinstance(error, TwoSuccessors):
             self._keep_row(peer, disputed(peer.row, error))
 
-    def _keep_row(self, peer: _Peer, row: PeerRow) -> None:
+    def _keep_row(self, peer: KnownRelay, row: PeerRow) -> None:
         if row is not peer.row:
             peer.row = row
             self._stirred.set()
@@ -322,7 +289,7 @@ class Federation:
         peer = self._peers.get(relay)
         return Lineage(relay) if peer is None else peer.following.identity
 
-    def _known(self, row: PeerRow) -> _Peer:
+    def _known(self, row: PeerRow) -> KnownRelay:
         following = Following(
             row.relay_id,
             self._hub,
@@ -335,12 +302,12 @@ class Federation:
         following.key = PublicKey(row.key) if row.key else None
         following.identity = Lineage.recalled(row.relay_id, row.statements)
         following.refill = partial(refill_room, self._store, self._workers)
-        return _Peer(row, following, self._backoff())
+        return KnownRelay(row, following, self._backoff())
 
     def _backoff(self) -> Backoff:
         return Backoff(self._random, first=_FIRST_WAIT, longest=_LONGEST_WAIT)
 
-    def _peer(self, relay_id: RelayId, *, needed: bool = False) -> _Peer:
+    def _peer(self, relay_id: RelayId, *, needed: bool = False) -> KnownRelay:
         """What is known of a relay. Raises `Refused` where there are too many, if not `needed`."""
         peer = self._peers.get(relay_id)
         if peer is None:
@@ -357,7 +324,7 @@ class Federation:
         spare = [peer for peer in self._peers.values() if peer.is_spare(now)]
         if not spare:
             return False
-        oldest = min(spare, key=_Peer.worth)
+        oldest = min(spare, key=KnownRelay.worth)
         del self._peers[oldest.row.relay_id]
         self._forgotten.add(oldest.row.relay_id)
         self._stirred.set()
@@ -474,7 +441,7 @@ class Federation:
         else:
             self._answer(connection, effect, Code.HUB_AWAY, "")  # as in `_forward`
 
-    async def _linked(self, peer: _Peer) -> None:
+    async def _linked(self, peer: KnownRelay) -> None:
         """Wait for a link for a while."""
         if peer.link is not None:
             return
@@ -485,20 +452,23 @@ class Federation:
             await peer.up.wait()
         peer.asked -= 1
 
-    def _pinned(self, effect: Forward | Arrive) -> _Peer:
+    def _pinned(self, effect: Forward | Arrive) -> KnownRelay:
         """The relay that an invite names: what is known of it already stays."""
         if self._settings.mode == "off":
             raise Refused(Code.NOT_FEDERATED)
         if self._settings.mode == "allowlist" and effect.hub not in self._peers:
             raise Refused(Code.NOT_FEDERATED, "your relay talks only to those it has listed")
+        self._require_allowed(effect.hub_url)
         peer = self._peer(effect.hub)
-        if effect.hub_url and peer.row.pinned == "move" and peer.is_unproven:
-            peer.invited = effect.hub_url  # besides what the room's owner said
-        elif effect.hub_url and peer.is_unproven:
-            # A stranger may have named a wrong one before: the last word is tried, until one holds.
-            peer.row = evolve(peer.row, url=effect.hub_url, pinned="invite")
+        if effect.hub_url:
+            peer.invited_to(effect.hub_url)
             self._stirred.set()
         return peer
+
+    def _require_allowed(self, url: str) -> None:
+        """Raises `Refused` for an address whose name the settings deny, whoever answers there."""
+        if host_of(url) in self._denied_names:
+            raise Refused(Code.NOT_FEDERATED)
 
     def _answer(
         self, connection: LinkEnd, effect: Forward | Arrive, code: Code, detail: str
@@ -579,6 +549,9 @@ class Federation:
             relay = await self._handshake.check(
                 frame.record, session.peer, challenge, self._welcome_identity, frame.succession
             )
+            record = peek(frame.record).record
+            url = record.url if isinstance(record, PeerRecord) else ""
+            self._require_allowed(url)
             peer = self._peer(relay.relay_id)
             # At once: another may have come while this one was verified.
             await self._learn(peer, relay)
@@ -589,26 +562,25 @@ class Federation:
                 await stream.send(session.send([failure]))
                 await stream.close(1008, str(error)[:100])
             return
-        record = peek(frame.record).record
-        if isinstance(record, PeerRecord) and record.url and peer.is_unproven:
-            peer.row = evolve(peer.row, url=record.url, pinned="link")
+        if url:
+            peer.says_it_is_at(url)
         own = await self._handshake.introduction(relay.relay_id, challenge)
         await stream.send(session.send([Peered(frame.rid, own)]))
         await self._talk(peer, stream, session, challenge, dialled=False)
 
     # -- links -------------------------------------------------------------------------------------
 
-    def _keep(self, peer: _Peer) -> None:
+    def _keep(self, peer: KnownRelay) -> None:
         """Have a link dialled for as long as there is need of one."""
         if not peer.keeping and not self._stopping and self._settings.mode != "off":
             peer.keeping = True
             self._nursery.start_soon(self._dial_on, peer)
 
-    def _needs_link(self, peer: _Peer) -> bool:
+    def _needs_link(self, peer: KnownRelay) -> bool:
         wanted = peer.asked or peer.following.wants_link or peer.configured
         return bool((wanted or self._telling.wants(peer.row.relay_id)) and peer.row.url)
 
-    async def _dial_on(self, peer: _Peer) -> None:
+    async def _dial_on(self, peer: KnownRelay) -> None:
         try:
             while self._needs_link(peer):
                 if peer.link is not None:
@@ -624,40 +596,44 @@ class Federation:
                     self._waits(peer, str(busy))
                 except _ERRORS as error:
                     self._note_dispute(error)
-                    self._waits(peer, str(error))
+                    self._missed(peer, str(error))
                 except trio.TooSlowError:
-                    self._waits(peer, "it did not answer the handshake in time")
+                    self._missed(peer, "it did not answer the handshake in time")
                 await self._pause(peer, wish)
         finally:
             peer.keeping = False
 
-    async def _pause(self, peer: _Peer, wish: int) -> None:
+    async def _pause(self, peer: KnownRelay, wish: int) -> None:
         wait = peer.backoff.failed(wish)
         least = min(wait, _FIRST_WAIT)  # who asks may shorten a wait, but not abolish it
         await trio.sleep(least / 1000)
         with trio.move_on_after((wait - least) / 1000):
             await peer.wake.wait()
 
-    def _waits(self, peer: _Peer, why: str) -> None:
+    def _missed(self, peer: KnownRelay, why: str) -> None:
+        peer.missed()
+        self._waits(peer, why)
+
+    def _waits(self, peer: KnownRelay, why: str) -> None:
         if peer.row.state != "quarantined":
             peer.row = evolve(peer.row, state="waiting", detail=why[:300])
         elif peer.row.quarantined <= self._hub.milliseconds():
             peer.row = evolve(peer.row, state="waiting", quarantined=0)
         self._stirred.set()
 
-    async def _dial_once(self, peer: _Peer) -> None:
+    async def _dial_once(self, peer: KnownRelay) -> None:
         url = peer.next_address()
+        self._require_allowed(url)
         async with self._dial(url) as stream:
             session = ClientSession(self._identity.keys, peer.following.identity, "ofcd")
             challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
             await self._learn(peer, session.relay)
-            peer.row = evolve(peer.row, url=url)
-            peer.places.clear()
+            peer.reached(url)
             await self._talk(peer, stream, session, challenge, dialled=True)
 
     async def _talk(
         self,
-        peer: _Peer,
+        peer: KnownRelay,
         stream: MessageStream,
         session: RelaySession | ClientSession,
         challenge: Hash32,
@@ -680,7 +656,7 @@ class Federation:
             return
         await link.run()
 
-    def _take_over(self, peer: _Peer, link: PeerLink) -> bool:
+    def _take_over(self, peer: KnownRelay, link: PeerLink) -> bool:
         """Whether this link is the one that stays.
 
         Of two it is the one that the relay with the lower id dialled; of one dialler's, the newer.
@@ -773,7 +749,7 @@ class Federation:
             if peer.noted != peer.row and peer.is_worth_noting:
                 await self._put(peer)
 
-    async def _put(self, peer: _Peer) -> None:
+    async def _put(self, peer: KnownRelay) -> None:
         peer.noted = peer.row
         await self._store_peer(partial(self._store.put_peer, peer.row))
 
