@@ -4,39 +4,33 @@ import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
+import type { RoomCore } from "../src/client/core.ts";
 import { keepChain } from "../src/client/journal.ts";
 import type { Room } from "../src/client/room.ts";
 import { padded, Tables } from "../src/client/tables.ts";
 import { Turn } from "../src/client/vault.ts";
 import type { Content } from "../src/e2e/bodies.ts";
 import { makeGrant } from "../src/e2e/controls.ts";
+import type { EpochKeys } from "../src/e2e/epochs.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { randomBytes } from "../src/themis/index.ts";
 import { unreadOf } from "../src/ui/unread.ts";
 import {
+  arrives,
   browser,
-  deliver,
   edit,
   follow,
   forced,
   garden,
   OTHER,
-  reaction,
   redact,
   shownIn,
-  waitingIn,
 } from "./garden.ts";
-import type { Stage } from "./stage.ts";
+import { NOW } from "./stage.ts";
 
-const GONE = "out_void";
 const voidIn = async (room: Room) => (await room.voided()).map((entry) => entry.text);
 const unreadIn = async (room: Room) => unreadOf(room, await room.history());
-
-async function arrives(room: Room, stage: Stage) {
-  deliver(room, stage, room.lastSeq + 1);
-  await vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
-}
 
 /** Root says these in a part that is void, and Bo has read all but the last. */
 async function moved(words: readonly string[]) {
@@ -73,6 +67,15 @@ test("nobody hides new words behind the sid of another's", async () => {
   expect([await unreadIn(room), await voidIn(room)]).toEqual([1, ["read", "last"]]);
 });
 
+/** The key comes that was missing. */
+async function released(room: Room, core: RoomCore, keys: EpochKeys) {
+  const { ledger } = room as unknown as { ledger: { release(draft: unknown): Promise<void> } };
+  await core.change(async (draft) => {
+    draft.view = { ...draft.view, keys };
+    await ledger.release(draft);
+  });
+}
+
 test("what is said again before its key is here is known for the same once that has come", async () => {
   const { room, copy, sids, core } = await moved(["read", "last"]);
   const key = core.view.keys;
@@ -82,11 +85,7 @@ test("what is said again before its key is here is known for the same once that 
   copy.say(copy.root, text("read"), sids[0]);
   await arrives(room, copy);
   expect(await voidIn(room)).toEqual(["read", "last"]);
-  const { ledger } = room as unknown as { ledger: { release(draft: unknown): Promise<void> } };
-  await core.change(async (draft) => {
-    draft.view = { ...draft.view, keys: key };
-    await ledger.release(draft);
-  });
+  await released(room, core, key);
   expect([await unreadIn(room), await voidIn(room)]).toEqual([0, ["last"]]);
 });
 
@@ -195,27 +194,6 @@ test("where a control record stands is known, also of those that a join or a gap
   expect(await vault.fetch(tables.chain, padded(0))).toBeDefined();
 });
 
-test("what waits about one's own void words becomes part of them; about others', it is told", async () => {
-  const { stage, bo } = garden();
-  const { room } = await browser(stage, bo);
-  const copy = stage.branch();
-  const [one, two] = [stage.say(bo, text("one")), stage.say(bo, text("two"))];
-  const other = stage.say(stage.root, text("of root"));
-  const old = await follow(room, stage);
-  old.close();
-  room.detach();
-  await room.send(edit(one.id, "one, edited"));
-  await room.send(redact(two.id));
-  await room.send(reaction(one.id, "🎉"));
-  await room.send(reaction(other.id, "👀"));
-  await room.send(redact(other.id));
-  await room.send(text("three"));
-  await follow(room, copy, [forced(copy)]);
-  expect(waitingIn(room)).toEqual(["one, edited", "🎉", "👀", "redact", "three"]);
-  expect(room.waiting().map(({ failed }) => failed)).toEqual(["", GONE, GONE, GONE, ""]);
-  expect(await voidIn(room)).toEqual(["one", "of root"]); // what was deleted is nowhere
-});
-
 test.each([true, false])(
   "what root had deleted in what is void is deleted when it is said again; an owner still: %s",
   async (isOwner) => {
@@ -276,4 +254,79 @@ test("whom a member said to be too, or no longer, in what is void, counts no mor
   expect(says()).toEqual([false, true, true]);
   await follow(room, copy, [forced(copy)]);
   expect(says()).toEqual([true, false, false]);
+});
+
+test.each([true, false])(
+  "what counts again after another move is void no more; its key is there: %s",
+  async (isThere) => {
+    const { stage, bo, cy } = garden();
+    stage.admit(stage.root, OTHER);
+    const { room, core } = await browser(stage, bo);
+    const copy = stage.branch();
+    const said = stage.say(stage.root, text("of root"));
+    stage.say(stage.root, edit(said.id, "of root, edited"));
+    stage.postAlone(makeGrant(stage.making(), cy.mid, "readonly", []));
+    await follow(room, stage);
+    await room.markRead(room.lastSeq);
+    await follow(room, copy, [forced(copy)]);
+    expect(await voidIn(room)).toEqual(["of root, edited", "grant"]);
+    const { keys } = core.view;
+    if (!isThere) {
+      await core.change((draft) => {
+        draft.view = { ...draft.view, keys: { ...keys, keys: new Map() } };
+      });
+    }
+    await follow(room, stage, [forced(stage, OTHER, 2)]);
+    if (!isThere) {
+      expect(await voidIn(room)).toContain("of root, edited");
+      await released(room, core, keys);
+    }
+    expect([await voidIn(room), await unreadIn(room)]).toEqual([["hub_move"], 0]);
+    expect(await shownIn(room)).toEqual(["of root, edited"]);
+  },
+);
+
+test("a relay that delivers a message twice can not have it out of reach", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const one = stage.say(stage.root, text("one"));
+  const [at, record] = stage.log.at(-1) as [number, Uint8Array];
+  stage.say(stage.root, text("two"));
+  const copy = stage.branch();
+  await follow(room, stage);
+  const seq = room.lastSeq + 1;
+  const cell = stage.cells.get(at) as Uint8Array;
+  room.receive({ type: "delivery", room: room.state.room, seq, record, cell });
+  await vi.waitFor(() => expect(room.lastSeq).toBe(seq));
+  const move = forced(copy);
+  copy.post(makeBoxedRekey(copy.making()));
+  copy.say(copy.root, edit(one.id, "one, edited"));
+  await follow(room, copy, [move]);
+  expect(await shownIn(room)).toEqual(["one, edited", "two"]);
+});
+
+test("an edit that is said again bears the time when it was made", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const one = stage.say(bo, text("one"));
+  const copy = stage.branch();
+  stage.say(bo, edit(one.id, "one, edited"));
+  await follow(room, stage);
+  await follow(room, copy, [forced(copy)]);
+  expect(room.waiting()).toMatchObject([{ content: { type: "edit" }, ts: NOW }]);
+});
+
+test("what was on the screen when it came to nothing does not count as read for what comes there", async () => {
+  const { stage, bo } = garden();
+  const { room } = await browser(stage, bo);
+  const copy = stage.branch();
+  for (const words of ["one", "two", "three"]) stage.say(stage.root, text(words));
+  await follow(room, stage);
+  const move = forced(copy);
+  room.receive({ type: "moved", room: room.state.room, records: [move] });
+  await room.markRead(room.lastSeq); // behind the cut
+  copy.post(makeBoxedRekey(copy.making()));
+  copy.say(copy.root, text("new"));
+  await follow(room, copy, [move]);
+  expect(await unreadIn(room)).toBe(1);
 });

@@ -122,6 +122,12 @@ export function deliver(room: Room, stage: Stage, from: number): void {
   }
 }
 
+/** What came to its relay since it was last caught up is in the room. */
+export async function arrives(room: Room, stage: Stage) {
+  deliver(room, stage, room.lastSeq + 1);
+  await vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
+}
+
 export const shownIn = async (room: Room) =>
   (await room.history()).filter(({ kind }) => kind !== "change").map(({ text }) => text);
 export const waitingIn = (room: Room) => room.waiting().map(({ content }) => wordsOf(content));

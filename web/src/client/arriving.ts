@@ -27,7 +27,7 @@ import {
   savedRoom,
   savedState,
 } from "./saved.ts";
-import { CHECKPOINT, MARKS, ROOMS, saveNewRoom, Tables } from "./tables.ts";
+import { AHEAD, CHECKPOINT, MARKS, type Marks, ROOMS, saveNewRoom, Tables } from "./tables.ts";
 import type { Reader, Turn } from "./vault.ts";
 
 /** The room as this vault last knew it, if it was in it before. */
@@ -141,8 +141,12 @@ export function enter(
 
 /** What was the member's that this browser was, and is not the new one's. */
 function forgetMember(turn: Turn, tables: Tables): void {
-  turn.delete(tables.state, MARKS);
-  turn.delete(tables.state, CHECKPOINT);
+  for (const id of [CHECKPOINT, AHEAD]) turn.delete(tables.state, id);
+  const marks = turn.get(tables.state, MARKS);
+  if (marks !== undefined) {
+    const { cut, cuts } = json.read<Marks>(marks); // what came to nothing then is still to be shown
+    turn.put(tables.state, MARKS, json.write({ cut, cuts }));
+  }
   for (const table of [tables.tokens, tables.admits, tables.offers, tables.drops]) {
     for (const [id] of turn.items(table)) turn.delete(table, id);
   }

@@ -57,8 +57,6 @@ export class RoomCore {
   link: Link | undefined;
   /** Another one after each change of the history. */
   revision = 0;
-  /** How often the end of the log has come to nothing since the room was opened. */
-  cuts = 0;
   /** What its person should hear of. */
   readonly alarms = new Alarms(this);
   /** Why the relay does not let this member in just now; "" if it does. */

@@ -40,7 +40,14 @@ export interface Entry {
   readonly parked?: Parked;
   /** It was read before, in a part of the log that came to nothing: nothing new. */
   readonly again?: boolean;
+  /** Its ids in parts that came to nothing, the first one first. */
+  readonly formerIds?: readonly string[];
 }
+
+export const idsOf = ({ eventId, formerIds = [] }: Entry): readonly string[] => [
+  ...formerIds,
+  eventId,
+];
 
 /** The words of an entry until the edit that stands at entry `until`. */
 export interface Version extends Pick<Entry, "text" | "isMarkdown" | "edited"> {

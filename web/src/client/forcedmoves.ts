@@ -67,11 +67,10 @@ export class ForcedMoves {
         taken = await takeMoves(this.core, draft, records);
         if (taken === undefined) return;
         // Who is out by that says it as a new member.
-        this.outbox.beginAnew(draft, taken.said, taken.gone);
+        this.outbox.beginAnew(draft, taken.said);
         this.comparing.beginAnew(draft);
         if (draft.saved.status !== "removed") leaveVoid(draft, taken.parting);
       });
-      if (taken !== undefined) this.core.cuts += 1;
       return taken;
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -15,6 +15,7 @@ import { namedBy } from "./aliases.ts";
 import { chainOfRoom } from "./chainpages.ts";
 import { contentJson } from "./contents.ts";
 import type { Draft, RoomCore } from "./core.ts";
+import { type Entry, idsOf } from "./entries.ts";
 import { json } from "./saved.ts";
 import { padded, type Tables } from "./tables.ts";
 import type { Turn, Vault } from "./vault.ts";
@@ -143,6 +144,28 @@ export async function hashOf(
   if (known !== undefined) return known;
   const raw = await vault.fetch(tables.log, padded(seq));
   return raw === undefined ? undefined : fromHex(json.read<Row>(raw).log);
+}
+
+/** The entry of the history at `seq`, as `turn` has it, or else the vault. */
+export async function entryAt(
+  { vault, tables }: RoomCore,
+  seq: number,
+  turn?: Turn,
+): Promise<Entry | undefined> {
+  const id = padded(seq);
+  const raw = turn?.get(tables.archive, id) ?? (await vault.fetch(tables.archive, id));
+  return raw && json.read<Entry>(raw);
+}
+
+/**
+ * The one with this event id, in hex; or that had it, in a part that is void, before it was said again.
+ * In the log itself only its `eventId` means it.
+ */
+export async function find(core: RoomCore, id: string, turn?: Turn): Promise<Entry | undefined> {
+  const { index } = core.tables;
+  const at = turn?.get(index, id) ?? (await core.vault.fetch(index, id));
+  const entry = at && (await entryAt(core, json.read<number>(at), turn));
+  return entry && idsOf(entry).includes(id) ? entry : undefined;
 }
 
 // -- the control log --------------------------------------------------------------------------------

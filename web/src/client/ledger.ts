@@ -26,12 +26,13 @@ import {
   type Effect,
   type Entry,
   effectOf,
+  idsOf,
   reactionsOf,
   withEarlier,
 } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
 import { HubWords } from "./hubwords.ts";
-import { keepChain, noteOpened, noteRow, type Touch } from "./journal.ts";
+import { entryAt, find, keepChain, noteOpened, noteRow, type Touch } from "./journal.ts";
 import { isParked, keyLost, opened as openParked, parked } from "./parking.ts";
 import { noteReached } from "./receipts.ts";
 import { json } from "./saved.ts";
@@ -252,7 +253,7 @@ export class Ledger {
     { seq, record, cell }: FrameOf<"delivery">,
     event: SignedEvent,
   ): Promise<void> {
-    const entry = await this.entryAt(turn, seq);
+    const entry = await entryAt(this.core, seq, turn);
     if (entry === undefined) return;
     const { caps } = memberOf(view.state, event.record.mid);
     const { archive, parked: table } = this.core.tables;
@@ -271,7 +272,7 @@ export class Ledger {
       // Keys are never handed out backwards: where a later one is here, this one will not come.
       if (!keys.has(epoch) && newest < epoch) continue;
       turn.delete(table, id);
-      const entry = await this.entryAt(turn, Number(id));
+      const entry = await entryAt(this.core, Number(id), turn);
       if (entry?.parked === undefined) continue;
       if (keys.has(epoch)) await this.openParked(draft, entry);
       else turn.put(archive, id, json.write(keyLost(entry)));
@@ -291,11 +292,8 @@ export class Ledger {
 
   /** What it comes to is in the history. */
   private async said(draft: Draft, seq: number, id: string, taken: Taken): Promise<void> {
-    const effect = effectOf(seq, id, taken);
-    const touch = await this.keep(
-      draft,
-      await again(this.core, draft, effect, taken.event?.record),
-    );
+    const effect = await again(this.core, draft, id, effectOf(seq, id, taken), taken.event?.record);
+    const touch = await this.keep(draft, effect);
     await noteOpened(this.core, draft.turn, seq, { ...taken, touch });
   }
 
@@ -363,13 +361,16 @@ export class Ledger {
   private async keep({ turn, view }: Draft, effect: Effect): Promise<Touch | undefined> {
     const { archive, index } = this.core.tables;
     if (effect.type === "add") {
-      turn.put(archive, padded(effect.entry.seq), json.write(effect.entry));
-      turn.put(index, effect.entry.eventId, json.write(effect.entry.seq));
-      const { file, mid } = effect.entry;
+      const { seq, file, mid } = effect.entry;
+      for (const id of idsOf(effect.entry)) {
+        // A replay takes nobody's place.
+        if ((await find(this.core, id, turn)) === undefined) turn.put(index, id, json.write(seq));
+      }
+      turn.put(archive, padded(seq), json.write(effect.entry));
       if (file !== undefined) await named(this.core, turn, file.blobId, mid);
     } else if (effect.type === "change") {
-      const target = await this.entry(turn, effect.target);
-      if (target === undefined) return undefined;
+      const target = await find(this.core, effect.target, turn);
+      if (target?.eventId !== effect.target) return undefined;
       const by = view.state.members.get(effect.by);
       const byOwner = by !== undefined && isOwner(by);
       const changed = applyChange(target, effect.by, effect.content, byOwner);
@@ -399,23 +400,6 @@ export class Ledger {
     if (content.type !== "reaction") return undefined;
     const { emoji } = content;
     return { target, ts, reaction: { emoji, was: reactionsOf(before, emoji).includes(by) } };
-  }
-
-  /** The entry of an event, as this turn has it, or else the vault. */
-  private async entry(turn: Turn, eventId: string): Promise<Entry | undefined> {
-    const { index } = this.core.tables;
-    const at = turn.get(index, eventId) ?? (await this.core.vault.fetch(index, eventId));
-    if (at === undefined) return undefined;
-    const entry = await this.entryAt(turn, json.read<number>(at));
-    return entry?.eventId === eventId ? entry : undefined;
-  }
-
-  private async entryAt(turn: Turn, seq: number): Promise<Entry | undefined> {
-    const { archive } = this.core.tables;
-    const written = turn.get(archive, padded(seq));
-    if (written !== undefined) return json.read<Entry>(written);
-    const found = await this.core.vault.fetch(archive, padded(seq));
-    return found && json.read<Entry>(found);
   }
 
   private tellCursor(): void {

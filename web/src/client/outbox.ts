@@ -15,11 +15,12 @@ import { b64decode, equal, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { hubOf, mayPost, Refused } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
-import { aimed } from "./aiming.ts";
-import { forgetWords } from "./aside.ts";
+import { aimed, targetOf } from "./aiming.ts";
+import { sidKey, voidOf } from "./aside.ts";
 import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
+import { find } from "./journal.ts";
 import { isCopy } from "./lagging.ts";
 import {
   enqueued,
@@ -88,7 +89,9 @@ export class Outbox {
 
   /** Queue something to be said; settled once it is safely in the vault. */
   async send(content: Content): Promise<void> {
-    await this.core.change(({ turn }) => void this.put(turn, content));
+    await this.core.change(async ({ turn }) => {
+      this.put(turn, await aimed(this.core, content));
+    });
     this.pump();
   }
 
@@ -169,18 +172,16 @@ export class Outbox {
 
   /**
    * What this member `said` came to nothing: it is sent again, before all that waits. What waits is
-   * sealed anew, too: the key that it was sealed under may be void; and what it is about, `gone`.
+   * sealed anew, too: the key that it was sealed under may be void.
    */
-  beginAnew(draft: Draft, said: readonly Said[], gone: ReadonlySet<string>): void {
+  beginAnew(draft: Draft, said: readonly Said[]): void {
     const { turn } = draft;
     const { outbox } = this.core.tables;
-    const all = this.all(turn).map(([, item]) => item);
-    const known = new Set(all.map(({ sid }) => sid));
+    const waiting = this.all(turn).map(([, item]) => item);
+    const known = new Set(waiting.map(({ sid }) => sid));
     for (const one of said) keepVoid(draft, one);
-    for (const { made } of all) if (made !== undefined) keepVoid(draft, made);
-    const { said: words, deleted, waiting } = aimed(said, all, gone);
-    for (const one of deleted) forgetWords(this.core, draft, one);
-    const again = words
+    for (const { made } of waiting) if (made !== undefined) keepVoid(draft, made);
+    const again = said
       .filter(({ sid }) => !known.has(sid))
       .map(({ content, sid, ts }) => ({ sid, ts, content: contentJson(content), failed: "" }));
     // None has a number of before: what was under way of that is about nothing any more.
@@ -275,11 +276,32 @@ export class Outbox {
   /** The message as an event, kept; "next" if it will not be sent, "wait" if it can not be now. */
   private async ready(id: string): Promise<Made | "next" | "wait"> {
     let outcome: Made | "next" | "wait" = "next";
-    await this.core.change((draft) => {
+    await this.core.change(async (draft) => {
       const raw = draft.turn.get(this.core.tables.outbox, id);
-      if (raw !== undefined) outcome = this.prepare(draft, id, json.read<Item>(raw));
+      if (raw === undefined) return;
+      const item = await this.aim(draft, id, json.read<Item>(raw));
+      outcome = typeof item === "string" ? item : this.prepare(draft, id, item);
     });
     return outcome;
+  }
+
+  /**
+   * The item by what its target is called now; "wait" where that is to be said again first, and "next"
+   * where nobody says it again: it has failed.
+   */
+  private async aim(draft: Draft, id: string, item: Item): Promise<Item | "next" | "wait"> {
+    const { core } = this;
+    const content = contentFrom(item.content);
+    const target = targetOf(content);
+    if (target === undefined) return item; // what is said again is to read as it did
+    if ((await find(core, target)) !== undefined)
+      return { ...item, content: contentJson(await aimed(core, content)) };
+    const gone = await voidOf(core, target);
+    if (gone === undefined) return item;
+    const waiting = this.all(draft.turn).filter(([, { failed }]) => failed === "");
+    if (waiting.some(([, { sid }]) => sidKey(core.me, sid) === gone)) return "wait";
+    this.fail(draft, id, item, told("out_void"));
+    return "next";
   }
 
   private prepare(draft: Draft, id: string, item: Item): Made | "next" | "wait" {

@@ -165,7 +165,11 @@ export class Room extends RoomView {
 
   async markRead(seq: number): Promise<void> {
     if (seq <= this.saved.readUpTo) return;
-    await this.core.change((draft) => amend(draft, { readUpTo: seq }));
+    await this.core.change((draft) => {
+      // What was shown may have come to nothing meanwhile.
+      const readUpTo = Math.max(draft.saved.readUpTo, Math.min(seq, draft.view.log.seq));
+      amend(draft, { readUpTo });
+    });
   }
 
   /** A person has compared this safety number with that member; "" takes it back. */

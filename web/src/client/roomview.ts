@@ -245,9 +245,9 @@ export class RoomView {
   /** What is read page by page, once more where the end of the log came to nothing meanwhile. */
   private async ofOneLog<T>(read: () => Promise<T>): Promise<T> {
     for (;;) {
-      const { cuts } = this.core;
+      const { cuts } = this.core.marks;
       const found = await read();
-      if (this.core.cuts === cuts) return found;
+      if (this.core.marks.cuts === cuts) return found;
     }
   }
 

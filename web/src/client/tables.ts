@@ -129,8 +129,10 @@ export interface Marks {
   readonly ownControls: readonly string[];
   /** What its person has not read (alarms.ts). */
   readonly alarms: readonly Told[];
-  /** What came to nothing, as long as some of it is kept aside. */
+  /** What came to nothing, as long as its person has not seen it. */
   readonly cut?: Cut | undefined;
+  /** How often the end of the log came to nothing: what comes may have been said before. */
+  readonly cuts: number;
 }
 
 /** A relay, its id in hex. */
@@ -169,6 +171,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     forcedTerm: 0,
     ownControls: [],
     alarms: [],
+    cuts: 0,
   };
   return raw === undefined ? blank : { ...blank, ...json.read<Partial<Marks>>(raw) };
 }

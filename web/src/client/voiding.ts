@@ -34,6 +34,7 @@ import { keepEvidence } from "./evidence.ts";
 import {
   type Chained,
   dropChain,
+  find,
   hashOf,
   nameMoves,
   type Row,
@@ -57,8 +58,6 @@ export interface Said {
 export interface TakenBack {
   readonly parting: Parting;
   readonly said: readonly Said[];
-  /** The events of what is void, in hex. */
-  readonly gone: ReadonlySet<string>;
 }
 
 const NO_SID = new Uint8Array(16);
@@ -230,7 +229,7 @@ async function takeBack(
   };
   forget(core, draft, gone, base);
   const cut = cutOf(gone, before.log.seq - base, said.length);
-  mark(draft, { cut: sum(draft.marks.cut, cut) });
+  mark(draft, { cut: sum(draft.marks.cut, cut), cuts: draft.marks.cuts + 1 });
   const evicted = [...before.state.departed]
     .filter(([mid, why]) => why === "evicted" && state.members.has(mid))
     .map(([mid]) => nameIn(core, mid) || mid.slice(0, 8));
@@ -238,7 +237,7 @@ async function takeBack(
     amend(draft, { status: "removed", reason: told("admission_void"), code: "" });
   } else comeBack(draft);
   if (evicted.length > 0) warn(draft, told("eviction_void", evicted.join(", ")));
-  return { parting, said, gone: idsIn(gone) };
+  return { parting, said };
 }
 
 function nameIn({ vault, tables }: RoomCore, mid: string): string {
@@ -267,7 +266,7 @@ async function editsIn(core: RoomCore, rows: Void["rows"], base: number) {
   const edits = new Map<number, Entry>();
   for (const [seq, { id, event, touch }] of rows) {
     if (event === undefined || touch === undefined || touch.reaction !== undefined) continue;
-    const target = await entryOf(core, touch.target);
+    const target = await find(core, touch.target);
     const words = target && target.seq <= base ? editedAt(target, seq) : undefined;
     if (target === undefined || words === undefined) continue;
     const { text, isMarkdown, mentions = [] } = words;
@@ -288,7 +287,7 @@ async function restore(core: RoomCore, { turn }: Draft, { rows }: Void, base: nu
     if (event !== undefined && alias !== undefined)
       say(turn, core.tables, event.mid, alias.member, alias.was);
     if (event === undefined || touch === undefined) continue;
-    const target = await entryOf(core, touch.target, turn);
+    const target = await find(core, touch.target, turn);
     if (target === undefined || target.seq > base) continue;
     const { reaction } = touch;
     const changed =
@@ -297,18 +296,6 @@ async function restore(core: RoomCore, { turn }: Draft, { rows }: Void, base: nu
         : withoutReaction(target, event.mid, reaction.emoji, reaction.was);
     turn.put(archive, padded(target.seq), json.write(changed));
   }
-}
-
-async function entryOf(
-  { vault, tables }: RoomCore,
-  id: string,
-  turn?: Draft["turn"],
-): Promise<Entry | undefined> {
-  const at = await vault.fetch(tables.index, id);
-  if (at === undefined) return undefined;
-  const key = padded(json.read<number>(at));
-  const raw = turn?.get(tables.archive, key) ?? (await vault.fetch(tables.archive, key));
-  return raw === undefined ? undefined : json.read<Entry>(raw);
 }
 
 /** How far each sender had come before what is void. */
@@ -380,7 +367,7 @@ async function ownWords(core: RoomCore, gone: Void, base: number): Promise<Said[
     else if (words !== undefined) content = contentFrom(words);
     else if (touch !== undefined) content = await editOf(core, touch.target, seq, base);
     if (content === undefined || NOT_AGAIN.has(content.type) || isOf(content, ids)) continue;
-    said.push({ content, sid, ts: entry?.ts ?? Date.now(), counter, eventId: id });
+    said.push({ content, sid, ts: entry?.ts ?? touch?.ts ?? Date.now(), counter, eventId: id });
   }
   return said;
 }
@@ -428,7 +415,7 @@ async function editOf(
   seq: number,
   base: number,
 ): Promise<Content | undefined> {
-  const target = await entryOf(core, id);
+  const target = await find(core, id);
   const words = target && target.seq <= base ? editedAt(target, seq) : undefined;
   if (words === undefined) return undefined;
   return {

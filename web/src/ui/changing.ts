@@ -1,6 +1,6 @@
 /** Changes of messages that are not at the relay yet: shown at once, and marked as on their way. */
 
-import { applyChange, type Entry } from "../client/entries.ts";
+import { applyChange, type Entry, idsOf } from "../client/entries.ts";
 import type { Waiting } from "../client/queued.ts";
 import type { Room } from "../client/room.ts";
 import type { Content } from "../e2e/bodies.ts";
@@ -16,7 +16,7 @@ export function asItWillRead(
   { me, isOwner }: Pick<Room, "me" | "isOwner">,
 ): Entry {
   return waiting
-    .filter(({ content, failed }) => failed === "" && targetOf(content) === entry.eventId)
+    .filter(({ content, failed }) => failed === "" && idsOf(entry).includes(targetOf(content)))
     .reduce((now, { content }) => applyChange(now, me, content, isOwner), entry);
 }
 

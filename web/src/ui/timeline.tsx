@@ -3,7 +3,7 @@
 import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
-import type { Entry } from "../client/entries.ts";
+import { type Entry, idsOf } from "../client/entries.ts";
 import type { Waiting } from "../client/queued.ts";
 import type { Room } from "../client/room.ts";
 import { asItWillRead, isReworded } from "./changing.ts";
@@ -83,7 +83,7 @@ export function Timeline(props: TimelineProps): JSX.Element {
                 people={people}
                 isShown={entry.eventId === shown}
                 isFirstUnread={entry.seq === firstUnread}
-                replied={entries.find(({ eventId }) => eventId === entry.replyTo)}
+                replied={entries.find((one) => idsOf(one).includes(entry.replyTo))}
                 onDraft={onDraft}
               />
             </Guarded>
