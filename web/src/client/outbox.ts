@@ -333,8 +333,11 @@ export class Outbox {
     const { code } = refusal;
     const isFirst = !this.flight.isDraining; // what comes behind it is refused only because of it
     this.flight.isDraining = true;
+    let isComing = false;
     try {
-      if (await this.isThere(id, refusal)) return true;
+      const there = await this.isThere(id, refusal);
+      isComing = there === "coming";
+      if (there !== undefined) return true;
       if (CATCH_UP.has(code)) {
         await this.catchUp(id, code, isFirst);
         return true; // what is waited for may have come meanwhile
@@ -354,7 +357,7 @@ export class Outbox {
       }
       return false;
     } finally {
-      this.flight.landed(id);
+      if (!isComing) this.flight.landed(id);
     }
   }
 
@@ -372,21 +375,27 @@ export class Outbox {
     return code === "hub_behind" && isCopy(view.state, saved.relayId, seq ?? view.log.seq);
   }
 
-  /** The refusal may say that this very message is in the log: an earlier form of it, or this one. */
-  private async isThere(id: string, { code, event_id, seq }: Refusal): Promise<boolean> {
-    if (event_id === undefined) return false;
+  /**
+   * The refusal may say that this very message is in the log: an earlier form of it, or this one. Where
+   * that is yet to come here it is still under way, as if acknowledged: it may come to be void.
+   */
+  private async isThere(
+    id: string,
+    { code, event_id, seq }: Refusal,
+  ): Promise<"here" | "coming" | undefined> {
+    if (event_id === undefined) return undefined;
     const isConflict = code === "sid_conflict" && seq !== undefined;
     const isCounted =
       code === "counter_gap" &&
       upTo(this.all(this.core.vault), hex(event_id)).some(([one]) => one === id);
-    if (!isConflict && !isCounted) return false;
+    if (isCounted || (isConflict && seq > this.core.view.log.seq)) return "coming";
+    if (!isConflict) return undefined;
     await this.amend(id, (draft, { made }) => {
       this.accept(draft.turn, id);
       if (made === undefined || made.counter < ownNext(draft.view, draft.marks).counter) return;
-      const ownLast = isConflict ? hex(event_id) : made.eventId;
-      mark(draft, { ownCounter: made.counter, ownLast });
+      mark(draft, { ownCounter: made.counter, ownLast: hex(event_id) });
     });
-    return true;
+    return "here";
   }
 
   /** It is made anew once what was missed has come. */

@@ -219,15 +219,16 @@ async function takeBack(
   dropChain(draft.turn, core.tables, gone.chain);
   const member = state.members.get(core.me);
   const mine = member ? turnedTo(before.mine, member.encKey, Date.now()) : before.mine;
-  const isKnown = gone.rows.has(base + 1);
+  const { start } = before.log;
+  const isWhole = gone.rows.size === before.log.seq - Math.max(base, start); // else of an earlier version
   draft.view = {
     mine,
     state,
-    log: isKnown ? log : { ...log, start: base },
+    log: isWhole ? log : { ...log, start: base },
     keys: held(before.keys, state.epoch),
-    senders: isKnown ? sendersBefore(before.senders, gone.rows) : new Map(),
+    senders: isWhole ? sendersBefore(before.senders, gone.rows, base < start) : new Map(),
   };
-  forget(core, draft, gone, base);
+  forget(core, draft, gone, base, base < start);
   const cut = cutOf(gone, before.log.seq - base, said.length);
   mark(draft, { cut: sum(draft.marks.cut, cut), cuts: draft.marks.cuts + 1 });
   const evicted = [...before.state.departed]
@@ -298,12 +299,13 @@ async function restore(core: RoomCore, { turn }: Draft, { rows }: Void, base: nu
   }
 }
 
-/** How far each sender had come before what is void. */
-function sendersBefore(senders: Senders, rows: Void["rows"]): Senders {
+/** How far each sender had come before what is void; which begins in a `gap`, maybe. */
+function sendersBefore(senders: Senders, rows: Void["rows"], gap: boolean): Senders {
   const heads = new Map(senders);
   for (const { event } of [...rows.values()].reverse()) {
     if (event === undefined) continue;
-    if (event.counter === 1) heads.delete(event.mid);
+    // What it said in the gap is void, or not: nobody here knows.
+    if (event.counter === 1 || (gap && event.sidBefore === "")) heads.delete(event.mid);
     else heads.set(event.mid, headBefore(event));
   }
   return heads;
@@ -324,10 +326,16 @@ const held = ({ nonce, keys }: EpochKeys, epoch: number): EpochKeys => ({
 });
 
 /** What is remembered of the log's end. */
-function forget(core: RoomCore, draft: Draft, { rows }: Void, base: number): void {
+function forget(
+  core: RoomCore,
+  draft: Draft,
+  { rows }: Void,
+  base: number,
+  isInGap: boolean,
+): void {
   const { marks, saved } = draft;
   const reached = Object.entries(marks.reached).map(([mid, seq]) => [mid, Math.min(seq, base)]);
-  const isOwn = [...rows.values()].some(({ event }) => event?.mid === core.me);
+  const isOwn = isInGap || [...rows.values()].some(({ event }) => event?.mid === core.me);
   mark(draft, {
     since: Date.now(),
     said: Math.min(marks.said, base),
