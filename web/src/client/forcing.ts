@@ -6,7 +6,7 @@
  * and the copy lacks would come to nothing. It signs nothing that would undo a change of the room.
  */
 
-import { equal, hex } from "../protocol/bytes.ts";
+import { equal } from "../protocol/bytes.ts";
 import { hubOf, type Member } from "../protocol/room.ts";
 import { LinkLost } from "../wire/link.ts";
 import { type Draft, isSamePlace, mark, type RoomCore } from "./core.ts";
@@ -32,6 +32,13 @@ export interface Survey {
 /** Milliseconds for a relay to let root in, and to take the move. */
 const REACH_MS = 10_000;
 
+/** Whether the room was moved by force, and root is at home still at the relay that is gone. */
+function isHalfDone({ state, me }: Room): boolean {
+  const { moved, members, relayId } = state;
+  const gone = moved.at(-2)?.relayId ?? relayId;
+  return moved.at(-1)?.forced === true && equal((members.get(me) as Member).home, gone);
+}
+
 /** Root's alone; to a relay that has a copy. Throws `NotMoved`. */
 function check({ state }: Room, { relayId }: Place): void {
   if (equal(hubOf(state), relayId)) throw new NotMoved("already_there");
@@ -44,7 +51,10 @@ function check({ state }: Room, { relayId }: Place): void {
  * Whatever the copy has and this browser had not is here afterwards. Rejects with `NotMoved`
  * (`copy_lacks`: a change of the room would come to nothing), `LinkLost`.
  */
-export function surveyHub(room: Room, core: RoomCore, place: Place): Promise<Survey> {
+export async function surveyHub(room: Room, core: RoomCore, place: Place): Promise<Survey> {
+  const { seq, log } = core.view.log;
+  if (isHalfDone(room) && equal(hubOf(room.state), place.relayId))
+    return { place, seq, log, messages: 0, own: 0 }; // all that is left is to be at home there
   check(room, place);
   const look = async () => {
     const end = await endOf(room);
@@ -71,16 +81,15 @@ export async function forceHub(
   core: RoomCore,
   { place, seq, log }: Survey,
 ): Promise<void> {
-  const before = hubOf(room.state);
-  await tryAt(room, core, place, async () => {
+  const move = async () => {
     const end = await endOf(room);
     if (end.seq !== seq || !equal(end.log, log)) throw new NotMoved("copy_changed");
     await room.forceMove(place, end);
-  });
+  };
+  if (!equal(hubOf(room.state), place.relayId)) await tryAt(room, core, place, move);
   const isThere = () => room.isLive && equal(hubOf(room.state), place.relayId);
   if (!(await room.until(isThere, REACH_MS))) throw new LinkLost("that relay has not let root in");
-  const { home } = room.state.members.get(room.me) as Member;
-  if (hex(home) === hex(before)) await room.moveHome(place);
+  if (isHalfDone(room)) await room.moveHome(place);
 }
 
 async function endOf(room: Room) {
