@@ -39,7 +39,7 @@ test("one's own file is gone, though its message was deleted offline and the pag
   await back.unlock();
   await back.page.getByRole("button", { name: /Drafts/ }).click();
   await back.page.getByText("This message was deleted.").waitFor();
-  await expect.poll(() => bo.again(), { timeout: PATIENCE_MS }).toBe("not_found");
+  await expect.poll(() => bo.again(), { timeout: PATIENCE_MS }).toBe("blob_gone");
   expect(complaints.filter((one) => !one.includes("ERR_CONNECTION_REFUSED"))).toEqual([]);
 });
 
@@ -59,7 +59,7 @@ test("an owner's deletion of another's file drops it too", { timeout: TEST_MS },
   const bo = keeper("bo2", file);
   expect(await bo.again()).toBe(`fetched ${SIZE}`);
   await guest.deleteFile("notice.txt");
-  await expect.poll(() => bo.again(), { timeout: PATIENCE_MS }).toBe("not_found");
-  bo.stop();
+  await expect.poll(() => bo.again(), { timeout: PATIENCE_MS }).toBe("blob_gone");
+  await bo.stop();
   expect(await keeper("bo2", other).again()).toBe(`fetched ${SIZE}`);
 });
