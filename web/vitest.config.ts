@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],
+    globalSetup: ["test/forker.ts"],
     // Most tests wait for other processes, and each file has its own.
     maxWorkers: Math.max(2, availableParallelism()),
     // Nothing hangs on how busy the machine is.

@@ -165,13 +165,13 @@ test("what is written while the relay is away is kept and sent; scrolling up bri
   await page.locator(".pending").waitFor({ state: "detached" });
 
   // A link that died while the device slept is noticed when the page is looked at again.
-  relay.freeze();
+  await relay.freeze();
   try {
     await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
     await page.locator(".banner").waitFor();
     await guest.write("good morning");
   } finally {
-    relay.thaw();
+    await relay.thaw();
   }
   await guest.sees("good morning");
   await page.locator(".banner").waitFor({ state: "detached" });

@@ -43,7 +43,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await guest?.leave();
-  relay?.stop();
+  await relay?.stop();
 });
 
 test("an invite is shared as what it is", { timeout: TEST_MS }, () => {
@@ -137,7 +137,7 @@ const piecesOf = ({ page }: Guest) =>
 
 test("a file goes on after the page was closed", { timeout: TEST_MS }, async () => {
   const { page } = guest;
-  relay.freeze();
+  await relay.freeze();
   try {
     await page.locator('input[type="file"]').setInputFiles({
       name: "seeds.txt",
@@ -152,7 +152,7 @@ test("a file goes on after the page was closed", { timeout: TEST_MS }, async () 
     await page.getByRole("button", { name: /^Deeds/ }).click();
     await page.getByText("Sending seeds.txt").waitFor();
   } finally {
-    relay.thaw();
+    await relay.thaw();
   }
   await page.locator(".filename").getByText("seeds.txt").waitFor();
   await page.getByText("Sending seeds.txt").waitFor({ state: "hidden" });

@@ -46,7 +46,7 @@ describe.each(KINDS)("$name", ({ name, isThere, packages, start }) => {
         await mainPath(relay, engine);
       } finally {
         await engine?.stop();
-        relay.stop();
+        await relay.stop();
       }
     },
   );

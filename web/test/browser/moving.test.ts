@@ -17,10 +17,7 @@ beforeAll(async () => {
   if (missing() === "") [relay, other] = await Promise.all([Relay.start(), Relay.start()]);
 }, TEST_MS);
 
-afterAll(() => {
-  relay?.stop();
-  other?.stop();
-});
+afterAll(() => Promise.all([relay?.stop(), other?.stop()]));
 
 const host = ({ url }: Relay) => new URL(url).host;
 
@@ -87,10 +84,7 @@ test("root has the room go on from a copy when its relay is gone for good, and r
   timeout: 2 * TEST_MS,
 }, async () => {
   const [old, copy] = await Promise.all([Relay.start(), Relay.start()]);
-  onTestFinished(() => {
-    old.stop();
-    copy.stop();
-  });
+  onTestFinished(async () => void (await Promise.all([old.stop(), copy.stop()])));
   const { guest, page } = await founder(old, "Orchard");
   await old.ofc("bo", "join", await guest.invite(), "--name", "Bo", "--relay", copy.url);
   await guest.closePanel();

@@ -81,6 +81,6 @@ test("an invite is read from another screen, and so is a number; another one is 
     expect(complaints).toEqual([]);
   } finally {
     await guest.leave();
-    relay.stop();
+    await relay.stop();
   }
 });

@@ -25,7 +25,7 @@ test.skipIf(process.env["TIMING"] === undefined)(
         await guest.leave();
       }
     } finally {
-      relay.stop();
+      await relay.stop();
     }
     const inOrder = took.toSorted((one, other) => one - other);
     console.info(`usable after ${inOrder.join(", ")} ms`);

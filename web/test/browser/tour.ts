@@ -56,7 +56,7 @@ export async function tour(looks: readonly string[], visit: Visit): Promise<void
       await walk(relay, browser, look, visit).finally(() => browser.close());
     }
   } finally {
-    relay.stop();
+    await relay.stop();
   }
 }
 

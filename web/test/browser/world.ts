@@ -1,21 +1,18 @@
 /** A real relay that serves the page, Ana at her terminal, and a real Chromium. */
 
-import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 
-const ROOT = new URL("../../../", import.meta.url).pathname;
-const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
+import { PYTHON, ROOT } from "../forker.ts";
+import { Program } from "../programs.ts";
+
 const CHROMIUM = "/usr/bin/chromium";
 /** For whatever waits for another process: the machine may be slow, and busy. */
 export const PATIENCE_MS = 60_000;
 /** How many times slower than it is the browser shall be: `SLOWER=4 npm test`. */
 const SLOWER = Number(process.env["SLOWER"] ?? 1);
-const run = promisify(execFile);
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -26,9 +23,13 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** Why the programs of this repository can not be started; "" if they can. */
+export const missingPrograms = (): string =>
+  existsSync(PYTHON) ? "" : "there is no .venv: run `make setup`";
+
 /** What is missing for a test in a browser; "" if nothing is. */
 export function missing(): string {
-  if (!existsSync(PYTHON)) return "there is no .venv: run `make setup`";
+  if (missingPrograms() !== "") return missingPrograms();
   if (!existsSync(CHROMIUM)) return "there is no chromium: apt-get install chromium";
   return existsSync(join(ROOT, "web/dist/index.html"))
     ? ""
@@ -40,9 +41,9 @@ export type Said = Readonly<Record<string, string>>;
 
 /** A relay of its own folder and port. */
 export class Relay {
-  private process: ChildProcess | undefined;
-  private serving: ChildProcess | undefined;
-  private bot: ChildProcess | undefined;
+  private process: Program | undefined;
+  private readonly serving = new Map<string, Program>();
+  private bot: Program | undefined;
 
   private constructor(
     readonly folder: string,
@@ -64,24 +65,23 @@ export class Relay {
       `[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n`,
     ];
     writeFileSync(config, lines.join("\n"));
-    this.process = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
-    this.url = await addressOf(this.process);
+    this.process = new Program("ofcd", ["--config", config]);
+    [, this.url = ""] = await this.process.says(/listens on (\S+)/);
   }
 
   /** It is gone from one moment to the next. */
   async away(): Promise<void> {
-    const ended = new Promise((resolve) => this.process?.on("exit", resolve));
-    this.process?.kill("SIGKILL");
-    await ended;
+    await this.process?.kill("SIGKILL");
+    await this.process?.ended;
   }
 
   /** It stands still: what is sent to it is taken, and nobody answers. */
-  freeze(): void {
-    this.process?.kill("SIGSTOP");
+  async freeze(): Promise<void> {
+    await this.process?.kill("SIGSTOP");
   }
 
-  thaw(): void {
-    this.process?.kill("SIGCONT");
+  async thaw(): Promise<void> {
+    await this.process?.kill("SIGCONT");
   }
 
   /** The address of the page. */
@@ -101,32 +101,22 @@ export class Relay {
 
   /** The same, with what they type when they are asked. */
   async typing(typed: string, who: string, ...words: string[]): Promise<Said[]> {
-    const going = run(PYTHON, [...this.vaultOf(who), ...words], {
-      cwd: ROOT,
-      env: environment,
-      timeout: PATIENCE_MS,
-    });
-    going.child.stdin?.end(typed);
-    const { stdout } = await going;
-    return stdout
-      .trim()
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line));
+    const going = this.program(OFC, ...this.vaultOf(who), ...words);
+    going.end(typed);
+    const lines = (await going.all(PATIENCE_MS)).trim().split("\n");
+    return lines.filter((line) => line !== "").map((line) => JSON.parse(line));
   }
 
   /** Somebody who fetches the file of message `seq`, now and whenever asked again. */
-  fetches(who: string, seq: number): { again(): Promise<string>; stop(): void } {
+  fetches(who: string, seq: number): { again(): Promise<string>; stop(): Promise<void> } {
     const vault = join(this.folder, `${who}.vault`);
-    const args = ["tests/live/scripts/fetching.py", vault, String(seq)];
-    const going = spawn(PYTHON, args, { cwd: ROOT, env: environment });
-    const lines = createInterface({ input: going.stdout })[Symbol.asyncIterator]();
+    const going = this.program("tests/live/scripts/fetching.py", vault, String(seq));
     return {
       again: async () => {
-        going.stdin.write("\n");
-        return (await lines.next()).value ?? "it ended";
+        going.write("\n");
+        return (await going.says(/(.*)\n/))[1] as string;
       },
-      stop: () => void going.kill(),
+      stop: () => going.kill(),
     };
   }
 
@@ -137,10 +127,10 @@ export class Relay {
 
   /** What a script of a member with this vault answers to these lines, a line each. */
   async script(name: string, who: string, asked: readonly (readonly unknown[])[]) {
-    const args = [`tests/live/scripts/${name}.py`, join(this.folder, `${who}.vault`)];
-    const going = run(PYTHON, args, { cwd: ROOT, env: environment, timeout: PATIENCE_MS });
-    going.child.stdin?.end(asked.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    return (await going).stdout.split("\n").slice(0, -1);
+    const vault = join(this.folder, `${who}.vault`);
+    const going = this.program(`tests/live/scripts/${name}.py`, vault);
+    going.end(asked.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    return (await going.all(PATIENCE_MS)).split("\n").slice(0, -1);
   }
 
   /** A new link to one of Ana's rooms. */
@@ -151,9 +141,15 @@ export class Relay {
 
   /** Ana stays online, so that she lets in whom she invited. */
   anaServes(): void {
-    if (this.serving?.exitCode === null) return;
-    const args = [...this.vaultOf("ana"), "serve"];
-    this.serving = spawn(PYTHON, args, { cwd: ROOT, env: environment });
+    this.serves("ana");
+  }
+
+  /** Whoever uses `ofc` stays online. */
+  serves(who: string): void {
+    if (this.serving.has(who)) return;
+    const going = this.program(OFC, ...this.vaultOf(who), "serve");
+    this.serving.set(who, going);
+    void going.ended.then(() => this.serving.delete(who));
   }
 
   /** A bot that says again what it is told, let in by this link. */
@@ -167,35 +163,33 @@ export class Relay {
       `join = [${JSON.stringify(link)}]`,
     ].join("\n");
     writeFileSync(config, bot);
-    const args = ["-m", "bots.cli", "run", "--config", config];
-    this.bot = spawn(PYTHON, args, { cwd: this.folder, env: { ...environment, PYTHONPATH: ROOT } });
+    const words = ["run", "--config", config];
+    this.bot = new Program("bots.cli", words, environment, this.folder);
   }
 
-  stop(): void {
-    this.serving?.kill();
-    this.bot?.kill();
-    this.process?.kill();
+  /** It and all who use it are gone, with all that they have. */
+  async stop(): Promise<void> {
+    const all = [...this.serving.values(), this.bot, this.process];
+    await Promise.all(
+      all.map(async (one) => {
+        await one?.kill("SIGKILL");
+        await one?.ended;
+      }),
+    );
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
+  private program(run: string, ...words: string[]): Program {
+    return new Program(run, words, environment);
+  }
+
   private vaultOf(who: string): string[] {
-    return ["-m", "ofcd.ofc.cli", "--json", "--vault", join(this.folder, `${who}.vault`)];
+    return ["--json", "--vault", join(this.folder, `${who}.vault`)];
   }
 }
 
+const OFC = "ofcd.ofc.cli";
 const environment = { ...process.env, OFC_PASSPHRASE: "so geheim" };
-
-function addressOf(relay: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let said = "";
-    relay.stdout?.on("data", (chunk) => {
-      said += chunk;
-      const found = /listens on (\S+)/.exec(said);
-      if (found) resolve(found[1] as string);
-    });
-    relay.on("exit", () => reject(new Error(`ofcd ended: ${said}`)));
-  });
-}
 
 export interface Look {
   readonly viewport: { readonly width: number; readonly height: number };

@@ -1,129 +1,44 @@
 /**
  * This core against the real relay and a Python member: join by a link, talk both ways, rotate.
- *
- * Needs Python with ofcd: `PYTHON`, or the checkout's .venv.
  */
 
 import "fake-indexeddb/auto";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, vi, test as vitest } from "vitest";
 
 import { text } from "../../src/client/contents.ts";
 import { type Entry, type FileInfo, refOf } from "../../src/client/entries.ts";
 import type { Room } from "../../src/client/room.ts";
 import type { RoomMember } from "../../src/client/roomview.ts";
 import { hex } from "../../src/protocol/bytes.ts";
+import { missingPrograms, PATIENCE_MS, Relay } from "../browser/world.ts";
 import { arrived, openClient, saw, texts, until } from "./clients.ts";
 
-const ROOT = new URL("../../../", import.meta.url).pathname;
-const PYTHON = process.env["PYTHON"] ?? join(ROOT, ".venv/bin/python");
-const PATIENCE_MS = 30_000;
-
-/** A relay of its own folder, which talks to any other on this machine. */
-class Relay {
-  private process: ChildProcess | undefined;
-
-  private constructor(
-    private readonly place: string,
-    public url: string,
-  ) {}
-
-  static async start(place: string): Promise<Relay> {
-    mkdirSync(place);
-    const relay = new Relay(place, "ws://127.0.0.1:0");
-    await relay.back();
-    return relay;
-  }
-
-  /** It begins, at the port that it had if it had one. */
-  async back(): Promise<void> {
-    const config = join(this.place, "config.toml");
-    const { port } = new URL(this.url);
-    const lines = [
-      `[relay]\nport = ${port}\ndata_dir = "${this.place}/var"`,
-      `[federation]\nmode = "open"\nallow_private = ["127.0.0.0/8"]\n`,
-    ];
-    writeFileSync(config, lines.join("\n"));
-    const process_ = spawn(PYTHON, ["-m", "ofcd", "--config", config], { cwd: ROOT });
-    this.process = process_;
-    this.url = await new Promise<string>((resolve, reject) => {
-      let said = "";
-      process_.stdout?.on("data", (chunk) => {
-        said += chunk;
-        const found = /listens on (\S+)/.exec(said);
-        if (found) resolve(found[1] as string);
-      });
-      process_.on("exit", () => reject(new Error(`ofcd ended: ${said}`)));
-    });
-  }
-
-  async away(): Promise<void> {
-    const ended = new Promise((resolve) => this.process?.on("exit", resolve));
-    this.process?.kill("SIGKILL");
-    await ended;
-  }
-
-  stop(): void {
-    this.process?.kill();
-  }
-}
+const TEST_MS = 5 * PATIENCE_MS;
+const test = vitest.skipIf(missingPrograms() !== "");
 
 let folder: string;
 let relay: Relay;
 let url: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "ofc-web-"));
-  relay = await Relay.start(join(folder, "relay"));
-  url = relay.url;
-}, PATIENCE_MS * 4);
+  if (missingPrograms() !== "") return;
+  relay = await Relay.start();
+  ({ folder, url } = relay);
+}, TEST_MS);
 
-async function restartRelay(): Promise<void> {
-  await relay.away();
-  await relay.back();
-}
+afterAll(() => relay?.stop());
 
-afterAll(() => {
-  relay?.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-const OFC = ["-m", "ofcd.ofc.cli", "--json", "--vault"];
-const environment = { ...process.env, OFC_PASSPHRASE: "so geheim" };
-
-const run = promisify(execFile);
-type Said = Record<string, string>;
-
-/** Somebody who uses `ofc`; what it prints, a line each. */
-async function ofc(who: string, ...words: string[]): Promise<Said[]> {
-  const vault = join(folder, `${who}.vault`);
-  const { stdout } = await run(PYTHON, [...OFC, vault, ...words], {
-    cwd: ROOT,
-    env: environment,
-    timeout: 4 * PATIENCE_MS,
-  });
-  return stdout
-    .trim()
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line));
-}
-
+const ofc = (who: string, ...words: string[]) => relay.ofc(who, ...words);
 const ana = (...words: string[]) => ofc("ana", ...words);
 
-test.runIf(existsSync(PYTHON))(
+test(
   "joins, talks both ways, follows a rotation, and goes on after a reload and a restart",
   async () => {
     await ana("create", "Club", "--relay", url, "--name", "Ana");
     const [invite] = await ana("invite", "Club");
-    const serving = spawn(PYTHON, [...OFC, join(folder, "ana.vault"), "serve"], {
-      cwd: ROOT,
-      env: environment,
-    });
+    relay.anaServes();
     let client = await openClient(true);
     try {
       const id = await client.join(invite?.["link"] as string, "Webber");
@@ -156,7 +71,8 @@ test.runIf(existsSync(PYTHON))(
         ["Webber", "still here"],
       ]);
 
-      await restartRelay();
+      await relay.away();
+      await relay.back();
       await room.send(text("after the restart"));
       await arrived(client, room);
       await ana("evict", "Club", "Webber");
@@ -164,23 +80,17 @@ test.runIf(existsSync(PYTHON))(
       expect(room.mayPost).toBe(false);
     } finally {
       await client.close();
-      serving.kill();
     }
   },
-  PATIENCE_MS * 6,
+  TEST_MS,
 );
 
 const DAY_MS = 24 * 3_600_000;
 
-test.runIf(existsSync(PYTHON))(
+test(
   "founds a room, lets a Python member in, renews its key at 100, sends files, evicts, hands over",
   async () => {
     let client = await openClient(true, "founder");
-    const processes: ChildProcess[] = [];
-    const serve = (who: string) => {
-      const args = [...OFC, join(folder, `${who}.vault`), "serve"];
-      processes.push(spawn(PYTHON, args, { cwd: ROOT, env: environment }));
-    };
     try {
       const id = await client.create({ url, name: "Garden", myName: "Webber" });
       let room = client.room(id) as Room;
@@ -199,7 +109,7 @@ test.runIf(existsSync(PYTHON))(
       const heard = (await room.history()).find((entry) => entry.text === "welcome");
       await until(client, () => room.delivery(heard as Entry).reached.length === 1);
 
-      serve("bo");
+      relay.serves("bo");
       for (let number = 1; number <= 100; number += 1) await room.send(text(`number ${number}`));
       await until(client, () => room.epoch >= 1);
       await arrived(client, room);
@@ -255,24 +165,19 @@ test.runIf(existsSync(PYTHON))(
       expect(room.saved.status).toBe("removed");
     } finally {
       await client.close();
-      for (const one of processes) one.kill();
     }
   },
-  PATIENCE_MS * 10,
+  TEST_MS,
 );
 
-test.runIf(existsSync(PYTHON))(
+test(
   "joins through a relay of its own; what is said while the room's is away comes later; moves on, and home",
   async () => {
-    const home = await Relay.start(join(folder, "home"));
-    const third = await Relay.start(join(folder, "third"));
+    const [home, third] = await Promise.all([Relay.start(), Relay.start()]);
     await ana("create", "Far", "--relay", url, "--name", "Ana");
     const [invite] = await ana("invite", "Far");
     const link = invite?.["link"] as string;
-    const serving = spawn(PYTHON, [...OFC, join(folder, "ana.vault"), "serve"], {
-      cwd: ROOT,
-      env: environment,
-    });
+    relay.anaServes();
     let client = await openClient(true, "far");
     try {
       const id = await client.join(link, "Webber", home.url);
@@ -347,10 +252,8 @@ test.runIf(existsSync(PYTHON))(
       expect(JSON.stringify(await ana("read", "Far"))).toContain("at the new hub");
     } finally {
       await client.close();
-      serving.kill();
-      home.stop();
-      third.stop();
+      await Promise.all([home.stop(), third.stop()]);
     }
   },
-  PATIENCE_MS * 8,
+  TEST_MS,
 );

@@ -18,8 +18,7 @@ test.skipIf(missing() !== "")(
     const [ana, bo, cy] = (await Promise.all(people)) as [Client, Client, Client];
     onTestFinished(async () => {
       await Promise.all([ana.close(), bo.close(), cy.close()]);
-      old.stop();
-      home.stop();
+      await Promise.all([old.stop(), home.stop()]);
     });
     const id = await ana.create({ url: old.url, name: "Garden", myName: "Ana" });
     const mine = ana.room(id) as Room;

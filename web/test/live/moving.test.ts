@@ -16,8 +16,7 @@ test.skipIf(missing() !== "")(
     const [ana, bo] = [await openClient(true, "ana"), await openClient(true, "bo")];
     onTestFinished(async () => {
       await Promise.all([ana.close(), bo.close()]);
-      old.stop();
-      home.stop();
+      await Promise.all([old.stop(), home.stop()]);
     });
     const id = await ana.create({ url: old.url, name: "Garden", myName: "Ana" });
     const mine = ana.room(id) as Room;
