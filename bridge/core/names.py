@@ -21,11 +21,14 @@ from ofcd.protocol.ids import MemberId
 __all__ = ["carried_name", "outside_name", "remote_name", "shown_names", "skeleton"]
 
 NAME_CHARACTERS: Final = 32
-_ID_DIGITS: Final = 6
+_ID_DIGITS: Final = (6, 12, 24, 64)
+"""Of an id behind a name, as many as it takes: who has time to spare makes an id that begins so."""
 _NO_NAME: Final = "member"
 _REMEMBERED: Final = 4096
 """Names: those of a room's members are asked for with each line from outside."""
-_UNSAFE: Final = str.maketrans({"@": "_", "<": "(", ">": ")", "\u2039": "(", "\u203a": ")"})
+_UNSAFE: Final = str.maketrans(
+    {"@": "_", "~": "-", "<": "(", ">": ")", "\u2039": "(", "\u203a": ")"}
+)
 _LOOKALIKES: Final = str.maketrans(
     "аеорсухіјѕһԁԛԝкмтвнгαορνικτυχβεημ0135l|ıɑɡℓ",  # noqa: RUF001 - that is the point
     "aeopcyxijshdqwkmtbhraopviktuxbenuoiesiiiagi",
@@ -52,11 +55,15 @@ def outside_name(name: str) -> str:
 def shown_names(members: Iterable[tuple[MemberId, str]]) -> dict[MemberId, str]:
     """The name of each member outside, no two of which look alike."""
     names = {mid: outside_name(name) for mid, name in members}
-    alike = Counter(skeleton(name) for name in names.values())
-    return {
-        mid: f"{name}~{mid.hex()[:_ID_DIGITS]}" if alike[skeleton(name)] > 1 else name
-        for mid, name in names.items()
-    }
+    shown = dict(names)
+    for digits in _ID_DIGITS:
+        # Again, with what is shown now: somebody may be called like another with their id.
+        alike = Counter(skeleton(name) for name in shown.values())
+        again = [mid for mid, name in shown.items() if alike[skeleton(name)] > 1]
+        if not again:
+            break
+        shown |= {mid: f"{names[mid]}~{mid.hex()[:digits]}" for mid in again}
+    return shown
 
 
 def remote_name(name: str, fallback: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime
 from html import escape
 from typing import Final
@@ -24,7 +24,25 @@ _SUBJECT: Final = 120
 _NAME: Final = 100
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,100}")
 _REFERENCES: Final = 20
-_POLICY: Final = SMTP.clone(cte_type="7bit")
+_ID: Final = re.compile(r"[!-;=?-~]{1,900}")
+"""A Message-ID that fits a line of RFC 5322 (998) as it is; of others nothing can be found."""
+_ID_FIELDS: Final = ("in-reply-to", "references")
+
+
+class _Policy(EmailPolicy):
+    """Ids of other mails go out as they came: never encoded, however long they are.
+
+    What `email` makes of one that fits no line of 78 (Exchange's do not) finds nothing.
+    """
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() not in _ID_FIELDS:
+            return super().fold_binary(name, value)
+        lines = value.replace(" ", "\r\n ")
+        return f"{name}: {lines}\r\n".encode("ascii")
+
+
+_POLICY: Final = _Policy(linesep="\r\n", cte_type="7bit")
 """Every server takes seven bits; what comes out is what was signed, sent again, and counted."""
 
 
@@ -83,9 +101,11 @@ def compose(letter: Letter) -> bytes:
     message["Subject"] = _subject(letter)
     message["Date"] = format_datetime(datetime.fromtimestamp(letter.date / 1000, UTC))
     message["Message-ID"] = f"<{letter.message_id}>"
-    if letter.references:
-        message["In-Reply-To"] = f"<{letter.references[-1]}>"
-        message["References"] = " ".join(f"<{one}>" for one in letter.references[-_REFERENCES:])
+    if letter.references and _ID.fullmatch(letter.references[-1]):
+        message.set_raw("In-Reply-To", f"<{letter.references[-1]}>")
+    known = [one for one in letter.references if _ID.fullmatch(one)]
+    if known:
+        message.set_raw("References", " ".join(f"<{one}>" for one in known[-_REFERENCES:]))
     _add_list_fields(message, letter)
     _add_body(message, letter)
     return message.as_bytes()

@@ -94,7 +94,9 @@ async def _check_members(
     where = f"{settings.server}:{settings.port}"
     try:
         length = number_of(relay.isupport.get("NICKLEN", ""))
-        who = member_credentials(settings, settings.nick, _NOBODY, length, relay.is_me)
+        who = member_credentials(
+            settings, settings.nick, settings.nick, _NOBODY, length, relay.is_me
+        )
         connection = await dialer.connect(who)
     except (NetworkError, ConfigError) as error:
         report(Finding(False, f"{where}: no second connection, for a member's nick: {error}"))

@@ -21,7 +21,15 @@ from bridge.irc.wire import fold, said_there
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
-__all__ = ["Dialer", "Policies", "Policy", "credentials_of", "member_credentials", "secret_of"]
+__all__ = [
+    "Dialer",
+    "Policies",
+    "Policy",
+    "credentials_of",
+    "member_credentials",
+    "nick_room",
+    "secret_of",
+]
 
 _TABLE: Final = "sts"
 _NICK_LENGTH: Final = 9
@@ -172,22 +180,35 @@ def credentials_of(settings: IrcSettings) -> Credentials:
     )
 
 
+def nick_room(settings: IrcSettings, length: int) -> int:
+    """Letters of a member's nick before its suffix; `length` as in `member_credentials`."""
+    return max(2, (min(64, length) or _NICK_LENGTH) - len(settings.puppet_suffix))
+
+
 def member_credentials(
-    settings: IrcSettings, name: str, mid: MemberId, length: int, is_taken: Callable[[str], bool]
+    settings: IrcSettings,
+    name: str,
+    base: str,
+    mid: MemberId,
+    length: int,
+    is_taken: Callable[[str], bool],
 ) -> Credentials:
     """Who a member's own connection is at the server.
 
-    `length`: of nicks there at most, 0 where the server does not say; `is_taken`: which nicks are
-    borne by others of this bridge. Raises `ConfigError` for a file that is not there.
+    `base`: what the nick begins with, as `nick_bases` has it; `length`: of nicks there at most, 0
+    where the server does not say; `is_taken`: which nicks are others' of this bridge. Raises
+    `ConfigError` for a file that is not there, `NetworkError` where no nick is left.
     """
     ident = mid.hex()[:_IDENT_DIGITS]
     candidates = nick_candidates(
-        name,
+        base,
         mid.hex(),
         settings.puppet_suffix,
         min(64, length) or _NICK_LENGTH,
         lambda nick: is_taken(nick) or fold(nick) == fold(settings.nick),
     )
+    if not candidates:
+        raise NetworkError("no nick is left that is this member's alone")
     webirc = ("", "", "", "")
     if settings.webirc_password_file:
         password = secret_of(settings.webirc_password_file)

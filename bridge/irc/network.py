@@ -119,7 +119,11 @@ class _Life:
                 shared.settings,
                 shared.host,
                 self._dialer,
-                lambda place: shared.places[place].options.key,
+                {
+                    place: one.options.key
+                    for place, one in shared.places.items()
+                    if one.options.mode == "puppets"
+                },
                 self._hearing.private,
             )
 

@@ -19,9 +19,10 @@ from bridge.core.errors import NetworkError
 from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
-from bridge.irc.dialing import Dialer, member_credentials
+from bridge.irc.dialing import Dialer, member_credentials, nick_room
 from bridge.irc.history import History
 from bridge.irc.login import Credentials
+from bridge.irc.nicks import nick_bases
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Line, fold, number_of
 from ofcd.errors import ConfigError
@@ -81,8 +82,8 @@ class _Puppet:
     runs: bool = False
     retiring: bool = False
     failures: int = 0
-    named: str = ""
-    """The name that its nick is made from."""
+    base: str = ""
+    """What its nick is made from."""
     rename_from: float = 0.0
     not_before: float = 0.0
 
@@ -99,18 +100,18 @@ class Puppets:
         settings: IrcSettings,
         host: Host,
         dialer: Dialer,
-        key_of: Callable[[str], str],
+        keys: Mapping[str, str],
         on_private: Callable[[Connection, str, Line], Awaitable[None]],
     ) -> None:
         """What puppets need of the network.
 
-        `key_of(place)` is a channel's key; `on_private(connection, who, line)` is told what is said
-        to a puppet alone.
+        `keys`: of each channel with puppets, "" for none; `on_private(connection, who, line)` is
+        told what is said to a puppet alone.
         """
         self._settings = settings
         self._host = host
         self._dialer = dialer
-        self._key_of = key_of
+        self._keys = keys
         self._on_private = on_private
         self._all: dict[MemberId, _Puppet] = {}
         self._known: dict[str, tuple[str, str]] = {}
@@ -232,10 +233,11 @@ class Puppets:
         allowed = {
             mid: name for place in self._host_places() for mid, name in self._members(place).items()
         }
+        bases = self._bases()
         for puppet in list(self._all.values()):
             gone = puppet.mid not in allowed
-            connection = puppet.connection
-            if connection is not None and puppet.name != puppet.named and now >= puppet.rename_from:
+            connection, base = puppet.connection, bases.get(puppet.mid, puppet.base)
+            if connection is not None and base != puppet.base and now >= puppet.rename_from:
                 nursery.start_soon(self._rename, puppet, connection)
             if puppet.runs and not puppet.retiring:
                 if gone or now - puppet.used > self._settings.puppet_idle:
@@ -261,7 +263,6 @@ class Puppets:
         why = ""
         try:
             await self._turn()
-            puppet.named = puppet.name
             connection = await self._dialer.connect(self._credentials(puppet))
             self._throttled = 0
             puppet.connection = connection
@@ -291,14 +292,34 @@ class Puppets:
                 await trio.sleep_until(due)
             self._last = trio.current_time()
 
+    def _length(self) -> int:
+        return number_of(self._isupport.get("NICKLEN", ""))
+
+    def _bases(self) -> dict[MemberId, str]:
+        """What each member's nick begins with: of all who may ever have one here, no two alike."""
+        people = (one.author for place in self._keys for one in self._host.members(place))
+        names = {author.mid: author.name for author in people}
+        return nick_bases(names, nick_room(self._settings, self._length()))
+
     def _credentials(self, puppet: _Puppet) -> Credentials:
-        borne = {fold(nick) for nick in self.nicks()}
+        """Who it is at the server; raises `NetworkError` where no nick is left for it alone."""
+        bases = self._bases()
+        base = bases.pop(puppet.mid, "")
+        if not base:
+            raise NetworkError("no nick is left that is this member's alone")
+        puppet.base = base
+        suffix = self._settings.puppet_suffix
+        others = {fold(f"{one}{suffix}") for one in bases.values()}
+        borne = {fold(nick) for nick, mid in self.nicks().items() if mid != puppet.mid}
+        members = {mid.hex() for mid in bases}
+
+        def is_taken(nick: str) -> bool:
+            # Also one that another member bore, and may bear again: people there know it as theirs.
+            owner, _ = self._known.get(fold(nick), ("", ""))
+            return owner in members or fold(nick) in others | borne
+
         return member_credentials(
-            self._settings,
-            puppet.name,
-            puppet.mid,
-            number_of(self._isupport.get("NICKLEN", "")),
-            lambda nick: fold(nick) in borne,
+            self._settings, puppet.name, base, puppet.mid, self._length(), is_taken
         )
 
     async def _join(self, puppet: _Puppet, connection: Connection) -> None:
@@ -313,7 +334,7 @@ class Puppets:
                         continue
                     asked[place] = now + _LEAST_SECONDS
                     await connection.paced()
-                    key = [self._key_of(place)] if self._key_of(place) else []
+                    key = [self._keys[place]] if self._keys.get(place) else []
                     await connection.send("JOIN", place, *key)
                 await trio.sleep(0.2)
 
@@ -322,8 +343,9 @@ class Puppets:
 
         Servers count changes of nick, and rooms may hold members who change theirs all the time.
         """
-        puppet.named, puppet.rename_from = puppet.name, trio.current_time() + _LEAST_SECONDS
-        with suppress(Lost, ConfigError):  # a password file that is gone matters at the next login
+        puppet.rename_from = trio.current_time() + _LEAST_SECONDS
+        # A password file that is gone matters at the next login.
+        with suppress(Lost, ConfigError, NetworkError):
             await connection.send("NICK", self._credentials(puppet).nick)
 
     async def _take(

@@ -9,11 +9,11 @@ import trio
 from attrs import evolve, field, frozen
 
 from bridge.core.formatting import plain_text
-from bridge.core.model import Kind, Outgoing, Receipt, State
+from bridge.core.model import Kind, LocalAuthor, Outgoing, Receipt, State
 from bridge.irc import mirc
 from bridge.irc.connection import Connection, Fence, Lost
 from bridge.irc.multiline import packed
-from bridge.irc.nicks import relayed_nick
+from bridge.irc.nicks import nick_bases, relayed_mark
 from bridge.irc.paging import Paging
 from bridge.irc.rendering import Piece, left_out, reaction_words, render, wants_link
 from bridge.irc.shared import REACT, RELAYED, REPLY, Shared, tags_of
@@ -25,6 +25,8 @@ __all__ = ["Saying"]
 
 _PROOF_SECONDS: Final = 90.0
 _EMOJI: Final = 64
+_NICK: Final = 64
+"""Letters of a nick where the server does not say how many it takes."""
 _UNREACT: Final = "+draft/unreact"
 _REDACT: Final = "draft/message-redaction"
 
@@ -131,10 +133,8 @@ class Saying:
         if author is None or one.kind in (Kind.NOTE, Kind.TOPIC):
             return _Voice(relay)
         if mode == "relaymsg" and RELAYED in relay.caps and one.kind in (Kind.MESSAGE, Kind.EDIT):
-            separators = relay.login.offered.get(RELAYED, "") or "/"
-            limit = number_of(relay.isupport.get("NICKLEN", ""))
-            nick = relayed_nick(author.name, author.mid.hex(), separators, limit)
-            return _Voice(relay, relayed=nick)
+            nick = self._relayed(relay, author)
+            return _Voice(relay, relayed=nick)  # without one, it says for whom it is
         if self._shared.puppets is not None and mode == "puppets" and not author.network:
             found = self._shared.puppets.voice(one.place, author)
             if isinstance(found, str):
@@ -142,6 +142,22 @@ class Saying:
             if found is not None:
                 return _Voice(found, author.mid.hex())
         return _Voice(relay)
+
+    def _relayed(self, relay: Connection, author: LocalAuthor) -> str:
+        """In which nick a member speaks by RELAYMSG; "": in none that were theirs alone."""
+        if author.network:
+            return ""  # a member may be called like somebody of another network
+        shared = self._shared
+        mark = relayed_mark(relay.login.offered.get(RELAYED, "") or "/")
+        room = (number_of(relay.isupport.get("NICKLEN", "")) or _NICK) - len(mark)
+        places = [one.place for one in shared.places.values() if one.options.mode == "relaymsg"]
+        names = {
+            one.author.mid: one.author.name
+            for place in places
+            for one in shared.host.members(place)
+        }
+        base = nick_bases(names, max(2, room)).get(author.mid)
+        return f"{base}{mark}" if base else ""
 
     async def _deliver_one(self, voice: _Voice, one: Outgoing) -> Receipt | tuple[_Way, Fence]:
         if one.kind is Kind.REACTION or (

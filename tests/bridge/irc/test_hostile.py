@@ -23,7 +23,6 @@ from bridge.irc.connection import Connection, Lost
 from bridge.irc.dialing import Dialer, credentials_of
 from bridge.irc.history import History
 from bridge.irc.login import Credentials, Login
-from bridge.irc.nicks import relayed_nick
 from bridge.irc.presence import Presence
 from bridge.irc.rendering import edit_words
 from bridge.irc.settings import IrcPlace, IrcSettings
@@ -506,12 +505,6 @@ def test_nothing_in_a_tag_or_a_word_ends_a_line() -> None:
     assert encode("NOTICE", ["\0", "words"]) == b"NOTICE * words\r\n", (
         "no word takes another's place"
     )
-
-
-def test_members_without_latin_letters_do_not_share_a_nick() -> None:
-    nicks = {relayed_nick(name, i * 16, "/", 0) for name, i in (("Максим", "ab"), ("ゆき", "cd"))}
-    assert nicks == {"mababab/ofc", "mcdcdcd/ofc"}
-    assert relayed_nick("Ana", "ab", "\r ", 0) == "Ana/ofc"
 
 
 def test_a_long_edit_holds_nothing_up() -> None:
