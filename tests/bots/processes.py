@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,6 +16,7 @@ from attrs import frozen
 from ofcd.client import MessageReceived, Room, Vault, open_client
 from ofcd.protocol.records import Cap
 from tests.cli.support import ROOT
+from tests.prefork import Program
 
 __all__ = ["PATIENCE", "Process", "answer", "bot_link", "ofc_bot", "person"]
 
@@ -27,7 +27,7 @@ PATIENCE = 30.0
 class Process:
     """`ofc-bot run`, and where its log goes."""
 
-    process: subprocess.Popen[bytes]
+    process: Program[bytes]
     log: Path
 
     def lines(self, event: str) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def ofc_bot(folder: Path, settings: str, *arguments: str) -> Iterator[Process]:
     command = [sys.executable, "-m", "bots.cli", "run", "--config", str(folder / "bot.toml")]
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen([*command, *arguments], stderr=log, cwd=ROOT) as process,
+        Program[bytes]([*command, *arguments], stderr=log, cwd=ROOT) as process,
     ):
         try:
             yield Process(process, folder / "log")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from bots import Bot, Context, Key
 from bots.testing import BotWorld, TestRoom
+from tests.sweeps import fewer, stride
 
 COUNT = Key("count", int, 0)
 RUNS: list[str] = []
@@ -70,11 +69,11 @@ async def test_dying_at_every_await_neither_loses_nor_doubles(
     wanted = sorted([*(f"count {n + 1}" for n in range(number)), *["counted"] * number])
     assert answers(room, bot) == wanted
     assert len(set(RUNS)) == number, "a rerun has the first run's idempotency key"
-    assert interrupted >= 3, "some deaths were in the middle of a handler"
+    assert interrupted >= fewer(3), "some deaths were in the middle of a handler"
 
 
-STRIDE = int(os.environ.get("BOTS_CRASH_STRIDE", "5"))
-"""Awaits from one crash point to the next; 1 sweeps all of them, in some minutes."""
+STRIDE = stride(5)
+"""Awaits from one crash point to the next."""
 
 
 async def _counted(room: TestRoom, bot: Bot, number: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 import trio
@@ -17,9 +16,10 @@ import trio
 from ofcd.client import MessageReceived, Room, Vault, open_client
 from ofcd.protocol.records import Cap
 from tests.cli.support import ROOT, relay
+from tests.prefork import Program
+from tests.sweeps import fewer
 
-KILLS = int(os.environ.get("OFCD_TEST_KILLS", "100"))
-"""Fewer where the whole suite has to end in time."""
+KILLS = fewer(100)
 BOT = """
 import os
 import trio
@@ -50,46 +50,39 @@ async def count(ctx: Context, tables: Tables) -> None:
 class Lives:
     """A bot's process, again and again."""
 
-    def __init__(self, forker: subprocess.Popen[str]) -> None:
-        self._forker = forker
+    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+        self._command = command
+        self._log = log
+        self._process: Program[bytes] | None = None
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin a life."""
-        assert int(await self._ask("start")) > 0
+        self._process = Program[bytes](self._command, stderr=self._log, cwd=ROOT)
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
         """End it."""
-        assert int(await self._ask("kill")) == -signal.SIGKILL, "it ended by itself"
+        assert self._process is not None
+        self._process.kill()
+        assert self._process.wait(20) == -signal.SIGKILL, "it ended by itself"
+        self._process = None
 
-    async def _ask(self, word: str) -> str:
-        stdin, stdout = self._forker.stdin, self._forker.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(f"{word}\n")
-        stdin.flush()
-        return await trio.to_thread.run_sync(stdout.readline)
+    def end(self) -> None:
+        """After the last one, if it is still lived."""
+        if self._process is not None:
+            self.kill()
 
 
 @contextmanager
 def lives(folder: Path) -> Iterator[Lives]:
     """A bot's program and settings in `folder`, ready to live."""
-    command = [sys.executable, "-m", "tests.bots.forker", "run", str(folder / "counter.py")]
+    command = [sys.executable, "-m", "bots.cli", "run", str(folder / "counter.py")]
     command += ["--config", str(folder / "bot.toml")]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-        ) as forker,
-    ):
+    with (folder / "log").open("wb") as log:
+        bot = Lives(command, log)
         try:
-            yield Lives(forker)
+            yield bot
         finally:
-            forker.kill()
+            bot.end()
 
 
 def _write(folder: Path, link: str) -> None:
@@ -125,10 +118,10 @@ async def _kill_and_count(url: str, folder: Path) -> None:
             code = await room.invite(caps=(Cap.BOT,))
             _write(folder, code.link())
             with lives(folder) as bot:
-                asked = await _live_and_die(room, bot)
-                await bot.start()
+                asked = await _live_and_die(room, bot, folder / "runs")
+                bot.start()
                 await _answered(room, asked)
-                await bot.kill()
+                bot.kill()
             answers = [m.text for m in room.messages(since=0, limit=100_000) if not m.mine]
             assert answers == [f"count {n + 1}" for n in range(asked)]
     runs = (folder / "runs").read_bytes().split()
@@ -136,23 +129,34 @@ async def _kill_and_count(url: str, folder: Path) -> None:
     assert len(runs) > asked, "some handlers were killed in the middle"
 
 
-async def _live_and_die(room: Room, bot: Lives) -> int:
+async def _live_and_die(room: Room, bot: Lives, runs: Path) -> int:
     """A hundred lives; while the bot lives or is dead, someone asks. How often that was."""
     chance = random.Random(103)
     asked = 0
-    await bot.start()
+    bot.start()
     while len(room.members()) < 2:  # noqa: ASYNC110 - admitted by its own first life
         await trio.sleep(0.05)
-    for _ in range(KILLS):
+    for life in range(KILLS):
+        begun = _size(runs)
         for _ in range(chance.randrange(1, 4)):
             with room._client.transaction() as tx:
                 room.queue(tx, "!count")
             asked += 1
-        await trio.sleep(chance.uniform(0.03, 0.4))
-        await bot.kill()
-        await bot.start()
-    await bot.kill()
+        if life % 2:  # anywhere, from the start of its process on
+            await trio.sleep(chance.uniform(0.03, 0.4))
+        else:  # in a handler, or just behind it
+            with trio.fail_after(60):
+                while _size(runs) == begun:  # noqa: ASYNC110 - another process writes
+                    await trio.sleep(0.002)
+            await trio.sleep(chance.uniform(0, 0.02))
+        bot.kill()
+        bot.start()
+    bot.kill()
     return asked
+
+
+def _size(runs: Path) -> int:
+    return runs.stat().st_size if runs.exists() else 0
 
 
 async def _answered(room: Room, count: int) -> None:

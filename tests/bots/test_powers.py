@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -17,9 +16,10 @@ from bots.testing import BotWorld, TestRoom
 from ofcd.client import RoleChanged, RoomStatus
 from ofcd.protocol.ids import InviteId, MemberId
 from ofcd.protocol.records import Cap, History, Role
+from tests.sweeps import fewer, stride
 
-STRIDE = int(os.environ.get("BOTS_CRASH_STRIDE", "7"))
-"""Awaits from one crash point to the next; 1 sweeps all of them, in some minutes."""
+STRIDE = stride(7)
+"""Awaits from one crash point to the next."""
 
 
 def warden() -> Bot:
@@ -119,7 +119,7 @@ async def test_dying_at_every_await_evicts_and_invites_once(
         if not died:
             break
     assert room.count_from(bot) == rounds
-    assert rounds > 5
+    assert rounds > fewer(5)
 
 
 async def test_an_act_that_was_not_done_is_done_after_the_restart(

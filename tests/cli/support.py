@@ -12,6 +12,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from tests import prefork
+
 ROOT = Path(__file__).parents[2]
 OFCD = (sys.executable, "-m", "ofcd")
 
@@ -35,11 +37,10 @@ class Ran:
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> Ran:
     """`ofcd` in a process of its own."""
-    done = subprocess.run(
+    done = prefork.run(
         [*OFCD, *map(str, arguments)],
         capture_output=True,
         text=True,
-        check=False,
         timeout=30,
         cwd=ROOT,
         env=os.environ | (env or {}),
@@ -70,7 +71,7 @@ class Running:
 def relay(*arguments: object) -> Iterator[Running]:
     """A relay that listens; killed at the end if it still runs."""
     command = [*OFCD, *map(str, arguments)]
-    with subprocess.Popen(
+    with prefork.Program[str](
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdout is not None

@@ -12,6 +12,7 @@ import pytest
 
 from ofcd.compliance import CHECKS
 from tests.live.support import ROOT, Relay
+from tests.prefork import run
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,15 +36,13 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
 
 def compliance(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ofcd.compliance", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=280, check=False
-    )
+    return run(command, capture_output=True, text=True, cwd=ROOT, timeout=280)
 
 
 def fingerprint(relay: Relay) -> str:
     """As `ofcd` says it."""
     command = [sys.executable, "-m", "ofcd", "--config", str(relay.config), "keys"]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    said: str = run(command, capture_output=True, text=True, cwd=ROOT, timeout=30).stdout
     [found] = [word for word in said.split() if len(word) == 64]
     return found
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from tests.prefork import Program, run
+
 __all__ = ["LINK", "Shell", "assert_printed", "normal", "read_until", "steps_of"]
 
 # What differs from one day, machine and room to the next.
@@ -67,12 +69,15 @@ class Shell:
     bin: Path
     environment: Mapping[str, str]
     patience: float = 120.0
+    fresh: bool = False
+    """Each program is started as a shell does it, and not forked (tests/prefork.py)."""
 
     @contextmanager
     def running(self, command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
         """A process that lasts; on the way out it is asked to stop, and has to do so in order."""
         words = shlex.split(command)
-        with subprocess.Popen(
+        start = subprocess.Popen if self.fresh else Program[str]
+        with start(
             [str(self.bin / words[0]), *words[1:]],
             cwd=folder,
             env=dict(self.environment),
@@ -96,7 +101,8 @@ class Shell:
         """
         said, _, typed = command.rpartition(" | ")
         program, *words = shlex.split(typed)
-        done = subprocess.run(
+        start = subprocess.run if self.fresh else run
+        done = start(
             [str(self.bin / program), *words],
             cwd=folder,
             env=dict(self.environment),
@@ -104,7 +110,7 @@ class Shell:
             capture_output=True,
             text=True,
             timeout=self.patience,
-            check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stderr + done.stdout
+        said_all: str = done.stderr + done.stdout
+        return said_all

@@ -17,6 +17,7 @@ from tests.docs.pages import page
 SHELL = Shell(
     Path(sys.executable).parent,
     {**os.environ, "OFC_PASSPHRASE": "a few plain words", "PYTHONUNBUFFERED": "1"},
+    fresh=True,
 )
 
 

@@ -19,6 +19,7 @@ from ofcd.client import Client, Room, Stage, Vault, open_client
 from ofcd.client.connection import Dial
 from ofcd.daemon.run import milliseconds
 from ofcd.wire import dial as dial_relay
+from tests.prefork import Program, run
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = bytes(range(32))
@@ -56,7 +57,7 @@ class Relay:
         self.port = 0
         self.wrap = wrap
         self.starts = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Program[str] | None = None
         self._settings = (
             f'[log]\nlevel = "{log}"\n[limits]\n{limits}\n{more}\n'
             f'[relay]\nhost = "{host}"\ndata_dir = "{self.data}"\n'
@@ -81,7 +82,7 @@ class Relay:
     def start(self) -> None:
         """Start it; returns once it listens. A relay that does not fails the test."""
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(
+            self._process = Program[str](
                 self.command(), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
             )
         assert self._process.stdout is not None
@@ -92,9 +93,7 @@ class Relay:
 
     def run(self) -> tuple[int, str]:
         """Start it where it can not run: its exit code, and what it says."""
-        done = subprocess.run(
-            self.command(), capture_output=True, text=True, cwd=ROOT, timeout=30, check=False
-        )
+        done = run(self.command(), capture_output=True, text=True, cwd=ROOT, timeout=30)
         return done.returncode, done.stderr
 
     def kill(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -14,11 +13,11 @@ import trio
 
 from ofcd.client import MessageReceived, Offline, Room
 from tests.live.support import ROOT, Relay, client, keep_trying, seed, settle, texts, until
+from tests.sweeps import fewer
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-KILLS = int(os.environ.get("OFCD_TEST_KILLS", "50"))
-"""Fewer where the whole suite has to end in time."""
+KILLS = fewer(50)
 
 
 @pytest.mark.timeout(180)

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
+from tests.prefork import Program, run
+
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(120)]
 
 PYTHON = [sys.executable, "-m"]
@@ -71,14 +73,13 @@ class Person:
 
     def ofc(self, *words: str, typed: str = "", code: int = 0) -> Done:
         """Run a command to its end, which is to be `code`."""
-        ran = subprocess.run(
+        ran = run(
             self.command(*words),
             input=typed,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            check=False,
         )
         done = Done(ran.returncode, ran.stdout, ran.stderr)
         assert done.code == code, done
@@ -91,7 +92,7 @@ class Person:
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """A command that lasts."""
-        process = subprocess.Popen(
+        process = Program[str](
             self.command("--json", *words),
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -130,7 +131,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("relay")
     config = folder / "relay.toml"
     config.write_text(RELAY.format(folder=folder / "data"))
-    process = subprocess.Popen(
+    process = Program[str](
         [*PYTHON, "ofcd", "--config", str(config)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None

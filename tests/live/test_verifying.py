@@ -10,6 +10,7 @@ import pytest
 
 from tests.live.support import Relay
 from tests.live.test_ofc import PATIENCE, Person
+from tests.prefork import Program
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -26,7 +27,7 @@ def pair(relay: Relay, folder: Path) -> tuple[Person, Person]:
 
 def begin(person: Person, other: str, phrase: str) -> subprocess.Popen[str]:
     """The command, in a process that has typed the phrase and waits for the other side."""
-    process = subprocess.Popen(
+    process = Program[str](
         person.command("--json", "verify", "Club", other, "--phrase"),
         env=person.environment,
         stdin=subprocess.PIPE,
