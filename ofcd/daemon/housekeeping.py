@@ -28,14 +28,24 @@ _DAY_MS: Final = 24 * 3600 * 1000
 async def keep_house(daemon: Daemon) -> None:
     """Run until cancelled. A failure is logged, shown by /healthz, and tried again."""
     retention = retention_of(daemon.settings)
-    due = trio.current_time() + _RETENTION_SECONDS
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep_checkpoints, daemon)
+        if not retention.keeps_all:
+            nursery.start_soon(_keep_retention, daemon, retention)
+
+
+async def _keep_checkpoints(daemon: Daemon) -> None:
+    """At most one a second. A relay that nobody writes to does not even wake up for it."""
     while True:
+        await daemon.hub.wait_checkpoint_due()
         await trio.sleep(_CHECKPOINT_SECONDS)
-        if daemon.store.checkpoint_due:
-            await _run(daemon, "checkpoint", _checkpoint)
-        if not retention.keeps_all and trio.current_time() >= due:
-            await _run(daemon, "retention", partial(_retain, retention))
-            due = trio.current_time() + _RETENTION_SECONDS
+        await _run(daemon, "checkpoint", _checkpoint)
+
+
+async def _keep_retention(daemon: Daemon, retention: Retention) -> None:
+    while True:
+        await trio.sleep(_RETENTION_SECONDS)
+        await _run(daemon, "retention", partial(_retain, retention))
 
 
 async def _run(daemon: Daemon, job: str, work: Callable[[Daemon], Awaitable[None]]) -> None:

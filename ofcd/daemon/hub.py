@@ -141,6 +141,7 @@ class Hub:
         self._jobs = self._effects.jobs
         self._feeds = self._effects.feeds
         self._writer = trio.CapacityLimiter(1)
+        self._checkpoint_due = trio.Event()
         self._post, self._inbox = trio.open_memory_channel[_Request](_INBOX)
         self._numbers = count(1)
         self._stopping = False
@@ -372,7 +373,17 @@ class Hub:
 
     async def with_writer(self, work: Callable[[], T]) -> T:
         """Do this in a thread as the store's one writer, between two commits."""
-        return await self._workers.run(work, self._writer)
+        try:
+            return await self._workers.run(work, self._writer)
+        finally:
+            if self._store.checkpoint_due:
+                self._checkpoint_due.set()
+
+    async def wait_checkpoint_due(self) -> None:
+        """Wait until the write-ahead log has grown enough to be moved; see `Store.checkpoint`."""
+        while not self._store.checkpoint_due:
+            self._checkpoint_due = trio.Event()
+            await self._checkpoint_due.wait()
 
     def let_go(self, report: RetentionReport) -> None:
         """Drop from memory what retention has removed from the store."""

@@ -25,7 +25,7 @@ from ofcd.store import migrate
 from ofcd.store.engine import database_path, make_files
 from ofcd.testing.crashes import Countdown
 from ofcd.testing.line import Line
-from ofcd.wire import MessageStream, Unreachable, client_stream
+from ofcd.wire import LinkLimits, MessageStream, Unreachable, client_stream
 
 __all__ = ["World", "open_net", "open_world"]
 
@@ -77,6 +77,8 @@ class World:
         self._clients: dict[str, _Running] = {}
         self._relay_stopped = trio.Event()
         self._stop_relay = trio.CancelScope()
+        # Both ends of a link ask as seldom: who makes the one patient means the other as well.
+        self._link_limits = LinkLimits(idle_ping_seconds=settings.limits.idle_ping_seconds)
 
     def now(self) -> int:
         """The world's clock, in milliseconds since 1970."""
@@ -157,7 +159,7 @@ class World:
         there._links.add(scope)
         there._nursery.start_soon(there._carry, there.daemon, theirs, scope)
         try:
-            async with client_stream(ours) as stream:
+            async with client_stream(ours, limits=self._link_limits) as stream:
                 yield stream
         finally:
             scope.cancel()

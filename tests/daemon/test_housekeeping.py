@@ -114,6 +114,29 @@ async def test_checkpoints_run_when_due(
         assert not is_due(daemon)
 
 
+class Wakes(trio.abc.Instrument):
+    """Counts how often the task that keeps checkpoints runs a step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += "housekeeping" in task.name
+
+
+async def test_house_keeping_sleeps_while_nobody_writes(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It waits for a commit that makes a checkpoint due, not for the next second."""
+    async with room_of_one(tmp_path):
+        await trio.sleep(5)
+        wakes = Wakes()
+        trio.lowlevel.add_instrument(wakes)
+        await trio.sleep(600)
+        trio.lowlevel.remove_instrument(wakes)
+        assert wakes.steps == 0
+
+
 async def test_failing_retention_is_shown_until_it_works(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
