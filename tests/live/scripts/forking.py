@@ -18,11 +18,13 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -49,15 +51,23 @@ _running: dict[int, tuple[socket.socket, BinaryIO]] = {}
 
 def serve(path: str) -> None:
     """Fork a program for each connection, until this process is ended."""
-    signal.signal(signal.SIGCHLD, _reap)
-    with socket.socket(socket.AF_UNIX) as listener:
+    wakes, woken = socket.socketpair()
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # what is told to the wakeup fd is enough
+    with socket.socket(socket.AF_UNIX) as listener, wakes, woken:
         listener.bind(path)
         listener.listen(64)
         print("listening", flush=True)
         while True:
-            connection, _ = listener.accept()
-            _import_all()
-            _start(listener, connection)
+            ready, _, _ = select.select([wakes, listener], [], [])
+            if wakes in ready:
+                wakes.recv(4096)
+                _reap()
+            if listener in ready:
+                connection, _ = listener.accept()
+                _import_all()
+                _start(connection, [listener, wakes, woken])
 
 
 def _import_all() -> None:
@@ -70,37 +80,42 @@ def _import_all() -> None:
     gc.freeze()  # a child that collects would copy all of it
 
 
-def _start(listener: socket.socket, connection: socket.socket) -> None:
-    order = json.loads(_line(connection))
+def _start(connection: socket.socket, others: Sequence[socket.socket]) -> None:
+    if not (line := _line(connection)):
+        connection.close()  # who asked is gone
+        return
+    order = json.loads(line)
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed where the program has ended
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # it may end before it is noted
     pid = os.fork()
     if pid == 0:
-        listener.close()
+        signal.set_wakeup_fd(-1)
+        for other in others:
+            other.close()
         _become(order, connection, errors)
     _running[pid] = connection, errors
-    connection.sendall(f"{pid}\n".encode())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def _line(connection: socket.socket) -> bytes:
-    """Its first line, and no byte of what the program is to read."""
+    """Its first line, and no byte of what the program is to read; nothing if it ends before."""
     line = bytearray()
-    while not line.endswith(b"\n"):
-        line += connection.recv(1) or b"\n"
-    return bytes(line)
+    with contextlib.suppress(ConnectionError):
+        while byte := connection.recv(1):
+            line += byte
+            if byte == b"\n":
+                return bytes(line)
+    return b""
 
 
 def _become(order: dict[str, Any], connection: socket.socket, errors: BinaryIO) -> None:
     """Be that program; does not return."""
     ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)  # none outlives this forker
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     for own, fd in enumerate((connection.fileno(), connection.fileno(), errors.fileno())):
         os.dup2(fd, own)
     for other, file in _running.values():
         other.close()
         file.close()
+    connection.sendall(f"{os.getpid()}\n".encode())
     connection.close()
     os.chdir(order["folder"])
     os.environ.clear()
@@ -132,7 +147,7 @@ def _run(name: str, words: list[str]) -> object:
     return 0
 
 
-def _reap(*_: object) -> None:
+def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
