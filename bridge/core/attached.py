@@ -29,6 +29,7 @@ from ofcd.client import (
     RoomStatus,
     Text,
     Transaction,
+    VaultUnwritable,
     parse_link,
 )
 from ofcd.client.vault import Reader
@@ -177,10 +178,14 @@ class Attached:
             raise BridgeError("I have as many rooms of this kind as I can serve")
         self.detach(network, place)
         given = self._given[network, place] = self._make(network, place, of.id, by, code)
+        try:
+            with self._engine.client.transaction() as tx:
+                tx.put(_EVER, code.room, b"1")
+                self._keep(tx)
+        except VaultUnwritable:
+            del self._given[network, place]
+            raise
         self._ever.add(code.room)
-        with self._engine.client.transaction() as tx:
-            tx.put(_EVER, code.room, b"1")
-            self._keep(tx)
         self._serve(network, place)
         self._nursery.start_soon(self._join, network, place, given)
         return code.inviter
@@ -216,8 +221,8 @@ class Attached:
             except ClientError as error:
                 why = str(error)
         if self._given.get((network, place)) is given:
-            self.detach(network, place)
-            self._tell(given, network, place, why)
+            await self._engine.disk.again(lambda: self.detach(network, place))
+            await self._engine.disk.again(lambda: self._tell(given, network, place, why))
 
     def _tell(self, given: _Given, network: str, place: str, why: str) -> None:
         engine = self._engine
@@ -238,14 +243,23 @@ class Attached:
         given = self._given.pop((network, place), None)
         if given is None:
             return False
-        if given.code.room not in self._invited:
+        leaves = given.code.room not in self._invited and given.code.room not in self._leaving
+        if leaves:
             self._leaving.add(given.code.room)
+        queue = self._engine.places.get((network, place))
+        try:
+            with self._engine.client.transaction() as tx:
+                for entry in [] if queue is None else list(queue.entries.values()):
+                    why = "it is not carried any more"
+                    self._engine.outbound.finish(tx, entry, State.DROPPED, why)
+                self._keep(tx)
+        except VaultUnwritable:  # all is as it was, and is taken back when that is asked for again
+            self._given[network, place] = given
+            if leaves:
+                self._leaving.discard(given.code.room)
+            raise
+        self._engine.places.pop((network, place), None)
         scope = self._scopes.pop((network, place), None)
-        queue = self._engine.places.pop((network, place), None)
-        with self._engine.client.transaction() as tx:
-            for entry in [] if queue is None else list(queue.entries.values()):
-                self._engine.outbound.finish(tx, entry, State.DROPPED, "it is not carried any more")
-            self._keep(tx)
         if scope is not None:
             scope.cancel()
         return True
@@ -310,9 +324,13 @@ class Attached:
 
     def _forget(self, room: RoomId) -> None:
         self._leaving.discard(room)
+        try:
+            with self._engine.client.transaction() as tx:
+                self._keep(tx)
+        except VaultUnwritable:
+            self._leaving.add(room)
+            raise
         self._tried.pop(room, None)
-        with self._engine.client.transaction() as tx:
-            self._keep(tx)
 
 
 def given_by_members(vault: Reader, links: list[str]) -> frozenset[RoomId]:

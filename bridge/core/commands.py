@@ -8,7 +8,15 @@ from bridge.core.consent import PRIVATE_MARK, Consent, consent_of, keep_consent
 from bridge.core.model import State
 from bridge.core.settings import Portal
 from bridge.core.sids import own_sid
-from ofcd.client import Message, Room, Text, Transaction, display_name
+from ofcd.client import (
+    Message,
+    Room,
+    Text,
+    Transaction,
+    VaultError,
+    VaultUnwritable,
+    display_name,
+)
 from ofcd.client.applog import traceback_of
 from ofcd.errors import OfcError
 from ofcd.protocol.records import Cap
@@ -85,6 +93,8 @@ class Commands:
             if own is not None or not engine.is_admin(room, message.mid):
                 return own or _NOT_YOURS
             return await network.command(room.id, words)
+        except VaultUnwritable:
+            raise  # the message waits, and is done when there is space
         except Exception as error:  # a network's mistake must not end the others
             engine.log.error(
                 "a network failed at a command", network=network.name, trace=traceback_of(error)
@@ -105,6 +115,8 @@ class Commands:
         sid = own_sid("answer", room.id, message.first_id)
         try:
             room.queue(tx, Text(answer, reply_to=message.event_id), sid=sid, hops=1)
+        except VaultError:
+            raise  # the transaction is not to be kept
         except OfcError as error:
             self._engine.log.warning("an answer could not be said", code=error.code)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -13,6 +15,7 @@ from attrs import evolve
 from bridge.core.attached import Attached
 from bridge.core.commands import Commands
 from bridge.core.consent import Consent, consent_of
+from bridge.core.disk import Disk
 from bridge.core.echoes import Echoes
 from bridge.core.errors import BridgeError
 from bridge.core.inbound import Inbound
@@ -35,10 +38,13 @@ from ofcd.client import (
     MessageFailed,
     NoSuchRoom,
     NotAllowed,
+    Offline,
     Room,
     RoomStatus,
     Text,
     Transaction,
+    VaultError,
+    VaultUnwritable,
 )
 from ofcd.client.applog import Log, get_log
 from ofcd.errors import OfcError
@@ -53,6 +59,7 @@ _KEEP_HOUSE_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _NOTICE_EVERY_MS: Final = 60_000
 _NOTICE_KEYS: Final = 1000
+_UNSAID: Final = 100
 _ADMINS: Final = (Role.ROOT, Role.CO_OWNER)
 
 
@@ -73,6 +80,7 @@ class Engine:
         self.metrics = metrics or Metrics()
         self.log = log or get_log("bridge")
         self.journal = Journal()
+        self.disk = Disk(client.now, self.log)
         self.started = client.now()
         self.places: dict[tuple[str, str], PlaceQueue] = {}
         self.echoes = Echoes(self)
@@ -85,9 +93,14 @@ class Engine:
         )
         self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
+        self._before: dict[RoomId, int] = {}
+        """How far each room's log went when it was first there whole, in this life."""
         self._notices = TokenBuckets(
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
         )
+        self._pruned = 0
+        self._unsaid: deque[tuple[str, str, str, str]] = deque(maxlen=_UNSAID)
+        """Notices that the disk did not take: network, place, text, key."""
         for portal in self.portals:
             self.places.setdefault(
                 (portal.network, portal.place), PlaceQueue(portal.network, portal.place)
@@ -131,11 +144,12 @@ class Engine:
     async def _look_for_rooms(self, nursery: trio.Nursery) -> None:
         while True:
             self.meant.look()
+            self._say_unsaid()
             for room in self.client.rooms:
                 if room.id not in self._readers and self.portals_of(room):
                     self._readers.add(room.id)
                     nursery.start_soon(self._read, room)
-            self.attached.look()
+            self.disk.try_to(self.attached.look)
             await trio.sleep(_LOOK_SECONDS)
 
     async def _read(self, room: Room) -> None:
@@ -148,20 +162,25 @@ class Engine:
         pruned = -_PRUNE_SECONDS
         while True:
             await trio.sleep(_KEEP_HOUSE_SECONDS)
-            for queue in self.places.values():
-                self.outbound.expire(queue)
-            self.inbound.tell_skipped()
-            self.links.keep_house()
+            self.disk.try_to(self._end_what_is_old)
             for name in self.networks:
                 mine = [q for (network, _), q in self.places.items() if network == name]
                 self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
                 self.metrics.connected.labels(name).set(sum(q.is_ready for q in mine))
                 self.metrics.without_room.labels(name).set(self.meant.without_room(name))
-            if trio.current_time() - pruned >= _PRUNE_SECONDS:
-                with self.client.transaction() as tx:
-                    more = self.journal.prune(tx, self.client.now())
+            if trio.current_time() - pruned >= _PRUNE_SECONDS and self.disk.try_to(self._prune):
                 # Some at once, so that others' turn comes; the rest a moment later.
-                pruned = -_PRUNE_SECONDS if more else trio.current_time()
+                pruned = -_PRUNE_SECONDS if self._pruned else trio.current_time()
+
+    def _end_what_is_old(self) -> None:
+        for queue in self.places.values():
+            self.outbound.expire(queue)
+        self.inbound.tell_skipped()
+        self.links.keep_house()
+
+    def _prune(self) -> None:
+        with self.client.transaction() as tx:
+            self._pruned = self.journal.prune(tx, self.client.now())
 
     async def _watch(self) -> None:
         """What the relay refuses for good is not lost silently either."""
@@ -169,7 +188,8 @@ class Engine:
             async for event in events:
                 if isinstance(event, MessageFailed):
                     self.log.error("the relay refused a message for good", code=event.code)
-                    self.client.room(event.room).discard(event.sid)
+                    room, sid = self.client.room(event.room), event.sid
+                    await self.disk.again(partial(room.discard, sid))
 
     # -- rooms and portals -----------------------------------------------------------------------
 
@@ -194,6 +214,14 @@ class Engine:
     def is_open(self, room: Room) -> bool:
         """Whether anything may cross: the room can be used, and has granted `bridge` (G4)."""
         return room.status is RoomStatus.ACTIVE and Cap.BRIDGE in room.caps_of(room.me)
+
+    def is_from_before(self, room: Room, seq: int) -> bool:
+        """Whether an event of a room may be from before this life of the bridge."""
+        return seq <= self._before.get(room.id, seq)
+
+    def came_whole(self, room: Room) -> None:
+        """All that was said in a room before is there: what comes now is of now."""
+        self._before.setdefault(room.id, room.head)
 
     def is_admin(self, room: Room, mid: MemberId) -> bool:
         """Whether a member is root or co-owner."""
@@ -230,19 +258,30 @@ class Engine:
         sid = own_sid(what, room.id, about)
         try:
             room.queue(tx, content, sid=sid, hops=1)
+        except VaultError:
+            raise  # the transaction is not to be kept
         except OfcError as error:
             self.log.warning("a notice could not be said", what=what, code=error.code)
 
     def notice(self, network: str, place: str, text: str, *, key: str = "") -> None:
         """Tell a place's rooms something; with a `key` at most once a minute."""
-        now = self.client.now()
-        if key and self._notices.take((network, place, key), now):
+        if key and self._notices.take((network, place, key), self.client.now()):
             return
+        if not self.disk.try_to(lambda: self._notice(network, place, text, key)):
+            self._unsaid.append((network, place, text, key))
+
+    def _notice(self, network: str, place: str, text: str, key: str) -> None:
+        now = self.client.now()
         with self.client.transaction() as tx:
             for _, room in self.portals_at(network, place):
                 if self.is_open(room):
                     about = f"{network}/{place}/{key}/{now}/{text}".encode()
                     self.say(tx, room, Text(text), "notice", about)
+
+    def _say_unsaid(self) -> None:
+        """What could not be said for want of space, as soon as there is some."""
+        while self._unsaid and self.disk.try_to(lambda: self._notice(*self._unsaid[0])):
+            self._unsaid.popleft()
 
     def is_told(self, key: str) -> bool:
         """Whether this was told within the last minute; if not, it is now."""
@@ -370,7 +409,11 @@ class HostOf:
 
     async def link(self, one: Outgoing) -> str | None:
         """See `Host`."""
-        return await self._engine.links.link(self._name, one)
+        try:
+            return await self._engine.links.link(self._name, one)
+        except VaultUnwritable as error:
+            self._engine.disk.failed(error)
+            raise Offline("the disk takes nothing: what is to be linked waits") from error
 
     def end_links(self, tx: Transaction, place: str, room: RoomId) -> None:
         """See `Host`."""

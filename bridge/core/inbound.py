@@ -39,6 +39,8 @@ from ofcd.client import (
     Text,
     TextFormat,
     Transaction,
+    VaultError,
+    VaultUnwritable,
     Via,
     lite,
 )
@@ -62,6 +64,13 @@ _SHARED: Final = 4
 _SPEAKERS: Final = 1000
 _NOTES: Final = 20
 _TELL_EVERY_MS: Final = 10_000
+_NO_SPACE: Final = "disk"
+_LEFT_OUT: Final = "left out"
+_WHY: Final = {
+    Verdict.LIMITED.value: "too many at once",
+    Verdict.FULL.value: "the relay was away too long",
+    _NO_SPACE: "the bridge had no space to keep them",
+}
 
 
 class Inbound:
@@ -71,15 +80,29 @@ class Inbound:
         self._engine = engine
         self._rates: dict[tuple[str, str, str, str], TokenBuckets] = {}
         self._skipped: Counter[tuple[str, str, str]] = Counter()
+        """How many were left out, by network, place and why; also of an earlier life."""
+        self._is_kept = True
+        for network, place, why, count in engine.journal.fact(engine.client.vault, _LEFT_OUT) or ():
+            if network in engine.networks:
+                self._skipped[network, place, why] = count
         self._told = 0
 
     async def take(self, network: str, remote: Remote) -> Verdict:
         """See `Host.take`."""
-        verdicts = await self._take(network, remote, None)
+        try:
+            verdicts = await self._take(network, remote, None)
+        except VaultUnwritable as error:
+            self._engine.disk.failed(error)
+            self._skip(network, remote.place, _NO_SPACE)
+            return Verdict.FULL
         for one in verdicts.values():
             if one.comes_again:
-                self._skipped[network, remote.place, one.value] += 1
+                self._skip(network, remote.place, one.value)
         return Verdict.of_all(verdicts.values())
+
+    def _skip(self, network: str, place: str, why: str) -> None:
+        self._skipped[network, place, why] += 1
+        self._is_kept = False
 
     async def take_in(
         self, network: str, remote: Remote, rooms: frozenset[RoomId]
@@ -195,6 +218,8 @@ class Inbound:
         )
         try:
             room.queue(tx, content, sid=sid, hops=len(remote.path), via=via)
+        except VaultError:
+            raise  # the transaction is not to be kept
         except OfcError as error:
             engine.log.warning("something from outside was not taken", code=error.code)
             return Verdict.INVALID
@@ -355,7 +380,9 @@ class Inbound:
     # -- what was left out -----------------------------------------------------------------------
 
     def tell_skipped(self) -> None:
-        """Say how many were left out, now and then."""
+        """Say how many were left out, now and then. Raises `VaultUnwritable`."""
+        if not self._is_kept:
+            self._keep_skipped()
         now = self._engine.client.now()
         if not self._skipped or now - self._told < _TELL_EVERY_MS:
             return
@@ -363,12 +390,20 @@ class Inbound:
             rooms = [room for _, room in self._engine.portals_at(network, place)]
             if any(not room.is_live or len(room.outbox()) > 1 for room in rooms):
                 continue  # later, when it can be heard
-            del self._skipped[network, place, why]
+            self._keep_skipped(but=(network, place, why))
             self._told = now
             where = self._engine.networks[network].describe(place)
-            cause = "too many at once" if why == Verdict.LIMITED else "the relay was away too long"
             lines = "message was" if count == 1 else "messages were"
-            self._engine.notice(network, place, f"{count} {lines} left out from {where}: {cause}")
+            text = f"{count} {lines} left out from {where}: {_WHY[why]}"
+            self._engine.notice(network, place, text)
+
+    def _keep_skipped(self, but: tuple[str, str, str] | None = None) -> None:
+        kept = [[*key, count] for key, count in self._skipped.items() if key != but]
+        with self._engine.client.transaction() as tx:
+            self._engine.journal.keep_fact(tx, _LEFT_OUT, kept or None)
+        self._is_kept = True
+        if but is not None:
+            del self._skipped[but]
 
 
 def _is_wanted(portal: Portal, remote: Remote) -> bool:

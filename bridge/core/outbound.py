@@ -90,7 +90,9 @@ class Outbound:
         network = engine.networks[portal.network]
         now = engine.client.now()
         max_age = portal.max_age or network.max_age
-        # What happened while the bridge was away waits from now on, but for no longer than it may.
+        # Its own clock alone counts for what came while this bridge ran: a member's may be wrong.
+        # What was there before may be old, and only its author says how old.
+        born = min(event.ts, now) if engine.is_from_before(room, event.seq) else now
         return Entry(
             number=0,
             network=portal.network,
@@ -101,7 +103,7 @@ class Outbound:
             seq=event.seq,
             ts=min(event.ts, now),
             due=now,
-            expires=min(event.ts, now) + int(max_age * 1000),
+            expires=born + int(max_age * 1000),
         )
 
     def _add(self, tx: Transaction, entry: Entry) -> None:
@@ -527,9 +529,13 @@ class Outbound:
         """Give up what has waited too long, and what is too much: marked, counted, told."""
         now = self._engine.client.now()
         old = [entry for entry in queue.waiting() if entry.expires <= now]
-        if old:
+        # Where it was over before it was due, no place made it wait.
+        before = [entry for entry in old if entry.expires <= entry.due]
+        if before:
+            self._give_up(queue, before, "it was said too long before the bridge came to it")
+        if waited := [entry for entry in old if entry.expires > entry.due]:
             why = queue.why or "too many messages"
-            self._give_up(queue, old, f"it waited too long ({why})")
+            self._give_up(queue, waited, f"it waited too long ({why})")
         limit = self._backlog(queue)
         messages = [entry for entry in queue.waiting() if entry.kind is Kind.MESSAGE]
         if not queue.is_ready and len(messages) > limit:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from bridge.core.sids import own_sid
-from ofcd.client import ClientClosed, ClientError, LoggedEvent, MessageReceived, Room, Text
+from ofcd.client import (
+    ClientClosed,
+    ClientError,
+    LoggedEvent,
+    MessageReceived,
+    Room,
+    Text,
+    VaultUnwritable,
+)
 
 if TYPE_CHECKING:
     from bridge.core.engine import Engine
@@ -38,7 +46,16 @@ class RoomReader:
         with suppress(ClientClosed):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._introduce)
+                nursery.start_soon(self._wait_whole)
                 await self._read()
+
+    async def _wait_whole(self) -> None:
+        while True:
+            with suppress(ClientError):
+                await self._room.wait_live()
+                self._engine.came_whole(self._room)
+                return
+            await trio.sleep(_AGAIN_SECONDS)
 
     async def _read(self) -> None:
         room = self._room
@@ -47,7 +64,17 @@ class RoomReader:
             # A bridge begins with its own admission: what was said before is not for it (G4).
             cursor = await room.wait_admitted() - 1
         async for event in room.events_since(cursor, give_up_after=_KEY_GIVE_UP):
-            await self._handle(event)
+            await self._take(event)
+
+    async def _take(self, event: LoggedEvent) -> None:
+        """Handle an event, once the disk takes what comes of it: nothing is kept of half of it."""
+        while True:
+            try:
+                await self._handle(event)
+                return
+            except VaultUnwritable as error:
+                self._engine.disk.failed(error)
+            await trio.sleep(_AGAIN_SECONDS)
 
     async def _handle(self, event: LoggedEvent) -> None:
         engine, room = self._engine, self._room

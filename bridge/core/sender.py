@@ -11,6 +11,7 @@ from bridge.core.journal import Entry
 from bridge.core.model import Outgoing, Receipt, State
 from bridge.core.network import Network
 from bridge.core.places import PlaceQueue
+from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of
 from ofcd.protocol.rates import TokenBuckets
 
@@ -44,10 +45,13 @@ class PlaceSender:
         """Say what is due until cancelled."""
         while True:
             changed = self._queue.changed
-            batch = await self._next_batch() if self._queue.is_ready else []
-            if batch:
-                await self._send(batch)
-                continue
+            try:
+                batch = await self._next_batch() if self._queue.is_ready else []
+                if batch:
+                    await self._send(batch)
+                    continue
+            except VaultUnwritable as error:  # before any of it was handed over
+                self._engine.disk.failed(error)
             with trio.move_on_after(self._look_again()):
                 await changed.wait()
 
@@ -84,13 +88,16 @@ class PlaceSender:
             return
         outgoing = [engine.outbound.outgoing(engine.client.vault, one) for one in started]
         receipts = await self._deliver(outgoing)
-        left = False
-        with engine.client.transaction() as tx:
-            for entry in started:
-                receipt = receipts.get(entry.number, _unknown(entry))
-                engine.outbound.receipt(tx, entry, receipt)
-                left = left or receipt.state is State.QUEUED
-        if left:
+        known = [receipts.get(entry.number, _unknown(entry)) for entry in started]
+
+        def keep() -> None:
+            with engine.client.transaction() as tx:
+                for entry, receipt in zip(started, known, strict=True):
+                    engine.outbound.receipt(tx, entry, receipt)
+
+        # It was said: what became of it is kept, however long the disk takes.
+        await engine.disk.again(keep)
+        if any(receipt.state is State.QUEUED for receipt in known):
             changed = self._queue.changed
             with trio.move_on_after(_PAUSE_SECONDS):
                 await changed.wait()

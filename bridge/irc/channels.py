@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import trio
@@ -11,6 +12,7 @@ from attrs import define
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.shared import Shared
 from bridge.irc.wire import Line, said_there
+from ofcd.client import VaultUnwritable
 
 __all__ = ["Channels"]
 
@@ -22,6 +24,10 @@ _REGAIN_SECONDS: Final = 60.0
 _REGAIN_FIRST_SECONDS: Final = 2.0
 _NICKSERV: Final = "NickServ"
 _SEEN_SECONDS: Final = 1.0
+_THERE_SECONDS: Final = 30.0
+_GAP_MS: Final = 60_000
+"""Away for so long, and no history of it: the room is told."""
+_DAY_MS: Final = 86_400_000
 _OVERLAP_MS: Final = 600
 """Of what was taken that is asked for again: lines come in no strict order of their times."""
 
@@ -55,6 +61,8 @@ class Channels:
         self._shared = shared
         self._seen: dict[str, int] = {}
         """By place: when the last line there was said, milliseconds, not yet on disk."""
+        self._unkept: dict[tuple[str, str], int] = {}
+        """Times that the disk did not take yet, by table and place."""
         self._tries: dict[str, _Tries] = {}
         self._told: dict[str, str] = {}
         """By place: why the bridge is not let in, as the room was told."""
@@ -122,6 +130,7 @@ class Channels:
         place = self._shared.place_of(connection, channel)
         if place is None:
             return
+        there = None if place in self._shared.joined else self.fact("there", place)
         self._shared.joined.add(place)
         self._told.pop(place, None)
         if place in self._tries:
@@ -129,13 +138,17 @@ class Channels:
         first = self.fact("since", place) is None
         if first:
             self._keep_fact("since", place, self._shared.host.now())
-        nursery.start_soon(self._ready_behind_history, connection, place, first)
+        nursery.start_soon(self._ready_behind_history, connection, place, first, there)
 
-    async def _ready_behind_history(self, connection: Connection, place: str, first: bool) -> None:
+    async def _ready_behind_history(
+        self, connection: Connection, place: str, first: bool, there: int | None
+    ) -> None:
         """What was under way when a link broke may be in what the server plays back now."""
         with suppress(Lost):
             history = self._shared.history
-            if not first and "draft/chathistory" in connection.caps and history is not None:
+            if not first and "draft/chathistory" not in connection.caps:
+                self._tell_of_gap(place, there)
+            elif not first and history is not None:
                 came = self.fact("since", place) or 0
                 since = self.fact("seen", place) or came + self._shared.skew
                 missing = await history.fill(place, max(0, since - _OVERLAP_MS))
@@ -149,10 +162,31 @@ class Channels:
                 self._shared.host.ready(place, True)
                 self._shared.host.log.info("joined a channel")
 
+    def _tell_of_gap(self, place: str, there: int | None) -> None:
+        """What was said while the bridge was away is nowhere: the room is told so (I8)."""
+        now = self._shared.host.now()
+        since = there or self.fact("seen", place) or now
+        if now - since > _GAP_MS:
+            form = "%H:%M" if now - since < _DAY_MS else "%Y-%m-%d %H:%M"
+            first, last = (
+                f"{datetime.fromtimestamp(one / 1000, UTC):{form}}" for one in (since, now)
+            )
+            text = (
+                f"I was not in {place} on {self._shared.settings.name} from {first} to {last} UTC: "
+                "what was said there meanwhile is not here"
+            )
+            self._shared.host.notice(place, text, key="gap")
+
+    def _note_there(self) -> None:
+        """Until when the bridge was in its channels."""
+        now = self._shared.host.now()
+        self._unkept |= {("there", place): now for place in self._shared.joined}
+
     def is_out(self, connection: Connection, channel: str, why: str) -> None:
         """The bridge is not in a channel any more."""
         place = self._shared.place_of(connection, channel)
         if place is not None:
+            self._note_there()
             self._shared.joined.discard(place)
             if place in self._tries:
                 self._tries[place].left()
@@ -163,21 +197,33 @@ class Channels:
     def fact(self, table: str, place: str) -> int | None:
         """A time that is kept of a place, milliseconds since 1970.
 
-        `since`: when the bridge first came, and nothing before is taken, by our clock; `seen`: of
-        the last line that was taken, by the server's.
+        `since`: when the bridge first came, and nothing before is taken, and `there`: when it was
+        there last, by our clock; `seen`: of the last line that was taken, by the server's.
         """
+        if (table, place) in self._unkept:
+            return self._unkept[table, place]
         raw = self._shared.host.vault.get(self._shared.host.table(table), place.encode())
         return None if raw is None else int.from_bytes(raw, "big")
 
     def _keep_fact(self, table: str, place: str, ms: int) -> None:
-        with self._shared.host.transaction() as tx:
-            tx.put(self._shared.host.table(table), place.encode(), ms.to_bytes(8, "big"))
+        self._unkept[table, place] = ms
+        self.keep_seen()
 
     async def note_seen(self) -> None:
-        """Keep, now and then, how far history was taken."""
+        """Keep, now and then, how far history was taken, and that the bridge is there."""
+        there = trio.current_time()
         while True:
             await trio.sleep(_SEEN_SECONDS)
+            if trio.current_time() - there >= _THERE_SECONDS:
+                there = trio.current_time()
+                self._note_there()
             self.keep_seen()
+
+    def left(self) -> None:
+        """The link has ended."""
+        self._note_there()
+        self._shared.joined.clear()
+        self.keep_seen()
 
     def saw(self, place: str, ts: int) -> None:
         """A line of this time was taken."""
@@ -186,5 +232,11 @@ class Channels:
     def keep_seen(self) -> None:
         """How far history was taken: an older mark asks for some lines twice, and no more."""
         seen, self._seen = self._seen, {}
-        for place, ms in seen.items():
-            self._keep_fact("seen", place, ms)
+        self._unkept |= {("seen", place): ms for place, ms in seen.items()}
+        if not self._unkept:
+            return
+        host = self._shared.host
+        with suppress(VaultUnwritable), host.transaction() as tx:  # else the next time
+            for (table, place), ms in self._unkept.items():
+                tx.put(host.table(table), place.encode(), ms.to_bytes(8, "big"))
+            tx.on_commit(self._unkept.clear)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from bridge.irc.mirc import clean
 from bridge.irc.nicks import nick_candidates, username_of
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import fold, said_there
+from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
@@ -60,10 +62,13 @@ class Policies:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._unkept: dict[str, bytes] = {}
+        """Records that the disk did not take: they hold as long as the process does."""
 
     def _read(self, server: str) -> tuple[int, int, int] | None:
         raw = self._host.vault.get(self._host.table(_TABLE), server.encode())
-        words = [] if raw is None else raw.decode().split(" ")
+        raw = self._unkept.get(server, raw)
+        words = [] if not raw else raw.decode().split(" ")
         if len(words) == 2:  # of before the duration was kept
             words.append("0")
         return (int(words[0]), int(words[1]), int(words[2])) if words else None
@@ -75,12 +80,16 @@ class Policies:
 
     def keep(self, server: str, port: int, seconds: int) -> None:
         """See `Policy`."""
-        with self._host.transaction() as tx:
-            if seconds:
-                record = f"{port} {self._host.now() + seconds * 1000} {seconds}"
-                tx.put(self._host.table(_TABLE), server.encode(), record.encode())
-            else:
-                tx.delete(self._host.table(_TABLE), server.encode())
+        ends = self._host.now() + seconds * 1000
+        self._unkept[server] = f"{port} {ends} {seconds}".encode() if seconds else b""
+        table = self._host.table(_TABLE)
+        with suppress(VaultUnwritable), self._host.transaction() as tx:
+            for name, record in self._unkept.items():
+                if record:
+                    tx.put(table, name.encode(), record)
+                else:
+                    tx.delete(table, name.encode())
+            tx.on_commit(self._unkept.clear)
 
     def ended(self, server: str) -> None:
         """See `Policy`."""

@@ -169,7 +169,7 @@ class _Life:
             return str(error)
         finally:
             shared.connection = None
-            channels.keep_seen()
+            channels.left()
             if connection is not None:
                 self._dialer.ended(connection, why)
                 with trio.CancelScope(shield=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from attrs import frozen
@@ -17,6 +18,7 @@ from bridge.core.network import Host
 from bridge.irc.asking import Who
 from bridge.irc.mirc import clean
 from bridge.irc.wire import Line, fold
+from ofcd.client import VaultUnwritable
 
 __all__ = ["People", "is_same"]
 
@@ -56,7 +58,8 @@ class People:
         people.pop(nick, None)
         kept = [*people.items(), (nick, now)][-_PEOPLE:]
         host = self._host()
-        with host.transaction() as tx:
+        # Without space the message has to wait as well, and who wrote it is kept with the next.
+        with suppress(VaultUnwritable), host.transaction() as tx:
             records = [(nick, f"{one.where} {one.account}".rstrip()) for nick, one in kept]
             tx.put(host.table(_TABLE), place.encode(), json.dumps(records).encode())
         return warning

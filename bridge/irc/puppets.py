@@ -25,6 +25,7 @@ from bridge.irc.login import Credentials
 from bridge.irc.nicks import nick_bases
 from bridge.irc.settings import IrcSettings
 from bridge.irc.wire import Line, fold, number_of
+from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
@@ -116,6 +117,8 @@ class Puppets:
         self._all: dict[MemberId, _Puppet] = {}
         self._known: dict[str, tuple[str, str]] = {}
         """By folded nick: whose it is, and as whom (user@host) the server showed it."""
+        self._unkept: set[str] = set()
+        """Of those, what the disk does not say yet."""
         self._gate = trio.Lock()
         self._last = -1e9
         self._not_before = 0.0
@@ -229,6 +232,8 @@ class Puppets:
 
     def _look(self, nursery: trio.Nursery) -> None:
         """Who is silent for long, has left the room or is not bridged any more, goes."""
+        if self._unkept:
+            self._keep_known()
         now = trio.current_time()
         allowed = {
             mid: name for place in self._host_places() for mid, name in self._members(place).items()
@@ -395,13 +400,23 @@ class Puppets:
             return
         self._known.pop(key, None)
         self._known[key] = value
+        self._unkept.add(key)
+        while len(self._known) > _KNOWN:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._unkept.add(oldest)
+        self._keep_known()
+
+    def _keep_known(self) -> None:
+        """Bring to the disk whose nicks are known; what it does not take, it gets the next time."""
         table = self._host.table(_TABLE, large=True)
-        with self._host.transaction() as tx:
-            tx.put(table, key.encode(), " ".join(value).encode())
-            while len(self._known) > _KNOWN:
-                oldest = next(iter(self._known))
-                del self._known[oldest]
-                tx.delete(table, oldest.encode())
+        with suppress(VaultUnwritable), self._host.transaction() as tx:
+            for key in self._unkept:
+                if key in self._known:
+                    tx.put(table, key.encode(), " ".join(self._known[key]).encode())
+                else:
+                    tx.delete(table, key.encode())
+            tx.on_commit(self._unkept.clear)
 
     def _ended(self, puppet: _Puppet, why: str) -> None:
         now = trio.current_time()

@@ -205,3 +205,24 @@ async def test_while_the_relay_is_away_no_more_is_kept_than_the_portal_says(
         await scene.quiet(60)
         assert scene.bridged() == [f"kim: line {n}" for n in range(10)]
         assert any("20 messages were left out" in one for one in scene.notices())
+
+
+async def test_a_members_clock_makes_no_message_old(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is hours behind is heard; what was said before this life is as old as it says."""
+    async with open_scene(tmp_path, evolve(BOTH, hold=3.0)) as scene:
+        bo = await scene.world.client("bo")
+        room = await bo.join(await scene.room.invite(), name="Bo")
+        await scene.quiet()
+        right = bo._clock
+        monkeypatch.setattr(bo, "_clock", lambda: right() - 5 * 3_600_000)
+        await room.send("from the past")
+        await scene.quiet(20)
+        assert scene.walls.lines() == ["Bo: from the past"]
+        assert not any("Not delivered" in one for one in scene.notices())
+        scene.walls.set_up(False)
+        await room.send("waits")
+        await trio.sleep(scene.network.max_age + 10)
+        [why] = [one for one in scene.notices() if "Not delivered" in one]
+        assert why.endswith("it waited too long (the wall is down)")

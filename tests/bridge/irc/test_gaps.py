@@ -1,0 +1,58 @@
+"""What was said while the bridge was away, and no server says again, is told of as missing (I8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene
+from tests.bridge.irc.scripted import ALL_CAPS
+
+HISTORY = [one for one in ALL_CAPS if "multiline" not in one and "relaymsg" not in one]
+
+
+def _gaps(scene: IrcScene) -> list[str]:
+    return [one for one in scene.notices() if "I was not in" in one]
+
+
+async def _away(scene: IrcScene, seconds: float) -> None:
+    await scene.server.die()
+    await trio.sleep(seconds)
+    scene.server.dead = False
+    await trio.sleep(400)
+    await scene.up()
+    await trio.sleep(30)
+
+
+@pytest.mark.parametrize("history", [False, True])
+async def test_a_gap_without_history_is_told_in_the_room(
+    tmp_path: Path, autojump_clock: object, history: bool
+) -> None:
+    """By when it began and ended; a short one, and one that the server fills, is none."""
+    caps = HISTORY if history else []
+    async with irc_scene(tmp_path, caps=caps) as scene:
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(30)
+            assert _gaps(scene) == []
+            await scene.server.die()
+            scene.server.dead = False
+            await trio.sleep(5)
+            await scene.up()
+            await trio.sleep(30)
+            assert _gaps(scene) == [], "nobody misses a few seconds"
+            await _away(scene, 3 * 3600)
+            assert len(_gaps(scene)) == (not history)
+        await trio.sleep(7200)
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(30)
+            told = _gaps(scene)
+            assert len(told) == 2 * (not history), "another life knows when the last one ended"
+            for one in told:
+                assert one.startswith(f"I was not in {CHANNEL} on irc from ")
+                first, last = one.split()[8], one.split()[10]
+                minutes = [int(at[:2]) * 60 + int(at[3:]) for at in (first, last)]
+                assert 119 <= (minutes[1] - minutes[0]) % 1440 <= 200
