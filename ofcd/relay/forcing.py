@@ -61,8 +61,7 @@ def _require_level(request: Ask) -> None:
     it says and gives, and however often it comes anew, it does not keep its room by that.
     """
     room, core, now = request.room, request.core, request.now
-    known = core.hub_ends.get(room.room, -1)
-    if known is not None and known <= room.seq:
+    if core.is_level(room):
         return
     first, _ = core.force_asked.get(room.room, (now, now))
     if request.member.mid == room.state.root:

@@ -411,6 +411,11 @@ class Relay:
         if seq is not None:
             self._core.hub_ends[room] = max(seq, known or 0)
 
+    def is_level(self, room: RoomId) -> bool:
+        """See `Core.is_level`; False for a room that is not in memory."""
+        held = self._core.rooms.get(room)
+        return held is not None and self._core.is_level(held)
+
     def hub_gone(self, rooms: Iterable[RoomId]) -> None:
         """There is no link to the hub of these copies any more."""
         for room in rooms:

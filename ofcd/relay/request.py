@@ -91,6 +91,11 @@ class Core:
     force_asked: dict[RoomId, tuple[int, int]] = field(factory=dict)
     """By room that root can not move here by force yet: when that was asked first, and last."""
 
+    def is_level(self, room: RoomLog) -> bool:
+        """Whether this copy has all that its hub has, as far as that has said on its link."""
+        known = self.hub_ends.get(room.room, -1)
+        return known is not None and known <= room.seq
+
     def find(self, room: RoomId) -> RoomLog | None:
         """The room; None if there is none. Raises `Refused` (try_again) when it is not loaded."""
         if room not in self.rooms and room not in self.absent:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import Room
+from ofcd.client import Room, RoomStatus
+from ofcd.daemon.peers.telling import Hearer
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Moved
@@ -43,7 +45,7 @@ from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import log_of
 from tests.federation.test_move import hub_of
 from tests.federation.test_strangers import known
-from tests.world.scene import agree, settle, stored, until
+from tests.world.scene import agree, settle, stored, texts, until
 
 T = TypeVar("T")
 HUBS = [RelayId(bytes([n]) * 32) for n in (0x21, 0x22, 0x23)]
@@ -234,6 +236,87 @@ async def test_a_former_root_does_not_slip_in_before_a_handover_that_is_on_its_w
         assert hub_of(bo) == (relay_of(old), 0)
 
 
+@pytest.mark.parametrize("comes", [True, False])
+async def test_nor_does_one_by_having_it_told(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, comes: bool
+) -> None:
+    """While the hub is there and has more, the HANDOVER perhaps, it is waited for; but once."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await settle([ana, bo, dan])
+        log = known(new)._relay.room(ana.id)
+        assert log is not None
+        move = signed(ana, moving(ana, relay_of(new), new.now(), term=5))
+        gate = Gate()
+        known(new)._peers[relay_of(old)].following._workers = gate
+        await ana.hand_over(dan.me)
+        await trio.sleep(1)
+        await dan.accept_handover()
+        await until(lambda: ana._client._core(ana.id).state.root == dan.me)
+        async with dialling(new) as double:
+            await double.send(told(ana, [move]))
+            await heard(double)
+            assert log.hub == relay_of(old)
+            if comes:
+                gate.open.set()
+                await until(lambda: log.state.root == dan.me)
+            await trio.sleep(15)
+        assert log.hub == relay_of(old if comes else new)
+        gate.open.set()
+
+
+async def test_what_does_not_apply_takes_little_time_from_what_does(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root has signed three that can not stand there: each had to be looked at."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        core = ana._client._core(ana.id)
+        seen, ctl = core.log.seen, core.state.ctl
+        await ana.send("void")
+        await settle([ana, bo])
+        wrong = [Hash32(bytes([number]) * 32) for number in range(3)]
+        fields = [(number, EventId(prev)) for number, prev in enumerate([*wrong, ctl], start=1)]
+        async with dialling(old) as double:
+            for term, prev in fields:
+                move = moving(ana, relay_of(new), old.now(), term=term, after=None)
+                await double.send(told(ana, [signed(ana, evolve(move, seen=seen, prev=prev))]))
+                await heard(double)
+            held = known(old)._relay.room(ana.id)
+            assert held is not None
+            assert held.hub == relay_of(old)
+            await trio.sleep(70)
+            held = known(old)._relay.room(ana.id)
+            assert held is not None
+            assert (held.hub, held.state.term) == (relay_of(new), 4)
+
+
+async def test_a_relay_whose_members_were_all_void_hears_it_where_it_asks(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Nobody who has taken the move knows that it has anything to do with the room."""
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        await ana.grant(dan.me, Role.CO_OWNER)
+        await settle([ana, bo, dan])
+        await old.stop_client("ana")
+        part(old, new)
+        cai = await federated(old, third, "cai", dan)
+        await cai.send("in what is void")
+        await settle([dan, cai])
+        await old.stop_relay()
+        [ana] = (await old.client("ana")).rooms
+        await force(ana, new)
+        rejoin(old, new)
+        await old.start_relay()
+        await until(lambda: cai.status is RoomStatus.HIDDEN)
+        assert texts(cai) == []
+        assert [message.text for message in cai.voided()] == ["in what is void"]
+
+
 @pytest.mark.parametrize("how", ["killed", "full"])
 async def test_a_hub_that_breaks_off_as_it_steps_down_does_so_again(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, how: str
@@ -377,13 +460,37 @@ async def test_root_has_a_log_cut_only_so_often(
                 await double.send(told(ana, made))
                 await heard(double)
             assert len(loads) == 3
-            await trio.sleep(700)
+            await trio.sleep(70)
             assert len(loads) == 4
             core = known(old)._relay.room(ana.id)
             assert core is not None
             assert core.last_told is not None
             assert core.last_told.event_id == made[-1].event_id
         assert known(old)._peers[relay_of(new)].row.links == links
+
+
+async def test_what_stands_in_the_log_is_not_read_for_on_each_link(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each link tells of each room that was ever moved; a room may have to come from the disk."""
+    reads: list[RoomId] = []
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        await ana.move_hub(new.url)
+        await settle([ana, bo])
+        telling = known(old)._telling
+        held, room_of = known(old)._relay.room(ana.id), telling._hub.room
+        assert held is not None
+
+        async def room(wanted: RoomId) -> RoomLog | None:
+            reads.append(wanted)
+            return await room_of(wanted)
+
+        monkeypatch.setattr(telling, "_hub", SimpleNamespace(room=room))
+        link = cast("Hearer", None)
+        for _ in range(3):
+            await telling.take(link, Moved(ana.id, held.moves))
+        assert len(reads) <= 1
 
 
 async def test_a_time_to_come_is_not_dialled_for_longer(

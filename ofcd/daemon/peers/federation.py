@@ -525,13 +525,14 @@ class Federation:
         for before in self._peers.values():  # the new hub too: what it gave may be void
             if effect.room in before.following.rooms:
                 before.following.release(effect.room)
-        hearers = self._telling.heard(effect)
-        self._dial_hearers()
-        for relay_id in hearers:
+        is_here = effect.hub == self._identity.relay_id
+        for relay_id in self._telling.heard(effect):
+            if is_here:
+                self._keep(self._peer(relay_id, needed=True))
             link = None if relay_id not in self._peers else self._peers[relay_id].link
             if link is not None:
                 self._telling.tell(link, effect.room)
-        if effect.hub == self._identity.relay_id:
+        if is_here:
             return
         if effect.hub not in self._peers and len(self._peers) >= _PEERS:
             self._forget_one()  # its root may move one room again and again
@@ -734,6 +735,10 @@ class Federation:
     async def moved(self, link: PeerLink, frame: Moved) -> None:
         """Another relay tells that a room was moved."""
         await self._telling.take(link, frame)
+
+    async def tell_moves(self, link: PeerLink, room: RoomId) -> None:
+        """See `Telling.answer`."""
+        await self._telling.answer(link, room)
 
     # -- for the operator --------------------------------------------------------------------------
 

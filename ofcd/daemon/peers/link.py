@@ -65,6 +65,8 @@ _JOBS: Final = 16_384
 """What may wait in the slow lane of a peer that reads nothing."""
 _LANES: Final = 10_000
 _NOBODY: Final = MemberId(bytes(32))
+_MAYBE_MOVED: Final = frozenset({Code.NOT_FOUND, Code.HUB_BEHIND, Code.FORK})
+"""So a `follow` is refused where the follower has not heard of a move."""
 _FORGERIES: Final = 20
 _MINUTE: Final = 60
 
@@ -344,6 +346,8 @@ class PeerLink(Connection):
             await self._hub.follow(self, frame)
         except ProtocolError as error:
             self.refused()
+            if error.kind in _MAYBE_MOVED:
+                await self._federation.tell_moves(self, frame.room)
             self.answer(self._hub.failure(frame.rid, error))
 
     def reading(self, effect: Subscribe, start: int, last: int | None) -> Subscription | None:

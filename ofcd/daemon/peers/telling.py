@@ -8,7 +8,6 @@ time.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -23,6 +22,7 @@ from ofcd.daemon.workers import Workers
 from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
 from ofcd.protocol.frames import Failure, Moved, PeerFrame
 from ofcd.protocol.ids import EventId, Hash32, RelayId, RoomId
+from ofcd.protocol.rates import TokenBuckets
 from ofcd.relay import BadSnapshot, Decision, HubLied, HubMoved, Relay, Retreat, RoomLog, prepare
 from ofcd.relay.facts import EvidenceKept
 from ofcd.store import KeptMoves, Store, StoreError
@@ -36,10 +36,14 @@ __all__ = ["TWO_MOVES", "Telling"]
 
 _TRIES: Final = 5
 _AGAIN_SECONDS: Final = 10
-"""Until what is told is tried once more, where the room grew too fast for it."""
+"""Until what is told is tried once more, where the room grew too fast for it, or lacks something
+that its hub has."""
 _CUTS: Final = 3
-_CUT_SECONDS: Final = 600
-"""How often the end of one room's log may be void in that time."""
+_CUTS_PER_SECOND: Final = 1 / 60
+"""How often at once, and then, the end of one room's log may be void; as often a move may be looked
+at that comes to nothing."""
+_ROOMS: Final = 10_000
+"""Rooms of which that is remembered."""
 _DIAL_MS: Final = 30 * 24 * 3600 * 1000
 """How long after a move others are dialled to be told of it."""
 TWO_MOVES: Final = "two_moves"
@@ -99,8 +103,10 @@ class Telling:
         self._hearers: dict[RoomId, frozenset[RelayId]] = {}
         """By room, who has to do with it."""
         self._flagged: set[tuple[RoomId, EventId]] = set()
-        self._cuts: dict[RoomId, deque[float]] = {}
-        """By room, when its log was cut, the last times."""
+        self._settled: set[RoomId] = set()
+        """Rooms in whose log here all of their moves were found."""
+        limit = partial(TokenBuckets, burst=_CUTS, per_second=_CUTS_PER_SECOND, max_keys=_ROOMS)
+        self._cuts, self._failures = limit(), limit()
         self._aside: dict[RoomId, tuple[Hearer, Moves]] = {}
         """Of rooms where it is not the time: what counts most of what is told, and who told it."""
         self._turn = trio.CapacityLimiter(1)
@@ -139,6 +145,7 @@ class Telling:
         room = self._relay.room(effect.room)
         if not effect.told or room is None:
             return frozenset()
+        self._settled.discard(effect.room)
         self._keep(KeptMoves(effect.room, effect.ts, effect.told))
         self._hearers[effect.room] = (self._who(room) | {effect.before}) - {self._own_id}
         return self._hearers[effect.room]
@@ -186,13 +193,24 @@ class Telling:
         else:
             link.do_once(room, lambda: tell([room]))
 
+    async def answer(self, link: Hearer, room: RoomId) -> None:
+        """In the slow lane: who asked for this room, and may not, hears where it went.
+
+        Of its members this log may not know any more: nobody tells their relay.
+        """
+        if room in self._moves:
+            await link.hand_over(Moved(room, self._moves[room].records))
+
     # -- being told --------------------------------------------------------------------------------
 
-    async def take(self, link: Hearer, frame: Moved) -> None:
-        """Another relay tells that a room was moved."""
+    async def take(self, link: Hearer, frame: Moved, *, is_again: bool = False) -> None:
+        """Another relay tells that a room was moved. `is_again`: it was set aside."""
+        kept = self._moves.get(frame.room)
+        if frame.room in self._settled and kept is not None and kept.records == frame.records:
+            return  # as on each link: the room need not even be read
         try:
             async with self._turn:
-                await self._take(link, frame)
+                await self._take(link, frame, is_again=is_again)
         except Malformed as error:
             link.offend(str(error))
         except ProtocolError as error:
@@ -209,8 +227,8 @@ class Telling:
         except BadSnapshot as error:
             self._log.error("a room could not be moved", error=str(error))
 
-    async def _take(self, link: Hearer, frame: Moved) -> None:
-        moves, counted = Moves.read(frame.room, frame.records), False
+    async def _take(self, link: Hearer, frame: Moved, *, is_again: bool) -> None:
+        moves = Moves.read(frame.room, frame.records)
         for left in reversed(range(_TRIES)):
             room = await self._hub.room(frame.room)
             if room is None:
@@ -220,36 +238,37 @@ class Telling:
             except Refused as error:
                 await self._contradicted(link, room, moves, error)
                 return
-            if parting is None:
-                return  # it is here, or on its way
-            if parting.base < room.seq and not counted:
-                if not self._may_cut(link, room, moves):
-                    return
-                counted = True
+            if parting is None:  # it is here, or on its way
+                if not room.told:
+                    self._settled.add(frame.room)
+                return
+            if wait := self._wait(room, parting, is_again=is_again):
+                self._set_aside(link, frame.room, moves, wait)
+                return
             try:
                 await self._step_back(link, room, await self._prepare(room, moves, parting))
                 return
-            except Refused as error:
+            except (ProtocolError, HubLied) as error:
                 if error.kind is not Code.TRY_AGAIN:
+                    self._failures.take(frame.room, self._hub.milliseconds())
                     raise
                 if not left:
                     self._set_aside(link, frame.room, moves, _AGAIN_SECONDS)
                     return
             await self._hub.do(Decision)  # until what was decided before is stored
 
-    def _may_cut(self, link: Hearer, room: RoomLog, moves: Moves) -> bool:
-        """Whether the log may be cut now; else these are kept aside, and taken when it may.
+    def _wait(self, room: RoomLog, parting: Parting, *, is_again: bool) -> float:
+        """Seconds until these are taken, or looked at again.
 
-        Root may sign moves without end, and each costs a reading of the room, and its readers.
+        A HANDOVER may be on its way from the hub so far: that is waited for once. And root may
+        sign moves without end, of which each costs a reading of the room, and its readers.
         """
-        key, now = room.room, trio.current_time()
-        lately = self._cuts.setdefault(key, deque(maxlen=_CUTS))
-        wait = lately[0] + _CUT_SECONDS - now if len(lately) == _CUTS else 0.0
-        if wait <= 0:
-            lately.append(now)
-            return True
-        self._set_aside(link, key, moves, wait)
-        return False
+        if not is_again and not self._relay.is_level(room.room):
+            return _AGAIN_SECONDS
+        if parting.base == room.seq:
+            return 0
+        key, now = room.room, self._hub.milliseconds()
+        return max(self._cuts.wait(key, now), self._failures.wait(key, now)) / 1000
 
     def _set_aside(self, link: Hearer, room: RoomId, moves: Moves, seconds: float) -> None:
         """Take these, or what counts more and is told meanwhile, after so long."""
@@ -262,7 +281,8 @@ class Telling:
     async def _take_later(self, room: RoomId, seconds: float) -> None:
         await trio.sleep(seconds)
         link, moves = self._aside.pop(room)
-        await self.take(link, Moved(room, tuple(one.envelope for one in moves.signed)))
+        told = Moved(room, tuple(one.envelope for one in moves.signed))
+        await self.take(link, told, is_again=True)
 
     async def _part(self, link: Hearer, room: RoomLog, moves: Moves) -> Parting | None:
         """What follows from it. Nothing is read before it is known that root has signed it."""
@@ -308,6 +328,7 @@ class Telling:
         await self._hub.do(decide, room.room)
         self._hub.deliver_soon()
         if found.room is not None:
+            self._cuts.take(room.room, now)
             self._log.warning(
                 "the end of a room's log is void: the room was moved without it",
                 room=room.room.hex()[:16],
