@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from ofcd.client import RoomStatus
+from ofcd.daemon.peers.following import Following
+from ofcd.protocol import frames
 from ofcd.testing import World, open_net
 from tests.daemon.test_mistakes import mistakes
 from tests.federation.double import federated, local, quickly, say, shared
@@ -23,10 +25,23 @@ def rejoin(one: World, other: World) -> None:
     one.to_relays[other.url].up = other.to_relays[one.url].up = True
 
 
+@pytest.mark.parametrize("signs", [True, False])
 async def test_a_new_hub_that_was_put_back_to_before_a_forced_move(
-    tmp_path: Path, autojump_clock: trio.abc.Clock
+    tmp_path: Path,
+    autojump_clock: trio.abc.Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    signs: bool,
 ) -> None:
-    """Nobody but its follower knows that it is the hub, and what came up to there and since."""
+    """Nobody but its follower knows that it is the hub, and what came up to there and since.
+
+    It may have gone down before it signed how long the log was.
+    """
+
+    async def unheard(following: Following, head: frames.Head) -> None:
+        pass
+
+    if not signs:
+        monkeypatch.setattr(Following, "_headed", unheard)
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
         ana, bo = await shared(old, new)
         cai = await federated(old, third, "cai", ana)

@@ -166,7 +166,8 @@ async def test_a_word_of_an_earlier_term_gives_nothing_back(lost: Lost) -> None:
     root, held = lost.root, lost.relay.room(lost.room.room)
     assert held is not None
     away = forced(root, PEER, seen=Seen(lost.room.seq, lost.room.log))
-    back = forced(root, lost.world.relay_id, force=False, term=2, after=away.event_id)
+    last = Seen(lost.room.seq + 1, Hash32(bytes(32)))
+    back = forced(root, lost.world.relay_id, force=False, term=2, after=away.event_id, seen=last)
     held.told, held.ahead = (away.envelope, back.envelope), lost.world.relay_id
     for term in (0, 1):
         with pytest.raises(ProtocolError) as refused:
@@ -174,6 +175,25 @@ async def test_a_word_of_an_earlier_term_gives_nothing_back(lost: Lost) -> None:
         assert refused.value.kind is Code.FORBIDDEN
     await lost.take(lost.refill(head=lost.head(term=2)))
     assert held.seq == lost.room.seq
+
+
+async def test_root_says_as_well_what_was_there_before_the_room_came(lost: Lost) -> None:
+    """It has signed nothing as the hub, or nobody has that: it would wait for ever."""
+    root, held = lost.root, lost.relay.room(lost.room.room)
+    assert held is not None
+    move = forced(root, lost.world.relay_id, seen=Seen(lost.room.seq, lost.room.log))
+    held.told, held.ahead = (move.envelope,), lost.world.relay_id
+    whole = lost.refill(head=b"")
+    with pytest.raises(ProtocolError):
+        await lost.take(whole)  # it does not go up to the move
+    before = (*whole.entries[2:4], *whole.entries[:2], *whole.entries[4:])
+    swapped = whole.ids[32:64] + whole.ids[:32] + whole.ids[64:] + move.event_id
+    for ids, entries in ((swapped, before), (whole.ids + bytes(32), whole.entries)):
+        with pytest.raises(ProtocolError) as refused:
+            await lost.take(evolve(whole, ids=ids, entries=entries))
+        assert refused.value.kind is Code.FORK
+    await lost.take(evolve(whole, ids=whole.ids + move.event_id))
+    assert (held.seq, held.log, [*held.lost]) == (lost.room.seq, lost.room.log, [held.seq + 1])
 
 
 async def test_nothing_else_is_taken_back(lost: Lost) -> None:

@@ -2,9 +2,10 @@
 
 A hub that was restored from an old backup stands behind its followers. It takes entries back only
 where its own signature shows that it had them: a LOG_HEAD beyond its end, to which the ids of
-what it lost have to add up. Each entry is verified as it was the first time. What came after the
-LOG_HEAD, a second's worth at most, is taken on its members' signatures. It comes in parts; between
-two of them nobody says anything in the room, which would come in between.
+what it lost have to add up; or root's, by the HUB_MOVE that makes it the hub. Each entry is
+verified as it was the first time. What came after that, a second's worth at most, is taken on its
+members' signatures. It comes in parts; between two of them nobody says anything in the room, which
+would come in between.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from ofcd.daemon.hub import Hub
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.peers.hublink import HubLink
 from ofcd.daemon.workers import Workers
-from ofcd.protocol.codes import Code, Malformed, Refused
+from ofcd.protocol.codes import Code, Malformed, ProtocolError, Refused
 from ofcd.protocol.frames import Refill
 from ofcd.protocol.ids import EventId, MemberId, RelayId, log_hash
-from ofcd.protocol.records import HubMove, LogHead
+from ofcd.protocol.records import HubMove, LogHead, Seen
 from ofcd.relay import Entry, HubLied, Relay, RoomLog, verify_entries
 from ofcd.store import Store
+from ofcd.themis.moves import seen_of
 from ofcd.themis.signed import peek
 
 __all__ = ["refill_room", "take_refill"]
@@ -71,13 +73,13 @@ async def take_refill(
         raise Malformed(Code.BAD_FRAME, "the entries do not follow the log")
     ids = room.lost  # of a refill that is under way, what is still to come
     if frame.start != room.seq + 1 or frame.start not in ids:
-        head = (
-            await workers.run(partial(identity.relay.opened, identity.public, frame.head))
-        ).record
-        if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
-            text = "no LOG_HEAD of this relay says that it has lost anything"
-            raise Refused(Code.FORBIDDEN, text)
-        _require_now(room, head)
+        try:
+            head = await workers.run(partial(_signed_end, room, identity, frame.head))
+        except ProtocolError:
+            proven = _end_by_root(room, frame)
+            if proven is None:
+                raise
+            head = proven
         ids = _proven(room, head, frame)
     pairs = list(zip(frame.entries[::2], frame.entries[1::2], strict=True))
     entries = [
@@ -94,15 +96,35 @@ async def take_refill(
     hub.deliver_soon()
 
 
-def _require_now(room: RoomLog, head: LogHead) -> None:
-    """What this relay signed in an earlier term may be void by now."""
+def _signed_end(room: RoomLog, identity: Identity, envelope: bytes) -> Seen:
+    """How long the log was here, by a LOG_HEAD of this relay. Raises `ProtocolError`.
+
+    What this relay signed in an earlier term may be void by now.
+    """
+    head = identity.relay.opened(identity.public, envelope).record
+    if not isinstance(head, LogHead) or head.room != room.room or head.seq <= room.seq:
+        raise Refused(Code.FORBIDDEN, "no LOG_HEAD of this relay says that it has lost anything")
     told = peek(room.told[-1]).record if room.told else None
     if head.term < (told.term if isinstance(told, HubMove) else room.state.term):
         raise Refused(Code.FORBIDDEN, "this relay signed that before the room was moved")
+    return Seen(head.seq, head.log)
 
 
-def _proven(room: RoomLog, head: LogHead, frame: Refill) -> dict[int, EventId]:
-    """The ids of what was lost, by seq; the hub's own signature says that they are."""
+def _end_by_root(room: RoomLog, frame: Refill) -> Seen | None:
+    """The HUB_MOVE that makes this relay the hub, as it was told: root signed what is before it.
+
+    None: there is none, or what is given back does not go up to there.
+    """
+    move = room.last_told
+    if move is None:
+        return None
+    seen = seen_of(move)
+    end = Seen(seen.seq + 1, log_hash(seen.log, seen.seq + 1, move.event_id))
+    return end if end.seq < frame.start + len(frame.ids) // _ID_BYTES else None
+
+
+def _proven(room: RoomLog, head: Seen, frame: Refill) -> dict[int, EventId]:
+    """The ids of what was lost, by seq, up to `head` at least: a signature says that they are."""
     count, rest = divmod(len(frame.ids), _ID_BYTES)
     last = frame.start + count - 1
     if rest or frame.start != room.seq + 1 or not head.seq <= last <= head.seq + _UNSIGNED:
@@ -115,5 +137,5 @@ def _proven(room: RoomLog, head: LogHead, frame: Refill) -> dict[int, EventId]:
     for seq in range(frame.start, head.seq + 1):
         log = log_hash(log, seq, ids[seq])
     if log != head.log:
-        raise Refused(Code.FORK, "this is not the log that this relay signed")
+        raise Refused(Code.FORK, "this is not the log that was signed")
     return ids
