@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import segno
 from attrs import define, field
 from rich.cells import cell_len
 from rich.text import Text
@@ -267,6 +266,8 @@ def _invite(fields: Fields) -> list[Line]:
 
 def qr_lines(text: str) -> list[str]:
     """`text` as a QR code (ISO/IEC 18004) in half blocks, two modules a character in height."""
+    import segno  # brings all of urllib along, and only a QR code needs it
+
     rows = [list(row) for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
     return [

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +23,7 @@ from tests.live.places import Place, places
 from tests.live.storm import WORD, Member, Storm, clocked, dial_by, storm_seconds
 from tests.live.support import QUICK, ROOT, Relay, client, seed, until
 from tests.live.wiretap import Wiretap
+from tests.prefork import run
 
 SECONDS = storm_seconds(10)
 
@@ -94,12 +94,12 @@ def make_relays(
         (folder / name).mkdir()
         relay = Relay(folder / name, host=there[name].host)
         relay.command()
-        shown = subprocess.run(
+        shown = run(
             [sys.executable, "-m", "ofcd", "--config", str(relay.config), "keys", "--json"],
             capture_output=True,
             text=True,
             cwd=ROOT,
-            check=True,
+            timeout=30,
         )
         ids[name] = json.loads(shown.stdout)["relay_id"]
     for name in NAMES:
