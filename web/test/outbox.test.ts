@@ -197,14 +197,15 @@ test("hub_behind of a relay that only follows has it asked anew, and waits", asy
 });
 
 test.each([
-  ["is under way until it comes", 2],
-  ["leaves the outbox, if it was missed here", 0],
-])("after a lost link the same bytes are sent; what stands in the log %s", async (_, seq) => {
+  ["is under way until it comes", "sid_conflict", 2],
+  ["by its counter, too", "counter_gap", 2],
+  ["leaves the outbox, if it was missed here", "sid_conflict", 0],
+])("after a lost link the same bytes are sent; what stands in the log %s", async (_, code, seq) => {
   const { core, outbox, posts, connect, deliver } = await sending((post, at) => {
     if (at === 0) return new LinkLost("gone");
     if (at > 1) return acked(post);
     const event_id = eventId(eventOf(post));
-    return refusal("sid_conflict", { event_id, seq });
+    return refusal(code, { event_id, seq });
   });
   await outbox.send(text("once"));
   await expect.poll(() => posts().length).toBe(1);

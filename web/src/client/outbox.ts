@@ -333,11 +333,9 @@ export class Outbox {
     const { code } = refusal;
     const isFirst = !this.flight.isDraining; // what comes behind it is refused only because of it
     this.flight.isDraining = true;
-    let isComing = false;
+    if (this.isComing(refusal)) return false;
     try {
-      const there = await this.isThere(id, refusal);
-      isComing = there === "coming";
-      if (there !== undefined) return true;
+      if (await this.isThere(id, refusal)) return true;
       if (CATCH_UP.has(code)) {
         await this.catchUp(id, code, isFirst);
         return true; // what is waited for may have come meanwhile
@@ -357,7 +355,7 @@ export class Outbox {
       }
       return false;
     } finally {
-      if (!isComing) this.flight.landed(id);
+      this.flight.landed(id);
     }
   }
 
@@ -376,26 +374,22 @@ export class Outbox {
   }
 
   /**
-   * The refusal may say that this very message is in the log: an earlier form of it, or this one. Where
-   * that is yet to come here it is still under way, as if acknowledged: it may come to be void.
+   * Whether the refusal says that an earlier form of this message, or this one, is in the log, and is yet to
+   * come here: till then it is under way, as if acknowledged, since it may come to be void.
    */
-  private async isThere(
-    id: string,
-    { code, event_id, seq }: Refusal,
-  ): Promise<"here" | "coming" | undefined> {
-    if (event_id === undefined) return undefined;
-    const isConflict = code === "sid_conflict" && seq !== undefined;
-    const isCounted =
-      code === "counter_gap" &&
-      upTo(this.all(this.core.vault), hex(event_id)).some(([one]) => one === id);
-    if (isCounted || (isConflict && seq > this.core.view.log.seq)) return "coming";
-    if (!isConflict) return undefined;
+  private isComing({ code, seq = -1 }: Refusal): boolean {
+    return code === "sid_conflict" && seq > this.core.view.log.seq;
+  }
+
+  /** Or that it stands where entries were missed here. */
+  private async isThere(id: string, { code, event_id, seq }: Refusal): Promise<boolean> {
+    if (code !== "sid_conflict" || event_id === undefined || seq === undefined) return false;
     await this.amend(id, (draft, { made }) => {
       this.accept(draft.turn, id);
       if (made === undefined || made.counter < ownNext(draft.view, draft.marks).counter) return;
       mark(draft, { ownCounter: made.counter, ownLast: hex(event_id) });
     });
-    return "here";
+    return true;
   }
 
   /** It is made anew once what was missed has come. */
