@@ -1,7 +1,7 @@
 /** What is said about a message that a move by force made void: sent for the id that means it now. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import type { Room } from "../src/client/room.ts";
@@ -54,11 +54,11 @@ test("what waits about one's own void words is sent for them once they are said 
   const [one, two] = [stage.say(bo, text("one")), stage.say(bo, text("two"))];
   const about = [edit(one.id, "one, edited"), reaction(one.id, "🎉"), redact(two.id)];
   const fake = await moved(room, stage, copy, [...about, text("three")]);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(2)); // in the words that others had
+  await expect.poll(() => fake.of("post")).toHaveLength(2); // in the words that others had
   expect(saidIn(room)).toEqual([text("one"), text("two"), ...about, text("three")]);
   const now = [again(copy, bo, text("one"), one), again(copy, bo, text("two"), two)];
   await arrives(room, copy);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(6));
+  await expect.poll(() => fake.of("post")).toHaveLength(6);
   const [first = "", second = ""] = now.map(({ id }) => id);
   expect(saidIn(room)).toEqual([
     edit(first, "one, edited"),
@@ -75,12 +75,12 @@ test("what nobody says again can not be changed; once somebody has, it can, and 
   const copy = stage.branch();
   const spam = stage.say(bo, text("spam"));
   const fake = await moved(room, stage, copy, [redact(spam.id), text("three")]);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   expect(failedIn(room)).toEqual(["out_void", ""]);
   const { id } = again(copy, bo, text("spam"), spam);
   await arrives(room, copy);
   await room.retry(room.waiting()[0]?.id ?? "");
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(2));
+  await expect.poll(() => fake.of("post")).toHaveLength(2);
   expect(saidIn(room).at(-1)).toEqual(redact(id));
 });
 
@@ -95,7 +95,7 @@ test("words that were begun before the room was moved are about what they were m
   await room.send(edit(one.id, "one, edited"));
   await room.send(text("yes", { replyTo: fromHex(one.id) }));
   const reply = text("yes", { replyTo: fromHex(id) });
-  await vi.waitFor(() => expect(saidIn(room)).toEqual([edit(id, "one, edited"), reply]));
+  await expect.poll(() => saidIn(room)).toEqual([edit(id, "one, edited"), reply]);
   // In the log itself an id that is void means nothing.
   copy.say(bo, edit(one.id, "in vain"));
   await arrives(room, copy);
@@ -116,12 +116,12 @@ test("it is found by each of its ids, however often the room was moved", async (
   const fake = await follow(room, last, [forced(last, OTHER, 2)], keeping);
   last.post(makeBoxedRekey(last.making()));
   await arrives(room, last);
-  await vi.waitFor(() => expect(failedIn(room)).toEqual(["out_void"]));
+  await expect.poll(() => failedIn(room)).toEqual(["out_void"]);
   const three = again(last, stage.root, text("one"), one);
   await arrives(room, last);
   await room.discard(room.waiting()[0]?.id ?? "");
   for (const id of [one.id, two.id]) await room.send(reaction(id, "👀"));
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(2));
+  await expect.poll(() => fake.of("post")).toHaveLength(2);
   expect(saidIn(room)).toEqual([reaction(three.id, "👀"), reaction(three.id, "👀")]);
 });
 
@@ -139,7 +139,7 @@ test("it is known again also where its person has seen what is void", async () =
   again(copy, bo, text("other words"), other);
   await arrives(room, copy);
   const [first = "", second = ""] = now.map(({ id }) => id);
-  await vi.waitFor(() => expect(failedIn(room)).toEqual(["", "out_void", ""]));
+  await expect.poll(() => failedIn(room)).toEqual(["", "out_void", ""]);
   const about = [edit(second, "mine, edited"), reaction(other.id, "👀"), redact(first)];
   expect(saidIn(room)).toEqual(about);
 });

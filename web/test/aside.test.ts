@@ -132,7 +132,7 @@ test("a file that was said again is the relay's to forget once its only message 
   const again = copy.say(bo, file);
   copy.say(bo, redact(again.id));
   await arrives(room, copy);
-  await vi.waitFor(() => expect(fake.of("blob_drop")).toHaveLength(1));
+  await expect.poll(() => fake.of("blob_drop")).toHaveLength(1);
 });
 
 test("control records that are void leave the vault, though an earlier version noted no entries", async () => {
@@ -225,7 +225,7 @@ test("comparisons under way are over: steps of them may have come to nothing", a
   const fake = await follow(room, stage);
   expect(room.phrasesAsked()).toEqual([hex(stage.root.mid)]);
   const outcome = room.comparePhrase(hex(cy.mid), "blue lentils");
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   await follow(room, copy, [forced(copy)]);
   expect([await outcome, room.phrasesAsked()]).toEqual(["moved", []]);
   expect(room.waiting()).toEqual([]);
@@ -297,7 +297,7 @@ test("a relay that delivers a message twice can not have it out of reach", async
   const seq = room.lastSeq + 1;
   const cell = stage.cells.get(at) as Uint8Array;
   room.receive({ type: "delivery", room: room.state.room, seq, record, cell });
-  await vi.waitFor(() => expect(room.lastSeq).toBe(seq));
+  await expect.poll(() => room.lastSeq).toBe(seq);
   const move = forced(copy);
   copy.post(makeBoxedRekey(copy.making()));
   copy.say(copy.root, edit(one.id, "one, edited"));

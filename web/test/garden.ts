@@ -105,10 +105,10 @@ export async function follow(
   room.detach();
   const fake = linkTo(room, stage, told, answer);
   const attached = room.attach(fake.link, newMemberKeys().sign.public);
-  await vi.waitFor(() => expect(fake.of("sync")).toHaveLength(1));
+  await expect.poll(() => fake.of("sync")).toHaveLength(1);
   deliver(room, stage, room.lastSeq + 1);
   await attached;
-  await vi.waitFor(() => expect([room.lastSeq, room.isLive]).toEqual([stage.end, true]));
+  await expect.poll(() => [room.lastSeq, room.isLive]).toEqual([stage.end, true]);
   return fake;
 }
 
@@ -125,7 +125,7 @@ export function deliver(room: Room, stage: Stage, from: number): void {
 /** What came to its relay since it was last caught up is in the room. */
 export async function arrives(room: Room, stage: Stage) {
   deliver(room, stage, room.lastSeq + 1);
-  await vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
+  await expect.poll(() => room.lastSeq).toBe(stage.end);
 }
 
 export const shownIn = async (room: Room) =>

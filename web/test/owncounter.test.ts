@@ -1,7 +1,7 @@
 /** How far one's own events have come, where the end of the log comes to nothing: none is lost by it. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import type { Room } from "../src/client/room.ts";
@@ -36,12 +36,12 @@ test("what a relay says to have, and what never came from there, is said again w
     type === "post" ? refusal("sid_conflict", { event_id: NO_ID, seq: end + 1 }) : undefined,
   );
   await room.send(text("two"));
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   const { counters, answer } = counting();
   const move = forced(copy);
   copy.post(makeBoxedRekey(copy.making()));
   await follow(room, copy, [move], answer);
-  await vi.waitFor(() => expect([waitingIn(room), counters]).toEqual([["two"], [2]]));
+  await expect.poll(() => [waitingIn(room), counters]).toEqual([["two"], [2]]);
 });
 
 /** Follows on behind entries that the relay keeps no longer; it says which own event was the last. */
@@ -65,7 +65,7 @@ async function skips(
       : undefined;
   });
   const attached = room.attach(fake.link, newMemberKeys().sign.public);
-  await vi.waitFor(() => expect(fake.of("sync")).toHaveLength(1));
+  await expect.poll(() => fake.of("sync")).toHaveLength(1);
   deliver(room, stage, floor);
   await attached;
 }
@@ -87,7 +87,7 @@ test.each([
     const floor = stage.end;
     const last = where === "behind it" ? stage.say(bo, text("void")) : inGap;
     await skips(room, stage, floor, last, counter);
-    await vi.waitFor(() => expect([room.lastSeq, room.isLive]).toEqual([stage.end, true]));
+    await expect.poll(() => [room.lastSeq, room.isLive]).toEqual([stage.end, true]);
     room.detach();
     await room.send(text("waits"));
     copy.say(copy.root, text("not here"));
@@ -100,7 +100,7 @@ test.each([
       const before = { counter: 1, last: fromHex(one.id) };
       return { type: "attached", seq: copy.end, log: copy.hash, cursor: 0, ...before };
     });
-    await vi.waitFor(() => expect(counters).toEqual([2]));
+    await expect.poll(() => counters).toEqual([2]);
     expect(waitingIn(room)).toEqual(where === "behind it" ? ["void", "waits"] : ["waits"]);
     expect(room.waiting().every(({ failed }) => failed === "")).toBe(true);
     for (const who of [bo, cy]) copy.say(who, text("next"));
