@@ -28,7 +28,8 @@ from bridge.core.formatting import plain_document, plain_text
 from bridge.core.settings import BridgeSettings
 from ofcd.client import Client, Message, Room
 from ofcd.protocol.records import Cap
-from ofcd.testing import World, open_world
+from ofcd.testing import World
+from tests.bridge.pair import open_pair
 
 PLACE = "#books"
 
@@ -164,8 +165,10 @@ async def open_scene(
     """A scene in which the bridge is a member of the room and runs."""
     if world is None:
         async with (
-            open_world(folder) as made,
-            open_scene(folder, *portals, walls=walls, caps=caps, world=made) as scene,
+            open_pair(folder, caps=caps) as pair,
+            running(
+                pair.world, pair.ana, pair.room, pair.bridge, walls or Walls(), *portals
+            ) as scene,
         ):
             yield scene
         return

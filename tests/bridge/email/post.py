@@ -17,9 +17,9 @@ from bridge.core.links import LinksSettings
 from bridge.email.lmtp import LmtpServer
 from bridge.email.parsing import Mail, parse
 from bridge.email.settings import EmailPlace, EmailSettings, Lmtp, Server, Smtp
-from ofcd.testing import open_world
 from tests.bridge.email.corpus import mail, part
-from tests.bridge.email.scene import Scene, open_scene
+from tests.bridge.email.scene import Scene, running
+from tests.bridge.pair import open_pair
 
 __all__ = [
     "PROOF",
@@ -116,8 +116,17 @@ async def scene_of(
 ) -> AsyncIterator[Scene]:
     values = {"subscribers": ("bo@example.org",), "hold": 0.0, "notice_every": 0.0, **place}
     async with (
-        open_world(tmp_path / "world") as world,
-        open_scene(world, settings, EmailPlace(**values), links=links, portals=portals) as scene,
+        open_pair(tmp_path / "world", "Book club") as pair,
+        running(
+            pair.world,
+            pair.ana,
+            pair.room,
+            pair.bridge,
+            settings,
+            EmailPlace(**values),
+            links=links,
+            portals=portals,
+        ) as scene,
     ):
         yield scene
 

@@ -15,9 +15,9 @@ from bridge.core.settings import BridgeSettings
 from bridge.irc import IrcNetwork
 from bridge.irc.settings import IrcPlace, IrcSettings
 from ofcd.client import Client, Message, Room
-from ofcd.protocol.records import Cap
-from ofcd.testing import World, open_world
+from ofcd.testing import World
 from tests.bridge.irc.scripted import Guest, Scripted
+from tests.bridge.pair import open_pair
 
 __all__ = ["CHANNEL", "IrcScene", "irc_scene", "portal", "until"]
 
@@ -103,15 +103,21 @@ async def irc_scene(
     made = settings or IrcSettings(
         name="irc", server="irc.example", nick="ofc", line_seconds=0.01, burst=100
     )
-    async with open_world(folder) as world, trio.open_nursery() as nursery:
-        ana, bridge = await world.client("ana"), await world.client("bridge")
-        room = await ana.create_room(world.url, "books", my_name="Ana")
-        await bridge.join(await room.invite(caps=frozenset({Cap.BRIDGE})), name="Bridge")
+    async with open_pair(folder) as pair, trio.open_nursery() as nursery:
         more = {"isupport": isupport} if isupport else {}
-        server = Scripted(caps, now=bridge.now, **more)
+        server = Scripted(caps, now=pair.bridge.now, **more)
         await nursery.start(server.run)
         linked = links or LinksSettings()
-        yield IrcScene(world, ana, room, bridge, server, made, portals or (portal(),), linked)
+        yield IrcScene(
+            pair.world,
+            pair.ana,
+            pair.room,
+            pair.bridge,
+            server,
+            made,
+            portals or (portal(),),
+            linked,
+        )
         nursery.cancel_scope.cancel()
 
 
