@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Final
 
 import trio
@@ -87,10 +88,22 @@ class _Puppet:
     """What its nick is made from."""
     rename_from: float = 0.0
     not_before: float = 0.0
+    changed: trio.Event = field(factory=trio.Event)
 
     @property
     def who(self) -> str:
         return self.mid.hex()
+
+    def speaks_at(self, place: str) -> None:
+        """It is to speak there too."""
+        if place not in self.places:
+            self.places.add(place)
+            self.stir()
+
+    def stir(self) -> None:
+        """Where it is to be is not where it is any more: who joins for it looks again."""
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 class Puppets:
@@ -158,7 +171,7 @@ class Puppets:
             if command == _BANNED:
                 return f"the channel does not let {author.name} in (+b)"
             return None
-        puppet.places.add(place)
+        puppet.speaks_at(place)
         connection = puppet.connection
         if connection is not None and not connection.lost and not puppet.retiring:
             return connection if place in puppet.joined else None
@@ -177,7 +190,7 @@ class Puppets:
         place, name = found[0]
         puppet = self._all.setdefault(mid, _Puppet(mid, name, now))
         puppet.name, puppet.used = name, now
-        puppet.places.add(place)
+        puppet.speaks_at(place)
         connection = puppet.connection
         if connection is not None and not connection.lost and not puppet.retiring:
             return connection
@@ -332,16 +345,18 @@ class Puppets:
         asked: dict[str, float] = {}
         with suppress(Lost):
             while True:
-                now = trio.current_time()
+                changed, now, again = puppet.changed, trio.current_time(), inf
                 for place in sorted(puppet.places - puppet.joined):
                     refused = puppet.refused.get(place, ("", 0.0))[1]
-                    if max(refused, asked.get(place, 0.0)) > now:
-                        continue
-                    asked[place] = now + _LEAST_SECONDS
-                    await connection.paced()
-                    key = [self._keys[place]] if self._keys.get(place) else []
-                    await connection.send("JOIN", place, *key)
-                await trio.sleep(0.2)
+                    due = max(refused, asked.get(place, 0.0))
+                    if due <= now:
+                        asked[place] = due = now + _LEAST_SECONDS
+                        await connection.paced()
+                        key = [self._keys[place]] if self._keys.get(place) else []
+                        await connection.send("JOIN", place, *key)
+                    again = min(again, due)
+                with trio.move_on_at(again):
+                    await changed.wait()
 
     async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
         """The member has another name; where its nick is taken, the old one stays.
@@ -368,6 +383,7 @@ class Puppets:
                 if place is not None:
                     puppet.failures = 0
                     puppet.joined.add(place)
+                    puppet.stir()
                     self._remember(puppet, connection)
             case "NICK" | "CHGHOST" | "396":
                 self._remember(puppet, connection)
@@ -390,6 +406,7 @@ class Puppets:
             return
         puppet.joined.discard(place)
         puppet.refused[place] = (why, trio.current_time() + _REFUSED_SECONDS)
+        puppet.stir()
 
     def _remember(self, puppet: _Puppet, connection: Connection) -> None:
         """Whose this nick is: known again in what is played back after a restart."""

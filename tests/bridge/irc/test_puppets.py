@@ -61,6 +61,26 @@ async def test_nobody_waits_for_a_puppet_and_then_it_speaks(
             assert scene.bridged() == ["kim: hello Ana"], "what puppets say does not come back"
 
 
+async def test_who_is_in_its_channel_wakes_for_nothing(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """A member's connection that has nothing to do costs nothing: there may be a hundred."""
+    woken: list[str] = []
+
+    class Steps(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            woken.append(task.name)
+
+    async with irc_scene(tmp_path, PUPPETS, settings=BASE) as scene, scene.running():
+        await _with_puppet(scene)
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(100)
+        trio.lowlevel.remove_instrument(steps)
+    assert not [one for one in woken if one.endswith("Puppets._join")]
+    assert any(one.endswith("Puppets.run") for one in woken), "their names are such"
+
+
 async def test_order_is_kept_though_two_nicks_speak_for_one(
     tmp_path: Path, autojump_clock: object
 ) -> None:
