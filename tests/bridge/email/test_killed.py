@@ -9,7 +9,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from ofcd.protocol.records import Cap
 from tests.bridge.email.scene import body_of, mailed, settled, until
 from tests.bridge.email.servers import HAS_SIEVE, PASSWORD, MailServers, needs_servers
 from tests.live.support import ROOT, Relay, client, keep_trying
+from tests.prefork import Program
 
 
 def _has_command() -> bool:
@@ -88,13 +88,13 @@ class Bridge:
     """`ofc-bridge` as a process."""
 
     folder: Path
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    process: Program[bytes] | None = field(default=None, repr=False)
     starts: int = 0
 
     def start(self) -> None:
         with (self.folder / "bridge.log").open("ab") as log:
             config = str(self.folder / "bridge.toml")
-            self.process = subprocess.Popen(
+            self.process = Program(
                 [sys.executable, "-m", "bridge.cli", "run", "--config", config],
                 stdout=log,
                 stderr=log,

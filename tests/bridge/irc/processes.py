@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +15,7 @@ from ofcd.protocol.records import Cap
 from tests.bridge.irc.servers import until
 from tests.cli.support import ROOT
 from tests.live.support import Relay
+from tests.prefork import Program, run
 
 __all__ = ["Bridge", "bridge", "relay_in", "room_of"]
 
@@ -40,12 +40,12 @@ class Bridge:
         self.config = folder / "bridge.toml"
         self.log = folder / "bridge.log"
         self.config.write_text(settings)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program[bytes] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "bridge.cli", "--config", str(self.config)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+            self._process = Program(command, stdout=log, stderr=log, cwd=ROOT)
 
     def kill(self) -> None:
         """kill -9."""
@@ -65,9 +65,7 @@ class Bridge:
     def check(self) -> tuple[int, str]:
         """`ofc-bridge check`."""
         command = [sys.executable, "-m", "bridge.cli", "check", "--config", str(self.config)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
-        )
+        done = run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
         return done.returncode, done.stdout + done.stderr
 
 
