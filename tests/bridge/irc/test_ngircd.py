@@ -114,6 +114,7 @@ async def test_a_pasted_flood_neither_disconnects_nor_loses(
             text = settings(link, server.port, more).replace("line_seconds = 0.1", _PACE)
             with bridge(tmp_path / "bridge", text) as program:
                 await until(lambda: "joined a channel" in program.log.read_text())
+                await is_in(room)
                 with client.transaction() as tx:
                     for number in range(lines):
                         room.queue(tx, f"line {number}")
