@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => relay?.stop());
 
 async function arrive(name = "Bo"): Promise<Guest> {
-  const guest = await Guest.arrive(relay, name);
+  const guest = await Guest.arrive(name);
   onTestFinished(() => guest.leave());
   return guest;
 }

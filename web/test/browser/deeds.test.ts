@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test as vitest } from "vitest";
 
 import { Guest } from "./guest.ts";
-import { complaintsOf, missing, PATIENCE_MS, Relay } from "./world.ts";
+import { complaintsOf, DESKTOP, missing, openBrowser, PATIENCE_MS, Relay } from "./world.ts";
 
 const TEST_MS = 5 * PATIENCE_MS;
 const test = vitest.skipIf(missing() !== "");
@@ -19,7 +19,7 @@ const shared: { title?: string; url?: string }[] = [];
 beforeAll(async () => {
   if (missing() !== "") return;
   relay = await Relay.start();
-  guest = await Guest.arrive(relay, "Webber");
+  guest = await Guest.in(await openBrowser(relay.folder, DESKTOP), "Webber"); // only such are told
   const { browser, page } = guest;
   await browser.grantPermissions(["notifications", "clipboard-read", "clipboard-write"], {
     origin: new URL(relay.page).origin,

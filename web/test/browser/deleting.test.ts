@@ -45,7 +45,7 @@ test("one's own file is gone, though its message was deleted offline and the pag
 
 test("an owner's deletion of another's file drops it too", { timeout: TEST_MS }, async () => {
   const { guest } = await founder(relay, "Notices");
-  const cai = await Guest.arrive(relay, "Cai");
+  const cai = await Guest.arrive("Cai");
   onTestFinished(() => cai.leave());
   await cai.joinBy(await guest.invite());
   await cai.inside("Notices");

@@ -10,7 +10,7 @@ import { expect, onTestFinished, test as vitest } from "vitest";
 import { Firefox, hasFirefox } from "./bidi.ts";
 import { founder, PASSPHRASE } from "./guest.ts";
 import { relay, TEST_MS, test } from "./scene.ts";
-import { missing, Relay } from "./world.ts";
+import { DESKTOP, missing, openBrowser, Relay } from "./world.ts";
 
 const POLL = { timeout: 60_000, interval: 500 };
 const WORDS = "xqzvkwjy8301";
@@ -40,7 +40,7 @@ function filesWith(words: string, folder: string, profile: string): string[] {
 test("Chromium keeps neither words that are not sent nor an open invite on its disk", {
   timeout: TEST_MS,
 }, async () => {
-  const { guest, page } = await founder(relay, "Disk");
+  const { guest, page } = await founder(relay, "Disk", await openBrowser(relay.folder, DESKTOP));
   const link = await guest.invite();
   await page.getByLabel("Write a message").pressSequentially(WORDS);
   const state = await page.evaluate(() => JSON.stringify(history.state));

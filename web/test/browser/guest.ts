@@ -3,7 +3,7 @@
 import type { BrowserContext, Locator, Page } from "playwright-core";
 import { onTestFinished } from "vitest";
 
-import { complaintsOf, DESKTOP, type Look, openBrowser, type Relay } from "./world.ts";
+import { complaintsOf, DESKTOP, openProfile, type Relay } from "./world.ts";
 
 /** More than there are places for the focus in any view of a test. */
 const STEPS = 60;
@@ -17,13 +17,12 @@ export class Guest {
   ) {}
 
   /** A browser that was never here before, on an empty page. */
-  static async arrive(
-    relay: Relay,
-    name = "Bo",
-    look: Look = DESKTOP,
-    flags: readonly string[] = [],
-  ): Promise<Guest> {
-    const browser = await openBrowser(relay.folder, look, flags);
+  static async arrive(name = "Bo"): Promise<Guest> {
+    return Guest.in(await openProfile(DESKTOP), name);
+  }
+
+  /** The same, in a browser that the test has opened. */
+  static async in(browser: BrowserContext, name = "Bo"): Promise<Guest> {
     return new Guest(browser, browser.pages()[0] ?? (await browser.newPage()), name);
   }
 
@@ -183,8 +182,8 @@ export class Guest {
 }
 
 /** Webber, never here before, in a new room of their own until the test is over. */
-export async function founder(relay: Relay, room: string) {
-  const guest = await Guest.arrive(relay, "Webber");
+export async function founder(relay: Relay, room: string, browser?: BrowserContext) {
+  const guest = await Guest.in(browser ?? (await openProfile(DESKTOP)), "Webber");
   onTestFinished(() => guest.leave());
   const { page } = guest;
   const complaints = complaintsOf(page);

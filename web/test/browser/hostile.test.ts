@@ -53,7 +53,7 @@ const MARKUP = [
 test("markup is words, no address is loaded, and a huge message does not freeze the page", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const { page } = guest;
   const complaints = complaintsOf(page);
@@ -147,7 +147,7 @@ test("whoever takes another's name, in letters that look alike or turned around,
       await relay.ofc(`m${at}`, "join", link, "--name", name, "--timeout", "60");
     }),
   );
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   await guest.joinBy(await relay.invite("Names"));
   await guest.inside("Names");
@@ -164,7 +164,7 @@ test("whoever takes another's name, in letters that look alike or turned around,
 test("an encryption core that was changed on its way is not run", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const { page } = guest;
   await page.route(/\.wasm$/, async (route) => {
@@ -198,7 +198,7 @@ test("a message that can not be drawn takes nothing else along", {
 });
 
 test("where nothing can be kept, the page says so", { timeout: TEST_MS }, async () => {
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   await guest.page.addInitScript(() => {
     IDBFactory.prototype.open = () => {
@@ -219,7 +219,7 @@ test("the page's headers keep everything else out, and it says how to check it",
   expect(policy).not.toMatch(/'unsafe-inline'|'unsafe-eval'|https?:/);
   expect(answer.headers.get("cross-origin-opener-policy")).toBe("same-origin");
   expect(answer.headers.get("cross-origin-resource-policy")).toBe("same-origin");
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const complaints = complaintsOf(guest.page);
   await guest.page.goto(`${relay.page}check.html`);
@@ -234,7 +234,7 @@ test("the page's headers keep everything else out, and it says how to check it",
 });
 
 test("the first load is small and quick", { timeout: TEST_MS }, async () => {
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const { page } = guest;
   const session = await guest.browser.newCDPSession(page);

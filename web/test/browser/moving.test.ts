@@ -26,7 +26,7 @@ test("root moves the room; a member in a terminal and one in a browser follow; t
 }, async () => {
   const { guest, page, complaints } = await founder(relay, "Travels");
   await relay.ofc("bo", "join", await guest.invite(), "--name", "Bo", "--timeout", "60");
-  const cai = await Guest.arrive(relay, "Cai");
+  const cai = await Guest.arrive("Cai");
   onTestFinished(() => cai.leave());
   await cai.joinBy(await guest.invite());
   await cai.inside("Travels");

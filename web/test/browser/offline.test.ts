@@ -111,7 +111,7 @@ test("a new version waits until it is wanted and then is all there is; one that 
   timeout: TEST_MS,
 }, async () => {
   const { url, at, asked } = await serving();
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const { page } = guest;
   await page.goto(url);

@@ -236,7 +236,7 @@ test("rooms at two relays stand side by side; one may be left for the other, and
 test("the keyboard is enough, and nothing moves for who wants no motion", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay, "Webber");
+  const guest = await Guest.arrive("Webber");
   onTestFinished(() => guest.leave());
   const { page } = guest;
   const { keyboard } = page;

@@ -97,7 +97,7 @@ test("a thumbnail comes sealed with the message, without what a camera wrote; th
 test("a browser that gives noise for what was drawn sends none", {
   timeout: TEST_MS,
 }, async () => {
-  const guest = await Guest.arrive(relay);
+  const guest = await Guest.arrive();
   onTestFinished(() => guest.leave());
   const { page } = guest;
   await page.addInitScript(() => {

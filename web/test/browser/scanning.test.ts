@@ -6,7 +6,7 @@ import encodeQR from "qr";
 import { expect, test as vitest } from "vitest";
 
 import { Guest } from "./guest.ts";
-import { complaintsOf, missing, PATIENCE_MS, PHONE, Relay } from "./world.ts";
+import { complaintsOf, missing, openBrowser, PATIENCE_MS, PHONE, Relay } from "./world.ts";
 
 const test = vitest.skipIf(missing() !== "");
 const [WIDTH, HEIGHT] = [640, 480];
@@ -35,11 +35,12 @@ test("an invite is read from another screen, and so is a number; another one is 
   const relay = await Relay.start();
   const camera = join(relay.folder, "camera.y4m");
   writeFileSync(camera, film("nothing yet"));
-  const guest = await Guest.arrive(relay, "Bo", PHONE, [
+  const flags = [
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     `--use-file-for-fake-video-capture=${camera}`,
-  ]);
+  ];
+  const guest = await Guest.in(await openBrowser(relay.folder, PHONE, flags));
   const { page } = guest;
   try {
     const complaints = complaintsOf(page);

@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 
 import { Guest } from "./guest.ts";
-import { missing, PATIENCE_MS, Relay } from "./world.ts";
+import { DESKTOP, missing, openBrowser, PATIENCE_MS, Relay } from "./world.ts";
 
 const RUNS = 5;
 /** The most that the middle one of these runs may take. */
@@ -18,7 +18,7 @@ test.skipIf(process.env["TIMING"] === undefined)(
     const took: number[] = [];
     try {
       for (let run = 0; run < RUNS; run += 1) {
-        const guest = await Guest.arrive(relay);
+        const guest = await Guest.in(await openBrowser(relay.folder, DESKTOP));
         await guest.page.goto(relay.page);
         await guest.page.getByLabel("Passphrase", { exact: true }).fill("x");
         took.push(Math.round(await guest.page.evaluate(() => performance.now())));

@@ -3,7 +3,8 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll } from "vitest";
 
 import { PYTHON, ROOT } from "../forker.ts";
 import { Program } from "../programs.ts";
@@ -21,6 +22,25 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // Only the last of these switches counts: what Playwright disables, and the pages that Chromium
+  // loads for its address bar, two for each window.
+  `--disable-features=${[
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+  ].join()}`,
 ];
 
 /** Why the programs of this repository can not be started; "" if they can. */
@@ -200,19 +220,29 @@ export interface Look {
 export const DESKTOP: Look = { viewport: { width: 1280, height: 800 }, colorScheme: "light" };
 export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: "dark" };
 
-/** A browser with a profile of its own; close the context to end it. */
+/** A browser with a profile of its own on disk; close the context to end it. */
 export async function openBrowser(
   folder: string,
   look: Look,
   flags: readonly string[] = [],
 ): Promise<BrowserContext> {
-  const browser = await chromium.launchPersistentContext(mkdtempSync(join(folder, "profile-")), {
-    executablePath: CHROMIUM,
-    headless: true,
-    args: [...FLAGS, ...flags],
-    locale: "en-GB",
-    ...look,
-  });
+  const profile = mkdtempSync(join(folder, "profile-"));
+  const settings = { ...LAUNCH, args: [...FLAGS, ...flags], locale: "en-GB", ...look };
+  return prepared(await chromium.launchPersistentContext(profile, settings));
+}
+
+const LAUNCH = { executablePath: CHROMIUM, headless: true, args: FLAGS };
+let shared: Promise<Browser> | undefined;
+
+afterAll(async () => (await shared)?.close());
+
+/** The same with a profile in memory, in the one process that all these of a file share. */
+export async function openProfile(look: Look): Promise<BrowserContext> {
+  shared ??= chromium.launch(LAUNCH);
+  return prepared(await (await shared).newContext({ locale: "en-GB", ...look }));
+}
+
+async function prepared(browser: BrowserContext): Promise<BrowserContext> {
   browser.setDefaultTimeout(PATIENCE_MS);
   if (SLOWER > 1) {
     const slow = async (page: Page) => {
