@@ -7,19 +7,11 @@ in time; 0, every single await, in some minutes a test. Which places those are i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final
 
-__all__ = ["fewer", "stride", "thinned"]
+__all__ = ["fewer", "stride"]
 
-T = TypeVar("T")
 _SWEEP: Final = int(os.environ.get("OFCD_TEST_SWEEP", "1"))
-
-
-def thinned(places: Sequence[T]) -> list[T]:
-    """Those that are tried, in order: the first and the last always."""
-    step = max(1, _SWEEP)
-    return [place for n, place in enumerate(places) if n % step == 0 or n == len(places) - 1]
 
 
 def stride(usual: int) -> int:
