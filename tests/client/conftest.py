@@ -16,12 +16,13 @@ import trio.testing
 from ofcd.testing import open_world
 from tests.client.liar import Bo, Scene, open_bo, record
 from tests.client.world import Town
+from tests.world.scene import patient
 
 
 @pytest.fixture
 async def town(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> AsyncIterator[Town]:
     """A relay that runs, and whoever is called."""
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, patient) as world:
         yield Town(world)
 
 

@@ -75,9 +75,10 @@ class Town:
 
 async def until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Wait for something that the tasks under way bring about; fails the test if it never does."""
+    began = trio.current_time()
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - it watches others from outside
-            await trio.sleep(0.1)
+            await trio.sleep(max(0.1, (trio.current_time() - began) / 50))
 
 
 async def settled(*rooms: Room) -> None:

@@ -13,6 +13,7 @@ from ofcd.client import Alarm, AlarmKind, ClientError, Content, Offline, Redacti
 from ofcd.daemon.connection import Connection
 from ofcd.protocol.records import Policy
 from ofcd.testing import World, open_world
+from tests.sweeps import fewer
 from tests.world.scene import again, agree, join, people, quick, settle, texts, told, until
 
 LIFE_STORIES = 4
@@ -186,7 +187,7 @@ async def test_what_is_said_offline_is_sent_later(
         agree(there.values(), [f"later {number}" for number in range(3)])
 
 
-@pytest.mark.parametrize("seed", range(LIFE_STORIES))
+@pytest.mark.parametrize("seed", range(fewer(LIFE_STORIES)))
 async def test_a_client_stopped_at_any_moment_says_everything_once(
     tmp_path: Path, autojump_clock: trio.abc.Clock, seed: int
 ) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from ofcd.client.turn import Ticket
 from ofcd.protocol.records import RekeyBoxed, RekeyRoutine
+from tests.sweeps import fewer
 from tests.world.schedules import Crowd, Party
 
-SCHEDULES = 1000
+SCHEDULES = fewer(1000)
 PARTS = 4
 
 
