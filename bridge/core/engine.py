@@ -29,6 +29,7 @@ from bridge.core.network import LocalMember, Network
 from bridge.core.outbound import Outbound
 from bridge.core.places import PlaceQueue
 from bridge.core.reader import RoomReader
+from bridge.core.relays import Relays
 from bridge.core.sender import PlaceSender
 from bridge.core.settings import Portal, Settings
 from bridge.core.sids import own_sid
@@ -57,6 +58,7 @@ __all__ = ["Engine", "HostOf"]
 _LOOK_SECONDS: Final = 1.0
 _KEEP_HOUSE_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
+_MEASURE_SECONDS: Final = 10.0
 _NOTICE_EVERY_MS: Final = 60_000
 _NOTICE_KEYS: Final = 1000
 _UNSAID: Final = 100
@@ -91,6 +93,7 @@ class Engine:
         self.meant = MeantRooms(
             settings, client, self.journal, self.log, lambda room: self.attached.is_members(room)
         )
+        self.relays = Relays(client, self.metrics, self.log)
         self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
         self._before: dict[RoomId, int] = {}
@@ -159,18 +162,28 @@ class Engine:
             self._readers.discard(room.id)
 
     async def _keep_house(self) -> None:
-        pruned = -_PRUNE_SECONDS
+        pruned, measured = -_PRUNE_SECONDS, -_MEASURE_SECONDS
         while True:
             await trio.sleep(_KEEP_HOUSE_SECONDS)
             self.disk.try_to(self._end_what_is_old)
             for name in self.networks:
                 mine = [q for (network, _), q in self.places.items() if network == name]
                 self.metrics.queued.labels(name).set(sum(len(q.entries) for q in mine))
-                self.metrics.connected.labels(name).set(sum(q.is_ready for q in mine))
+                ready = [q for q in mine if q.is_ready and self._is_live(q)]
+                self.metrics.connected.labels(name).set(len(ready))
                 self.metrics.without_room.labels(name).set(self.meant.without_room(name))
+            self.relays.look()
+            if trio.current_time() - measured >= _MEASURE_SECONDS:
+                measured = trio.current_time()
+                for network in self.networks.values():
+                    network.measure(self.metrics)
             if trio.current_time() - pruned >= _PRUNE_SECONDS and self.disk.try_to(self._prune):
                 # Some at once, so that others' turn comes; the rest a moment later.
                 pruned = -_PRUNE_SECONDS if self._pruned else trio.current_time()
+
+    def _is_live(self, queue: PlaceQueue) -> bool:
+        """Whether a room of a place has its relay."""
+        return any(room.is_live for _, room in self.portals_at(queue.network, queue.place))
 
     def _end_what_is_old(self) -> None:
         for queue in self.places.values():

@@ -30,7 +30,23 @@ class Metrics:
         self.queued = Gauge("bridge_queued", "What waits to go out", ["network"], registry=registry)
         self.connected = Gauge(
             "bridge_ready_places",
-            "Places that can be spoken to now",
+            "Places that can be spoken to now, with a room whose relay is there",
+            ["network"],
+            registry=registry,
+        )
+        self.relays = Gauge("bridge_relays_up", "Relays that a link is open to", registry=registry)
+        self.inbound = Gauge(
+            "bridge_inbound_waiting", "What came in and waits for a relay", registry=registry
+        )
+        self.posted = Gauge(
+            "bridge_mail_waiting",
+            "Mails: for the server (posted), for a room (inbox), for an owner's word (held)",
+            ["network", "where"],
+            registry=registry,
+        )
+        self.oldest = Gauge(
+            "bridge_mail_oldest_seconds",
+            "Age of the oldest mail that waits for the server",
             ["network"],
             registry=registry,
         )

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from attrs import frozen
 
 from bridge.core.journal import Entry
+from bridge.core.metrics import Metrics
 from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, Verdict
 from ofcd.client import Transaction, Vault
 from ofcd.client.applog import Log
@@ -288,6 +289,9 @@ class Network(ABC, Generic[S, P]):
     def member_command(self, room: RoomId, mid: MemberId, words: Sequence[str]) -> str | None:
         """As `command`, by any member, for what concerns themselves; None: it is none of these."""
         return None
+
+    def measure(self, metrics: Metrics) -> None:
+        """Set what this network counts besides what the core does; called every ten seconds."""
 
     async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
         """`!bridge <name> …` by an admin of a room: the answer; None: nothing that is known here.

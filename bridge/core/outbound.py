@@ -82,8 +82,9 @@ class Outbound:
                 case NameChanged() | MemberLeft() if portal.presence:
                     self._presence(tx, room, portal, event)
                 case RoomRenamed() if portal.topic and event.mid != room.me:
-                    entry = self._entry(room, portal, Kind.TOPIC, event)
-                    self._add(tx, evolve(entry, text=event.topic))
+                    if consent_of(tx, room.id, event.mid) is Consent.FULL:
+                        entry = self._entry(room, portal, Kind.TOPIC, event)
+                        self._add(tx, evolve(entry, mid=event.mid, text=event.topic))
 
     def _entry(self, room: Room, portal: Portal, kind: Kind, event: Any) -> Entry:
         engine = self._engine

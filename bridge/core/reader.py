@@ -98,18 +98,26 @@ class RoomReader:
         while True:
             with suppress(ClientError):
                 await self._say_what_this_is()
-                return
             await trio.sleep(_AGAIN_SECONDS)
 
     async def _say_what_this_is(self) -> None:
         engine, room = self._engine, self._room
         await room.wait_live()
+        if not engine.portals_of(room):
+            return
         text, name = engine.commands.introduction(room)
-        key = f"introduced/{room.id.hex()}"
-        if engine.journal.fact(engine.client.vault, key) == text:
+        key, times = f"introduced/{room.id.hex()}", f"introductions/{room.id.hex()}"
+        vault = engine.client.vault
+        if engine.journal.fact(vault, key) == text:
             return
         if room.my_name != name:
             await room.set_name(name)
+        count = engine.journal.fact(vault, times) or 0
+        # What was said before may be so again: granted, taken back, granted.
+        about = f"{count}/{text}" if count else text
         with engine.client.transaction() as tx:
-            room.queue(tx, Text(text), sid=own_sid("introduction", room.id, text.encode()), hops=1)
+            sid = own_sid("introduction", room.id, about.encode())
+            room.queue(tx, Text(text), sid=sid, hops=1)
             engine.journal.keep_fact(tx, key, text)
+            engine.journal.keep_fact(tx, times, count + 1)
+        engine.log.info("said what this bridge may do in a room", granted=engine.is_open(room))

@@ -90,6 +90,12 @@ class Check:
         own = [one for one in people if one.rpartition("@")[2] == domain]
         if own:
             self._bad(f"{own[0]} is the bridge's own address: remove it from subscribers")
+        loops = [one for one in info.options.allow if one.rpartition("@")[2] == domain]
+        if loops and info.takes:
+            self._bad(
+                f'allow = ["{loops[0]}"] is the bridge\'s own domain: mail of it is taken for its '
+                "own, come back, and dropped; let people have addresses of another domain"
+            )
         everybody = [one for one in info.options.allow if one in ("*", "*@*")]
         if everybody and info.takes:
             self._bad(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Commands"]
 
 _SHOWN: Final = 20
+_NAMED: Final = 200
 _EVERY: Final = re.compile(r"(\d{1,4})([mhd])")
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 
@@ -68,11 +69,13 @@ class Commands:
                 return self._held(place)
             case [("let" | "drop") as verb, number] if number.isdecimal():
                 return await self._release(place, int(number), let=verb == "let")
+            case ["who"]:
+                return self._who(place)
             case ["status"] | []:
                 return self._status(room, place)
         name = self._network.name
         return (
-            f"!bridge {name} status | add ADDRESS | remove ADDRESS | token ADDRESS | "
+            f"!bridge {name} status | who | add ADDRESS | remove ADDRESS | token ADDRESS | "
             "pace ADDRESS [each | digest [30m]] [quiet 22:00-07:00 [ZONE]] | full on | full off | "
             " held | let N | drop N"
         )
@@ -144,6 +147,21 @@ class Commands:
                 "end-to-end encrypted: servers on its way can read it."
             )
         return f"From now on {where} only says that something was said here, and not what."
+
+    def _who(self, place: str) -> str:
+        """Who reads outside, and who may write besides: as a whole room may see it."""
+        people = self._store.subscribers(self._host.vault, place)
+        lines = [masked(one.address) for one in people if one.on and not one.suspended]
+        lines += [
+            f"{masked(one.address)}: no more mail, {one.suspended}"
+            for one in people
+            if one.on and one.suspended
+        ]
+        text = "\n".join(lines[:_NAMED]) or "Nobody gets mail."
+        more = f"\nand {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+        allow = self._network.places[place].options.allow
+        may = f"\nwho may write besides: {', '.join(allow[:_SHOWN])}" if allow else ""
+        return text + more + may
 
     def _held(self, place: str) -> str:
         held = list(self._store.held(self._host.vault, place))

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from bridge.core.model import Verdict
 from bridge.core.network import Host
 from bridge.email import limits
+from bridge.email.addressed import why_not_here
 from bridge.email.addressing import Own, Purpose, own_address
 from bridge.email.automatic import Origin, origin
 from bridge.email.identity import (
@@ -162,6 +163,9 @@ class Incoming:
         admission = await self._admit(own, mail, raw)
         if not admission.allowed or admission.proof is Proof.NONE:
             return self._not_admitted(own.local, mail, raw, admission)
+        if not own.token and (why := self._why_not_here(own.local, mail)):
+            self._count("not admitted")
+            return self._hold_read(own.local, mail, raw, why)
         if full := self._full_window(own.local, mail):
             self._too_many(own.local, mail, full)
             return self._hold_read(own.local, mail, raw, "too many mails in an hour")
@@ -237,6 +241,10 @@ class Incoming:
             proof = await self._own_proof(raw, mail, self._resolvers[allowed])
         why = "its sender is not on the list" if not allowed else "nothing shows who sent it"
         return _Admission(allowed, proof, why, found[1] if mine and found else None)
+
+    def _why_not_here(self, place: str, mail: Mail) -> str:
+        options: EmailPlace = self._network.places[place].options
+        return why_not_here(mail, place, self._settings, options.also_to, self._host.now())
 
     def _note_results(self, mail: Mail) -> None:
         """A server that writes nothing under the name it is believed by proves nobody."""

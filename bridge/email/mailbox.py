@@ -16,6 +16,7 @@ from bridge.email.settings import EmailSettings, read_secret
 from bridge.email.store import Store
 from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of
+from ofcd.errors import ConfigError
 
 if TYPE_CHECKING:
     from bridge.email.network import EmailNetwork
@@ -44,7 +45,7 @@ class MailboxReader:
     async def run(self) -> None:
         """Read it, over a new link whenever one ends, until cancelled."""
         imap = self._settings.imap
-        password = read_secret(imap.password_file)
+        read_secret(imap.password_file)  # a slip in the settings ends the start
         failures = 0
 
         def up() -> None:
@@ -65,11 +66,18 @@ class MailboxReader:
                 up=up,
             )
             try:
-                await reading.run(password)
+                # Anew each time: it may have been changed.
+                await reading.run(read_secret(imap.password_file))
             except VaultUnwritable as error:
                 # It is read on where it is once there is space: nothing was marked.
                 self._network.hourly.disk(error)
-            except (ImapError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            except (
+                ImapError,
+                ConfigError,
+                OSError,
+                trio.TooSlowError,
+                trio.BrokenResourceError,
+            ) as error:
                 why = str(error) or type(error).__name__
                 self._host.operator("the mailbox can not be read", why=why)
             await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])

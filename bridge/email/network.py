@@ -9,7 +9,9 @@ from functools import partial
 from typing import ClassVar, Final
 
 import trio
+from attrs import evolve
 
+from bridge.core.metrics import Metrics
 from bridge.core.model import Outgoing, Receipt
 from bridge.core.network import Finding, Host, Network
 from bridge.email.addressing import TOKEN_BYTES, token_text
@@ -45,6 +47,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     PlaceSettings = EmailPlace
     holds_edits: ClassVar[bool] = False
     max_age: ClassVar[int] = 24 * 3600
+
+    _is_prepared = False
 
     def same_place(self, place: str) -> str:
         """The local part alone, in small letters."""
@@ -82,8 +86,8 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         host: Host = self.host
         self.store = Store(host)
         self.hourly = Hourly(host)
-        password = read_secret(self.settings.smtp.password_file)
-        self.submitter = Submitter(host, self.store, self.settings, password, self.hourly)
+        read_secret(self.settings.smtp.password_file)  # a slip in the settings ends the start
+        self.submitter = Submitter(host, self.store, self.settings, self.hourly)
         self.postman = Postman(self, host, self.store, self.submitter)
         self.submitter.on_done = self.postman.note_done
         self.incoming = Incoming(self, host, self.store, self.submitter)
@@ -91,11 +95,26 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         self.spooler = Spooler(self, host, self.store)
         self.commands = Commands(self, host, self.store, self.submitter, self.incoming)
         for place, info in self.places.items():
-            for address in info.options.subscribers:
-                with host.transaction() as tx:
-                    if self.store.subscriber(tx, place, address) is None:
-                        one = Subscriber(address=address, token=self.new_token())
-                        self.store.keep_subscriber(tx, place, one)
+            self._people_of_file(place, info.options.subscribers)
+        self._is_prepared = True
+
+    def _people_of_file(self, place: str, named: Sequence[str]) -> None:
+        """Who is named in the settings gets mail; who was, and is not any more, gets none."""
+        with self.host.transaction() as tx:
+            for address in named:
+                one = self.store.subscriber(tx, place, address)
+                if one is None:
+                    one = Subscriber(address=address, token=self.new_token())
+                # Who left by themselves has left, whatever the file says.
+                on = one.on or one.file == "out"
+                self.store.keep_subscriber(tx, place, evolve(one, on=on, file="in"))
+            for one in self.store.subscribers(tx, place):
+                if one.file == "in" and one.address not in named:
+                    gone = evolve(one, on=False, file="out" if one.on else "")
+                    self.store.keep_subscriber(tx, place, gone)
+                    for key, _ in self.store.items(tx, place, one.address):
+                        self.store.replace_item(tx, key, None)
+                    self.host.log.info("one is not named as a subscriber any more", place=place)
 
     def new_token(self) -> str:
         """A token that nobody can guess."""
@@ -163,6 +182,20 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Each is on disk for each subscriber when this returns; mails are made of it when due."""
         return await self.spooler.deliver(batch)
+
+    def measure(self, metrics: Metrics) -> None:
+        """How much mail waits, for what, and how old the oldest is."""
+        if not self._is_prepared:
+            return
+        vault, posted = self.host.vault, [one for _, one in self.store.posted(self.host.vault)]
+        waiting = metrics.posted
+        waiting.labels(self.name, "posted").set(len(posted))
+        inbox = sum(1 for place in self.places for _ in self.store.inbox(vault, place))
+        waiting.labels(self.name, "inbox").set(inbox)
+        held = sum(1 for place in self.places for _ in self.store.held(vault, place))
+        waiting.labels(self.name, "held").set(held)
+        born = min((one.born for one in posted), default=self.host.now())
+        metrics.oldest.labels(self.name).set((self.host.now() - born) / 1000)
 
     async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
         """`!bridge <name of the network> ...`."""

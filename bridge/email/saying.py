@@ -95,11 +95,15 @@ class Sayer:
         now = self._host.now()
         with self._host.transaction() as tx:
             name = mail.id
+            known = self._store.knows(tx, place, name)
             who, what = self._store.said_by(tx, place, name, author.id, mail.digest, now)
             if who != author.id or _OF_FILE.search(name):
                 name = f"by.{digest_of(f'{author.id} {mail.id}'.encode())}"
+                known = self._store.knows(tx, place, name)
                 _, what = self._store.said_by(tx, place, name, author.id, mail.digest, now)
-        return name, what == mail.digest
+        # Older than what is known of mails, and in the room all the same: the others had it then.
+        is_old = not known and self._host.event_of(place, name) is not None
+        return name, what == mail.digest and not is_old
 
     def _secrets(self, sender: str) -> Secrets:
         """What must not be read in the room of a mail from `sender`."""

@@ -167,6 +167,9 @@ class EmailPlace:
     """Who gets mail. More with `!bridge mail add ADDRESS` in the room."""
     allow: tuple[str, ...] = field(default=(), converter=_lower)
     """Who else may write: addresses, or patterns as `*@example.org`."""
+    also_to: tuple[str, ...] = field(default=(), converter=_lower)
+    """Aliases of yours for this address, or patterns: who is in `allow` has to write to it, or to
+    one of these."""
     hold: float = field(default=60.0, validator=ge(0))
     """Seconds that what is said waits, so that edits go out as if it had been written so."""
     delivery: Literal["each", "digest"] = "each"

@@ -13,7 +13,7 @@ import trio
 from attrs import evolve
 
 from bridge.core.model import Kind, Outgoing, Receipt, RemoteMessage, State
-from bridge.core.names import remote_name
+from bridge.core.names import carried_name, remote_name
 from bridge.core.network import Host
 from bridge.email.rendering import as_html, as_plain
 from bridge.email.store import Store, Subscriber, Waiting
@@ -182,7 +182,7 @@ class Spooler:
                 room=rooms[0],
                 event=None,
                 message_id=message_id,
-                author=f"{_shown(words.author.name)} ({self._network.name})",
+                author=f"{carried_name(words.author.name)}@{self._network.name}",
                 ts=now,
                 due_from=now,
                 plain=as_plain(words.document),

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from attrs import evolve, field, frozen
 
@@ -64,6 +64,8 @@ class Subscriber:
     last_notice: int = 0
     wish: Wish = field(factory=Wish)
     """How they want mail."""
+    file: Literal["", "in", "out"] = ""
+    """Whether the settings name them, or did, and do not any more."""
 
 
 @frozen(kw_only=True)
@@ -309,6 +311,10 @@ class Store:
         """What the core calls a mail of ours."""
         raw = records.get(self._mid, b"alias/" + _key(message_id))
         return None if raw is None else raw.decode()
+
+    def knows(self, records: Reader, place: str, mail_id: str) -> bool:
+        """Whether a mail of this id is known to have come to a place."""
+        return records.get(self._mid, b"by/" + _key(place, mail_id)) is not None
 
     def said_by(
         self, tx: Records, place: str, mail_id: str, author: str, digest: str, now: int

@@ -18,11 +18,12 @@ from bridge.email.addressing import without_tokens
 from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
 from bridge.email.reports import Failure, failure_of, status_of_refusal
 from bridge.email.schedule import HOUR_MS, retry_at
-from bridge.email.settings import EmailSettings
+from bridge.email.settings import EmailSettings, read_secret
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
 from bridge.email.store import Posted, Store, Subscriber
 from bridge.email.telling import Hourly
 from ofcd.client import VaultUnwritable
+from ofcd.errors import ConfigError
 
 __all__ = ["NOT_REACHED", "Link", "Submitter", "masked"]
 
@@ -126,14 +127,11 @@ class _Domain:
 class Submitter:
     """Sends what is posted, until cancelled."""
 
-    def __init__(
-        self, host: Host, store: Store, settings: EmailSettings, password: str, hourly: Hourly
-    ) -> None:
+    def __init__(self, host: Host, store: Store, settings: EmailSettings, hourly: Hourly) -> None:
         self._host = host
         self._hourly = hourly
         self._store = store
         self._settings = settings
-        self._password = password
         self._failures = 0
         self._domains: OrderedDict[str, _Domain] = OrderedDict()
         self.why = "not connected yet"
@@ -228,7 +226,7 @@ class Submitter:
                 if one.to in behind or self._due_at(one) > self._host.now():
                     behind.add(one.to)
                     continue
-                link = link or await Link.open(self._settings, self._password)
+                link = link or await self._open()
                 try:
                     outcome = await self._one(link, number, one)
                 except _ENDED as error:
@@ -249,6 +247,14 @@ class Submitter:
         finally:
             if link is not None:
                 await link.close()
+
+    async def _open(self) -> Link:
+        """With the password that stands in its file now. Raises `OSError`, as for no link."""
+        try:
+            password = read_secret(self._settings.smtp.password_file)
+        except ConfigError as error:
+            raise OSError(str(error)) from None
+        return await Link.open(self._settings, password)
 
     async def _one(self, link: Link, number: int, one: Posted) -> Outcome:
         content = self._store.raw(self._host.vault, number)

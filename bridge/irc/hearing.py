@@ -25,7 +25,6 @@ from bridge.irc.connection import Connection, Lost
 from bridge.irc.direct import Direct
 from bridge.irc.history import History
 from bridge.irc.paging import Paging
-from bridge.irc.presence import Presence
 from bridge.irc.rendering import MORE
 from bridge.irc.shared import ORIGIN_TAG, REACT, REPLY, Shared
 from bridge.irc.wire import Line, time_of
@@ -48,7 +47,7 @@ class Hearing:
         self._paging = paging
         self._direct = direct
         self._channels = channels
-        self.presence = Presence()
+        self.presence = shared.presence
         self._number = 0
         self._life = f"{random.getrandbits(64):016x}"
         self._ctcp = TokenBuckets(burst=1, per_second=0.1, max_keys=1)

@@ -85,6 +85,13 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         """`!bridge NAME dm …`."""
         return None if self._direct is None else self._direct.command(room, mid, words)
 
+    async def command(self, room: RoomId, words: Sequence[str]) -> str | None:
+        """`!bridge NAME names`: who reads there."""
+        if self._shared is None or [one.casefold() for one in words[1:]] != ["names"]:
+            return f"!bridge {self.name} names: who is in the channel and reads this room"
+        places = [place for place in self.places if room in self.host.rooms(place)]
+        return "\n".join(self._shared.names(place) for place in places)
+
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Say each, and wait for what the server answers."""
         if self._saying is None or self._direct is None:

@@ -11,6 +11,8 @@ from bridge.core.model import Outgoing
 from bridge.core.network import Host, PlaceInfo
 from bridge.irc.connection import Connection
 from bridge.irc.history import History
+from bridge.irc.mirc import clean
+from bridge.irc.presence import Presence
 from bridge.irc.proof import OwnLines
 from bridge.irc.puppets import Puppets
 from bridge.irc.settings import IrcPlace, IrcSettings
@@ -22,6 +24,7 @@ ORIGIN_TAG: Final = "+ofcd/origin"
 RELAYED: Final = "draft/relaymsg"
 REPLY: Final = "+draft/reply"
 REACT: Final = "+draft/react"
+_NAMED: Final = 200
 
 
 def tags_of(connection: Connection, one: Outgoing) -> dict[str, str]:
@@ -45,6 +48,7 @@ class Shared:
     puppets: Puppets | None = None
     connection: Connection | None = None
     """The bridge's own nick's."""
+    presence: Presence = field(factory=Presence)
     history: History | None = None
     joined: set[str] = field(factory=set)
     _by_fold: dict[str, dict[str, str]] = field(factory=dict)
@@ -63,6 +67,17 @@ class Shared:
         if mapping not in self._by_fold:
             self._by_fold = {mapping: {fold(place, mapping): place for place in self.places}}
         return self._by_fold[mapping].get(fold(channel, mapping))
+
+    def names(self, place: str) -> str:
+        """Who is in a channel besides the bridge, as far as the server says, in a sentence."""
+        if place not in self.joined or self.connection is None:
+            return f"I am not in {place}."
+        puppets = {} if self.puppets is None else self.puppets.nicks()
+        own = {fold(one) for one in (*puppets, self.connection.nick)}
+        people = self.presence.members.get(place, {}).values()
+        others = sorted(clean(one) for one in people if fold(one) not in own)
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        return f"{place}, {len(others)} others: {', '.join(others[:_NAMED])}{more}"
 
     def own_nick(self, connection: Connection, line: Line) -> str | None:
         """Which of the bridge's nicks this is: "" its own, a member's; None: somebody else."""

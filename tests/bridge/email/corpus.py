@@ -56,7 +56,6 @@ _HEAD: Final = {
     "From": "Ana Ruiz <ana@example.org>",
     "To": "books@bridge.example",
     "Subject": "Friday",
-    "Date": "Wed, 18 Nov 2026 13:37:00 +0100",
     "Message-ID": "<one@example.org>",
 }
 

@@ -30,7 +30,9 @@ def html(text: str) -> str:
 
 
 def test_a_plain_mail() -> None:
-    read = parse(mail("Hello *Bo*.\n", References="<a@x> <b@x>", In_Reply_To="<b@x>"))
+    date = "Wed, 18 Nov 2026 13:37:00 +0100"
+    raw = mail("Hello *Bo*.\n", References="<a@x> <b@x>", In_Reply_To="<b@x>", Date=date)
+    read = parse(raw)
     assert read.message_id == "one@example.org"
     assert read.senders == (Address("ana@example.org", "Ana Ruiz"),)
     assert (read.in_reply_to, read.references) == (("b@x",), ("a@x", "b@x"))

@@ -56,3 +56,14 @@ async def test_a_gap_without_history_is_told_in_the_room(
                 first, last = one.split()[8], one.split()[10]
                 minutes = [int(at[:2]) * 60 + int(at[3:]) for at in (first, last)]
                 assert 119 <= (minutes[1] - minutes[0]) % 1440 <= 200
+
+
+async def test_owners_can_ask_who_reads_the_channel(tmp_path: Path, autojump_clock: object) -> None:
+    async with irc_scene(tmp_path, caps=[]) as scene, scene.running() as network:
+        await scene.up()
+        ofc = scene.guest("ofc")
+        await scene.server.to(ofc, "irc.example", "353", "ofc", "=", CHANNEL, "@zoe ofc +kim")
+        await trio.sleep(2)
+        told = await network.command(scene.room.id, ["irc", "names"])
+        assert told == f"{CHANNEL}, 2 others: kim, zoe"
+        assert "irc names" in str(await network.command(scene.room.id, ["irc"]))
