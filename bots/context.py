@@ -27,7 +27,6 @@ from ofcd.client import (
     Reaction,
     Redaction,
     Room,
-    RoomStatus,
     Sent,
     SignalKind,
     Text,
@@ -106,7 +105,7 @@ class Context(Powers):
     @property
     def rooms(self) -> list[Room]:
         """All rooms that the bot is in, for `send(room=…)`: a timer of no room has them, too."""
-        return [room for room in self._rooms() if room.status is RoomStatus.ACTIVE]
+        return [room for room in self._rooms() if room.status.is_open]
 
     @property
     def message(self) -> Message:

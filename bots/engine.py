@@ -68,8 +68,8 @@ class Engine:
         """Serve a room, unless it is served already or nothing can be done there."""
         if room.id in self.workers or self.services.stopping.is_set():
             return
-        if room.status is not RoomStatus.ACTIVE:
-            self._say_status(room, room.status)
+        self._say_status(room, room.status)
+        if not room.status.is_open:
             return
         room.hold_joins(self.services.table.decides_joins)
         self._start_worker(room.id, room)
@@ -119,7 +119,7 @@ class Engine:
     def look_for_rooms(self) -> None:
         """Serve what rooms have come; it is done by itself, too, with the next event."""
         for room in self.services.client.rooms:
-            if room.id not in self.workers and room.status is RoomStatus.ACTIVE:
+            if room.id not in self.workers and room.status.is_open:
                 self.serve(room)
 
     def measure(self) -> None:
@@ -145,6 +145,7 @@ class Engine:
             RoomStatus.EVICTED: "evicted from a room: nothing is tried there any more",
             RoomStatus.FROZEN: "a room is frozen: its log contradicts itself, a person has to look",
             RoomStatus.HIDDEN: "the relay says there is no such room",
+            RoomStatus.WAITING: "a room waits: what its relay says does not fit, nor is it proven",
         }
         self.services.log.error(
             words.get(status, f"a room is {status.value}"), code=room.status_code

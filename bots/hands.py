@@ -28,7 +28,6 @@ from ofcd.client import (
     Offline,
     Room,
     RoomFrozen,
-    RoomStatus,
     Text,
     VaultError,
 )
@@ -95,7 +94,7 @@ class Hands:
         text = f"I could not do what I announced ({name.lower()}): {error}"
         with self._services.client.transaction() as tx:
             forget_act(tx, self._room.id, kept)
-            if self._room.status is RoomStatus.ACTIVE:
+            if self._room.status.is_open:
                 self._say(tx, text, kept.sid)
 
     def _say(self, tx: object, text: str, sid: Sid) -> None:

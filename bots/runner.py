@@ -24,7 +24,6 @@ from ofcd.client import (
     ClientError,
     InviteCode,
     JoinFailed,
-    RoomStatus,
     Vault,
     open_client,
     parse_link,
@@ -162,7 +161,7 @@ def _apply(bot: Bot, settings: BotSettings) -> None:
 async def _join_all(job: Job, client: Client) -> None:
     """Use the invites of rooms it is not in (any more), each once: the vault knows of the old."""
     log = get_log(job.bot.name)
-    inside = {room.id for room in client.rooms if room.status is RoomStatus.ACTIVE}
+    inside = {room.id for room in client.rooms if room.status.is_open}
     async with trio.open_nursery() as nursery:
         for link in job.settings.join:
             try:

@@ -53,7 +53,7 @@ _LEAVE_SECONDS: Final = 60.0
 """For one try to leave a room, and until the next."""
 _CANCEL_MS: Final = 24 * 3_600_000
 """Age at which a join that was given up is not waited for any longer, to leave that room."""
-_THERE: Final = frozenset({RoomStatus.ACTIVE, RoomStatus.FROZEN})
+_THERE: Final = frozenset({RoomStatus.ACTIVE, RoomStatus.WAITING, RoomStatus.FROZEN})
 """A room of which the bridge is a member."""
 
 
@@ -114,7 +114,7 @@ class Attached:
             room = self._engine.client.room(given.code.room)
         except NoSuchRoom:
             return None
-        return (given.portal, room) if room.status is RoomStatus.ACTIVE else None
+        return (given.portal, room) if room.status.is_open else None
 
     def is_members(self, room: RoomId) -> bool:
         """Whether a room came from a member, ever, and not from who runs the bridge."""

@@ -41,7 +41,6 @@ from ofcd.client import (
     NotAllowed,
     Offline,
     Room,
-    RoomStatus,
     Text,
     Transaction,
     VaultError,
@@ -213,7 +212,7 @@ class Engine:
 
     def portals_of(self, room: Room) -> list[Portal]:
         """The portals of a room."""
-        if room.status is not RoomStatus.ACTIVE:
+        if not room.status.is_open:
             return []
         return [*self.meant.all_of(room), *self.attached.of(room.id)]
 
@@ -226,7 +225,7 @@ class Engine:
 
     def is_open(self, room: Room) -> bool:
         """Whether anything may cross: the room can be used, and has granted `bridge` (G4)."""
-        return room.status is RoomStatus.ACTIVE and Cap.BRIDGE in room.caps_of(room.me)
+        return room.status.is_open and Cap.BRIDGE in room.caps_of(room.me)
 
     def is_from_before(self, room: Room, seq: int) -> bool:
         """Whether an event of a room may be from before this life of the bridge."""

@@ -62,7 +62,7 @@ class MeantRooms:
     def room_of(self, portal: Portal) -> Room | None:
         """The one room that a portal means, as far as it can be used."""
         room = self._found(portal)
-        return room if room is not None and room.status is RoomStatus.ACTIVE else None
+        return room if room is not None and room.status.is_open else None
 
     def all_of(self, room: Room) -> list[Portal]:
         """The portals that mean a room."""
@@ -95,7 +95,7 @@ class MeantRooms:
         """The rooms that a portal may mean of which none is kept yet."""
         # A member names the rooms they give: neither may that stand for another, nor be it.
         rooms = [room for room in self._client.rooms if not self._is_members(room.id)]
-        rooms = [room for room in rooms if room.status is RoomStatus.ACTIVE]
+        rooms = [room for room in rooms if room.status.is_open]
         by_id = [room for room in rooms if portal.means(room.id)]
         taken = self._taken(portal)
         return by_id or [

@@ -6,11 +6,12 @@ newcomer knows of what was said since its history begins.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from attrs import frozen
 
-from ofcd.client.archive import Kind
+from ofcd.client.archive import Entry, Kind
 from ofcd.client.core import Core
 from ofcd.client.events import AliasChanged
 from ofcd.client.model import load, save
@@ -58,9 +59,11 @@ class Aliases:
         if after is not before:
             turn.tell(AliasChanged(self._core.room, (sender, said.member), same=after))
 
-    def begin_anew(self, turn: Turn) -> None:
+    def begin_anew(self, turn: Turn, void: Iterable[Entry]) -> None:
         """The end of the log came to nothing: what is said in what is left of it counts."""
         core, before = self._core, self._named
+        if not any(isinstance(core.archive.content(entry), Alias) for entry in void):
+            return
         self._named = {}
         for entry in core.archive.entries(turn.records):
             content = core.archive.content(entry) if entry.kind is Kind.SILENT else None

@@ -135,6 +135,8 @@ class Entry:
     """So it did, and its person had read it."""
     earlier: tuple[EventId, ...] = ()
     """Its ids there, the first one first."""
+    own: tuple[int, EventId] | None = None
+    """Its counter and `prev`, if it is this member's own."""
 
     @property
     def first_id(self) -> EventId:

@@ -63,11 +63,12 @@ def stage(
     records: Records,
     joining: Joining,
     joined: Joined,
+    answer: bytes,
     chain: Iterable[tuple[int, bytes]],
     my_name: str,
     now: int,
 ) -> None:
-    """Keep the room as the answer in `joined` brought it; `chain` is its verified control log."""
+    """Keep the room as the `answer`, read in `joined`, brought it; `chain` is its control log."""
     room, state, welcome = joining.code.room, joined.state, joined.welcome
     table = Tables(room).joining
     archive = _archive(joining)
@@ -87,6 +88,7 @@ def stage(
         room_name=welcome.room_name,
         vouched_seq=welcome.seq,
         vouched_log=welcome.log,
+        vouched_by=answer,
     )
     records.put(table, b"head", save(head))
 

@@ -23,6 +23,7 @@ from ofcd.client.errors import (
     NotAllowed,
     Offline,
     RelayRefused,
+    RoomFrozen,
     VaultError,
 )
 from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
@@ -226,7 +227,7 @@ class Client:
         Who left the room, or was evicted, comes back as a new member; what it has read stays here.
         Cancelled or restarted, the join goes on by itself (`pending_joins`). Raises `BadInvite`,
         `JoinFailed` with the code, `NotAllowed` (already_member, room_closed), `RoomFrozen`, and
-        `Offline` where it is not known whether this client still is in the room.
+        `Offline` where the room's relay does not say whether this client still is in it.
         """
         code = link if isinstance(link, InviteCode) else _parse(link)
         home = "" if via == code.relay_url else via
@@ -237,7 +238,7 @@ class Client:
             connection = self._connect(code.relay_url, code.relay_id)
         ticket = Ticket("join")
         if (code.room, code.invite_id) not in connection.machine.joins:
-            await self._require_outside(code.room)
+            await self._require_outside(code.room, connection)
         known = connection.machine.joins.get((code.room, code.invite_id))
         if known is not None:
             known.tickets.append(ticket)
@@ -252,9 +253,9 @@ class Client:
         home = await self.relay_at(url, relay_id)
         try:
             await self._reach(room)
-        except Offline:
+        except (Offline, RelayRefused, RoomFrozen):
             # Root may have moved the room there, and nobody here could be told of it.
-            await try_at(self, room, url, home, lambda: self._live(room, self.patience))
+            await try_at(self, room, url, home, lambda: self._live_there(room))
         core = self._core(room)
         if core.state.member(core.me).home != home:
             with self._turn(self._connection(room)) as turn:
@@ -310,6 +311,11 @@ class Client:
                     relocate(turn, self._core(room), *home)
                 raise
 
+    async def _live_there(self, room: RoomId) -> None:
+        """The same at a relay that is tried, which thaws the room if it was frozen."""
+        await self._live(room, self.patience)
+        self._machine(room).check_open()
+
     async def _live_or_gone(self, room: RoomId) -> None:
         """The same at a relay that may be gone, or behind: while it goes on, it is waited for.
 
@@ -335,8 +341,11 @@ class Client:
                 raise
             await self._live(room, self.patience)
 
-    async def _require_outside(self, room: RoomId) -> None:
-        """Raises unless this client has left the room, was evicted, or is no longer let in."""
+    async def _require_outside(self, room: RoomId, through: RelayConnection) -> None:
+        """Raises unless this client has left the room, was evicted, or is no longer let in.
+
+        Where its own relay is gone, the join itself finds it out from what another one shows.
+        """
         if room not in self._places:
             return
         try:
@@ -345,6 +354,10 @@ class Client:
             if self._core(room).head.status in _OUTSIDE:
                 return
             raise
+        except Offline:
+            if self._places[room] is through:
+                raise
+            return
         raise NotAllowed("already_member", "this vault is in that room already")
 
     def _begin_join(
@@ -474,11 +487,14 @@ class Client:
     async def _live(self, room: RoomId, seconds: float = inf) -> None:
         """Return once the room is attached and caught up; raises why it will not be."""
         machine = self._machine(room)
-        machine.check_open()
+        machine.check_open(reading=True)
         if not machine.is_live:
             ticket = Ticket("catch up")
             machine.await_live(ticket)
-            await self._settled(ticket, self._connection(room), seconds)
+            try:
+                await self._settled(ticket, self._connection(room), seconds)
+            except Offline as offline:
+                raise machine.waits_for or offline from None
 
     async def _request(self, room: RoomId, make: Callable[[int], ClientFrame]) -> RelayFrame | None:
         """One request on the room's link, once live; its answer, or None if the link was lost."""
@@ -532,6 +548,9 @@ class Client:
             self._places[room] = connection
         for room in turn.moved:
             self._carry(room, connection)
+        for room in turn.changed:
+            with self._turn(self._places[room]) as later:
+                self._places[room].machine.add_room(later, room)
         for relay in turn.renewed:
             self._leave_replaced(relay)
         self._hub.tell(turn.events)

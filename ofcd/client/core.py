@@ -11,7 +11,8 @@ from ofcd.client.events import Alarm, AlarmKind, MemberReached, RoomStateChanged
 from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
 from ofcd.client.turn import Turn
 from ofcd.client.vault import Reader
-from ofcd.e2e.errors import LogBroken
+from ofcd.client.waiting import Misfit
+from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.keys import EpochKeys, MemberKeys
 from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.e2e.view import View
@@ -21,19 +22,24 @@ from ofcd.protocol.ids import EventId, Hash32, MemberId, RoomId
 from ofcd.protocol.records import CONTROL_TYPES, Genesis, HubMove, Seen
 from ofcd.protocol.room import RoomState, found
 from ofcd.themis import KeyPair, generate_keypair
-from ofcd.themis.signed import peek
+from ofcd.themis.signed import SignedRecord, peek
 
 __all__ = ["Core", "load_core", "refusal"]
 
 _KEY: bytes = b"key/"
 _SENDER: bytes = b"sender/"
 _EVIDENCE: bytes = b"evidence/"
+_AHEAD: bytes = b"ahead"
 _EVIDENCE_KEPT = 32
 _VOIDED_KEPT = 256
 _UNPROVEN = (
     "your relay says that this room's own relay shows two histories, but proves nothing: the room "
-    "is not frozen here, and what you write waits; ask your relay's operator"
+    "is not frozen here; ask your relay's operator"
 )
+_BY_PROOF = frozenset({Fault.FORK.value, Fault.EQUIVOCATION.value})
+"""Why a room is frozen that root's next move by force thaws: somebody has signed two histories."""
+_BY_WORD = frozenset({Misfit.HUB_BEHIND.value, Misfit.FORK.value})
+"""Words of the relay for which a room once was frozen, with no evidence."""
 _REMOVAL_VOID = (
     "you had been removed from this room, and are in it again: root moved it to a relay whose copy "
     "does not have that"
@@ -54,10 +60,10 @@ class Core:
     names: dict[MemberId, str] = field(factory=dict)
     reached: dict[MemberId, int] = field(factory=dict)
     """The last entry that each member's own signature proves its device to have."""
-    doubted: bool = False
-    """The relay has said `fork`, and was left to be asked anew: see `doubt`."""
-    blamed: bool = False
-    """People were told, on this link, that their relay blames the room's and proves nothing."""
+    misfit: tuple[Misfit, int] | None = None
+    """What the relay has just said that does not fit, and where its log ends: see `doubt`."""
+    told: set[AlarmKind] = field(factory=set)
+    """What people were told of on this link, and are not again."""
 
     @property
     def room(self) -> RoomId:
@@ -110,21 +116,34 @@ class Core:
     def set_status(self, turn: Turn, status: RoomStatus, code: str = "") -> None:
         """Change what can be done in the room, and say so. A final status stays.
 
-        So does what froze the room, but for `hub_behind`: no relay's word takes a proof back.
+        So does what froze the room: no relay's word takes a proof back.
         """
         before = self.head.status, self.head.code
-        is_proven = before[0] is RoomStatus.FROZEN and before[1] != Code.HUB_BEHIND
-        if before[0] in _FINAL or before == (status, code) or (is_proven and status not in _FINAL):
+        is_frozen = before[0] is RoomStatus.FROZEN
+        if before[0] in _FINAL or before == (status, code) or (is_frozen and status not in _FINAL):
             return
+        self._set_status(turn, status, code)
+
+    def _set_status(self, turn: Turn, status: RoomStatus, code: str = "") -> None:
         self.save_head(turn, status=status, code=code)
         turn.tell(RoomStateChanged(self.room, status, code))
 
     def come_back(self, turn: Turn) -> None:
         """What put this member out came to nothing: the one thing that undoes an eviction."""
         if self.head.status is RoomStatus.EVICTED and self.me in self.state.members:
-            self.save_head(turn, status=RoomStatus.ACTIVE, code="")
-            turn.tell(RoomStateChanged(self.room, RoomStatus.ACTIVE))
+            self.save_head(turn, may_return=False)
+            self._set_status(turn, RoomStatus.ACTIVE)
             turn.tell(Alarm(self.room, AlarmKind.REMOVAL_VOID, _REMOVAL_VOID))
+
+    def thaw(self, turn: Turn) -> None:
+        """Root has moved the room by force, and so said which of two histories goes on."""
+        if self.head.status is RoomStatus.FROZEN and self.head.code in _BY_PROOF:
+            self._set_status(turn, RoomStatus.ACTIVE)
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether it is frozen, and read on at another relay: root may have moved it there."""
+        return self.head.status is RoomStatus.FROZEN and self.head.back_to is not None
 
     def note_term(self, turn: Turn, move: HubMove) -> None:
         """This member signed that, or is about to have it sent: no later one is to count less."""
@@ -134,39 +153,83 @@ class Core:
             self.save_head(turn, signed_term=signed, forced_term=forced)
 
     def vouch(self, turn: Turn, seq: int, log: Hash32) -> None:
-        """Someone says that the log's running hash after `seq` is `log`: to be checked there."""
+        """The relay says that the log's running hash after `seq` is `log`: to be checked there."""
         if self.head.vouched_log is None:
             self.save_head(turn, vouched_seq=seq, vouched_log=log)
 
-    def freeze(self, turn: Turn, kind: AlarmKind, broken: LogBroken) -> None:
-        """Fork evidence: keep it, say so, and send nothing more in this room."""
-        self.keep_evidence(turn, broken.evidence)
-        self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
-        turn.tell(Alarm(self.room, kind, str(broken), broken.seq))
+    def freeze(self, turn: Turn, broken: LogBroken, text: str = "") -> None:
+        """Fork evidence: keep it, say so, and send nothing more in this room.
+
+        Where there is none, the room waits. What is about a time that root has ended by a move by
+        force is kept and said, once, and no more.
+        """
+        if not broken.evidence:
+            self.doubt(Misfit.FORK)
+            return
+        is_news = self.keep_evidence(turn, broken.evidence)
+        is_past = self._is_past(turn.records, broken.seq)
+        if not is_past:
+            self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
+        if is_news or not is_past:
+            turn.tell(Alarm(self.room, AlarmKind.FORK, text or str(broken), broken.seq))
+
+    def _is_past(self, records: Reader, seq: int) -> bool:
+        """Whether root has moved the room by force behind entry `seq`, and so said what goes on."""
+        ahead = self.ahead(records)
+        is_told = ahead is not None and ahead.force and ahead.seen.seq >= seq
+        return is_told or any(hub.forced and hub.since > seq for hub in self.state.moved)
+
+    # -- a move that was told ----------------------------------------------------------------------
+
+    def expect(self, turn: Turn, move: SignedRecord) -> None:
+        """This HUB_MOVE of root's is taken, and is yet to come in the log."""
+        turn.records.put(self.tables.state, _AHEAD, move.envelope)
+
+    def expected(self, records: Reader) -> SignedRecord | None:
+        """The last one that was taken, and is yet to come: no lesser one counts meanwhile.
+
+        None where a HUB_MOVE stands behind its place, and where it is not of who is root now.
+        """
+        raw = records.get(self.tables.state, _AHEAD)
+        kept = None if raw is None else peek(raw)
+        if kept is None or not isinstance(kept.record, HubMove):
+            return None
+        place = kept.record.seen.seq
+        is_late = any(hub.since > place for hub in self.state.moved)
+        return None if is_late or kept.record.mid != self.state.root else kept
+
+    def ahead(self, records: Reader) -> HubMove | None:
+        """What `expected` says."""
+        kept = self.expected(records)
+        return kept.record if kept is not None and isinstance(kept.record, HubMove) else None
+
+    def doubt(self, word: Misfit, end: int | None = None) -> None:
+        """The relay, whose log ends at `end`, says what does not fit, and proves nothing.
+
+        The room's machine then waits, and asks it again.
+        """
+        self.misfit = word, self.head.seq if end is None else end
+
+    def tell_once(self, turn: Turn, kind: AlarmKind, text: str, seq: int | None = None) -> None:
+        """Tell people, but once a link."""
+        if kind not in self.told:
+            self.told.add(kind)
+            turn.tell(Alarm(self.room, kind, text, seq))
 
     def blame(self, turn: Turn) -> None:
-        """This client's relay says that the room's forks, and proves nothing: said once a link."""
-        if not self.blamed:
-            self.blamed = True
-            turn.tell(Alarm(self.room, AlarmKind.UNPROVEN, _UNPROVEN))
+        """This client's relay says that the room's forks, and proves nothing."""
+        self.tell_once(turn, AlarmKind.UNPROVEN, _UNPROVEN)
 
-    def doubt(self, turn: Turn) -> bool:
-        """The relay says `fork`, and shows nothing: whether it is asked anew, on another link.
+    def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> bool:
+        """Keep what someone signed and can not be true: the first pieces, which tell enough.
 
-        It may just have heard that the room was moved, and not yet have told: it does before
-        `attached`. Once, until it has taken something, or told.
+        True if some are new, and kept.
         """
-        if self.doubted:
-            return False
-        self.doubted = True
-        turn.drop = "the relay says that its log is another one"
-        return True
-
-    def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> None:
-        """Keep what someone signed and can not be true: the first pieces, which tell enough."""
-        kept = sum(1 for _ in turn.records.items(self.tables.state, _EVIDENCE, b"evidence0"))
-        for number, envelope in enumerate(envelopes[: _EVIDENCE_KEPT - kept], start=kept):
+        kept = self.evidence(turn.records)
+        new = [one for one in dict.fromkeys(envelopes) if one not in kept]
+        for number, envelope in enumerate(new[: _EVIDENCE_KEPT - len(kept)], start=len(kept)):
             turn.records.put(self.tables.state, number_key(number, _EVIDENCE), envelope)
+        return bool(new) and len(kept) < _EVIDENCE_KEPT
 
     def evidence(self, records: Reader) -> list[bytes]:
         """The envelopes kept by `keep_evidence`."""
@@ -345,7 +408,7 @@ def load_core(records: Reader, room: RoomId) -> Core:
         log=RoomLog.resumed(room, seq, log, recent, head.start),
         senders=Senders(room, heads),
     )
-    return Core(
+    core = Core(
         identity=identity,
         head=head,
         view=view,
@@ -354,6 +417,9 @@ def load_core(records: Reader, room: RoomId) -> Core:
         names=names,
         reached=reached,
     )
+    if head.status is RoomStatus.FROZEN and not core.evidence(records) and head.code in _BY_WORD:
+        core.head = evolve(head, status=RoomStatus.WAITING)
+    return core
 
 
 def _load_keys(records: Reader, tables: Tables) -> dict[int, bytes]:

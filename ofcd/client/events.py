@@ -345,7 +345,7 @@ class AlarmKind(StrEnum):
     TWO_MOVES = "two_moves"
     """Root has signed two moves of the room that can not both be."""
     UNPROVEN = "unproven"
-    """One's own relay blames the room's, and proves nothing."""
+    """One's own relay speaks of another history of the room, and proves nothing."""
 
 
 @frozen
@@ -513,12 +513,20 @@ class RoomStatus(StrEnum):
     """What can be done in a room."""
 
     ACTIVE = "active"
+    WAITING = "waiting"
+    """What the relay says does not fit, and nobody signed it: it is asked again, and what is
+    written is kept until then."""
     HIDDEN = "hidden"
     """The relay says there is no such room; keys and history stay here."""
     FROZEN = "frozen"
     LEFT = "left"
     EVICTED = "evicted"
     CLOSED = "closed"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one is in the room, and what is written there is sent, now or later."""
+        return self in (RoomStatus.ACTIVE, RoomStatus.WAITING)
 
 
 @frozen

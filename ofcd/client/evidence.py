@@ -10,10 +10,10 @@ from functools import partial
 from typing import Final
 
 from ofcd.client.core import Core
-from ofcd.client.events import Alarm, AlarmKind, RoomStatus
+from ofcd.client.events import RoomStatus
 from ofcd.client.lineages import lineage_of
 from ofcd.client.turn import Turn
-from ofcd.e2e.errors import Fault
+from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.e2e.evidence import NotYet, Proof, judge
 from ofcd.protocol.ids import EventId, PublicKey
 
@@ -63,7 +63,8 @@ class EvidenceDesk:
         )
         if isinstance(found, Proof):
             self._waiting = None
-            self._freeze(turn, found)
+            broken = LogBroken(found.fault, found.seq, found.records)
+            core.freeze(turn, broken, self._words(found))
         elif isinstance(found, NotYet):
             if self._waiting is None:
                 self._until = turn.now + _PATIENCE
@@ -81,12 +82,6 @@ class EvidenceDesk:
         elif turn.now >= self._until:
             self._waiting = None
             self._core.blame(turn)
-
-    def _freeze(self, turn: Turn, proof: Proof) -> None:
-        core = self._core
-        core.keep_evidence(turn, proof.records)
-        core.set_status(turn, RoomStatus.FROZEN, proof.fault.value)
-        turn.tell(Alarm(core.room, AlarmKind.FORK, self._words(proof), proof.seq))
 
     def _words(self, proof: Proof) -> str:
         if proof.fault is Fault.EQUIVOCATION:

@@ -15,7 +15,7 @@ from attrs import frozen
 from ofcd.client.archive import Kind
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import BadInvite, ClientError, NotAllowed, Offline, RelayRefused
-from ofcd.client.events import LoggedEvent, Message
+from ofcd.client.events import LoggedEvent, Message, RoomStatus
 from ofcd.client.moving import begin_trial, end_trial
 from ofcd.client.turn import Ticket
 from ofcd.client.vault import Reader
@@ -206,7 +206,7 @@ def _explained(refused: RelayRefused) -> ClientError:
 
 async def _end_of(client: Client, room: RoomId) -> tuple[int, Hash32]:
     machine = client._machine(room)
-    machine.check_open()
+    machine.check_open(reading=True)
     if machine.end is not None:
         return machine.end
     ticket = Ticket("look at the copy")
@@ -226,11 +226,13 @@ async def try_at(
     """Do this with the room reached at that relay; if it fails, or not to `stay`, go back after.
 
     But where the room was moved there: then that is where it is reached. So it is, too, if this
-    process dies in between.
+    process dies in between. A frozen room is read on meanwhile, also at its own relay.
     """
-    if client._core(room).identity.relay_id != relay_id:
+    core = client._core(room)
+    is_there = core.identity.relay_id == relay_id
+    if not is_there or core.head.status is RoomStatus.FROZEN:
         with client._turn(client._connection(room)) as turn:
-            begin_trial(turn, client._core(room), url, relay_id)
+            begin_trial(turn, core, core.identity.relay_url if is_there else url, relay_id)
 
     def end(*, stays: bool) -> None:
         with client._turn(client._connection(room)) as turn:

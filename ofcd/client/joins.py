@@ -19,6 +19,7 @@ from ofcd.client.chainpages import ChainPages
 from ofcd.client.errors import JoinFailed
 from ofcd.client.events import JoinStateChanged
 from ofcd.client.model import JOINS, load, save
+from ofcd.client.room import RoomMachine
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
 from ofcd.e2e.chain import verify_chain
@@ -26,10 +27,11 @@ from ofcd.e2e.errors import JoinFault, JoinRejected
 from ofcd.e2e.invites import InviteCode, parse_link
 from ofcd.e2e.joining import Joining, check_response, make_request
 from ofcd.e2e.keys import MemberKeys
-from ofcd.protocol import frames
+from ofcd.protocol import frames, limits
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import RETRYABLE, Code, ProtocolError
 from ofcd.protocol.ids import InviteId, PublicKey, RelayId, RoomId
+from ofcd.protocol.records import HubMove
 from ofcd.protocol.room import RoomState
 from ofcd.themis import KeyPair
 from ofcd.themis.signed import peek
@@ -270,6 +272,7 @@ class JoinMachine:
             else:
                 self._fail(turn, error.fault.value, str(error))
             return
+        self._take_moves(turn)
         if not continues(turn.records, joining, self._chain.records):
             text = "the relay shows another past of this room than the one that is kept here"
             self._fail(turn, JoinFault.BAD_CHAIN.value, text)
@@ -278,6 +281,7 @@ class JoinMachine:
             turn.records,
             joining,
             joined,
+            envelope,
             self._chain.records,
             self.pending.my_name,
             turn.now,
@@ -289,6 +293,16 @@ class JoinMachine:
             confirm=joined.confirm.envelope,
         )
         self._confirm(turn)
+
+    def _take_moves(self, turn: Turn) -> None:
+        """Who was in the room may not have been told that root moved it by force since."""
+        chain = [envelope for _, envelope in self._chain.records]
+        moves = [one for one in chain if isinstance(peek(one).record, HubMove)]
+        if moves and earlier_identity(turn.records, self.room) is not None:
+            RoomMachine(turn.records, self.room, turn.random).take_moves(
+                turn, moves[-limits.MOVES_TOLD :]
+            )
+            turn.changed.append(self.room)
 
     def _confirm(self, turn: Turn) -> None:
         hub, url = self._hub

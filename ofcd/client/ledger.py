@@ -2,8 +2,8 @@
 
 `e2e.view` checks; here is what follows from it. An entry that fails a check becomes a visible
 marker: never dropped, never shown as the claimed sender's words. An entry whose key is missing is
-parked and opened, in order, once the key is here. What can only be a lying relay freezes the room
-and is kept as evidence.
+parked and opened, in order, once the key is here. What somebody signed and only a lying relay can
+have caused freezes the room, and is kept as evidence. A record that does not verify is not taken.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ofcd.client.events import Alarm, AlarmKind, KeyFound, KeyMissing, RoomStatu
 from ofcd.client.folding import Folder, Hear
 from ofcd.client.lineages import lineage_of
 from ofcd.client.turn import Turn
+from ofcd.client.waiting import Misfit
 from ofcd.e2e import epochs
 from ofcd.e2e.chain import apply_verified, verify_chain
 from ofcd.e2e.errors import Fault, KeyFault, KeyRejected, LogBroken, Reason, Unreadable
@@ -60,8 +61,8 @@ class Ledger:
     def begin(self, turn: Turn, start: int, log: Hash32, chain: list[tuple[int, bytes]]) -> bool:
         """Take the control log before `start`, and the log from there on, where its hash is `log`.
 
-        For a newcomer, and where the relay no longer keeps what this client missed. False, with
-        the room frozen, if the control log does not hold.
+        For a newcomer, and where the relay no longer keeps what this client missed. False if the
+        control log does not hold.
         """
         core = self.core
         if core.state.seq >= start:
@@ -84,8 +85,8 @@ class Ledger:
         core = self.core
         try:
             state, signed = apply_verified(core.state, envelope, seq)
-        except ProtocolError as error:
-            self._freeze_unverifiable(turn, seq, envelope, error)
+        except ProtocolError:
+            self._pass_over(turn, envelope)
             return False
         try:
             keys = epochs.follow(core.state, core.mine, core.keys, signed, None)
@@ -110,6 +111,9 @@ class Ledger:
         try:
             taken = core.view.take(frame.seq, frame.record, frame.cell, boxed)
         except LogBroken as broken:
+            if broken.fault is Fault.NOT_A_RECORD:
+                self._pass_over(turn, frame.record)
+                return
             turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, str(broken), broken.seq))
             turn.drop = broken.fault.value
             return
@@ -161,21 +165,21 @@ class Ledger:
             self._word = word
             self._compare(turn, word.head.seq, word.head.log, word.envelope)
         except LogBroken as broken:
-            core.freeze(turn, AlarmKind.FORK, broken)
+            core.freeze(turn, broken)
 
     def _check_vouched(self, turn: Turn) -> None:
         """What the admitter vouched for, and the hub's last word, once the log has come there."""
         core = self.core
         try:
             if core.head.vouched_log is not None and core.head.seq >= core.head.vouched_seq:
-                vouched = core.head.vouched_log
-                core.save_head(turn, vouched_log=None)
-                self._compare(turn, core.head.vouched_seq, vouched, b"")
+                vouched, by = core.head.vouched_log, core.head.vouched_by
+                core.save_head(turn, vouched_log=None, vouched_by=b"")
+                self._compare(turn, core.head.vouched_seq, vouched, by)
             word = self._word
             if word is not None and word.head.seq == core.head.seq and self._counts(word):
                 self._compare(turn, word.head.seq, word.head.log, word.envelope)
         except LogBroken as broken:
-            core.freeze(turn, AlarmKind.FORK, broken)
+            core.freeze(turn, broken)
 
     def _counts(self, word: SignedHead) -> bool:
         """Whether who said it had the room by then: it may have been moved since it was said."""
@@ -187,13 +191,13 @@ class Ledger:
             raise LogBroken(Fault.FORK, seq, (envelope,) if envelope else ())
 
     def _is_forked(self, turn: Turn, frame: Delivery, taken: Taken) -> bool:
-        """Whether this delivery shows that the log is not the one others see; then it is frozen."""
+        """Whether this delivery shows another log than others see, or can not stand here."""
         for trouble in taken.troubles:
             if isinstance(trouble, LogBroken) and trouble.fault is Fault.FORK:
-                self.core.freeze(turn, AlarmKind.FORK, trouble)
+                self.core.freeze(turn, trouble)
                 return True
-            if isinstance(trouble, ProtocolError):
-                self._freeze_unverifiable(turn, frame.seq, frame.record, trouble)
+            if isinstance(trouble, ProtocolError) or _is_no_record(trouble, frame.record):
+                self._pass_over(turn, frame.record)
                 return True
         return False
 
@@ -301,8 +305,15 @@ class Ledger:
             sid=event.sid,
             epoch=event.epoch,
             code=code,
+            own=(event.counter, event.prev) if self._is_mine(signed, event, code) else None,
         )
         self._keep(turn, entry, taken, frame)
+
+    def _is_mine(self, signed: SignedRecord, event: Event, code: str) -> bool:
+        """Whether it is this client's own, and the next one of it."""
+        last = self.core.view.senders.heads.get(self.core.me)
+        is_last = last is not None and last.event_id == signed.event_id
+        return event.mid == self.core.me and is_last and code not in _NOT_SHOWN
 
     def _keep(self, turn: Turn, entry: Entry, taken: Taken, frame: Delivery) -> None:
         core = self.core
@@ -337,11 +348,7 @@ class Ledger:
 
     def _keep_marker(self, turn: Turn, frame: Delivery, code: str) -> None:
         """Something stands here that nobody can be said to have sent."""
-        try:
-            signed = peek(frame.record)
-        except ProtocolError as error:
-            self._freeze_unverifiable(turn, frame.seq, frame.record, error)
-            return
+        signed = peek(frame.record)
         event = signed.record
         claimed = event if isinstance(event, Event) else None
         entry = Entry(
@@ -415,15 +422,23 @@ class Ledger:
         kind = _ALARMS.get(broken.fault, AlarmKind.HUB_MISBEHAVES)
         turn.tell(Alarm(self.core.room, kind, str(broken), seq))
 
-    def _freeze_unverifiable(
-        self, turn: Turn, seq: int, envelope: bytes, error: ProtocolError
-    ) -> None:
-        """The relay put something on the log that no honest relay takes."""
-        core = self.core
-        core.keep_evidence(turn, (envelope,))
-        core.set_status(turn, RoomStatus.FROZEN, error.code)
-        text = f"the relay delivered a record that does not hold: {error}"
-        turn.tell(Alarm(core.room, AlarmKind.HUB_MISBEHAVES, text, seq))
+    def _pass_over(self, turn: Turn, envelope: bytes) -> None:
+        """The relay put something on the log that no honest relay takes: nor is it taken here."""
+        core, word = self.core, Misfit.UNVERIFIED
+        if core.keep_evidence(turn, (envelope,)):
+            turn.tell(Alarm(core.room, word.alarm, word.text, core.head.seq + 1))
+        core.doubt(word)
+
+
+def _is_no_record(trouble: object, envelope: bytes) -> bool:
+    """Whether the trouble is that nothing is known of it, not even its id."""
+    if not isinstance(trouble, Unreadable) or trouble.reason is not Reason.NOT_AN_EVENT:
+        return False
+    try:
+        peek(envelope)
+    except ProtocolError:
+        return True
+    return False
 
 
 def _claim_of(envelope: bytes) -> tuple[int, int]:

@@ -130,10 +130,15 @@ class RelayMachine:
         """A link is open and the relay has said welcome."""
         self.welcome = welcome
         self._facts = LinkFacts(relay_id, relay_key, transport_key, welcome.challenge)
+        # A relay counts what is asked in vain: where one is no member any more, that is last.
+        last = [room for room in self.rooms.values() if room.is_out]
         for room in self.rooms.values():
-            room.link_up(turn, self._facts)
+            if room not in last:
+                room.link_up(turn, self._facts)
         for join in list(self.joins.values()):
             join.link_up(turn, relay_id)
+        for room in last:
+            room.link_up(turn, self._facts)
 
     def link_down(self) -> None:
         """The link is gone; what was asked on it is forgotten."""

@@ -150,6 +150,8 @@ class Head:
     """The log position that an admitter, or the relay by an Ack, vouched for, and its running hash;
     checked once the log has come there."""
     vouched_log: Hash32 | None = None
+    vouched_by: bytes = field(default=b"", repr=False)
+    """The admitter's JOIN_RESP; the relay has signed nothing."""
     said_seq: int = -1
     """The last entry that is more than a beat (beats.py); -1 where none was taken yet."""
     unconfirmed: int = -1
@@ -177,6 +179,8 @@ class Head:
     """The highest term of a HUB_MOVE that this client ever signed, or saw its signature under."""
     forced_term: int = 0
     """The same of those by force."""
+    may_return: bool = False
+    """Evicted, and told a move by force that may have made that void: so it is if one is let in."""
     cuts: int = 0
     """How often the end of the log came to nothing (voiding.py)."""
     cut_ends: tuple[tuple[int, int], ...] = ()

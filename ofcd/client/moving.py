@@ -23,7 +23,6 @@ __all__ = [
     "end_trial",
     "finish_move",
     "follow_hub",
-    "has_yet_to_hear",
     "is_elsewhere",
     "relocate",
     "return_from_trial",
@@ -115,11 +114,3 @@ def is_elsewhere(turn: Turn, core: Core, parting: Parting) -> bool:
     if url is not None:
         relocate(turn, core, url, parting.hub)
     return url is not None
-
-
-def has_yet_to_hear(core: Core) -> bool:
-    """Whether this client's relay, where it shows another log, may not have heard of a move.
-
-    So may any that is not the hub of a room that was moved.
-    """
-    return core.is_away and bool(core.state.moved)

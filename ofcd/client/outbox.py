@@ -25,12 +25,12 @@ from ofcd.client.archive import VOID
 from ofcd.client.blobdrops import told_of
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
-from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld, RoomStatus
-from ofcd.client.lagging import is_copy
+from ofcd.client.events import MessageAccepted, MessageFailed, MessageHeld
 from ofcd.client.model import Sent, load, number_key, save
 from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
+from ofcd.client.waiting import Misfit
 from ofcd.e2e.bodies import Body, Content, FileRef, Via, decode_body, encode_body
 from ofcd.e2e.errors import BodyInvalid, KeyMissing
 from ofcd.e2e.events import Outgoing, SealedEvent, may_send, resign_event, seal_event
@@ -61,7 +61,8 @@ _TRY_LATER: Final = frozenset(
     }
 )
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
-_LIES: Final = frozenset({Code.FORK, Code.HUB_BEHIND})
+_MISFITS: Final = {Code.FORK: Misfit.FORK, Code.HUB_BEHIND: Misfit.HUB_BEHIND}
+"""Mere words: the room attaches anew, and hears of a move then, if there was one."""
 
 
 @define
@@ -101,6 +102,11 @@ class Outbox:
     def items(self) -> list[Queued]:
         """What is not accepted yet, in order; failed ones included."""
         return [self._items[number] for number in sorted(self._items)]
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether something waits that the relay has refused by what it can not prove."""
+        return any(i.code in _MISFITS and i.stage is not Stage.FAILED for i in self._items.values())
 
     @property
     def has_acked(self) -> bool:
@@ -206,9 +212,8 @@ class Outbox:
         for item in [*again, *waiting]:
             fresh = evolve(item, number=self._next)
             if item.stage is not Stage.FAILED:
-                fresh = evolve(
-                    fresh, stage=Stage.QUEUED, record=b"", cell=b"", event_id=None, counter=0
-                )
+                fresh = evolve(fresh, stage=Stage.QUEUED, code="", text="")
+                fresh = evolve(fresh, record=b"", cell=b"", event_id=None, counter=0)
             self._next += 1
             self._keep(turn, fresh)
 
@@ -419,7 +424,7 @@ class Outbox:
         if item.number in self._flight.items:
             self._flight.held.add(item.number)
         first = item.stage is not Stage.HELD
-        self._keep(turn, evolve(item, stage=Stage.HELD))
+        self._keep(turn, evolve(item, stage=Stage.HELD, code="", text=""))
         if first:
             turn.tell(MessageHeld(self._core.room, item.sid))
 
@@ -474,7 +479,6 @@ class Outbox:
 
     def _accept(self, turn: Turn, item: Queued, sent: Sent) -> None:
         core = self._core
-        core.doubted = False
         self._flight.accepted(item)
         if self._wait is not None and self._wait.number == item.number:
             self._wait = None
@@ -506,36 +510,17 @@ class Outbox:
             self._keep(turn, evolve(item, stage=Stage.QUEUED))
             if first:
                 self._wait = self._wait_for(code, item, turn.now + _STALE_WAIT)
-        elif code in _TRY_LATER or self._is_claim(turn, code) or self._lags(failure):
-            if code == Code.HUB_BEHIND:
-                turn.drop = code  # attached anew, it says how far it is, and is waited for
+        elif code in _TRY_LATER or code in _MISFITS:
+            if code in _MISFITS:
+                core.doubt(_MISFITS[Code(code)], failure.seq)
             if first:
                 self._keep(turn, evolve(item, code=code, text=failure.text or _sentence(code)))
                 self._flight.slow_down()
                 self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
-        elif code == Code.FORK and core.doubt(turn):
-            self._keep(turn, evolve(item, stage=Stage.QUEUED))
-        elif code in _LIES:
-            core.set_status(turn, RoomStatus.FROZEN, code)
         elif code in _NOT_HERE:
             turn.drop = code
         else:
             self._fail(turn, item, code, failure.text)
-
-    def _is_claim(self, turn: Turn, code: str) -> bool:
-        """A fork between two other relays is for evidence to show: this word alone is none."""
-        if code != Code.FORK or not self._core.is_away:
-            return False
-        self._core.blame(turn)
-        return True
-
-    def _lags(self, failure: Failure) -> bool:
-        """A copy of the room may be behind what is known here: only its hub has lost anything."""
-        core, end = self._core, failure.seq
-        known = core.head.seq if end is None else end
-        return failure.code == Code.HUB_BEHIND and is_copy(
-            core.state, core.identity.relay_id, known
-        )
 
     def _wait_for(self, code: str, item: Queued, deadline: int) -> _Wait:
         core = self._core

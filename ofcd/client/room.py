@@ -3,12 +3,13 @@
     DOWN -> (CREATING) -> ATTACHING -> (CHAIN) -> SYNCING -> LIVE
 
 A founder's room is CREATING until the relay has its GENESIS. CHAIN reads the control log, for a
-newcomer and where the relay no longer keeps what was missed. Only LIVE rooms send.
+newcomer and where the relay no longer keeps what was missed. Only LIVE rooms send. From anywhere a
+relay that says what does not fit leads to WAITING, and from there to ATTACHING (waiting.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -31,21 +32,21 @@ from ofcd.client.events import (
 )
 from ofcd.client.evidence import EvidenceDesk
 from ofcd.client.keydesk import KeyDesk
-from ofcd.client.lagging import Lag, is_copy
 from ofcd.client.ledger import Ledger
-from ofcd.client.moving import finish_move, follow_hub, has_yet_to_hear, is_elsewhere
+from ofcd.client.moving import finish_move, follow_hub, is_elsewhere
 from ofcd.client.outbox import Outbox
 from ofcd.client.receipts import ReceiptDuty
 from ofcd.client.renewing import RenewDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
-from ofcd.client.voiding import take_moves
+from ofcd.client.voiding import TakenBack, take_moves
+from ofcd.client.waiting import COPY_PATIENCE, HUB_PATIENCE, Misfit, Waiting, is_copy
 from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile, Redaction
 from ofcd.e2e.controls import make_attach, make_handover
 from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
-from ofcd.e2e.errors import Fault as LogFault
-from ofcd.e2e.errors import JoinRejected, LogBroken, Unreadable
+from ofcd.e2e.errors import JoinRejected, Unreadable
 from ofcd.e2e.events import Opened
+from ofcd.e2e.evidence import is_void
 from ofcd.e2e.joining import check_admitted
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.signals import SignalKind, open_signal
@@ -121,7 +122,7 @@ class RoomMachine:
         self._link: LinkFacts | None = None
         self._chain = ChainPages()
         self._backoff = Backoff(random, first=1_000, longest=600_000)
-        self._lag = Lag(random)
+        self._waiting = Waiting(random)
         self._retry_at: int | None = None
         self._catch_up_to = -1
         self._own_last: tuple[int, EventId | None] = (0, None)
@@ -131,7 +132,7 @@ class RoomMachine:
         self._opening: list[Ticket] = []
         self._halted: ClientError | None = None
         self._surveys: list[Ticket] = []
-        self._told_end, self._is_behind = (-1, Hash32(room)), False
+        self._told_end: tuple[int, Hash32] | None = None
         desks = (self.controls, self.admissions, self.keydesk)
         duties = (self._beats, self._receipts, self._evidence, self.drops, self._renewing)
         self._parts = (*desks, *duties)
@@ -141,12 +142,19 @@ class RoomMachine:
         """Attached and caught up."""
         return self.phase is Phase.LIVE
 
-    def check_open(self) -> None:
+    @property
+    def is_out(self) -> bool:
+        """Removed, as somebody has signed."""
+        return self.core.head.status is RoomStatus.EVICTED
+
+    def check_open(self, *, reading: bool = False) -> None:
         """Raises why nothing can be done in this room, for good or on this link.
 
-        `NotAllowed`, `RoomFrozen`, `JoinFailed`, `RelayRefused`.
+        `NotAllowed`, `RoomFrozen`, `JoinFailed`, `RelayRefused`. `reading`: only to catch up, as a
+        frozen room is let to at a relay that is tried.
         """
-        self.core.check_usable()
+        if not (reading and self.core.is_tried):
+            self.core.check_usable()
         if self._halted is not None:
             raise self._halted
 
@@ -172,10 +180,8 @@ class RoomMachine:
         """A link to this room's relay is open."""
         self._link, self._retry_at = link, None
         head = self.core.head
-        behind = head.status is RoomStatus.FROZEN and head.code == Code.HUB_BEHIND
-        # Who was evicted only asks: a relay may have to tell of a move that made that void.
-        asks = (RoomStatus.ACTIVE, RoomStatus.HIDDEN, RoomStatus.EVICTED)
-        if head.status not in asks and not behind:
+        # Who was evicted, or is frozen, only asks: a relay may have to tell of a move.
+        if head.status in (RoomStatus.LEFT, RoomStatus.CLOSED):
             self._halt_by_status(turn)
         elif head.created:
             self._attach(turn)
@@ -184,10 +190,11 @@ class RoomMachine:
 
     def link_down(self) -> None:
         """The link is gone."""
-        self.phase, self._is_behind = Phase.DOWN, False
-        self._link = self._retry_at = self._halted = None
+        self.phase = Phase.DOWN
+        self._link = self._retry_at = self._halted = self._told_end = None
         self._chain = ChainPages()
-        self._cursor_due, self.core.blamed = None, False
+        self._cursor_due = self.core.misfit = None
+        self.core.told.clear()
         for part in (self.outbox, *self._parts):
             part.link_lost()
 
@@ -235,25 +242,22 @@ class RoomMachine:
             return
         if not isinstance(frame, frames.Attached):
             return
-        if core.head.status is RoomStatus.EVICTED:
-            self._halt_by_status(turn)  # a copy that is behind
+        if core.head.may_return:
+            core.come_back(turn)
+        is_over = core.head.status in (RoomStatus.EVICTED, RoomStatus.FROZEN)
+        if is_over and not core.is_tried:  # where one is evicted: a copy that is behind
+            self._halt_by_status(turn)
             return
         if frame.counter > frame.seq:
             turn.drop = Code.BAD_FRAME.value  # more events of ours than the log has entries
             return
-        self._told_end, self._is_behind = (frame.seq, frame.log), False
-        if core.head.begun and frame.seq < max(core.head.seq, core.head.vouched_seq):
-            self._behind(turn, frame.seq)
+        self._told_end = frame.seq, frame.log
+        if core.head.status is RoomStatus.HIDDEN:
+            core.set_status(turn, RoomStatus.ACTIVE)
+        word = self._misfit(turn, frame)
+        if word is not None:
+            self._wait(turn, word, frame.seq)
             return
-        self._lag.over()
-        if core.head.begun and frame.seq == core.head.seq and frame.log != core.log.log:
-            if has_yet_to_hear(core):
-                self._behind(turn, frame.seq)
-                return
-            core.freeze(turn, AlarmKind.FORK, LogBroken(LogFault.FORK, frame.seq))
-            self._halt_by_status(turn)
-            return
-        core.set_status(turn, RoomStatus.ACTIVE)
         self._own_last = frame.counter, frame.last
         self._cursor_told = frame.cursor
         if core.head.begun:
@@ -262,21 +266,46 @@ class RoomMachine:
             self._chain = ChainPages()
             self._read_chain(turn, core.state.seq + 1)
 
-    def _behind(self, turn: Turn, end: int) -> None:
-        """The relay's log ends at `end`, before what is known here."""
+    def _misfit(self, turn: Turn, frame: frames.Attached) -> Misfit | None:
+        """What of this does not fit the log that is here."""
         core = self.core
-        is_frozen = core.head.status is RoomStatus.FROZEN
-        if not is_frozen and is_copy(core.state, core.identity.relay_id, end):
-            self.phase, self._is_behind = Phase.WAITING, True
-            self._surveyed(turn, self._told_end)
-            self._retry_at = turn.now + self._lag.behind(turn.now)
-            if self._lag.is_long(turn.now):
-                turn.tell(Alarm(core.room, AlarmKind.COPY_BEHIND, _COPY_BEHIND, core.head.seq))
+        if not core.head.begun:
+            return None
+        ours = core.checked_hash(turn.records, frame.seq)
+        if ours is not None and ours != frame.log:
+            return Misfit.FORK
+        is_behind = frame.seq < max(core.head.seq, core.head.vouched_seq)
+        return Misfit.HUB_BEHIND if is_behind else None
+
+    def _wait(self, turn: Turn, word: Misfit, end: int) -> None:
+        """The relay, whose log ends at `end`, says so, and proves nothing: ask it again."""
+        core = self.core
+        core.misfit, self.phase = None, Phase.WAITING
+        copies = is_copy(core.state, core.identity.relay_id, end)
+        if word is Misfit.HUB_BEHIND and copies:
+            word = Misfit.COPY_BEHIND
+        self._retry_at = turn.now + self._waiting.again(word, turn.now)
+        if self._told_end is not None:
+            self._surveyed(turn, self.end or refusal(Code.FORK.value))
+        if self._waiting.tells(turn.now, COPY_PATIENCE if copies else HUB_PATIENCE):
+            core.set_status(turn, RoomStatus.WAITING, word.value)
+            if word is not Misfit.UNVERIFIED:  # told when it came
+                core.tell_once(turn, word.alarm, word.text, core.head.seq)
+
+    @property
+    def waits_for(self) -> Offline | None:
+        """Why the room is not live, where its relay says what does not fit."""
+        word = self._waiting.word
+        return None if word is None else Offline(word.text)
+
+    def _check_fits(self, turn: Turn) -> None:
+        """Nothing is waited for where the room is live, and nothing said is refused."""
+        is_told = self.core.head.status is RoomStatus.WAITING
+        if (self._waiting.word is None and not is_told) or self.outbox.is_doubted:
             return
-        core.set_status(turn, RoomStatus.FROZEN, Code.HUB_BEHIND.value)
-        self._halt_by_status(turn)
-        text = "the relay has lost part of the room log: nothing is sent until it has it again"
-        turn.tell(Alarm(core.room, AlarmKind.HUB_BEHIND, text, core.head.seq))
+        self._waiting.over()
+        if is_told:
+            self.core.set_status(turn, RoomStatus.ACTIVE)
 
     def _stop(
         self,
@@ -345,8 +374,7 @@ class RoomMachine:
             self._read_chain(turn, core.state.seq + 1)
             return
         if not core.head.begun and not self._begin(turn, first, frame.log):
-            self._halt_by_status(turn)
-            return
+            return  # `pump` finds why
         self._backoff.succeeded()
         self._catch_up_to = frame.head
         self._check_live(turn)
@@ -393,24 +421,19 @@ class RoomMachine:
             core.set_status(turn, RoomStatus.FROZEN, rejected.fault.value)
 
     def _sync_refused(self, turn: Turn, failure: frames.Failure) -> None:
-        if failure.code == Code.HUB_BEHIND:
-            self._behind(turn, self.core.head.seq if failure.seq is None else failure.seq)
-        elif failure.code == Code.FORK and has_yet_to_hear(self.core):
-            self._behind(turn, self.core.head.seq)
-        elif failure.code == Code.FORK and not self.core.doubt(turn):
-            fork = LogBroken(LogFault.FORK, self.core.head.seq)
-            self.core.freeze(turn, AlarmKind.FORK, fork)
-            self._halt_by_status(turn)
-        elif failure.code != Code.FORK:
+        if failure.code in (Code.HUB_BEHIND, Code.FORK):
+            end = self.core.head.seq if failure.seq is None else failure.seq
+            self._wait(turn, Misfit(failure.code), end)
+        else:
             self._stop(turn, failure, RoomStatus.HIDDEN)
 
     def _check_live(self, turn: Turn) -> None:
         core = self.core
         caught_up = self._catch_up_to >= 0 and core.head.seq >= self._catch_up_to
-        self._stop_if_frozen(turn)
+        self._stop_if_over(turn)
         if self.phase is not Phase.SYNCING or not caught_up:
             return
-        self.phase = Phase.LIVE
+        self.phase, self._told_end = Phase.LIVE, None
         self._surveyed(turn, (core.head.seq, core.log.log))
         self._take_up(turn)
         for ticket in self._opening:
@@ -478,7 +501,7 @@ class RoomMachine:
                     self._evidence.shown(turn, frame.key or self._link.relay_key, frame.records)
             case _:
                 return
-        self._stop_if_frozen(turn)
+        self._stop_if_over(turn)
 
     def _delivered(self, turn: Turn, frame: frames.Delivery) -> None:
         core = self.core
@@ -486,6 +509,8 @@ class RoomMachine:
             return  # of a subscription that is about to be replaced
         before = core.head.seq
         self.ledger.take(turn, frame)
+        if core.misfit is not None:
+            self._catch_up_to = -1  # nor is what comes behind it taken
         if core.head.seq == before:
             return
         self._cursor_due = self._cursor_due or turn.now + _CURSOR_EVERY
@@ -528,11 +553,15 @@ class RoomMachine:
         else:
             self.comparing.heard(turn, seq, opened)
 
-    def _stop_if_frozen(self, turn: Turn) -> None:
-        if self.phase is Phase.ATTACHING and self.core.head.status is RoomStatus.EVICTED:
+    def _stop_if_over(self, turn: Turn) -> None:
+        """Nothing more here, or a while of waiting, where what came calls for that."""
+        core, status = self.core, self.core.head.status
+        if status in (RoomStatus.EVICTED, RoomStatus.FROZEN) and self.phase is Phase.ATTACHING:
             return  # it was told something, and may be told more
-        if self.core.head.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN):
+        if status not in _GOES_ON and not core.is_tried:
             self._halt_by_status(turn)
+        elif core.misfit is not None:
+            self._wait(turn, *core.misfit)
 
     def _halt_by_status(self, turn: Turn) -> None:
         """The room is frozen, or over for this client: what is asked of it is refused so."""
@@ -540,7 +569,9 @@ class RoomMachine:
             self.core.check_usable()
         except ClientError as error:
             self._halt(turn, error)
-            if not isinstance(error, RoomFrozen):
+            if isinstance(error, RoomFrozen):  # but root may yet move the room
+                self._retry_at = turn.now + self._backoff.failed()
+            else:
                 self.outbox.give_up(turn, error)
 
     def _signalled(self, turn: Turn, frame: frames.Signalled) -> None:
@@ -559,26 +590,43 @@ class RoomMachine:
 
     # -- a hub that is gone for good ---------------------------------------------------------------
 
-    def _moved(self, turn: Turn, records: tuple[bytes, ...]) -> None:
-        """Root moved the room by force: go back to where it goes on, if it is so."""
+    def take_moves(self, turn: Turn, records: Sequence[bytes]) -> TakenBack | None:
+        """Root moved the room by force: go back to where it goes on, if it is so.
+
+        Raises `Malformed` for what no log can hold.
+        """
         core = self.core
         try:
             taken = take_moves(turn, core, records, has_acked=self.outbox.has_acked)
         except Malformed:
-            turn.drop = Code.BAD_FRAME.value  # no relay in its right mind tells that
-            return
+            raise
         except ProtocolError:
-            return  # it is not root's: it moves nobody
+            return None  # it is not root's: it moves nobody
         if taken is None:
-            return
-        core.doubted = False
+            return None
+        core.misfit = None
         self.ledger.begin_anew()
         for part in self._parts:
             part.link_lost()
-        self.aliases.begin_anew(turn)
+        self.aliases.begin_anew(turn, taken.void)
         self.outbox.begin_anew(turn, taken.said)
         self.comparing.begin_anew(turn)
+        return taken
+
+    def _moved(self, turn: Turn, records: Sequence[bytes]) -> None:
+        core = self.core
+        try:
+            taken = self.take_moves(turn, records)
+        except Malformed:
+            turn.drop = Code.BAD_FRAME.value  # no relay in its right mind tells that
+            return
+        if taken is None:
+            return
+        if taken.void:
+            core.come_back(turn)  # what put this member out stands behind all that it had
         if core.me not in core.state.members:
+            turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
+            core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
             self._halt(turn, refusal(Code.NOT_FOUND.value))
         elif is_elsewhere(turn, core, taken.parting):
             self._halt(turn, Offline(_MOVING))
@@ -589,17 +637,19 @@ class RoomMachine:
     def end(self) -> tuple[int, Hash32] | None:
         """Where this relay's copy ends, and L there; None before that is known.
 
-        It is once the room is live, or the copy found to be behind.
+        It is once the room is live, or the copy found not to go beyond what is here.
         """
+        core, told = self.core, self._told_end
         if self.is_live:
-            return self.core.head.seq, self.core.log.log
-        return self._told_end if self._is_behind else None
+            return core.head.seq, core.log.log
+        is_here = self.phase is Phase.WAITING and told is not None and told[0] <= core.head.seq
+        return told if is_here else None
 
     def await_end(self, ticket: Ticket) -> None:
         """Settle `ticket` with `end`."""
         self._surveys.append(ticket)
 
-    def _surveyed(self, turn: Turn, end: tuple[int, Hash32]) -> None:
+    def _surveyed(self, turn: Turn, end: tuple[int, Hash32] | ClientError) -> None:
         for ticket in self._surveys:
             turn.settle(ticket, end)
         self._surveys.clear()
@@ -629,8 +679,10 @@ class RoomMachine:
             record = peek(frame.record).record
             if isinstance(record, RekeyBoxed | Leave) and record.room == core.room:
                 signer = core.state.member(record.mid)
-                open_signed(signer.sign_key, frame.record)
-                if isinstance(record, Leave) and record.mid == core.me:
+                signed = open_signed(signer.sign_key, frame.record)
+                if not self._can_stand(turn.records, record, signed.event_id):
+                    pass  # it came to nothing
+                elif isinstance(record, Leave) and record.mid == core.me:
                     status = RoomStatus.LEFT
                 elif isinstance(record, RekeyBoxed) and core.me in record.removed:
                     status = RoomStatus.EVICTED if signer.is_owner else status
@@ -642,16 +694,34 @@ class RoomMachine:
         else:
             self._halt_by_status(turn)
 
+    def _can_stand(self, records: Reader, record: RekeyBoxed | Leave, event_id: EventId) -> bool:
+        """Whether it is, or can be, in this log: not where a move by force made it void."""
+        core, seen = self.core, record.seen
+
+        def place_of(control: EventId) -> int | None:
+            entry = core.archive.find(records, control)
+            return None if entry is None else entry.seq
+
+        if place_of(event_id) is not None:
+            return True
+        ours = core.checked_hash(records, seen.seq)
+        is_old = record.prev != core.state.ctl and place_of(record.prev) is not None
+        return ours in (None, seen.log) and not is_old and not is_void(core.state, record, place_of)
+
     # -- what is done without being asked --------------------------------------------------------
 
     def pump(self, turn: Turn) -> None:
         """Everything that is due: call it after each batch, and when `deadline` has come."""
-        if self._retry_at is not None and turn.now >= self._retry_at and self._link is not None:
-            self.link_up(turn, self._link)
-        if self.phase is Phase.LIVE:
-            self._stop_if_frozen(turn)
-        if self.phase is not Phase.LIVE:
+        link = self._link
+        if self._retry_at is not None and turn.now >= self._retry_at and link is not None:
+            if self.phase is Phase.STOPPED:
+                self.link_down()
+            self.link_up(turn, link)
+        if self.phase not in (Phase.DOWN, Phase.STOPPED):
+            self._stop_if_over(turn)
+        if self.phase is not Phase.LIVE or self.core.is_tried:
             return
+        self._check_fits(turn)
         self._pumped_at = turn.now
         self._renewing.pump(turn)
         self._check_rekey(turn)
@@ -760,11 +830,12 @@ class RoomMachine:
                 turn.send(frames.Cursor(core.room, core.head.seq))
 
 
-_MOVING: Final = "the room is reached at another relay from now on: what is queued is sent there"
-_COPY_BEHIND: Final = (
-    "your relay's copy of the room has been behind what you have seen for minutes: it is still "
-    "asked, and what you write waits; ask its operator, or go to another relay"
+_ADMISSION_VOID: Final = (
+    "root moved this room to a relay whose copy ends before you were admitted: you are not in the "
+    "room any more; ask for a new invite"
 )
+_MOVING: Final = "the room is reached at another relay from now on: what is queued is sent there"
+_GOES_ON: Final = (RoomStatus.ACTIVE, RoomStatus.WAITING, RoomStatus.HIDDEN)
 _KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
 _LATER: Final = frozenset(
     {Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL, Code.HUB_AWAY}

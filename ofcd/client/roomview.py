@@ -6,7 +6,6 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
-import trio
 from attrs import frozen
 
 from ofcd.client.archive import Kind
@@ -31,7 +30,6 @@ __all__ = ["Delivery", "MemberInfo", "RoomView", "Sponsor"]
 
 _SHOWN: Final = (Kind.MESSAGE, Kind.INVALID, Kind.PARKED, Kind.UNREADABLE)
 _QUEUE: Final = 1000
-_LISTED_SECONDS: Final = 0.5
 
 
 @frozen
@@ -152,6 +150,10 @@ class RoomView:
     def hub_id(self) -> RelayId:
         """The relay that orders the room."""
         return self._client._core(self.id).state.hub
+
+    def home_of(self, mid: MemberId) -> RelayId:
+        """The relay that a current member is at home at; raises `NotAllowed` (not_found)."""
+        return self._member(mid).home
 
     @property
     def hub_since(self) -> int:
@@ -276,10 +278,12 @@ class RoomView:
         With a slow relay that is not yet so when the room first is there. Who is no member waits.
         """
         while True:
+            grown = self._client._hub.growth(self.id)
             for one in self.members():
                 if one.is_me:
                     return one.joined_seq
-            await trio.sleep(_LISTED_SECONDS)
+            self._client._require_open()
+            await grown.wait()
 
     # -- trust -----------------------------------------------------------------------------------
 

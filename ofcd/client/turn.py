@@ -55,6 +55,8 @@ class Turn:
     """Rooms that a finished join has brought."""
     moved: list[RoomId] = field(factory=list)
     """Rooms that are reached at another relay from now on."""
+    changed: list[RoomId] = field(factory=list)
+    """Rooms whose records were changed beside their machine, which is to read them anew."""
     renewed: list[Lineage] = field(factory=list)
     """Relays that are known to have another key now."""
     again: bool = False

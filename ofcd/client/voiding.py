@@ -30,7 +30,7 @@ from ofcd.protocol.ids import EventId, Hash32, MemberId, Sid
 from ofcd.protocol.records import HubMove
 from ofcd.protocol.room import RoomState
 from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
-from ofcd.themis.signed import SignedRecord, peek
+from ofcd.themis.signed import SignedRecord
 
 __all__ = ["TakenBack", "take_moves"]
 
@@ -38,14 +38,14 @@ _LOOK_BACK: Final = 2_000
 """Entries that are looked through for the last words of those whose later ones are void."""
 _NO_SID: Final = Sid(bytes(16))
 _APP: Final = b"app/"
-_AHEAD: Final = b"ahead"
 
 
 class TakenBack:
     """What came of the moves that a relay tells."""
 
-    def __init__(self, parting: Parting, said: list[Queued]) -> None:
+    def __init__(self, parting: Parting, void: list[Entry], said: list[Queued]) -> None:
         self.parting = parting
+        self.void = void
         self.said = said
         """This member's own words that came to nothing."""
 
@@ -61,8 +61,11 @@ def take_moves(
     """
     moves = Moves.read(core.room, records)
     _flag(turn, core, moves)
+    kept = core.expected(turn.records)
+    if kept is not None and kept.event_id in {one.event_id for one in moves.signed}:
+        kept = None
     try:
-        missing = moves.news(core.state, _ahead(turn, core, moves))
+        missing = moves.news(core.state, kept)
     except Refused:
         return None  # another move counts
     if not missing:
@@ -77,44 +80,28 @@ def take_moves(
         parting = moves.part(missing, core.state, end, ours)
     except Refused as refused:
         if refused.kind is Code.FORK:
-            fork = LogBroken(Fault.FORK, seq, (records[-1],))
-            core.freeze(turn, AlarmKind.FORK, fork)
+            core.freeze(turn, LogBroken(Fault.FORK, seq, (missing[0].envelope,)))
         return None
-    if parting.base >= end:
-        turn.records.put(core.tables.state, _AHEAD, parting.last.envelope)
-        if not any(isinstance(one.record, HubMove) and one.record.force for one in missing):
-            return None
-        core.come_back(turn)  # what put this member out stood behind all that it has
+    is_whole = parting.base >= end
+    state = core.state if is_whole else core.state_before(turn.records, parting.base + 1)
+    parting.check_root(state, core.state)
+    if parting.is_next and (begun or not is_whole):
+        # It has to hold there: nothing is taken back, or kept, for one that no log can have.
+        state.apply(parting.move, parting.first.event_id, parting.base + 1)
+    core.expect(turn, parting.last)
+    if any(isinstance(one.record, HubMove) and one.record.force for one in missing):
+        core.thaw(turn)
+    elif is_whole:
+        return None
+    if is_whole:
+        if core.head.status is RoomStatus.EVICTED:
+            core.save_head(turn, may_return=True)
         if not begun or not has_acked:
             return None
         # Its Ack vouched for the log there; if it does hold, it comes back before it is sent again.
-        core.save_head(turn, vouched_seq=-1, vouched_log=None)
-        return TakenBack(parting, [])
-    state = core.state_before(turn.records, parting.base + 1)
-    parting.check_root(state, core.state)
-    if parting.is_next:  # it has to hold there: nothing is taken back for one that no log can have
-        state.apply(parting.move, parting.first.event_id, parting.base + 1)
-    turn.records.put(core.tables.state, _AHEAD, parting.last.envelope)
-    taken = TakenBack(parting, _take_back(turn, core, parting, state))
-    if core.me not in state.members:
-        turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
-        core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
-    else:
-        core.come_back(turn)
-    return taken
-
-
-def _ahead(turn: Turn, core: Core, moves: Moves) -> SignedRecord | None:
-    """The last move that was taken, and is yet to come in the log: no lesser one counts meanwhile.
-
-    None where these have it, too, and where it is not of who is root now.
-    """
-    raw = turn.records.get(core.tables.state, _AHEAD)
-    kept = None if raw is None else peek(raw)
-    if kept is None or not isinstance(kept.record, HubMove) or kept.record.mid != core.state.root:
-        return None
-    known = {*(hub.event_id for hub in core.state.moved), *(one.event_id for one in moves.signed)}
-    return None if kept.event_id in known else kept
+        core.save_head(turn, vouched_seq=-1, vouched_log=None, vouched_by=b"")
+        return TakenBack(parting, [], [])
+    return _take_back(turn, core, parting, state)
 
 
 def _note_terms(turn: Turn, core: Core, signed: Sequence[SignedRecord]) -> None:
@@ -125,16 +112,18 @@ def _note_terms(turn: Turn, core: Core, signed: Sequence[SignedRecord]) -> None:
 
 
 def _flag(turn: Turn, core: Core, moves: Moves) -> None:
-    """Root has signed two moves of one term: people are told, once a link."""
+    """Root has signed two moves of one term: both are kept, and people are told, once a link."""
     rivals = moves.rivals(core.state)
-    if not rivals or core.blamed:
+    if not rivals or AlarmKind.TWO_MOVES in core.told:
         return
     check_claim([told for _, told in rivals], core.state)
-    core.blamed = True
-    turn.tell(Alarm(core.room, AlarmKind.TWO_MOVES, _TWO_MOVES))
+    for ours, told in rivals:
+        here = core.archive.control(turn.records, ours.since)
+        core.keep_evidence(turn, (*([here.envelope] if here else ()), told.envelope))
+    core.tell_once(turn, AlarmKind.TWO_MOVES, _TWO_MOVES)
 
 
-def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> list[Queued]:
+def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> TakenBack:
     base, end, before = parting.base, max(core.head.seq, core.state.seq), core.state
     known = core.checked_hash(turn.records, base) if core.head.begun else None
     log = known or (parting.move.seen.log if parting.is_next else None)
@@ -169,7 +158,7 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> li
     said = _own_words(core, void)
     _save_head(turn, core, base, log, void)
     _tell(turn, core, void, before, base, end, len(said))
-    return said
+    return TakenBack(parting, void, said)
 
 
 def _put_cursors_back(turn: Turn, core: Core, base: int) -> int:
@@ -198,7 +187,7 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
     if is_void and own is not None:
         changes |= {"counter": own.counter, "last": own.event_id if own.counter else None}
     if head.vouched_seq > base:
-        changes |= {"vouched_seq": -1, "vouched_log": None}
+        changes |= {"vouched_seq": -1, "vouched_log": None, "vouched_by": b""}
     core.head = head.after_cut(base)
     core.save_head(
         turn,
@@ -220,9 +209,10 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
 def _last_words(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[MemberId, Entry]:
     """The last event that holds of each who said something that does not, if it is near."""
     sought = {entry.mid for entry in void if entry.kind is not Kind.CONTROL}
+    needed = set() if _first_own(void) else sought & {core.me}  # in a vault of before
     found: dict[MemberId, Entry] = {}
     for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
-        if not sought or (base - entry.seq > _LOOK_BACK and sought != {core.me}):
+        if not sought or (base - entry.seq > _LOOK_BACK and not sought & needed):
             break
         if entry.mid in sought and entry.kind is not Kind.CONTROL:
             sought.discard(entry.mid)
@@ -240,7 +230,16 @@ def _senders(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> Send
     for mid, first in firsts.items():
         there = last.get(mid)
         heads[mid] = _head_before(core, first) if there is None else _head_of(there, first)
+    own = _first_own(void)
+    if own is not None:
+        counter, prev = own
+        heads[core.me] = SenderHead(counter - 1, prev, heads[core.me].sid)
     return Senders(core.room, heads)
+
+
+def _first_own(void: list[Entry]) -> tuple[int, EventId] | None:
+    """Counter and `prev` of this member's first event that is void."""
+    return next((entry.own for entry in void if entry.own is not None), None)
 
 
 def _put_names_back(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> None:
@@ -343,10 +342,6 @@ def _tell(
         turn.tell(Alarm(core.room, AlarmKind.EVICTION_VOID, _EVICTION_VOID.format(names=names)))
 
 
-_ADMISSION_VOID: Final = (
-    "root moved this room to a relay whose copy ends before you were admitted: you are not in the "
-    "room any more; ask for a new invite"
-)
 _TWO_MOVES: Final = (
     "root has signed two moves of this room that can not both be: the one with the lower id counts "
     "everywhere; ask root what is meant"

@@ -22,7 +22,7 @@ from ofcd.themis.lineage import Lineage
 from ofcd.themis.moves import void_from
 from ofcd.themis.signed import open_signed, peek
 
-__all__ = ["NotYet", "Proof", "judge"]
+__all__ = ["NotYet", "Proof", "is_void", "judge"]
 
 HashAt = Callable[[int], Hash32 | None]
 PlaceOf = Callable[[EventId], int | None]
@@ -68,7 +68,7 @@ def judge(
     """What these records prove to who has the log up to `end`; None: nothing.
 
     `place_of` tells where a control record stands in one's own log. What was signed over a part
-    that came to nothing when the room was moved (see `_is_void`) proves nothing either.
+    that came to nothing when the room was moved (see `is_void`) proves nothing either.
 
     `relay_key` is said to be the hub's: it counts only if it is one of the relay that the room
     names, of whose keys `known` tells. What does not verify proves nothing, whoever it is said
@@ -98,12 +98,12 @@ def _word_of_member(state: RoomState, envelope: bytes, place_of: PlaceOf) -> _Wo
         raise Malformed(Code.BAD_RECORD)  # true, and says nothing of the log
     if record.room != state.room:
         raise Refused(Code.NOT_FOUND)
-    if _is_void(state, record, place_of):
+    if is_void(state, record, place_of):
         raise Refused(Code.CTL_STALE)
     return _Word(record.seen, envelope, mid)
 
 
-def _is_void(state: RoomState, record: Event | LoggedRecord, place_of: PlaceOf) -> bool:
+def is_void(state: RoomState, record: Event | LoggedRecord, place_of: PlaceOf) -> bool:
     """Whether it was signed over what the hub of before put behind the place where a move stands.
 
     Its control head is then of before the move; or, where that was by force, one that is void too.

@@ -211,7 +211,7 @@ class Context:
 
         Unlike `live_room` this does not go on trying: what is here can be shown without a relay.
         """
-        if room.status not in (RoomStatus.ACTIVE, RoomStatus.HIDDEN):
+        if not room.status.is_open and room.status is not RoomStatus.HIDDEN:
             return None  # nothing more will come
         found: list[OfcError | None] = []
         async with trio.open_nursery() as nursery:

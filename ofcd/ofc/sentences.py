@@ -33,7 +33,8 @@ PLAIN: Final = ""
 _WHAT_TO_DO: Final = {
     "fork": "The relay shows members different logs. Send nothing more here: compare `ofc verify` "
     "codes with the others outside this room, and keep the vault, which holds the evidence.",
-    "hub_behind": "The relay lost part of the room, perhaps by an old backup. Tell its operator.",
+    "hub_behind": "Perhaps it was put back from an old backup: tell its operator. If that does not "
+    "help, the room's root owner moves the room to another relay: `ofc move --force`.",
     "copy_behind": "Your relay does not catch up with the room's own: tell its operator, or leave "
     "it by `ofc home`.",
     "hub_misbehaves": "The relay's word contradicts itself. The evidence is kept; move elsewhere.",
@@ -46,8 +47,9 @@ _WHAT_TO_DO: Final = {
     "removal_void": "You are in this room again, until an owner removes you anew: ask one.",
     "admission_void": "Ask the one who let you in for a new invite, and join again: `ofc join`.",
     "two_moves": "Ask the room's root owner, over another channel, which relay is meant.",
-    "unproven": "Nothing is proven against the room's relay. Yours is mistaken, or lies: others on "
-    "another relay can tell you whether the room goes on.",
+    "unproven": "Nobody has signed what would prove it: your relay is mistaken, was put back from "
+    "a backup, or lies. Others can tell you whether the room goes on, and where: then `ofc home`. "
+    "If it is the room's own relay, its root owner can move the room: `ofc move --force`.",
     "key_replaced": "If you have put back an older copy of the vault, or root has just "
     "moved the room by force, that is why: nothing "
     "is to be done. If not, somebody has your keys: have an owner evict you, and join anew.",
@@ -57,8 +59,11 @@ _WHAT_TO_DO: Final = {
 
 _STATES: Final = {
     "active": "the room can be reached again",
+    "waiting": "what the relay says of this room does not fit what is here, and nothing proves it: "
+    "it is asked again, and what you write waits",
     "hidden": "the relay says there is no such room for you; keys and history stay here",
-    "frozen": "FROZEN: what the relay shows contradicts itself, so nothing more is sent here",
+    "frozen": "FROZEN: somebody has signed another log than is here, so nothing more is sent here "
+    "unless root moves the room by force",
     "left": "you have left this room",
     "evicted": "you have been removed from this room",
     "closed": "this room is closed",

@@ -65,13 +65,16 @@ def test_a_rekey_shown_twice_without_its_box_is_a_repeat(scene: Scene, bo: Bo) -
 def test_what_an_admitter_vouched_for_is_checked_when_the_log_gets_there(
     scene: Scene, bo: Bo
 ) -> None:
-    """Not before: an entry on the way there proves nothing, and forgets nothing."""
+    """Not before: an entry on the way there proves nothing, and forgets nothing. What the admitter
+    has signed is kept."""
     one, two, three = scene.truth
-    bo.turn(lambda turn: bo.room.core.vouch(turn, two.seq, Hash32(b"x" * 32)))
+    vouched = {"vouched_seq": two.seq, "vouched_log": Hash32(b"x" * 32), "vouched_by": b"answer"}
+    bo.turn(lambda turn: bo.room.core.save_head(turn, **vouched))
     bo.feed(one)
     assert bo.alarms == []
     bo.feed(two, three)
-    assert bo.alarms == [AlarmKind.FORK]
+    assert (bo.status, bo.alarms) == (RoomStatus.FROZEN, [AlarmKind.FORK])
+    assert bo.room.core.evidence(bo.vault) == [b"answer"]
     assert bo.texts == ["one", "two"]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from ofcd.client import AlarmKind, RoomStatus
+from ofcd.client.room import Phase
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Reaction, Redaction, Text
 from ofcd.e2e.errors import LogBroken
@@ -48,15 +48,17 @@ def test_an_ack_of_something_else_is_no_ack(scene: Scene, bo: Bo) -> None:
 
 
 def test_an_acked_message_that_is_not_in_the_log_is_found_out(scene: Scene, bo: Bo) -> None:
-    """Acknowledged as an entry where another one is delivered then: frozen."""
+    """Acknowledged as an entry where another one is delivered then: it was said by nobody who
+    signed it, so the room waits; once, for what was said is not asked of the relay again."""
     sent = post(bo)
     event_id, seq = peek(sent.record).event_id, scene.log.seq + 1
     log = RoomLog.resumed(scene.room, scene.log.seq, scene.log.log).append(seq, sent.record).log
     bo.feed(frames.Ack(sent.rid, event_id, seq, log))
     assert not bo.room.outbox.items
     bo.feed(scene.truth[0])
-    assert bo.status is RoomStatus.FROZEN
-    assert AlarmKind.FORK in bo.alarms
+    assert bo.room.phase is Phase.WAITING
+    assert bo.room.waits_for is not None
+    assert "its log of this room is another one" in str(bo.room.waits_for)
 
 
 @pytest.mark.parametrize("code", ["forbidden", "try_again", "counter_gap"])
@@ -115,7 +117,8 @@ def test_a_relay_that_lost_an_acked_message_is_behind(scene: Scene, bo: Bo) -> N
     bo.feed(frames.Ack(sent.rid, event_id, seq, Hash32(b"l" * 32)))
     bo.machine.link_down()
     attach_at(bo, scene, scene.log.seq, scene.log.log)
-    assert (bo.status, bo.room.core.head.code) == (RoomStatus.FROZEN, "hub_behind")
+    assert bo.room.phase is Phase.WAITING
+    assert "has lost part of the room log" in str(bo.room.waits_for)
 
 
 def test_what_the_relay_has_as_the_last_event_is_accepted(scene: Scene, bo: Bo) -> None:
@@ -169,36 +172,6 @@ def test_a_false_word_on_our_last_event_shows_at_the_others_as_the_relays(
         bo.feed(frames.Delivery(scene.room, one.seq + 1, sealed.signed.envelope, sealed.cell))
         assert bo.alarms == [AlarmKind.HUB_MISBEHAVES]
         assert bo.texts == ["one", "after a lie"]
-
-
-def test_a_word_of_fork_stops_the_room_when_it_is_said_again(scene: Scene, bo: Bo) -> None:
-    """Once it may be that the relay has just heard of a move: then it tells on the next link."""
-    sent = post(bo)
-
-    def queue(turn: Turn) -> None:
-        bo.room.outbox.queue(turn.records, Text("two"), new_sid(), NOW)
-
-    bo.turn(queue)
-    bo.feed(frames.Failure(sent.rid, "fork", "fork"))
-    assert bo.dropped
-    assert bo.alarms == []
-    bo.connect()
-    answers = bo.feed(frames.Failure(post(bo, "three").rid, "fork", "fork"))
-    assert bo.status is RoomStatus.FROZEN
-    assert answers == []
-    assert not bo.room.is_live
-
-
-def test_each_word_of_fork_between_others_is_a_first_one(scene: Scene, bo: Bo) -> None:
-    """What the relay takes in between says that the logs are one."""
-    for number in (1, 2, 3):
-        sent = post(bo, f"number {number}")
-        bo.feed(frames.Failure(sent.rid, "fork", "fork"))
-        assert bo.status is RoomStatus.ACTIVE
-        bo.connect()
-        [item] = bo.room.outbox.items
-        assert item.event_id is not None
-        bo.turn(partial(bo.room.outbox.delivered, sid=item.sid, event_id=item.event_id, seq=9))
 
 
 def test_no_late_answer_revives_a_frozen_room(scene: Scene, tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ async def test_a_hub_that_no_longer_has_the_log_it_gave_is_caught_on_the_next_li
 ) -> None:
     """`fork` in answer to Follow: the room stands still, and members hear that nothing proves it.
 
-    What they say is not taken, and waits: no relay's word freezes their room.
+    What they say is not taken, and waits, as the room does: no relay's word freezes it.
     """
     async with hub_gone_bad(tmp_path) as (scene, double):
         heard = scene.bo._client.events()
@@ -329,7 +329,7 @@ async def test_a_hub_that_no_longer_has_the_log_it_gave_is_caught_on_the_next_li
         await trio.sleep(600)
         alarms = [event.kind for event in told(heard) if isinstance(event, Alarm)]
         assert alarms == [AlarmKind.UNPROVEN]
-        assert scene.bo.status is RoomStatus.ACTIVE
+        assert scene.bo.status is RoomStatus.WAITING
         assert len(scene.bo.outbox()) == 1
 
 

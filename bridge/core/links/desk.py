@@ -255,7 +255,7 @@ class LinkDesk:
             found = self._engine.client.room(room)
         except NoSuchRoom:
             return True
-        if found.status is RoomStatus.ACTIVE:
+        if found.status.is_open:
             return Cap.BRIDGE not in found.caps_of(found.me)
         return found.status in _OVER
 

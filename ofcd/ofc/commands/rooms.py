@@ -14,6 +14,7 @@ from ofcd.ofc.commands.forcing import force
 from ofcd.ofc.console import Shape
 from ofcd.ofc.context import Context, room_label
 from ofcd.ofc.errors import UsageError
+from ofcd.ofc.sentences import label
 from ofcd.ofc.text import one_line
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Policy
@@ -210,13 +211,17 @@ async def move(context: Context, options: MoveOptions) -> None:
     """Have another relay order a room."""
     room = context.room(options.room)
     relay_id = await _relay_there(context, room, options)
-    if options.force:
-        await force(context, room, options.url, relay_id, confirmed=options.yes)
-    else:
-        await room.move_hub(options.url, relay_id=relay_id)
     follow = "everybody follows by themselves"
     if options.force:
+        before = room.hub_id
+        await force(context, room, options.url, relay_id, confirmed=options.yes)
         follow = f"tell who was at the old relay: ofc home ROOM {options.url}"
+        others = [m for m in room.members() if room.home_of(m.mid) not in (before, room.hub_id)]
+        if others:
+            names = ", ".join(label(one.name, one.mid.hex()) for one in others)
+            follow += f"; so it may be for those at other relays, if theirs is not told: {names}"
+    else:
+        await room.move_hub(options.url, relay_id=relay_id)
     await context.say(
         Shape.CHANGED,
         did=f"{room_label(room)} is at {options.url} now: {follow}",
