@@ -25,8 +25,6 @@ class PlaceQueue:
     why: str = "not connected yet"
     ready_since: float = inf
     changed: trio.Event = field(factory=trio.Event)
-    skipped: int = 0
-    """Messages given up since the place was told of such."""
 
     def put(self, entry: Entry) -> None:
         """It was added, or changed."""

@@ -1,4 +1,4 @@
-"""Streams to mail servers (trio): TCP or a socket file, TLS from the start or later."""
+"""Streams to mail servers (trio): TCP, TLS from the start or later."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ __all__ = ["Arrived", "LmtpServer"]
 _LINE: Final = 2048
 _RECIPIENTS: Final = 1000
 _ERRORS: Final = 20
-_PATH: Final = re.compile(r"(?:FROM|TO):\s*<([^<>\s]{0,512})>(.*)", re.IGNORECASE)
+_PATH: Final = re.compile(
+    r'(?:FROM|TO):\s*<("[^"<>\r\n]{0,256}"@[^<>\s]{1,255}|[^<>\s]{0,512})>(.*)', re.IGNORECASE
+)
 _SIZE: Final = re.compile(r"\bSIZE=(\d{1,12})\b", re.IGNORECASE)
 _DOT: Final = b"\r\n.\r\n"
 

@@ -153,8 +153,8 @@ class Direct:
             await self._tell(connection, line, _FAILED)
 
     def _id_of(self, line: Line) -> str:
-        if "msgid" in line.tags:
-            return sha256(line.tags["msgid"].encode()).hexdigest()[:32]
+        if msgid := line.tags.get("msgid"):
+            return sha256(msgid.encode()).hexdigest()[:32]
         self._number += 1
         return f"{self._life}/{self._number}"
 

@@ -119,9 +119,9 @@ class Hearing:
             self._channels.saw(place, min(ts, there))
 
     def _id_of(self, line: Line, place: str) -> str:
-        if "msgid" in line.tags:
-            return line.tags["msgid"][:200]
-        if "time" in line.tags:
+        if msgid := line.tags.get("msgid"):
+            return msgid[:200]
+        if line.tags.get("time"):
             seen = "\0".join((line.tags["time"], line.nick, place, line[1])).encode()
             return sha256(seen).hexdigest()
         self._number += 1

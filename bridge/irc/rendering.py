@@ -16,6 +16,7 @@ from bridge.core.formatting import (
     NICK_ONLY,
     TAKEN_BACK,
     excerpt,
+    one_line,
     plain_text,
 )
 from bridge.core.model import Kind, Outgoing
@@ -141,7 +142,7 @@ def _message(one: Outgoing) -> list[tuple[Run, ...]]:
     if one.author is not None and one.author.nick_only:
         rows = [(Run(NICK_ONLY),)]
     if one.file is not None and not (one.author and one.author.nick_only):
-        name = clean(one.file.name)
+        name = clean(one_line(one.file.name))  # nothing hidden, nothing turned round
         where = "in the room]" if one.link is None else f"{one.link} ]"
         rows = [(Run(f"{FILE}{name}, {_size(one.file.size)}, {where}"),), *rows]
     if one.reply_to is not None and rows:

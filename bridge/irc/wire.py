@@ -98,6 +98,8 @@ def encode(command: str, params: Sequence[str], tags: Mapping[str, str] | None =
 
 
 _RFC: Final = str.maketrans("{}|^", "[]\\~")
+_STRICT: Final = str.maketrans("{}|", "[]\\")
+_STRICT_NAMES: Final = ("strict-rfc1459", "rfc1459-strict")
 
 
 def fold(name: str, mapping: str = "rfc1459") -> str:
@@ -105,7 +107,7 @@ def fold(name: str, mapping: str = "rfc1459") -> str:
     lower = "".join(one.lower() if one.isascii() else one for one in name)
     if mapping == "ascii":
         return lower
-    return lower.translate(_RFC).replace("~", "^" if mapping == "rfc1459-strict" else "~")
+    return lower.translate(_STRICT if mapping in _STRICT_NAMES else _RFC)
 
 
 def time_of(line: Line) -> int | None:

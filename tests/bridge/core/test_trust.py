@@ -37,13 +37,21 @@ async def test_each_grant_and_each_loss_of_it_is_said_in_the_room(
 async def test_the_topic_of_who_is_withheld_stays(
     tmp_path: Path, autojump_clock: MockClock, consent: str
 ) -> None:
-    """Also where that is said only while the topic waits."""
+    """Also where that is said, or lifted, only while the topic waits."""
     async with open_scene(tmp_path, evolve(BOOKS, topic=True)) as scene:
         await scene.room.send(f"!bridge me {consent}")
         await scene.quiet()
         await scene.room.rename("books", "my own words")
         await scene.quiet()
-        if consent == "full":
+        if consent != "full":
+            scene.walls.set_up(False)
+            await scene.room.rename("books", "still my own words")
+            await scene.quiet()
+            await scene.room.send("!bridge me full")
+            await scene.quiet()
+            scene.walls.set_up(True)
+            await scene.quiet()
+        else:
             scene.walls.set_up(False)
             await scene.room.rename("books", "other words")
             await scene.quiet()
