@@ -8,7 +8,7 @@ import { Room } from "../src/client/room.ts";
 import { signControl } from "../src/e2e/controls.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
-import { hex } from "../src/protocol/bytes.ts";
+import { fromHex, hex } from "../src/protocol/bytes.ts";
 import { browser, deliver, follow, forced, garden, linkTo, moveOf } from "./garden.ts";
 import { refusal } from "./rooms.ts";
 import type { Stage } from "./stage.ts";
@@ -29,7 +29,7 @@ async function evicted(said: (stage: Stage, bo: MemberKeys) => void = () => unde
   });
   await vi.waitFor(() => expect(room.saved.status).toBe("removed"));
   room.detach();
-  return { stage, copy, room, vault };
+  return { stage, copy, room, vault, record: signed.envelope };
 }
 
 const asks = async (room: Room, stage: Stage, told: Uint8Array[] = []) => {
@@ -51,6 +51,21 @@ test.each([
   expect(room.state.members.has(room.me)).toBe(true);
   await room.send(text("here I am"));
   expect(room.waiting().at(-1)).toMatchObject({ failed: "" });
+});
+
+test("the void eviction shown again puts nobody out; one that stands does, whatever the code", async () => {
+  const { copy, room, record } = await evicted();
+  await follow(room, copy, [forced(copy)]);
+  const removed = async (record: Uint8Array, code: string) => {
+    room.receive({ type: "removed", room: room.state.room, record, code });
+    await room.goOnAfter(Promise.resolve());
+  };
+  await removed(record, "evicted");
+  expect([room.saved.status, room.refusal, room.isLive]).toEqual(["active", "evicted", false]);
+  await follow(room, copy);
+  const { signed } = makeBoxedRekey(copy.making(), [fromHex(room.me)]);
+  await removed(signed.envelope, "left");
+  expect([room.saved.status, room.saved.reason]).toEqual(["removed", "evicted"]);
 });
 
 test("told while it is not let in, it asks on the next link, also after a reload", async () => {

@@ -8,8 +8,8 @@ import { hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
 import { sha256 } from "../protocol/ids.ts";
 import type { RoomCore } from "./core.ts";
+import { placesOf } from "./journal.ts";
 import { lineageIn } from "./lineages.ts";
-import { json } from "./saved.ts";
 import type { Tables } from "./tables.ts";
 import { type Told, told } from "./told.ts";
 import type { Turn } from "./vault.ts";
@@ -57,7 +57,9 @@ export class EvidenceDesk {
       const { view, saved } = this.core;
       if (saved.status === "frozen") return;
       const isMoved = view.state.moved.length > 0; // else nothing is void
-      const places = isMoved ? await this.placesOf(frame.records) : new Map<string, number>();
+      const places = isMoved
+        ? await placesOf(this.core, controlsOf(frame.records))
+        : new Map<string, number>();
       const key = frame.key ?? link.relayKey;
       const known = lineageIn(this.core.vault);
       const found = judge(view.state, view.log, key, frame.records, known, (it) => places.get(it));
@@ -75,17 +77,6 @@ export class EvidenceDesk {
   check(): void {
     const { waiting } = this;
     if (waiting !== undefined && this.core.view.log.seq >= waiting.seq) this.shown(waiting.frame);
-  }
-
-  /** Where the control records that these were signed for stand in the log, by their id in hex. */
-  private async placesOf(records: readonly Uint8Array[]): Promise<ReadonlyMap<string, number>> {
-    const { vault, tables } = this.core;
-    const places = new Map<string, number>();
-    for (const id of controlsOf(records)) {
-      const at = await vault.fetch(tables.index, id);
-      if (at !== undefined) places.set(id, json.read<number>(at));
-    }
-    return places;
   }
 
   private giveUp(frame: Frame): void {

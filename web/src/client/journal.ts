@@ -168,6 +168,19 @@ export async function find(core: RoomCore, id: string, turn?: Turn): Promise<Ent
   return entry && idsOf(entry).includes(id) ? entry : undefined;
 }
 
+/** Where entries with these ids, in hex, stand in the log; those that do not are left out. */
+export async function placesOf(
+  { vault, tables }: RoomCore,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const places = new Map<string, number>();
+  for (const id of ids) {
+    const at = await vault.fetch(tables.index, id);
+    if (at !== undefined) places.set(id, json.read<number>(at));
+  }
+  return places;
+}
+
 // -- the control log --------------------------------------------------------------------------------
 
 /** Its records, and where each stands. */

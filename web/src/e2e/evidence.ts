@@ -69,7 +69,7 @@ function verified(state: RoomState, relayKey: Uint8Array, envelope: Uint8Array, 
   return saysLog && equal(record.room, state.room) ? record : undefined;
 }
 
-type Telling = Exclude<ReturnType<typeof verified>, undefined>;
+export type Telling = Exclude<ReturnType<typeof verified>, undefined>;
 
 /** The control record that a word was signed for, in hex; "" where it is the hub's. */
 const controlOf = (record: Telling): string => {
@@ -94,7 +94,7 @@ export function controlsOf(envelopes: readonly Uint8Array[]): string[] {
  * Whether a member signed it over what the hub of before put behind the place where a move stands. Its
  * control head is then of before the move; or, where that was by force, one that is void too.
  */
-function isVoid(state: RoomState, record: Telling, placeOf: PlaceOf): boolean {
+export function isVoid(state: RoomState, record: Telling, placeOf: PlaceOf): boolean {
   if (record.type === "log_head") return false;
   const move = voidFrom(state, record.seen.seq);
   if (move === undefined) return false;
