@@ -306,7 +306,7 @@ test("who is behind a handover believes no move of who was root before", async (
 
 test("root's word over another log than is here freezes the room, as any other fork", async () => {
   const { stage, bo } = garden();
-  const { room } = await browser(stage, bo);
+  const { room, vault } = await browser(stage, bo);
   stage.say(bo, text("three"));
   await follow(room, stage);
   const seq = stage.end;
@@ -314,6 +314,7 @@ test("root's word over another log than is here freezes the room, as any other f
   room.receive({ type: "moved", room: room.state.room, records: [move] });
   await vi.waitFor(() => expect(room.saved.status).toBe("frozen"));
   expect(room.saved.reason).toBe(`log.fork ${seq}`);
+  expect(vault.items(`evidence/${room.id}`).map(([, raw]) => raw)).toEqual([move]);
 });
 
 test("of two moves of one term the lower id counts, for whoever has the other; and people are told", async () => {

@@ -20,6 +20,7 @@ import {
   type News,
   type Parting,
   readMove,
+  type SignedMove,
   seenOf,
 } from "../e2e/moves.ts";
 import { b64decode, equal, fromHex, hex } from "../protocol/bytes.ts";
@@ -79,6 +80,7 @@ export async function takeMoves(
   const news = newsIn(core, moves, state);
   if (news === undefined) return undefined;
   checkClaim(news, state); // what is forged costs no more than this: nothing was loaded
+  noteTerms(core, draft, news);
   const parting = await parted(core, draft, moves, news);
   if (parting === undefined) return undefined;
   if (parting.base >= log.seq) {
@@ -104,9 +106,8 @@ function checkNext(parting: Parting, state: RoomState): void {
 }
 
 /** Those that count, and are not here; undefined: none. */
-function newsIn({ vault, tables }: RoomCore, moves: Moves, state: RoomState): News | undefined {
-  const raw = vault.get(tables.state, AHEAD);
-  const ahead = raw && readMove(raw);
+function newsIn(core: RoomCore, moves: Moves, state: RoomState): News | undefined {
+  const ahead = aheadIn(core, state);
   try {
     // The one that was taken may have to be taken again: a relay may have shown more since.
     return moves.news(state, ahead && moves.has(ahead) ? undefined : ahead);
@@ -114,6 +115,24 @@ function newsIn({ vault, tables }: RoomCore, moves: Moves, state: RoomState): Ne
     if (error instanceof Refused && error.code === "conflict") return undefined;
     throw error;
   }
+}
+
+/** What was taken last, and may yet come in the log: not behind another move, nor of who was root before. */
+function aheadIn({ vault, tables }: RoomCore, state: RoomState): SignedMove | undefined {
+  const raw = vault.get(tables.state, AHEAD);
+  if (raw === undefined) return undefined;
+  const ahead = readMove(raw);
+  const isPassed = state.moved.some(({ since }) => since > seenOf(ahead).seq);
+  return isPassed || !equal(ahead.record.mid, state.root) ? undefined : ahead;
+}
+
+/** A vault that was put back learns what it had signed by force, as root: no lesser term is signed again. */
+function noteTerms({ me }: RoomCore, draft: Draft, news: News): void {
+  if (hex(draft.view.state.root) !== me) return;
+  const { forcedTerm, signedTerm } = draft.marks;
+  const forced = news.filter(({ record }) => record.force).map(({ record }) => record.term);
+  const term = Math.max(forcedTerm, ...forced);
+  if (term > forcedTerm) mark(draft, { forcedTerm: term, signedTerm: Math.max(term, signedTerm) });
 }
 
 /** What was taken, and is yet to come in the log: no lesser one counts meanwhile. */
@@ -169,6 +188,7 @@ async function parted(
     if (!(error instanceof Refused)) throw error;
     if (error.code !== "fork" || isEvicted(draft.saved)) return undefined; // the own log counts
     amend(draft, { status: "frozen", reason: told("log.fork", seq), code: "" });
+    keepEvidence(draft.turn, core.tables, [news[0].envelope]);
     return undefined;
   }
 }
