@@ -178,6 +178,7 @@ def test_a_cut_reads_no_history_for_ones_own_words(
 ) -> None:
     """What is void says itself what came before; nor are aliases looked for that nobody named."""
     monkeypatch.setattr(voiding, "_LOOK_BACK", 0)
+    bo.feed(*scene.truth)  # nothing of his own
     state, core = with_homes(bo, scene), bo.room.core
     monkeypatch.setattr(Core, "state_before", lambda *_: state)
     before, seen = core.next_own(), core.log.seen

@@ -147,6 +147,7 @@ async def test_what_was_said_before_it_joined_never_goes_out(
         async with running(world, ana, room, bridge, Walls(), BOTH) as scene:
             await room.send("since it came")
             await trio.sleep(late)
+            bridge._hub.wake(room.id)  # as what lets it know does
             await scene.quiet()
             assert scene.walls.lines() == ["Ana: since it came"]
             assert not any("connected" in one for one in scene.notices())
