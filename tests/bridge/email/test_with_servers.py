@@ -5,6 +5,7 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import formatdate
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,7 @@ def letter(sender: str, to: str, text: str, **fields: str) -> bytes:
         "From": sender,
         "To": to,
         "Subject": "Friday",
+        "Date": formatdate(1_800_000_000),  # when a world begins
         "Message-ID": f"<{sender}/{text[:20].replace(' ', '.')}>",
     }
     for name, value in {**head, **fields}.items():
