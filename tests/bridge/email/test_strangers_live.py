@@ -123,7 +123,7 @@ async def test_strangers_say_nothing_and_end_nothing(
                 await until(partial(stands_in, room, name), 120)
                 assert trio.current_time() - before < 60, name
             # Whoever takes the id of Dov's next mail first does not take his words away.
-            await send(by("col@people.test", "by Col", Message_ID="<next@x.test>"),
+            await send(by("col@people.test", "by Col", Message_ID="<next@x.test>", To=ROOM),
                        "col@people.test", ROOM)  # fmt: skip
             await until(lambda: "by Col" in said(room))
             await send(by(DOV, "by Dov", Message_ID="<next@x.test>"), DOV, secret)
