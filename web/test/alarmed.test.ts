@@ -94,7 +94,7 @@ test("what freezes a room is kept, and only so much of it", async () => {
   await hear({ type: "delivery", seq: 2, record: new Uint8Array(9), cell: new Uint8Array() });
   expect(evidenceIn(vault, room.id)).toEqual([]); // no record at all proves nothing
   const many = Array.from({ length: 99 }, (_, at) => new Uint8Array([at]));
-  await core.enqueue(() => core.freeze("log.fork 2", "", many));
+  await core.enqueue(() => core.freeze("log.fork 2", 2, "", many));
   expect(evidenceIn(vault, room.id)).toHaveLength(64);
 });
 

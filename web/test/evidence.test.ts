@@ -144,8 +144,8 @@ test("the relay's word alone freezes nothing: what was said waits", async () => 
     return { type: "done" };
   });
   await room.send(text("is it so?"));
-  await vi.waitFor(() => expect(room.alarms).toEqual(["unproven"]));
-  expect(room.saved.status).toBe("active");
+  await expect.poll(() => room.refusal).toBe("fork");
+  expect([room.saved.status, room.alarms]).toEqual(["active", []]);
   expect(room.waiting().map(({ failed }) => failed)).toEqual([""]);
   room.close();
 });

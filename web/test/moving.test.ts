@@ -218,7 +218,7 @@ test.each([false, true])(
   },
 );
 
-test("a move that is refused is over; one whose relay lost a part of the log is not", async () => {
+test("a move that is refused is over; one whose room is frozen meanwhile is not", async () => {
   const { room } = await reached({}, undefined, refusal("forbidden"));
   await expect(room.moveHome(OTHER)).rejects.toThrow("forbidden");
   expect([room.saved.moving, room.url]).toEqual([undefined, URL_]);
@@ -226,7 +226,7 @@ test("a move that is refused is over; one whose relay lost a part of the log is 
   const moving = room.moveHome(OTHER).catch((error: Error) => error.name);
   await expect.poll(() => room.saved.moving).toEqual(OTHER);
   const { core } = room as unknown as { core: RoomCore };
-  await core.enqueue(() => core.freeze(told("relay_behind"), "hub_behind"));
+  await core.enqueue(() => core.freeze(told("two_logs", 1), 1));
   expect([await moving, room.saved.moving]).toEqual(["RoomOver", OTHER]);
 });
 

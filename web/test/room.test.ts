@@ -20,7 +20,7 @@ import { type Taken, take, type View } from "../src/e2e/view.ts";
 import { hubAt } from "../src/protocol/room.ts";
 import { eventId, randomBytes, signRecord } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
-import { FakeLink, founded, refusal, URL_ } from "./rooms.ts";
+import { FakeLink, founded, passes, refusal, URL_ } from "./rooms.ts";
 
 const entry: Entry = {
   seq: 1,
@@ -163,9 +163,10 @@ test("a log that begins behind its end is none", async () => {
   expect([fake.isClosed, room.lastSeq, room.isLive]).toEqual([true, 1, false]);
 });
 
-test("a control log that does not go on from what is known freezes the room", async () => {
+test("a control log that does not go on from what is known is not taken: the room waits", async () => {
   const room = await skipped(([, opened]) => [[3, opened as Uint8Array]]);
-  expect([room.saved.status, room.state.seq]).toEqual(["frozen", 1]);
+  expect([room.saved.status, room.isLive, room.state.seq]).toEqual(["active", false, 1]);
+  expect(room.refusal).toMatch(/^unverifiable /);
 });
 
 /** A room whose relay answers so. */
@@ -232,7 +233,7 @@ test("a relay that has lost part of the log is not spoken to until it has it aga
     request.type === "attach" && seq === 0 ? attached(0) : whole(log, request),
   );
   await attach();
-  expect([room.saved.status, room.saved.code]).toEqual(["frozen", "hub_behind"]);
+  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "relay_behind"]);
   seq = 1;
   await attach();
   expect([room.saved.status, room.isLive]).toEqual(["active", true]);
@@ -319,12 +320,47 @@ test("where a room was moved to is its hub once it has stored that; a late answe
   expect(room.saved.status).toBe("active");
 });
 
-test("a relay whose log is another one of the same length freezes the room for good", async () => {
-  const { room, fake, attach } = await on(() => attached(1));
-  await attach();
-  await attach();
-  expect(room.saved.status).toBe("frozen");
-  expect(fake.of("attach")).toHaveLength(1);
+test.each([
+  ["that its log is another one", attached(1), "fork"],
+  ["fork", refusal("fork"), "fork"],
+  ["that it ends before", attached(0), "relay_behind"],
+  ["hub_behind", refusal("hub_behind", { seq: 0 }), "relay_behind"],
+])(
+  "a relay says %s: it is asked again, later each time, and a person hears of it once",
+  async (_, said, word) => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    let isOver = false;
+    const { room, fake, log, attach } = await on((request) =>
+      request.type === "attach" && !isOver ? said : whole(log, request),
+    );
+    await attach();
+    const at: number[] = [];
+    for (let second = 0; second < 20; second += 1) {
+      await passes(1_000);
+      await settled(room);
+      at.push(fake.of("attach").length);
+      expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, word]);
+      expect(room.alarms).toEqual(second < 14 ? [] : [word]);
+    }
+    expect([at[0], at[2], at[6], at[14], at[19]]).toEqual([2, 3, 4, 5, 5]);
+    await room.send(text("kept"));
+    isOver = true;
+    await passes(12_000);
+    await settled(room);
+    expect([room.isLive, room.refusal, fake.of("post").length]).toEqual([true, "", 1]);
+  },
+);
+
+test("a vault that an earlier version froze by a relay's word goes on", async () => {
+  for (const by of [
+    { reason: "relay_behind", code: "hub_behind" },
+    { reason: "fork", code: "fork" },
+  ]) {
+    const { room, log, attach } = await on((it) => whole(log, it), { status: "frozen", ...by });
+    await attach();
+    expect([room.saved.status, room.saved.reason, room.isLive]).toEqual(["active", "", true]);
+  }
 });
 
 const coreOf = (room: Room) => (room as unknown as { core: RoomCore }).core;
@@ -332,7 +368,7 @@ const coreOf = (room: Room) => (room as unknown as { core: RoomCore }).core;
 /** What is proven of the room's relay, and so freezes the room for good. */
 const prove = (room: Room) => {
   const core = coreOf(room);
-  return core.enqueue(() => core.freeze(told("two_logs", 1), "equivocation"));
+  return core.enqueue(() => core.freeze(told("two_logs", 1), 1, "equivocation"));
 };
 const standing = ({ saved }: Room) => [saved.status, saved.code];
 
@@ -360,7 +396,9 @@ test("no relay takes back what was proven, by what it answers to a post", async 
   expect(standing(room)).toEqual(["frozen", "equivocation"]);
   room.detach();
   await attach();
-  expect([...standing(room), fake.of("attach").length]).toEqual(["frozen", "equivocation", 1]);
+  expect(standing(room)).toEqual(["frozen", "equivocation"]);
+  // It asks, for moves by force alone.
+  expect([fake.of("attach").length, fake.of("sync").length]).toEqual([2, 1]);
 });
 
 test("no relay takes back what was proven while it was asked to take the room in", async () => {
@@ -380,12 +418,12 @@ test("no relay takes back what was proven while it was asked to take the room in
 test("a log that was cut short gives way to a proof, and freezes nothing that is over", async () => {
   const { room, attach } = await on(() => attached(0));
   await attach();
-  expect(standing(room)).toEqual(["frozen", "hub_behind"]);
+  expect(standing(room)).toEqual(["active", ""]);
   await prove(room);
   expect(standing(room)).toEqual(["frozen", "equivocation"]);
   const core = coreOf(room);
   await core.change((draft) => amend(draft, { status: "removed", reason: "left", code: "" }));
-  await core.enqueue(() => core.freeze(told("relay_behind"), "hub_behind"));
+  await prove(room);
   expect(standing(room)).toEqual(["removed", ""]);
 });
 
@@ -556,8 +594,8 @@ test("what there is no room for is no fault of the relay's: it comes again on th
   expect([room.lastSeq, room.epoch]).toEqual([2, 1]);
 });
 
-test("a control record that does not hold is evidence: the room is frozen", async () => {
-  const { room, deliver } = await live();
+test("a record that does not hold is kept, and nothing behind it is taken; the relay is asked anew", async () => {
+  const { room, fake, deliver } = await live();
   const { view } = (room as unknown as { core: RoomCore }).core;
   const stranger = newMemberKeys();
   const forged = makeBoxedRekey({
@@ -568,9 +606,11 @@ test("a control record that does not hold is evidence: the room is frozen", asyn
   });
   const record = { ...forged.signed.record, mid: stranger.mid };
   await deliver(signRecord(stranger.sign.private, record as never).envelope);
-  expect(room.saved.status).toBe("frozen");
-  expect(room.saved.reason).toBe("unverifiable not_found");
-  expect(room.lastSeq).toBe(1);
+  await deliver(new Uint8Array(9));
+  expect([room.saved.status, room.isLive, room.lastSeq]).toEqual(["active", false, 1]);
+  expect([room.refusal, room.alarms, fake.isClosed]).toEqual(["unverifiable not_found", [], false]);
+  await expect.poll(() => room.isLive).toBe(true);
+  expect([room.refusal, fake.of("attach").length]).toEqual(["", 2]);
 });
 
 test("a member who says two things under one number stops nobody else", async () => {

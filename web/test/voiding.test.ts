@@ -354,7 +354,7 @@ test("a relay that has yet to hear of the move is waited for, and nothing is sen
   const vague = linkTo(room, stage);
   room.detach();
   await room.attach(vague.link, newMemberKeys().sign.public);
-  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "copy_behind"]);
+  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "fork"]);
   expect(vague.of("sync")).toEqual([]);
   stage.say(bo, text("longer"));
   const refusing = linkTo(room, stage, [], ({ type }) =>
@@ -362,10 +362,10 @@ test("a relay that has yet to hear of the move is waited for, and nothing is sen
   );
   room.detach();
   await room.attach(refusing.link, newMemberKeys().sign.public);
-  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "copy_behind"]);
+  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "fork"]);
 });
 
-test("its own hub is not waited for: two histories stop a room that was never moved, and one that was", async () => {
+test("its own hub's word is no proof either: the room waits, and is not frozen", async () => {
   const { stage, bo } = garden();
   const [copy, other] = [stage.branch(), stage.branch()];
   const { room } = await browser(stage, bo);
@@ -374,7 +374,7 @@ test("its own hub is not waited for: two histories stop a room that was never mo
   await follow(room, copy);
   room.detach();
   await room.attach(linkTo(room, other).link, newMemberKeys().sign.public);
-  expect([room.saved.status, room.saved.reason]).toEqual(["frozen", `log.fork ${copy.end}`]);
+  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "fork"]);
 });
 
 test("an earlier version's vault asks its relay for the control log, and can take back then", async () => {
@@ -445,3 +445,39 @@ test("what was signed over what is void proves nothing; what was signed over ano
   await vi.waitFor(() => expect(room.saved.status).toBe("frozen"));
   expect(room.saved.reason).toMatch(/^member_word /);
 });
+
+test.each([
+  ["what is void stands here", true],
+  ["it has nothing of that", false],
+])(
+  "a move by force thaws a room of two histories, not one of a wrong key: %s",
+  async (_, isThere) => {
+    for (const [reason, status] of [
+      ["two_logs 1", "active"],
+      ["join.not_admitted", "frozen"],
+    ] as const) {
+      const { stage, bo } = garden();
+      const { room, core } = await browser(stage, bo);
+      const copy = stage.branch();
+      stage.say(bo, text("void"));
+      if (isThere) await follow(room, stage);
+      await core.enqueue(() => core.freeze(reason, 1));
+      const move = forced(copy);
+      room.detach();
+      const fake = linkTo(room, copy, [move]);
+      await Promise.race([
+        room.attach(fake.link, newMemberKeys().sign.public),
+        expect.poll(() => fake.of("sync")).toHaveLength(1),
+      ]);
+      expect([room.saved.status, fake.of("sync").length]).toEqual([
+        status,
+        status === "active" ? 1 : 0,
+      ]);
+      if (status === "frozen") continue;
+      // An old proof, shown again, does not undo the move.
+      await core.enqueue(() => core.freeze(reason, 1, "equivocation", [OTHER]));
+      expect([room.saved.status, room.alarms]).toEqual(["active", [reason]]);
+      room.close();
+    }
+  },
+);

@@ -31,7 +31,8 @@ test.each([false, true])(
     const { room: now, deliver } = isReloaded ? await again(false) : setting;
     await expect.poll(() => now.saved.status).toBe("active");
     await deliver(record, cell);
-    expect([now.saved.status, now.saved.reason]).toEqual(["frozen", "log.fork 2"]);
+    expect([now.saved.status, now.isLive, now.refusal]).toEqual(["active", false, "fork"]);
+    expect(now.lastSeq).toBe(1); // nothing else of that log is taken
   },
 );
 
@@ -42,7 +43,7 @@ test("a relay whose log ends before what my admitter saw is behind, also after a
   keepVouched(turn, room.id, { seq: 5, log: other });
   await vault.commit(turn);
   const { room: opened } = await again();
-  expect([opened.isLive, opened.saved.code]).toEqual([false, "hub_behind"]);
+  expect([opened.isLive, opened.refusal]).toEqual([false, "relay_behind"]);
 });
 
 test("an ACK for what is here already is checked at once", async () => {
@@ -51,9 +52,20 @@ test("an ACK for what is here already is checked at once", async () => {
   append(record, cell);
   await deliver(record, cell);
   await core.vouch(2, core.view.log.log);
-  expect(room.saved.status).toBe("active");
+  expect(room.refusal).toBe("");
   await core.vouch(2, other);
-  expect(room.saved.reason).toBe("log.fork 2");
+  expect([room.saved.status, room.isLive, room.refusal]).toEqual(["active", false, "fork"]);
+});
+
+test("a log that is not the one that my admitter has signed for is another one: the room is frozen", async () => {
+  const { vault, room, say, ana, append, deliver } = await following();
+  const turn = new Turn(vault);
+  keepVouched(turn, room.id, { seq: 2, log: other }, true);
+  await vault.commit(turn);
+  const { record, cell } = say(ana);
+  append(record, cell);
+  await deliver(record, cell);
+  expect([room.saved.status, room.saved.reason]).toEqual(["frozen", "log.fork 2"]);
 });
 
 test("a change counts as done once it is in the log; a relay that passes it over loses its link", async () => {

@@ -17,20 +17,19 @@ import {
   amend,
   type Draft,
   isEvicted,
+  isFrozenByWord,
   MAYBE_BACK,
-  mayComeBack,
   type RoomCore,
   RoomOver,
   unlessOver,
 } from "./core.ts";
 import type { ForcedMoves } from "./forcedmoves.ts";
 import type { Homes } from "./homes.ts";
-import { isCopy, Lag } from "./lagging.ts";
+import { COPY_BEHIND, isCopy, Lag, misfitOf } from "./lagging.ts";
 import type { Ledger } from "./ledger.ts";
-import { hasYetToHear } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
 import type { SavedRoom } from "./saved.ts";
-import { refusedWith, told, toldOf } from "./told.ts";
+import { refusedWith, type Told, told, toldOf } from "./told.ts";
 import { VaultError } from "./vault.ts";
 
 const PROBE_MS = 5_000;
@@ -53,9 +52,6 @@ const REFUSALS = new Set([
   "bad_record",
   "too_large",
 ]);
-
-/** The relay's copy is behind what is known here: it is waited for. */
-export const COPY_BEHIND = told("copy_behind");
 
 type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 
@@ -82,13 +78,19 @@ export class Attaching {
   /** Milliseconds until the relay is asked again, where it could not take the room in. */
   private pause = FIRST_PAUSE_MS;
   private readonly lag = new Lag();
-  private attachAgain: () => void = () => undefined;
+  /** Attach on this link once more, after so many milliseconds; the last one to say so counts. */
+  private attachAgain: (delay: number) => void = () => undefined;
+  private stopWaiting: () => void = () => undefined;
+  /** Another one each time. */
+  private attempt = {};
 
   constructor(
     private readonly core: RoomCore,
     private readonly parts: Parts,
     private readonly listeners: Listeners,
-  ) {}
+  ) {
+    core.misfit = (word) => this.wait(word);
+  }
 
   private get saved(): SavedRoom {
     return this.core.saved;
@@ -100,10 +102,12 @@ export class Attaching {
 
   /** Attach, catch up, and follow from then on; rejects with `LinkLost`. */
   async attach(link: Link, transportKey: Uint8Array): Promise<void> {
-    // Who was evicted asks, too: that may be void by now.
-    if (!(mayComeBack(this.saved) || isEvicted(this.saved)) || this.core.isOver) return;
+    // Who was evicted, or has a frozen room, asks too: for the moves by force that it may be told.
+    const mayAsk = this.saved.status !== "removed" || isEvicted(this.saved);
+    if (!mayAsk || this.core.isOver) return;
     this.core.link = link;
-    this.attachAgain = () => this.attachLater(link, transportKey, REMOVED_AGAIN_MS);
+    this.attachAgain = (delay) => this.attachLater(link, transportKey, delay);
+    this.stopWaiting();
     const { mine, state } = this.core.view;
     const { challenge } = link.welcome;
     const proof = makeAttach(state.room, mine, {
@@ -113,6 +117,7 @@ export class Attaching {
     });
     this.core.refusal = "";
     try {
+      if (isFrozenByWord(this.saved)) await this.goOn();
       await this.create(link);
       if (this.core.link !== link) return;
       const hub = this.core.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;
@@ -125,7 +130,9 @@ export class Attaching {
         this.parts.forced.behindAt =
           standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
         if (standing === "behind") {
-          this.waitFor(link, transportKey);
+          this.wait(
+            this.misfit(answer.seq < this.core.knownEnd ? "hub_behind" : "fork", answer.seq),
+          );
           this.listeners.behind();
         } else if (standing === "whole") await this.sync(link, answer);
       }
@@ -133,7 +140,7 @@ export class Attaching {
     } catch (error) {
       if (error instanceof RelayRefused) {
         if (this.core.link === link)
-          await this.refused(link, error, transportKey).catch((it) => this.core.failed(it));
+          await this.refused(link, error).catch((it) => this.core.failed(it));
       } else if (error instanceof VaultError || error instanceof RoomOver) this.core.failed(error);
       else throw error;
     }
@@ -142,21 +149,27 @@ export class Attaching {
   /** It tells, without proof, that this member was removed. */
   unproven(code: string): void {
     this.core.refusal = refusedWith(code);
-    this.attachAgain();
+    this.attachAgain(REMOVED_AGAIN_MS);
   }
 
-  /** Whether a relay whose log ends at `end`, too early, may yet get what is known here. */
-  private mayCatchUp(end: number): boolean {
-    return this.core.isActive && isCopy(this.state, this.saved.relayId, end);
+  /** An earlier version had frozen it by the relay's word. */
+  private goOn(): Promise<void> {
+    return this.core.change((draft) => amend(draft, { status: "active", reason: "", code: "" }));
   }
 
-  /** Its copy is behind: it is asked again, and nothing is sent until it has caught up. */
-  private waitFor(link: Link, transportKey: Uint8Array): void {
+  private misfit(code: string, end: number): Told {
+    return misfitOf(this.state, this.saved.relayId, code, end);
+  }
+
+  /** It does not fit, and proves nothing: the relay is asked again, and nothing is sent until it does. */
+  private wait(word: Told): void {
+    if (this.core.link === undefined || !this.core.isActive) return;
     const now = Date.now();
     this.core.isLive = false;
-    this.attachLater(link, transportKey, this.lag.behind(now));
-    if (this.lag.isLong(now)) this.core.alarms.raise(COPY_BEHIND);
-    this.core.refusal = COPY_BEHIND;
+    this.attachAgain(this.lag.again(now));
+    const isFollower = isCopy(this.state, this.saved.relayId, this.state.seq);
+    if (this.lag.tells(word, now, isFollower || word === COPY_BEHIND)) this.core.alarms.raise(word);
+    this.core.refusal = word;
     this.core.changed();
   }
 
@@ -164,7 +177,8 @@ export class Attaching {
     const again = () => {
       if (this.core.link === link) void this.attach(link, transportKey).catch(unlessLost);
     };
-    this.core.later(again, delay);
+    this.stopWaiting();
+    this.stopWaiting = this.core.later(again, delay);
   }
 
   /**
@@ -179,20 +193,11 @@ export class Attaching {
     await this.core.enqueue(async () => {
       const known = this.core.view.log;
       // That relay was left meanwhile, or something was proven: no answer takes that back.
-      if (this.core.link !== link || !mayComeBack(this.saved)) return;
+      if (this.core.link !== link || this.saved.status !== "active") return;
       const isOther = seq === known.seq && !equal(log, known.log);
-      const isShort = seq < this.core.knownEnd;
-      const mayCatchUp = isShort && this.mayCatchUp(seq);
-      if (mayCatchUp || (isOther && hasYetToHear(this.state, this.saved.relayId))) {
+      if (isOther || seq < this.core.knownEnd) {
         standing = "behind";
         return;
-      }
-      if (isShort) return this.core.freeze(told("relay_behind"), "hub_behind");
-      this.lag.over();
-      if (isOther) return this.core.freeze(told("log.fork", seq));
-      if (this.saved.status === "frozen") {
-        const changes = { status: "active", reason: "", code: "" } as const;
-        await this.core.commit((draft) => amend(draft, changes));
       }
       if (this.saved.code === MAYBE_BACK) {
         await this.core.commit((draft) => {
@@ -225,6 +230,7 @@ export class Attaching {
   }
 
   detach(): void {
+    this.stopWaiting();
     this.core.refusal = "";
     this.core.link = undefined;
     this.parts.forced.behindAt = undefined;
@@ -251,6 +257,9 @@ export class Attaching {
   private async sync(link: Link, attached: FrameOf<"attached">): Promise<void> {
     const { seq, log } = this.core.view.log;
     const { room } = this.state;
+    const attempt = {};
+    this.attempt = attempt;
+    this.parts.ledger.begin();
     // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
     const answered = link.ask({ type: "sync", room, start: seq + 1, log });
     let [head, isLog] = [seq, false];
@@ -267,13 +276,13 @@ export class Attaching {
     await answered;
     await caughtUp;
     if (!isLog) return;
+    const isPast = () => this.core.link !== link || this.attempt !== attempt;
     // What an owner does, it does for the room as it is now.
-    await this.core
-      .until(() => this.core.view.log.seq >= head || this.core.link !== link)
-      .catch(unlessOver);
-    if (this.core.link !== link || this.core.isOver) return;
+    await this.core.until(() => this.core.view.log.seq >= head || isPast()).catch(unlessOver);
+    if (isPast() || this.core.isOver) return;
     await this.takeUp(attached);
-    if (this.core.link !== link) return;
+    if (isPast()) return;
+    if (!this.core.isDoubted) this.lag.over();
     this.core.isLive = true;
     await this.listeners.caughtUp(link);
   }
@@ -312,38 +321,25 @@ export class Attaching {
         await this.parts.ledger.release(draft);
       });
     } catch (error) {
-      if (!(isRefusal(error) || error instanceof JoinRejected)) throw error;
-      await this.core.freeze(toldOf(error));
+      if (error instanceof JoinRejected) await this.core.freeze(toldOf(error), from - 1);
+      else if (isRefusal(error)) this.wait(told("unverifiable", toldOf(error)));
+      else throw error;
     }
   }
 
   /** The relay does not take the room in: for now, on this link, or as far as it is asked. */
-  private async refused(
-    link: Link,
-    { code, wait, failure }: RelayRefused,
-    transportKey: Uint8Array,
-  ): Promise<void> {
+  private async refused(link: Link, { code, wait, failure }: RelayRefused): Promise<void> {
     this.core.isLive = false;
     if (LATER.has(code)) {
       const delay = Math.max(this.pause, wait);
       this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
-      this.attachLater(link, transportKey, delay);
-    } else if (code === "hub_behind" && this.mayCatchUp(failure.seq ?? this.core.view.log.seq)) {
-      this.waitFor(link, transportKey);
+      this.attachAgain(delay);
+    } else if (code === "fork" || code === "hub_behind") {
+      this.wait(this.misfit(code, failure.seq ?? this.core.view.log.seq));
       return;
     } else if (code === "wrong_relay" && this.core.isAway && this.saved.moving !== undefined) {
       await this.parts.homes.goToHub(); // HOME is in the log, and this relay alone has seen it
       return;
-    } else if (code === "fork" && hasYetToHear(this.state, this.saved.relayId)) {
-      this.waitFor(link, transportKey);
-      return;
-    } else if (code === "fork" && this.core.doubt()) {
-      return;
-    } else if (code === "fork" || code === "hub_behind") {
-      await this.core.enqueue(async () => {
-        if (this.core.link === link) await this.core.freeze(refusedWith(code), code);
-      });
-      if (this.core.link !== link) return;
     } else if (!REFUSALS.has(code)) {
       link.close(); // the next one may do better
       return;

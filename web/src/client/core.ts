@@ -1,15 +1,17 @@
 /** One room in the vault and on a link: what all of its parts work on. */
 
 import { hashAt } from "../e2e/log.ts";
+import { readMove } from "../e2e/moves.ts";
 import type { View } from "../e2e/view.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { hubOf, isOwner, type Member } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
-import { Alarms } from "./alarms.ts";
+import { Alarms, warn } from "./alarms.ts";
 import { keepEvidence } from "./evidence.ts";
 import type { Place } from "./moving.ts";
 import { records, type SavedRoom, savedRoom } from "./saved.ts";
 import {
+  AHEAD,
   keepVouched,
   loadMarks,
   loadView,
@@ -62,8 +64,10 @@ export class RoomCore {
   /** Why the relay does not let this member in just now; "" if it does. */
   refusal: Told = "";
   listeners: Partial<RoomListeners> = {};
-  /** The relay has said `fork`, and was left to be asked anew. */
-  private isDoubted = false;
+  /** The relay says what does not fit, and proves nothing: it is asked again (attaching.ts). */
+  misfit: (word: Told) => void = () => undefined;
+  /** It has refused a post so, and has taken none since. */
+  isDoubted = false;
   private live = false;
   /** The vault is locked: nothing can be read or written any more. */
   private over = false;
@@ -237,30 +241,22 @@ export class RoomCore {
   }
 
   /**
-   * `code` says why, where somebody could act on it: "hub_behind" is over once it is no more so, and
-   * so gives way to anything graver. Nothing else does: what is frozen or over stays as it is. The
-   * `evidence` is kept: the envelopes that show it.
+   * Somebody has signed what can not be true beside the log here, about entry `seq`: the `evidence`, the
+   * envelopes that show it, is kept, and the room frozen; `code` says what it is. What is frozen or over
+   * stays as it is. Of what was before a move by force people only hear: root has ended that.
    */
-  freeze(reason: Told, code = "", evidence: readonly Uint8Array[] = []): Promise<void> {
+  freeze(
+    reason: Told,
+    seq: number,
+    code = "",
+    evidence: readonly Uint8Array[] = [],
+  ): Promise<void> {
     return this.commit((draft) => {
-      keepEvidence(draft.turn, this.tables, evidence);
-      const mayFreeze = mayComeBack(draft.saved) && code !== draft.saved.code;
-      if (draft.saved.status === "active" || mayFreeze) {
-        amend(draft, { status: "frozen", reason, code });
-      }
+      const isNew = keepEvidence(draft.turn, this.tables, evidence);
+      if (draft.saved.status !== "active") return;
+      if (!isEnded(this, seq)) amend(draft, { status: "frozen", reason, code });
+      else if (isNew) warn(draft, reason);
     });
-  }
-
-  /**
-   * The relay says `fork`, and shows nothing: whether it is asked anew, on another link. It may just
-   * have heard that the room was moved, and not yet have told: it does before it takes anybody in.
-   * Once, until it has taken something, or told.
-   */
-  doubt(): boolean {
-    if (this.isDoubted) return false;
-    this.isDoubted = true;
-    this.link?.close();
-    return true;
   }
 
   /** Its log and this one are one, or were made so. */
@@ -276,7 +272,7 @@ export class RoomCore {
     return this.enqueue(async () => {
       const known = this.view.log;
       const mine = hashAt(known, seq);
-      if (mine !== undefined && !equal(mine, log)) await this.freeze(told("log.fork", seq));
+      if (mine !== undefined && !equal(mine, log)) this.misfit(told("fork"));
       if (seq > known.seq)
         await this.commit(({ turn }) => keepVouched(turn, this.id, { seq, log }));
     });
@@ -293,9 +289,21 @@ const overNow = () => new RoomOver("the room can not be used any more");
 export const isSamePlace = (one: Place, other: Place): boolean =>
   one.url === other.url && equal(one.relayId, other.relayId);
 
-/** Whether a relay may be asked to take the room in: what it had lost it may have again. */
-export const mayComeBack = ({ status, code }: Pick<SavedRoom, "status" | "code">): boolean =>
-  status === "active" || (status === "frozen" && code === "hub_behind");
+type Standing = Pick<SavedRoom, "status" | "reason" | "code">;
+
+/** By a word of the relay's alone, as an earlier version had it: that freezes no room any more. */
+export const isFrozenByWord = ({ status, reason, code }: Standing): boolean =>
+  status === "frozen" && (code === "hub_behind" || reason === "fork");
+
+/** Whether an entry stood before a move by force, that is here or was told. */
+function isEnded({ vault, tables, view }: RoomCore, seq: number): boolean {
+  const ahead = vault.get(tables.state, AHEAD);
+  const told = ahead && readMove(ahead).record;
+  return (
+    (told?.force && seq <= told.seen.seq) ||
+    view.state.moved.some((hub) => hub.forced && seq < hub.since)
+  );
+}
 
 /** Removed by an owner, for all that was shown here: a move of the room may have made that void. */
 export const isEvicted = ({ status, reason }: Pick<SavedRoom, "status" | "reason">): boolean =>
@@ -303,6 +311,13 @@ export const isEvicted = ({ status, reason }: Pick<SavedRoom, "status" | "reason
 
 /** The code of a room that is active, though its member was evicted: that may be void. */
 export const MAYBE_BACK = "maybe_back";
+
+/** A move by force was taken: whatever proved two histories, root has ended that, and signed which goes on. */
+export function thaw(draft: Draft): void {
+  const { status, reason } = draft.saved;
+  if (status !== "frozen" || reason.startsWith("join.")) return; // for a key in an ADMIT
+  amend(draft, { status: "active", reason: "", code: "" });
+}
 
 export function amend(draft: Draft, changes: Partial<SavedRoom>): void {
   draft.saved = { ...draft.saved, ...changes };

@@ -68,7 +68,7 @@ export class EvidenceDesk {
       if (typeof found === "number") {
         if (isFirst) this.core.later(() => this.giveUp(frame), PATIENCE_MS);
       } else if (found === undefined) this.reject();
-      else await this.core.freeze(this.words(found), found.fault, frame.records);
+      else await this.core.freeze(this.words(found), found.seq, found.fault, frame.records);
     });
     void judged.catch((error) => this.core.failed(error)); // the next link shows it again
   }

@@ -8,7 +8,7 @@ import { Malformed } from "../protocol/codes.ts";
 import { isRefusal } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import type { CompareDesk } from "./comparing.ts";
-import { isEvicted, mayComeBack, type RoomCore } from "./core.ts";
+import { isEvicted, type RoomCore } from "./core.ts";
 import { leaveVoid } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
 import { type TakenBack, takeMoves } from "./voiding.ts";
@@ -43,8 +43,8 @@ export class ForcedMoves {
     const { isAttaching } = this;
     const { link } = this.core;
     const done = this.core.enqueue(async () => {
-      const wasOut = isEvicted(this.core.saved);
-      if (!wasOut && !mayComeBack(this.core.saved)) return;
+      const wasOut = isEvicted(this.core.saved) || this.core.saved.status === "frozen";
+      if (!wasOut && this.core.saved.status !== "active") return;
       const taken = await this.take(records, link);
       const isBack = wasOut && this.core.saved.status === "active";
       if (taken === undefined && !isBack) return;

@@ -38,7 +38,7 @@ export class HubWords {
         this.word = word;
       } catch (error) {
         if (!(error instanceof LogBroken)) throw error;
-        await this.core.freeze(toldOf(error), "", error.evidence);
+        await this.core.freeze(toldOf(error), error.seq, "", error.evidence);
       }
     });
     void heard.catch((error) => this.core.failed(error)); // the next link says it again

@@ -75,6 +75,8 @@ export interface Listeners {
 export class Ledger {
   private boxed: { readonly seq: number; readonly box: Uint8Array } | undefined;
   readonly words: HubWords;
+  /** What does not verify came on this link: what is behind it is not taken, before it is asked for anew. */
+  private isHalted = false;
   /** Another list on each link. */
   private arriving: Arriving[] = [];
   private waitingBytes = 0;
@@ -93,7 +95,13 @@ export class Ledger {
     this.words = new HubWords(core);
   }
 
+  /** The log is asked for, from what is here on. */
+  begin(): void {
+    this.isHalted = false;
+  }
+
   linkLost(): void {
+    this.isHalted = false;
     this.boxed = undefined;
     this.missed.clear();
     this.drop();
@@ -136,6 +144,7 @@ export class Ledger {
   deliver(frame: FrameOf<"delivery">): void {
     const box = this.boxed?.seq === frame.seq ? this.boxed.box : undefined;
     this.boxed = undefined;
+    if (this.isHalted) return;
     this.isFull ||= this.waitingBytes > WAITING_BYTES;
     if (this.isFull) return; // nothing that comes behind it is of use: see `takeIn`
     this.arriving.push({ frame, box });
@@ -198,14 +207,14 @@ export class Ledger {
       this.core.link?.close();
       return false;
     }
-    const belied = this.words.belies(taken.view);
-    const fault =
-      faultOf(taken, frame.record) ||
-      this.belied(draft, taken.view) ||
-      (belied ? toldOf(belied) : "");
-    if (fault !== "") {
-      amend(draft, { status: "frozen", reason: fault });
-      keepEvidence(draft.turn, this.core.tables, [frame.record, ...(belied?.evidence ?? [])]);
+    const belied = this.belied({ ...draft, view: taken.view });
+    const fork = forkIn(taken) ?? this.words.belies(taken.view);
+    const misfit = misfitIn(taken, frame.record) || (belied === "word" ? told("fork") : "");
+    if (fork === undefined && misfit !== "") return this.halt(draft, frame, misfit);
+    if (fork !== undefined || belied === "signed") {
+      const reason = fork ? toldOf(fork) : told("log.fork", frame.seq);
+      amend(draft, { status: "frozen", reason });
+      keepEvidence(draft.turn, this.core.tables, [frame.record, ...(fork?.evidence ?? [])]);
       return true;
     }
     this.sound(draft, taken, frame.record);
@@ -240,9 +249,13 @@ export class Ledger {
     }
   }
 
-  /** What admitter and relay said that L is at one seq: a log that is another one is found out. */
-  private belied(draft: Draft, view: View): Told {
-    return this.checkPoint({ ...draft, view }) ? "" : told("log.fork", view.log.seq);
+  /** It proves nothing, and can not stand there: the relay is asked for the log anew. */
+  private halt(draft: Draft, { record }: FrameOf<"delivery">, word: Told): false {
+    keepEvidence(draft.turn, this.core.tables, [record]);
+    this.drop();
+    this.isHalted = true;
+    this.core.misfit(word);
+    return false;
   }
 
   // -- what came without its key ---------------------------------------------------------------
@@ -335,12 +348,14 @@ export class Ledger {
     mark(draft, { ownControls: all.slice(-OWN_CONTROLS) });
   }
 
-  /** Whether the log is, as far as it has come, the one that was vouched for. */
-  private checkPoint({ turn, view: { log } }: Pick<Draft, "turn" | "view">): boolean {
+  /** Who said that L is another one than it has come to: the relay by its word, or who signed that. */
+  private belied({ turn, view: { log } }: Pick<Draft, "turn" | "view">): "word" | "signed" | "" {
     const vouched = vouchedIn(turn, this.core.id);
-    if (vouched === undefined || log.seq < vouched.seq) return true;
+    if (vouched === undefined || log.seq < vouched.seq) return "";
+    if (log.seq === vouched.seq && hex(log.log) !== vouched.log)
+      return vouched.isSigned ? "signed" : "word";
     turn.delete(this.core.tables.state, CHECKPOINT);
-    return log.seq !== vouched.seq || hex(log.log) === vouched.log;
+    return "";
   }
 
   private keepNames(draft: Draft, body: Body): void {
@@ -426,12 +441,14 @@ const breath = () =>
     port2.postMessage(undefined);
   });
 
-/** Why an entry shows that this log is not the one others see, or none; "" if nothing does. */
-function faultOf(taken: Taken, envelope: Uint8Array): Told {
-  for (const trouble of taken.troubles) {
-    if (trouble instanceof LogBroken && trouble.fault === "fork") return toldOf(trouble);
-    if (isRefusal(trouble)) return unverifiable(trouble);
-  }
+/** What an entry shows that somebody has signed: that this log is not the one that others see. */
+const forkIn = ({ troubles }: Taken): LogBroken | undefined =>
+  troubles.find((one): one is LogBroken => one instanceof LogBroken && one.fault === "fork");
+
+/** Why an entry can not stand in any log; "" where it can. */
+function misfitIn(taken: Taken, envelope: Uint8Array): Told {
+  const refusal = taken.troubles.find(isRefusal);
+  if (refusal !== undefined) return unverifiable(refusal);
   if (taken.event !== undefined || taken.control !== undefined) return "";
   try {
     peek(envelope);

@@ -11,7 +11,7 @@ import type { Parting } from "../e2e/moves.ts";
 import { firstReachable } from "../protocol/addresses.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { RecordOf } from "../protocol/records.ts";
-import { hubOf, memberOf, type RoomState, termOf } from "../protocol/room.ts";
+import { hubOf, memberOf, termOf } from "../protocol/room.ts";
 import { amend, type Draft } from "./core.ts";
 import type { SavedRoom } from "./saved.ts";
 
@@ -103,10 +103,3 @@ export function leaveVoid(draft: Draft, { last: { record } }: Parting): void {
   const url = firstReachable(record.urls, saved.url);
   if (!stays && url !== undefined) relocate(draft, { url, relayId: record.hub });
 }
-
-/**
- * Whether this client's relay, where it shows another log, may not have heard of a move: so may any
- * that is not the hub of a room that was moved.
- */
-export const hasYetToHear = (state: RoomState, relayId: Uint8Array): boolean =>
-  state.moved.length > 0 && !equal(relayId, hubOf(state));

@@ -11,9 +11,9 @@
 
 import { BodyInvalid, type Content } from "../e2e/bodies.ts";
 import { KeyMissing } from "../e2e/epochs.ts";
-import { b64decode, equal, hex } from "../protocol/bytes.ts";
+import { b64decode, hex } from "../protocol/bytes.ts";
 import type { RelayFrame } from "../protocol/frames.ts";
-import { hubOf, mayPost, Refused } from "../protocol/room.ts";
+import { mayPost, Refused } from "../protocol/room.ts";
 import { type Link, LinkLost, RelayRefused, waitOf } from "../wire/link.ts";
 import { aimed, targetOf } from "./aiming.ts";
 import { sidKey, voidOf } from "./aside.ts";
@@ -21,7 +21,7 @@ import { keepDrop } from "./blobdrops.ts";
 import { contentFrom, contentJson } from "./contents.ts";
 import { type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
 import { find } from "./journal.ts";
-import { isCopy } from "./lagging.ts";
+import { misfitOf } from "./lagging.ts";
 import {
   enqueued,
   Flight,
@@ -63,7 +63,7 @@ const LATER = new Set([
 /** The link does not know this room any more: it is opened anew. */
 const RELINK = new Set(["not_attached", "not_found"]);
 /** The relay shows another log than the one that is known here. */
-const LIES = new Set(["fork", "hub_behind"]);
+const MISFITS = new Set(["fork", "hub_behind"]);
 const CATCH_UP_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
@@ -340,14 +340,11 @@ export class Outbox {
         await this.catchUp(id, code, isFirst);
         return true; // what is waited for may have come meanwhile
       }
-      if (LATER.has(code) || this.isClaim(code) || this.lags(refusal)) {
+      if (LATER.has(code)) {
         if (isFirst) this.rest(waitOf(refusal));
-        // Attached anew, it says how far it is, and is waited for.
-        if (code === "hub_behind") this.core.link?.close();
         return false;
       }
-      if (code === "fork" && this.core.doubt()) return false;
-      if (LIES.has(code)) await this.core.enqueue(() => this.core.freeze(refusedWith(code), code));
+      if (MISFITS.has(code)) this.doubt(refusal);
       else if (RELINK.has(code)) this.core.link?.close();
       else {
         await this.amend(id, (draft, item) => this.fail(draft, id, item, refusedWith(code)));
@@ -359,18 +356,12 @@ export class Outbox {
     }
   }
 
-  /** A fork between two other relays is for evidence to show: this word alone is none. */
-  private isClaim(code: string): boolean {
+  /** That proves nothing: attached anew, it tells how far it is, and is sent this once more. */
+  private doubt({ code, seq }: Refusal): void {
     const { saved, view } = this.core;
-    if (code !== "fork" || equal(saved.relayId, hubOf(view.state))) return false;
-    this.core.alarms.raise(told("unproven"));
-    return true;
-  }
-
-  /** A copy of the room may be behind what is known here: only its hub has lost anything. */
-  private lags({ code, seq }: Refusal): boolean {
-    const { saved, view } = this.core;
-    return code === "hub_behind" && isCopy(view.state, saved.relayId, seq ?? view.log.seq);
+    this.core.isDoubted = true;
+    this.linkLost();
+    this.core.misfit(misfitOf(view.state, saved.relayId, code, seq ?? view.log.seq));
   }
 
   /**

@@ -21,7 +21,7 @@ import type { RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord, Role } from "../protocol/records.ts";
 import type { Link } from "../wire/link.ts";
 import { AdmissionDesk } from "./admissions.ts";
-import { Attaching, COPY_BEHIND } from "./attaching.ts";
+import { Attaching } from "./attaching.ts";
 import { BeatDuty } from "./beats.ts";
 import { BlobDrops } from "./blobdrops.ts";
 import type { Outcome } from "./comparing.ts";
@@ -36,6 +36,7 @@ import { endVisit, forceHub, type Survey, surveyHub, tryAt } from "./forcing.ts"
 import { Handover } from "./handover.ts";
 import { Homes } from "./homes.ts";
 import { completeChain } from "./journal.ts";
+import { COPY_BEHIND } from "./lagging.ts";
 import { Leaving } from "./leaving.ts";
 import { Ledger } from "./ledger.ts";
 import type { Place } from "./moving.ts";

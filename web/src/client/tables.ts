@@ -203,21 +203,33 @@ export function saveView(turn: Turn, room: string, view: View, before?: View): v
 }
 
 /** What somebody vouched for of the log, until that has come there: my admitter, or the relay. */
-export function vouchedIn(vault: Reader, room: string): { seq: number; log: string } | undefined {
+export function vouchedIn(vault: Reader, room: string): Vouched | undefined {
   const raw = vault.get(`room/${room}`, CHECKPOINT);
-  return raw && json.read<{ seq: number; log: string }>(raw);
+  return raw && json.read<Vouched>(raw);
+}
+
+interface Vouched {
+  readonly seq: number;
+  readonly log: string;
+  /** By an admitter, in its JOIN_RESP; what an earlier version kept lacks it. */
+  readonly isSigned?: boolean;
 }
 
 /** It waits to be checked, unless something does already: that is checked first. */
-export function keepVouched(turn: Turn, room: string, { seq, log }: Seen): void {
+export function keepVouched(turn: Turn, room: string, { seq, log }: Seen, isSigned = false): void {
   if (vouchedIn(turn, room) !== undefined) return;
-  turn.put(`room/${room}`, CHECKPOINT, json.write({ seq, log: hex(log) }));
+  turn.put(
+    `room/${room}`,
+    CHECKPOINT,
+    json.write({ seq, log: hex(log), isSigned } satisfies Vouched),
+  );
 }
 
 /** A new room; `checkpoint` is what its admitter said that L is at one seq. */
 export function saveNewRoom(turn: Turn, saved: SavedRoom, view: View, checkpoint?: Seen): void {
   const id = hex(saved.room);
-  if (checkpoint !== undefined && checkpoint.seq > view.log.seq) keepVouched(turn, id, checkpoint);
+  if (checkpoint !== undefined && checkpoint.seq > view.log.seq)
+    keepVouched(turn, id, checkpoint, true);
   turn.put(ROOMS, id, savedRoom.write(saved));
   saveView(turn, id, view);
 }

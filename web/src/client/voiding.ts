@@ -29,7 +29,7 @@ import { warn } from "./alarms.ts";
 import { say } from "./aliases.ts";
 import { cutOf, setAside, sum, type Void } from "./aside.ts";
 import { contentFrom } from "./contents.ts";
-import { amend, type Draft, isEvicted, MAYBE_BACK, mark, type RoomCore } from "./core.ts";
+import { amend, type Draft, isEvicted, MAYBE_BACK, mark, type RoomCore, thaw } from "./core.ts";
 import { asOf, blank, type Entry, editedAt, refOf, withoutReaction } from "./entries.ts";
 import { keepEvidence } from "./evidence.ts";
 import {
@@ -87,6 +87,7 @@ export async function takeMoves(
     checkNext(parting, state);
     keepAhead(core, draft, parting);
     if (isForced(news)) {
+      thaw(draft);
       forgetVouched(core, draft, parting.base);
       askAgain(draft);
     }
@@ -97,6 +98,7 @@ export async function takeMoves(
   checkRoot(then.state, state);
   checkNext(parting, then.state);
   keepAhead(core, draft, parting);
+  thaw(draft);
   return takeBack(core, draft, parting, then);
 }
 
