@@ -55,6 +55,7 @@ test("who is in a room can not join it again over the keys that are held", async
   } as unknown as Relays;
   const listeners = {
     leaving: () => undefined,
+    moves: async () => undefined,
     joined: async () => undefined,
     changed: () => undefined,
   };

@@ -7,6 +7,7 @@ import { Client } from "../src/client/client.ts";
 import { text } from "../src/client/contents.ts";
 import { Joins } from "../src/client/joins.ts";
 import { rowsBehind } from "../src/client/journal.ts";
+import { makeHome, makeHubMove } from "../src/client/moving.ts";
 import type { Relay, Relays } from "../src/client/relays.ts";
 import { Room } from "../src/client/room.ts";
 import { json, savedMemberKeys } from "../src/client/saved.ts";
@@ -23,7 +24,11 @@ import { type FakeLink, founded, Hub, newVault, RELAY_ID, refusal, URL_ } from "
 type Lie = ConstructorParameters<typeof Hub>[1];
 
 /** Somebody who joins a room, through a relay that may lie. */
-async function joining(lie?: Lie, given?: { vault: Awaited<ReturnType<typeof newVault>> }) {
+async function joining(
+  lie?: Lie,
+  given?: { vault: Awaited<ReturnType<typeof newVault>> },
+  learned?: (id: string, moves: readonly Uint8Array[]) => Promise<void>,
+) {
   const room = await founded();
   const hub = new Hub(room, lie);
   const fake = hub.connect();
@@ -39,6 +44,7 @@ async function joining(lie?: Lie, given?: { vault: Awaited<ReturnType<typeof new
   const left: string[] = [];
   const joins = new Joins(vault, relays, {
     leaving: (id) => left.push(id),
+    moves: async (id, records) => void (await learned?.(id, records)),
     joined: async (id) => void joined.push(id),
     changed: () => undefined,
   });
@@ -269,6 +275,30 @@ test("a room with another past than the one that is kept is not joined again", a
   await answered();
   expect(joined).toEqual([]);
   expect(joins.all()[0]?.state).toBe("failed");
+});
+
+test("who was never told of a move hears of it by the control log of its new invite, before that is judged", async () => {
+  const { savedState } = await import("../src/client/saved.ts");
+  const put = async (state: Parameters<typeof savedState.write>[0]) => {
+    const turn = new Turn(vault);
+    turn.put(`room/${room.id}`, "state", savedState.write({ ...state, room: room.state.room }));
+    await vault.commit(turn);
+  };
+  const learned: unknown[] = [];
+  const made = await joining(undefined, undefined, async (id, moves) => {
+    learned.push(id, moves);
+    await put(room.state); // it goes back
+  });
+  const { vault, room, hub, joined, answered } = made;
+  const moves = [new Uint8Array(32).fill(9), RELAY_ID].map((relayId) => {
+    hub.post(makeHome(hub.making, relayId).envelope);
+    const { envelope } = makeHubMove(hub.making, { relayId, url: URL_ });
+    hub.post(envelope);
+    return envelope;
+  });
+  await put(makeGenesis(newMemberKeys(), RELAY_ID, 1).view.state);
+  await answered(hub.invite());
+  expect([learned, joined]).toEqual([[room.id, moves], [room.id]]);
 });
 
 test("while a room is joined again, the join hears of it, not the room as it was", async () => {

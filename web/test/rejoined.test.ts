@@ -3,7 +3,7 @@
 import "fake-indexeddb/auto";
 import { expect, onTestFinished, test } from "vitest";
 
-import { enter } from "../src/client/arriving.ts";
+import { checkPast, earlierState, enter } from "../src/client/arriving.ts";
 import { text } from "../src/client/contents.ts";
 import type { Relay } from "../src/client/relays.ts";
 import { Room } from "../src/client/room.ts";
@@ -14,6 +14,7 @@ import { newMemberKeys } from "../src/e2e/keys.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
 import { fromHex } from "../src/protocol/bytes.ts";
 import { isControl } from "../src/protocol/records.ts";
+import type { RoomState } from "../src/protocol/room.ts";
 import { peek } from "../src/themis/index.ts";
 import { browser, follow, forced, garden, linkTo } from "./garden.ts";
 import { RELAY_ID, URL_ } from "./rooms.ts";
@@ -51,4 +52,23 @@ test("what is void is there still, and is void no more once it is said again", a
   await follow(again, copy);
   expect(await again.voided()).toMatchObject([{ text: "of Di" }]);
   expect((await again.history()).at(-1)).toMatchObject({ text: "of root", again: true });
+});
+
+test("who was not there when it was told goes back by what a new invite shows, and may come in by that", async () => {
+  const { stage } = garden();
+  const copy = stage.branch();
+  const di = stage.admit();
+  const { room, vault } = await browser(stage, di);
+  stage.say(di, text("of Di"));
+  await follow(room, stage);
+  room.detach(); // and its relay is gone
+  const move = forced(copy);
+  const chain = copy.log.filter(([, raw]) => isControl(peek(raw).record));
+  const check = () =>
+    checkPast(room.state.room, chain, (earlierState(vault, room.id) as RoomState).ctl);
+  expect(check).toThrow(expect.objectContaining({ fault: "bad_chain" }));
+  await room.learn([move]);
+  expect(check).not.toThrow();
+  expect([room.saved.reason, room.cut?.messages]).toEqual(["admission_void", 1]);
+  expect(room.waiting().map(({ content }) => content)).toMatchObject([{ text: "of Di" }]);
 });

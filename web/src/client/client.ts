@@ -77,6 +77,7 @@ export class Client {
     this.keys = new RelayKeys(vault, this.rooms, changed, (now) => this.relays.leaveReplaced(now));
     this.joins = new Joins(vault, this.relays, {
       leaving: (id) => this.rooms.get(id)?.close(),
+      moves: async (id, records) => this.rooms.get(id)?.learn(records).catch(unlessOver),
       joined: (id, relay, link) => this.adopt(id).attach(link, relay.keys.public),
       changed,
     });

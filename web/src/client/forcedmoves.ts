@@ -57,6 +57,13 @@ export class ForcedMoves {
     void done.catch((error) => this.core.failed(error)); // the next link tells it again
   }
 
+  /** The same, shown by who lets this member in anew: it is out, so nothing is under way. */
+  learn(records: readonly Uint8Array[]): Promise<void> {
+    return this.core.enqueue(async () => {
+      if ((await this.take(records, undefined)) !== undefined) this.core.changed();
+    });
+  }
+
   private async take(
     records: readonly Uint8Array[],
     link: Link | undefined,

@@ -5,12 +5,15 @@
  * A join may go through another relay than the room's own, which passes it on.
  */
 
+import type { Standing } from "../e2e/chain.ts";
 import { type InviteCode, parseLink } from "../e2e/invites.ts";
 import { checkResponse, JoinRejected, makeRequest } from "../e2e/joining.ts";
 import { displayName } from "../e2e/names.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { RETRYABLE } from "../protocol/codes.ts";
 import { type HubFields, NO_HUB, type RelayFrame } from "../protocol/frames.ts";
+import { MOVES_TOLD } from "../protocol/limits.ts";
+import { peek } from "../themis/index.ts";
 import { type Link, LinkLost, RelayRefused } from "../wire/link.ts";
 import { checkOutside, checkPast, earlierState, enter, openRoom, stateOf } from "./arriving.ts";
 import { chainOfInvite } from "./chainpages.ts";
@@ -43,6 +46,8 @@ export interface JoinInfo {
 export interface JoinListeners {
   /** A room is about to be entered anew: who was in it before writes no more. */
   leaving(id: string): void;
+  /** Of a room that this vault was in before, a control log shows these HUB_MOVEs. */
+  moves(id: string, records: readonly Uint8Array[]): Promise<void>;
   /** A room was joined, and stands in the vault. */
   joined(id: string, relay: Relay, link: Link): Promise<void>;
   changed(): void;
@@ -214,8 +219,7 @@ export class Joins {
     const { room } = joining.code;
     const chain = await chainOfInvite(link, joining.code, hubOf(joining.code, relay));
     const joined = checkResponse(joining, chain, envelope);
-    const earlier = earlierState(this.vault, id);
-    if (earlier !== undefined) checkPast(room, chain, earlier.ctl);
+    await this.checkEarlier(room, chain);
     const { welcome } = joined;
     if (!this.joins.has(id)) return; // given up meanwhile
     const told: PendingJoin = {
@@ -229,6 +233,19 @@ export class Joins {
       ctl: welcome.ctl,
     };
     await this.keepJoin(id, told, waiting(id));
+  }
+
+  /**
+   * Throws `JoinRejected` unless this control log goes on from what is known of the room, if this vault was
+   * in it before. It may not have been told that root moved the room by force since: told now, it goes back.
+   */
+  private async checkEarlier(room: Uint8Array, chain: readonly Standing[]): Promise<void> {
+    const id = hex(room);
+    if (earlierState(this.vault, id) === undefined) return;
+    const moves = chain.map(([, raw]) => raw).filter(isMove);
+    if (moves.length > 0) await this.listeners.moves(id, moves.slice(-MOVES_TOLD));
+    const earlier = earlierState(this.vault, id);
+    if (earlier !== undefined) checkPast(room, chain, earlier.ctl);
   }
 
   private async admitted(link: Link, id: string): Promise<void> {
@@ -340,6 +357,8 @@ function unlessNotYet(error: unknown): void {
   if (isJoinProblem(error) || error instanceof LinkLost) return;
   throw error;
 }
+
+const isMove = (envelope: Uint8Array): boolean => peek(envelope).record.type === "hub_move";
 
 /** Where a join is asked for. */
 const placeOf = ({ home, joining: { code } }: PendingJoin): Place =>

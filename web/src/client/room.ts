@@ -330,6 +330,11 @@ export class Room extends RoomView {
     return this.attaching.attach(link, transportKey);
   }
 
+  /** A control log that a new invite shows has these HUB_MOVEs: settled once what is void is taken back. */
+  learn(records: readonly Uint8Array[]): Promise<void> {
+    return this.forced.learn(records);
+  }
+
   /** Is anybody still there? A link that died while the device slept shows it only when asked. */
   probe(): void {
     this.attaching.probe();
