@@ -4,6 +4,7 @@ import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
+import type { RoomCore } from "../src/client/core.ts";
 import { makeHome, type Place } from "../src/client/moving.ts";
 import type { Room } from "../src/client/room.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
@@ -139,4 +140,20 @@ test.each([
   const { room } = await rooted(stage, stage);
   await expect(room.surveyHub(place)).rejects.toMatchObject({ fault });
   expect(hex(room.relayId)).toBe(hex(RELAY_ID));
+});
+
+test("root moves a frozen room, too, which thaws it", async () => {
+  const { stage, bo } = garden();
+  const copy = stage.branch();
+  const { room, forcedThere } = await rooted(stage, copy, () => stage.say(bo, text("Bo's")));
+  const { core } = room as unknown as { core: RoomCore };
+  await core.enqueue(() => core.freeze("two_logs 1", 1, "equivocation"));
+  expect([room.mayMoveHub, room.mayForceHub]).toEqual([false, true]);
+  const found = await room.surveyHub(THERE);
+  expect([found.seq, found.messages, room.saved.status]).toEqual([copy.end, 1, "frozen"]);
+  isBack(room);
+  vi.spyOn(room, "moveHome").mockResolvedValue();
+  await room.forceHub(found);
+  expect([room.saved.status, room.isLive, hubOf(room.state)]).toEqual(["active", true, NEW]);
+  expect(forcedThere()).toHaveLength(2); // the move, and the key that has to come next
 });

@@ -128,8 +128,12 @@ export class Attaching {
       else {
         const standing = await this.standing(link, answer);
         this.parts.forced.behindAt =
-          standing === "behind" ? { seq: answer.seq, log: answer.log } : undefined;
-        if (standing === "behind") {
+          standing === "behind" || standing === "frozen"
+            ? { seq: answer.seq, log: answer.log }
+            : undefined;
+        if (standing === "frozen") {
+          this.listeners.behind();
+        } else if (standing === "behind") {
           this.wait(
             this.misfit(answer.seq < this.core.knownEnd ? "hub_behind" : "fork", answer.seq),
           );
@@ -183,17 +187,20 @@ export class Attaching {
 
   /**
    * Whether the log at this link is as long as the one that is known here, and goes on from it; or is
-   * one that may yet come to that. Undefined: neither.
+   * one that may yet come to that. Undefined: neither. In a frozen room it is only known how long it is.
    */
   private async standing(
     link: Link,
     { seq, log }: FrameOf<"attached">,
-  ): Promise<"whole" | "behind" | undefined> {
-    let standing: "whole" | "behind" | undefined;
+  ): Promise<"whole" | "behind" | "frozen" | undefined> {
+    let standing: "whole" | "behind" | "frozen" | undefined;
     await this.core.enqueue(async () => {
       const known = this.core.view.log;
       // That relay was left meanwhile, or something was proven: no answer takes that back.
-      if (this.core.link !== link || this.saved.status !== "active") return;
+      if (this.core.link !== link) return;
+      // Nothing is read on; but root may have the room go on from what that relay has, if that is here.
+      if (this.saved.status === "frozen" && seq <= known.seq) standing = "frozen";
+      if (this.saved.status !== "active") return;
       const isOther = seq === known.seq && !equal(log, known.log);
       if (isOther || seq < this.core.knownEnd) {
         standing = "behind";

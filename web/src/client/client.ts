@@ -268,7 +268,7 @@ export class Client {
   async surveyHub(id: string, url: string, pinned?: Uint8Array): Promise<Survey> {
     const room = this.here(id);
     const relayId = await this.relays.idOf(url, pinned);
-    if (!room.mayMoveHub) throw new Refused("forbidden");
+    if (!room.mayForceHub) throw new Refused("forbidden");
     return room.surveyHub({ url, relayId });
   }
 

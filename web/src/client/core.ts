@@ -136,10 +136,16 @@ export class RoomCore {
   }
 
   /** Once it holds, true; false after `limit` milliseconds. Rejects with `RoomOver`. */
-  until(holds: () => boolean, limit?: number): Promise<boolean> {
+  until(
+    holds: () => boolean,
+    limit?: number,
+    { isFrozenToo = false }: { readonly isFrozenToo?: boolean } = {},
+  ): Promise<boolean> {
+    const goesOn = () =>
+      this.isActive || (isFrozenToo && !this.over && this.saved.status === "frozen");
     return new Promise((resolve, reject) => {
       const look = () => {
-        if (!this.isActive) settle(() => reject(overNow()));
+        if (!goesOn()) settle(() => reject(overNow()));
         else if (holds()) settle(() => resolve(true));
       };
       const timer =

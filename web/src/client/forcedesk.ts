@@ -80,7 +80,8 @@ export class ForceDesk {
   }
 
   private async answered(): Promise<void> {
-    await this.core.until(() => this.outcome !== undefined, ANSWER_MS);
+    const isAnswered = () => this.outcome !== undefined;
+    await this.core.until(isAnswered, ANSWER_MS, { isFrozenToo: true }); // it may be thawed by this
     if (this.outcome === undefined) throw new NotMoved("unanswered");
     if (this.outcome !== "taken") throw this.outcome;
   }

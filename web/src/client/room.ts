@@ -300,9 +300,9 @@ export class Room extends RoomView {
     return tryAt(this, this.core, place, act);
   }
 
-  /** Once it holds, true; false after `limit` milliseconds. Rejects with `RoomOver`. */
+  /** Once it holds, also in a frozen room, true; false after `limit` ms. Rejects with `RoomOver`. */
   until(holds: () => boolean, limit: number): Promise<boolean> {
-    return this.core.until(holds, limit);
+    return this.core.until(holds, limit, { isFrozenToo: true });
   }
 
   /** Go to the relay where the control log says that one is at home. */

@@ -197,6 +197,13 @@ export class RoomView {
     return this.mayMove && hex(this.state.root) === this.me;
   }
 
+  /** The same by force: of a room that is frozen, too. */
+  get mayForceHub(): boolean {
+    const isFrozen = this.saved.status === "frozen" && !this.core.isOver;
+    const isMovable = this.mayMove || (isFrozen && !this.state.policy.local_only);
+    return isMovable && hex(this.state.root) === this.me;
+  }
+
   /** Who offers the room to this member, in hex; "" nobody. */
   get offeredBy(): string {
     return this.core.marks.offeredBy === hex(this.state.root) ? this.core.marks.offeredBy : "";

@@ -72,7 +72,7 @@ export function MoveRoom({ client, room }: RelayProps): JSX.Element | null {
 export function LeaveHub({ client, room }: RelayProps): JSX.Element | null {
   const { moving } = useStrings();
   const found = useRef<Survey>(undefined);
-  if (!room.mayMoveHub) return null;
+  if (!room.mayForceHub) return null;
   const look: Act = async (url, pinned) => {
     found.current = await client.surveyHub(room.id, url, pinned);
     return moving.lacks(hostOf(url), found.current.messages, found.current.own);
