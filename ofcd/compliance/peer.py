@@ -43,6 +43,7 @@ PATIENCE: Final = 30.0
 _SOFTWARE: Final = "ofc-compliance"
 _COUNTER_BYTES: Final = 8
 _MAX_MESSAGE: Final = 1 << 23
+_AT_ONCE: Final = 50
 _WAITS: Final = 50
 """How often one request waits because the relay said `rate_limited`."""
 
@@ -191,6 +192,19 @@ class Peer:
                 return answer
             await trio.sleep((answer.retry_after or 1000) / 1000)
         raise NotKept("the relay says rate_limited without end, though the time it names is kept")
+
+    async def ask_all(self, frames: Sequence[ClientFrame]) -> list[RelayFrame]:
+        """The answers to requests that are all sent before the first one is answered.
+
+        How far the relay is then counts once for all of them. Not more than `at_once`.
+        """
+        await self.send(*frames)
+        return [await self.answer(getattr(frame, "rid", 0)) for frame in frames]
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may wait for their answers here, as far as the kit has use for it."""
+        return min(_AT_ONCE, self.greeting.relay_limits.requests_in_flight)
 
     async def expect(self, kind: type[T], frame: ClientFrame) -> T:
         """The answer, which must be of this kind."""

@@ -16,6 +16,7 @@ from ofcd.compliance.errors import NotKept
 from ofcd.compliance.peer import Peer
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, ProtocolError
+from ofcd.protocol.frames import RelayFrame
 from ofcd.protocol.ids import (
     BlobId,
     EventId,
@@ -290,19 +291,37 @@ class Person:
 
     async def say_many(self, count: int) -> None:
         """Send so many events that are right, all at once. Raises `NotKept` if one is not taken."""
+        refused = await self.try_many(count)
+        if refused is not None:
+            raise NotKept(f"of {count} events sent in order, one was not taken")
+
+    async def try_many(self, count: int) -> tuple[frames.Post, SignedRecord, RelayFrame] | None:
+        """Send so many events that are right, all at once; the first that was not taken, if any.
+
+        None after that one may be taken: each names the one before it. Raises `NotKept`.
+        """
+        batch = self._in_order(count)
+        answers = await self.peer.ask_all([post for post, _ in batch])
+        refused: tuple[frames.Post, SignedRecord, RelayFrame] | None = None
+        for (post, signed), answer in zip(batch, answers, strict=True):
+            if not isinstance(answer, frames.Ack):
+                refused = refused or (post, signed, answer)
+            elif refused:
+                raise NotKept("an event was taken though the one before it was not")
+            else:
+                self.room.take(signed, post.cell, answer)
+        return refused
+
+    def _in_order(self, count: int) -> list[tuple[frames.Post, SignedRecord]]:
+        """So many events, each naming the one before it."""
         counter, prev = self.room.sender(self.mid)
-        batch: list[tuple[SignedRecord, frames.Post]] = []
+        batch: list[tuple[frames.Post, SignedRecord]] = []
         for n in range(1, count + 1):
             cell = b"cell %d" % n
             signed = self.event(cell, counter=counter + n, prev=prev)
-            batch.append((signed, self.post_of(signed, cell)))
+            batch.append((self.post_of(signed, cell), signed))
             prev = signed.event_id
-        await self.peer.send(*(post for _, post in batch))
-        for signed, post in batch:
-            answer = await self.peer.answer(post.rid)
-            if not isinstance(answer, frames.Ack):
-                raise NotKept(f"of {count} events sent in order, one was not taken")
-            self.room.take(signed, post.cell, answer)
+        return batch
 
     # -- control ---------------------------------------------------------------------------------
 

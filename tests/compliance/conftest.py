@@ -32,13 +32,14 @@ def open_to_all(settings: Settings, *, fast: bool = False) -> Settings:
 
 @asynccontextmanager
 async def target_in(
-    folder: Path, *, pin: RelayId | None = None, fast: bool = False
+    folder: Path, *, pin: RelayId | None = None, fast: bool = False, away: float = 0.0
 ) -> AsyncIterator[Target]:
-    """A relay in memory, whose clock is trio's."""
+    """A relay in memory, whose clock is trio's; `away`: seconds that all takes to get there."""
     async with open_world(folder, partial(open_to_all, fast=fast)) as world:
-        yield Target(
-            world.url, partial(world.dial, world.url), partial(connect, world), relay_id=pin
-        )
+        line = world.lines["the kit"]
+        line.delay = (lambda: away) if away else None
+        dial = partial(world._dial, line, world.url)
+        yield Target(world.url, dial, partial(connect, world), relay_id=pin)
 
 
 async def connect(world: World) -> trio.abc.Stream:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-import trio
 from attrs import frozen
 
+from ofcd.compliance.beside import beside
 from ofcd.compliance.check import check as group
 from ofcd.compliance.check import require
 from ofcd.compliance.errors import LinkEnded, NotKept
@@ -24,7 +25,6 @@ from ofcd.themis.signed import SignedRecord, open_signed
 check = group("hub")
 
 _SECONDS: Final = 1.0
-_HONEST_SECONDS: Final = 10.0
 
 
 @frozen
@@ -323,18 +323,7 @@ async def flood(lab: Lab) -> None:
     there = await scene(lab)
     good = there.hub.owner.event(b"cell")
     junk = sign(generate_keypair().private, good.payload)
-    times: list[float] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_flood, there, junk)
-        for _ in range(3):
-            await trio.sleep(0.2)
-            began = trio.current_time()
-            entry = await ana.say(b"still here")
-            await bo.deliveries(entry.seq)
-            times.append(trio.current_time() - began)
-        nursery.cancel_scope.cancel()
-    slowest = max(times)
-    require(slowest < _HONEST_SECONDS, f"beside it an honest message took {slowest:.1f} s")
+    await beside(ana, bo, partial(_flood, there, junk))
 
 
 async def _flood(there: Scene, junk: bytes) -> None:

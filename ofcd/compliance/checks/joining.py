@@ -8,6 +8,7 @@ import trio
 
 from ofcd.compliance.check import check as group
 from ofcd.compliance.check import require
+from ofcd.compliance.errors import NotKept, Skipped
 from ofcd.compliance.lab import Lab
 from ofcd.compliance.p256 import uncompressed_twin
 from ofcd.compliance.people import Invite, Person, random_hash
@@ -20,7 +21,8 @@ from ofcd.themis.signed import SignedRecord
 
 check = group("join")
 
-_LIFE_MS: Final = 3000
+_LIVES: Final = (3, 30, 100)
+"""Seconds that an invite lives: the next, where it was over before it could be looked at."""
 
 
 async def _dead_invites(owner: Person) -> dict[str, Invite]:
@@ -60,11 +62,20 @@ async def unknown(lab: Lab) -> None:
 async def expired(lab: Lab) -> None:
     """By the relay's clock."""
     owner = await lab.founder()
-    fresh = await lab.link()
-    invite = await owner.open_invite(expires=fresh.greeting.ts + _LIFE_MS)
-    stranger = Person(fresh)
-    await stranger.peer.expect(frames.ChainPage, stranger.lookup(invite))
-    await trio.sleep(_LIFE_MS / 1000 + 0.5)
+    for life in _LIVES:
+        began = trio.current_time()
+        stranger = Person(await lab.link())
+        until = stranger.peer.greeting.ts + life * 1000
+        try:
+            invite = await owner.open_invite(expires=until)
+            await stranger.peer.expect(frames.ChainPage, stranger.lookup(invite))
+            break
+        except NotKept:
+            if trio.current_time() - began < life:
+                raise
+    else:
+        raise Skipped(f"the relay needs more than {life} s to show what an invite opens")
+    await trio.sleep(life + 0.5)
     await stranger.peer.refused(
         stranger.lookup(invite), Code.INVITE_UNKNOWN, what="a lookup by an expired invite"
     )
