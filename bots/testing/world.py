@@ -30,6 +30,7 @@ __all__ = ["BotWorld", "Person", "TestRoom", "open_bot_world"]
 WAIT: Final = 600.0
 """Virtual seconds to wait for what a bot is expected to say."""
 _QUIET: Final = 5.0
+_HOUR: Final = 3600.0
 _KEY: Final = bytes(range(32))
 
 
@@ -387,7 +388,10 @@ async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 def _unhurried(settings: Settings) -> Settings:
-    """A relay that does not slow anyone down: time is virtual, and no one is hurt."""
+    """A relay that does not slow anyone down: time is virtual, and no one is hurt.
+
+    Idle links are pinged by the hour: of a day that passes at once, pings were most of the work.
+    """
     limits = evolve(
         settings.limits,
         events_per_second_per_member=10_000,
@@ -395,6 +399,7 @@ def _unhurried(settings: Settings) -> Settings:
         events_per_second_per_room=100_000,
         control_per_minute_per_member=10_000,
         handshakes_per_minute_per_ip=1_000_000,
+        idle_ping_seconds=_HOUR,
     )
     return evolve(settings, limits=limits)
 
