@@ -481,3 +481,26 @@ test.each([
     }
   },
 );
+
+test.each([
+  [0, true],
+  [1, false],
+])(
+  "a handover that was accepted goes on, unless that came to nothing: %s",
+  async (after, isKept) => {
+    const { stage, bo } = garden();
+    const { room, core } = await browser(stage, stage.root);
+    const copy = stage.branch();
+    stage.say(bo, text("void"));
+    await follow(room, stage);
+    const accepted = { mid: hex(bo.mid), accept: "", seq: copy.end + after };
+    const { link } = linkTo(room, copy, [forced(copy)]);
+    room.detach();
+    await core.change((draft) => {
+      draft.marks = { ...draft.marks, accepted };
+    });
+    void room.attach(link, newMemberKeys().sign.public);
+    await expect.poll(() => room.cut?.messages).toBe(1);
+    expect(core.marks.accepted).toEqual(isKept ? accepted : undefined);
+  },
+);

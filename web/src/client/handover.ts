@@ -35,12 +35,12 @@ export class Handover {
   }
 
   /** Somebody said this: it may be an offer, or its acceptance. */
-  heard(draft: Draft, { body: { mid, content } }: Opened): void {
+  heard(draft: Draft, seq: number, { body: { mid, content } }: Opened): void {
     if (content.type === "handover_offer" && equal(mid, draft.view.state.root)) {
       mark(draft, { offeredBy: hex(content.to) === this.core.me ? hex(mid) : "" });
     }
     if (content.type !== "handover_accept" || hex(mid) !== draft.marks.offeredTo) return;
-    const accepted = { mid: hex(mid), accept: b64encode(content.accept) };
+    const accepted = { mid: hex(mid), accept: b64encode(content.accept), seq };
     mark(draft, { offeredTo: "", accepted });
   }
 

@@ -440,7 +440,7 @@ export class Room extends RoomView {
     this.comparing.heard(draft, seq, opened);
     if (content.type === "alias") this.aliases.heard(draft, hex(mid), content);
     this.typing.said(hex(mid));
-    this.handover.heard(draft, opened);
+    this.handover.heard(draft, seq, opened);
   }
 
   private signalled({ mid, epoch, cell }: FrameOf<"signalled">): void {

@@ -110,7 +110,14 @@ export interface Marks {
   /** To whom the room was offered, in hex; "" to nobody. */
   readonly offeredTo: string;
   /** Whose acceptance, in base64, HANDOVER is made of until that is in the log; undefined nobody's. */
-  readonly accepted?: { readonly mid: string; readonly accept: string } | undefined;
+  readonly accepted?:
+    | {
+        readonly mid: string;
+        readonly accept: string;
+        /** Where that was said; what an earlier version kept lacks it. */
+        readonly seq?: number;
+      }
+    | undefined;
   /** Who offered the room to this member, in hex; "" nobody. */
   readonly offeredBy: string;
   /** This member's last event, where another one than the log that was read here tells; else 0. */

@@ -368,7 +368,7 @@ function forget(
     // An offer, or its acceptance, may have been made there: it is made anew.
     offeredTo: "",
     offeredBy: "",
-    accepted: undefined,
+    accepted: (marks.accepted?.seq ?? base + 1) <= base ? marks.accepted : undefined,
     ...(isOwn && { ownCounter: 0, ownLast: "" }),
   });
   amend(draft, { readUpTo: Math.min(saved.readUpTo, base) });
