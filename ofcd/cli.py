@@ -380,10 +380,10 @@ def _peers(options: argparse.Namespace) -> int:
         sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
         return EXIT_OK
     sys.stdout.writelines(report.peer_lines(one, milliseconds()) for one in figures)
-    unknown = report.unknown_lines(settings.federation.peers, peers)
+    mode = settings.federation.mode
+    unknown = [] if mode == "off" else report.unknown_lines(settings.federation.peers, peers)
     sys.stdout.writelines(unknown)
     if not figures and not unknown:
-        mode = settings.federation.mode
         sys.stdout.write(f"no other relays yet (federation is {mode})\n")
     return EXIT_OK
 

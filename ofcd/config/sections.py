@@ -409,8 +409,8 @@ class Federation:
         check=_check_peers,
     )
     deny: Words = words(
-        "Relays that are never talked to, by name or fingerprint. A name is looked up at its page; "
-        "until that was read it holds for addresses under that name alone.",
+        "Relays that are never talked to, by name or fingerprint. A name holds for addresses "
+        "there, and, where mode is open, for every relay whose page is found there: each day anew.",
         check=_check_deny,
     )
     allow_private: Networks = networks(

@@ -106,13 +106,14 @@ def peer_lines(peer: dict[str, object], now: int) -> str:
 
 
 def unknown_lines(listed: Sequence[str], peers: Sequence[PeerRow]) -> list[str]:
-    """The peers of the settings of whom nothing is known yet: their pages were not read."""
-    names = dict.fromkeys((parse_peer(one) or ("", "", ""))[0] for one in listed)
+    """The peers of the settings that their pages have to tell of, and have not yet."""
+    parsed = [parse_peer(one) or ("", "", "") for one in listed]
+    names = dict.fromkeys(name for name, _, url in parsed if not url)
     known = {peer.name for peer in peers}
     page = "https://{0}" + DESCRIPTOR_PAGE
     return [
         f"{name}  not found yet\n"
-        f"    {page.format(name)} would say who it is, and could not be read: the log says why\n"
+        f"    {page.format(name)} says who it is; the log has why it was not read\n"
         for name in names
         if name not in known
     ]

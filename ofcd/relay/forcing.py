@@ -32,13 +32,23 @@ from ofcd.relay.verifying import Entry, HubLied, Verified, verify_entries
 from ofcd.themis.moves import Moves, Parting
 from ofcd.themis.signed import SignedRecord, peek
 
-__all__ = ["Retreat", "check_away", "prepare", "run_away", "stand_still", "step_back"]
+__all__ = [
+    "FORGET_ASKED_MS",
+    "Retreat",
+    "check_away",
+    "prepare",
+    "run_away",
+    "stand_still",
+    "step_back",
+]
 
 Ask = Request[frames.Control, LoggedRecord]
 
 _LEVEL_MS: Final = 60_000
 """How long the copy may take to come level with its hub, from when root has asked first."""
 _AGAIN_MS: Final = 1_000
+FORGET_ASKED_MS: Final = 30_000
+"""How long it is known since when root asks, once root does not: its client asks each second."""
 _NOT_LEVEL: Final = "the copy here does not have all that its hub, which is there, has yet"
 
 
@@ -63,7 +73,9 @@ def _require_level(request: Ask) -> None:
     room, core, now = request.room, request.core, request.now
     if core.is_level(room):
         return
-    first, _ = core.force_asked.get(room.room, (now, now))
+    first, last = core.force_asked.get(room.room, (now, now))
+    if now - last > FORGET_ASKED_MS:  # asked for in vain once, it is no right to what comes later
+        first = now
     if request.member.mid == room.state.root:
         core.force_asked[room.room] = first, now
     if now < first + _LEVEL_MS:

@@ -8,6 +8,7 @@ from ofcd.protocol.ids import RoomId
 from ofcd.relay import outbox
 from ofcd.relay.effects import Decision, Effect
 from ofcd.relay.facts import Fact, HubAwaited, JoinDropped, RoomSnapshot
+from ofcd.relay.forcing import FORGET_ASKED_MS
 from ofcd.relay.request import Core
 from ofcd.relay.room_log import RoomLog, expired
 
@@ -17,9 +18,6 @@ REFILL_MS: Final = 60_000
 """How long a room that is refilled, or waits to be, takes nothing else, to begin with."""
 _REFILL_REST_MS: Final = 600_000
 """How long a relay that did not complete a refill of a room may begin none there."""
-
-_FORGET_ASKED_MS: Final = 600_000
-"""How long it is known since when root asks to move a room here by force, once root does not."""
 
 
 def take_in(core: Core, room: RoomId, snapshot: RoomSnapshot | RoomLog | None) -> None:
@@ -72,7 +70,7 @@ def tick(core: Core, now: int) -> Decision:
         core.links.prune(room.room, room.state.members)
     _unload(core, now)
     for asked, (_, last) in list(core.force_asked.items()):
-        if now - last > _FORGET_ASKED_MS:
+        if now - last > FORGET_ASKED_MS:
             del core.force_asked[asked]
     return Decision(tuple(facts), tuple(effects))
 

@@ -34,23 +34,25 @@ async def fetch_page(
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
+        host = (parts.hostname or "").encode("idna").decode()
+        authority = parts.netloc.encode("idna").decode()
+    except ValueError:  # UnicodeError, too: labels that no name may have
         raise BadAddress(f"{url!r} is not the address of a page") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise BadAddress(f"{url!r} is not the address of a page")
     try:
         with trio.fail_after(seconds):
-            socket = await connect(parts.hostname, port, seconds, allowed)
+            socket = await connect(host, port, seconds, allowed)
             try:
                 stream: trio.abc.Stream = socket
                 if parts.scheme == "https":
                     stream = trio.SSLStream(
                         socket,
                         ssl_context or ssl.create_default_context(),
-                        server_hostname=parts.hostname,
+                        server_hostname=host,
                         https_compatible=True,
                     )
-                return await _get(stream, parts.netloc, parts.path or "/", max_bytes)
+                return await _get(stream, authority, parts.path or "/", max_bytes)
             finally:
                 await trio.aclose_forcefully(socket)
     except trio.TooSlowError:

@@ -31,6 +31,8 @@ class Pages:
 
     urls: dict[str, str] = field(factory=dict)
     identities: dict[str, Identity] = field(factory=dict)
+    names: dict[str, str] = field(factory=dict)
+    """What a page calls its relay, where that is not its own name."""
     asked: list[str] = field(factory=list)
 
     def publish(self, world: World, url: str = "") -> str:
@@ -48,7 +50,9 @@ class Pages:
         await trio.lowlevel.checkpoint()
         if name not in self.urls:
             raise NoPage(f"https://{name}: no connection")
-        page = write_descriptor(self.identities[name], name, self.urls[name], now)
+        page = write_descriptor(
+            self.identities[name], self.names.get(name, name), self.urls[name], now
+        )
         return read_descriptor(page, now, known, counter)
 
 
@@ -183,6 +187,58 @@ async def test_who_is_denied_by_name_is_not_talked_to(
         assert not await has_link(hub, ours, 120)
 
 
+async def test_a_copied_page_denies_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, pages: Pages
+) -> None:
+    """Everybody may have one of another relay's: the name in it is that relay's own."""
+    async with open_net(tmp_path, "hub", "home") as [hub, home]:
+        theirs = identity(hub)
+        await shared(hub, home)
+        pages.publish(hub)
+        pages.names["bad.example"] = "hub.test"
+        pages.identities["bad.example"], pages.urls["bad.example"] = theirs, hub.url
+        await restarted(home, deny=("bad.example",))
+        assert await has_link(home, theirs)
+        await trio.sleep(120)
+        assert "bad.example" in pages.asked
+        assert await has_link(home, theirs, 1)
+
+        # Nor its own name one that is listed by its fingerprint.
+        pages.names.clear()
+        listed = f"hub.test!{theirs.relay_id.hex()} {hub.url}"
+        await restarted(home, peers=(listed,), deny=("bad.example",))
+        await trio.sleep(120)
+        assert await has_link(home, theirs, 1)
+
+
+async def test_a_denied_name_holds_for_whoever_is_there_next(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, pages: Pages
+) -> None:
+    """A new key is made in a second; and nobody is forgotten for that others come."""
+    async with open_net(tmp_path, "hub", "home", "other") as [hub, home, other]:
+        pages.publish(hub)
+        await restarted(home, deny=("HUB.test.",))
+        await trio.sleep(30)
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert not peer.is_spare(home.now())
+        pages.identities["hub.test"] = identity(other)
+        await trio.sleep(25 * 3600)
+        assert not is_listed(home, identity(other))
+        pages.urls.clear()
+        await restarted(home)
+        await trio.sleep(1)
+        assert not is_listed(home, identity(other))
+        assert not is_listed(home, identity(hub))
+
+
+def is_listed(world: World, other: Identity) -> bool:
+    """Whether the relay may talk to the other one."""
+    assert world.daemon is not None
+    assert world.daemon.federation is not None
+    return world.daemon.federation._is_listed(other.relay_id)
+
+
 async def test_a_link_to_who_turns_out_to_be_denied_ends(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, pages: Pages
 ) -> None:
@@ -229,26 +285,88 @@ async def test_a_relay_at_a_new_address_is_found_again(
         assert peer.row.url == url
 
 
-async def test_an_invite_is_tried_where_a_known_relay_is_reached_no_more(
+async def test_a_known_relay_that_is_lost_is_dialled_where_an_invite_says_but_not_kept_there(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Besides where it was; what held stays first, and what the settings say is all."""
+    """What answers there may only pass things on: what held stays first, or what it says itself."""
+    proxy = "ws://proxy.test:5103"
     async with open_net(tmp_path, "hub", "home") as [hub, home]:
         theirs = identity(hub)
-        await shared(hub, home)
+        _, bo = await shared(hub, home)
         assert await has_link(home, theirs)
         peer = known(home, theirs)
         assert peer is not None
-        peer.invited_to("ws://new.test")
+        home.net[proxy] = hub
+        peer.invited_to(proxy)
         assert {peer.next_address() for _ in range(4)} == {hub.url}
-        for _ in range(3):
-            peer.missed()
-        assert {peer.next_address() for _ in range(4)} == {hub.url, "ws://new.test"}
-        peer.set_address(hub.url)
-        assert {peer.next_address() for _ in range(4)} == {hub.url}
-        peer.set_address("")
-        peer.reached("ws://new.test")
-        assert {peer.next_address() for _ in range(4)} == {"ws://new.test"}
+        home.to_relays[hub.url].up = False
+        home.to_relays[hub.url].cut()
+        await trio.sleep(60)
+        assert await has_link(home, theirs)
+        assert peer.row.url == hub.url
+        home.to_relays[hub.url].up = True
+        home.to_relays[proxy].cut()
+        carried = home.to_relays[proxy].carried
+        assert await has_link(home, theirs)
+        await say(bo, "by the old way")
+        await settle([bo])
+        assert home.to_relays[proxy].carried == carried
+
+
+async def test_who_refuses_is_not_lost(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It was reached: nobody else's word for where it is counts. Nor is who is in quarantine."""
+    async with open_net(tmp_path, "hub", "home") as [hub, home]:
+        theirs = identity(hub)
+        await shared(hub, home)
+        await restarted(hub, mode="allowlist")
+        await trio.sleep(900)
+        peer = known(home, theirs)
+        assert peer is not None
+        assert "refuses this relay" in peer.row.detail
+        assert not peer.is_lost
+        assert home.daemon is not None
+        assert home.daemon.federation is not None
+        home.daemon.federation.quarantine(theirs.relay_id, "it passes on false signatures")
+        await trio.sleep(300)
+        assert not peer.is_lost
+
+
+async def test_who_is_no_longer_listed_with_an_address_may_move(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """What the settings said stays the first to be tried."""
+    async with open_net(tmp_path, "hub", "home") as [hub, home]:
+        theirs = identity(hub)
+        await shared(hub, home)
+        await restarted(home, peers=(f"hub.test!{theirs.relay_id.hex()} {hub.url}",))
+        assert await has_link(home, theirs)
+        peer = known(home, theirs)
+        assert peer is not None
+        assert peer.row.pinned == "config"
+        await trio.sleep(30)
+        await restarted(home, peers=())
+        home.to_relays[hub.url].up = False
+        home.to_relays[hub.url].cut()
+        await trio.sleep(60)
+        peer = known(home, theirs)
+        assert peer is not None
+        assert peer.is_lost
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example", ".example"])
+async def test_a_name_that_is_none_ends_nothing(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, name: str
+) -> None:
+    """In the settings, listed or denied: it is told as any page that can not be read."""
+    changed = given(peers=(f"{name}!{bytes(32).hex()}",), deny=(name, "z" * 64))
+    async with open_net(tmp_path, "hub", "home", change=changed) as [hub, home]:
+        await shared(hub, home)
+        assert home.daemon is not None
+        assert home.daemon.federation is not None
+        peer = home.daemon.federation._peer(RelayId(bytes(32)))
+        await until(lambda: "could not be read" in peer.row.detail, 60)
 
 
 async def test_29_the_running_relay_dials_no_address_of_its_own_network(tmp_path: Path) -> None:

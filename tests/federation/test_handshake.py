@@ -103,7 +103,7 @@ class Told:
         return self.answers
 
 
-async def shake(told: Told) -> Hash32:
+async def shake(told: Told) -> tuple[Hash32, str]:
     stream, session = cast("MessageStream", Silent()), cast("ClientSession", told)
     return await SHAKING.dialled(stream, session, OTHER.relay_id)
 
@@ -111,7 +111,8 @@ async def shake(told: Told) -> Hash32:
 async def test_what_the_dialled_relay_answers_is_its_own_introduction_and_nothing_else() -> None:
     """No greeting, a refusal, another frame, or more than one: not a peer."""
     peered = frames.Peered(1, introduction(OTHER))
-    assert await shake(Told([peered])) == CHALLENGE
+    challenge, _ = await shake(Told([peered]))
+    assert challenge == CHALLENGE
     for told, code in (
         (Told([peered], welcome=None), Code.OUT_OF_ORDER),
         (Told([frames.Failure(1, "not_federated", "no")]), Code.NOT_FEDERATED),

@@ -29,8 +29,8 @@ from ofcd.daemon.peers.asking import last_word, next_to_ask
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.discovery import find_relay
 from ofcd.daemon.peers.following import Following
-from ofcd.daemon.peers.handshake import Handshake
-from ofcd.daemon.peers.known import KnownRelay, Listed, host_of, listed_in
+from ofcd.daemon.peers.handshake import Handshake, url_in
+from ofcd.daemon.peers.known import KnownRelay, Listed, host_of, listed_in, plain_name
 from ofcd.daemon.peers.link import PeerLink, PeerSubscription
 from ofcd.daemon.peers.refilling import refill_room, take_refill
 from ofcd.daemon.peers.successions import disputed, learnt, shown
@@ -41,8 +41,7 @@ from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import BlobGet, Failure, Join, Moved, Peer, Peered, Refill, Successions
 from ofcd.protocol.ids import BlobId, Hash32, MemberId, PublicKey, RelayId, RoomId
-from ofcd.protocol.records import HubMove
-from ofcd.protocol.records import Peer as PeerRecord
+from ofcd.protocol.records import Descriptor, HubMove
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import ClientSession, RelaySession
 from ofcd.store import PeerRow, Store, StoreError
@@ -70,6 +69,8 @@ _ERRORS: Final = (WireError, ChannelError, ProtocolError, ThemisError)
 _PEERS: Final = 10_000
 """Relays remembered."""
 _NOTE_SECONDS: Final = 10
+_DAY_SECONDS: Final = 24 * 3600
+_UNREAD: Final = "a relay's page could not be read"
 
 
 class Federation:
@@ -110,7 +111,9 @@ class Federation:
         self._stopping = False
         self._listed = listed_in(settings.federation)
         self._denied = {one.relay_id for one in self._listed if one.denied and one.relay_id}
-        self._denied_names = {one.name for one in self._listed if one.denied and one.name}
+        self._denied_names = {
+            plain_name(one.name) for one in self._listed if one.denied and one.name
+        }
         hub.metrics.watch_peers(self._counts)
         relay.talk_only(self._is_listed)
 
@@ -130,9 +133,13 @@ class Federation:
             # What was caught before a restart is not forgiven by it.
             state = "quarantined" if row.quarantined > self._hub.milliseconds() else "idle"
             self._peers[row.relay_id] = self._known(evolve(row, state=state))
+        for peer in list(self._peers.values()):
+            peer.set_address("")  # what the settings named once is not what they name
+            if plain_name(peer.row.name) in self._denied_names:
+                self._deny(peer.row.relay_id, peer.row.name)
         for listed in self._listed:
             relay_id = listed.relay_id or self._named(listed.name)
-            if relay_id is not None:
+            if relay_id is not None and not listed.denied:
                 self._configure(relay_id, listed)
         self._gaps = len(self._store.gaps())
         for replica in self._store.replicas():
@@ -148,11 +155,13 @@ class Federation:
             for peer in list(self._peers.values()):
                 self._keep(peer)
                 if peer.following.wants_link and peer.is_unproven:
-                    nursery.start_soon(self._learn_place, peer)
-            nursery.start_soon(self._recall_moves)
+                    self._hub.start(self._learn_place, peer)
+            self._hub.start(self._recall_moves)
             for listed in self._listed:
-                if listed.is_searched:
-                    nursery.start_soon(self._search, listed)
+                if listed.is_searched and not listed.denied:
+                    self._hub.start(self._search, listed)
+                elif listed.is_searched and self._settings.mode == "open":
+                    self._hub.start(self._search_denied, plain_name(listed.name))
             try:
                 while True:
                     with trio.move_on_after(_NOTE_SECONDS):
@@ -203,12 +212,10 @@ class Federation:
 
     def _configure(self, relay_id: RelayId, listed: Listed) -> KnownRelay:
         peer = self._peer(relay_id, needed=True)
-        peer.configured = not listed.denied
-        peer.row = evolve(peer.row, name=listed.name or peer.row.name)
+        peer.configured = True
+        peer.row = evolve(peer.row, name=listed.name)
         peer.set_address(listed.url)
         self._stirred.set()
-        if listed.denied and peer.link is not None:
-            peer.link.end(failure_of(Code.NOT_FEDERATED))
         return peer
 
     async def _search(self, listed: Listed) -> None:
@@ -223,22 +230,13 @@ class Federation:
             known = None if relay_id is None else self._peers.get(relay_id)
             counter = 0 if known is None else known.row.counter
             try:
-                found, relay = await find_relay(
-                    listed.name,
-                    self._settings.allow_private,
-                    self._hub.milliseconds(),
-                    relay,
-                    counter,
-                )
+                found, relay = await self._read_page(listed.name, relay, counter)
                 self._identity_of(found.relay_id).merged(relay)  # known, but not by this name
             except (WireError, ProtocolError) as error:
                 self._note_dispute(error)
-                why = f"its page could not be read: {error}"
-                self._log.warning(
-                    "a relay's page could not be read", name=listed.name, why=str(error)
-                )
+                self._log.warning(_UNREAD, name=listed.name, why=str(error))
                 if known is not None and known.link is None:
-                    self._waits(known, why)
+                    self._waits(known, f"its page could not be read: {error}")
                 await trio.sleep(backoff.failed() / 1000)
                 continue
             backoff.succeeded()
@@ -246,7 +244,40 @@ class Federation:
             peer.found(found)
             await self._learn(peer, relay)
             self._keep(peer)
+            peer.wake.set()
             await peer.lost.wait()
+
+    async def _search_denied(self, name: str) -> None:
+        """Whoever has a page of its own under a name that is denied: now, and each day."""
+        backoff = self._backoff()
+        while True:
+            try:
+                found, _ = await self._read_page(name, None, 0)
+            except (WireError, ProtocolError) as error:
+                self._log.info(_UNREAD, name=name, why=str(error))
+                await trio.sleep(backoff.failed() / 1000)
+                continue
+            backoff.succeeded()
+            if plain_name(found.name) == plain_name(name):  # else a copy of somebody else's
+                self._deny(found.relay_id, name)
+            await trio.sleep(_DAY_SECONDS)
+
+    async def _read_page(
+        self, name: str, known: Lineage | None, counter: int
+    ) -> tuple[Descriptor, Lineage]:
+        networks, now = self._settings.allow_private, self._hub.milliseconds()
+        return await find_relay(name, networks, now, known, counter)
+
+    def _deny(self, relay_id: RelayId, name: str) -> None:
+        if any(one.relay_id == relay_id and not one.denied for one in self._listed):
+            return  # by its fingerprint, which says more than a name
+        peer = self._peer(relay_id, needed=True)
+        peer.denied = True
+        peer.row = evolve(peer.row, name=name)
+        self._denied.add(relay_id)
+        self._stirred.set()
+        if peer.link is not None:
+            peer.link.end(failure_of(Code.NOT_FEDERATED))
 
     # -- keys --------------------------------------------------------------------------------------
 
@@ -355,8 +386,6 @@ class Federation:
         """Whether the settings let this relay talk to that one."""
         peer, mode = self._peers.get(relay_id), self._settings.mode
         if mode == "off" or relay_id in self._denied:
-            return False
-        if peer is not None and peer.row.name in self._denied_names:
             return False
         return mode != "allowlist" or (peer is not None and peer.configured)
 
@@ -550,8 +579,7 @@ class Federation:
             relay = await self._handshake.check(
                 frame.record, session.peer, challenge, self._welcome_identity, frame.succession
             )
-            record = peek(frame.record).record
-            url = record.url if isinstance(record, PeerRecord) else ""
+            url = url_in(frame.record)
             self._require_allowed(url)
             peer = self._peer(relay.relay_id)
             # At once: another may have come while this one was verified.
@@ -597,9 +625,12 @@ class Federation:
                     self._waits(peer, str(busy))
                 except _ERRORS as error:
                     self._note_dispute(error)
-                    self._missed(peer, str(error))
+                    if not isinstance(error, Refused) or error.kind is Code.WRONG_RELAY:
+                        peer.missed()
+                    self._waits(peer, str(error))
                 except trio.TooSlowError:
-                    self._missed(peer, "it did not answer the handshake in time")
+                    peer.missed()
+                    self._waits(peer, "it did not answer the handshake in time")
                 await self._pause(peer, wish)
         finally:
             peer.keeping = False
@@ -610,10 +641,6 @@ class Federation:
         await trio.sleep(least / 1000)
         with trio.move_on_after((wait - least) / 1000):
             await peer.wake.wait()
-
-    def _missed(self, peer: KnownRelay, why: str) -> None:
-        peer.missed()
-        self._waits(peer, why)
 
     def _waits(self, peer: KnownRelay, why: str) -> None:
         if peer.row.state != "quarantined":
@@ -627,9 +654,9 @@ class Federation:
         self._require_allowed(url)
         async with self._dial(url) as stream:
             session = ClientSession(self._identity.keys, peer.following.identity, "ofcd")
-            challenge = await self._handshake.dialled(stream, session, peer.row.relay_id)
+            challenge, says = await self._handshake.dialled(stream, session, peer.row.relay_id)
             await self._learn(peer, session.relay)
-            peer.reached(url)
+            peer.reached(url, says)
             await self._talk(peer, stream, session, challenge, dialled=True)
 
     async def _talk(

@@ -21,12 +21,18 @@ from ofcd.protocol.records import Peer as PeerRecord
 from ofcd.protocol.versions import VERSION
 from ofcd.session import ClientSession, SessionState
 from ofcd.themis.lineage import Lineage
-from ofcd.themis.signed import open_signed, sign_record
+from ofcd.themis.signed import open_signed, peek, sign_record
 from ofcd.wire import MessageStream
 
-__all__ = ["Handshake"]
+__all__ = ["Handshake", "url_in"]
 
 _SECONDS: Final = 20
+
+
+def url_in(envelope: bytes) -> str:
+    """Where a PEER record, verified before, says that its relay is reached; "" for nowhere."""
+    record = peek(envelope).record
+    return record.url if isinstance(record, PeerRecord) else ""
 
 
 class Handshake:
@@ -47,8 +53,10 @@ class Handshake:
 
     async def dialled(
         self, stream: MessageStream, session: ClientSession, peer_id: RelayId
-    ) -> Hash32:
-        """Introduce both on a link that this relay has dialled; the link's challenge.
+    ) -> tuple[Hash32, str]:
+        """Introduce both on a link that this relay has dialled.
+
+        The link's challenge, and where the other one says that it is reached.
 
         Raises `ProtocolError`, `ChannelError`, `WireError`, `ThemisError`, `trio.TooSlowError`.
         """
@@ -57,8 +65,8 @@ class Handshake:
             own = await self.introduction(peer_id, welcome.challenge)
             shown = self._identity.relay.statements
             await stream.send(session.send([Peer(1, own, shown)]))
-            await self._await_answer(stream, session, welcome.challenge)
-        return welcome.challenge
+            says = await self._await_answer(stream, session, welcome.challenge)
+        return welcome.challenge, says
 
     async def introduction(self, peer_id: RelayId, challenge: Hash32) -> bytes:
         """This relay's own PEER record, for this other one, on this link."""
@@ -112,7 +120,7 @@ class Handshake:
 
     async def _await_answer(
         self, stream: MessageStream, session: ClientSession, challenge: Hash32
-    ) -> None:
+    ) -> str:
         received = session.receive(await stream.receive()).frames
         answer = received[0] if received else None
         if isinstance(answer, Failure):
@@ -120,3 +128,4 @@ class Handshake:
         if not isinstance(answer, Peered) or len(received) > 1:
             raise Refused(Code.OUT_OF_ORDER, "it does not talk to other relays")
         await self.check(answer.record, session.peer, challenge, lambda _: session.relay)
+        return url_in(answer.record)

@@ -6,6 +6,7 @@ nobody vouches for may be tried; but none takes the place of one that held, unti
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from ofcd.store import PeerRow
 if TYPE_CHECKING:
     from ofcd.daemon.peers.link import PeerLink
 
-__all__ = ["KnownRelay", "Listed", "host_of", "listed_in"]
+__all__ = ["KnownRelay", "Listed", "host_of", "listed_in", "plain_name"]
 
 _MISSES: Final = 3
 """Dialled in vain so often, a relay may have moved."""
@@ -40,7 +41,7 @@ class Listed:
     @property
     def is_searched(self) -> bool:
         """Whether its page is asked: for where it is, or for who is denied."""
-        return bool(self.name) and not (self.relay_id if self.denied else self.url)
+        return bool(self.name) and not self.url
 
 
 def listed_in(settings: Federation) -> tuple[Listed, ...]:
@@ -49,8 +50,8 @@ def listed_in(settings: Federation) -> tuple[Listed, ...]:
     wanted = [Listed(name, _relay_id(known), url) for name, known, url in peers]
     denied = [
         Listed("", _relay_id(one), denied=True)
-        if len(one) == 64
-        else Listed(one.lower(), denied=True)
+        if re.fullmatch("[0-9a-f]{64}", one)
+        else Listed(one, denied=True)
         for one in settings.deny
     ]
     return (*wanted, *denied)
@@ -61,11 +62,19 @@ def _relay_id(fingerprint: str) -> RelayId | None:
 
 
 def host_of(url: str) -> str:
-    """The name in an address; "" where there is none."""
+    """The name in an address, as `plain_name` has it; "" where there is none."""
     try:
-        return (urlsplit(url).hostname or "").rstrip(".")
+        return plain_name(urlsplit(url).hostname or "")
     except ValueError:  # brackets that hold no address: nobody is dialled there
         return ""
+
+
+def plain_name(name: str) -> str:
+    """A domain's name in the one form in which two can be compared."""
+    try:
+        return name.rstrip(".").encode("idna").decode().lower()
+    except UnicodeError:  # no name of a domain; it may be a label
+        return name.rstrip(".").lower()
 
 
 @define(eq=False)
@@ -76,6 +85,7 @@ class KnownRelay:
     following: Following
     backoff: Backoff
     configured: bool = False
+    denied: bool = False
     link: PeerLink | None = None
     up: trio.Event = field(factory=trio.Event)
     wake: trio.Event = field(factory=trio.Event)
@@ -89,11 +99,11 @@ class KnownRelay:
     places: dict[RoomId, tuple[str, ...]] = field(factory=dict)
     """Where the owners of rooms say that it is reached."""
     told: dict[str, str] = field(factory=dict)
-    """Where others say so: who asked (`invite`), or the relay itself (`link`)."""
+    """Where else it may be: as who asks says (`invite`), as it does (`link`), or was (`before`)."""
     dialled: int = 0
     """How often it was, at addresses that nobody has proven."""
     misses: int = 0
-    """How often it was dialled in vain since the last link."""
+    """How often it was dialled in vain since it was last reached."""
 
     @property
     def is_unproven(self) -> bool:
@@ -108,7 +118,7 @@ class KnownRelay:
     @property
     def is_worth_noting(self) -> bool:
         """Whether it is to be known after a restart."""
-        known = self.configured or not self.is_unproven
+        known = self.configured or self.denied or not self.is_unproven
         return known or self.row.pinned == "move" or self.row.quarantined > 0
 
     # -- where it is -------------------------------------------------------------------------------
@@ -165,11 +175,18 @@ class KnownRelay:
             self.lost.set()
             self.lost = trio.Event()
 
-    def reached(self, url: str) -> None:
-        """It has proven itself there."""
-        self.row = evolve(self.row, url=url)
+    def reached(self, url: str, says: str) -> None:
+        """It has proven itself at `url`, and says itself that it is at `says` ("": nothing).
+
+        Where it was lost, an address that nobody vouches for is used, and does not stay: what
+        stands there may only pass things on.
+        """
+        if self.is_unproven:
+            self.row = evolve(self.row, url=url)
+        elif url != self.row.url and says:
+            self.told["before"] = self.row.url
+            self.row = evolve(self.row, url=says)
         self.places.clear()
-        self.told.clear()
         self.misses = 0
 
     # -- how much it matters -----------------------------------------------------------------------
@@ -180,5 +197,5 @@ class KnownRelay:
 
     def is_spare(self, now: int) -> bool:
         """Whether it can be forgotten: nobody here wants it, and there is no link."""
-        wanted = self.configured or self.asked or self.following.wants_link
+        wanted = self.configured or self.denied or self.asked or self.following.wants_link
         return not wanted and self.link is None and self.row.quarantined <= now
