@@ -96,6 +96,30 @@ def test_only_what_its_sender_has_signed_counts(
     assert (_why(DKIM_Signature=made_up, **fields) == "") is taken, "another one makes it no better"
 
 
+@pytest.mark.parametrize(
+    ("junk", "why"),
+    [
+        ("X-Junk: y\r\n" * 1000, "its header is too large to be read whole"),
+        ("X-Junk: yyyyyyyyyyyy\r\n " + "y" * 300_000 + "\r\n", "its header is too large"),
+        ("DKIM-Signature: v=1; d=evil.example; h=from; b=x\r\n" * 10, "not written to this room"),
+    ],
+)
+def test_no_junk_hides_what_its_sender_has_signed(junk: str, why: str) -> None:
+    """Whoever hands a mail in chooses what stands above its signature: the checker reads it all."""
+    signature = "DKIM-Signature: v=1; d=library.example; h=from:to:date; b=x\r\n"
+    raw = f"From: {AL}\r\nTo: books@bridge.example\r\nDate: {_date(0)}\r\n{junk}{signature}"
+    raw += f"To: mallory@evil.example\r\nDate: {_date(-400)}\r\nMessage-ID: <a@x>\r\n\r\nhello\r\n"
+    assert why in why_not_here(parse(raw.encode()), "books", SETTINGS, (), NOW)
+
+
+def test_no_blanks_hide_who_has_signed_it() -> None:
+    """The signature's own form knows no difference between one blank and many."""
+    signed = f"v=1;{' ' * 17_000}d=library.example; h=from:to:date; b=x"
+    assert "too large to be read whole" in _why(
+        DKIM_Signature=signed, To="books@bridge.example\r\nTo: mallory@evil.example"
+    )
+
+
 async def test_a_mail_that_comes_again_after_all_was_forgotten_goes_to_nobody_twice(
     tmp_path: Path, autojump_clock: MockClock, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
