@@ -23,6 +23,10 @@ _DAY_MS: Final = 24 * 3_600_000
 _PAST_MS: Final = 30 * _DAY_MS
 """Less than what has come is known for: the same mail is never taken twice."""
 _FUTURE_MS: Final = 2 * _DAY_MS
+_UNSIGNED: Final = (
+    "its sender's server signs no To (Microsoft's does not), so it may be to others: add them as a "
+    "subscriber, and their secret address will do"
+)
 _TAG: Final = re.compile(r"(?:^|;)\s*(d|h)\s*=([^;]*)")
 
 
@@ -37,7 +41,7 @@ def why_not_here(
         # Behind the cut may stand the signature of another To, and whoever checked it has read it.
         return "its header is too large to be read whole"
     if not any(_names(mail, name, place, settings, also_to) for name in ("to", "cc")):
-        return "it was not written to this room"
+        return _UNSIGNED if _is_unsigned(mail) else "it was not written to this room"
     if not _is_signed(mail, "date"):
         return "its date can be anybody's"
     if mail.date is not None and not now - _PAST_MS <= mail.date <= now + _FUTURE_MS:
@@ -67,12 +71,22 @@ def _is_signed(mail: Mail, field: str) -> bool:
     once more than that was put in later. Without a signature, their own server has sent the mail.
     """
     count = len(mail.headers.all(field))
-    covers = [
+    return all(fields.count(field) >= max(1, count) for fields in _covered(mail))
+
+
+def _is_unsigned(mail: Mail) -> bool:
+    """Whether its sender's server has signed the mail, and not to whom it is."""
+    covers = _covered(mail)
+    return bool(covers) and not any("to" in fields or "cc" in fields for fields in covers)
+
+
+def _covered(mail: Mail) -> list[list[str]]:
+    """The fields that each signature of its sender covers."""
+    return [
         fields
         for signer, fields in map(_signature, mail.headers.all("dkim-signature"))
         if is_aligned(signer, mail.senders[0].domain)
     ]
-    return all(fields.count(field) >= max(1, count) for fields in covers)
 
 
 def _signature(value: str) -> tuple[str, list[str]]:

@@ -96,6 +96,16 @@ def test_only_what_its_sender_has_signed_counts(
     assert (_why(DKIM_Signature=made_up, **fields) == "") is taken, "another one makes it no better"
 
 
+def test_where_no_to_is_signed_owners_are_told_what_to_do() -> None:
+    """The fields that Microsoft's servers sign."""
+    fields = "From:Date:Subject:Message-ID:Content-Type:MIME-Version"
+    why = _why(DKIM_Signature=f"v=1; d=library.example; h={fields}; b=x")
+    assert "signs no To" in why
+    assert "secret address" in why
+    other = _why(To="x@y.example", DKIM_Signature="v=1; d=library.example; h=from:to:date; b=x")
+    assert other == "it was not written to this room"
+
+
 @pytest.mark.parametrize(
     ("junk", "why"),
     [
