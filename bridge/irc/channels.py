@@ -178,9 +178,11 @@ class Channels:
             self._shared.host.notice(place, text, key="gap")
 
     def _note_there(self) -> None:
-        """Until when the bridge was in its channels."""
-        now = self._shared.host.now()
-        self._unkept |= {("there", place): now for place in self._shared.joined}
+        """Until when the bridge was in its channels: a link may have died with no word."""
+        connection = self._shared.connection
+        if connection is not None:
+            there = self._shared.host.now() - int(1000 * connection.silent)
+            self._unkept |= {("there", place): there for place in self._shared.joined}
 
     def is_out(self, connection: Connection, channel: str, why: str) -> None:
         """The bridge is not in a channel any more."""
@@ -198,7 +200,8 @@ class Channels:
         """A time that is kept of a place, milliseconds since 1970.
 
         `since`: when the bridge first came, and nothing before is taken, and `there`: when it was
-        there last, by our clock; `seen`: of the last line that was taken, by the server's.
+        there last, and the server well, by our clock; `seen`: of the last line that was taken, by
+        the server's.
         """
         if (table, place) in self._unkept:
             return self._unkept[table, place]
@@ -220,7 +223,7 @@ class Channels:
             self.keep_seen()
 
     def left(self) -> None:
-        """The link has ended."""
+        """The link has ended; the connection is still known."""
         self._note_there()
         self._shared.joined.clear()
         self.keep_seen()

@@ -22,6 +22,7 @@ from ofcd.client.applog import Log, traceback_of
 __all__ = ["Connection", "Fence", "Lost", "guarded", "open_stream"]
 
 _LOGIN_SECONDS: Final = 60.0
+_ANSWER_SECONDS: Final = 10.0
 _READ_BYTES: Final = 65536
 _ISUPPORT: Final = 200
 """What a server says of itself that is noted."""
@@ -65,6 +66,16 @@ class Connection:
         self._fences = Fences(lambda: self.caps, self.fold, self.is_me)
         self._asking = Asking(self.fold)
         self._heard = trio.current_time()
+        self._asked: float | None = None
+        """Since when a PING waits for its answer."""
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which the server is silent though it was asked; 0.0: it is well."""
+        now = trio.current_time()
+        if self._asked is None or now - self._asked < _ANSWER_SECONDS:
+            return 0.0
+        return now - self._heard
 
     @property
     def nick(self) -> str:
@@ -255,7 +266,7 @@ class Connection:
             data = b""
         if not data:
             raise Lost("the server closed the connection")
-        self._heard = trio.current_time()
+        self._heard, self._asked = trio.current_time(), None
         return self._framer.feed(bytes(data))
 
     async def _keep_alive(self, scope: trio.CancelScope) -> None:
@@ -266,6 +277,8 @@ class Connection:
                 scope.cancel()
                 return
             if silent >= self._settings.ping_seconds:
+                if self._asked is None:
+                    self._asked = trio.current_time()
                 with suppress(Lost):
                     await self.send("PING", "alive")
             await trio.sleep(self._settings.ping_seconds / 4)

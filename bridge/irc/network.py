@@ -175,8 +175,8 @@ class _Life:
         except (NetworkError, ConfigError) as error:
             return str(error)
         finally:
-            shared.connection = None
             channels.left()
+            shared.connection = None
             if connection is not None:
                 self._dialer.ended(connection, why)
                 with trio.CancelScope(shield=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,44 @@ async def test_a_gap_without_history_is_told_in_the_room(
                 first, last = one.split()[8], one.split()[10]
                 minutes = [int(at[:2]) * 60 + int(at[3:]) for at in (first, last)]
                 assert 119 <= (minutes[1] - minutes[0]) % 1440 <= 200
+
+
+async def test_a_link_that_dies_with_no_word_is_a_gap_from_then_on(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """The server is given up after two minutes: what was said since it was heard is lost."""
+    async with irc_scene(tmp_path, caps=[]) as scene, scene.running() as network:
+        await scene.up()
+        await trio.sleep(300)
+        ours = scene.guest("ofc")
+        scene.server.guests.remove(ours)
+        scene.server.swallow = lambda guest, _line: "lost" if guest is ours else ""
+        died = network.host.now()
+        await trio.sleep(30)
+        await scene.server.say("kim", CHANNEL, "lost words")
+        await trio.sleep(400)
+        await scene.up()
+        await trio.sleep(60)
+        assert scene.bridged() == []
+        [told] = _gaps(scene)
+        at = datetime.fromtimestamp(died / 1000, UTC)
+        minutes = {f"{at - timedelta(minutes=one):%H:%M}" for one in range(3)}
+        assert told.split()[8] in minutes
+
+
+async def test_a_quiet_server_makes_no_gap_of_a_restart(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """It is silent because nobody says anything."""
+    async with irc_scene(tmp_path, caps=[]) as scene:
+        for _ in range(2):
+            async with scene.running():
+                await scene.up()
+                await trio.sleep(58)
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(30)
+            assert _gaps(scene) == []
 
 
 async def test_owners_can_ask_who_reads_the_channel(tmp_path: Path, autojump_clock: object) -> None:
