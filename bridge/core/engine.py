@@ -96,6 +96,9 @@ class Engine:
         self.links = LinkDesk(self, settings.links)
         self._readers: set[RoomId] = set()
         self._before: dict[RoomId, int] = {}
+        """By room: its head when it became live."""
+        self._apart: dict[RoomId, int] = {}
+        """By room: when it was last seen to be live no more, milliseconds since 1970."""
         """How far each room's log went when it was first there whole, in this life."""
         self._notices = TokenBuckets(
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
@@ -227,13 +230,26 @@ class Engine:
         """Whether anything may cross: the room can be used, and has granted `bridge` (G4)."""
         return room.status.is_open and Cap.BRIDGE in room.caps_of(room.me)
 
-    def is_from_before(self, room: Room, seq: int) -> bool:
-        """Whether an event of a room may be from before this life of the bridge."""
-        return seq <= self._before.get(room.id, seq)
+    def born(self, room: Room, seq: int, ts: int) -> int:
+        """Since when an event of a room counts as said, milliseconds since 1970.
+
+        Its own clock alone counts for what came while the room was live here: a member's may be
+        wrong. What was there before may be old, and only its author says how old; but it is no
+        older than the outage.
+        """
+        now = self.client.now()
+        if seq > self._before.get(room.id, seq):
+            return now
+        return min(now, max(ts, self._apart.get(room.id, 0)))
 
     def came_whole(self, room: Room) -> None:
         """All that was said in a room before is there: what comes now is of now."""
-        self._before.setdefault(room.id, room.head)
+        self._before[room.id] = room.head
+
+    def came_apart(self, room: Room) -> None:
+        """A room is not live any more: what comes until it is again may be of before."""
+        self._before.pop(room.id, None)
+        self._apart[room.id] = self.client.now()
 
     def is_admin(self, room: Room, mid: MemberId) -> bool:
         """Whether a member is root or co-owner."""

@@ -91,9 +91,7 @@ class Outbound:
         network = engine.networks[portal.network]
         now = engine.client.now()
         max_age = portal.max_age or network.max_age
-        # Its own clock alone counts for what came while this bridge ran: a member's may be wrong.
-        # What was there before may be old, and only its author says how old.
-        born = min(event.ts, now) if engine.is_from_before(room, event.seq) else now
+        born = engine.born(room, event.seq, event.ts)
         return Entry(
             number=0,
             network=portal.network,

@@ -46,15 +46,21 @@ class RoomReader:
         with suppress(ClientClosed):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._introduce)
-                nursery.start_soon(self._wait_whole)
+                nursery.start_soon(self._watch_live)
                 await self._read()
 
-    async def _wait_whole(self) -> None:
+    async def _watch_live(self) -> None:
+        """Tell what comes while the room is live from what was said during an outage."""
+        whole = False
         while True:
             with suppress(ClientError):
+                if whole and not self._room.is_live:
+                    whole = False
+                    self._engine.came_apart(self._room)
                 await self._room.wait_live()
-                self._engine.came_whole(self._room)
-                return
+                if not whole:
+                    whole = True
+                    self._engine.came_whole(self._room)
             await trio.sleep(_AGAIN_SECONDS)
 
     async def _read(self) -> None:

@@ -207,6 +207,45 @@ async def test_while_the_relay_is_away_no_more_is_kept_than_the_portal_says(
         assert any("20 messages were left out" in one for one in scene.notices())
 
 
+async def test_what_was_said_while_the_relay_was_away_is_as_old_as_it_is(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It is told in one line, and not said hours later; what is said then, is."""
+    async with open_scene(tmp_path, evolve(BOTH, max_age=600.0)) as scene:
+        line = scene.world.lines["bridge"]
+        for outage in (1, 2):
+            before = len(scene.walls.lines())
+            line.up = False
+            line.cut()
+            for number in range(20):
+                await scene.room.send(f"outage {outage}, line {number}")
+            await trio.sleep(7200)
+            line.up = True
+            await trio.sleep(1800)
+            await scene.room.send("after it")
+            await scene.quiet(20)
+            said = scene.walls.lines()[before:]
+            assert [one for one in said if one.startswith("Ana:")] == ["Ana: after it"]
+            assert any("20 earlier messages" in one for one in said)
+
+
+async def test_after_a_short_outage_a_members_clock_makes_no_message_old(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of what came meanwhile is older than the outage, whatever it says."""
+    async with open_scene(tmp_path, BOTH) as scene:
+        right = scene.ana._clock
+        monkeypatch.setattr(scene.ana, "_clock", lambda: right() - 5 * 3_600_000)
+        line = scene.world.lines["bridge"]
+        line.up = False
+        line.cut()
+        await trio.sleep(20)
+        await scene.room.send("from the past")
+        line.up = True
+        await scene.quiet(120)
+        assert scene.walls.lines() == ["Ana: from the past"]
+
+
 async def test_a_members_clock_makes_no_message_old(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
