@@ -166,11 +166,12 @@ class Core:
         if not broken.evidence:
             self.doubt(Misfit.FORK)
             return
+        was_frozen = self.head.status is RoomStatus.FROZEN
         is_news = self.keep_evidence(turn, broken.evidence)
         is_past = self._is_past(turn.records, broken.seq)
         if not is_past:
             self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
-        if is_news or not is_past:
+        if is_news or not (is_past or was_frozen):
             turn.tell(Alarm(self.room, AlarmKind.FORK, text or str(broken), broken.seq))
 
     def _is_past(self, records: Reader, seq: int) -> bool:

@@ -190,11 +190,14 @@ class RoomMachine:
 
     def link_down(self) -> None:
         """The link is gone."""
+        self._end_talk()
+        self.core.told.clear()
+
+    def _end_talk(self) -> None:
         self.phase = Phase.DOWN
         self._link = self._retry_at = self._halted = self._told_end = None
         self._chain = ChainPages()
         self._cursor_due = self.core.misfit = None
-        self.core.told.clear()
         for part in (self.outbox, *self._parts):
             part.link_lost()
 
@@ -715,7 +718,7 @@ class RoomMachine:
         link = self._link
         if self._retry_at is not None and turn.now >= self._retry_at and link is not None:
             if self.phase is Phase.STOPPED:
-                self.link_down()
+                self._end_talk()
             self.link_up(turn, link)
         if self.phase not in (Phase.DOWN, Phase.STOPPED):
             self._stop_if_over(turn)

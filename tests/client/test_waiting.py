@@ -10,7 +10,9 @@ from attrs import evolve
 from ofcd.client import AlarmKind, RoomStatus
 from ofcd.client.core import load_core
 from ofcd.client.model import Head, load, save
+from ofcd.client.turn import Turn
 from ofcd.client.waiting import COPY_PATIENCE, HUB_PATIENCE, is_copy
+from ofcd.e2e.errors import Fault, LogBroken
 from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.protocol.room import HubTerm
@@ -212,3 +214,25 @@ def test_a_room_that_a_word_once_froze_waits_now(
         for number in range(proofs):
             tx.put(core.tables.state, b"evidence/" + number.to_bytes(8, "big"), b"signed")
     assert load_core(bo.vault, scene.room).head.status is status
+
+
+def test_what_froze_a_room_is_told_once_however_often_it_is_asked_again(
+    scene: Scene, bo: Bo
+) -> None:
+    """The proof once for all, what a relay repeats once a link; another proof is news."""
+    core = bo.room.core
+    proof = LogBroken(Fault.FORK, 1, (b"signed by somebody",))
+
+    def says_it_again(turn: Turn) -> None:
+        core.freeze(turn, proof)
+        core.blame(turn)
+
+    bo.turn(says_it_again)
+    assert bo.alarms == [AlarmKind.FORK, AlarmKind.UNPROVEN]
+    for _ in range(4):
+        attach = asked_again(bo)
+        bo.turn(says_it_again)
+        bo.feed(frames.Attached(attach.rid, scene.room, scene.log.seq, scene.log.log, 0))
+    assert bo.alarms == [AlarmKind.FORK, AlarmKind.UNPROVEN]
+    bo.turn(lambda turn: core.freeze(turn, LogBroken(Fault.FORK, 1, (b"another one",))))
+    assert bo.alarms[2:] == [AlarmKind.FORK]
