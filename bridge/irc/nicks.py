@@ -51,7 +51,8 @@ def nick_bases(names: Mapping[MemberId, str], room: int) -> dict[MemberId, str]:
         if not again:
             break
         made |= {mid: _with_id(_plain(names[mid]), mid.hex()[:digits], room) for mid in again}
-    return {mid: base for mid, base in made.items() if mid not in _alike(made)}
+    alike = _alike(made)
+    return {mid: base for mid, base in made.items() if mid not in alike}
 
 
 def _alike(made: Mapping[MemberId, str]) -> set[MemberId]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.core import Author, RemoteMessage
 from bridge.core.formatting import plain_document
 from bridge.core.names import shown_names, skeleton
+from bridge.irc import nicks
 from bridge.irc.nicks import nick_bases, relayed_mark
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import fold
@@ -81,6 +82,20 @@ def test_what_a_server_takes_of_two_names_is_not_the_same(first: str, second: st
     assert all(one.endswith(mid.hex()[:6]) for mid, one in bases.items())
     assert nick_bases({_mid(1): "Ana", _mid(2): "Bo"}, 13) == {_mid(1): "Ana", _mid(2): "Bo"}
     assert relayed_mark("\r ") == "/ofc"
+
+
+def test_a_large_room_costs_a_few_looks_at_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for each line, and every two seconds: no look at all names for each name."""
+    looks: list[str] = []
+
+    def look(name: str) -> str:
+        looks.append(name)
+        return skeleton(name)
+
+    monkeypatch.setattr(nicks, "skeleton", look)
+    bases = nick_bases({_mid(number): f"user {number}" for number in range(500)}, 13)
+    assert len(bases) == 500
+    assert len(looks) <= 4 * 500
 
 
 @pytest.mark.parametrize("mode", ["relaymsg", "puppets"])
