@@ -160,8 +160,7 @@ class Commands:
         text = "\n".join(lines[:_NAMED]) or "Nobody gets mail."
         more = f"\nand {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
         allow = self._network.places[place].options.allow
-        may = f"\nwho may write besides: {', '.join(allow[:_SHOWN])}" if allow else ""
-        return text + more + may
+        return text + more + (f"\nwho may write besides: {_allowed(allow)}" if allow else "")
 
     def _held(self, place: str) -> str:
         held = list(self._store.held(self._host.vault, place))
@@ -224,6 +223,12 @@ class Commands:
         if counts:
             lines.append(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
         return "\n".join(lines)
+
+
+def _allowed(allow: Sequence[str]) -> str:
+    """Who is on the list, as a whole room may see it: a pattern names nobody."""
+    shown = ", ".join(one if "*" in one else masked(one) for one in allow[:_SHOWN])
+    return shown + (f" and {len(allow) - _SHOWN} more" if len(allow) > _SHOWN else "")
 
 
 def _wish(words: list[str]) -> Wish:
