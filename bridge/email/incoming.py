@@ -204,11 +204,14 @@ class Incoming:
         if found is None:
             return False
         place, one = found
-        if one.on:
+        if one.on or one.file == "out":
+            # Who was taken out of the settings, and would come back with them, has left now too.
+            file = "" if one.file == "out" else one.file
             with self._host.transaction() as tx:
-                self._store.keep_subscriber(tx, place, evolve(one, on=False))
+                self._store.keep_subscriber(tx, place, evolve(one, on=False, file=file))
                 for key, _ in self._store.items(tx, place, one.address):
                     self._store.replace_item(tx, key, None)
+        if one.on:
             self._host.notice(place, f"{masked(one.address)} wants no more mail from this room.")
         return True
 

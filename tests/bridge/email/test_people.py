@@ -48,6 +48,26 @@ async def test_who_is_taken_out_of_the_settings_gets_no_more_mail(
         assert counts == [[1, 0, 1], [2, 1, 2], [3, 1, 3]]
 
 
+async def test_who_leaves_while_they_are_not_named_stays_away(
+    tmp_path: Path, autojump_clock: MockClock, post: Post
+) -> None:
+    """By the link in an old mail, after they were taken out of the settings."""
+    async with open_world(tmp_path / "world") as world:
+        async with open_scene(world, SETTINGS, _place(*BOTH)) as scene:
+            await scene.do("full", "on")
+            ana, room, bridge = scene.ana, scene.room, scene.bridge
+        for people in (BOTH[:1], BOTH):
+            async with running(world, ana, room, bridge, SETTINGS, _place(*people)) as scene:
+                await room.send("news")
+                await trio.sleep(60)
+                one = scene.network.store.subscriber(bridge.vault, "books", BOTH[1])
+                assert one is not None
+                assert not one.on
+                if people != BOTH:
+                    assert scene.network.incoming.unsubscribe(one.token)
+        assert [to for to, _, _ in post.mails] == [BOTH[0]] * 2
+
+
 async def test_owners_can_ask_who_reads_outside(
     tmp_path: Path, autojump_clock: MockClock, post: Post
 ) -> None:
@@ -57,6 +77,15 @@ async def test_owners_can_ask_who_reads_outside(
         assert await scene.do("who") == (
             "b…@example.org\nd…@example.net\nwho may write besides: *@library.example"
         )
+
+
+async def test_no_address_that_may_write_is_said_to_the_whole_room(
+    tmp_path: Path, autojump_clock: MockClock, post: Post
+) -> None:
+    allow = ("*@library.example", *(f"person{number}@school.example" for number in range(30)))
+    async with scene_of(tmp_path, subscribers=BOTH, allow=allow) as scene:
+        _, _, told = (await scene.do("who")).rpartition("besides: ")
+        assert told == "*@library.example" + ", p…@school.example" * 19 + " and 11 more"
 
 
 async def test_a_member_can_not_be_called_like_who_wrote_by_mail(
