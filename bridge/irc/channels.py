@@ -132,6 +132,7 @@ class Channels:
             return
         there = None if place in self._shared.joined else self.fact("there", place)
         self._shared.joined.add(place)
+        self._note_there()
         self._told.pop(place, None)
         if place in self._tries:
             self._tries[place].since = trio.current_time()
@@ -163,10 +164,13 @@ class Channels:
                 self._shared.host.log.info("joined a channel")
 
     def _tell_of_gap(self, place: str, there: int | None) -> None:
-        """What was said while the bridge was away is nowhere: the room is told so (I8)."""
-        now = self._shared.host.now()
-        since = there or self.fact("seen", place) or now
-        if now - since > _GAP_MS:
+        """What was said while the bridge was away is nowhere: the room is told so (I8).
+
+        A vault of before `there` was kept does not know how long it was: the last line says nothing
+        of it.
+        """
+        now, since = self._shared.host.now(), there
+        if since is not None and now - since > _GAP_MS:
             form = "%H:%M" if now - since < _DAY_MS else "%Y-%m-%d %H:%M"
             first, last = (
                 f"{datetime.fromtimestamp(one / 1000, UTC):{form}}" for one in (since, now)

@@ -97,6 +97,27 @@ async def test_a_quiet_server_makes_no_gap_of_a_restart(
             assert _gaps(scene) == []
 
 
+async def test_a_vault_that_does_not_know_when_the_bridge_was_there_tells_of_no_gap(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """It is of an older version: that nobody has said anything for hours is no gap."""
+    async with irc_scene(tmp_path, caps=["server-time", "message-tags"]) as scene:
+        async with scene.running() as network:
+            await scene.up()
+            await trio.sleep(30)
+            await scene.server.say("kim", CHANNEL, "one")
+            await trio.sleep(4 * 3600)
+            host = network.host
+        with host.transaction() as tx:
+            tx.delete(host.table("there"), CHANNEL.encode())
+        await trio.sleep(5)
+        async with scene.running() as network:
+            await scene.up()
+            await trio.sleep(3)
+            assert _gaps(scene) == []
+            assert host.vault.get(host.table("there"), CHANNEL.encode()), "from now on it is known"
+
+
 async def test_owners_can_ask_who_reads_the_channel(tmp_path: Path, autojump_clock: object) -> None:
     async with irc_scene(tmp_path, caps=[]) as scene, scene.running() as network:
         await scene.up()
