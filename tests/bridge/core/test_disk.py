@@ -33,7 +33,7 @@ async def test_what_is_said_while_the_disk_is_full_goes_out_once_there_is_space(
     tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Both ways: once each, or counted and told; the log says why, once an hour."""
-    async with open_scene(tmp_path, BOTH) as scene:
+    async with open_scene(tmp_path, evolve(BOTH, max_age=6 * 3600.0)) as scene:
         await scene.room.send("before")
         await scene.quiet()
         _fill(scene.bridge)
@@ -102,3 +102,26 @@ async def test_another_life_tells_how_many_were_left_out(
         async with running(world, ana, room, bridge, Walls(), limits) as scene:
             await trio.sleep(60)
             assert sum("left out from" in one for one in scene.notices()) == 1
+
+
+async def test_who_dies_while_it_tells_what_was_left_out_tells_it_in_another_life(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count goes with the words, or stays."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    async with open_scene(tmp_path, BOTH) as scene:
+        inbound = scene.engine.inbound
+        inbound._skip("paper", PLACE, Verdict.FULL.value)
+        inbound._keep_skipped()
+        with monkeypatch.context() as patch:
+            patch.setattr(scene.engine, "say", die)
+            with pytest.raises(KeyboardInterrupt):
+                inbound.tell_skipped()
+        kept = scene.engine.journal.fact(scene.bridge.vault, "left out")
+        assert kept == [["paper", PLACE, "full", 1]]
+        await scene.quiet(30)
+        assert sum("1 message was left out from" in one for one in scene.notices()) == 1
+        assert scene.engine.journal.fact(scene.bridge.vault, "left out") is None
