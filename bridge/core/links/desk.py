@@ -134,11 +134,16 @@ class LinkDesk:
         except (BadAttachment, NotAllowed, RelayRefused, Unclean, OSError) as error:
             self._refused(network, one, str(error))
             return None
-        if self._keep(key, made, one, message):
-            self._engine.metrics.links.labels("made").inc()
-            return self._url(made.key)
-        self._shelf.drop(made.box)
-        return None
+        is_kept = False
+        try:
+            is_kept = self._keep(key, made, one, message)
+        finally:
+            if not is_kept:  # also where the disk does not take it: nobody else knows of the box
+                self._shelf.drop(made.box)
+        if not is_kept:
+            return None
+        self._engine.metrics.links.labels("made").inc()
+        return self._url(made.key)
 
     async def _content(self, one: Outgoing, limit: int) -> tuple[str, str, bytes]:
         file = one.file

@@ -15,6 +15,7 @@ from bridge.core.links import LinksSettings
 from bridge.core.links.desk import _Link
 from bridge.irc.settings import IrcPlace
 from bridge.irc.wire import Line
+from ofcd.client import VaultUnwritable
 from ofcd.client.boxes import Box
 from ofcd.client.model import load
 from ofcd.protocol.records import Cap
@@ -71,6 +72,26 @@ async def test_a_file_is_a_link_and_only_its_key_opens_it(
         await until(lambda: load(_Link, _kept(scene)[0]).key == b"")
         assert load(_Link, _kept(scene)[0]).box == Box(key, 0).id
         assert b"plan" not in on_disk(tmp_path)[0].read_bytes()
+
+
+async def test_no_box_stays_that_the_vault_does_not_know(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk took what a link opens, and then not the link."""
+
+    def full(*_: object) -> bool:
+        raise VaultUnwritable("no space")
+
+    async with irc_scene(tmp_path, links=links(tmp_path)) as scene, scene.running():
+        await scene.up()
+        assert scene.engine is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(scene.engine.links, "_keep", full)
+            await scene.room.send_file(b"%PDF of Ana's", name="plan.pdf", mime="application/pdf")
+            await trio.sleep(60)
+            assert on_disk(tmp_path) == []
+        await told(scene)
+        assert len(on_disk(tmp_path)) == 1
 
 
 def _kept(scene: IrcScene) -> list[bytes]:
