@@ -299,12 +299,18 @@ class Engine:
             self._unsaid.append((network, place, text, key))
 
     def _notice(self, network: str, place: str, text: str, key: str) -> None:
-        now = self.client.now()
         with self.client.transaction() as tx:
-            for _, room in self.portals_at(network, place):
-                if self.is_open(room):
-                    about = f"{network}/{place}/{key}/{now}/{text}".encode()
-                    self.say(tx, room, Text(text), "notice", about)
+            self.notice_with(tx, network, place, text, key)
+
+    def notice_with(
+        self, tx: Transaction, network: str, place: str, text: str, key: str = ""
+    ) -> None:
+        """Tell a place's rooms something that is to be kept together with something else."""
+        now = self.client.now()
+        for _, room in self.portals_at(network, place):
+            if self.is_open(room):
+                about = f"{network}/{place}/{key}/{now}/{text}".encode()
+                self.say(tx, room, Text(text), "notice", about)
 
     def _say_unsaid(self) -> None:
         """What could not be said for want of space, as soon as there is some."""

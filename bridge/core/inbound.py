@@ -390,20 +390,23 @@ class Inbound:
             rooms = [room for _, room in self._engine.portals_at(network, place)]
             if any(not room.is_live or len(room.outbox()) > 1 for room in rooms):
                 continue  # later, when it can be heard
-            self._keep_skipped(but=(network, place, why))
-            self._told = now
             where = self._engine.networks[network].describe(place)
             lines = "message was" if count == 1 else "messages were"
             text = f"{count} {lines} left out from {where}: {_WHY[why]}"
-            self._engine.notice(network, place, text)
+            with self._engine.client.transaction() as tx:  # neither without the other
+                self._engine.notice_with(tx, network, place, text)
+                self._put_skipped(tx, but=(network, place, why))
+            del self._skipped[network, place, why]
+            self._told, self._is_kept = now, True
 
-    def _keep_skipped(self, but: tuple[str, str, str] | None = None) -> None:
-        kept = [[*key, count] for key, count in self._skipped.items() if key != but]
+    def _keep_skipped(self) -> None:
         with self._engine.client.transaction() as tx:
-            self._engine.journal.keep_fact(tx, _LEFT_OUT, kept or None)
+            self._put_skipped(tx)
         self._is_kept = True
-        if but is not None:
-            del self._skipped[but]
+
+    def _put_skipped(self, tx: Transaction, but: tuple[str, str, str] | None = None) -> None:
+        kept = [[*key, count] for key, count in self._skipped.items() if key != but]
+        self._engine.journal.keep_fact(tx, _LEFT_OUT, kept or None)
 
 
 def _is_wanted(portal: Portal, remote: Remote) -> bool:
