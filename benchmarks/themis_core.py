@@ -97,7 +97,7 @@ def prepared(name: str, *inputs: int | bytes) -> Callable[[], int]:
 
     sandbox = current_sandbox()
     words: list[int] = []
-    with sandbox:
+    with sandbox.entered():
         for value in inputs:
             if isinstance(value, int):
                 words.append(value)

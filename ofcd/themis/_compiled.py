@@ -27,6 +27,7 @@ __all__ = [
     "cache_directory",
     "check_core",
     "load_module",
+    "load_text",
     "new_engine",
 ]
 
@@ -78,6 +79,15 @@ def load_module(engine: wasmtime.Engine, source: Path = CORE_FILE) -> wasmtime.M
             f"{source} is not the Themis core this version was made for: "
             "delete it and run `make core`"
         )
+    return _compiled(engine, wasm, digest)
+
+
+def load_text(engine: wasmtime.Engine, text: str) -> wasmtime.Module:
+    """A module of our own in the text format, through the same cache."""
+    return _compiled(engine, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _compiled(engine: wasmtime.Engine, source: str | bytes, digest: str) -> wasmtime.Module:
     directory = cache_directory()
     compiler = f"{version('wasmtime')}-{platform.machine()}-{_CONFIG_TAG}"
     name = f"themis-{digest[:16]}-{compiler}.bin"
@@ -85,7 +95,7 @@ def load_module(engine: wasmtime.Engine, source: Path = CORE_FILE) -> wasmtime.M
     if cached is not None:
         with contextlib.suppress(wasmtime.WasmtimeError):
             return wasmtime.Module.deserialize(engine, cached)
-    module = wasmtime.Module(engine, wasm)
+    module = wasmtime.Module(engine, source)
     if directory is not None:
         _write_cache(directory / name, bytes(module.serialize()))
     return module

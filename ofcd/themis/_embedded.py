@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,13 +21,14 @@ from ofcd.themis.errors import InvalidInput
 __all__ = ["EmbeddedLibrary", "Handle"]
 
 _BUFFER_TOO_SMALL: Final = 14
-_CALLBACK_FAILED: Final = 1
 _HEAD: Final = 4 * SCRATCH_CELLS
 """The head of the scratch area: each output's `size_t`, in and out."""
 _CALLBACKS_STRUCT: Final = 5
 """Words of `secure_session_user_callbacks_t`; the fourth is `get_public_key_for_id`."""
 
 Arguments = tuple[Any, ...]
+Peer = tuple[bytes, bytes]
+"""A name, as Secure Session calls it, and the public key that goes with it."""
 SizeHint = Callable[[Arguments], int | None]
 
 
@@ -71,24 +71,65 @@ class CFunction:
         handle = arguments[0]
         if type(handle) is not Handle or not handle.address:
             raise InvalidInput("not a live Themis object")
-        return invoke(handle.sandbox, self._name, self._plan, arguments)
+        return invoke(handle.sandbox, self._name, self._plan, arguments, self._peer(arguments))
+
+    def _peer(self, _arguments: Arguments) -> Peer | None:
+        return None
 
 
+class UnwrapFunction(CFunction):
+    """`secure_session_unwrap`: asks the session's own transport whose key the core will ask for.
+
+    Beforehand, since no Python runs inside a call. That the core then asks for the same name is
+    not taken for granted: for any other it gets no key, and the handshake fails.
+    """
+
+    def _peer(self, arguments: Arguments) -> Peer | None:
+        handle, buffer, length = arguments[:3]
+        if handle.transport is None or length > _size_of(buffer):
+            return None
+        name = _name_in_hello(bytes(memoryview(buffer).cast("B")[:length]))
+        if name is None:
+            return None
+        try:
+            key = handle.transport.get_pub_key_by_id(name)
+        except Exception:  # the transport's own; whatever it is, the peer is not let in
+            return None
+        return (name, key) if isinstance(key, bytes) else None
+
+
+def _name_in_hello(message: bytes) -> bytes | None:
+    """The name in either side's hello, where the core reads it; None where there is none."""
+    if not message.startswith(b"TSPM") or message[_CONTAINER : _CONTAINER + 4] != b"TSID":
+        return None
+    size = int.from_bytes(message[_CONTAINER + 4 : _CONTAINER + 8])
+    return message[2 * _CONTAINER : _CONTAINER + size]
+
+
+_CONTAINER: Final = 12
+"""Bytes of a Themis container's header: its tag, its size with them, a checksum."""
 _NULL: Final = (None, 0)
 
 
-def invoke(sandbox: Sandbox, name: str, plan: str, arguments: Arguments) -> int:
-    """Copies the arguments in, calls, copies the outputs out, wipes."""
-    with sandbox:
+def invoke(
+    sandbox: Sandbox, name: str, plan: str, arguments: Arguments, peer: Peer | None = None
+) -> int:
+    """Copies the arguments in, calls, copies the outputs out, wipes.
+
+    `peer` is the one peer whose key the core gets if it asks.
+    """
+    with sandbox.entered():
         count = _needed(plan, arguments)
         scratch = sandbox.reserve(count)
         try:
             words, outputs = _copy_in(sandbox, plan, arguments)
+            if peer is not None:
+                sandbox.desk.set_peer(*peer)
             status = sandbox.call(name, *words)
             _copy_out(sandbox, outputs)
         finally:
-            sandbox.calling = None
             if sandbox.alive:
+                sandbox.desk.clear_peer()
                 ctypes.memset(sandbox.base + scratch, 0, count)
     return status
 
@@ -104,7 +145,6 @@ def _copy_in(
     for kind in plan:
         pointer = arguments[position]
         if kind == "h":
-            sandbox.calling = pointer
             words.append(pointer.address)
             position += 1
         elif kind == "w":
@@ -173,7 +213,7 @@ class CreateFunction:
     def __call__(self) -> Handle | None:
         """A handle, or None as C's NULL."""
         sandbox = _clean_sandbox()
-        with sandbox:
+        with sandbox.entered():
             address = sandbox.call("secure_comparator_create") & 0xFFFFFFFF
         return Handle(sandbox, address) if address else None
 
@@ -242,8 +282,8 @@ def _clean_sandbox() -> Sandbox:
 def _session_callbacks(sandbox: Sandbox) -> int:
     """Address in the sandbox of its one callbacks struct, made when first needed."""
     if not sandbox.session_callbacks:
-        index = sandbox.add_callback(_PeerKeyCallback(sandbox))
-        with sandbox:
+        index = sandbox.peer_key_pointer()
+        with sandbox.entered():
             address = sandbox.allocate(4 * _CALLBACKS_STRUCT)
         host = sandbox.checked_address(address, 4 * _CALLBACKS_STRUCT)
         words = (ctypes.c_uint32 * _CALLBACKS_STRUCT).from_address(host)
@@ -252,31 +292,8 @@ def _session_callbacks(sandbox: Sandbox) -> int:
     return sandbox.session_callbacks
 
 
-class _PeerKeyCallback:
-    """`get_public_key_for_id` for every session of one sandbox: asks the calling session's own.
-
-    An answer that does not fit the core's buffer is refused here (E3), as is any exception.
-    """
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = weakref.proxy(sandbox)
-
-    def __call__(self, peer: int, peer_bytes: int, key: int, key_bytes: int, _data: int) -> int:
-        sandbox = self._sandbox
-        peer_bytes &= 0xFFFFFFFF
-        identity = ctypes.string_at(sandbox.checked_address(peer, peer_bytes), peer_bytes)
-        try:
-            answer = sandbox.calling.transport.get_pub_key_by_id(identity)
-        except Exception:  # the transport's own; whatever it is, the peer is not let in
-            return _CALLBACK_FAILED
-        if not isinstance(answer, bytes) or len(answer) > key_bytes:
-            return _CALLBACK_FAILED
-        ctypes.memmove(sandbox.checked_address(key, len(answer)), answer, len(answer))
-        return 0
-
-
 class Unsupported:
-    """A function that OFC never calls: Secure Session's own transport."""
+    """A function that OFC never calls: RSA keys, and Secure Session's own transport."""
 
     restype: object = None
     argtypes: object = None
@@ -337,7 +354,6 @@ _FUNCTIONS: Final[dict[str, tuple[str, SizeHint | None]]] = {
     "themis_secure_cell_encrypt_context_imprint": ("iiio", None),
     "themis_secure_cell_decrypt_context_imprint": ("iiio", None),
     "themis_gen_ec_key_pair": ("oo", None),
-    "themis_gen_rsa_key_pair": ("oo", None),
     "themis_gen_sym_key": ("o", lambda _: _SYMMETRIC_KEY),
     "themis_is_valid_asym_key": ("i", None),
     "themis_get_asym_key_kind": ("i", None),
@@ -347,13 +363,18 @@ _FUNCTIONS: Final[dict[str, tuple[str, SizeHint | None]]] = {
     "themis_secure_message_verify": ("iio", _grows_by(0, 3)),
     "secure_session_generate_connect_request": ("ho", _connect_request),
     "secure_session_wrap": ("hio", _grows_by(_SESSION, 2)),
-    "secure_session_unwrap": ("hio", _handshake_or_message),
     "secure_session_get_remote_id": ("ho", None),
     "secure_comparator_append_secret": ("hi", None),
     "secure_comparator_begin_compare": ("ho", None),
     "secure_comparator_proceed_compare": ("hio", None),
     "secure_comparator_get_result": ("h", None),
 }
+_UNSUPPORTED: Final = (
+    "secure_session_connect",
+    "secure_session_receive",
+    "secure_session_send",
+    "themis_gen_rsa_key_pair",
+)
 
 
 class EmbeddedLibrary:
@@ -365,7 +386,9 @@ class EmbeddedLibrary:
         self.secure_comparator_create = CreateFunction()
         self.secure_comparator_destroy = DestroyFunction("secure_comparator_destroy")
         self.secure_session_create = SessionCreateFunction()
+        unwrap = UnwrapFunction("secure_session_unwrap", "hio", _handshake_or_message)
+        self.secure_session_unwrap = unwrap
         self.secure_session_destroy = DestroyFunction("secure_session_destroy")
         self.secure_session_is_established = EstablishedFunction()
-        for name in ("secure_session_connect", "secure_session_send", "secure_session_receive"):
+        for name in _UNSUPPORTED:
             setattr(self, name, Unsupported(name))

@@ -1,12 +1,12 @@
-"""One instance of libthemis.wasm: its memory, the few things it may ask the host, and calls.
+"""One instance of libthemis.wasm: its memory, and calls.
 
 The cost of a call is the crossing, so a call packs its arguments into one preallocated buffer
 and uses wasmtime's unchecked entry. That is safe because every function called has a signature
 of 32-bit integers only, fixed by the pinned module.
 
 A sandbox belongs to the thread that made it (a wasmtime store is not thread-safe) and is entered
-with `with`, once at a time. Calls release the interpreter lock. After a trap the sandbox is thrown
-away and the thread's next call makes a new one.
+with `with`, once at a time. Calls release the interpreter lock, and no Python runs inside one (see
+`_imports`). After a trap the sandbox is thrown away and the thread's next call makes a new one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import ctypes
 import os
 import struct
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
 import wasmtime
+from attrs import frozen
 from wasmtime import _ffi as ffi
 
-from ofcd.themis._compiled import load_module, new_engine
+from ofcd.themis._compiled import load_module, load_text, new_engine
+from ofcd.themis._imports import BACK, FRONT, Desk
 from ofcd.themis.errors import CoreFailed, CoreUnavailable
 
 __all__ = ["MEMORY_LIMIT", "SCRATCH_CELLS", "Sandbox", "current_sandbox"]
@@ -36,10 +36,6 @@ _FIRST_SCRATCH: Final = 128 * 1024
 _SLOT: Final = 16
 """Bytes of one argument or result in an unchecked call: the size of `wasmtime_val_raw_t`."""
 _MAX_ARGUMENTS: Final = 12
-_RANDOM_FD: Final = 3
-_EBADF: Final = 8
-_ENOENT: Final = -44
-_O_ACCMODE: Final = 3
 
 _call_unchecked = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
@@ -49,10 +45,6 @@ _call_unchecked = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
     ctypes.c_void_p,
 )(("wasmtime_func_call_unchecked", ffi.dll))
-_HostCallback = ctypes.CFUNCTYPE(
-    ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
-)
-_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _PACK: Final = tuple(
     struct.Struct("<" + "Q8x" * count).pack_into for count in range(_MAX_ARGUMENTS + 1)
 )
@@ -64,7 +56,7 @@ class _Local(threading.local):
 
 _local = _Local()
 _template_lock = threading.Lock()
-_template: tuple[wasmtime.Engine, wasmtime.InstancePre, list[object]] | None = None
+_template: _Template | None = None
 
 
 def current_sandbox() -> Sandbox:
@@ -87,11 +79,11 @@ class Sandbox:
     """An instance of the core with a scratch area for arguments; see the module's docstring."""
 
     def __init__(self) -> None:
-        engine, instance_pre, _ = _get_template()
-        self._store = wasmtime.Store(engine)
+        template = _get_template()
+        self._store = wasmtime.Store(template.engine)
         self._store.set_limits(memory_size=MEMORY_LIMIT)
         try:
-            self._instance = instance_pre.instantiate(self._store)
+            self._core, self._back = _instantiate(template, self._store)
         except wasmtime.WasmtimeError as error:
             raise CoreFailed(f"no memory for another Themis sandbox: {error}") from None
         self._context = self._store._context()
@@ -102,35 +94,39 @@ class Sandbox:
         self._result = ctypes.c_int32.from_buffer(self._arguments)
         self._trap = ctypes.c_void_p()
         self._trap_address = ctypes.addressof(self._trap)
-        memory = self._export("memory")
-        assert isinstance(memory, wasmtime.Memory)  # noqa: S101  the pinned module exports it
-        self._memory = memory
-        self.base = ctypes.cast(memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+        self._memory: wasmtime.Memory = _export(self._store, self._core, "memory")
+        self.base = _address(self._memory, self._store)
+        self.desk = Desk(_address(_export(self._store, self._back, "desk"), self._store))
+        self._peer_key = 0
         self.alive = True
-        self.busy = False
-        self.pending: BaseException | None = None
+        self._busy = threading.Lock()
         self.to_destroy: deque[tuple[str, int]] = deque()
-        self.calling: Any = None
         self.session_callbacks = 0
         self.scratch = 0
         self.scratch_bytes = 0
         self.cells: Any = None
         _local.sandbox = self
-        with self:
-            self.call("__wasm_call_ctors")
-            self.reserve(_FIRST_SCRATCH)
+        try:
+            with self.entered():
+                self.call("__wasm_call_ctors")
+                self.reserve(_FIRST_SCRATCH)
+        except BaseException:
+            _local.sandbox = None
+            raise
 
-    def __enter__(self) -> None:
+    def entered(self) -> threading.Lock:
+        """Of this thread's live sandbox, what to hold while using it.
+
+        A lock, since its `with` is C: an exception of a signal handler can not come in between and
+        leave the sandbox entered for ever.
+        """
         if not self.alive or _local.sandbox is not self:
             raise CoreFailed(
                 "this Themis object belongs to another thread or to a core that failed"
             )
-        if self.busy:  # a finalizer or a signal handler, run in the middle of a call
+        if self._busy.locked():  # a finalizer or a signal handler, run in the middle of a call
             raise CoreFailed("the Themis core was entered again from inside a call")
-        self.busy = True
-
-    def __exit__(self, *_exception: object) -> None:
-        self.busy = False
+        return self._busy
 
     # ------------------------------------------------------------- memory
 
@@ -165,9 +161,11 @@ class Sandbox:
 
         Never inside a call or from another thread: the garbage collector runs anywhere.
         """
-        if self.busy or not self.alive or _local.sandbox is not self or not self.to_destroy:
+        if not self.to_destroy or not self.alive or _local.sandbox is not self:
             return
-        with self:
+        if self._busy.locked():
+            return
+        with self.entered():
             while self.to_destroy:
                 self.call(*self.to_destroy.popleft())
 
@@ -178,27 +176,17 @@ class Sandbox:
             raise CoreFailed("the Themis sandbox named memory that it does not have")
         return self.base + address
 
-    def grow_to(self, count: int) -> bool:
-        """Makes the memory at least `count` bytes; False when that is over the limit."""
-        missing = count - self.memory_bytes
-        if missing <= 0:
-            return True
-        try:
-            self._memory.grow(self._store, -(-missing // 65536))
-        except wasmtime.WasmtimeError:
-            return False
-        return True
-
     # ------------------------------------------------------------- calls
 
     def call(self, name: str, *arguments: int) -> int:
         """Calls an exported function of 32-bit integers; its result, 0 for one without.
 
-        Only inside `with self`. Raises `CoreFailed` on a trap, after which this sandbox is dead.
+        Only inside `with self.entered()`. Raises `CoreFailed` on a trap, which ends this sandbox.
         """
         function = self._functions.get(name)
         if function is None:
             function = self._find_function(name)
+        self.desk.prepare()
         count = len(arguments)
         _PACK[count](self._arguments, 0, *arguments)
         error = _call_unchecked(
@@ -212,39 +200,23 @@ class Sandbox:
             self._fail(error)
         return self._result.value
 
-    def add_callback(self, callback: Callable[..., int]) -> int:
-        """Puts a host function of five i32 into the function table; its index is the C pointer."""
-        i32 = wasmtime.ValType.i32()
-        function_type = wasmtime.FuncType([i32] * 5, [i32])
-        function = wasmtime.Func(self._store, function_type, callback)
-        table = self._export("__indirect_function_table")
-        assert isinstance(table, wasmtime.Table)  # noqa: S101  the pinned module exports it
-        return table.grow(self._store, 1, function)
+    def peer_key_pointer(self) -> int:
+        """Index in the function table, so the C pointer, of what answers from the desk."""
+        if not self._peer_key:
+            table = _export(self._store, self._core, "__indirect_function_table")
+            answer = _export(self._store, self._back, "peer_key")
+            self._peer_key = int(table.grow(self._store, 1, answer))
+        return self._peer_key
 
     def _find_function(self, name: str) -> tuple[int, Any]:
-        function = self._export(name)
+        function = _export(self._store, self._core, name)
         assert isinstance(function, wasmtime.Func)  # noqa: S101  names are ours, the module pinned
         found = (ctypes.addressof(function._func), function)
         self._functions[name] = found
         return found
 
-    def _export(self, name: str) -> object:
-        """One export by name: asking for all 6,791 takes over a second."""
-        item = ffi.wasmtime_extern_t()
-        raw = name.encode("ascii")
-        found = ffi.wasmtime_instance_export_get(
-            self._context,
-            ctypes.byref(self._instance._instance),
-            ctypes.create_string_buffer(raw),
-            len(raw),
-            ctypes.byref(item),
-        )
-        if not found:
-            raise CoreFailed(f"the Themis core exports no {name}")
-        return wasmtime._extern.wrap_extern(item)
-
     def _fail(self, error: int | None) -> None:
-        """Throws the sandbox away and raises what broke it off: our own exception, or the trap."""
+        """Throws the sandbox away and raises."""
         self.alive = False
         _local.sandbox = None
         trap, self._trap.value = self._trap.value, None
@@ -253,22 +225,31 @@ class Sandbox:
         if error:
             ffi.wasmtime_error_delete(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
         self._store.close()
-        pending, self.pending = self.pending, None
-        if pending is not None:
-            raise pending
         raise CoreFailed("the Themis core broke off in its sandbox; a new sandbox takes over")
 
 
-# ----------------------------------------------------------------- what the core asks of the host
+# ----------------------------------------------------------------- compiled once a process
 
 
-def _get_template() -> tuple[wasmtime.Engine, wasmtime.InstancePre, list[object]]:
-    """The compiled module with its imports resolved, made once a process."""
+@frozen
+class _Template:
+    """What every sandbox is made of."""
+
+    engine: wasmtime.Engine
+    core: wasmtime.Module
+    front: wasmtime.Module
+    back: wasmtime.Module
+
+
+def _get_template() -> _Template:
+    """The compiled modules, made once a process."""
     global _template
     with _template_lock:
         if _template is None:
             try:
-                _template = _make_template()
+                engine = new_engine()
+                front, back = load_text(engine, FRONT), load_text(engine, BACK)
+                _template = _Template(engine, load_module(engine), front, back)
             except wasmtime.WasmtimeError as error:
                 raise CoreUnavailable(
                     f"wasmtime does not run the embedded Themis core here ({error}): "
@@ -277,116 +258,35 @@ def _get_template() -> tuple[wasmtime.Engine, wasmtime.InstancePre, list[object]
         return _template
 
 
-def _make_template() -> tuple[wasmtime.Engine, wasmtime.InstancePre, list[object]]:
-    engine = new_engine()
-    module = load_module(engine)
-    linker = wasmtime.Linker(engine)
-    keep = [_define(linker, *entry) for entry in _HOST_FUNCTIONS]
-    linker.define_unknown_imports_as_traps(module)
-    return engine, linker.instantiate_pre(module), [linker, *keep]
+def _instantiate(
+    template: _Template, store: wasmtime.Store
+) -> tuple[wasmtime.Instance, wasmtime.Instance]:
+    """The core and what answers it. Raises `wasmtime.WasmtimeError` without memory for them."""
+    front = wasmtime.Instance(store, template.front, [])
+    linker = wasmtime.Linker(template.engine)
+    for module in ("env", "wasi_snapshot_preview1"):
+        linker.define_instance(store, module, front)
+    linker.define_unknown_imports_as_traps(template.core)
+    core = linker.instantiate(store, template.core)
+    answers = front.exports(store)["answers"]
+    return core, wasmtime.Instance(store, template.back, [_export(store, core, "memory"), answers])
 
 
-def _define(
-    linker: wasmtime.Linker, module: str, name: str, arity: int, function: Callable[..., int]
-) -> object:
-    """Defines an import of `arity` i32 and one i32 result, through the unchecked entry."""
-    unpack = struct.Struct("<" + "I12x" * arity).unpack_from
-
-    def enter(_env: int, _caller: int, values: int, _count: int) -> int:
-        sandbox = _local.sandbox
-        try:
-            assert sandbox is not None  # noqa: S101  only a running sandbox calls out
-            slots = (ctypes.c_char * (_SLOT * max(arity, 1))).from_address(values)
-            result = function(sandbox, *unpack(slots))
-            ctypes.c_int32.from_address(values).value = result
-        except BaseException as error:  # C below us: carried around it, raised again in `_fail`
-            if sandbox is not None:
-                sandbox.pending = error
-            trap = ffi.wasmtime_trap_new(b"host", 4)
-            return ctypes.cast(trap, ctypes.c_void_p).value or 0
-        return 0
-
-    callback = _HostCallback(enter)
-    i32 = wasmtime.ValType.i32()
-    function_type = wasmtime.FuncType([i32] * arity, [i32])
-    error: Any = ffi.wasmtime_linker_define_func_unchecked(
-        linker.ptr(),
-        module.encode(),
-        len(module),
-        name.encode(),
-        len(name),
-        function_type.ptr(),
-        ctypes.cast(callback, ffi.wasmtime_func_unchecked_callback_t),
-        None,
-        _NO_FINALIZER,
+def _export(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Any:
+    """One export by name: asking for all 6,791 of the core takes over a second."""
+    item = ffi.wasmtime_extern_t()
+    raw = name.encode("ascii")
+    found = ffi.wasmtime_instance_export_get(
+        store._context(),
+        ctypes.byref(instance._instance),
+        ctypes.create_string_buffer(raw),
+        len(raw),
+        ctypes.byref(item),
     )
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(error)
-    return callback
+    if not found:
+        raise CoreFailed(f"the Themis core exports no {name}")
+    return wasmtime._extern.wrap_extern(item)
 
 
-def _getentropy(sandbox: Sandbox, buffer: int, count: int) -> int:
-    ctypes.memmove(sandbox.checked_address(buffer, count), os.urandom(count), count)
-    return 0
-
-
-def _time(sandbox: Sandbox, where: int) -> int:
-    now = int(time.time())
-    if where:
-        ctypes.memmove(sandbox.checked_address(where, 4), struct.pack("<I", now), 4)
-    return now - (1 << 32) if now >= 1 << 31 else now
-
-
-def _memcpy_big(sandbox: Sandbox, target: int, source: int, count: int) -> int:
-    ctypes.memmove(
-        sandbox.checked_address(target, count), sandbox.checked_address(source, count), count
-    )
-    return target - (1 << 32) if target >= 1 << 31 else target
-
-
-def _resize_heap(sandbox: Sandbox, count: int) -> int:
-    return int(sandbox.grow_to(count))
-
-
-def _no_environment(sandbox: Sandbox, count_at: int, size_at: int) -> int:
-    ctypes.memset(sandbox.checked_address(count_at, 4), 0, 4)
-    ctypes.memset(sandbox.checked_address(size_at, 4), 0, 4)
-    return 0
-
-
-def _nothing(_sandbox: Sandbox, *_arguments: int) -> int:
-    return 0
-
-
-def _open(sandbox: Sandbox, path: int, flags: int, _mode: int) -> int:
-    """The only file there is: /dev/urandom, for reading."""
-    wanted = b"/dev/urandom\0"
-    named = ctypes.string_at(sandbox.checked_address(path, len(wanted)), len(wanted))
-    return _RANDOM_FD if named == wanted and not flags & _O_ACCMODE else _ENOENT
-
-
-def _fd_read(sandbox: Sandbox, fd: int, vectors: int, count: int, read_at: int) -> int:
-    if fd != _RANDOM_FD or count > 16:
-        return _EBADF
-    total = 0
-    for index in range(count):
-        entry = sandbox.checked_address(vectors + 8 * index, 8)
-        buffer, size = struct.unpack("<II", ctypes.string_at(entry, 8))
-        _getentropy(sandbox, buffer, size)
-        total += size
-    ctypes.memmove(sandbox.checked_address(read_at, 4), struct.pack("<I", total), 4)
-    return 0
-
-
-_WASI: Final = "wasi_snapshot_preview1"
-_HOST_FUNCTIONS: Final[tuple[tuple[str, str, int, Callable[..., int]], ...]] = (
-    ("env", "getentropy", 2, _getentropy),
-    ("env", "time", 1, _time),
-    ("env", "emscripten_memcpy_big", 3, _memcpy_big),
-    ("env", "emscripten_resize_heap", 1, _resize_heap),
-    ("env", "__syscall_open", 3, _open),
-    ("env", "__syscall_fcntl64", 3, _nothing),
-    (_WASI, "environ_sizes_get", 2, _no_environment),
-    (_WASI, "environ_get", 2, _nothing),
-    (_WASI, "fd_read", 4, _fd_read),
-)
+def _address(memory: wasmtime.Memory, store: wasmtime.Store) -> int:
+    return ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0

@@ -5,17 +5,20 @@ These run whichever core the rest of the suite runs on.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import functools
 import gc
 import hashlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import wasmtime
@@ -24,9 +27,11 @@ from ofcd.themis import _compiled, _sandbox
 from ofcd.themis._embedded import EmbeddedLibrary, Handle
 from ofcd.themis._sandbox import MEMORY_LIMIT, Sandbox, current_sandbox
 from ofcd.themis.errors import CoreFailed, CoreUnavailable, InvalidInput
+from tests.themis.helpers import established
 
 LIBRARY = EmbeddedLibrary()
 KEY, CONTEXT = bytes(range(200, 232)), bytes(32)
+_OURS = os.path.dirname(_sandbox.__file__)
 
 
 def seal(text: bytes) -> bytes:
@@ -67,10 +72,10 @@ def test_a_trap_is_a_typed_error_and_a_new_sandbox_takes_over() -> None:
         ("secure_session_wrap", (0xFFFF_0000, 0xFFFF_0000, 9, 0xFFFF_0000, 0xFFFF_0000)),
     ):
         broken = current_sandbox()
-        with pytest.raises(CoreFailed), broken:
+        with pytest.raises(CoreFailed), broken.entered():
             broken.call(name, *arguments)
         assert not broken.alive
-        with pytest.raises(CoreFailed), broken:
+        with pytest.raises(CoreFailed), broken.entered():
             pytest.fail("a dead sandbox was entered")
         assert current_sandbox() is not broken
         assert len(seal(b"served by the next")) == 18 + 44
@@ -81,7 +86,7 @@ def test_objects_of_a_dead_sandbox_are_refused_and_freed_quietly() -> None:
     """A comparison that lived in it raises a typed error; destroying it does nothing."""
     comparison = LIBRARY.secure_comparator_create()
     assert isinstance(comparison, Handle)
-    with pytest.raises(CoreFailed), comparison.sandbox:
+    with pytest.raises(CoreFailed), comparison.sandbox.entered():
         comparison.sandbox.call("secure_session_destroy", 0xFFFF_0000)
     with pytest.raises(CoreFailed):
         LIBRARY.secure_comparator_get_result(comparison)  # type: ignore[attr-defined]
@@ -89,23 +94,87 @@ def test_objects_of_a_dead_sandbox_are_refused_and_freed_quietly() -> None:
 
 
 @in_own_thread
-def test_an_exception_in_a_host_function_comes_out_as_itself() -> None:
-    """Ctrl-C while the core asks for entropy is a KeyboardInterrupt, not a crash."""
+def test_an_exception_before_a_call_comes_out_as_itself() -> None:
+    """Ctrl-C while random bytes are laid out is a KeyboardInterrupt; they are, the next time."""
 
     def interrupted(_count: int) -> bytes:
         raise KeyboardInterrupt
 
+    seal(b"takes some")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "urandom", interrupted)
         with pytest.raises(KeyboardInterrupt):
             seal(b"text")
-    assert seal(b"text")
+    assert seal(b"text") != seal(b"text")
+
+
+@in_own_thread
+def test_no_python_runs_inside_a_call() -> None:
+    """There an exception of a signal handler would kill the process, whatever is caught where."""
+    run: set[str] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_back and frame.f_back.f_code is Sandbox.call.__code__:
+            run.add(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        seal(bytes(1_000_000))
+        ends = established()
+    finally:
+        sys.setprofile(None)
+    assert all(end.is_established for end in ends)
+    assert run <= {"_find_function", "prepare"}
+
+
+class Interrupted(BaseException):
+    """What the handler of a signal raises, as that of Ctrl-C or of a test's time limit does."""
+
+
+def interrupted_at(step: int) -> bool:
+    """Seals, with an exception where our own code is at that step; False when it has fewer.
+
+    A step is the beginning or the end of a function: there the interpreter handles signals.
+    """
+    left = step
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal left
+        if event != "c_call" and frame.f_code.co_filename.startswith(_OURS):
+            left -= 1
+            if left < 0:
+                raise Interrupted
+
+    sys.setprofile(note)
+    try:
+        seal(b"text")
+    except Interrupted:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_an_exception_anywhere_in_a_call_breaks_only_that() -> None:
+    """The process lives, and the sandbox can be entered again. In a child: else it dies of it."""
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            steps = 0
+            while interrupted_at(steps):
+                seal(b"the next")
+                steps += 1
+            os._exit(0 if steps > 20 else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_request_for_too_much_memory_is_refused() -> None:
     """The sandbox has a limit, says so, and still works."""
     sandbox = current_sandbox()
-    with pytest.raises(CoreFailed, match="no room"), sandbox:
+    with pytest.raises(CoreFailed, match="no room"), sandbox.entered():
         sandbox.allocate(MEMORY_LIMIT)
     assert sandbox.alive
     assert seal(b"text")
@@ -113,7 +182,7 @@ def test_a_request_for_too_much_memory_is_refused() -> None:
 
 def test_a_sandbox_is_entered_once_at_a_time() -> None:
     """A finalizer that seals in the middle of a call is refused; nothing is overwritten."""
-    with current_sandbox(), pytest.raises(CoreFailed, match="again"):
+    with current_sandbox().entered(), pytest.raises(CoreFailed, match="again"):
         seal(b"text")
     assert seal(b"text")
 
@@ -212,17 +281,6 @@ def test_a_forked_child_starts_afresh() -> None:
     assert answer[-1] == 1
     assert answer[:-1] != seal(b"same text")
     assert current_sandbox() is before
-
-
-def test_only_dev_urandom_can_be_opened() -> None:
-    """No other path, no writing, no other descriptor."""
-    sandbox = current_sandbox()
-    for path, flags in ((b"/etc/passwd\0", 0), (b"/dev/urandom\0", 1), (b"/dev/urandom2\0", 0)):
-        with sandbox:
-            address = sandbox.allocate(64)
-            ctypes.memmove(sandbox.checked_address(address, len(path)), path, len(path))
-        assert _sandbox._open(sandbox, address, flags, 0) < 0
-    assert _sandbox._fd_read(sandbox, 0, 0, 1, 0) != 0
 
 
 def test_an_address_outside_the_memory_is_refused() -> None:
