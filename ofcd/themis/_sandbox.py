@@ -62,7 +62,7 @@ _template: _Template | None = None
 def current_sandbox() -> Sandbox:
     """This thread's sandbox, made at the first use (a millisecond; a second uncompiled)."""
     sandbox = _local.sandbox
-    return Sandbox() if sandbox is None else sandbox
+    return sandbox if sandbox is not None and sandbox.alive else Sandbox()
 
 
 def _forget_after_fork() -> None:
@@ -197,6 +197,7 @@ class Sandbox:
             self._trap_address,
         )
         if error or self._trap.value:
+            self.alive = False
             self._fail(error)
         return self._result.value
 
@@ -217,14 +218,13 @@ class Sandbox:
 
     def _fail(self, error: int | None) -> None:
         """Throws the sandbox away and raises."""
-        self.alive = False
         _local.sandbox = None
         trap, self._trap.value = self._trap.value, None
         if trap:
             ffi.wasm_trap_delete(ctypes.cast(trap, ctypes.POINTER(ffi.wasm_trap_t)))
         if error:
             ffi.wasmtime_error_delete(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
-        self._store.close()
+        del self._store  # not `close`: broken off by a signal's handler, it would delete twice
         raise CoreFailed("the Themis core broke off in its sandbox; a new sandbox takes over")
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 import wasmtime
@@ -31,7 +32,7 @@ from tests.themis.helpers import established
 
 LIBRARY = EmbeddedLibrary()
 KEY, CONTEXT = bytes(range(200, 232)), bytes(32)
-_OURS = os.path.dirname(_sandbox.__file__)
+_INTERRUPTED = tuple(os.path.dirname(str(module.__file__)) for module in (_sandbox, wasmtime))
 
 
 def seal(text: bytes) -> bytes:
@@ -131,8 +132,8 @@ class Interrupted(BaseException):
     """What the handler of a signal raises, as that of Ctrl-C or of a test's time limit does."""
 
 
-def interrupted_at(step: int) -> bool:
-    """Seals, with an exception where our own code is at that step; False when it has fewer.
+def interrupted_at(step: int, action: Callable[[], object]) -> bool:
+    """Acts, with an exception where our own code is at that step; False when it has fewer.
 
     A step is the beginning or the end of a function: there the interpreter handles signals.
     """
@@ -140,30 +141,52 @@ def interrupted_at(step: int) -> bool:
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal left
-        if event != "c_call" and frame.f_code.co_filename.startswith(_OURS):
+        if event != "c_call" and frame.f_code.co_filename.startswith(_INTERRUPTED):
             left -= 1
             if left < 0:
                 raise Interrupted
 
     sys.setprofile(note)
     try:
-        seal(b"text")
+        action()
     except Interrupted:
-        return True
+        pass
     finally:
         sys.setprofile(None)
-    return False
+    return left < 0
+
+
+def trap() -> None:
+    """Makes a sandbox, breaks it, and lets go of it."""
+    broken = Sandbox()
+    with contextlib.suppress(CoreFailed), broken.entered():
+        broken.call("themis_is_valid_asym_key", 0xFFFF_FFF0, 45)
+
+
+def end_at_a_second_deletion(delete: Callable[..., None]) -> Callable[..., None]:
+    """Of one store: it is not always that it shows."""
+
+    def deletes(store: wasmtime.Store, pointer: Any) -> None:
+        if hasattr(store, "deleted"):
+            os._exit(3)
+        store.deleted = True  # type: ignore[attr-defined]
+        delete(store, pointer)
+
+    return deletes
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_an_exception_anywhere_in_a_call_breaks_only_that() -> None:
+@pytest.mark.parametrize("action", [lambda: seal(b"text"), trap], ids=["call", "trap"])
+def test_an_exception_anywhere_in_a_call_breaks_only_that(action: Callable[[], object]) -> None:
     """The process lives, and the sandbox can be entered again. In a child: else it dies of it."""
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException):
+            sys.unraisablehook = lambda _: None
+            wasmtime.Store._delete = end_at_a_second_deletion(wasmtime.Store._delete)  # type: ignore[method-assign]
             steps = 0
-            while interrupted_at(steps):
+            while interrupted_at(steps, action):
                 seal(b"the next")
                 steps += 1
             os._exit(0 if steps > 20 else 1)
