@@ -14,6 +14,7 @@ __all__ = [
     "Row",
     "anchors",
     "commands",
+    "named_tests",
     "page",
     "prose",
     "section",
@@ -35,6 +36,20 @@ _ELLIPSIS = re.compile(r"^\W*…\W*$|^\.\.\.$")
 def page(name: str) -> str:
     """The text of a page, named from the checkout's root."""
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def named_tests(text: str, folder: str = "tests") -> dict[str, bool]:
+    """Each `FILE.py::test_name` of a page, and whether it is there.
+
+    A file is below `folder`, or is named from the checkout's root where it begins with `tests/`.
+    """
+    found = {}
+    for path, name in re.findall(r"`([\w/]+\.py)::(test_\w+)`", text):
+        file = ROOT / (path if path.startswith("tests/") else f"{folder}/{path}")
+        source = file.read_text(encoding="utf-8") if file.is_file() else ""
+        is_there = re.search(rf"^(?:async )?def {name}\(", source, re.MULTILINE) is not None
+        found[f"{path}::{name}"] = is_there
+    return found
 
 
 def prose(text: str) -> str:

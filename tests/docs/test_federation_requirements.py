@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ofcd.compliance.checks import CHECKS
-from tests.docs.pages import ROOT, page
+from tests.docs.pages import ROOT, named_tests, page
 
 TEXT = page("docs/federation-requirements.md")
 ROWS = [
@@ -17,13 +17,8 @@ ROWS = [
 
 def test_every_test_that_is_named_is_there() -> None:
     """By file and function; so a test that is renamed or removed is missed here."""
-    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", TEXT)
-    missing = []
-    for path, name in named:
-        file = ROOT / "tests" / path
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        if not re.search(rf"^(?:async )?def {name}\(", text, re.M):
-            missing.append(f"{path}::{name}")
+    named = named_tests(TEXT)
+    missing = [one for one, is_there in named.items() if not is_there]
     assert missing == []
     assert len(named) > 100
 
