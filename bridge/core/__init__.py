@@ -2,7 +2,8 @@
 
 `network` is the contract that a network implements and what the core does for it, `model` what
 crosses a bridge. Inside: `engine` runs it all; `reader` turns a room's events into entries of the
-`journal` by `outbound`, `sender` says them; `inbound` takes what networks bring; `guard`, `names`,
+`journal` by `outbound`, `sender` says them by `handing`, `ledger` keeps what became of them and
+`backlog` ends what waits for too long; `inbound` takes what networks bring; `guard`, `names`,
 `consent`, `formatting` decide; `commands` is `!bridge`; `settings` is bridge.toml.
 """
 

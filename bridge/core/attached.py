@@ -251,7 +251,7 @@ class Attached:
             with self._engine.client.transaction() as tx:
                 for entry in [] if queue is None else list(queue.entries.values()):
                     why = "it is not carried any more"
-                    self._engine.outbound.finish(tx, entry, State.DROPPED, why)
+                    self._engine.ledger.finish(tx, entry, State.DROPPED, why)
                 self._keep(tx)
         except VaultUnwritable:  # all is as it was, and is taken back when that is asked for again
             self._given[network, place] = given

@@ -188,6 +188,6 @@ class Commands:
             queue = self._engine.places[portal.network, portal.place]
             for entry in queue.waiting():
                 if entry.room == room.id:
-                    self._engine.outbound.finish(tx, entry, State.DROPPED, "cancelled by an admin")
+                    self._engine.ledger.finish(tx, entry, State.DROPPED, "cancelled by an admin")
                     count += 1
         return f"{count} cancelled."

@@ -8,10 +8,11 @@ from typing import Final
 from ofcd.client.vault import Reader, Records
 from ofcd.protocol.ids import MemberId, RoomId
 
-__all__ = ["PRIVATE_MARK", "Consent", "consent_of", "is_private", "keep_consent"]
+__all__ = ["PRIVATE_MARK", "WHY_WITHHELD", "Consent", "consent_of", "is_private", "keep_consent"]
 
 PRIVATE_MARK: Final = "//"
 """A message that begins with it, or "// ", stays in the room."""
+WHY_WITHHELD: Final = "its author is not bridged"
 _TABLE: Final = "app/bridge/consent"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
@@ -13,19 +12,21 @@ import trio
 from attrs import evolve
 
 from bridge.core.attached import Attached
+from bridge.core.backlog import Backlog
 from bridge.core.commands import Commands
-from bridge.core.consent import Consent, consent_of
 from bridge.core.disk import Disk
 from bridge.core.echoes import Echoes
-from bridge.core.errors import BridgeError
+from bridge.core.handing import Handing
+from bridge.core.hosting import ADMINS, HostOf
 from bridge.core.inbound import Inbound
-from bridge.core.journal import Entry, Journal, place_tag
+from bridge.core.journal import Journal
+from bridge.core.ledger import Ledger
 from bridge.core.links import LinkDesk
 from bridge.core.meant import MeantRooms
 from bridge.core.metrics import Metrics
-from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, State, Verdict
+from bridge.core.model import LocalAuthor, Remote, State
 from bridge.core.names import outside_name, shown_names
-from bridge.core.network import LocalMember, Network
+from bridge.core.network import Network
 from bridge.core.outbound import Outbound
 from bridge.core.places import PlaceQueue
 from bridge.core.reader import RoomReader
@@ -37,22 +38,18 @@ from ofcd.client import (
     Client,
     Content,
     MessageFailed,
-    NoSuchRoom,
-    NotAllowed,
-    Offline,
     Room,
     Text,
     Transaction,
     VaultError,
-    VaultUnwritable,
 )
 from ofcd.client.applog import Log, get_log
 from ofcd.errors import OfcError
-from ofcd.protocol.ids import EventId, MemberId, RoomId
+from ofcd.protocol.ids import MemberId, RoomId
 from ofcd.protocol.rates import TokenBuckets
-from ofcd.protocol.records import Cap, Role
+from ofcd.protocol.records import Cap
 
-__all__ = ["Engine", "HostOf"]
+__all__ = ["Engine"]
 
 _LOOK_SECONDS: Final = 1.0
 _KEEP_HOUSE_SECONDS: Final = 1.0
@@ -61,7 +58,6 @@ _MEASURE_SECONDS: Final = 10.0
 _NOTICE_EVERY_MS: Final = 60_000
 _NOTICE_KEYS: Final = 1000
 _UNSAID: Final = 100
-_ADMINS: Final = (Role.ROOT, Role.CO_OWNER)
 
 
 class Engine:
@@ -86,7 +82,10 @@ class Engine:
         self.places: dict[tuple[str, str], PlaceQueue] = {}
         self.echoes = Echoes(self)
         self.inbound = Inbound(self)
+        self.ledger = Ledger(self)
         self.outbound = Outbound(self)
+        self.handing = Handing(self)
+        self.backlog = Backlog(self)
         self.commands = Commands(self)
         self.attached = Attached(self)
         self.meant = MeantRooms(
@@ -118,7 +117,7 @@ class Engine:
             for entry in list(self.journal.queue(tx)):
                 queue = self.places.get((entry.network, entry.place))
                 if queue is None:
-                    self.outbound.finish(tx, entry, State.DROPPED, "no portal names it any more")
+                    self.ledger.finish(tx, entry, State.DROPPED, "no portal names it any more")
                     continue
                 if entry.state is State.SENDING:
                     entry = evolve(entry, state=State.QUEUED, again=True)
@@ -189,7 +188,7 @@ class Engine:
 
     def _end_what_is_old(self) -> None:
         for queue in self.places.values():
-            self.outbound.expire(queue)
+            self.backlog.expire(queue)
         self.inbound.tell_skipped()
         self.links.keep_house()
 
@@ -253,7 +252,7 @@ class Engine:
 
     def is_admin(self, room: Room, mid: MemberId) -> bool:
         """Whether a member is root or co-owner."""
-        return any(one.mid == mid and one.role in _ADMINS for one in room.members())
+        return any(one.mid == mid and one.role in ADMINS for one in room.members())
 
     def ring(self, network: str, place: str, who: str) -> None:
         """Report an echo, where it was not simply our own line."""
@@ -330,146 +329,3 @@ class Engine:
             for queue in self.places.values()
             for entry in queue.entries.values()
         )
-
-
-class HostOf:
-    """`network.Host` for one network."""
-
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
-        self._name = name
-        self.vault = engine.client.vault
-        self.log = get_log("bridge", network=name)
-
-    def now(self) -> int:
-        """Milliseconds since 1970."""
-        return self._engine.client.now()
-
-    async def take(self, remote: Remote) -> Verdict:
-        """See `Host`."""
-        return await self._engine.inbound.take(self._name, remote)
-
-    async def take_in(self, remote: Remote, rooms: frozenset[RoomId]) -> dict[RoomId, Verdict]:
-        """See `Host`."""
-        return await self._engine.inbound.take_in(self._name, remote, rooms)
-
-    def settle(self, place: str, event_id: EventId, receipt: Receipt) -> None:
-        """See `Host`."""
-        self._engine.outbound.settle_late(self._name, place, event_id, receipt)
-
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """See `Host`."""
-        return self._engine.client.transaction()
-
-    def table(self, name: str, *, large: bool = False) -> str:
-        """See `Host`."""
-        return f"{'archive' if large else 'app'}/bridge/net/{self._name}/{name}"
-
-    def rooms(self, place: str) -> list[RoomId]:
-        """See `Host`."""
-        return [room.id for _, room in self._engine.portals_at(self._name, place)]
-
-    def room_name(self, room: RoomId) -> str:
-        """See `Host`."""
-        return self._engine.client.room(room).name
-
-    def members(self, place: str) -> list[LocalMember]:
-        """See `Host`."""
-        found: dict[MemberId, LocalMember] = {}
-        for _, room in self._engine.portals_at(self._name, place):
-            people = room.members()
-            names = shown_names((one.mid, one.name) for one in people)
-            for one in people:
-                if Cap.BRIDGE not in one.caps:
-                    author = LocalAuthor(one.mid, names[one.mid])
-                    found[one.mid] = LocalMember(author, Cap.BOT in one.caps, one.role in _ADMINS)
-        return list(found.values())
-
-    def is_alone(self, place: str, mid: MemberId) -> bool:
-        """See `Host`."""
-        rooms = [room for _, room in self._engine.portals_at(self._name, place)]
-        return bool(rooms) and all(
-            {one.mid for one in room.members()} == {mid, room.me} for room in rooms
-        )
-
-    def consent(self, room: RoomId, mid: MemberId) -> Consent:
-        """See `Host`."""
-        return consent_of(self.vault, room, mid)
-
-    def may_say(self, place: str, room: RoomId, event_id: EventId) -> bool:
-        """See `Host`."""
-        try:
-            there = self._engine.client.room(room)
-        except NoSuchRoom:
-            return False
-        message = there.message(event_id)
-        if message is None or message.redacted_by is not None or not self._engine.is_open(there):
-            return False
-        said = self._engine.journal.passed(self.vault, self._name, place, event_id)
-        if message.edited and (said is None or said.edits or said.text != message.text):
-            return False  # an edit before it was said there is in what was said
-        return message.via is not None or self.consent(room, message.mid) is Consent.FULL
-
-    def remote_ids(self, place: str, event_id: EventId) -> tuple[str, ...]:
-        """See `Host`."""
-        return self._engine.outbound.remote_ids(self.vault, self._name, place, event_id)
-
-    def event_of(self, place: str, remote_id: str) -> EventId | None:
-        """See `Host`."""
-        for _, room in self._engine.portals_at(self._name, place):
-            found = self._engine.inbound.event_of(self._name, place, remote_id, room)
-            if found is not None:
-                return found
-        return None
-
-    def queued(self, place: str) -> list[Entry]:
-        """See `Host`."""
-        return list(self._engine.places[self._name, place].entries.values())
-
-    def ready(self, place: str, on: bool, why: str = "") -> None:
-        """See `Host`."""
-        queue = self._engine.places.get((self._name, place))
-        if queue is None:
-            raise BridgeError(f"no portal names {place}")
-        queue.set_ready(on, why)
-
-    async def read_file(self, room: RoomId, event_id: EventId, limit: int) -> bytes:
-        """See `Host`."""
-        there = self._engine.client.room(room)
-        message = there.message(event_id)
-        if message is None:
-            raise NotAllowed("not_found", "there is no such message any more")
-        return await there.read_file(message, limit=limit)
-
-    async def link(self, one: Outgoing) -> str | None:
-        """See `Host`."""
-        try:
-            return await self._engine.links.link(self._name, one)
-        except VaultUnwritable as error:
-            self._engine.disk.failed(error)
-            raise Offline("the disk takes nothing: what is to be linked waits") from error
-
-    def end_links(self, tx: Transaction, place: str, room: RoomId) -> None:
-        """See `Host`."""
-        self._engine.links.withdraw(tx, room, place=place_tag(self._name, place))
-
-    def attach(self, place: str, of: RoomId, by: MemberId, link: str) -> MemberId:
-        """See `Host`."""
-        room = self._engine.client.room(of)
-        return self._engine.attached.attach(self._name, place, room, by, link)
-
-    def detach(self, place: str) -> bool:
-        """See `Host`."""
-        return self._engine.attached.detach(self._name, place)
-
-    def attached(self) -> list[str]:
-        """See `Host`."""
-        return [one.place for one in self._engine.attached if one.network == self._name]
-
-    def notice(self, place: str, text: str, *, key: str = "") -> None:
-        """See `Host`."""
-        self._engine.notice(self._name, place, text, key=key)
-
-    def operator(self, text: str, **facts: Any) -> None:
-        """See `Host`."""
-        self.log.error(text, **facts)

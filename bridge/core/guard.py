@@ -30,9 +30,18 @@ from bridge.core.formatting import one_line
 from bridge.core.names import skeleton
 from ofcd.protocol.ids import RoomId, b64encode, tagged_hash
 
-__all__ = ["MAX_HOPS", "EchoMemory", "HeardMemory", "Told", "is_echo_by_path", "room_tag"]
+__all__ = [
+    "MAX_HOPS",
+    "WHY_RING",
+    "EchoMemory",
+    "HeardMemory",
+    "Told",
+    "is_echo_by_path",
+    "room_tag",
+]
 
 MAX_HOPS: Final = 3
+WHY_RING: Final = "another bridge brought it from there"
 """Bridges that one message may go through."""
 _WINDOW_MS: Final = 60_000
 _LATE_WINDOW_MS: Final = 3_600_000

@@ -63,9 +63,9 @@ class PlaceSender:
 
     async def _next_batch(self) -> list[Entry]:
         engine, queue = self._engine, self._queue
-        engine.outbound.expire(queue)
+        engine.backlog.expire(queue)
         with engine.client.transaction() as tx:
-            engine.outbound.tell_skipped(tx, queue)
+            engine.backlog.tell_skipped(tx, queue)
         due = queue.due(engine.client.now(), BATCH)
         batch: list[Entry] = []
         for entry in due:
@@ -82,18 +82,18 @@ class PlaceSender:
     async def _send(self, batch: Sequence[Entry]) -> None:
         engine = self._engine
         with engine.client.transaction() as tx:
-            begun = [engine.outbound.start(tx, entry) for entry in batch]
+            begun = [engine.handing.start(tx, entry) for entry in batch]
         started = [entry for entry in begun if entry is not None]
         if not started:
             return
-        outgoing = [engine.outbound.outgoing(engine.client.vault, one) for one in started]
+        outgoing = [engine.handing.outgoing(engine.client.vault, one) for one in started]
         receipts = await self._deliver(outgoing)
         known = [receipts.get(entry.number, _unknown(entry)) for entry in started]
 
         def keep() -> None:
             with engine.client.transaction() as tx:
                 for entry, receipt in zip(started, known, strict=True):
-                    engine.outbound.receipt(tx, entry, receipt)
+                    engine.ledger.receipt(tx, entry, receipt)
 
         # It was said: what became of it is kept, however long the disk takes.
         await engine.disk.again(keep)

@@ -195,7 +195,7 @@ async def test_the_note_of_what_was_given_up_takes_nobody_elses_number(
         assert first.number - 1 in films
         queue = engine.places["paper", PLACE]
         with scene.bridge.transaction() as tx:
-            engine.outbound.tell_skipped(tx, queue)
+            engine.backlog.tell_skipped(tx, queue)
         kept = {e.number: e.text for e in engine.journal.queue(vault) if e.place == "#films"}
         assert kept == films
         assert [e.kind for e in queue.entries.values()] == [Kind.NOTE, Kind.MESSAGE]

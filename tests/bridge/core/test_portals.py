@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from bridge.core import Author, Kind, Portal, RemoteNote, State, Verdict, journal
 from bridge.core import engine as engine_module
 from bridge.core.formatting import plain_text
-from bridge.core.outbound import FAILED_MARK
+from bridge.core.ledger import FAILED_MARK
 from ofcd.client import MemberInfo, Room
 from ofcd.protocol.records import Cap
 from ofcd.testing import open_world

@@ -12,7 +12,7 @@ import trio.testing
 from attrs import evolve
 from trio.testing import MockClock
 
-from bridge.core.outbound import FAILED_MARK
+from bridge.core.ledger import FAILED_MARK
 from bridge.email import store
 from bridge.email.composing import compose
 from tests.bridge.email.post import (
