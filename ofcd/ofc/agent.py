@@ -315,5 +315,6 @@ async def _pass_on(lines: _Lines, output: Output) -> None:
 
 def _gone() -> AgentGone:
     return AgentGone(
-        "the process that has the vault open ended before the command did: run it again"
+        "the process that has the vault open ended before the command did: see what was done, "
+        "then run it again"
     )

@@ -88,6 +88,10 @@ class Context:
         self.scope.deadline = trio.current_time() + self.patience
         await self.output.progress(what, done, total)
 
+    def take_all_the_time(self) -> None:
+        """From here on the command waits for a person: its time is without limit."""
+        self.patience = self.scope.deadline = float("inf")
+
     def event(self, room: Room, event: AppEvent, *, named: bool = False) -> dict[str, Any] | None:
         """The object for a room's event; `named` puts the room's name into it."""
         made = event_record(event, who_in(room))

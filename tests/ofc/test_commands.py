@@ -430,10 +430,11 @@ async def test_who_was_evicted_while_away_comes_back_by_a_new_invite(
 
 
 async def test_an_invite_waits_to_be_used(street: Street, autojump_clock: MockClock) -> None:
-    """--wait ends with the newcomer's admission, and another's words do not end it."""
+    """--wait ends with the newcomer's admission, and neither another's words nor time end it."""
     ana, bo = await street.pair()
     waiting = street.start(ana, "invite", "Club", "--wait", "--bot")
     await waiting.until_note("Waiting for it to be used")
+    await trio.sleep(40)
     await bo.ofc("send", "Club", "meanwhile")
     cy = await street.person("cy")
     await cy.ofc("join", waiting.one(Shape.INVITE)["link"], "--name", "Cy")
@@ -441,6 +442,15 @@ async def test_an_invite_waits_to_be_used(street: Street, autojump_clock: MockCl
     assert joined["caps"] == ["bot"]
     member = (await ana.ofc("members", "Club")).of(Shape.MEMBER)[2]
     assert (member["name"], member["caps"]) == ("Cy", ["bot"])
+
+
+async def test_an_invite_waits_no_longer_than_it_is_told_to(
+    street: Street, autojump_clock: MockClock
+) -> None:
+    """With --timeout."""
+    ana, _ = await street.pair()
+    with pytest.raises(TimedOut, match=r"within 60 s.*stays good"):
+        await ana.ofc("invite", "Club", "--wait", "--timeout", "60")
 
 
 async def test_a_damaged_link_is_said_to_be_one(street: Street, autojump_clock: MockClock) -> None:

@@ -179,6 +179,8 @@ async def invite(context: Context, options: InviteOptions) -> None:
         qr=options.qr,
     )
     if options.wait:
+        if options.timeout is None:
+            context.take_all_the_time()
         await _until_used(context, room, code.invite_id, cursor)
     else:
         who = "you are (nobody else signs for your bot)" if options.bot else _ADMITTERS
@@ -218,6 +220,11 @@ INVITE: Final = Command(
     run=invite,
     arguments=_invite_arguments,
     lasts=lambda options: options.wait,
+    if_late=lambda options: (
+        "If a link was shown, it stays good: `ofc serve` admits who uses it."
+        if options.wait
+        else ""
+    ),
     details="The secret stands in the part of the link after '#', which no server is sent. Send it "
     "over a channel you trust: whoever has it first gets in.",
 )
