@@ -72,6 +72,7 @@ class Backlog:
             ts=first.ts,
             due=0,
             expires=first.expires,
+            said=first.said,
             text=f"{count} earlier message{'s' if count > 1 else ''} from the room could not be "
             "brought here in time",
         )

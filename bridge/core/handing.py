@@ -91,7 +91,7 @@ class Handing:
             file=file,
             remote_ids=remote_ids,
             ts=entry.ts,
-            late=engine.client.now() - entry.ts > _LATE_MS,
+            late=engine.client.now() - entry.said > _LATE_MS,
             again=entry.again,
             path=entry.path,
         )

@@ -67,9 +67,12 @@ class Entry:
     event_id: EventId
     seq: int
     ts: int
+    """When it was said, by its author's clock."""
     due: int
     """Not before this: milliseconds since 1970."""
     expires: int
+    said: int = 0
+    """No later than this, by the bridge's own clock."""
     target: EventId | None = None
     mid: MemberId | None = None
     name: str = ""

@@ -89,6 +89,7 @@ class Outbound:
             ts=min(event.ts, now),
             due=now,
             expires=born + int(max_age * 1000),
+            said=min(born, room.received(event.seq)),
         )
 
     def _message(self, tx: Transaction, room: Room, portal: Portal, message: Message) -> None:

@@ -347,6 +347,11 @@ class RoomView:
         reached = tuple(mid for mid in readers if core.reached.get(mid, -1) >= seq)
         return Delivery(reached, tuple(mid for mid in readers if mid not in reached))
 
+    def received(self, seq: int) -> int:
+        """When this client first had an entry, by its own clock; 0 where there is none."""
+        entry = self._client._core(self.id).archive.entry(self._client.vault, seq)
+        return 0 if entry is None else entry.received
+
     def mark_read(self, seq: int | None = None) -> None:
         """Everything up to `seq` (default: all) is read."""
         core = self._client._core(self.id)

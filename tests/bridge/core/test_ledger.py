@@ -14,7 +14,7 @@ from bridge.core.settings import MetricsSettings
 from bridge.email.network import EmailNetwork
 from bridge.irc import IrcNetwork
 from bridge.irc.settings import IrcPlace, IrcSettings
-from ofcd.client import Via
+from ofcd.client import VaultUnwritable, Via
 from ofcd.protocol.records import Cap
 from tests.bridge.core.world import PLACE, Walls, open_scene, running
 
@@ -259,9 +259,32 @@ async def test_a_members_clock_makes_no_message_old(
         await room.send("from the past")
         await scene.quiet(20)
         assert scene.walls.lines() == ["Bo: from the past"]
+        assert not scene.walls.said[0].late
         assert not any("Not delivered" in one for one in scene.notices())
         scene.walls.set_up(False)
         await room.send("waits")
         await trio.sleep(scene.network.max_age + 10)
         [why] = [one for one in scene.notices() if "Not delivered" in one]
         assert why.endswith("it waited too long (the wall is down)")
+
+
+@pytest.mark.parametrize("ahead", [0, 5 * 3_600_000])
+async def test_what_is_late_is_so_by_when_the_bridge_had_it(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """Whatever its author's clock says; also where it waited for the bridge and not the place."""
+    async with open_scene(tmp_path, BOTH) as scene:
+        right = scene.ana._clock
+        monkeypatch.setattr(scene.ana, "_clock", lambda: right() + ahead)
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> None:
+                raise VaultUnwritable("the disk is full")
+
+            patch.setattr(scene.engine.outbound, "event", full)
+            await scene.room.send("waits for the bridge")
+            await trio.sleep(120)
+        await scene.quiet(10)
+        await scene.room.send("waits for nothing")
+        await scene.quiet(10)
+        assert [one.late for one in scene.walls.said] == [True, False]
