@@ -10,11 +10,11 @@ import trio
 from bridge.email.settings import Server
 from bridge.email.smtp import Tls
 
-__all__ = ["CONNECT_SECONDS", "REPLY_SECONDS", "connect", "receive_some", "secure"]
+__all__ = ["CONNECT_SECONDS", "REPLY_SECONDS", "connect", "receive_some", "secure", "why_ended"]
 
 CONNECT_SECONDS: Final = 30.0
 REPLY_SECONDS: Final = 300.0
-"""How long a server may take for one reply: what RFC 5321, 4.5.3.2 asks for."""
+"""How long a server may take for the whole of one reply."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -43,3 +43,9 @@ async def secure(stream: trio.abc.Stream, server: Server) -> trio.abc.Stream:
 async def receive_some(stream: trio.abc.Stream) -> bytes:
     """Some bytes; b"" where the link has ended."""
     return bytes(await stream.receive_some(_CHUNK))
+
+
+def why_ended(error: BaseException) -> str:
+    """Why a link ended, in words."""
+    slow = isinstance(error, trio.TooSlowError)
+    return "the server was too slow" if slow else str(error) or type(error).__name__

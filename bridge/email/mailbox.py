@@ -10,6 +10,7 @@ from bridge.core.network import Host
 from bridge.email.fetching import Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, LATER, NO_SPACE, TOO_MANY, Incoming
+from bridge.email.links import why_ended
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
 from bridge.email.settings import EmailSettings, read_secret
@@ -78,8 +79,7 @@ class MailboxReader:
                 trio.TooSlowError,
                 trio.BrokenResourceError,
             ) as error:
-                why = str(error) or type(error).__name__
-                self._host.operator("the mailbox can not be read", why=why)
+                self._host.operator("the mailbox can not be read", why=why_ended(error))
             await trio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             failures += 1
 

@@ -28,6 +28,7 @@ _QUESTIONS: Final = 2
 """What AUTH LOGIN asks: the user name and the password."""
 _REPLY: Final = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
 _STATUS: Final = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+_PATIENCE: Final = 300.0
 
 
 class SmtpError(OfcError):
@@ -91,6 +92,9 @@ class _Step(Enum):
     QUIT = auto()
 
 
+_PATIENCES: Final = {_Step.DATA: 120.0, _Step.BODY: 600.0}
+
+
 @define(eq=False)
 class SmtpClient:
     """One link."""
@@ -103,6 +107,8 @@ class SmtpClient:
     """A mail may be started."""
     outcome: Outcome | None = None
     """Of the mail that was started last."""
+    replies: int = 0
+    """How many the server has given, each of them whole."""
     wants_tls: bool = False
     """The shell has to make the link a TLS one, then call `secured`."""
     committed: bool = False
@@ -125,6 +131,11 @@ class SmtpClient:
         raw = bytes(self._out)
         self._out.clear()
         return raw
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the server may take for its next reply (RFC 5321, 4.5.3.2)."""
+        return _PATIENCES.get(self._step, _PATIENCE)
 
     @property
     def size_limit(self) -> int:
@@ -173,6 +184,7 @@ class SmtpClient:
         self._lines.append(found[3].decode("utf-8", "replace"))
         if found[2] != b"-":
             lines, self._lines = self._lines, []
+            self.replies += 1
             self._reply(int(found[1]), lines)
 
     def _command(self, step: _Step, line: str) -> None:

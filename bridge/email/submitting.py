@@ -15,7 +15,8 @@ from attrs import evolve, frozen
 from bridge.core.model import Receipt, State
 from bridge.core.network import Host
 from bridge.email.addressing import without_tokens
-from bridge.email.links import REPLY_SECONDS, connect, receive_some, secure
+from bridge.email.limits import KIB
+from bridge.email.links import connect, receive_some, secure, why_ended
 from bridge.email.reports import Failure, failure_of, status_of_refusal
 from bridge.email.schedule import HOUR_MS, retry_at
 from bridge.email.settings import EmailSettings, read_secret
@@ -37,6 +38,14 @@ _WEEK_MS: Final = 7 * _DAY_MS
 _LINK_MAILS: Final = 100
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 _IDLE_SECONDS: Final = 5.0
+_OPEN_SECONDS: Final = 600.0
+"""From the connection until a mail may be sent."""
+_BLOCK: Final = 64 * KIB
+_BLOCK_SECONDS: Final = 180.0
+"""For each part of a mail (RFC 5321, 4.5.3.2.5)."""
+_MAIL_SECONDS: Final = 900.0
+_SLOWEST: Final = 32 * KIB
+"""A whole mail has `_MAIL_SECONDS`, and a second for each of so many bytes: the others wait."""
 _DISK_SECONDS: Final = 15.0
 """Until a disk that took nothing is tried again."""
 _ENDED: Final = (SmtpError, OSError, trio.TooSlowError, trio.BrokenResourceError)
@@ -63,24 +72,29 @@ class Link:
         client = SmtpClient(settings.domain, tls=server.tls, user=smtp.user, password=password)
         link = cls(await connect(server), client)
         try:
-            while not client.ready:
-                await link._exchange()
-                if client.wants_tls:
-                    link._stream = await secure(link._stream, server)
-                    client.secured()
+            with trio.fail_after(_OPEN_SECONDS):
+                while not client.ready:
+                    await link._exchange()
+                    if client.wants_tls:
+                        link._stream = await secure(link._stream, server)
+                        client.secured()
         except BaseException:
             await trio.aclose_forcefully(link._stream)
             raise
         return link
 
     async def _exchange(self) -> None:
-        with trio.fail_after(REPLY_SECONDS):
-            if raw := self.client.to_send():
-                await self._stream.send_all(raw)
-            received = await receive_some(self._stream)
-        if not received:
-            raise SmtpError("the server closed the link")
-        self.client.receive(received)
+        """Send what there is, and read until the server has answered it, in however many bits."""
+        raw = memoryview(self.client.to_send())
+        for start in range(0, len(raw), _BLOCK):
+            with trio.fail_after(_BLOCK_SECONDS):
+                await self._stream.send_all(raw[start : start + _BLOCK])
+        before = self.client.replies
+        with trio.fail_after(self.client.patience):
+            while self.client.replies == before:
+                if not (received := await receive_some(self._stream)):
+                    raise SmtpError("the server closed the link")
+                self.client.receive(received)
 
     async def send(self, letter: Letter) -> Outcome:
         """Hand over one mail."""
@@ -92,13 +106,14 @@ class Link:
 
     async def _start(self, letter: Letter, *, dry: bool) -> Outcome:
         self.client.start(letter, dry=dry)
-        while self.client.outcome is None or not self.client.ready:
-            try:
-                await self._exchange()
-            except _ENDED:
-                if self.client.outcome is None:
-                    raise
-                break  # it said what it had to say, and went
+        try:
+            with trio.fail_after(_MAIL_SECONDS + len(letter.content) / _SLOWEST):
+                while self.client.outcome is None or not self.client.ready:
+                    await self._exchange()
+        except _ENDED:
+            if self.client.outcome is None:
+                raise
+            # it said what it had to say, and went
         return self.client.outcome
 
     async def close(self) -> None:
@@ -173,7 +188,7 @@ class Submitter:
                 await self._send(batch)
                 self._failures, self.why = 0, ""
             except _ENDED as error:
-                self.why = without_tokens(str(error)) or type(error).__name__
+                self.why = without_tokens(why_ended(error))
                 pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
                 if self._failures == 0:
                     self._host.operator("the mail server takes no mail", why=self.why)
@@ -201,7 +216,9 @@ class Submitter:
                     break
             else:
                 behind.add(one.to)
-        return found
+        # Who made a link end, by being slow perhaps, has the others wait as little as can be.
+        broke = {one.to for _, one in found if one.broken}
+        return sorted(found, key=lambda item: item[1].to in broke)
 
     def _due_at(self, one: Posted) -> int:
         """When it may go, by itself and by its domain."""
@@ -271,7 +288,7 @@ class Submitter:
 
     def _put_off(self, number: int, one: Posted, error: BaseException) -> None:
         """The link ended in the midst of this mail: it may be why, so others go before it."""
-        why = without_tokens(str(error)) or type(error).__name__
+        why = without_tokens(why_ended(error))
         now = self._host.now()
         if self._is_old(one, now):
             self._drop(number, one, why)

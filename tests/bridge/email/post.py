@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Post:
     die_after_data: int = 0
     """How many times it takes a mail and dies before it says so."""
     poison: dict[str, str] = field(factory=dict)
-    """What it does at a RCPT for somebody: "421" or "550 ..." and go, or "hang"."""
+    """What it does at a RCPT for somebody: "421" or "550 ..." and go, or "drip"."""
     tries: list[tuple[float, str]] = field(factory=list)
     """When somebody's poison was tried."""
 
@@ -80,8 +80,8 @@ class Post:
                         self.tries.append((trio.current_time(), who))
                         if what.startswith("550"):
                             await stream.send_all(f"{what}\r\n421 too many errors\r\n".encode())
-                        elif what == "hang":
-                            await stream.receive_some(1)
+                        elif what == "drip":
+                            await _drip(stream)
                         else:
                             await stream.send_all(b"421 4.3.2 going away\r\n")
                         return
@@ -103,6 +103,14 @@ class Post:
                 text = "\n".join(line.plain for line in one.lines)
                 found.append(text.partition("\n--")[0].strip())
         return found
+
+
+async def _drip(stream: trio.abc.Stream) -> None:
+    """A line that never ends, a byte in a minute."""
+    with suppress(trio.BrokenResourceError):
+        for one in b"250-" + b"x" * 4000:
+            await stream.send_all(bytes([one]))
+            await trio.sleep(60)
 
 
 @asynccontextmanager

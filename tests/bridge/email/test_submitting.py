@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from bridge.core.ledger import FAILED_MARK
 from bridge.email import store
 from bridge.email.composing import compose
+from bridge.email.store import Posted
 from tests.bridge.email.post import (
     SETTINGS,
     Post,
@@ -157,11 +158,11 @@ async def test_a_mail_that_can_not_be_made_ends_nothing_and_is_told_of(
         assert marks[sent.event_id] == [FAILED_MARK]
 
 
-@pytest.mark.parametrize("what", ["421", "hang"])
+@pytest.mark.parametrize("what", ["421", "drip"])
 async def test_a_mail_that_ends_every_link_stands_in_nobodys_way(
     tmp_path: Path, post: Post, autojump_clock: MockClock, what: str
 ) -> None:
-    """421 (or silence) at its RCPT: the others get theirs, it is tried less and less, then told."""
+    """421 (or a word without end) at its RCPT: the others get theirs; less and less, then told."""
     people = ("bo@example.org", "cleo@example.org", "dan@example.net")
     settings = evolve(SETTINGS, give_up_hours=1.0)
     async with scene_of(tmp_path, settings, subscribers=people) as scene:
@@ -187,6 +188,20 @@ async def test_a_mail_that_ends_every_link_stands_in_nobodys_way(
         await scene.room.send("three")
         await trio.sleep(30)
         assert post.words() == ["three"]
+
+
+async def test_whose_mail_ended_a_link_is_tried_after_the_others(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """In order among themselves."""
+    async with scene_of(tmp_path) as scene:
+        post.down = True
+        people = (("bo", 1), ("cleo", 0), ("bo", 0))
+        with scene.network.host.transaction() as tx:
+            for n, (who, broken) in enumerate(people):
+                made = Posted(place="books", to=f"{who}@example.org", bounce=f"b{n}", born=0, due=0)
+                scene.network.store.post(tx, evolve(made, broken=broken), b"")
+        assert [one.bounce for _, one in scene.network.submitter._due()] == ["b1", "b0", "b2"]
 
 
 async def test_what_a_server_says_as_it_goes_counts(
