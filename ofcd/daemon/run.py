@@ -28,7 +28,7 @@ from ofcd.daemon.metrics import Metrics
 from ofcd.daemon.pages import make_pages
 from ofcd.daemon.peers import Federation
 from ofcd.daemon.peers.discovery import allowed_by, write_descriptor
-from ofcd.daemon.peers.federation import Dial
+from ofcd.daemon.peers.linking import Dial
 from ofcd.daemon.web import WebPages, load_web
 from ofcd.daemon.workers import Workers
 from ofcd.errors import ConfigError

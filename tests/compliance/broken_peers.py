@@ -9,13 +9,12 @@ import trio
 from attrs import evolve
 
 from ofcd.daemon import hub
-from ofcd.daemon.peers import federation, following, handshake, link, outgoing, telling
+from ofcd.daemon.peers import copies, federation, handshake, link, outgoing, telling
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Malformed, Refused
 from ofcd.protocol.ids import RoomId, log_hash, relay_id_of
 from ofcd.protocol.records import CONTROL_TYPES
-from ofcd.relay import Decision, Entry, Verified, joining, moving, outbox, posting, relay
-from ofcd.relay import following as copies
+from ofcd.relay import Decision, Entry, Verified, following, joining, moving, outbox, posting, relay
 from ofcd.session import session as sessions
 from ofcd.themis import generate_keypair
 from ofcd.themis.lineage import Lineage
@@ -139,7 +138,7 @@ def stays_a_follower(patch: pytest.MonkeyPatch) -> None:
     def change(core: Any, room: Any, before: Any, *_: Any) -> None:
         room.ahead = before.hub
 
-    patch.setattr(copies, "change_hub", change)
+    patch.setattr(following, "change_hub", change)
 
 
 @broken("forced.taken")
@@ -202,12 +201,12 @@ def believed(room: Any, entries: Any) -> list[Verified]:
     "hub.boxes",
 )
 def believes_its_hubs(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(following, "verify_entries", believed)
+    patch.setattr(copies, "verify_entries", believed)
 
 
 @broken("hub.replayed", "hub.reordered", "hub.dropped")
 def passes_on_unread(patch: pytest.MonkeyPatch) -> None:
-    real = following.Following._grow
+    real = copies.Copies.grow
 
     async def grow(self: Any, room: Any, entries: Any) -> None:
         for entry in entries:
@@ -216,7 +215,7 @@ def passes_on_unread(patch: pytest.MonkeyPatch) -> None:
                 self._push(link_id, frames.encode_frame(delivery))
         await real(self, room, entries)
 
-    patch.setattr(following.Following, "_grow", grow)
+    patch.setattr(copies.Copies, "grow", grow)
 
 
 @broken("hub.returned")
@@ -230,7 +229,7 @@ def never_asks_again(patch: pytest.MonkeyPatch) -> None:
     async def gap(self: Any, *_: Any) -> None:
         return
 
-    patch.setattr(following.Following, "_gap", gap)
+    patch.setattr(copies.Copies, "_gap", gap)
 
 
 @broken("hub.followed")
@@ -240,7 +239,7 @@ def keeps_the_outbox(patch: pytest.MonkeyPatch) -> None:
 
 @broken("hub.equivocates", "hub.history")
 def believes_every_head(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(following.Following, "_accept", lambda *_: Decision())
+    patch.setattr(copies.Copies, "_accept", lambda *_: Decision())
 
 
 @broken("follower.flood", "hub.flood")

@@ -76,7 +76,7 @@ def part(one: World, other: World) -> None:
     one.to_relays[other.url].up = other.to_relays[one.url].up = False
     assert one.daemon is not None
     assert one.daemon.federation is not None
-    link = one.daemon.federation._peer(identity(other).relay_id).link
+    link = one.daemon.federation.roster.peer(identity(other).relay_id).link
     if link is not None:
         link.end(failure_of(Code.TRY_AGAIN))
 

@@ -50,7 +50,7 @@ def forged(record: records.Record) -> bytes:
 
 
 def link_of(hub: World, home: World) -> PeerLink:
-    link = known(hub)._peers[identity(home).relay_id].link
+    link = known(hub).roster.peers[identity(home).relay_id].link
     assert link is not None
     return link
 

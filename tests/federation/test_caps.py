@@ -43,7 +43,7 @@ async def test_a_copy_that_nobody_is_at_home_in_is_let_go(
     """It counts no more, now and after a restart, and is kept up again when somebody comes back."""
     async with open_net(tmp_path, "hub", "home", change=given(copies_per_peer=1)) as (hub, home):
         ana, bo = await shared(hub, home)
-        [hubs] = known(home)._peers.values()
+        [hubs] = known(home).roster.peers.values()
         await bo.move_home(hub.url)
         await until(lambda: not hubs.following.wants_link)
         coffee = await another(hub, ana)
@@ -51,8 +51,8 @@ async def test_a_copy_that_nobody_is_at_home_in_is_let_go(
         await ana.send("without a copy")
         await settle([ana, bo])
         await home.restart_relay()
-        await until(lambda: known(home)._peers)  # it has begun
-        [hubs] = known(home)._peers.values()
+        await until(lambda: known(home).roster.peers)  # it has begun
+        [hubs] = known(home).roster.peers.values()
         await until(lambda: set(hubs.following.rooms) == {coffee.id})
         await bo.move_home(home.url)
         await bo.send("back again")
@@ -93,7 +93,7 @@ async def test_a_room_is_taken_no_faster_than_is_set(
         await say(ana, *words)
         await until(lambda: not ana.outbox())
         line.up = True
-        [hubs] = known(home)._peers.values()
+        [hubs] = known(home).roster.peers.values()
         await until(lambda: hubs.link is not None)
         began = trio.current_time()
         await until(lambda: copy_head(home, ana.id) == copy_head(hub, ana.id))

@@ -12,7 +12,7 @@ from ofcd.client.errors import JoinFailed
 from ofcd.config import Federation, Networks, Relay, Settings
 from ofcd.config.fields import Words
 from ofcd.daemon.identity import Identity
-from ofcd.daemon.peers import federation
+from ofcd.daemon.peers import searching
 from ofcd.daemon.peers.discovery import read_descriptor, write_descriptor
 from ofcd.daemon.peers.known import KnownRelay
 from ofcd.daemon.run import bound_port, open_daemon
@@ -60,7 +60,7 @@ class Pages:
 def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
     """What is found instead of real pages."""
     found = Pages()
-    monkeypatch.setattr(federation, "find_relay", found.find)
+    monkeypatch.setattr(searching, "find_relay", found.find)
     return found
 
 
@@ -76,7 +76,7 @@ def known(world: World, other: Identity) -> KnownRelay | None:
     """What the relay knows of another."""
     assert world.daemon is not None
     assert world.daemon.federation is not None
-    return world.daemon.federation._peers.get(other.relay_id)
+    return world.daemon.federation.roster.peers.get(other.relay_id)
 
 
 async def has_link(world: World, other: Identity, seconds: float = 3_600) -> bool:
@@ -236,7 +236,7 @@ def is_listed(world: World, other: Identity) -> bool:
     """Whether the relay may talk to the other one."""
     assert world.daemon is not None
     assert world.daemon.federation is not None
-    return world.daemon.federation._is_listed(other.relay_id)
+    return world.daemon.federation.roster.is_listed(other.relay_id)
 
 
 async def test_a_link_to_who_turns_out_to_be_denied_ends(
@@ -328,7 +328,7 @@ async def test_who_refuses_is_not_lost(
         assert not peer.is_lost
         assert home.daemon is not None
         assert home.daemon.federation is not None
-        home.daemon.federation.quarantine(theirs.relay_id, "it passes on false signatures")
+        home.daemon.federation.roster.quarantine(theirs.relay_id, "it passes on false signatures")
         await trio.sleep(300)
         assert not peer.is_lost
 
@@ -365,7 +365,7 @@ async def test_a_name_that_is_none_ends_nothing(
         await shared(hub, home)
         assert home.daemon is not None
         assert home.daemon.federation is not None
-        peer = home.daemon.federation._peer(RelayId(bytes(32)))
+        peer = home.daemon.federation.roster.peer(RelayId(bytes(32)))
         await until(lambda: "could not be read" in peer.row.detail, 60)
 
 
@@ -388,12 +388,12 @@ async def test_29_the_running_relay_dials_no_address_of_its_own_network(tmp_path
         )
         async with open_daemon(settings) as daemon:
             assert daemon.federation is not None
-            peer = daemon.federation._peer(someone)
+            peer = daemon.federation.roster.peer(someone)
             with trio.fail_after(30):
                 while "could not be read" not in peer.row.detail:  # noqa: ASYNC110 - a thread's
                     await trio.sleep(0.01)
             peer.invited_to(f"ws://{here}")
             with pytest.raises(Forbidden, match="an address that this relay does not dial"):
-                await daemon.federation._dial_once(peer)
+                await daemon.federation.linking._dial_once(peer)
         assert not connected
         nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from ofcd.client import RoomStatus
-from ofcd.daemon.peers.following import Following
+from ofcd.daemon.peers.copies import Copies
 from ofcd.protocol import frames
 from ofcd.testing import World, open_net
 from tests.daemon.test_mistakes import mistakes
@@ -37,11 +37,11 @@ async def test_a_new_hub_that_was_put_back_to_before_a_forced_move(
     It may have gone down before it signed how long the log was.
     """
 
-    async def unheard(following: Following, head: frames.Head) -> None:
+    async def unheard(copies: Copies, head: frames.Head) -> None:
         pass
 
     if not signs:
-        monkeypatch.setattr(Following, "_headed", unheard)
+        monkeypatch.setattr(Copies, "headed", unheard)
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
         ana, bo = await shared(old, new)
         cai = await federated(old, third, "cai", ana)

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.gaps import Gap, Leftovers
+from ofcd.daemon.peers.skipping import Skipping
 from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import RelayId
 from ofcd.relay import HubLied, Skip
@@ -65,7 +65,7 @@ async def test_a_stretch_of_the_copy_of_before_counts_no_more(
     async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
         ana, bo = await shared(old, new)
         await settle([ana, bo])
-        following = known(new)._peers[relay_of(old)].following
+        following = known(new).roster.peers[relay_of(old)].following
         held = known(new)._relay.room(ana.id)
         assert held is not None
 
@@ -77,20 +77,20 @@ async def test_a_stretch_of_the_copy_of_before_counts_no_more(
 
         monkeypatch.setattr(Leftovers, "of", of)
         gaps: list[str] = []
-        monkeypatch.setattr(Following, "_went_on", lambda *args: gaps.append("went on"))
+        monkeypatch.setattr(Skipping, "_went_on", lambda *args: gaps.append("went on"))
         copy = following.rooms[ana.id]
-        gap = copy.missing = Gap(held.seq + 2, held.log, held.seq, following._boxes)
+        gap = copy.missing = Gap(held.seq + 2, held.log, held.seq, following.copies.skipping.boxes)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(following._skip, ana.id, copy, gap)
+            nursery.start_soon(following.copies.skipping._skip, ana.id, copy, gap)
             await trio.testing.wait_all_tasks_blocked()
             following.release(ana.id)
             if lied:
-                following.adopt(ana.id)  # it is back
+                following.copies.adopt(ana.id)  # it is back
             else:
                 held.ahead = RelayId(b"\x31" * 32)
             gate.set()
         assert (held.frozen, gaps) == ("", [])
-        assert known(new)._peers[relay_of(old)].row.state == "up"
+        assert known(new).roster.peers[relay_of(old)].row.state == "up"
 
 
 async def test_where_nobody_is_at_home_it_is_forgotten_how_far_the_hub_was(
@@ -100,9 +100,9 @@ async def test_where_nobody_is_at_home_it_is_forgotten_how_far_the_hub_was(
     async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
         ana, bo = await shared(old, new)
         await settle([ana, bo])
-        relay, following = known(new)._relay, known(new)._peers[relay_of(old)].following
+        relay, following = known(new)._relay, known(new).roster.peers[relay_of(old)].following
         relay.hub_says(ana.id, 1000)
         monkeypatch.setattr(relay, "homed", lambda *args: frozenset())
         following.rooms[ana.id].following = False
-        assert following._let_go(ana.id)
+        assert following.copies.let_go(ana.id)
         assert ana.id not in relay._core.hub_ends

@@ -163,7 +163,7 @@ async def test_what_no_log_can_hold_costs_who_tells_it(
         async with dialling(new) as double:
             await double.send(Moved(ana.id, records[lie]))
             await double.ended()
-            liar = known(new)._peers[relay_id_of(PublicKey(double.keys.public))]
+            liar = known(new).roster.peers[relay_id_of(PublicKey(double.keys.public))]
             assert liar.row.quarantined > new.now()
         assert hub_at(new) == relay_of(old)
 
@@ -213,8 +213,8 @@ async def test_a_former_root_does_not_slip_in_before_a_handover_that_is_on_its_w
         log = new.daemon.hub._relay._core.rooms[ana.id]
         move = moving(ana, relay_of(new), new.now(), term=5)
         gate = Gate()
-        following = known(new)._peers[relay_of(old)].following
-        following._workers = gate
+        following = known(new).roster.peers[relay_of(old)].following
+        following.copies._workers = gate
         await ana.hand_over(dan.me)
         await until(lambda: dan._client._core(dan.id).head.seq > log.seq)
         await trio.sleep(1)
@@ -249,7 +249,7 @@ async def test_nor_does_one_by_having_it_told(
         assert log is not None
         move = signed(ana, moving(ana, relay_of(new), new.now(), term=5))
         gate = Gate()
-        known(new)._peers[relay_of(old)].following._workers = gate
+        known(new).roster.peers[relay_of(old)].following.copies._workers = gate
         await ana.hand_over(dan.me)
         await trio.sleep(1)
         await dan.accept_handover()
@@ -420,11 +420,11 @@ async def test_many_moves_do_not_hold_up_a_link(
         assert 1000 * sum(map(len, records)) > 2 * MIB
         part(old, new)
         await ana.send("one")
-        links = known(new)._peers[relay_of(old)].row.links
+        links = known(new).roster.peers[relay_of(old)].row.links
         rejoin(old, new)
         await settle([ana, bo])
         agree([ana, bo], ["one"])
-        assert known(new)._peers[relay_of(old)].row.links == links + 1
+        assert known(new).roster.peers[relay_of(old)].row.links == links + 1
         assert len(told_of) == 1000
 
 
@@ -438,7 +438,7 @@ async def test_root_has_a_log_cut_only_so_often(
     load = Store.load_before
 
     def loading(self: Store, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
-        if self is known(old)._store:
+        if self is known(old).roster._store:
             loads.append(end)
         return load(self, room, end, log)
 
@@ -449,7 +449,7 @@ async def test_root_has_a_log_cut_only_so_often(
         seen, ctl = ana._client._core(ana.id).log.seen, ana._client._core(ana.id).state.ctl
         await ana.send("void")
         await settle([ana, bo])
-        links = known(old)._peers[relay_of(new)].row.links
+        links = known(old).roster.peers[relay_of(new)].row.links
         async with dialling(old) as double:
             for number in range(1, 21):
                 move = moving(ana, relay_of(new), old.now(), term=2 * number, after=None)
@@ -466,7 +466,7 @@ async def test_root_has_a_log_cut_only_so_often(
             assert core is not None
             assert core.last_told is not None
             assert core.last_told.event_id == made[-1].event_id
-        assert known(old)._peers[relay_of(new)].row.links == links
+        assert known(old).roster.peers[relay_of(new)].row.links == links
 
 
 async def test_what_stands_in_the_log_is_not_read_for_on_each_link(

@@ -13,7 +13,7 @@ from attrs import evolve
 from ofcd.client import Alarm, ClientError, LinkStateChanged, RelayKeyChanged
 from ofcd.config import Settings
 from ofcd.daemon.identity import Identity, replace_key
-from ofcd.daemon.peers import federation as peers
+from ofcd.daemon.peers import roster, searching
 from ofcd.daemon.peers.known import KnownRelay, Listed
 from ofcd.protocol import frames
 from ofcd.protocol.ids import PublicKey, RelayId
@@ -32,7 +32,7 @@ T = TypeVar("T")
 def peer_of(world: World, relay_id: RelayId) -> KnownRelay:
     assert world.daemon is not None
     assert world.daemon.federation is not None
-    return world.daemon.federation._peers[relay_id]
+    return world.daemon.federation.roster.peers[relay_id]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
@@ -83,7 +83,7 @@ async def test_of_two_that_come_at_once_one_is_let_in(
         assert "two different" in refused.text
         peer = peer_of(home, right.relay_id)
         kept, proof = (right, stolen) if let_in == "right" else (stolen, right)
-        assert peer.following.identity == kept
+        assert peer.following.line.identity == kept
         assert tuple(peer.row.branch) == proof.statements[:1]
 
 
@@ -101,13 +101,13 @@ async def test_a_page_does_not_replace_what_a_link_has_shown(
             key = stolen.keys[-1]
             return Descriptor(1, own, key, name, (url,), home.now() + 1, 1), stolen
 
-        monkeypatch.setattr(peers, "find_relay", find)
+        monkeypatch.setattr(searching, "find_relay", find)
         assert home.daemon is not None
         assert home.daemon.federation is not None
         with trio.move_on_after(60):
-            await home.daemon.federation._search(Listed("elsewhere.example"))
+            await home.daemon.federation.searching._search(Listed("elsewhere.example"))
         peer = peer_of(home, right.relay_id)
-        assert (peer.following.identity, peer.row.name) == (right, "")
+        assert (peer.following.line.identity, peer.row.name) == (right, "")
         assert tuple(peer.row.branch) == stolen.statements[:1]
 
 
@@ -223,7 +223,9 @@ async def test_a_welcome_that_was_dialled_for_is_verified_beside_the_loop(
             return result
 
         monkeypatch.setattr(federation._workers, "run", working)
-        federation._keep(federation._configure(identity(hub).relay_id, Listed("hub", url=hub.url)))
+        federation.linking.keep(
+            federation.roster.configure(identity(hub).relay_id, Listed("hub", url=hub.url))
+        )
         await until(lambda: federation.key_of(identity(hub).relay_id) is not None)
         assert verified == beside != []
 
@@ -232,7 +234,7 @@ async def test_a_line_of_keys_is_forgotten_last(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Strangers who fill the table do not bring a replaced key back."""
-    monkeypatch.setattr(peers, "_PEERS", 3)
+    monkeypatch.setattr(roster, "_PEERS", 3)
     async with open_net(tmp_path, "home", change=quickly) as (home,):
         old, new, right, *_ = forks()
         async with dialling(home, new, introduce=False) as double:

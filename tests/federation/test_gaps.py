@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ofcd.client import HistoryGap, LinkStateChanged
 from ofcd.config import Settings
-from ofcd.daemon.peers import following, gaps
+from ofcd.daemon.peers import copies, gaps
 from ofcd.protocol import frames, limits
 from ofcd.protocol.frames import decode_client_frame, encode_frame
 from ofcd.protocol.ids import Hash32, RoomId, log_hash
@@ -277,7 +277,7 @@ async def test_a_hub_that_shows_no_control_log_of_the_gap_is_asked_again_later(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copy stays where it is; and who shows a forged one is in quarantine."""
-    monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
+    monkeypatch.setattr(copies, "_AFTER_REFUSAL", 10.0)
     async with hub_gone_bad(tmp_path) as (scene, double):
         gone = Gone(scene, double)
         before = scene.state()
@@ -296,7 +296,7 @@ async def test_a_hub_that_forgets_again_at_once_is_followed_on_later(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each gap costs a reading of the control log: three in ten minutes, as of a busy hub."""
-    monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
+    monkeypatch.setattr(copies, "_AFTER_REFUSAL", 10.0)
     async with hub_gone_bad(tmp_path) as (scene, double):
         gone = Gone(scene, double)
         before = trio.current_time()
@@ -322,7 +322,7 @@ async def test_no_floor_is_believed_that_the_hub_does_not_sign(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not one after its end; no LOG_HEAD before it, or of a stranger's, shows that it was there."""
-    monkeypatch.setattr(following, "_AFTER_REFUSAL", 10.0)
+    monkeypatch.setattr(copies, "_AFTER_REFUSAL", 10.0)
     monkeypatch.setattr(gaps, "_SECONDS", 20)
     async with hub_gone_bad(tmp_path) as (scene, double):
         gone, room = Gone(scene, double), scene.room

@@ -122,7 +122,7 @@ async def test_where_the_new_hub_is_was_forgotten(
     async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
         ana, bo = await left_behind(old, new)
         part(old, new)
-        peers = known(old)._peers
+        peers = known(old).roster.peers
         await until(lambda: peers[relay_of(new)].link is None)
         await until(lambda: not peers[relay_of(new)].keeping)
         del peers[relay_of(new)]

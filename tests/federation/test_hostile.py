@@ -350,7 +350,7 @@ async def test_what_a_hub_sends_without_end_is_not_kept(
         await double.expect(frames.Pong, lambda pong: pong.number == 9)
         federation = scene.home.daemon.federation if scene.home.daemon else None
         assert federation is not None
-        [peer] = [peer for peer in federation._peers.values() if peer.link is not None]
+        [peer] = [peer for peer in federation.roster.peers.values() if peer.link is not None]
         assert peer.link is not None
         assert len(peer.following.rooms[scene.room].boxes[seq + 1]) == limits.ROOM_MEMBERS
         assert len(peer.link.acked) <= 1

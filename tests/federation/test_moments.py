@@ -39,7 +39,7 @@ class Forgetful(Inline):
 
 
 def following(scene: Scene) -> Following:
-    [peer] = [peer for peer in known(scene.home)._peers.values() if peer.link is not None]
+    [peer] = [peer for peer in known(scene.home).roster.peers.values() if peer.link is not None]
     return peer.following
 
 
@@ -50,7 +50,7 @@ async def test_a_copy_that_leaves_memory_while_it_is_verified_is_loaded_anew(
     async with hub_gone_bad(tmp_path) as (scene, double):
         await scene.lying(double)
         forgetful = Forgetful(scene.home, scene.room)
-        following(scene)._workers = forgetful
+        following(scene).copies._workers = forgetful
         last = scene.rows[-1].seq
         await scene.deliver(double, *scene.rows)
         await double.expect(frames.Cursor, lambda c: c.seq == last)
@@ -123,4 +123,4 @@ async def test_what_came_back_while_its_sender_was_away_is_signed_anew_when_it_i
         bo = await again(home, "bo")
         await settle([ana, bo])
         agree([ana, bo], ["said before", "and after it"])
-        assert identity(home).relay_id in known(hub)._peers
+        assert identity(home).relay_id in known(hub).roster.peers

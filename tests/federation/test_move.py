@@ -291,7 +291,7 @@ async def test_a_hub_of_before_that_hears_nothing_any_more_drops_nothing(
         [refused] = answers
         assert isinstance(refused, frames.Failure)
         assert refused.code == "hub_away"
-        assert known(third)._peer(relay_of(old)).link is not None
+        assert known(third).roster.peer(relay_of(old)).link is not None
         assert stored(old).blob_info(ana.id, blob)
         old.to_relays[new.url].up = True
         await until(lambda: copy_head(old, ana.id) == copy_head(new, ana.id))

@@ -166,7 +166,7 @@ async def test_a_stranger_does_not_say_where_the_new_hub_is(
             await until(lambda: "from the new one" in texts(cai), 7200)
         assert third.daemon is not None
         assert third.daemon.federation is not None
-        assert third.daemon.federation._peers[relay_of(new)].row.url == new.url
+        assert third.daemon.federation.roster.peers[relay_of(new)].row.url == new.url
 
 
 async def test_no_client_is_sent_into_a_private_network(

@@ -31,7 +31,7 @@ def follows(home: World, room: Room) -> bool:
     assert home.daemon is not None
     federation = home.daemon.federation
     assert federation is not None
-    return any(room.id in peer.following.rooms for peer in federation._peers.values())
+    return any(room.id in peer.following.rooms for peer in federation.roster.peers.values())
 
 
 async def test_who_was_evicted_while_their_relay_was_away_is_shown_the_record(

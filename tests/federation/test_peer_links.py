@@ -104,7 +104,8 @@ async def test_who_asks_does_not_have_a_relay_dialled_more_than_once_a_second(
             return dial(url)
 
         assert home.daemon is not None
-        monkeypatch.setattr(home.daemon.federation, "_dial", counting)
+        assert home.daemon.federation is not None
+        monkeypatch.setattr(home.daemon.federation.linking, "_dial", counting)
         with trio.move_on_after(30):
             async with trio.open_nursery() as nursery:
                 for client, invite in strangers:
@@ -145,7 +146,7 @@ async def test_what_an_operator_watches_is_counted(
 
         assert hub.daemon is not None
         assert hub.daemon.federation is not None
-        hub.daemon.federation.quarantine(ours.relay_id, "it passes on false signatures")
+        hub.daemon.federation.roster.quarantine(ours.relay_id, "it passes on false signatures")
         await trio.sleep(30)
         assert counts(hub) == {"quarantined": 1, "quarantines": 1}
         assert detail(hub, ours) == "it passes on false signatures"

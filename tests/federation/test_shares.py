@@ -191,7 +191,7 @@ async def test_one_noisy_lane_holds_up_no_other_and_what_it_may_ask_is_bounded(
             last = frames.ChainGet(double.rid(), ana.id, 0)
             await double.send(frames.LaneAsk(2, frames.encode_frame(last)))
             await trio.sleep(10)
-            link = known(hub)._peers[double_id].link
+            link = known(hub).roster.peers[double_id].link
             assert link is not None
             assert len(link._jobs) < 50
             line.release()

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ofcd.client import JoinFailed
 from ofcd.config.fields import Words
-from ofcd.daemon.peers import federation
+from ofcd.daemon.peers import federation, roster
 from ofcd.protocol import frames
 from ofcd.protocol.codes import SENTENCES, Code
 from ofcd.protocol.ids import Hash32, InviteId, MemberId, RelayId, RoomId
@@ -49,7 +49,7 @@ async def test_relays_that_there_are_not_fill_no_table(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who names one after another pushes out what strangers named, never a relay that is one."""
-    monkeypatch.setattr(federation, "_PEERS", 5)
+    monkeypatch.setattr(roster, "_PEERS", 5)
     async with open_net(tmp_path, "hub", "home") as (hub, home):
         ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
         bo = await (await home.client("bo")).join(await ana.invite(), name="bo", via=home.url)
@@ -64,8 +64,8 @@ async def test_relays_that_there_are_not_fill_no_table(
             with trio.move_on_after(60):
                 await mallory.join(named, name="mallory", via=home.url)
         there = known(home)
-        assert len(there._peers) <= 5
-        assert ana._client._core(ana.id).identity.relay_id in there._peers
+        assert len(there.roster.peers) <= 5
+        assert ana._client._core(ana.id).identity.relay_id in there.roster.peers
         await bo.send("still here")
         await settle([ana, bo])
         agree([ana, bo], ["still here"])
@@ -87,7 +87,7 @@ async def test_nobody_learns_what_came_of_dialling_where_they_said(
                 [failure] = await raw.expect(frames.Failure)
                 assert (failure.code, failure.text) == ("hub_away", SENTENCES[Code.HUB_AWAY])
                 assert trio.current_time() - began == pytest.approx(10, abs=1)
-        assert known(home)._peers[relay_id].row.detail
+        assert known(home).roster.peers[relay_id].row.detail
 
 
 async def test_an_attach_tells_nothing_of_dialling_either(
@@ -100,7 +100,7 @@ async def test_an_attach_tells_nothing_of_dialling_either(
         await raw.send(evolve(member.attach(raw), hub=relay_id, hub_url=NOWHERE))
         [failure] = await raw.expect(frames.Failure)
         assert (failure.code, failure.text) == ("hub_away", SENTENCES[Code.HUB_AWAY])
-        assert known(home)._peers[relay_id].row.detail, "the operator is told"
+        assert known(home).roster.peers[relay_id].row.detail, "the operator is told"
 
 
 async def test_a_relay_that_a_stranger_names_is_asked_for_no_other_relays_room(
@@ -113,13 +113,13 @@ async def test_a_relay_that_a_stranger_names_is_asked_for_no_other_relays_room(
         bob = await federated(other, home, "bob", eve)
         own = await (await home.client("cy")).create_room(home.url, "own", my_name="cy")
         await settle([eve, bob])
-        following = known(home)._peers[identity(other).relay_id].following
+        following = known(home).roster.peers[identity(other).relay_id].following
         for room, mid in ((ana.id, bo.me), (ana.id, MemberId(bytes(32))), (own.id, own.me)):
             with trio.fail_after(1):
                 assert not await following.have(room, mid)
         assert await following._hub.room(ana.id) is not None
-        following._follow(ana.id)
-        await following._resume(own.id)
+        following.copies.follow(ana.id)
+        await following.copies.resume_now(own.id)
         assert set(following.rooms) == {eve.id}, "nothing is asked of it for others' rooms"
         await ana.send("still here")
         await settle([ana, bo])
@@ -130,7 +130,7 @@ async def test_relays_that_are_forgotten_are_forgotten_on_disk_too(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who dials under one key after another leaves no more behind than there is room for."""
-    monkeypatch.setattr(federation, "_PEERS", 3)
+    monkeypatch.setattr(roster, "_PEERS", 3)
     async with open_net(tmp_path, "hub", change=quickly) as (hub,):
         for _ in range(7):
             async with dialling(hub) as double:
@@ -138,9 +138,9 @@ async def test_relays_that_are_forgotten_are_forgotten_on_disk_too(
                 await trio.sleep(11)
             await trio.sleep(1)
         await trio.sleep(11)
-        assert {peer.relay_id for peer in stored(hub).peers()} == set(known(hub)._peers)
-        assert len(known(hub)._peers) == 3
-        monkeypatch.setattr(federation, "_PEERS", 1)
+        assert {peer.relay_id for peer in stored(hub).peers()} == set(known(hub).roster.peers)
+        assert len(known(hub).roster.peers) == 3
+        monkeypatch.setattr(roster, "_PEERS", 1)
         await hub.restart_relay()
         await trio.sleep(11)
         assert len(stored(hub).peers()) == 1
@@ -152,7 +152,7 @@ async def test_relays_that_are_needed_are_known_however_many_there_are(
     """A start refuses neither what is configured nor where rooms are."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
         ana, bo = await shared(hub, home)
-        monkeypatch.setattr(federation, "_PEERS", 0)
+        monkeypatch.setattr(roster, "_PEERS", 0)
         peer = f"other!{'ab' * 32} {NOWHERE}"
         given = home.settings
         home.settings = evolve(given, federation=evolve(given.federation, peers=Words((peer,))))
@@ -160,4 +160,4 @@ async def test_relays_that_are_needed_are_known_however_many_there_are(
         await bo.send("still here")
         await settle([ana, bo])
         agree([ana, bo], ["still here"])
-        assert len(known(home)._peers) == 2
+        assert len(known(home).roster.peers) == 2

@@ -51,7 +51,7 @@ def seen_by(world: World, other: World) -> PublicKey | None:
 def state_of(world: World, other: World) -> tuple[str, str]:
     assert world.daemon is not None
     assert world.daemon.federation is not None
-    row = world.daemon.federation._peers[relay_of(other)].row
+    row = world.daemon.federation.roster.peers[relay_of(other)].row
     return row.state, row.detail
 
 
@@ -249,5 +249,5 @@ async def test_a_relay_proves_its_key_when_it_dials(
             assert "two different" in answer.text
         assert home.daemon is not None
         assert home.daemon.federation is not None
-        row = home.daemon.federation._peers[relay.relay_id].row
+        row = home.daemon.federation.roster.peers[relay.relay_id].row
         assert (tuple(row.statements), tuple(row.branch)) == (after.statements, fork)

@@ -146,7 +146,7 @@ class PeerLink(Connection):
                     nursery.start_soon(self._slow_lane)
                     nursery.start_soon(self._keep_alive)
                     with self._reading_scope:
-                        await self._federation.link_opened(self)
+                        await self._federation.linking.link_opened(self)
                         await self._read_peer()
                     await self._say_goodbye()
                 finally:
@@ -158,7 +158,7 @@ class PeerLink(Connection):
             self.fail(mistake)
             await self._say_goodbye()
         finally:
-            self._federation.link_closed(self)
+            self._federation.linking.link_closed(self)
             for number in list(self._lanes):
                 self._drop_lane(number)
             self.drop()
@@ -242,7 +242,9 @@ class PeerLink(Connection):
                     await self._pay()
                     await self._federation.moved(self, frame)
                 case Cursor():
-                    if frame.room in self._subscriptions and self._federation.is_in_use(self):
+                    if frame.room in self._subscriptions and self._federation.linking.is_in_use(
+                        self
+                    ):
                         self.acked[frame.room] = frame.seq
                         self._hub.acknowledged(frame.room, self.peer, frame.seq)
                 case Ping():
@@ -250,7 +252,7 @@ class PeerLink(Connection):
                 case Pong():
                     pass
                 case Failure(rid=0):
-                    self._federation.told_off(self, frame)
+                    self._federation.roster.told_off(self, frame)
                     self._last_words = True
                 case _:
                     others.append(frame)
@@ -318,7 +320,7 @@ class PeerLink(Connection):
 
     def offend(self, reason: str) -> None:
         """The peer does what no honest relay does: nothing more is taken from it for a time."""
-        self._federation.quarantine(self.peer, reason)
+        self._federation.roster.quarantine(self.peer, reason)
 
     # -- rooms that the other relay follows --------------------------------------------------------
 
@@ -385,7 +387,7 @@ class PeerLink(Connection):
 
     def _unfollow(self, room: RoomId, code: str) -> None:
         self.unsubscribe(room)
-        if self._federation.is_in_use(self):
+        if self._federation.linking.is_in_use(self):
             self._hub.unfollowed(self.peer, room)
         self.tell(Unfollowed(room, code))
 

@@ -16,9 +16,9 @@ __all__ = ["disputed", "learnt", "shown"]
 
 def learnt(row: PeerRow, following: Following, relay: Lineage) -> PeerRow:
     """The relay has proven to have come to its key like this. Raises as `Lineage.merged`."""
-    known = following.identity
-    following.identity = known.merged(relay)
-    if following.identity is known:
+    known = following.line.identity
+    following.line.identity = known.merged(relay)
+    if following.line.identity is known:
         return row
     name = row.relay_id.hex()[:16]
     get_log().info("a relay has replaced its key", relay=name, times=relay.count)
