@@ -254,7 +254,7 @@ class Client:
         try:
             await self._reach(room)
         except (Offline, RelayRefused, RoomFrozen):
-            # Root may have moved the room there, and nobody here could be told of it.
+            # Root may have moved the room there, or away from what is known here: it says where.
             await try_at(self, room, url, home, lambda: self._live_there(room))
         core = self._core(room)
         if core.state.member(core.me).home != home:
@@ -313,7 +313,7 @@ class Client:
 
     async def _live_there(self, room: RoomId) -> None:
         """The same at a relay that is tried, which thaws the room if it was frozen."""
-        await self._live(room, self.patience)
+        await self._live_at_hub(room)
         self._machine(room).check_open()
 
     async def _live_or_gone(self, room: RoomId) -> None:
@@ -332,14 +332,15 @@ class Client:
                     raise
 
     async def _live_at_hub(self, room: RoomId) -> None:
-        """The same; where that was the hub, and is no more, at the one it names."""
-        before = self._connection(room)
-        try:
-            await self._live(room, self.patience)
-        except Offline:
-            if self._connection(room) is before:
-                raise
-            await self._live(room, self.patience)
+        """The same; where that was the hub, and is no more, at the one it names, and so on."""
+        while True:
+            before = self._connection(room)
+            try:
+                await self._live(room, self.patience)
+                return
+            except Offline:
+                if self._connection(room) is before:
+                    raise
 
     async def _require_outside(self, room: RoomId, through: RelayConnection) -> None:
         """Raises unless this client has left the room, was evicted, or is no longer let in.

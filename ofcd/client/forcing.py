@@ -7,6 +7,7 @@ and the copy lacks would come to nothing. It signs nothing that would undo a cha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import trio
@@ -154,11 +155,15 @@ async def force_move(client: Client, room: RoomId, found: Survey) -> None:
     if not found.done:
         await try_at(client, room, found.url, found.relay_id, lambda: _move(client, room, found))
     await client._live(room, client.patience)
-    core = client._core(room)
-    before = core.state.hubs[-2:][0].relay_id
-    is_there = core.state.member(core.me).home == before != core.state.hub
-    if is_there and core.state.hubs[-1].forced:  # at home where nobody is any more
+    if _is_home_gone(client._core(room)):
         await client._move_home(room, found.url, found.relay_id)
+
+
+def _is_home_gone(core: Core) -> bool:
+    """Whether this member is at home at a relay that the room was moved from by force."""
+    hubs, home = core.state.hubs, core.state.member(core.me).home
+    after = [hub for before, hub in pairwise(hubs) if before.relay_id == home != hub.relay_id]
+    return home != core.state.hub and bool(after) and after[-1].forced
 
 
 async def _move(client: Client, room: RoomId, found: Survey) -> None:

@@ -16,7 +16,6 @@ from ofcd.client.vault import Records
 from ofcd.protocol.addresses import first_reachable
 from ofcd.protocol.ids import RelayId, RoomId
 from ofcd.protocol.records import Control, Home, HubMove
-from ofcd.themis.moves import Parting
 
 __all__ = [
     "begin_trial",
@@ -86,12 +85,15 @@ def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
 
     Who was at the hub of before only because it was the hub, is so at the new one: then True. Not
     where that is in a private network which it did not reach before: who wants that moves home.
+    Where a later move was told, the hub that this one names may be gone: it is passed over.
     """
     reached = core.identity.relay_id
     url = first_reachable(record.urls, core.identity.relay_url)
+    last = core.ahead(turn.records) or record
+    there = first_reachable(last.urls, core.identity.relay_url)
     me = core.state.members.get(core.me)
-    if me is not None and reached not in (me.home, record.hub) and url is not None:
-        relocate(turn, core, url, record.hub)
+    if me is not None and reached not in (me.home, last.hub) and there is not None:
+        relocate(turn, core, there, last.hub)
         return True
     hub_url = "" if reached == record.hub else url or record.urls[0]
     identity = evolve(core.identity, hub_url=hub_url)
@@ -100,17 +102,19 @@ def follow_hub(turn: Turn, core: Core, record: HubMove) -> bool:
     return False
 
 
-def is_elsewhere(turn: Turn, core: Core, parting: Parting) -> bool:
-    """A move took this member's HOME back: go to the new hub, which takes everybody in.
+def is_elsewhere(turn: Turn, core: Core) -> bool:
+    """A relay where this member is not at home tells of a move: go to the new hub, if so True.
 
-    True if this client goes there: where it is now, nobody lets it in any more.
+    That takes everybody in. Here nobody lets it in any more, or yet: its HOME is void, or it tries
+    whether it may be at home here.
     """
-    state, reached = core.state, core.identity.relay_id
-    home = state.member(core.me).home
-    hubs = {hub.relay_id for hub in state.hubs}
-    if core.me == state.root or reached in (home, parting.hub, *hubs):
+    state, reached, told = core.state, core.identity.relay_id, core.ahead(turn.records)
+    me = state.members.get(core.me)
+    if told is None or me is None or me.mid == state.root:
         return False
-    url = first_reachable(parting.urls, core.identity.relay_url)
+    if reached in (me.home, told.hub, *(hub.relay_id for hub in state.hubs)):
+        return False
+    url = first_reachable(told.urls, core.identity.relay_url)
     if url is not None:
-        relocate(turn, core, url, parting.hub)
+        relocate(turn, core, url, told.hub)
     return url is not None

@@ -624,6 +624,8 @@ class RoomMachine:
             turn.drop = Code.BAD_FRAME.value  # no relay in its right mind tells that
             return
         if taken is None:
+            if is_elsewhere(turn, core):
+                self._halt(turn, Offline(_MOVING))
             return
         if taken.void:
             core.come_back(turn)  # what put this member out stands behind all that it had
@@ -631,7 +633,7 @@ class RoomMachine:
             turn.tell(Alarm(core.room, AlarmKind.ADMISSION_VOID, _ADMISSION_VOID))
             core.set_status(turn, RoomStatus.HIDDEN, Code.NOT_FOUND.value)
             self._halt(turn, refusal(Code.NOT_FOUND.value))
-        elif is_elsewhere(turn, core, taken.parting):
+        elif is_elsewhere(turn, core):
             self._halt(turn, Offline(_MOVING))
         elif self.phase is not Phase.ATTACHING:
             turn.drop = "moved"

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from ofcd.protocol import frames, records
 from ofcd.protocol.codes import Code, Malformed, Refused
-from ofcd.protocol.ids import MemberId, RoomId, room_id_of
+from ofcd.protocol.ids import MemberId, RelayId, RoomId, room_id_of
 from ofcd.protocol.room import Member
 from ofcd.relay import (
     attach,
@@ -180,6 +180,9 @@ _FOREIGN[frames.Attach] = evolve(
     COMMANDS[frames.Attach], check=forwarding.check_arrival, run=forwarding.run_arrival
 )
 
+_LOST: Final = evolve(COMMANDS[frames.Attach], check=forwarding.check_lost, run=forwarding.run_lost)
+"""For a member who is at home elsewhere, and knows no better than a hub of before."""
+
 _GUESSES: Final = frozenset({Code.NOT_FOUND, Code.INVITE_UNKNOWN, Code.INVITE_USED})
 
 
@@ -235,6 +238,9 @@ def _attaching(core: Core, asked: Asked | Examined) -> Command:
     is_news = log is not None and log.hub != core.relay_id and not log.has_met(mid)
     if log is not None and log.takes_in(mid, core.relay_id) and not is_news:
         return COMMANDS[frames.Attach]
+    hub: RelayId | None = getattr(asked.frame, "hub", None)
+    if log is not None and mid in log.state.members and log.has_left(hub):
+        return _LOST
     return _named(core, asked.frame) or COMMANDS[frames.Attach]
 
 

@@ -11,7 +11,7 @@ from ofcd.protocol.records import Attach, JoinConfirm, JoinRequest
 from ofcd.relay.attach import check_proof
 from ofcd.relay.blobs import check_drop, drop
 from ofcd.relay.control import nested
-from ofcd.relay.effects import Arrive, Forward
+from ofcd.relay.effects import Arrive, Forward, Push
 from ofcd.relay.outbox import require_home, require_thawed
 from ofcd.relay.rates import Rate
 from ofcd.relay.request import Request, Signatures
@@ -21,10 +21,12 @@ __all__ = [
     "check_drop_away",
     "check_foreign",
     "check_forward",
+    "check_lost",
     "run_arrival",
     "run_drop_away",
     "run_foreign",
     "run_forward",
+    "run_lost",
 ]
 
 
@@ -110,3 +112,17 @@ def run_arrival(request: Request[frames.Attach, Attach]) -> None:
     request.effects.append(
         Arrive(request.link.id, frame.hub, frame.hub_url, record.room, record.mid, frame)
     )
+
+
+def check_lost(request: Request[frames.Attach, Attach]) -> Signatures:
+    """The same, where the room is here, and went on from the hub that the member names."""
+    check_arrival(request)
+    return request.signed_by(request.room.state.member(request.record.mid).sign_key)
+
+
+def run_lost(request: Request[frames.Attach, Attach]) -> None:
+    """It hears where the room went: what it named is maybe gone, and has nothing to say."""
+    room = request.room
+    told = frames.Moved(room.room, room.told or room.moves)
+    request.effects.append(Push(request.link.id, told))
+    run_arrival(request)

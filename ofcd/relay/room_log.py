@@ -286,6 +286,10 @@ class RoomLog:
         """Whether `relay` is, or was, the room's hub."""
         return any(hub.relay_id == relay for hub in self.state.hubs)
 
+    def has_left(self, relay: RelayId | None) -> bool:
+        """Whether `relay` was the room's hub, and is so no more."""
+        return relay is not None and relay != self.hub and self.was_ordered_by(relay)
+
     def hubs_before(self, own: RelayId) -> tuple[RelayId, ...]:
         """The hubs that the room had before this one, the last first; without `own`."""
         hubs = dict.fromkeys(hub.relay_id for hub in reversed(self.state.hubs))
