@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ofcd.config import parse_peer
+from ofcd.daemon.orders import FOREVER
 from ofcd.daemon.pages import DESCRIPTOR_PAGE
 from ofcd.relay.facts import UNWILLING
 from ofcd.store import Evidence, Gap, PeerRow, Replica
@@ -134,7 +135,7 @@ def _glance(peer: dict[str, object], now: int) -> str:
 def _state(peer: dict[str, object], now: int) -> str:
     until = peer["quarantined_until"]
     if isinstance(until, int) and until > now:
-        return f"IN QUARANTINE until {_when(until)}"
+        return "IN QUARANTINE until " + ("released" if until >= FOREVER else _when(until))
     if peer["state"] == "up":
         return f"up since {_when(peer['contact'])}"
     return f"DOWN since {_when(peer['contact'])}" if peer["contact"] else "never reached"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from ofcd.config import Settings
+from ofcd.daemon.orders import FOREVER, left_in
+from ofcd.daemon.run import milliseconds
 from ofcd.protocol.codec import join_parts
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.relay.facts import CopySkipped, EvidenceKept, ReplicaFounded
@@ -152,3 +155,76 @@ def test_nothing_is_forgotten_of_who_is_not_meant(ofcd: Ofcd, config: Path) -> N
         assert why in ran.err
     with Store.open(Settings.load(config).database_url) as store:
         assert [peer.key for peer in store.peers()] == [b"k", b"k"]
+
+
+@pytest.fixture
+def known_ones(config: Path) -> Path:
+    """A relay that federates, stopped, and knows two others."""
+    config.write_text(config.read_text() + '\n[federation]\nmode = "open"\n')
+    with Store.open(Settings.load(config).database_url) as store:
+        store.put_peer(PeerRow(PEER, key=b"k", name="b.example", state="up", contact=60_000))
+        store.put_peer(PeerRow(RelayId(b"\x01" * 32), name="quiet.example"))
+    return config
+
+
+def peers_in(config: Path) -> dict[RelayId, PeerRow]:
+    with Store.open(Settings.load(config).database_url, read_only=True, migrate=False) as store:
+        return {peer.relay_id: peer for peer in store.peers()}
+
+
+def test_a_relay_is_put_in_quarantine_by_command(ofcd: Ofcd, known_ones: Path) -> None:
+    """With a reason and a time, or until it is released; nothing else of it, nor of others."""
+    before = peers_in(known_ones)
+    act = partial(ofcd, "--config", known_ones, "peers")
+    ran = act("--quarantine", "b.example", "--reason", "it floods", "--for", "7d")
+    assert (ran.code, ran.out) == (0, "b.example is in quarantine: nothing is taken from it.\n")
+    said = act().out
+    assert "b.example  IN QUARANTINE until 2" in said
+    assert "    by hand: it floods\n" in said
+    left = peers_in(known_ones)[PEER].quarantined - milliseconds()
+    assert 6.9 * 86_400_000 < left <= 7 * 86_400_000
+    assert act("--quarantine", PEER.hex()[:16]).code == 0
+    assert "IN QUARANTINE until released; " in act().out
+    assert act("--release", "b.example").out == "b.example is in quarantine no more.\n"
+    after = peers_in(known_ones)
+    assert after == before | {PEER: evolve(before[PEER], state="waiting")}
+
+
+def test_a_relay_that_never_came_is_put_in_quarantine_by_its_whole_id(
+    ofcd: Ofcd, known_ones: Path
+) -> None:
+    """Before it comes. Nobody is meant by less, and none is released who is not known."""
+    stranger = RelayId(b"\x09" * 32)
+    act = partial(ofcd, "--config", known_ones, "peers")
+    assert act("--quarantine", stranger.hex()[:63]).code == 2
+    assert act("--release", stranger.hex()).code == 2
+    assert act("--release", "b.example", "--for", "7d").code == 2
+    assert act("--quarantine", "b.example", "--for", "7").code == 2
+    assert act("--quarantine", stranger.hex()).code == 0
+    assert peers_in(known_ones)[stranger].quarantined == FOREVER
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_relay_that_runs_does_it_itself(
+    ofcd: Ofcd, known_ones: Path, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    """The command waits until it has, and says so where it has not."""
+    folder, waited = Settings.load(known_ones).data_dir, 0.0
+    with Store.open(Settings.load(known_ones).database_url) as running:
+
+        def sleep(seconds: float) -> None:
+            nonlocal waited
+            waited += seconds
+            for path, order in left_in(folder) if listens and waited > 5 else ():
+                assert order is not None
+                [row] = [row for row in running.peers() if row.relay_id == order.relay_id]
+                running.put_peer(order.applied(row))
+                path.unlink()
+
+        monkeypatch.setattr("ofcd.cli.peers.time.sleep", sleep)
+        monkeypatch.setattr("ofcd.cli.peers.time.monotonic", lambda: waited)
+        ran = ofcd("--config", known_ones, "peers", "--quarantine", "b.example")
+    assert ran.code == (0 if listens else 1)
+    assert (peers_in(known_ones)[PEER].quarantined == FOREVER) is listens
+    assert ("has not done it yet" in ran.err) is not listens
+    assert waited < 40

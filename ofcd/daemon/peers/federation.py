@@ -111,6 +111,7 @@ class Federation:
         Started once it takes links: one that came earlier would be of a relay that is not known.
         """
         self.roster.load()
+        await self.roster.take_orders()
         async with trio.open_nursery() as nursery:
             self.linking.start(nursery)
             task_status.started()
@@ -125,6 +126,7 @@ class Federation:
                     with trio.move_on_after(_NOTE_SECONDS):
                         await self.roster.stirred.wait()
                     self.roster.stirred = trio.Event()
+                    await self.roster.take_orders()
                     await self.roster.note()
             finally:
                 self.linking.stop()

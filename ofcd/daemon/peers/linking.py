@@ -208,6 +208,8 @@ class Linking:
         before, is_current = peer.link, peer.following.line.identity.is_current
         if not is_current(link.session.peer):
             return False
+        if peer.row.quarantined > self._hub.milliseconds():
+            return False  # since this one was let in
         is_rival = before is not None and is_current(before.session.peer)
         if before is not None and is_rival and before.dialled != link.dialled:
             lower_is_us = self._identity.relay_id < peer.row.relay_id

@@ -18,6 +18,7 @@ from ofcd.config import Settings
 from ofcd.daemon.connection import failure_of
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
+from ofcd.daemon.orders import Order, left_in
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.known import KnownRelay, Listed, host_of, listed_in, plain_name
@@ -44,6 +45,7 @@ _PEERS: Final = 10_000
 _FIRST_WAIT: Final = 1_000
 _LONGEST_WAIT: Final = 600_000
 _MINUTE_MS: Final = 60_000
+_NOTHING_TAKEN: Final = "this relay takes nothing from you for now"
 
 
 class Roster:
@@ -66,6 +68,7 @@ class Roster:
         self.stirred = trio.Event()
         """Set, until it is made anew, when something is to be noted in the store."""
         self._settings = settings.federation
+        self._folder = settings.data_dir
         self._identity = identity
         self._hub = hub
         self._relay = relay
@@ -188,7 +191,7 @@ class Roster:
             )
         peer = self.peers.get(relay_id)
         if peer is not None and peer.row.quarantined > self._hub.milliseconds():
-            raise Refused(Code.RATE_LIMITED, "this relay takes nothing from you for now")
+            raise Refused(Code.RATE_LIMITED, _NOTHING_TAKEN)
 
     def is_listed(self, relay_id: RelayId) -> bool:
         """Whether the settings let this relay talk to that one."""
@@ -217,14 +220,41 @@ class Roster:
 
     def quarantine(self, relay_id: RelayId, reason: str) -> None:
         """Nothing is taken from this relay for a time: it did what no honest one does."""
-        peer = self.peer(relay_id)
         until = self._hub.milliseconds() + self._settings.quarantine_minutes * _MINUTE_MS
-        peer.row = evolve(peer.row, state="quarantined", detail=reason, quarantined=until)
-        self._log.warning("a relay is in quarantine", relay=relay_id.hex()[:16], why=reason)
+        peer = self.peer(relay_id)
+        if until > peer.row.quarantined:  # else by hand, for longer
+            peer.row = evolve(peer.row, state="quarantined", detail=reason, quarantined=until)
+        self._hang_up(peer, reason)
+
+    def _hang_up(self, peer: KnownRelay, why: str, told: str | None = None) -> None:
+        relay = peer.row.relay_id.hex()[:16]
+        self._log.warning("a relay is in quarantine", relay=relay, why=why)
         self._hub.metrics.quarantines.inc()
         self.stirred.set()
         if peer.link is not None:
-            peer.link.end(Failure(0, Code.RATE_LIMITED.value, reason[:200]))
+            peer.link.end(Failure(0, Code.RATE_LIMITED.value, (told or why)[:200]))
+
+    async def take_orders(self) -> None:
+        """Do what the operator has left for this relay; again later where the store fails."""
+        for path, order in left_in(self._folder):
+            if order is None:
+                self._log.error("an order could not be read, and is not followed", file=path.name)
+            elif not await self._follow(order):
+                continue
+            path.unlink(missing_ok=True)
+
+    async def _follow(self, order: Order) -> bool:
+        peer = self.peer(order.relay_id, needed=True)
+        row = order.applied(peer.row)
+        if row != peer.row:  # else it is done, and was not stored
+            peer.row = row
+            if order.until:  # what the operator says of it is not the other one's to read
+                self._hang_up(peer, order.reason, _NOTHING_TAKEN)
+            else:
+                relay = order.relay_id.hex()[:16]
+                self._log.warning("a relay is in quarantine no more", relay=relay)
+                peer.wake.set()
+        return await self._put(peer)
 
     def told_off(self, link: PeerLink, failure: Failure) -> None:
         """The other relay ends the link, and says why."""
@@ -299,15 +329,17 @@ class Roster:
             if peer.noted != peer.row and peer.is_worth_noting:
                 await self._put(peer)
 
-    async def _put(self, peer: KnownRelay) -> None:
+    async def _put(self, peer: KnownRelay) -> bool:
         peer.noted = peer.row
-        await self._store_peer(partial(self._store.put_peer, peer.row))
+        return await self._store_peer(partial(self._store.put_peer, peer.row))
 
-    async def _store_peer(self, change: Callable[[], None]) -> None:
+    async def _store_peer(self, change: Callable[[], None]) -> bool:
         try:
             await self._hub.with_writer(change)
         except StoreError as error:
             self._log.error("what is known of a relay was not kept", error=str(error))
+            return False
+        return True
 
     def _counts(self) -> dict[str, float]:
         """For the metrics."""

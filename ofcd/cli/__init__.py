@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import ofcd
+from ofcd.cli import peers
 from ofcd.config import Settings, render_example
 from ofcd.errors import ConfigError, OfcError
 
@@ -55,11 +56,6 @@ The exit code says what went wrong: 2 usage, 3 settings, 4 database, 5 Themis co
 """
 _TO_FILE: Final = "ofcd example-config > config.toml"
 _MIGRATE: Final = "A start does that by itself. Stop the relay first."
-_FORGOTTEN: Final = """\
-What was known of the keys of {name} is forgotten.
-The line of keys that it shows next is believed, if it begins with its id: ask its operator,
-over another way, what `ofcd keys` says there, before you start the relay.
-"""
 _BACKUP: Final = """\
 The copy is consistent at one moment, and the
 relay may go on running. The relay's key is not in it: copy relay.key too."""
@@ -178,17 +174,10 @@ def _parser() -> argparse.ArgumentParser:
         "rotate-key", _rotate_key, "give the relay a new key, signed by the old", _ROTATE
     )
     add_configured("rooms", _rooms, "list the rooms in figures: never names or words")
-    peers = add_configured(
+    other = add_configured(
         "peers", _peers, "list the other relays: links, lag, what waits, what they were caught at"
     )
-    peers.add_argument(
-        "--evidence", action="store_true", help="print what was kept of relays that lied"
-    )
-    peers.add_argument(
-        "--forget-keys",
-        metavar="RELAY",
-        help="drop what is known of this one's keys, by its name or id; stop the relay first",
-    )
+    peers.add_arguments(other)
     add_configured("migrate", _migrate, "bring the database to this version's schema", _MIGRATE)
     backup = add_configured(
         "backup", _backup, "copy the database into a new file", _BACKUP, "/var/backups/ofcd.db"
@@ -357,50 +346,7 @@ def _room_line(room: RoomSummary) -> str:
 
 
 def _peers(options: argparse.Namespace) -> int:
-    from ofcd.daemon import report
-    from ofcd.daemon.run import milliseconds
-    from ofcd.store import Store
-
-    settings = _settings(options)
-    if options.forget_keys:
-        return _forget_keys(settings, options.forget_keys)
-    with Store.open(settings.database_url, migrate=False, read_only=True) as store:
-        peers, copies, gaps = store.peers(), store.replicas(), store.gaps()
-        evidence = store.evidence() if options.evidence else []
-    if options.evidence:
-        found = [*map(report.evidence_figures, evidence)]
-        found += [report.dispute_figures(peer) for peer in peers if peer.branch]
-        sys.stdout.writelines(json.dumps(one) + "\n" for one in found)
-        return EXIT_OK
-    figures = [
-        report.peer_figures(peer, [c for c in copies if c.hub == peer.relay_id], gaps)
-        for peer in peers
-    ]
-    if options.json:
-        sys.stdout.writelines(json.dumps(one) + "\n" for one in figures)
-        return EXIT_OK
-    sys.stdout.writelines(report.peer_lines(one, milliseconds()) for one in figures)
-    mode = settings.federation.mode
-    unknown = [] if mode == "off" else report.unknown_lines(settings.federation.peers, peers)
-    sys.stdout.writelines(unknown)
-    if not figures and not unknown:
-        sys.stdout.write(f"no other relays yet (federation is {mode})\n")
-    return EXIT_OK
-
-
-def _forget_keys(settings: Settings, wanted: str) -> int:
-    from ofcd.daemon import report
-    from ofcd.store import Store
-
-    with Store.open(settings.database_url, migrate=False) as store:  # no relay holds it meanwhile
-        found = [peer for peer in store.peers() if report.is_meant(peer, wanted)]
-        if len(found) != 1:
-            why = "is no relay's name or id here" if not found else "means more than one relay"
-            sys.stderr.write(f"ofcd: {wanted} {why}: see ofcd peers\n")
-            return EXIT_USAGE
-        store.forget_keys(found[0].relay_id)
-    sys.stdout.write(_FORGOTTEN.format(name=report.name_of(found[0])))
-    return EXIT_OK
+    return peers.run(options, _settings(options))
 
 
 def _backup(options: argparse.Namespace) -> int:
@@ -490,7 +436,7 @@ def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
     try:
         with Store.open(settings.database_url, migrate=False, read_only=True) as store:
             report = store.check()
-            peers = store.peers() if report.ok else []
+            others = store.peers() if report.ok else []
     except StoreError as error:
         shown["database"] = str(error)
         return EXIT_STORE
@@ -498,7 +444,7 @@ def _examine_database(settings: Settings, shown: dict[str, object]) -> int:
     shown["schema"] = f"{report.revision or 'unknown'} (this version works with {report.expected})"
     shown["database_size_bytes"] = report.bytes
     shown["disk_free_bytes"] = report.free_bytes
-    disputed = [peer.relay_id.hex() for peer in peers if peer.disputed]
+    disputed = [peer.relay_id.hex() for peer in others if peer.disputed]
     if disputed:
         shown["keys_with_two_successors"] = f"{', '.join(disputed)}: see ofcd peers"
     return EXIT_OK if report.ok else EXIT_STORE

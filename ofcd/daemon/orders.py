@@ -1,0 +1,83 @@
+"""What an operator orders of a relay while it runs: to take nothing from another one, or again.
+
+Its database is the running relay's alone. So the command leaves a file beside it, which the relay
+takes within seconds, and removes once it has done as it says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve, frozen
+
+from ofcd.errors import ConfigError
+from ofcd.protocol.ids import RelayId
+from ofcd.store import PeerRow
+
+__all__ = ["FOREVER", "Order", "leave", "left_in"]
+
+FOREVER: Final = 253_402_300_799_000
+"""Milliseconds since 1970: the year 9999, for until it is released."""
+_PATTERN: Final = "order-*.json"
+_BYTES: Final = 4096
+_ID_BYTES: Final = 32
+
+
+@frozen
+class Order:
+    """Nothing is taken from this relay until then (milliseconds since 1970); 0: it is again."""
+
+    relay_id: RelayId
+    until: int
+    reason: str = ""
+
+    def applied(self, row: PeerRow) -> PeerRow:
+        """What is known of the relay, with this done."""
+        if self.until:
+            return evolve(row, state="quarantined", detail=self.reason, quarantined=self.until)
+        if not row.quarantined:
+            return row
+        return evolve(row, state="waiting", detail="", quarantined=0)
+
+
+def leave(folder: Path, order: Order) -> Path:
+    """Leave it for the relay of this `data_dir`; the file is gone once it was taken.
+
+    Raises `ConfigError` where it can not be written.
+    """
+    path = folder / f"order-{time.time_ns():020}-{os.getpid()}.json"
+    fresh = path.with_suffix(".new")
+    fields = {"relay": order.relay_id.hex(), "until": order.until, "reason": order.reason}
+    try:
+        with fresh.open("x") as file:
+            json.dump(fields, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: the order can not be left there ({error.strerror})") from None
+    return path
+
+
+def left_in(folder: Path) -> Iterator[tuple[Path, Order | None]]:
+    """The orders that wait, the first one first; None for a file that is none."""
+    for path in sorted(folder.glob(_PATTERN)):
+        yield path, _read(path)
+
+
+def _read(path: Path) -> Order | None:
+    try:
+        with path.open("rb") as file:
+            fields = json.loads(file.read(_BYTES))
+        relay_id = RelayId(bytes.fromhex(fields["relay"]))
+        until, reason = fields["until"], fields["reason"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if len(relay_id) != _ID_BYTES or type(until) is not int or until < 0:
+        return None
+    return Order(relay_id, until, str(reason)[:300])

@@ -1,0 +1,140 @@
+"""An operator takes nothing from another relay, while this one runs, until it is released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+from structlog.testing import capture_logs
+
+from ofcd.daemon.orders import FOREVER, Order, leave, left_in
+from ofcd.store import StoreError
+from ofcd.testing import World, open_net
+from tests.federation.double import identity, quickly, say, shared
+from tests.federation.test_finding import has_link, known, restarted
+from tests.world.scene import agree, settle, stored
+
+WHY = "by hand: their abuse desk does not answer"
+
+
+def ordered(world: World, other: World, until: int) -> Path:
+    """The operator's word, where `ofcd peers` leaves it."""
+    return leave(world.settings.data_dir, Order(identity(other).relay_id, until, WHY))
+
+
+async def test_a_relay_in_quarantine_by_hand_is_left_until_it_is_released(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its link ends within seconds, over restarts; what was said meanwhile arrives then."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        ana, bo = await shared(hub, home)
+        theirs = identity(hub)
+        with capture_logs() as logs:
+            path = ordered(home, hub, FOREVER)
+            await trio.sleep(11)
+        assert not path.exists()
+        assert ("a relay is in quarantine", WHY) in [(e["event"], e.get("why")) for e in logs]
+        assert not await has_link(home, theirs, 1_200)
+        here, there = known(home, theirs), known(hub, identity(home))
+        assert here is not None
+        assert there is not None
+        assert (here.row.state, here.row.detail, here.row.quarantined) == (
+            *("quarantined", WHY),
+            FOREVER,
+        )
+        assert "abuse desk" not in there.row.detail, "what he thinks of them is not for them"
+        assert home.daemon is not None
+        assert "ofcd_peer_quarantined 1.0" in home.daemon.metrics.render().decode()
+        await restarted(home)
+        assert not await has_link(home, theirs, 1_200)
+        await say(ana, "meanwhile")
+        await say(bo, "waits")
+        ordered(home, hub, 0)
+        assert await has_link(home, theirs)
+        await settle([ana, bo])
+        agree([ana, bo], ["meanwhile", "waits"])
+        [row] = stored(home).peers()
+        assert row.quarantined == 0
+
+
+async def test_what_a_relay_is_caught_at_shortens_no_quarantine_by_hand(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Ten minutes for a forgery are not the end of it, nor the reason that is shown."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        await shared(hub, home)
+        ordered(home, hub, home.now() + 1_800_000)
+        await trio.sleep(11)
+        assert home.daemon is not None
+        assert home.daemon.federation is not None
+        home.daemon.federation.roster.quarantine(identity(hub).relay_id, "it forges")
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert peer.row.detail == WHY
+        assert not await has_link(home, identity(hub), 1_500)
+        assert await has_link(home, identity(hub), 2_000), "then it ends by itself"
+
+
+async def test_an_order_stands_before_the_first_link_of_a_start(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It was left as the relay went down; of a relay that is not known yet, too."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        await shared(hub, home)
+        await home.stop_relay()
+        path = ordered(home, hub, FOREVER)
+        await home.start_relay()
+        assert not path.exists()
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert (peer.row.state, peer.link) == ("quarantined", None)
+
+
+async def test_a_link_that_was_let_in_before_the_order_does_not_undo_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was being verified meanwhile."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        theirs = identity(hub)
+        assert home.daemon is not None
+        federation = home.daemon.federation
+        assert federation is not None
+        monkeypatch.setattr(federation.roster, "require_welcome", lambda *_: None)
+        ordered(home, hub, FOREVER)
+        await trio.sleep(11)
+        ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
+        bo = await home.client("bo")
+        with trio.move_on_after(120):
+            await bo.join(await ana.invite(), name="bo", via=home.url)
+        peer = known(home, theirs)
+        assert peer is not None
+        assert (peer.link, peer.row.quarantined, peer.row.links) == (None, FOREVER, 0)
+
+
+async def test_an_order_is_kept_until_it_is_stored(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file that is none is told of once, and goes."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        await shared(hub, home)
+
+        def full(*_: object) -> None:
+            raise StoreError("no space is left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stored(home), "put_peer", full)
+            path = ordered(home, hub, FOREVER)
+            await trio.sleep(11)
+            assert path.exists()
+            assert not await has_link(home, identity(hub), 60), "but in force"
+        broken = evolve(Order(identity(hub).relay_id, 5), until=-1)
+        wrong = leave(home.settings.data_dir, broken)
+        with capture_logs() as logs:
+            await trio.sleep(25)
+        assert not list(left_in(home.settings.data_dir))
+        told = [e for e in logs if e["event"].startswith("an order could not be read")]
+        assert [e["file"] for e in told] == [wrong.name]
+        [row] = [row for row in stored(home).peers() if row.relay_id == identity(hub).relay_id]
+        assert row.quarantined == FOREVER
