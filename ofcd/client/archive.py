@@ -159,6 +159,7 @@ class Archive:
         self._hashes = tables.archive("hashes")
         self._sids = tables.archive("sids")
         self._void = tables.archive("void")
+        self._taken = tables.archive("taken")
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -215,6 +216,8 @@ class Archive:
                 read=entry.read or entry.seq <= read,
             )
             records.put(self._void, _void_key(entry), save(aside))
+            if entry.redacted_by in self._mine:
+                self.take_back_again(records, entry)
         for seq, _ in list(self.chain(records, end + 1)):
             records.delete(self._chain, number_key(seq))
         block, place = divmod(end + 1, _HASHES)
@@ -245,14 +248,23 @@ class Archive:
             return evolve(entry, again=aside.again, read=aside.read, earlier=earlier)
         return entry
 
-    def was_taken_back(self, records: Records, mid: MemberId, sid: Sid, by: MemberId) -> bool:
-        """Whether `by` had taken this message back before it came to nothing: asked once."""
+    def take_back_again(self, records: Records, entry: Entry) -> None:
+        """This member has taken it back, and it is void: done anew each time it is said again."""
+        if entry.sid is not None:
+            records.put(self._taken, entry.mid + entry.sid, b"")
+
+    def was_taken_back(self, records: Records, mid: MemberId, sid: Sid) -> bool:
+        """Whether this member had taken this message back before it came to nothing.
+
+        It is void no more, then.
+        """
         start = mid + sid
+        if records.get(self._taken, start) is None:
+            return False
         for key, raw in list(records.items(self._void, start, start + b"\xff" * 33)):
-            if load(Entry, raw).redacted_by == by:
+            if load(Entry, raw).redacted_by in self._mine:
                 records.delete(self._void, key)
-                return True
-        return False
+        return True
 
     def _says_the_same(self, aside: Entry, entry: Entry) -> bool:
         """Whether both are the same words; those of a text that was edited are its last ones."""

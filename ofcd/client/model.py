@@ -27,6 +27,7 @@ archive/<hex>/parked  seq      -> nothing: entries that wait for a key
 archive/<hex>/sids    sid      -> Sent, of own messages
 archive/<hex>/void    mid+sid+event id -> Entry that stood in the log and came to nothing
                                   (voiding.py); of a control record, by its event id alone
+archive/<hex>/taken    mid+sid  -> nothing: what this member took back, and is void with that
 """
 
 from __future__ import annotations

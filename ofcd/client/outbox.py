@@ -31,7 +31,7 @@ from ofcd.client.queued import Flight, Queued, Stage
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader, Records
 from ofcd.client.waiting import Misfit
-from ofcd.e2e.bodies import Body, Content, FileRef, Via, decode_body, encode_body
+from ofcd.e2e.bodies import Body, Content, FileRef, Redaction, Via, decode_body, encode_body
 from ofcd.e2e.errors import BodyInvalid, KeyMissing
 from ofcd.e2e.events import Outgoing, SealedEvent, may_send, resign_event, seal_event
 from ofcd.protocol.backoff import Backoff
@@ -206,8 +206,9 @@ class Outbox:
             turn.records.delete(core.tables.state, number_key(item.number, _OUT))
         self._items.clear()
         self.link_lost()
-        known = {item.sid for item in waiting}
+        known, over = {item.sid for item in waiting}, _taken_back(waiting)
         said = [*said, *(item for item in acked if not _is_of_its_moment(item))]
+        said = [item for item in said if item.event_id not in over]
         again = [item for item in said if item.sid not in known]
         for item in [*again, *waiting]:
             fresh = evolve(item, number=self._next)
@@ -357,7 +358,12 @@ class Outbox:
             return evolve(item, body=encode_body(changed).rstrip())
         known = (*self._items.values(), *self._acked.values())
         waiting = {one.sid for one in known if one.stage is not Stage.FAILED}
-        if void.mid != self._core.me or void.sid not in waiting:
+        if void.mid == self._core.me and void.sid in waiting:
+            return None
+        if isinstance(content, Redaction):
+            archive.take_back_again(turn.records, void)
+            self._fail(turn, item, VOID, _TAKEN_BACK)
+        else:
             self._fail(turn, item, VOID, _TARGET_VOID)
         return None
 
@@ -559,12 +565,23 @@ _TARGET_VOID: Final = (
     "what this is about came to nothing when root moved the room: if it is said again, say this "
     "again, too"
 )
+_TAKEN_BACK: Final = (
+    "what this takes back came to nothing when root moved the room: if it is said again, it is "
+    "taken back again"
+)
 _VOIDS: Final = 16
 """As many as one body may declare."""
 
 
 def _is_of_its_moment(item: Queued) -> bool:
     return isinstance(decode_body(item.body).content, NOT_SAID_AGAIN)
+
+
+def _taken_back(waiting: list[Queued]) -> set[EventId]:
+    """What the redactions among these are about."""
+    hopeful = (item for item in waiting if item.stage is not Stage.FAILED)
+    contents = (decode_body(item.body).content for item in hopeful)
+    return {content.target for content in contents if isinstance(content, Redaction)}
 
 
 def _sentence(code: str) -> str:

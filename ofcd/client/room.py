@@ -539,7 +539,7 @@ class RoomMachine:
     def _take_back_again(self, turn: Turn, event: Event, event_id: EventId) -> None:
         """What this owner took back came to nothing, and is said again by who did not see that."""
         core = self.core
-        taken_back = core.archive.was_taken_back(turn.records, event.mid, event.sid, core.me)
+        taken_back = core.archive.was_taken_back(turn.records, event.mid, event.sid)
         if taken_back and core.is_owner:
             self.outbox.queue(turn.records, Redaction(event_id), new_sid(), turn.now)
             turn.again = True

@@ -10,6 +10,7 @@ import trio
 from attrs import evolve, frozen
 
 from ofcd.client import (
+    EventStream,
     LoggedEvent,
     MessageEdited,
     MessageFailed,
@@ -17,11 +18,13 @@ from ofcd.client import (
     MessageReceived,
     MessageRedacted,
     Reaction,
+    Redaction,
     Room,
     RoomRenamed,
     Text,
 )
 from ofcd.client.model import Head
+from ofcd.client.moving import relocate
 from ofcd.client.queued import Queued
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Edit, decode_body, encode_body
@@ -29,10 +32,10 @@ from ofcd.ofc.history import void_before
 from ofcd.protocol.ids import Sid
 from ofcd.protocol.records import Role
 from ofcd.testing import World, open_net
-from tests.federation.double import federated, part, quickly, shared
+from tests.federation.double import federated, local, part, quickly, shared
 from tests.federation.test_force import acquainted, force
 from tests.sweeps import fewer, stride
-from tests.world.scene import agree, everything, settle, texts, told, until
+from tests.world.scene import agree, everything, settle, texts, told, until, waits
 
 APP = "app"
 
@@ -329,3 +332,62 @@ async def test_a_client_that_dies_while_its_log_is_cut(
         said = [f"{who} {number}" for who in ("ana", "cai") for number in range(3)]
         agree([ana, bo, cai], said)
         assert ana.voided() == cai.voided() == []
+
+
+async def test_what_was_taken_back_is_so_however_often_it_comes_to_nothing(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """The second time before that has come to the log: Dan, who saw neither, says it once more."""
+    async with opened(tmp_path) as scene:
+        ana, _, cai = scene.rooms
+        dan = await local(scene.old, ana, "dan")
+        await scene.is_cut_off()
+        rude = await dan.send("rude")
+        await settle([ana, cai, dan])
+        await scene.old.stop_client("dan")
+        await ana.redact(rude.event_id)
+        await scene.moves()
+        part(scene.new, scene.third)
+        ana._client._machine(ana.id).outbox.pump = lambda turn: None  # type: ignore[method-assign]
+        [dan] = (await scene.old.client("dan")).rooms
+        with dan._client._turn(dan._client._connection(dan.id)) as turn:
+            relocate(turn, dan._client._core(dan.id), scene.new.url, ana.hub_id)
+        await until(lambda: texts(ana) == ["rude"])
+        await until(lambda: not waits(dan))
+        await scene.old.stop_client("dan")
+        await scene.new.stop_relay()
+        await force(ana, scene.third)
+        [dan] = (await scene.old.client("dan")).rooms
+        await dan.move_home(scene.third.url)
+        await until(lambda: [(m.text, m.redacted_by) for m in cai.messages()] == [("", ana.me)])
+        await settle([ana, cai, dan])
+        assert ana.voided() == dan.voided() == []
+
+
+async def test_what_waits_to_be_taken_back_does_not_come_back(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """One's own is not said again; another's is taken back when its author says it again."""
+    async with opened(tmp_path) as scene:
+        ana, bo, cai = scene.rooms
+        await scene.is_cut_off()
+        mine, theirs = await ana.send("mine"), await cai.send("rude")
+        await settle([ana, cai])
+        await scene.third.stop_client("cai")
+        await scene.old.stop_relay()
+        live = bo.events()
+        with ana._client.transaction() as tx:
+            ana.queue(tx, Redaction(mine.event_id))
+            ana.queue(tx, Redaction(theirs.event_id))
+        await force(ana, scene.new)
+        await settle([ana, bo])
+        [cai] = (await scene.third.client("cai")).rooms
+        await until(lambda: [m.redacted_by for m in bo.messages(since=0)] == [ana.me])
+        await settle([ana, bo, cai])
+        heard = [m.message.text for m in messages(logged(live))]
+        assert heard == ["rude"], "only what others say again is seen once more"
+        assert texts(bo) == texts(ana) == texts(cai) == [""]
+
+
+def logged(live: EventStream) -> list[LoggedEvent]:
+    return [event for event in told(live) if isinstance(event, LoggedEvent)]

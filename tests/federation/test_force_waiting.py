@@ -181,6 +181,11 @@ async def test_root_frozen_at_the_relay_that_is_to_be_the_hub_moves_it_there(
         await frozen(ana)
         await bo.send("said while root is frozen")
         await until(lambda: "said while root is frozen" in texts(bo))
+        with pytest.raises(RoomFrozen):
+            await ana.move_home(new.url)  # nobody there knows of a move
+        assert texts(ana) == ["before", "said while root is frozen"], "it was read in that try"
+        with pytest.raises(RoomFrozen):
+            await ana.send("still frozen")
         await old.stop_relay()
         await force(ana, new)
         await settle([ana, bo])
