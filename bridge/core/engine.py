@@ -93,6 +93,8 @@ class Engine:
         )
         self.relays = Relays(client, self.metrics, self.log)
         self.links = LinkDesk(self, settings.links)
+        self.keyless: set[RoomId] = set()
+        """Rooms of which a reader waits for a key."""
         self._readers: set[RoomId] = set()
         self._before: dict[RoomId, int] = {}
         """By room: its head when it became live."""
@@ -173,6 +175,7 @@ class Engine:
                 ready = [q for q in mine if q.is_ready and self._is_live(q)]
                 self.metrics.connected.labels(name).set(len(ready))
                 self.metrics.without_room.labels(name).set(self.meant.without_room(name))
+            self.metrics.keyless.set(len(self.keyless))
             self.relays.look()
             if trio.current_time() - measured >= _MEASURE_SECONDS:
                 measured = trio.current_time()

@@ -53,6 +53,8 @@ class Handing:
             return "its room is not bridged any more"
         if self._engine.echoes.is_there(entry, room):
             return WHY_RING
+        if entry.kind is Kind.REACTION and not self._is_target_there(records, entry):
+            return "what it is about is not there"
         if entry.mid is None or entry.via is not None:
             return entry
         consent = consent_of(records, entry.room, entry.mid)
@@ -65,6 +67,13 @@ class Handing:
                 return "its author lets only their name out"
             return evolve(entry, nick_only=True, text="", mentions=(), file=None)
         return entry
+
+    def _is_target_there(self, records: Reader, entry: Entry) -> bool:
+        """Whether it was said: it may have waited before this did, and been given up."""
+        if entry.target is None:
+            return False
+        passed = self._engine.journal.passed(records, entry.network, entry.place, entry.target)
+        return passed is not None and passed.state in (*ENDED, State.SENDING)
 
     def outgoing(self, records: Reader, entry: Entry) -> Outgoing:
         """An entry as a network is handed it."""

@@ -68,6 +68,8 @@ class Ledger:
         if entry.again and receipt.state in ENDED:
             metrics.doubtful.labels(entry.network).inc()
         self.finish(tx, entry, receipt.state, receipt.reason, receipt.remote_ids)
+        if receipt.state is State.DROPPED and receipt.reason:
+            self._notice(tx, entry, receipt.reason)
 
     def finish(
         self,
@@ -108,10 +110,14 @@ class Ledger:
         if entry.kind is Kind.MESSAGE:
             self.mark_failed(tx, entry.network, entry.place, entry.event_id, reason)
         else:
-            key = f"failed/{entry.kind.value}"
-            where = self._engine.networks[entry.network].describe(entry.place)
-            text = f"Not told to {where} ({entry.kind.value}): {reason}"
-            tx.on_commit(lambda: self._engine.notice(entry.network, entry.place, text, key=key))
+            self._notice(tx, entry, reason)
+
+    def _notice(self, tx: Transaction, entry: Entry, reason: str) -> None:
+        """Say in the room, once a minute, what of this kind is not told there."""
+        key = f"failed/{entry.kind.value}"
+        where = self._engine.networks[entry.network].describe(entry.place)
+        text = f"Not told to {where} ({entry.kind.value}): {reason}"
+        tx.on_commit(lambda: self._engine.notice(entry.network, entry.place, text, key=key))
 
     def mark_failed(
         self, tx: Transaction, network: str, place: str, event_id: EventId, reason: str

@@ -56,6 +56,11 @@ class Metrics:
             ["network"],
             registry=registry,
         )
+        self.keyless = Gauge(
+            "bridge_rooms_without_key",
+            "Rooms in which what was said waits for its key",
+            registry=registry,
+        )
         self.rings = Counter(
             "bridge_echoes", "Echoes stopped by the loop guard", ["network"], registry=registry
         )

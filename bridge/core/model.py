@@ -156,7 +156,8 @@ class Receipt:
     remote_ids: tuple[str, ...] = ()
     """What it is called there, for edits and replies."""
     reason: str = ""
-    """For `FAILED`: the network's words, shown to the room."""
+    """For `FAILED`: the network's words, shown to the room; also for `DROPPED`, where it has to
+    know."""
     doubtful: bool = False
     """With `QUEUED`: the link broke in the midst of it, it may have arrived (`Outgoing.again`)."""
 

@@ -21,9 +21,11 @@ from ofcd.client import (
     MessageReacted,
     MessageReceived,
     MessageRedacted,
+    MessageUnreadable,
     NameChanged,
     Room,
     RoomRenamed,
+    Text,
     TextFormat,
     Transaction,
 )
@@ -59,6 +61,9 @@ class Outbound:
             match event:
                 case MessageReceived():
                     self._message(tx, room, portal, event.message)
+                case MessageUnreadable():
+                    why = "its key did not reach the bridge in time"
+                    self._lost(tx, portal, event.first_id, event.ts, why)
                 case MessageEdited():
                     self._edit(tx, room, portal, event)
                 case MessageRedacted():
@@ -109,26 +114,36 @@ class Outbound:
                     tx, portal.network, portal.place, message.first_id, passed
                 )
                 return
+        if message.unreadable:
+            why = "it is of a kind that this bridge does not know"
+            self._lost(tx, portal, message.first_id, message.ts, why)
+            return
         reason = self._why_not(tx, room, message)
         if not reason and engine.echoes.came_back(portal, message):
             reason = WHY_RING
             who = room.name_of(message.mid)
             tx.on_commit(lambda: engine.ring(portal.network, portal.place, who))
+        if not reason and message.file is not None and not portal.files and not message.text:
+            reason = "a file, and files are not told there"
         if reason:
             passed = Passed(state=State.DROPPED, reason=reason, ts=message.ts)
-            self._engine.ledger.keep_passed(
-                tx, portal.network, portal.place, message.first_id, passed
-            )
-            return
-        if message.file is not None and not portal.files and not message.text:
-            passed = Passed(state=State.DROPPED, reason="a file, and files are not told there")
-            self._engine.ledger.keep_passed(
-                tx, portal.network, portal.place, message.first_id, passed
-            )
+            engine.ledger.keep_passed(tx, portal.network, portal.place, message.first_id, passed)
+            self._count_dropped(portal)
             return
         entry = self._said(tx, room, portal, message, (*path, room_tag(room.id)))
         hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
         self._engine.ledger.add(tx, evolve(entry, due=entry.due + int(hold * 1000)))
+
+    def _lost(self, tx: Transaction, portal: Portal, event_id: EventId, ts: int, why: str) -> None:
+        """What can not be read can not be told: as what the network refuses, it is marked (G2)."""
+        ledger, here = self._engine.ledger, (portal.network, portal.place)
+        ledger.keep_passed(tx, *here, event_id, Passed(state=State.FAILED, reason=why, ts=ts))
+        self._engine.metrics.went.labels(portal.network, State.FAILED.value).inc()
+        ledger.mark_failed(tx, *here, event_id, why)
+
+    def _count_dropped(self, portal: Portal) -> None:
+        """Something is not told there, and is not to be: nobody is told, but it is counted."""
+        self._engine.metrics.went.labels(portal.network, State.DROPPED.value).inc()
 
     def _said(
         self, tx: Transaction, room: Room, portal: Portal, message: Message, path: tuple[str, ...]
@@ -147,7 +162,7 @@ class Outbound:
 
     def _why_not(self, tx: Transaction, room: Room, message: Message) -> str:
         if message.unreadable or message.redacted_by is not None:
-            return "taken back or unreadable"
+            return "taken back, or not to be read"
         if message.via is None and Cap.BRIDGE in room.caps_of(message.mid):
             return "another bridge's own word"
         if is_private(message.text):
@@ -209,11 +224,15 @@ class Outbound:
                 self._engine.ledger.replace(tx, self._said_by(tx, room, message, waiting))
             return
         passed = self._engine.journal.passed(tx, portal.network, portal.place, message.first_id)
-        if portal.edits == "off" or is_private(message.text) or consent is not Consent.FULL:
+        if passed is None or passed.incoming or passed.text == message.text:
             return
-        if passed is None or passed.incoming or passed.edits >= portal.max_edits:
+        is_told = portal.edits != "off" and portal.max_edits > 0 and consent is Consent.FULL
+        if not is_told or is_private(message.text) or passed.state not in (*ENDED, State.SENDING):
+            self._count_dropped(portal)
             return
-        if passed.state not in (*ENDED, State.SENDING) or passed.text == message.text:
+        if passed.edits >= portal.max_edits:
+            self._count_dropped(portal)
+            self._say_no_more_edits(tx, room, portal, message)
             return
         entry = self._entry(room, portal, Kind.EDIT, event)
         entry = evolve(
@@ -229,6 +248,15 @@ class Outbound:
             self._engine.ledger.replace(tx, evolve(kept, before_format=newest.before_format))
             return
         self._engine.ledger.add(tx, entry)
+
+    def _say_no_more_edits(
+        self, tx: Transaction, room: Room, portal: Portal, message: Message
+    ) -> None:
+        """Who edits on has to know that nobody outside reads it: once for each message."""
+        where = self._engine.networks[portal.network].describe(portal.place)
+        text = f"{where} was told {portal.max_edits} edits of this message, and is told no more."
+        about = message.first_id + f"{portal.network}/{portal.place}".encode()
+        self._engine.say(tx, room, Text(text, reply_to=message.event_id), "no more edits", about)
 
     def _newest_edit(self, portal: Portal, target: EventId) -> Entry | None:
         """An edit of the same message that was not said yet: the later one takes its place."""
@@ -248,8 +276,10 @@ class Outbound:
             self._engine.ledger.finish(tx, waiting, State.DROPPED, "taken back before it was sent")
             return
         passed = self._engine.journal.passed(tx, portal.network, portal.place, target)
-        gone = passed is None or (passed.incoming and event.mid == room.me)
-        if gone or passed is None or not portal.redactions:
+        if passed is None or (passed.incoming and event.mid == room.me):
+            return
+        if not portal.redactions:
+            self._count_dropped(portal)
             return
         if passed.state in (*ENDED, State.SENDING):
             entry = self._entry(room, portal, Kind.REDACTION, event)
@@ -262,9 +292,11 @@ class Outbound:
     def _reaction(self, tx: Transaction, room: Room, portal: Portal, event: MessageReacted) -> None:
         target = room.first_id(event.target)
         passed = self._engine.journal.passed(tx, portal.network, portal.place, target)
-        if passed is None or passed.state not in (*ENDED, State.SENDING):
-            return
-        if consent_of(tx, room.id, event.mid) is not Consent.FULL:
+        is_there = passed is not None and passed.state in (*ENDED, State.SENDING)
+        # What waits there yet stands before it, in the same queue.
+        is_there = is_there or self._waiting(portal, target) is not None
+        if not is_there or consent_of(tx, room.id, event.mid) is not Consent.FULL:
+            self._count_dropped(portal)
             return
         for waiting in self._engine.places[portal.network, portal.place].waiting():
             same = (Kind.REACTION, target, event.mid, event.reaction)

@@ -21,6 +21,7 @@ from ofcd.client import (
     Text,
     VaultUnwritable,
 )
+from ofcd.client.feed import LoggedEvents
 
 if TYPE_CHECKING:
     from bridge.core.engine import Engine
@@ -29,8 +30,8 @@ __all__ = ["APP", "RoomReader"]
 
 APP: Final = "bridge"
 """The name of the bridge's cursor."""
-_KEY_GIVE_UP: Final = 24 * 3_600_000
-"""Milliseconds after which what can not be read is passed over."""
+_KEY_SECONDS: Final = (60.0, 3600.0)
+"""For which a missing key is waited for, at least and at most."""
 _AGAIN_SECONDS: Final = 5.0
 
 
@@ -40,6 +41,7 @@ class RoomReader:
     def __init__(self, engine: Engine, room: Room) -> None:
         self._engine = engine
         self._room = room
+        self._events: LoggedEvents | None = None
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -47,6 +49,7 @@ class RoomReader:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._introduce)
                 nursery.start_soon(self._watch_live)
+                nursery.start_soon(self._watch_keys)
                 await self._read()
 
     async def _watch_live(self) -> None:
@@ -69,8 +72,46 @@ class RoomReader:
         if cursor < 0:
             # A bridge begins with its own admission: what was said before is not for it (G4).
             cursor = await room.wait_admitted() - 1
-        async for event in room.events_since(cursor, give_up_after=_KEY_GIVE_UP):
+        self._events = room.events_since(cursor, give_up_after=int(1000 * self._patience()))
+        async for event in self._events:
             await self._take(event)
+
+    def _patience(self) -> float:
+        """Seconds for which what can not be read yet holds up what was said after it.
+
+        Keys come from other members' clients, most at once; one that comes later than a message may
+        wait for its network comes too late, and the others have to go on.
+        """
+        engine, (least, most) = self._engine, _KEY_SECONDS
+        portals = [one for one in engine.portals_of(self._room) if one.sends]
+        ages = [one.max_age or engine.networks[one.network].max_age for one in portals]
+        return max(least, min([most, *ages]))
+
+    async def _watch_keys(self) -> None:
+        """Tell the operator, once for each gap, that a room waits for a key.
+
+        The room can not be told: without its key nothing can be sealed for it.
+        """
+        told, keyless = -1, self._engine.keyless
+        try:
+            while True:
+                await trio.sleep(_AGAIN_SECONDS)
+                waits = self._waits_at()
+                (keyless.discard if waits is None else keyless.add)(self._room.id)
+                if waits is not None and waits != told:
+                    told = waits
+                    self._engine.log.warning("a room waits for a key", seq=waits)
+        finally:
+            keyless.discard(self._room.id)
+
+    def _waits_at(self) -> int | None:
+        """The message that waits for its key, by its number; None: none does."""
+        room = self._room
+        passed = room.head if self._events is None else self._events.passed
+        if passed >= room.head:
+            return None
+        first = next(iter(room.messages(since=passed + 1, limit=1)), None)
+        return first.seq if first is not None and first.unreadable else None
 
     async def _take(self, event: LoggedEvent) -> None:
         """Handle an event, once the disk takes what comes of it: nothing is kept of half of it."""

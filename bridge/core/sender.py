@@ -69,6 +69,8 @@ class PlaceSender:
         due = queue.due(engine.client.now(), BATCH)
         batch: list[Entry] = []
         for entry in due:
+            if entry.target is not None and any(one.event_id == entry.target for one in batch):
+                break  # first that has to have its id there
             wait = self._rate.take("", engine.client.now())
             if wait and not batch:
                 await trio.sleep(wait / 1000)

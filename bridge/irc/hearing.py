@@ -26,7 +26,7 @@ from bridge.irc.direct import Direct
 from bridge.irc.history import History
 from bridge.irc.paging import Paging
 from bridge.irc.rendering import MORE
-from bridge.irc.shared import ORIGIN_TAG, REACT, REPLY, Shared
+from bridge.irc.shared import MADE, ORIGIN_TAG, REACT, REPLY, Shared
 from bridge.irc.wire import Line, time_of
 from ofcd.client import lite
 from ofcd.protocol.ids import MemberId
@@ -123,9 +123,9 @@ class Hearing:
             return msgid[:200]
         if line.tags.get("time"):
             seen = "\0".join((line.tags["time"], line.nick, place, line[1])).encode()
-            return sha256(seen).hexdigest()
+            return MADE + sha256(seen).hexdigest()
         self._number += 1
-        return f"{self._life}/{self._number}"
+        return f"{MADE}{self._life}/{self._number}"
 
     def _mentions(self, place: str, text: str, who: str) -> tuple[MemberId, ...]:
         """The members that are named: at the beginning, behind an @, or a puppet's nick anywhere.

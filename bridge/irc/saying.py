@@ -16,7 +16,7 @@ from bridge.irc.multiline import packed
 from bridge.irc.nicks import nick_bases, relayed_mark
 from bridge.irc.paging import Paging
 from bridge.irc.rendering import Piece, left_out, reaction_words, render, wants_link
-from bridge.irc.shared import REACT, RELAYED, REPLY, Shared, tags_of
+from bridge.irc.shared import REACT, RELAYED, REPLY, Shared, msgids, tags_of
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import number_of, said_there
 from ofcd.client import Offline
@@ -161,14 +161,16 @@ class Saying:
 
     async def _deliver_one(self, voice: _Voice, one: Outgoing) -> Receipt | tuple[_Way, Fence]:
         if one.kind is Kind.REACTION or (
-            one.kind is Kind.REDACTION and _REDACT in voice.connection.caps and one.remote_ids
+            one.kind is Kind.REDACTION
+            and _REDACT in voice.connection.caps
+            and msgids(one.remote_ids)
         ):
             fence = voice.connection.open_fence(one.place)
             await self._tell(one, voice.connection, fence)
             return _Way(voice, []), fence
         way = _Way(voice, self._lines(voice, one))
         if not way.pieces and one.kind is not Kind.TOPIC:
-            return Receipt(one.number, State.DROPPED)
+            return _unsayable(one)
         if one.kind is Kind.MESSAGE:
             self._paging.keep(one, self._left_out(voice, one))
         skipped: tuple[str, ...] = ()
@@ -189,19 +191,19 @@ class Saying:
         denied = connection.isupport.get("CLIENTTAGDENY", "").split(",")
         refused = "*" in denied and f"-{REACT[1:]}" not in denied
         tags = "message-tags" in connection.caps and not refused and REACT[1:] not in denied
-        return tags and bool(one.remote_ids)
+        return tags and bool(msgids(one.remote_ids))
 
     async def _tell(self, one: Outgoing, connection: Connection, fence: Fence) -> None:
         """Take a message back, or react to it, where the server knows what that is."""
         try:
             if one.kind is Kind.REDACTION:
-                for msgid in one.remote_ids:
+                for msgid in msgids(one.remote_ids):
                     await connection.paced()
                     await connection.say(fence, "REDACT", (one.place, msgid), {})
             else:
                 await connection.paced()
                 name = _UNREACT if one.withdrawn else REACT
-                tags = {name: one.emoji[:_EMOJI], REPLY: one.remote_ids[0]}
+                tags = {name: one.emoji[:_EMOJI], REPLY: msgids(one.remote_ids)[0]}
                 await connection.say(fence, "TAGMSG", (one.place,), tags)
             await connection.close_fence(fence)
         except Lost:
@@ -306,6 +308,17 @@ class Saying:
         labelled = [said for said in fence.said if said.label]
         proven = not labelled or all(said.answered for said in labelled)
         return Receipt(one.number, State.CONFIRMED if proven else State.SENT, fence.ids)
+
+
+def _unsayable(one: Outgoing) -> Receipt:
+    """Of what no line is left to be said there."""
+    match one.kind:
+        case Kind.MESSAGE:
+            return Receipt(one.number, State.FAILED, (), "there is nothing in it that can be shown")
+        case Kind.REDACTION:
+            return Receipt(one.number, State.DROPPED, (), "it still stands there, to be read")
+        case _:
+            return Receipt(one.number, State.DROPPED)
 
 
 def _is_whole(voice: _Voice) -> bool:

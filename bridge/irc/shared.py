@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -18,12 +18,14 @@ from bridge.irc.puppets import Puppets
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line, fold
 
-__all__ = ["ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared", "tags_of"]
+__all__ = ["MADE", "ORIGIN_TAG", "REACT", "RELAYED", "REPLY", "Shared", "msgids", "tags_of"]
 
 ORIGIN_TAG: Final = "+ofcd/origin"
 RELAYED: Final = "draft/relaymsg"
 REPLY: Final = "+draft/reply"
 REACT: Final = "+draft/react"
+MADE: Final = "made "
+"""Begins the id of a line to which the server gave none; none of a server's has a space."""
 _NAMED: Final = 200
 
 
@@ -33,9 +35,14 @@ def tags_of(connection: Connection, one: Outgoing) -> dict[str, str]:
     if "message-tags" in connection.caps:
         if one.path:
             tags[ORIGIN_TAG] = ",".join(one.path)
-        if one.reply_to is not None and one.reply_to.remote_ids:
-            tags[REPLY] = one.reply_to.remote_ids[0]
+        if one.reply_to is not None and (there := msgids(one.reply_to.remote_ids)):
+            tags[REPLY] = there[0]
     return tags
+
+
+def msgids(remote_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those ids of a message that the server gave it, and knows."""
+    return tuple(one for one in remote_ids if not one.startswith(MADE))
 
 
 @define(eq=False)

@@ -195,3 +195,43 @@ async def test_a_line_that_says_it_was_in_the_room_is_not_taken(
         await trio.sleep(5)
         assert scene.bridged() == ["relay: near"]
         assert any("is it bridged twice?" in one for one in scene.notices())
+
+
+async def test_a_reaction_to_a_line_without_an_id_is_told_in_words(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Beside one to a line that has an id: nobody gets a tag that means nothing."""
+    there = portal(reactions=True)
+    async with irc_scene(tmp_path, there, caps=MODERN) as scene, scene.running():
+        await scene.up()
+        theirs = await scene.server.say("kim", CHANNEL, "with an id")
+        await until(lambda: len(scene.bridged()) == 1)
+        scene.server.caps.remove("msgid")
+        await scene.server.say("kim", CHANNEL, "without an id")
+        await until(lambda: len(scene.bridged()) == 2)
+        for message in [one for one in scene.messages() if one.via is not None]:
+            await scene.room.react(message.event_id, "👍")
+            await scene.room.send("so?", reply_to=message.event_id)
+        await trio.sleep(30)
+        tags = [one.tags for one in scene.guest("ofc").lines if "+draft/reply" in one.tags]
+        assert {one["+draft/reply"] for one in tags} == {theirs}
+        assert [one.get("+draft/react") for one in tags] == [None, "👍"]
+        told = [one for one in scene.heard() if "👍" in one]
+        assert told == ['ofc: to kim, "without an id": 👍 Ana']
+
+
+async def test_what_still_stands_there_and_what_can_not_be_shown_is_said_in_the_room(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with irc_scene(tmp_path) as scene, scene.running():
+        await scene.up()
+        await scene.room.send("\x07")
+        sent = await scene.room.send("no, wait")
+        await until(lambda: scene.heard())
+        await trio.sleep(1)
+        await scene.room.redact(sent.event_id)
+        await trio.sleep(10)
+        assert len(scene.heard()) == 1
+        notices = "\n".join(scene.notices())
+        assert "there is nothing in it that can be shown" in notices
+        assert "(redaction): it still stands there, to be read" in notices
