@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bridge.core.consent import PRIVATE_MARK, Consent, consent_of, keep_consent
+from bridge.core.formatting import one_line
+from bridge.core.ignoring import MOST, ignored_in, is_everybody, keep_ignored
 from bridge.core.model import State
 from bridge.core.settings import Portal
 from bridge.core.sids import own_sid
@@ -28,11 +30,14 @@ __all__ = ["Commands"]
 
 _WORD: Final = "!bridge"
 _SHOWN: Final = 10
+_NAME: Final = 100
+_OF_OWNERS: Final = ("status", "queue", "cancel", "resend", "ignore", "unignore", "ignored")
 _NOT_YOURS: Final = "That is for the owners of this room."
 _HELP: Final = (
     "!bridge me full | nick-only | withheld: what this bridge may copy of yours\n"
     f"{PRIVATE_MARK} at the beginning of a message: it stays in this room\n"
     "For admins: !bridge status, queue, cancel, resend (as a reply to what failed)"
+    ", ignore NAME, unignore NAME, ignored"
     ", and !bridge NETWORK for what a network can do here"
 )
 
@@ -124,16 +129,23 @@ class Commands:
         word = words[0].casefold() if words else "help"
         if word == "me":
             return self._me(tx, room, message, words[1:])
-        if word not in ("status", "queue", "cancel", "resend"):
+        if word not in _OF_OWNERS:
             return _HELP
         if not self._engine.is_admin(room, message.mid):
             return _NOT_YOURS
-        if word == "status":
-            return self._status(room)
-        if word == "queue":
-            return self._queue(room)
-        if word == "cancel":
-            return self._cancel(tx, room)
+        match word:
+            case "status":
+                return self._status(room)
+            case "queue":
+                return self._queue(room)
+            case "cancel":
+                return self._cancel(tx, room)
+            case "ignore" | "unignore" | "ignored":
+                return self._ignore(tx, room, word, one_line(" ".join(words[1:])))
+            case _:
+                return self._resend(tx, room, message)
+
+    def _resend(self, tx: Transaction, room: Room, message: Message) -> str:
         if message.reply_to is None:
             return "Answer the message that failed with !bridge resend."
         count = self._engine.outbound.resend(room, tx, message.reply_to)
@@ -142,6 +154,27 @@ class Commands:
             if count
             else "That message has not failed, or is not to be copied."
         )
+
+    def _ignore(self, tx: Transaction, room: Room, word: str, name: str) -> str:
+        """Of whom nothing is taken, here alone; what the settings say besides is the operator's."""
+        said = ignored_in(tx, room.id)
+        known = next((one for one in said if one.casefold() == name.casefold()), None)
+        if word == "ignored":
+            return f"Ignored here: {', '.join(said)}" if said else "Nobody is ignored here."
+        if not name:
+            return f"!bridge {word} NAME: as they are shown, or a mask with * and ?"
+        if word == "unignore":
+            if known is None:
+                return f"{name} is not ignored here."
+            keep_ignored(tx, room.id, [one for one in said if one != known])
+            return f"No longer ignored: {known}"
+        if len(name) > _NAME or len(said) >= MOST:
+            return f"That is too much: {MOST} names, of up to {_NAME} characters."
+        if is_everybody(name):
+            return "That would be everybody."
+        if known is None:
+            keep_ignored(tx, room.id, [*said, name])
+        return f"Ignored from now on: {name}"
 
     def _me(self, tx: Transaction, room: Room, message: Message, words: list[str]) -> str:
         if not words:

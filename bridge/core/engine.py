@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from bridge.core.disk import Disk
 from bridge.core.echoes import Echoes
 from bridge.core.handing import Handing
 from bridge.core.hosting import ADMINS, HostOf
+from bridge.core.ignoring import ignored_in, is_ignored
 from bridge.core.inbound import Inbound
 from bridge.core.journal import Journal
 from bridge.core.ledger import Ledger
@@ -269,12 +269,10 @@ class Engine:
             key="echo",
         )
 
-    def is_ignored(self, portal: Portal, remote: Remote) -> bool:
-        """Whether a portal takes nothing from this author."""
-        who = (remote.author.id.casefold(), remote.author.name.casefold())
-        # Nicks have brackets: in a pattern they are what they are, and no set of letters.
-        patterns = [one.casefold().replace("[", "[[]") for one in portal.ignore]
-        return any(fnmatchcase(one, pattern) for one in who for pattern in patterns)
+    def is_ignored(self, portal: Portal, room: Room, remote: Remote) -> bool:
+        """Whether a portal, or the owners of its room, take nothing from this author."""
+        patterns = (*portal.ignore, *ignored_in(self.client.vault, room.id))
+        return is_ignored(patterns, remote.author)
 
     def author(self, room: Room, mid: MemberId) -> LocalAuthor:
         """A member as shown outside."""

@@ -146,7 +146,7 @@ class Inbound:
         engine, now = self._engine, self._engine.client.now()
         if (known := self._known(engine.client.vault, network, room, remote)) is not None:
             return known
-        if engine.is_ignored(portal, remote) or not _is_wanted(portal, remote):
+        if engine.is_ignored(portal, room, remote) or not _is_wanted(portal, remote):
             return Verdict.IGNORED
         if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, network, remote):
             return Verdict.ECHO

@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock
 
-from bridge.core import Author, Kind, Portal, RemoteNote, State, Verdict, journal
+from bridge.core import Author, Engine, Kind, Portal, RemoteNote, State, Verdict, journal
 from bridge.core import engine as engine_module
 from bridge.core.formatting import plain_text
 from bridge.core.ledger import FAILED_MARK
@@ -341,6 +341,47 @@ async def test_who_is_ignored_is_not_heard(tmp_path: Path, autojump_clock: MockC
         assert await scene.outside("hello") is Verdict.TAKEN
         await scene.quiet()
         assert scene.bridged() == ["kim: hello"]
+
+
+async def test_owners_say_who_is_not_heard(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """By the name that is shown, or by a mask; in that room alone, and in every later life."""
+    async with open_scene(tmp_path) as scene:
+        bo = await scene.world.client("bo")
+        room = await bo.join(await scene.room.invite(), name="Bo")
+        await room.send("!bridge ignore kim")
+        await scene.quiet()
+        assert await scene.outside("one") is Verdict.TAKEN, "Bo is no owner"
+        for words in ("Kim", "eve*!*@*", "*!*@*", "?", "", "x" * 101):
+            await scene.room.send(f"!bridge ignore {words}")
+        await scene.room.send("!bridge ignored")
+        await scene.quiet()
+        assert scene.notices()[-8:] == [
+            "That is for the owners of this room.",
+            "Ignored from now on: Kim",
+            "Ignored from now on: eve*!*@*",
+            "That would be everybody.",
+            "That would be everybody.",
+            "!bridge ignore NAME: as they are shown, or a mask with * and ?",
+            "That is too much: 100 names, of up to 100 characters.",
+            "Ignored here: Kim, eve*!*@*",
+        ]
+        assert await scene.outside("two") is Verdict.IGNORED
+        assert await scene.outside("three", who="evelyn") is Verdict.IGNORED
+        assert await scene.outside("four", who="kimberly") is Verdict.TAKEN
+        again = Engine(scene.engine.settings, scene.bridge, {"paper": scene.network})
+        assert (
+            await again.inbound.take(
+                "paper",
+                RemoteNote(place=PLACE, id="n", author=Author("kim!x@y", "kim"), text="kim joined"),
+            )
+            is Verdict.IGNORED
+        )
+        await scene.room.send("!bridge unignore kim")
+        await scene.room.send("!bridge unignore kim")
+        await scene.quiet()
+        assert scene.notices()[-2:] == ["No longer ignored: Kim", "kim is not ignored here."]
+        assert await scene.outside("five") is Verdict.TAKEN
+        assert await scene.outside("six", who="evelyn") is Verdict.IGNORED
 
 
 async def test_status_queue_and_cancel_are_for_admins(
