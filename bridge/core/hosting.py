@@ -61,6 +61,10 @@ class HostOf:
         """See `Host`."""
         return [room.id for _, room in self._engine.portals_at(self._name, place)]
 
+    def is_over(self, place: str) -> bool:
+        """See `Host`."""
+        return self._engine.meant.is_over(self._name, place)
+
     def room_name(self, room: RoomId) -> str:
         """See `Host`."""
         return self._engine.client.room(room).name

@@ -81,6 +81,17 @@ class MeantRooms:
         mine = [one for one in self._portals if one.network == network]
         return sum(self.room_of(one) is None for one in mine)
 
+    def is_over(self, network: str, place: str) -> bool:
+        """Whether the bridge was put out of each room that a place's portals mean."""
+        mine = [one for one in self._portals if (one.network, one.place) == (network, place)]
+        return bool(mine) and all(self._is_gone(one) for one in mine)
+
+    def _is_gone(self, portal: Portal) -> bool:
+        if _key(portal) not in self._kept:
+            return False
+        room = self._found(portal)
+        return self._is_settled() if room is None else room.status in _GONE
+
     def _found(self, portal: Portal) -> Room | None:
         kept = self._kept.get(_key(portal))
         if kept is None:

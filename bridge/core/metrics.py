@@ -56,6 +56,12 @@ class Metrics:
             ["network"],
             registry=registry,
         )
+        self.declined = Gauge(
+            "bridge_declined",
+            "Said to the bridge's own nick alone, or invitations of it, since it runs",
+            ["network"],
+            registry=registry,
+        )
         self.keyless = Gauge(
             "bridge_rooms_without_key",
             "Rooms in which what was said waits for its key",

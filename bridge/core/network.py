@@ -126,6 +126,10 @@ class Host(Protocol):
         """The rooms that are joined to a place now, by whatever direction."""
         ...
 
+    def is_over(self, place: str) -> bool:
+        """Whether the bridge is in none of the rooms of a place any more, and none is to come."""
+        ...
+
     def room_name(self, room: RoomId) -> str:
         """What a room is called."""
         ...

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import Final
 
 import trio
 from attrs import define
 
 from bridge.irc.connection import Connection, Lost
+from bridge.irc.dialing import channel_key
+from bridge.irc.settings import IrcPlace
 from bridge.irc.shared import Shared
 from bridge.irc.wire import Line, said_there
 from ofcd.client import VaultUnwritable
+from ofcd.errors import ConfigError
 
 __all__ = ["Channels"]
 
 _JOIN_AGAIN_SECONDS: Final = (60.0, 1800.0)
 _JOIN_LOOK_SECONDS: Final = 5.0
+_INVITED_SECONDS: Final = 30.0
+"""Between two tries, however often somebody invites the bridge."""
+_FAREWELL: Final = (
+    "This channel is not joined to its room any more: what is said here is not copied there, and "
+    "nothing comes from there."
+)
 _STAYED_SECONDS: Final = 600.0
 """Who was in a channel for so long is not thrown out again and again."""
 _REGAIN_SECONDS: Final = 60.0
@@ -38,13 +48,15 @@ class _Tries:
 
     count: int = 0
     due: float = 0.0
+    asked_at: float = -inf
     since: float = 0.0
     """When it was let in."""
 
     def asked(self) -> None:
         """It asks now."""
         first, most = _JOIN_AGAIN_SECONDS
-        self.due = trio.current_time() + min(most, first * 2.0 ** min(20, self.count))
+        self.asked_at = trio.current_time()
+        self.due = self.asked_at + min(most, first * 2.0 ** min(20, self.count))
         self.count += 1
 
     def left(self) -> None:
@@ -80,12 +92,40 @@ class Channels:
             while True:
                 for place, info in self._shared.places.items():
                     tries = self._tries.setdefault(place, _Tries())
-                    if place not in self._shared.joined and tries.due <= trio.current_time():
+                    if self._shared.host.is_over(place):
+                        await self._leave(connection, place, info.options)
+                    elif place not in self._shared.joined and tries.due <= trio.current_time():
                         tries.asked()
                         await connection.paced()
-                        key = [info.options.key] if info.options.key else []
-                        await connection.send("JOIN", place, *key)
+                        await self._join(connection, place, info.options)
                 await trio.sleep(_JOIN_LOOK_SECONDS)
+
+    async def _join(self, connection: Connection, place: str, options: IrcPlace) -> None:
+        """Ask to be let in; raises `Lost`."""
+        try:
+            await connection.send("JOIN", place, *channel_key(options))
+        except ConfigError as error:
+            self._shared.host.ready(place, False, str(error))
+            self._shared.host.log.error("a channel's key can not be read", why=str(error))
+
+    async def _leave(self, connection: Connection, place: str, options: IrcPlace) -> None:
+        """No room is left to be joined to; who is in the channel is told. Raises `Lost`."""
+        if place not in self._shared.joined:
+            return
+        self._shared.joined.discard(place)
+        self._shared.host.ready(place, False, "its room is gone")
+        if options.farewell:
+            await connection.paced()
+            await connection.send("NOTICE", place, _FAREWELL)
+        await connection.paced()
+        await connection.send("PART", place)
+        self._shared.host.log.info("left a channel whose room is gone")
+
+    def invited(self, place: str) -> None:
+        """Somebody invites the bridge to where it is to be: it asks soon."""
+        tries = self._tries.get(place)
+        if tries is not None:
+            tries.due = min(tries.due, tries.asked_at + _INVITED_SECONDS)
 
     async def regain_nick(self, connection: Connection) -> None:
         """Get the own nick back while another is worn: MONITOR, services, and asking again."""
@@ -191,7 +231,7 @@ class Channels:
     def is_out(self, connection: Connection, channel: str, why: str) -> None:
         """The bridge is not in a channel any more."""
         place = self._shared.place_of(connection, channel)
-        if place is not None:
+        if place is not None and place in self._shared.joined:
             self._note_there()
             self._shared.joined.discard(place)
             if place in self._tries:

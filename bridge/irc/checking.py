@@ -11,7 +11,7 @@ import trio
 from bridge.core.errors import NetworkError
 from bridge.core.network import Finding, PlaceInfo
 from bridge.irc.connection import Connection, Lost
-from bridge.irc.dialing import Dialer, credentials_of, member_credentials
+from bridge.irc.dialing import Dialer, channel_key, credentials_of, member_credentials
 from bridge.irc.puppets import JOIN_ERRORS
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import RELAYED
@@ -172,8 +172,7 @@ class _Look:
                 nursery.start_soon(self._connection.run, self.take)
                 with suppress(Lost):
                     for place, info in places.items():
-                        key = [info.options.key] if info.options.key else []
-                        await self._connection.send("JOIN", place, *key)
+                        await self._join(place, info.options)
                     await self.all_answered.wait()
                     with trio.move_on_after(_MODES_SECONDS):
                         seen = await self._connection.who_is(self._connection.nick)
@@ -183,6 +182,18 @@ class _Look:
                 nursery.cancel_scope.cancel()
         for place in self.left:
             self._report(Finding(False, f"{place}{self._who}: the server does not answer the JOIN"))
+
+    async def _join(self, place: str, options: IrcPlace) -> None:
+        """Ask to be let in; raises `Lost`."""
+        if options.key and not self._who:
+            why = "its key stands in the settings: key_file keeps it in a file of its own"
+            self._report(Finding(True, f"{place}: {why}"))
+        try:
+            key = channel_key(options)
+        except ConfigError as error:
+            self._report(Finding(False, f"{place}{self._who}: {error}"))
+            key = []
+        await self._connection.send("JOIN", place, *key)
 
     async def ask_modes(self) -> None:
         """Ask for the modes of what was joined; raises `Lost`."""

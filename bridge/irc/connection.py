@@ -58,7 +58,7 @@ class Connection:
         self.user = ""
         self.host = ""
         self.lost = False
-        self._framer = Framer()
+        self._framer = Framer(settings.charset)
         self._sending = trio.Lock()
         self._pace = trio.Lock()
         self._tokens = float(settings.burst)

@@ -17,7 +17,7 @@ from bridge.irc.connection import Connection, open_stream
 from bridge.irc.login import Credentials, Login, Upgrade, sts_values
 from bridge.irc.mirc import clean
 from bridge.irc.nicks import nick_candidates, username_of
-from bridge.irc.settings import IrcSettings
+from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import fold, said_there
 from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
@@ -27,6 +27,7 @@ __all__ = [
     "Dialer",
     "Policies",
     "Policy",
+    "channel_key",
     "credentials_of",
     "member_credentials",
     "nick_room",
@@ -243,6 +244,12 @@ def _address(mid: MemberId) -> str:
     return "fd0f:c0f:c0f:c0f:" + ":".join(words)
 
 
+def channel_key(place: IrcPlace) -> list[str]:
+    """What a JOIN says behind the channel; raises `ConfigError` for a file that is not there."""
+    key = secret_of(place.key_file) or place.key
+    return [key] if key else []
+
+
 def secret_of(file: str) -> str:
     """What a file holds; "" for none. Raises `ConfigError`."""
     if not file:
@@ -250,4 +257,4 @@ def secret_of(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"the password file {file} can not be read: {error.strerror}") from None
+        raise ConfigError(f"the file {file} can not be read: {error.strerror}") from None

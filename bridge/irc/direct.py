@@ -33,7 +33,7 @@ from ofcd.errors import OfcError
 from ofcd.protocol.ids import MemberId, RoomId
 from ofcd.protocol.rates import TokenBuckets
 
-__all__ = ["PLACE", "Direct"]
+__all__ = ["PLACE", "Direct", "is_service"]
 
 PLACE: Final = "private/"
 """Begins a place of this kind; the member's id follows."""
@@ -68,8 +68,6 @@ class Direct:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._people = People(lambda: shared.host)
-        self._told = TokenBuckets(burst=1, per_second=1 / 86_400, max_keys=2000)
-        self._answers = TokenBuckets(burst=5, per_second=0.1, max_keys=1)
         self._asked = TokenBuckets(burst=3, per_second=3 / 3600, max_keys=1000)
         self._life = f"{random.getrandbits(64):016x}"
         self._number = 0
@@ -127,7 +125,7 @@ class Direct:
         if not line.user:
             return  # the server's own word
         if place not in self._shared.host.attached() or not self._is_alone(place):
-            await self._tell(connection, line, _CLOSED)
+            await self._shared.answers.tell(connection, line, _CLOSED)
             return
         action = text.startswith("\1")
         words = text.strip("\1").partition(" ")[2] if action else text
@@ -150,23 +148,13 @@ class Direct:
             if warning is not None:
                 self._shared.host.notice(place, warning, key=f"somebody else/{fold(line.nick)}")
         elif verdict is not Verdict.DUPLICATE:
-            await self._tell(connection, line, _FAILED)
+            await self._shared.answers.tell(connection, line, _FAILED)
 
     def _id_of(self, line: Line) -> str:
         if msgid := line.tags.get("msgid"):
             return sha256(msgid.encode()).hexdigest()[:32]
         self._number += 1
         return f"{self._life}/{self._number}"
-
-    async def _tell(self, connection: Connection, line: Line, words: str) -> None:
-        """Answer who wrote, once a day; and all of them together only now and then."""
-        now = self._shared.host.now()
-        key = (fold(connection.nick), line.host or line.nick, words)
-        if self._told.wait(key, now) or self._answers.take("", now):
-            return
-        self._told.take(key, now)
-        with suppress(Lost):
-            await connection.send("NOTICE", line.nick, words)
 
     # -- what goes out ---------------------------------------------------------------------------
 
@@ -216,11 +204,11 @@ class Direct:
             if named is not None and self._is_another(one.place, nick, named):
                 return f"it answers {nick} and begins with {named[0]}: whom is it for?"
             whom = Who(where, more[1] if len(more) > 1 else "")
-            return _NO_SERVICE if _is_service(nick) else (nick, whom, evolve(one, reply_to=None))
+            return _NO_SERVICE if is_service(nick) else (nick, whom, evolve(one, reply_to=None))
         if named is None:
             return _HOW
         nick, document, anybody = named
-        if _is_service(nick):
+        if is_service(nick):
             return _NO_SERVICE
         known = self._people.of(one.place, nick)
         if known is None and not anybody:
@@ -306,7 +294,7 @@ def _wrong(nick: str, whom: Who | None) -> str:
     return f"{nick} is not there now, or is somebody else"
 
 
-def _is_service(nick: str) -> bool:
+def is_service(nick: str) -> bool:
     """Whether it takes commands: those for the bridge's connections are not a member's."""
     folded = nick.casefold()
     return folded.endswith("serv") or folded.startswith("*") or folded in _SERVICES

@@ -27,6 +27,7 @@ from bridge.irc.history import History
 from bridge.irc.paging import Paging
 from bridge.irc.rendering import MORE
 from bridge.irc.shared import MADE, ORIGIN_TAG, REACT, REPLY, Shared
+from bridge.irc.strangers import Strangers
 from bridge.irc.wire import Line, time_of
 from ofcd.client import lite
 from ofcd.protocol.ids import MemberId
@@ -47,6 +48,7 @@ class Hearing:
         self._paging = paging
         self._direct = direct
         self._channels = channels
+        self.strangers = Strangers(shared, channels)
         self.presence = shared.presence
         self._number = 0
         self._life = f"{random.getrandbits(64):016x}"
@@ -75,6 +77,10 @@ class Hearing:
                     await self._answer_ctcp(connection, line.nick, command.upper(), rest)
                 return
             text, action = rest, True
+        if place is None and not played and connection.is_me(line[0]):
+            if line.command == "PRIVMSG":
+                await self.strangers.wrote(connection, line)
+            return
         if place is None or counted:
             return
         ts = time_of(line)

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 import trio
 
 from bridge.core.errors import NetworkError
+from bridge.core.metrics import Metrics
 from bridge.core.model import Outgoing, Receipt, State
 from bridge.core.network import Finding, Network, PlaceInfo
 from bridge.irc.channels import Channels
@@ -28,6 +29,7 @@ from bridge.irc.puppets import JOIN_ERRORS, Puppets
 from bridge.irc.saying import Saying
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import Shared
+from bridge.irc.strangers import Strangers
 from bridge.irc.wire import Line, fold, said_there, time_of
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId, RoomId
@@ -53,6 +55,7 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         self._shared: Shared | None = None
         self._saying: Saying | None = None
         self._direct: Direct | None = None
+        self._strangers: Strangers | None = None
 
     def same_place(self, place: str) -> str:
         """Channels compare without case."""
@@ -71,7 +74,9 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         shared = self._shared = Shared(self.settings, self.places, self.host)
         paging = Paging(shared)
         self._saying, self._direct = Saying(shared, paging), Direct(shared)
-        await _Life(shared, self._direct, paging, self.open_stream).run()
+        life = _Life(shared, self._direct, paging, self.open_stream)
+        self._strangers = life.hearing.strangers
+        await life.run()
 
     def title(self, place: str) -> str:
         """A channel, or what it is that has none."""
@@ -91,6 +96,11 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             return f"!bridge {self.name} names: who is in the channel and reads this room"
         places = [place for place in self.places if room in self.host.rooms(place)]
         return "\n".join(self._shared.names(place) for place in places)
+
+    def measure(self, metrics: Metrics) -> None:
+        """How much was said to the bridge's nick alone, and invitations."""
+        if self._strangers is not None:
+            metrics.declined.labels(self.name).set(self._strangers.declined)
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Say each, and wait for what the server answers."""
@@ -119,7 +129,7 @@ class _Life:
         self._channels = Channels(shared)
         self._direct = direct
         self._paging = paging
-        self._hearing = Hearing(shared, self._channels, direct, paging)
+        self.hearing = Hearing(shared, self._channels, direct, paging)
         self._dialer = Dialer(shared.settings, Policies(shared.host), open_)
         if any(one.options.mode == "puppets" for one in shared.places.values()):
             shared.puppets = Puppets(
@@ -127,11 +137,11 @@ class _Life:
                 shared.host,
                 self._dialer,
                 {
-                    place: one.options.key
+                    place: one.options
                     for place, one in shared.places.items()
                     if one.options.mode == "puppets"
                 },
-                self._hearing.private,
+                self.hearing.private,
             )
 
     async def run(self) -> None:
@@ -163,7 +173,7 @@ class _Life:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(channels.join_all, connection)
                 nursery.start_soon(channels.regain_nick, connection)
-                nursery.start_soon(self._hearing.tell_presence)
+                nursery.start_soon(self.hearing.tell_presence)
                 nursery.start_soon(channels.note_seen)
                 nursery.start_soon(self._paging.run, connection)
                 if shared.puppets is not None:
@@ -183,7 +193,7 @@ class _Life:
                     await connection.aclose()
 
     async def _take(self, nursery: trio.Nursery, connection: Connection, line: Line) -> None:
-        shared, channels, hearing = self._shared, self._channels, self._hearing
+        shared, channels, hearing = self._shared, self._channels, self.hearing
         history = shared.history
         if shared.connection is None or history is None:
             return
@@ -224,6 +234,8 @@ class _Life:
                 hearing.presence.take(line, connection.fold, place_of, trio.current_time())
             case "TAGMSG" | "REDACT" if shared.own_nick(connection, line) is None:
                 await hearing.about(connection, line)
+            case "INVITE" if connection.is_me(line[0]):
+                await hearing.strangers.invited(connection, line)
             case "731":
                 await channels.nick_is_free(connection, line)
             case "TOPIC" if not connection.is_me(line.nick):

@@ -20,11 +20,11 @@ from bridge.core.errors import NetworkError
 from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
-from bridge.irc.dialing import Dialer, member_credentials, nick_room
+from bridge.irc.dialing import Dialer, channel_key, member_credentials, nick_room
 from bridge.irc.history import History
 from bridge.irc.login import Credentials
 from bridge.irc.nicks import nick_bases
-from bridge.irc.settings import IrcSettings
+from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line, fold, number_of
 from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
@@ -114,18 +114,18 @@ class Puppets:
         settings: IrcSettings,
         host: Host,
         dialer: Dialer,
-        keys: Mapping[str, str],
+        places: Mapping[str, IrcPlace],
         on_private: Callable[[Connection, str, Line], Awaitable[None]],
     ) -> None:
         """What puppets need of the network.
 
-        `keys`: of each channel with puppets, "" for none; `on_private(connection, who, line)` is
-        told what is said to a puppet alone.
+        `places`: the channels with puppets; `on_private(connection, who, line)` is told what is
+        said to a puppet alone.
         """
         self._settings = settings
         self._host = host
         self._dialer = dialer
-        self._keys = keys
+        self._places = places
         self._on_private = on_private
         self._all: dict[MemberId, _Puppet] = {}
         self._known: dict[str, tuple[str, str]] = {}
@@ -315,7 +315,7 @@ class Puppets:
 
     def _bases(self) -> dict[MemberId, str]:
         """What each member's nick begins with: of all who may ever have one here, no two alike."""
-        people = (one.author for place in self._keys for one in self._host.members(place))
+        people = (one.author for place in self._places for one in self._host.members(place))
         names = {author.mid: author.name for author in people}
         return nick_bases(names, nick_room(self._settings, self._length()))
 
@@ -352,11 +352,17 @@ class Puppets:
                     if due <= now:
                         asked[place] = due = now + _LEAST_SECONDS
                         await connection.paced()
-                        key = [self._keys[place]] if self._keys.get(place) else []
-                        await connection.send("JOIN", place, *key)
+                        await connection.send("JOIN", place, *self._key(place))
                     again = min(again, due)
                 with trio.move_on_at(again):
                     await changed.wait()
+
+    def _key(self, place: str) -> list[str]:
+        try:
+            return channel_key(self._places[place])
+        except ConfigError as error:
+            self._host.log.error("a channel's key can not be read", why=str(error))
+            return []
 
     async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
         """The member has another name; where its nick is taken, the old one stays.

@@ -9,7 +9,18 @@ from attrs.validators import ge, in_, le
 
 __all__ = ["IrcPlace", "IrcSettings"]
 
+_ASCII: Final = bytes(range(0x20, 0x7F))
 _NO_NICK: Final = " ,:!@*?#&+%~.\r\n\0"
+
+
+def _is_charset(_settings: object, _name: object, value: str) -> None:
+    """A charset in which ASCII is what it is, as all of IRC's own words are."""
+    try:
+        good = _ASCII.decode(value) == _ASCII.decode()
+    except (LookupError, UnicodeError):
+        good = False
+    if not good:
+        raise ValueError(f"charset = {value!r} is not known, or no ASCII with more letters")
 
 
 @frozen
@@ -46,6 +57,9 @@ class IrcSettings:
     """And one more every so many seconds."""
     ping_seconds: float = field(default=60.0, validator=ge(5))
     """A server silent for so long is asked; silent for twice that, it is gone."""
+    charset: str = field(default="cp1252", validator=_is_charset)
+    """Of lines that are no UTF-8, as old programs say them: "koi8-r", "iso-8859-2", "gbk". What the
+    bridge says is UTF-8."""
     puppet_suffix: str = "[o]"
     """What marks the nick of a member as bridged, where a portal has `mode = "puppets"`."""
     max_puppets: int = field(default=20, validator=[ge(1), le(1000)])
@@ -81,7 +95,12 @@ class IrcPlace:
     """A portal's [portal.irc]."""
 
     key: str = field(default="", repr=False)
-    """The channel's key."""
+    """The channel's key (+k)."""
+    key_file: str = ""
+    """Or a file that holds it, read anew for each JOIN."""
+    farewell: bool = True
+    """When the bridge is put out of the room, or the room ends: say so in the channel before it is
+    left. Without it, the bridge leaves it silently."""
     mode: str = field(default="relay", validator=in_(("relay", "relaymsg", "puppets")))
     """Who speaks for members. `relay`: the bridge's nick, and each line says who; `relaymsg`: it
     too, in their names, where the server offers RELAYMSG; `puppets`: a nick for each, as far as
@@ -96,3 +115,8 @@ class IrcPlace:
     """Where the server has no REDACT: say that somebody took back a message, or nothing."""
     notes: str = field(default="notice", validator=in_(("notice", "message")))
     """How the bridge's own lines are said."""
+
+    def __attrs_post_init__(self) -> None:
+        """The settings fit each other."""
+        if self.key and self.key_file:
+            raise ValueError("key and key_file are both given: one is enough")

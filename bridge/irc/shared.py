@@ -9,6 +9,7 @@ from attrs import define, field
 
 from bridge.core.model import Outgoing
 from bridge.core.network import Host, PlaceInfo
+from bridge.irc.answers import Answers
 from bridge.irc.connection import Connection
 from bridge.irc.history import History
 from bridge.irc.mirc import clean
@@ -63,9 +64,11 @@ class Shared:
     skew: int = 0
     """What the server's clock is ahead of ours, milliseconds."""
     own: OwnLines = field(init=False)
+    answers: Answers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """The journal knows which lines have an id already."""
+        self.answers = Answers(self.host.now)
         self.own = OwnLines(lambda place, msgid: self.host.event_of(place, msgid) is not None)
 
     def place_of(self, connection: Connection, channel: str) -> str | None:

@@ -56,7 +56,9 @@ class Line:
 class Framer:
     """Bytes to lines. A line that is none is passed over; one too long is cut off."""
 
-    def __init__(self) -> None:
+    def __init__(self, charset: str = "cp1252") -> None:
+        """`charset`: of a line that is no UTF-8."""
+        self._charset = charset
         self._held = b""
         self._skipping = False
 
@@ -66,19 +68,40 @@ class Framer:
         lines: list[Line] = []
         for raw in complete:
             skipped, self._skipping = self._skipping, False
-            line = None if skipped or len(raw) > _INPUT_BYTES else _parse(raw.rstrip(b"\r"))
+            line = None if skipped or len(raw) > _INPUT_BYTES else self._parse(raw)
             if line is not None:
                 lines.append(line)
         if len(self._held) > _INPUT_BYTES:
             self._held, self._skipping = b"", True
         return lines
 
+    def _parse(self, raw: bytes) -> Line | None:
+        try:
+            return _parse(_decoded(raw.rstrip(b"\r"), self._charset))
+        except UnicodeDecodeError:
+            return None
 
-def _parse(raw: bytes) -> Line | None:
+
+def _decoded(raw: bytes, charset: str) -> str:
+    """A line as text: UTF-8, or else in the network's older charset. Tags are UTF-8, or it raises.
+
+    Of UTF-8 that a server cut off at its limit, inside a character, all but that is kept.
+    """
+    tags, space, rest = raw.partition(b" ") if raw.startswith(b"@") else (b"", b"", raw)
     try:
-        line = tokenise(raw)
+        words = rest.decode()
+    except UnicodeDecodeError as error:
+        before, is_at_end = rest[: error.start], error.reason == "unexpected end of data"
+        cut_off = is_at_end and not before.isascii()
+        words = before.decode() if cut_off else rest.decode(charset, "replace")
+    return (tags + space).decode() + words
+
+
+def _parse(text: str) -> Line | None:
+    try:
+        line = tokenise(text)
         mask = line.hostmask if line.source is not None else None
-    except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
+    except (ValueError, IndexError):
         return None
     tags = line.tags or {}
     if mask is None:

@@ -277,6 +277,11 @@ class Scripted:
                     if line[0].lower() in one.channels:
                         await self._to(one, guest.mask, "JOIN", (line[0],), self._stamp())
                 await self._numeric(guest, "366", line[0], "End of NAMES")
+            case "PART":
+                for one in list(self.guests):
+                    if line[0].lower() in one.channels:
+                        await self._to(one, guest.mask, "PART", (line[0],), self._stamp())
+                guest.channels.discard(line[0].lower())
             case "QUIT":
                 await self._to(guest, "", "ERROR", ("Closing Link: bye",), {})
                 await self.drop(guest, "bye")
