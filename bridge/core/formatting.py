@@ -24,6 +24,7 @@ __all__ = [
     "plain_document",
     "plain_text",
     "to_lite",
+    "upright",
 ]
 
 EDIT: Final = "[edit] "
@@ -34,6 +35,8 @@ FILE: Final = "[file "
 NICK_ONLY: Final = "(said something that is not copied here)"
 TAKEN_BACK: Final = "(took back what they said)"
 _EXCERPT: Final = 60
+_TURNS: Final = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+"""Characters that turn the direction of what stands behind them, until something ends that."""
 _NO_MENTIONS: Final[tuple[lite.Mentioned, ...]] = ()
 
 
@@ -41,6 +44,7 @@ def document_of(
     text: str, form: TextFormat | str, mentioned: Iterable[lite.Mentioned] = _NO_MENTIONS
 ) -> lite.Document:
     """What a room message says."""
+    text = upright(text)
     if TextFormat(form) is TextFormat.LITE:
         return lite.parse(text, mentioned)
     return plain_document(text)
@@ -58,6 +62,14 @@ def plain_document(text: str) -> lite.Document:
             blocks.append(lite.Paragraph(tuple(group)))
             group = []
     return tuple(blocks)
+
+
+def upright(text: str) -> str:
+    """Text that can not reorder what stands around it: who says it, above all (G5).
+
+    Scripts that are written from right to left need none of what is left out.
+    """
+    return text.translate(_TURNS)
 
 
 def plain_text(document: lite.Document) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from bridge.core.formatting import one_line, plain_document, plain_text, to_lite
+from bridge.core.formatting import one_line, plain_document, plain_text, to_lite, upright
 from bridge.core.guard import is_echo_by_path
 from bridge.core.journal import Came, sid_of
 from bridge.core.model import (
@@ -358,7 +358,7 @@ class Inbound:
         """
         made: dict[RoomId, FileRef | str] = {}
         if isinstance(remote, RemoteMessage) and remote.file is not None:
-            caption = plain_text(remote.document)[:1000]
+            caption = upright(plain_text(remote.document))[:1000]
             for portal, room in rooms:
                 with suppress(Offline):
                     limit = portal.file_bytes
@@ -422,6 +422,8 @@ def _is_wanted(portal: Portal, remote: Remote) -> bool:
 
 
 def _cut(text: str) -> str:
+    """As much of it as a room takes, and nothing that would reorder what stands around it."""
+    text = upright(text)
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= _TEXT_BYTES else raw[:_TEXT_BYTES].decode("utf-8", "ignore") + " […]"
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from bridge.core.formatting import upright
 from ofcd.client import lite
 
 __all__ = [
@@ -75,8 +76,12 @@ class Run:
 
 
 def clean(text: str) -> str:
-    """Text without anything that a client or server reads as a code, or as the end of a line."""
-    return "".join(one for one in text if unicodedata.category(one) not in ("Cc", "Zl", "Zp", "Cs"))
+    """Text without what a client or server reads as a code, or as the end of a line.
+
+    Nor with what reorders it, and what stands around it.
+    """
+    kept = (one for one in text if unicodedata.category(one) not in ("Cc", "Zl", "Zp", "Cs"))
+    return upright("".join(kept))
 
 
 def joined(runs: Iterable[Run]) -> tuple[Run, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -30,6 +31,8 @@ __all__ = ["MORE", "Piece", "edit_words", "left_out", "reaction_words", "render"
 MORE: Final = "!more"
 """What is said in a channel for the rest of a long message."""
 _BOLD: Final = Style(bold=True)
+_LEFT_TO_RIGHT: Final = "\u200e"
+"""A mark that draws nothing: ends a run of words that are written from right to left."""
 _COMPARED: Final = 400
 """Words of an edit that are compared: the time it takes grows with their square."""
 _SHORT: Final = 0.6
@@ -117,7 +120,13 @@ def _head(one: Outgoing, attributed: bool) -> tuple[Run, ...]:
     if not attributed:
         return (Run(f"{when}{mark}"),) if when or mark else ()
     name = clean(one.author.name)
-    return (Run(f"{when}{mark}<"), Run(name, _BOLD), Run("> "))
+    return (Run(f"{when}{mark}<"), Run(name, _BOLD), Run(f"> {_ended(name)}"))
+
+
+def _ended(words: str) -> str:
+    """What keeps words that follow from being drawn before these: both may run to the left."""
+    leftward = any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in words)
+    return _LEFT_TO_RIGHT if leftward else ""
 
 
 def _rows(one: Outgoing) -> list[tuple[Run, ...]]:
@@ -147,8 +156,8 @@ def _message(one: Outgoing) -> list[tuple[Run, ...]]:
         rows = [(Run(f"{FILE}{name}, {_size(one.file.size)}, {where}"),), *rows]
     if one.reply_to is not None and rows:
         quoted = f": {clean(one.reply_to.excerpt)}" if one.reply_to.excerpt else ""
-        mark = Run(f"(to {clean(one.reply_to.name)}{quoted}) ")
-        rows = [(mark, *rows[0]), *rows[1:]]
+        mark = f"(to {clean(one.reply_to.name)}{quoted}) "
+        rows = [(Run(mark + _ended(mark)), *rows[0]), *rows[1:]]
     return rows
 
 

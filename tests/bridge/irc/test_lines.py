@@ -6,15 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.formatting import document_of, plain_document, to_lite
+from bridge.core.formatting import document_of, plain_document, plain_text, to_lite
+from bridge.core.model import Kind, LocalAuthor, Outgoing
 from bridge.core.names import shown_names, skeleton
 from bridge.irc import mirc
 from bridge.irc.mirc import Run, Style
 from bridge.irc.presence import Presence
+from bridge.irc.rendering import render
+from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import Framer, Line, encode, fold
-from ofcd.client import lite
-from ofcd.protocol.ids import MemberId
+from ofcd.client import TextFormat, lite
+from ofcd.protocol.ids import EventId, MemberId, RoomId
 
 COLOURS = st.none() | st.integers(0, 98)
 STYLES = st.builds(
@@ -58,6 +61,61 @@ def test_the_tree_says_what_the_runs_say(runs: list[Run]) -> None:
 def test_no_control_becomes_text(text: str) -> None:
     said = mirc.plain(mirc.decode(text))
     assert not any(ord(one) < 32 or one == "\x7f" for one in said)
+
+
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@given(st.text(alphabet=TURNS + "ab *>ש", max_size=20))
+def test_words_turn_nothing_round_that_stands_beside_them(text: str) -> None:
+    """An override would draw who says it at the end, or somebody else's words first."""
+    for words in (mirc.decode(text), mirc.decode(mirc.encode([Run(text)]))):
+        assert not set(mirc.plain(words)) & set(TURNS)
+    for form in TextFormat:
+        assert not set(plain_text(document_of(text, form))) & set(TURNS)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("דנה", "\u200e"), ("سارة", "\u200e"), ("Ana", "")])
+def test_a_name_from_right_to_left_ends_before_the_words(name: str, mark: str) -> None:
+    """Both would be one run otherwise, drawn from its right end: the words before the name."""
+    one = Outgoing(
+        number=1,
+        room=RoomId(bytes(32)),
+        place="#c",
+        kind=Kind.MESSAGE,
+        event_id=EventId(bytes(32)),
+        author=LocalAuthor(MemberId(bytes(32)), name),
+        document=plain_document("שלום"),
+    )
+    [piece] = render(one, 400, IrcPlace(), attributed=True)
+    assert mirc.plain(mirc.decode(piece.text)) == f"<{name}> {mark}שלום"
+
+
+@pytest.mark.parametrize(
+    ("raw", "charset", "said"),
+    [
+        ("naïve ☕".encode(), "cp1252", "naïve ☕"),
+        ("naïve".encode("latin-1"), "cp1252", "naïve"),
+        ("caf\xe9".encode("latin-1"), "cp1252", "café"),
+        (b"\x93quoted\x94 \x80 5 \x81", "cp1252", "“quoted” € 5 \ufffd"),
+        ("привет".encode("koi8-r"), "koi8-r", "привет"),
+        ("привет".encode()[:-1], "koi8-r", "приве"),
+        ("zażółć".encode("iso-8859-2"), "iso-8859-2", "zażółć"),
+    ],
+)
+def test_a_line_that_is_no_utf8_is_in_the_networks_charset(
+    raw: bytes, charset: str, said: str
+) -> None:
+    """UTF-8 that the server cut off inside a character is UTF-8 still; tags always are."""
+    line = b"@x=\xe2\x98\x95 :kim!k@h PRIVMSG #c :" + raw + b"\r\n"
+    [got] = Framer(charset).feed(line)
+    assert (got[1], got.tags["x"]) == (said, "☕")
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "rot13", "cp037", "klingon", "hex"])
+def test_a_charset_has_to_hold_ascii(charset: str) -> None:
+    with pytest.raises(ValueError, match="charset"):
+        IrcSettings("irc", "irc.example", charset=charset)
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
