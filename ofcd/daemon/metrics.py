@@ -25,6 +25,9 @@ _PEER_GAUGES = {
     "followed": "Rooms of ours that other relays follow, by relay",
     "lag": "Entries that they have not stored yet",
     "copies": "Copies here of other relays' rooms",
+    "copies_behind": "Copies that lack entries which their relays say they have",
+    "copies_lag": "Entries that the copy furthest behind lacks",
+    "copies_frozen": "Copies that stand still: their relays showed two histories",
     "gaps": "Stretches that copies here lack: their relays no longer kept them",
     "outbox": "Messages that wait here for other relays",
 }
@@ -79,12 +82,14 @@ class Metrics:
             name: Gauge(f"ofcd_peer_{name}", text, registry=registry)
             for name, text in _PEER_GAUGES.items()
         }
+        self._counts: Callable[[], Mapping[str, float]] = dict
 
     def watch_peers(self, counts: Callable[[], Mapping[str, float]]) -> None:
         """Ask this for the figures of the other relays whenever they are read."""
-        for name, gauge in self._peers.items():
-            gauge.set_function(lambda name=name: counts()[name])  # type: ignore[misc]
+        self._counts = counts
 
     def render(self) -> bytes:
         """All of it in the Prometheus text format."""
+        for name, value in self._counts().items():
+            self._peers[name].set(value)
         return generate_latest(self._registry)

@@ -411,6 +411,11 @@ class Relay:
         if seq is not None:
             self._core.hub_ends[room] = max(seq, known or 0)
 
+    @property
+    def frozen(self) -> set[RoomId]:
+        """Copies that stand still; to be filled at the start from what the store holds."""
+        return self._core.frozen
+
     def is_level(self, room: RoomId) -> bool:
         """See `Core.is_level`; False for a room that is not in memory."""
         held = self._core.rooms.get(room)

@@ -11,9 +11,11 @@ import trio
 
 from ofcd.client import JoinFailed
 from ofcd.protocol import frames
+from ofcd.protocol.ids import Hash32
 from ofcd.testing import World, open_net
 from tests.federation.double import dialling, given, identity, part, quickly, rejoin, say, shared
 from tests.federation.test_finding import has_link, known, restarted
+from tests.federation.test_hostile import hub_gone_bad
 from tests.world.scene import settle, stored, until
 
 
@@ -165,3 +167,34 @@ def detail(world: World, other: object) -> str:
     """What `ofcd peers` says of the other relay."""
     [row] = [one for one in stored(world).peers() if one.relay_id == other.relay_id]  # type: ignore[attr-defined]
     return row.detail
+
+
+async def test_how_far_copies_are_behind_is_counted_by_what_their_hub_has_said(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What it signs that it has and does not give, too; rooms that stand still are told apart."""
+    async with hub_gone_bad(tmp_path) as (scene, double):
+        home = scene.home
+        await scene.lying(double)
+        await scene.deliver(double, *scene.rows[:4])
+        await double.expect(frames.Cursor, lambda c: c.seq == scene.rows[3].seq)
+        shown = {"links": 1, "copies": 1, "copies_behind": 1}
+        assert counts(home) == shown | {"copies_lag": 2}
+        last = scene.rows[-1].seq
+        await scene.head(double, last + 10, Hash32(b"\x07" * 32))
+        await trio.sleep(30)
+        assert counts(home) == shown | {"copies_lag": 12}
+        assert "1 of our copies of its 1 room is 12 entries behind" in states(home)
+        await scene.deliver(double, *scene.rows[4:])
+        await double.expect(frames.Cursor, lambda c: c.seq == last)
+        assert counts(home)["copies_lag"] == 10, "it says so still"
+        await scene.head(double, last, Hash32(b"\x07" * 32))
+        await until(lambda: stored(home).replicas()[0].frozen == "fork")
+        assert counts(home) == {"links": 1, "copies": 1, "copies_frozen": 1}
+        await home.restart_relay()
+        assert counts(home)["copies_frozen"] == 1
+
+
+def states(world: World) -> list[str]:
+    """What `ofcd peers` says of each other relay."""
+    return [row.detail for row in stored(world).peers()]

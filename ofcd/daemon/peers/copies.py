@@ -53,6 +53,10 @@ class Copy:
     """Somebody came who may be at home here, as the copy has yet to hear: the hub knows."""
     known: int = -1
     """How far the hub was when it answered; what comes after that is live."""
+    said: int = -1
+    """The last entry that the hub has, by all that it said: what it delivers, and its LOG_HEADs."""
+    here: int = -1
+    """How far the copy was when it was last looked at; it may have left memory since."""
     gaps: int = 0
     pause: float = 0.0
     """Seconds until the room is asked for again; longer each time."""
@@ -122,11 +126,23 @@ class Copies:
             copy.boxes.clear()
             copy.head = b""
 
-    @property
-    def lag(self) -> int:
-        """How many entries the copies lack, of those the hub had when they began to be followed."""
-        held = ((copy, self._rooms.held(room)) for room, copy in self.rooms.items())
-        return sum(max(0, copy.known - log.seq) for copy, log in held if log is not None)
+    def lags(self) -> list[int]:
+        """How many entries each copy lacks that is behind what its hub has said.
+
+        One that stands still takes nothing more, and is not counted.
+        """
+        lags: list[int] = []
+        for room, copy in self.rooms.items():
+            log = self._rooms.held(room)
+            copy.here = copy.here if log is None else log.seq
+            if 0 <= copy.here < copy.said and room not in self._relay.frozen:
+                lags.append(copy.said - copy.here)
+        return lags
+
+    def hub_says(self, room: RoomId, seq: int) -> None:
+        """The hub of this copy is so far."""
+        self.rooms[room].said = max(seq, self.rooms[room].said)
+        self._relay.hub_says(room, seq)
 
     def adopt(self, room: RoomId) -> None:
         """A copy of this room of the hub's is in the store."""
@@ -254,6 +270,7 @@ class Copies:
         if copy.following or copy.missing is not None:
             return
         copy.following = copy.awaited = True
+        copy.here = log.seq
         self._relay.hub_says(room, None)
         start = log.seq + 1
 
@@ -266,8 +283,8 @@ class Copies:
                 self.stir(room)
                 return
             if isinstance(frame, Synced):
-                copy.known = frame.head
-                self._relay.hub_says(room, frame.head)
+                copy.known = copy.said = frame.head
+                self.hub_says(room, frame.head)
                 link.do(partial(self._asking.enter, room, self._here(room)))
             if isinstance(frame, Synced) and frame.floor > start:
                 self.skipping.begin(room, copy, start, frame)
@@ -347,6 +364,7 @@ class Copies:
             if not await self._rooms.decide(room, take):
                 return
             copy.gaps = 0
+            copy.here = verified[-1].entry.seq
             self._hub.deliver_soon()
             if self._line.link is not None:
                 self._line.link.tell(Cursor(room, verified[-1].entry.seq))
@@ -412,7 +430,7 @@ class Copies:
             if not isinstance(record, LogHead) or record.room != room:
                 raise Refused(Code.BAD_RECORD)
             if record.seq > log.seq:
-                self._relay.hub_says(room, record.seq)
+                self.hub_says(room, record.seq)
                 return
             term = log.state.hub_at(record.seq)
             if (term.relay_id, term.term) != (self._rooms.hub_id, record.term):

@@ -179,7 +179,7 @@ class Following:
                 room = frame.room
                 copy = self.copies.rooms.get(frame.room)
                 if copy is not None:
-                    self._relay.hub_says(room, frame.seq)
+                    self.copies.hub_says(room, frame.seq)
                 boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
                 entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items())))
                 continue

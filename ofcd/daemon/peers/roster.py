@@ -31,6 +31,7 @@ from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Failure, Successions
 from ofcd.protocol.ids import PublicKey, RelayId
 from ofcd.relay import Arrive, Forward, Relay
+from ofcd.relay.facts import UNWILLING
 from ofcd.store import PeerRow, Store, StoreError
 from ofcd.themis.lineage import Lineage, TwoSuccessors
 
@@ -103,6 +104,8 @@ class Roster:
                 self.configure(relay_id, listed)
         self._gaps = len(self._store.gaps())
         for replica in self._store.replicas():
+            if replica.frozen not in ("", UNWILLING):
+                self._relay.frozen.add(replica.room)
             if replica.hub == self._identity.relay_id:
                 continue  # its own, which lacks what was there before it came here
             self.peer(replica.hub, needed=True).following.copies.adopt(replica.room)
@@ -346,6 +349,7 @@ class Roster:
         links = [peer.link for peer in self.peers.values() if peer.link is not None]
         now = self._hub.milliseconds()
         copies = [peer.following.copies for peer in self.peers.values()]
+        lags = [lag for c in copies for lag in c.lags()]
         waiting = [self._relay.room(room) for c in copies for room in c.rooms]
         return {
             "links": len(links),
@@ -353,8 +357,10 @@ class Roster:
             "followed": sum(len(link.followed) for link in links),
             "lag": sum(sum(link.followed.values()) for link in links),
             "copies": sum(len(c.rooms) for c in copies),
-            "gaps": self._gaps
-            + sum(peer.following.copies.skipping.count for peer in self.peers.values()),
+            "copies_behind": len(lags),
+            "copies_lag": max(lags, default=0),
+            "copies_frozen": len(self._relay.frozen),
+            "gaps": self._gaps + sum(c.skipping.count for c in copies),
             "outbox": sum(len(room.outbox) for room in waiting if room is not None),
         }
 
@@ -366,5 +372,14 @@ def _lag(following: Following, link: PeerLink) -> str:
         lag, rooms = sum(link.followed.values()), counted(len(link.followed), "room")
         said.append(f"it follows {rooms} of ours, {counted(lag, 'entry')} behind")
     if following.rooms:
-        said.append(f"our copies of its rooms are {counted(following.copies.lag, 'entry')} behind")
+        said.append(_behind(following.copies.lags(), len(following.rooms)))
     return "; ".join(said)
+
+
+def _behind(lags: list[int], copies: int) -> str:
+    """How far our copies are behind what the hub has said that it has."""
+    if not lags:
+        return "our copies of its rooms are 0 entries behind"
+    verb, worst = ("is", "") if len(lags) == 1 else ("are", f", {max(lags)} of them in one room")
+    which = f"{len(lags)} of our copies of its {counted(copies, 'room')}"
+    return f"{which} {verb} {counted(sum(lags), 'entry')} behind{worst}"
