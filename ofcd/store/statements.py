@@ -102,16 +102,22 @@ class Statements:
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
         self.evidence_drop = make(_evidence_drop(), "b_room", "b_code")
         self.cut_account = make(_cut_account(), *CUT)
-        self.cut_log = make(_cut(t.log), *CUT)
-        self.cut_boxes = make(_cut(t.boxes), *CUT)
-        self.cut_cursors = make(_cut_cursors(), *CUT)
+        rooms, log, boxes = t.rooms.c, t.log.c, t.boxes.c
+        cursors, holes = t.cursors.c, t.holes.c
+        self.cut_log = make(_cut(log.room, log.seq), *CUT)
+        self.cut_boxes = make(_cut(boxes.room, boxes.seq), *CUT)
+        self.cut_cursors = make(_lower(cursors.room, cursors.seq, "b_end"), *CUT)
         self.cut_joins = make(
             sa.delete(t.joins).where(t.joins.c.room == bindparam("b_room")), "b_room"
         )
-        self.cut_holes = make(_cut_holes(), *CUT)
-        self.cut_hole = make(_cut_hole(), *CUT_FLOOR)
-        self.cut_floor = make(_cut_floor(), *CUT_FLOOR)
-        self.cut_swept = make(_cut_swept(), "b_room", "b_swept")
+        # Stretches that were missing only in what is void; and the one in which the log ends now:
+        # what comes next goes on behind it, and is all here, wherever the log was whole before.
+        self.cut_holes = make(_cut(holes.room, holes.first), *CUT)
+        hole = _lower(holes.room, holes.next, "b_floor", log="b_log")
+        self.cut_hole = make(hole, *CUT_FLOOR)
+        floor = _lower(rooms.id, rooms.floor, "b_floor", floor_log="b_log")
+        self.cut_floor = make(floor, *CUT_FLOOR)
+        self.cut_swept = make(_lower(rooms.id, rooms.swept, "b_swept"), "b_room", "b_swept")
         self.waiting = put(t.outbox)
         self.waiting_drop = make(_delete(t.outbox, "sid"), *WAITING_DROP)
         self.chunks_drop = make(_chunks_drop(), *BLOB_DROP)
@@ -176,10 +182,18 @@ def _frozen() -> sa.Executable:
     )
 
 
-def _cut(table: sa.Table) -> sa.Executable:
-    """What stands behind an entry of the log that is the last one now."""
-    return sa.delete(table).where(
-        table.c.room == bindparam("b_room"), table.c.seq > bindparam("b_end")
+def _cut(room: sa.Column[Any], seq: sa.Column[Any]) -> sa.Executable:
+    """Drop what stands behind an entry of the log that is the last one now."""
+    return sa.delete(seq.table).where(room == bindparam("b_room"), seq > bindparam("b_end"))
+
+
+def _lower(room: sa.Column[Any], seq: sa.Column[Any], to: str, **rest: str) -> sa.Executable:
+    """Bring `seq` down to the parameter `to` where it is above it, and the `rest` with it."""
+    values: dict[str, Any] = {
+        name: bindparam(given) for name, given in {seq.name: to, **rest}.items()
+    }
+    return (
+        sa.update(seq.table).where(room == bindparam("b_room"), seq > bindparam(to)).values(values)
     )
 
 
@@ -203,52 +217,6 @@ def _cut_account() -> sa.Executable:
             events=rooms.events - count.scalar_subquery(),
             bytes=rooms.bytes - size.where(*void).correlate(t.rooms).scalar_subquery(),
         )
-    )
-
-
-def _cut_cursors() -> sa.Executable:
-    cursors = t.cursors.c
-    return (
-        sa.update(t.cursors)
-        .where(cursors.room == bindparam("b_room"), cursors.seq > bindparam("b_end"))
-        .values(seq=bindparam("b_end"))
-    )
-
-
-def _cut_holes() -> sa.Executable:
-    """Stretches that were missing only in what is void."""
-    holes = t.holes.c
-    return sa.delete(t.holes).where(
-        holes.room == bindparam("b_room"), holes.first > bindparam("b_end")
-    )
-
-
-def _cut_hole() -> sa.Executable:
-    """The stretch in which the log ends now: what comes next goes on behind it."""
-    holes = t.holes.c
-    return (
-        sa.update(t.holes)
-        .where(holes.room == bindparam("b_room"), holes.next > bindparam("b_floor"))
-        .values(next=bindparam("b_floor"), log=bindparam("b_log"))
-    )
-
-
-def _cut_floor() -> sa.Executable:
-    """What comes next is all here, wherever the log was whole from before."""
-    rooms = t.rooms.c
-    return (
-        sa.update(t.rooms)
-        .where(rooms.id == bindparam("b_room"), rooms.floor > bindparam("b_floor"))
-        .values(floor=bindparam("b_floor"), floor_log=bindparam("b_log"))
-    )
-
-
-def _cut_swept() -> sa.Executable:
-    rooms = t.rooms.c
-    return (
-        sa.update(t.rooms)
-        .where(rooms.id == bindparam("b_room"), rooms.swept > bindparam("b_swept"))
-        .values(swept=bindparam("b_swept"))
     )
 
 
