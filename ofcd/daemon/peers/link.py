@@ -67,6 +67,8 @@ _LANES: Final = 10_000
 _NOBODY: Final = MemberId(bytes(32))
 _MAYBE_MOVED: Final = frozenset({Code.NOT_FOUND, Code.HUB_BEHIND, Code.FORK})
 """So a `follow` is refused where the follower has not heard of a move."""
+_FRAMES_PER_TURN: Final = 64
+"""Frames of one message taken before other tasks get a turn: it may hold thousands."""
 _FORGERIES: Final = 20
 _MINUTE: Final = 60
 
@@ -226,7 +228,11 @@ class PeerLink(Connection):
 
     async def _take_peer(self, received: Iterable[PeerFrame]) -> None:
         others: list[PeerFrame] = []
-        for frame in received:
+        for turn, frame in enumerate(received, start=1):
+            if self._last_words:
+                break
+            if turn % _FRAMES_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
             match frame:
                 case LaneAsk() | LaneOpen():
                     await self._take_lane(frame)
