@@ -26,6 +26,10 @@ class Line:
         """How often `cut_after` has struck."""
         self.delay: Callable[[], float] | None = None
         """Seconds that each piece of data takes on its way; None for no time at all."""
+        self.loses: Callable[[], bool] | None = None
+        """Whether the next piece of data is lost on its way, what follows it comes; None: never."""
+        self.lost = 0
+        """How many pieces were."""
         self.record: Callable[[bytes], None] | None = None
         """Is shown everything that is carried, either way."""
         self._left: int | None = None
@@ -71,6 +75,9 @@ class Line:
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
         """The part of `data` that gets through, and whether the link breaks behind it."""
+        if self.loses is not None and self.loses():
+            self.lost += 1
+            return b"", False
         breaks = self._left is not None and len(data) >= self._left
         through = data[: self._left] if breaks else data
         if breaks:
@@ -115,13 +122,15 @@ class _Carrier(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._broken:
             self._check()
-        if not self._received:  # else: cancelled while it was on its way
-            self._received = bytes(await self._inner.receive_some(max_bytes))
-        await self._line.wait()
-        data, self._received = self._received, b""
-        if not data:
-            return b""
-        through, breaks = self._line.take(data)
+        through, breaks = b"", False
+        while not (through or breaks):
+            if not self._received:  # else: cancelled while it was on its way
+                self._received = bytes(await self._inner.receive_some(max_bytes))
+            await self._line.wait()
+            data, self._received = self._received, b""
+            if not data:
+                return b""
+            through, breaks = self._line.take(data)
         if breaks:
             self._broken = True
             await trio.aclose_forcefully(self._inner)

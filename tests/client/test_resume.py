@@ -259,7 +259,7 @@ def relay_folder(town: Town) -> Path:
     return town.folder / "relay"
 
 
-async def test_a_relay_restored_from_an_old_backup_is_found_out(
+async def test_19_a_relay_restored_from_an_old_backup_is_found_out(
     town: Town, autojump_clock: MockClock
 ) -> None:
     """`hub_behind`: what is written waits, and the application knows why; it goes on by itself once

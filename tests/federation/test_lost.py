@@ -12,6 +12,7 @@ import trio
 from attrs import evolve
 
 from ofcd.client import Room, RoomStatus
+from ofcd.config import Settings
 from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, RelayId, log_hash
 from ofcd.protocol.records import LogHead
@@ -206,53 +207,85 @@ EVENTS = int(os.environ.get("FEDERATION_EVENTS", "300"))
 """10,000 in `make soak`."""
 
 
+RESTARTS = 3
+"""Of each side, while the follower catches up."""
+
+
 @pytest.mark.timeout(max(240, EVENTS // 4))
 async def test_28_a_follower_an_hour_away_resumes_with_no_new_traffic(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """Restarts on each side, links that break again and again: byte-equal logs, nothing twice."""
-    chance, events = random.Random(28), EVENTS
-    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+    """Frames lost, links cut, both killed midway: byte-equal logs, nothing lost, nothing twice."""
+
+    def in_pages(name: str, settings: Settings) -> Settings:
+        limits = evolve(quickly(name, settings).limits, sync_page_events=max(8, EVENTS // 64))
+        return evolve(settings, limits=limits)
+
+    async with open_net(tmp_path, "hub", "home", change=in_pages) as (hub, home):
         ana, bo = await shared(hub, home)
         cai = await local(hub, ana, "cai")
         dan = await federated(hub, home, "dan", ana)
-        await settle([ana, bo, cai, dan])
-        line = home.to_relays[hub.url]
-        line.up = False
-        home.cut_links()
-        hub.cut_links()
-        words: list[str] = []
-        for number in range(events // 2):
+        rooms = [ana, bo, cai, dan]
+        await settle(rooms)
+        part(hub, home)
+        words = ["queued meanwhile"]
+        await say(bo, words[0])
+        for number in range(EVENTS // 2):
             words += [f"a{number}", f"c{number}"]
             await say(ana, words[-2])
             await say(cai, words[-1])
-            if number % (events // 6) == events // 12:
-                await hub.restart_relay()
-                await home.restart_relay()
-        words.append("queued meanwhile")
-        await say(bo, words[-1])
+        await hub.restart_relay()  # what follows comes from its disk
+        await home.restart_relay()
         await trio.sleep(3600)
-        line.up = True
-
-        async def break_it() -> None:
-            while True:
-                line.cut_after(chance.randrange(2_000, 120_000))
-                await trio.sleep(chance.random() * 20)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(break_it)
-            await until(lambda: log_equal(hub, home, ana), seconds=4 * 3600)
-            nursery.cancel_scope.cancel()
-        line.cut_after(None)
-        await settle([ana, bo, cai, dan])
-        agree([ana, bo, cai, dan], words)
+        road = BadRoad(hub, home, ana)
+        rejoin(hub, home)
+        await until(lambda: log_equal(hub, home, ana), seconds=8 * 3600)
+        road.mend()
+        await settle(rooms)
+        agree(rooms, words)
         assert log_equal(hub, home, ana)
-        head = stored(home).replicas()[0]
-        assert (head.waiting, head.frozen) == (0, "")
-        kept = stored(home).load_room(ana.id)
-        assert kept is not None
-        record = peek(kept.head).record
-        assert isinstance(record, LogHead)
+        copy = stored(home).replicas()[0]
+        assert (copy.waiting, copy.frozen) == (0, "")
+
+
+class BadRoad:
+    """Between a hub and who follows it: pieces are lost, links are cut, and both are killed."""
+
+    def __init__(self, hub: World, home: World, room: Room) -> None:
+        self._chance = random.Random(28)
+        self._hub, self._home, self._room = hub, home, room
+        self._lines = [home.to_relays[hub.url], hub.to_relays[home.url]]
+        start, end = (copy_head(world, room.id)[0] for world in (home, hub))
+        steps = 2 * RESTARTS + 1
+        self._deaths = [
+            (start + (end - start) * step // steps, (home, hub)[step % 2])
+            for step in range(1, steps)
+        ]
+        for line in self._lines:
+            line.loses = lambda: self._chance.random() < 0.05
+            line.delay = lambda: self._chance.random() / 10
+            line.record = self._carried
+            line.cut_after(100_000)
+
+    def _carried(self, piece: bytes) -> None:
+        if self._hub.daemon is None or self._home.daemon is None or not self._deaths:
+            return
+        seq, dying = self._deaths[0]
+        if copy_head(self._home, self._room.id)[0] >= seq:
+            del self._deaths[0]
+            assert not log_equal(self._hub, self._home, self._room), "it is not midway any more"
+            dying.kill_relay()
+            for line in self._lines:
+                line.cut_after(self._chance.randrange(1_000, 100_000))
+
+    def mend(self) -> None:
+        """All of it is over, and each of it did happen."""
+        assert not self._deaths
+        assert sum(line.lost for line in self._lines) >= RESTARTS
+        assert sum(line.cuts for line in self._lines)
+        for line in self._lines:
+            line.loses = line.delay = line.record = None
+            line.cut_after(None)
 
 
 def log_equal(hub: World, home: World, room: object) -> bool:
