@@ -44,6 +44,12 @@ class Metrics:
             ["network", "where"],
             registry=registry,
         )
+        self.mails = Counter(
+            "bridge_mail_in",
+            "Mails that came, by what became of them",
+            ["network", "what"],
+            registry=registry,
+        )
         self.oldest = Gauge(
             "bridge_mail_oldest_seconds",
             "Age of the oldest mail that waits for the server",

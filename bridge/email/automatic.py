@@ -6,6 +6,7 @@ doubt, it was a program: a person can write again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -45,10 +46,13 @@ class Origin(StrEnum):
     """This bridge, or another one: it came round."""
 
 
-def origin(mail: Mail, *, envelope_sender: str | None, own_domain: str) -> Origin:
-    """Who wrote a mail. `envelope_sender`: "" is the null one, None where it is not known."""
+def origin(mail: Mail, *, envelope_sender: str | None, is_ours: Callable[[str], bool]) -> Origin:
+    """Who wrote a mail. `envelope_sender`: "" is the null one, None where it is not known.
+
+    `is_ours` says of an address whether the bridge writes under it.
+    """
     headers = mail.headers
-    if LOOP_HEADER in headers or any(one.domain == own_domain for one in mail.senders):
+    if LOOP_HEADER in headers or any(is_ours(one.key) for one in mail.senders):
         return Origin.LOOP
     if "multipart/report" in mail.content_type or _is_report(mail, envelope_sender):
         return Origin.REPORT

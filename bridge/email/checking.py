@@ -93,8 +93,8 @@ class Check:
         loops = [one for one in info.options.allow if one.rpartition("@")[2] == domain]
         if loops and info.takes:
             self._bad(
-                f'allow = ["{loops[0]}"] is the bridge\'s own domain: mail of it is taken for its '
-                "own, come back, and dropped; let people have addresses of another domain"
+                f'allow = ["{loops[0]}"] is the bridge\'s own domain, and nobody of it may write '
+                "to a room; let people have addresses of another domain"
             )
         everybody = [one for one in info.options.allow if one in ("*", "*@*")]
         if everybody and info.takes:

@@ -49,8 +49,7 @@ TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
 NO_SPACE: Final[Reply] = (452, "4.3.1 No space here, try again")
 BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
-NO_ADDRESS: Final[Reply] = (550, "5.1.1 No such address")
-NOT_ALLOWED: Final[Reply] = (550, "5.7.1 You may not write to this room")
+NO_ADDRESS: Final[Reply] = (550, "5.1.1 No room has this address")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
@@ -92,7 +91,7 @@ class Incoming:
         self._latest: tuple[bytes, Mail] | None = None
         """What was read last: one mail for many of our addresses is read once."""
         self._windows: OrderedDict[str, tuple[int, ...]] = OrderedDict()
-        self._sayer = Sayer(network, host, store, submitter, self._readers, self._count)
+        self._sayer = Sayer(network, host, store, submitter, self._readers, self.count)
         say = partial(self._sayer.say, proven=True)
         self.inbox = Inbox(host, store, network.places, self.read, say, network.hourly)
         self.without_results = 0
@@ -107,13 +106,26 @@ class Incoming:
         if own is None or own.purpose is Purpose.BOUNCE:
             return own
         place = self._network.places.get(own.local)
-        return (
-            own if place is not None and (place.takes or own.purpose is not Purpose.ROOM) else None
-        )
+        if place is None or (own.purpose is Purpose.ROOM and not place.takes):
+            return None
+        if own.purpose is Purpose.ROOM or self._store.by_token(self._host.vault, own.token):
+            return own
+        return None  # who wants to leave by an old address is to learn that nothing came of it
 
     def knows(self, address: str) -> bool:
-        """Whether mail to an address is taken at all."""
-        return self.own(address) is not None
+        """Whether mail to an address is taken at all: asked for each that comes."""
+        if self.own(address) is None:
+            self.count("no such address")
+            return False
+        return True
+
+    def _is_ours(self, address: str) -> bool:
+        """Whether the bridge itself writes under an address."""
+        settings = self._settings
+        own = own_address(address, domain=settings.domain, bounce=settings.bounce)
+        if own is None:
+            return False
+        return own.purpose is Purpose.BOUNCE or own.local in self._network.places
 
     async def take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
         """One mail for one recipient. `sender`: of the envelope, None where it is not known.
@@ -129,13 +141,15 @@ class Incoming:
             return NO_SPACE
         except Exception as error:  # whatever it is: one mail must not end what serves all others
             self._host.operator("a mail could not be handled", trace=traceback_of(error))
-            self._count("not handled")
+            self.count("not handled")
             return BROKEN
 
     def _hold_unread(self, recipient: str, raw: bytes, why: str) -> Reply:
         own = self.own(recipient)
         if own is None or own.local not in self._network.places:
-            return TAKEN  # a report, and nobody is to decide on it
+            self.count("not handled")  # a report, and nobody is to decide on it
+            self._host.operator("a report could not be read", why=why)
+            return TAKEN
         held = Held(sender="somebody", why=why, ts=self._host.now(), mail_id=digest_of(raw))
         return self._hold(own.local, held, raw)
 
@@ -155,16 +169,16 @@ class Incoming:
         if own.purpose is not Purpose.ROOM:
             self._wish(own.token, "digest" if own.purpose is Purpose.DIGEST else "each")
             return TAKEN
-        written_by = origin(mail, envelope_sender=sender, own_domain=self._settings.domain)
+        written_by = origin(mail, envelope_sender=sender, is_ours=self._is_ours)
         if written_by is not Origin.PERSON:
-            self._count(written_by.value)
+            self.count(written_by.value)
             self._host.log.info("a mail by a program was dropped", kind=written_by.value)
             return TAKEN
         admission = await self._admit(own, mail, raw)
         if not admission.allowed or admission.proof is Proof.NONE:
             return self._not_admitted(own.local, mail, raw, admission)
         if not own.token and (why := self._why_not_here(own.local, mail)):
-            self._count("not admitted")
+            self.count("not admitted")
             return self._hold_read(own.local, mail, raw, why)
         if full := self._full_window(own.local, mail):
             self._too_many(own.local, mail, full)
@@ -182,21 +196,22 @@ class Incoming:
             latest = self._latest = raw, mail
         return latest[1]
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
+        """One more mail of which this became."""
         self.counts[what] = self.counts.get(what, 0) + 1
 
     # -- reports, leaving ------------------------------------------------------------------------
 
     def _report(self, token: str, mail: Mail) -> None:
         sent = self._store.sent(self._host.vault, token)
-        if sent is None:
-            self._count("unknown report")
-            return
         # Which mail it is about the token says; the report's own word is its reason alone.
-        if (bounce := worst(bounces(mail))) is not None:
-            self._count(f"report {bounce.failure.value}")
-            why = f"its server reports {bounce.status}"
-            self._submitter.failed(sent.place, sent.to, bounce.failure, why, sent.events)
+        bounce = worst(bounces(mail))
+        if sent is None or bounce is None:
+            self.count("unknown report" if sent is None else "no report")
+            return
+        self.count(f"report {bounce.failure.value}")
+        why = f"its server reports {bounce.status}"
+        self._submitter.failed(sent.place, sent.to, bounce.failure, why, sent.events)
 
     def unsubscribe(self, token: str) -> bool:
         """Whoever has this token gets no more mail; False: nobody has."""
@@ -237,12 +252,15 @@ class Incoming:
         mine = found is not None and found[0] == own.local and found[1].address == sender
         if own.token and not mine:
             return _Admission(False, Proof.NONE, "the address it was sent to is not the sender's")
-        allowed = mine or admits(options.allow, sender)
+        outside = mail.senders[0].domain != self._settings.domain
+        allowed = outside and (mine or admits(options.allow, sender))
         proof = proof_by_server(mail, self._settings.authserv_id)
         self._note_results(mail)
         if proof is Proof.NONE and self._settings.dkim:
             proof = await self._own_proof(raw, mail, self._resolvers[allowed])
-        why = "its sender is not on the list" if not allowed else "nothing shows who sent it"
+        why = "nothing shows who sent it"
+        if not allowed:
+            why = f"its sender is {'not on the list' if outside else 'of this domain of rooms'}"
         return _Admission(allowed, proof, why, found[1] if mine and found else None)
 
     def _why_not_here(self, place: str, mail: Mail) -> str:
@@ -274,11 +292,12 @@ class Incoming:
         return Proof.NONE
 
     def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
-        self._count("not admitted")
+        self.count("not admitted")
         if admission.allowed:
             return self._hold_read(place, mail, raw, admission.why)
         if admission.proof is not Proof.NONE:
-            return NOT_ALLOWED  # it is from who it says: they, and nobody else, learn of it
+            # It is from who it says: they, and nobody else, learn of it.
+            return (550, f"5.7.1 You may not write to this room: {admission.why}")
         # To answer a forged sender would be to write to somebody who did nothing.
         return self._hold_read(place, mail, raw, admission.why)
 
@@ -289,13 +308,13 @@ class Incoming:
 
     def _hold(self, place: str, held: Held, raw: bytes) -> Reply:
         if len(raw) > _HELD_BYTES:
-            self._count("too large to hold")
+            self.count("too large to hold")
             return (552, "5.3.4 Too large for a mail that nobody vouches for")
         with self._host.transaction() as tx:
             number = self._store.hold(tx, place, held, raw)
         if number is None:
             return TOO_MANY
-        self._count("held")
+        self.count("held")
         self._network.hourly.notice(
             place,
             "held",

@@ -186,7 +186,7 @@ class LmtpServer:
         elif len(self._recipients) >= _RECIPIENTS:
             self._say(452, "4.5.3 Too many recipients")
         elif not self.knows(found[1]):
-            self._say(550, "5.1.1 No such address")
+            self._say(550, "5.1.1 No room has this address")
         else:
             self._recipients.append(found[1])
             self._say(250, "2.1.5 Ok")

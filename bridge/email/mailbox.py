@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["MailboxReader"]
 
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+_NOBODYS: Final = "it is for no room's address"
+"""Of which no room has to know."""
+_UNFIT: Final = (552, 554)
+"""Replies to what is too large to wait for a word, or can not be shown: for nobody's fault."""
 
 
 class MailboxReader:
@@ -92,7 +96,8 @@ class MailboxReader:
         self._host.operator(
             "a mail in the mailbox was set aside: look at it there", uid=uid, why=why
         )
-        self._tell_all("aside", "A mail could not be brought in: it is set aside.")
+        if why != _NOBODYS:
+            self._tell_all("aside", "A mail could not be brought in: it is set aside.")
 
     def _tell_all(self, what: str, text: str) -> None:
         """The rooms of every place."""
@@ -122,15 +127,19 @@ class MailboxReader:
         if NO_SPACE in replies.values():
             raise VaultUnwritable("no mail can be kept")
         if not replies:
-            self._host.operator("a mail in the mailbox is for no address of ours", id=mail.id[:100])
+            self._incoming.count("no such address")
+            return Answer(Taken.ASIDE, why=_NOBODYS)
         if BROKEN in replies.values():
             return Answer(Taken.BROKEN)
         later = [p for p, (code, _) in replies.items() if 400 <= code < 500]
         waits = frozenset(place for place in later if replies[place] != TOO_MANY)
         if waits:
             return Answer(Taken.LATER, waits)
-        # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
-        return Answer(Taken.ASIDE if later else Taken.DONE)
+        if later:
+            # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
+            return Answer(Taken.ASIDE)
+        unfit = [text for code, text in replies.values() if code in _UNFIT]
+        return Answer(Taken.ASIDE, why=unfit[0]) if unfit else Answer(Taken.DONE)
 
     def _recipients(self, mail: Mail) -> dict[str, str]:
         """Which of our addresses a mail in the mailbox is for, one a place."""
@@ -140,7 +149,7 @@ class MailboxReader:
             for value in mail.headers.all(name)
         ]
         named += [one.address for one in mail.recipients]
-        known = [one.lower() for one in named if self._incoming.knows(one)]
+        known = [one.lower() for one in named if self._incoming.own(one)]
         places: dict[str, str] = {}
         for one in known:
             own = self._incoming.own(one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import ClassVar, Final
@@ -91,6 +92,7 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         self.postman = Postman(self, host, self.store, self.submitter)
         self.submitter.on_done = self.postman.note_done
         self.incoming = Incoming(self, host, self.store, self.submitter)
+        self._measured = Counter[str]()  # what was measured of the counts of mails before
         self.mailbox = MailboxReader(self, host, self.store, self.incoming)
         self.spooler = Spooler(self, host, self.store)
         self.commands = Commands(self, host, self.store, self.submitter, self.incoming)
@@ -195,6 +197,9 @@ class EmailNetwork(Network[EmailSettings, EmailPlace]):
         held = sum(1 for place in self.places for _ in self.store.held(vault, place))
         waiting.labels(self.name, "held").set(held)
         born = min((one.born for one in posted), default=self.host.now())
+        for what, count in self.incoming.counts.items():
+            metrics.mails.labels(self.name, what).inc(count - self._measured[what])
+        self._measured = Counter(self.incoming.counts)
         metrics.oldest.labels(self.name).set((self.host.now() - born) / 1000)
 
     async def command(self, room: RoomId, words: Sequence[str]) -> str | None:

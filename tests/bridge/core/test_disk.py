@@ -59,6 +59,25 @@ async def test_what_is_said_while_the_disk_is_full_goes_out_once_there_is_space(
     assert 1 <= said.count("the disk takes nothing: what is said waits") <= 3
 
 
+async def test_what_a_full_disk_held_for_too_long_is_marked_and_told(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """As of any outage: hours later nobody is shown it as new."""
+    async with open_scene(tmp_path, evolve(BOTH, max_age=600.0)) as scene:
+        _fill(scene.bridge)
+        sent = [await scene.room.send(f"{number} {'x' * 3000}") for number in range(12)]
+        await trio.sleep(4000)
+        _free(scene.bridge)
+        await trio.sleep(1200)
+        assert scene.walls.lines() == []
+        await scene.room.send("after it")
+        await scene.quiet(20)
+        marked = {one.event_id for one in scene.messages() if one.reactions}
+        count = len(marked & {one.event_id for one in sent})
+        told = f"-: {count} earlier messages from the room could not be brought here in time"
+        assert (count, scene.walls.lines()) == (12, [told, "Ana: after it"])
+
+
 async def test_what_was_said_there_is_known_whenever_the_disk_takes_it(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

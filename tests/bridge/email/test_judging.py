@@ -38,6 +38,10 @@ from tests.bridge.email.servers import dkim_keys
 # -- who wrote it (M4) -----------------------------------------------------------------------------
 
 
+def is_ours(address: str) -> bool:
+    return address == "books@bridge.example"
+
+
 @pytest.mark.parametrize(
     ("fields", "sender", "found"),
     [
@@ -57,6 +61,7 @@ from tests.bridge.email.servers import dkim_keys
         ({"List_Id": "<a.b>"}, "ana@example.org", Origin.BULK),
         ({"List_Unsubscribe": "<mailto:x>"}, "ana@example.org", Origin.BULK),
         ({"From": "books@bridge.example"}, "x@y.org", Origin.LOOP),
+        ({"From": "bo@bridge.example"}, "x@y.org", Origin.PERSON),
         ({"X_Ofcd_Path": "none"}, "ana@example.org", Origin.LOOP),
         ({"Content_Type": "multipart/report; boundary=b"}, "", Origin.REPORT),
     ],
@@ -65,7 +70,7 @@ def test_programs_are_told_from_people(
     fields: dict[str, str], sender: str | None, found: Origin
 ) -> None:
     read = parse(mail(**fields))
-    assert origin(read, envelope_sender=sender, own_domain="bridge.example") is found
+    assert origin(read, envelope_sender=sender, is_ours=is_ours) is found
 
 
 @pytest.mark.parametrize(("sender", "found"), [(None, "report"), ("", "report"), ("x@y", "person")])
@@ -73,13 +78,13 @@ def test_a_report_is_one_without_its_type_too(sender: str | None, found: str) ->
     """As some servers write them; from the null sender, or where that is not known."""
     status = "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b--\n"
     read = parse(mail(status, Content_Type="multipart/mixed; boundary=b"))
-    assert origin(read, envelope_sender=sender, own_domain="bridge.example") == found
+    assert origin(read, envelope_sender=sender, is_ours=is_ours) == found
 
 
 def test_what_we_send_would_be_dropped_by_ourselves_and_by_every_good_auto_responder() -> None:
     raw = compose(letter())
     read = parse(raw)
-    assert origin(read, envelope_sender="x@y", own_domain="elsewhere.example") is Origin.LOOP
+    assert origin(read, envelope_sender="x@y", is_ours=lambda _: False) is Origin.LOOP
     assert path_of(read) == ("tag1", "tag2")
     assert read.headers.get("auto-submitted") == "auto-generated"
 

@@ -1,0 +1,107 @@
+"""What is not said in a room is refused, set aside or counted: none of it goes silently (G2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from bridge.email.fetching import Taken
+from bridge.email.lmtp import LmtpServer
+from tests.bridge.email.corpus import mail
+from tests.bridge.email.post import PROOF, Post, bring, by_bo, scene_of, secret
+from tests.bridge.email.scene import Scene
+
+OURS = b"Authentication-Results: mx.example; dmarc=pass header.from=bridge.example\r\n"
+
+
+def page(scene: Scene) -> dict[str, float]:
+    """How many mails became what, as Prometheus is told."""
+    scene.network.measure(scene.engine.metrics)
+    lines = scene.engine.metrics.render().decode().splitlines()
+    found = (one.rpartition(" ") for one in lines if one.startswith("bridge_mail_in_total{"))
+    return {name.split('what="')[1][:-2]: float(count) for name, _, count in found}
+
+
+async def test_mail_of_the_bridges_own_domain_is_refused_or_held(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has an address there may not write, whatever the list says, and learns of it; what
+    comes from the bridge's own addresses has come round."""
+    async with scene_of(tmp_path, allow=("*@bridge.example",)) as scene:
+        to = {"To": "books@bridge.example"}
+        raw = mail("hello\n", From="Eve <eve@bridge.example>", Message_ID="<1@x>", **to)
+        take = scene.network.incoming.take
+        code, why = await take(OURS + raw, "eve@bridge.example", to["To"])
+        assert (code, why[:5]) == (550, "5.7.1")
+        assert why.endswith("its sender is of this domain of rooms")
+        assert await bring(scene, raw, to["To"]) == 250
+        assert "its sender is of this domain" in await scene.do("held")
+        for own in ("books@bridge.example", secret(scene), "bounce@bridge.example"):
+            assert await bring(scene, mail("round\n", From=own, Message_ID="<2@x>", **to)) == 250
+        assert page(scene) == {"not admitted": 2, "held": 1, "loop": 3}
+        assert page(scene)["loop"] == 3, "what was counted is not counted again"
+        assert "a mail by a program was dropped" in capsys.readouterr().out
+        await trio.sleep(5)
+        assert scene.texts() == []
+
+
+async def test_an_address_that_is_no_rooms_is_refused_at_once(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """An old one to leave by, too: they would wait for what never comes."""
+    async with scene_of(tmp_path) as scene:
+        token = secret(scene).partition("@")[0]
+        assert "new secret address" in await scene.do("token", "bo@example.org")
+        server = LmtpServer("bridge.example", scene.network.incoming.knows)
+        server.receive(b"LHLO mx\r\nMAIL FROM:<bo@example.org>\r\n")
+        server.to_send()
+        nobodys = ("bookz", f"{token}.off", f"{token}.each", "books+short", f"bookz+{'a' * 24}")
+        for local in nobodys:
+            server.receive(f"RCPT TO:<{local}@bridge.example>\r\n".encode())
+            assert server.to_send() == b"550 5.1.1 No room has this address\r\n"
+            assert await bring(scene, by_bo("x"), f"{local}@bridge.example") == 550
+        server.receive(f"RCPT TO:<{secret(scene).replace('@', '.off@')}>\r\n".encode())
+        assert server.to_send().startswith(b"250")
+        assert page(scene) == {"no such address": len(nobodys)}
+
+
+async def test_what_comes_to_a_return_address_is_counted(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Never answered: that would be a report about a report."""
+    async with scene_of(tmp_path) as scene:
+        await scene.room.send("one")
+        await trio.sleep(10)
+        table = scene.network.host.table("sent", large=True)
+        [token] = (key.decode() for key, _ in scene.bridge.vault.items(table))
+        away = by_bo("I am away", Auto_Submitted="auto-replied")
+        for to in (f"bounce+{token}@bridge.example", f"bounce+{'a' * 24}@bridge.example"):
+            assert await bring(scene, away, to, "") == 250
+        assert page(scene) == {"no report": 1, "unknown report": 1}
+
+
+async def test_what_stays_in_a_mailbox_is_set_aside_and_counted(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """For no room, or unfit for any; who is refused is not told, and counted."""
+    async with scene_of(tmp_path) as scene:
+        take = scene.network.mailbox.take
+        nobodys = await take(PROOF + by_bo("x", To="bookz@bridge.example"), frozenset())
+        assert (nobodys.taken, nobodys.why) == (Taken.ASIDE, "it is for no room's address")
+        scene.network.mailbox.set_aside(7, nobodys.why)
+        large = by_bo("x" * 6_000_000, To="books@bridge.example")
+        unfit = await take(large, frozenset())
+        assert (unfit.taken, unfit.why[:5]) == (Taken.ASIDE, "5.3.4")
+        stranger = PROOF + mail("x\n", From="eve@example.org", To="books@bridge.example")
+        assert (await take(stranger, frozenset())).taken is Taken.DONE
+        found = page(scene)
+        assert (found["no such address"], found["too large to hold"]) == (1, 1)
+        assert found["not admitted"] == 2
+        await trio.sleep(5)
+        assert not any("set aside" in one for one in scene.notices()), "it is no room's matter"
+        scene.network.mailbox.set_aside(8, unfit.why)
+        await trio.sleep(5)
+        assert any("set aside" in one for one in scene.notices())
