@@ -368,6 +368,7 @@ async def test_owners_say_who_is_not_heard(tmp_path: Path, autojump_clock: MockC
         assert await scene.outside("two") is Verdict.IGNORED
         assert await scene.outside("three", who="evelyn") is Verdict.IGNORED
         assert await scene.outside("four", who="kimberly") is Verdict.TAKEN
+        assert await scene.outside("again", who="ki\u200bm") is Verdict.IGNORED, "as they are shown"
         again = Engine(scene.engine.settings, scene.bridge, {"paper": scene.network})
         assert (
             await again.inbound.take(
