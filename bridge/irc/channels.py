@@ -12,10 +12,10 @@ from attrs import define
 
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.dialing import channel_key
+from bridge.irc.kept import Kept
 from bridge.irc.settings import IrcPlace
 from bridge.irc.shared import Shared
 from bridge.irc.wire import Line, said_there
-from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
 
 __all__ = ["Channels"]
@@ -73,8 +73,7 @@ class Channels:
         self._shared = shared
         self._seen: dict[str, int] = {}
         """By place: when the last line there was said, milliseconds, not yet on disk."""
-        self._unkept: dict[tuple[str, str], int] = {}
-        """Times that the disk did not take yet, by table and place."""
+        self._kept = Kept(shared.host)
         self._tries: dict[str, _Tries] = {}
         self._told: dict[str, str] = {}
         """By place: why the bridge is not let in, as the room was told."""
@@ -178,7 +177,8 @@ class Channels:
             self._tries[place].since = trio.current_time()
         first = self.fact("since", place) is None
         if first:
-            self._keep_fact("since", place, self._shared.host.now())
+            self._note_fact("since", place, self._shared.host.now())
+            self.keep_seen()
         nursery.start_soon(self._ready_behind_history, connection, place, first, there)
 
     async def _ready_behind_history(
@@ -226,7 +226,8 @@ class Channels:
         connection = self._shared.connection
         if connection is not None:
             there = self._shared.host.now() - int(1000 * connection.silent)
-            self._unkept |= {("there", place): there for place in self._shared.joined}
+            for place in self._shared.joined:
+                self._note_fact("there", place, there)
 
     def is_out(self, connection: Connection, channel: str, why: str) -> None:
         """The bridge is not in a channel any more."""
@@ -247,14 +248,11 @@ class Channels:
         there last, and the server well, by our clock; `seen`: of the last line that was taken, by
         the server's.
         """
-        if (table, place) in self._unkept:
-            return self._unkept[table, place]
-        raw = self._shared.host.vault.get(self._shared.host.table(table), place.encode())
+        raw = self._kept.get(self._shared.host.table(table), place)
         return None if raw is None else int.from_bytes(raw, "big")
 
-    def _keep_fact(self, table: str, place: str, ms: int) -> None:
-        self._unkept[table, place] = ms
-        self.keep_seen()
+    def _note_fact(self, table: str, place: str, ms: int) -> None:
+        self._kept.note(self._shared.host.table(table), place, ms.to_bytes(8, "big"))
 
     async def note_seen(self) -> None:
         """Keep, now and then, how far history was taken, and that the bridge is there."""
@@ -279,11 +277,6 @@ class Channels:
     def keep_seen(self) -> None:
         """How far history was taken: an older mark asks for some lines twice, and no more."""
         seen, self._seen = self._seen, {}
-        self._unkept |= {("seen", place): ms for place, ms in seen.items()}
-        if not self._unkept:
-            return
-        host = self._shared.host
-        with suppress(VaultUnwritable), host.transaction() as tx:  # else the next time
-            for (table, place), ms in self._unkept.items():
-                tx.put(host.table(table), place.encode(), ms.to_bytes(8, "big"))
-            tx.on_commit(self._unkept.clear)
+        for place, ms in seen.items():
+            self._note_fact("seen", place, ms)
+        self._kept.keep()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,12 +13,12 @@ from attrs import evolve
 from bridge.core.errors import NetworkError
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, open_stream
+from bridge.irc.kept import Kept
 from bridge.irc.login import Credentials, Login, Upgrade, sts_values
 from bridge.irc.mirc import clean
 from bridge.irc.nicks import nick_candidates, username_of
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import fold, said_there
-from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
@@ -63,12 +62,10 @@ class Policies:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._unkept: dict[str, bytes] = {}
-        """Records that the disk did not take: they hold as long as the process does."""
+        self._kept = Kept(host)
 
     def _read(self, server: str) -> tuple[int, int, int] | None:
-        raw = self._host.vault.get(self._host.table(_TABLE), server.encode())
-        raw = self._unkept.get(server, raw)
+        raw = self._kept.get(self._host.table(_TABLE), server)
         words = [] if not raw else raw.decode().split(" ")
         if len(words) == 2:  # of before the duration was kept
             words.append("0")
@@ -82,15 +79,9 @@ class Policies:
     def keep(self, server: str, port: int, seconds: int) -> None:
         """See `Policy`."""
         ends = self._host.now() + seconds * 1000
-        self._unkept[server] = f"{port} {ends} {seconds}".encode() if seconds else b""
-        table = self._host.table(_TABLE)
-        with suppress(VaultUnwritable), self._host.transaction() as tx:
-            for name, record in self._unkept.items():
-                if record:
-                    tx.put(table, name.encode(), record)
-                else:
-                    tx.delete(table, name.encode())
-            tx.on_commit(self._unkept.clear)
+        record = f"{port} {ends} {seconds}".encode() if seconds else None
+        self._kept.note(self._host.table(_TABLE), server, record)
+        self._kept.keep()
 
     def ended(self, server: str) -> None:
         """See `Policy`."""

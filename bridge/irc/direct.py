@@ -67,7 +67,7 @@ class Direct:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._people = People(lambda: shared.host)
+        self._people = People(shared.host)
         self._asked = TokenBuckets(burst=3, per_second=3 / 3600, max_keys=1000)
         self._life = f"{random.getrandbits(64):016x}"
         self._number = 0

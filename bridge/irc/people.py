@@ -8,17 +8,13 @@ user@host.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
-
-from attrs import frozen
 
 from bridge.core.network import Host
 from bridge.irc.asking import Who
+from bridge.irc.kept import Kept
 from bridge.irc.mirc import clean
 from bridge.irc.wire import Line, fold
-from ofcd.client import VaultUnwritable
 
 __all__ = ["People", "is_same"]
 
@@ -27,19 +23,18 @@ _PEOPLE: Final = 100
 """Who wrote to one member last, and may be answered by their nick."""
 
 
-@frozen
 class People:
     """Those of all members of one network."""
 
-    _host: Callable[[], Host]
+    def __init__(self, host: Host) -> None:
+        self._kept, self._table = Kept(host), host.table(_TABLE)
 
     def of(self, place: str, nick: str) -> Who | None:
         """Who wrote to a member under a nick; None: nobody."""
         return self._all(place).get(fold(nick))
 
     def _all(self, place: str) -> dict[str, Who]:
-        host = self._host()
-        raw = host.vault.get(host.table(_TABLE), place.encode())
+        raw = self._kept.get(self._table, place)
         pairs = [] if raw is None else json.loads(raw)
         return {nick: Who(*known.split(" ", 1)) for nick, known in pairs}
 
@@ -57,18 +52,15 @@ class People:
             return warning
         people.pop(nick, None)
         kept = [*people.items(), (nick, now)][-_PEOPLE:]
-        host = self._host()
-        # Without space the message has to wait as well, and who wrote it is kept with the next.
-        with suppress(VaultUnwritable), host.transaction() as tx:
-            records = [(nick, f"{one.where} {one.account}".rstrip()) for nick, one in kept]
-            tx.put(host.table(_TABLE), place.encode(), json.dumps(records).encode())
+        records = [(nick, f"{one.where} {one.account}".rstrip()) for nick, one in kept]
+        self._kept.note(self._table, place, json.dumps(records).encode())
+        self._kept.keep()
         return warning
 
     def forget(self, place: str) -> None:
         """All who wrote to one member."""
-        host = self._host()
-        with host.transaction() as tx:
-            tx.delete(host.table(_TABLE), place.encode())
+        self._kept.note(self._table, place, None)
+        self._kept.keep()
 
 
 def who_of(line: Line) -> Who:

@@ -22,11 +22,11 @@ from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
 from bridge.irc.dialing import Dialer, channel_key, member_credentials, nick_room
 from bridge.irc.history import History
+from bridge.irc.kept import Kept
 from bridge.irc.login import Credentials
 from bridge.irc.nicks import nick_bases
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.wire import Line, fold, number_of
-from ofcd.client import VaultUnwritable
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId
 
@@ -130,15 +130,14 @@ class Puppets:
         self._all: dict[MemberId, _Puppet] = {}
         self._known: dict[str, tuple[str, str]] = {}
         """By folded nick: whose it is, and as whom (user@host) the server showed it."""
-        self._unkept: set[str] = set()
-        """Of those, what the disk does not say yet."""
+        self._kept, self._table = Kept(host), host.table(_TABLE, large=True)
         self._gate = trio.Lock()
         self._last = -1e9
         self._not_before = 0.0
         self._throttled = 0
         self._isupport: Mapping[str, str] = {}
         self._nursery: trio.Nursery | None = None
-        for key, raw in list(host.vault.items(host.table(_TABLE, large=True))):
+        for key, raw in list(host.vault.items(self._table)):
             who, _, mask = raw.decode().partition(" ")
             self._known[key.decode()] = (who, mask)
 
@@ -245,8 +244,7 @@ class Puppets:
 
     def _look(self, nursery: trio.Nursery) -> None:
         """Who is silent for long, has left the room or is not bridged any more, goes."""
-        if self._unkept:
-            self._keep_known()
+        self._kept.keep()
         now = trio.current_time()
         allowed = {
             mid: name for place in self._host_places() for mid, name in self._members(place).items()
@@ -423,23 +421,12 @@ class Puppets:
             return
         self._known.pop(key, None)
         self._known[key] = value
-        self._unkept.add(key)
+        self._kept.note(self._table, key, " ".join(value).encode())
         while len(self._known) > _KNOWN:
             oldest = next(iter(self._known))
             del self._known[oldest]
-            self._unkept.add(oldest)
-        self._keep_known()
-
-    def _keep_known(self) -> None:
-        """Bring to the disk whose nicks are known; what it does not take, it gets the next time."""
-        table = self._host.table(_TABLE, large=True)
-        with suppress(VaultUnwritable), self._host.transaction() as tx:
-            for key in self._unkept:
-                if key in self._known:
-                    tx.put(table, key.encode(), " ".join(self._known[key]).encode())
-                else:
-                    tx.delete(table, key.encode())
-            tx.on_commit(self._unkept.clear)
+            self._kept.note(self._table, oldest, None)
+        self._kept.keep()
 
     def _ended(self, puppet: _Puppet, why: str) -> None:
         now = trio.current_time()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from bridge.irc.kept import Kept
 from bridge.irc.settings import IrcPlace
 from ofcd.client import VaultUnwritable
 from tests.bridge.irc.scene import CHANNEL, irc_scene, portal, until
@@ -55,3 +56,30 @@ async def test_a_disk_that_is_full_ends_no_link_and_no_line_is_missing_unsaid(
         host = scene.network.host if scene.network is not None else None
         assert host is not None
         assert host.vault.get(host.table("seen"), CHANNEL.encode()) is not None
+
+
+async def test_a_record_holds_though_the_disk_does_not_take_it(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that one is gone; and the next that is kept brings it along."""
+    async with irc_scene(tmp_path) as scene, scene.running() as network:
+        await scene.up()
+        host = network.host
+        kept, table = Kept(host), host.table("things")
+        for key in ("a", "b"):
+            kept.note(table, key, b"old")
+        kept.keep()
+
+        def full(_client: object) -> object:
+            raise VaultUnwritable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(scene.bridge), "transaction", full)
+            kept.note(table, "a", b"new")
+            kept.note(table, "b", None)
+            kept.keep()
+            assert (kept.get(table, "a"), kept.get(table, "b")) == (b"new", None)
+        assert [Kept(host).get(table, key) for key in ("a", "b")] == [b"old", b"old"]
+        kept.note(table, "c", b"more")
+        kept.keep()
+        assert [Kept(host).get(table, key) for key in ("a", "b", "c")] == [b"new", None, b"more"]
