@@ -141,6 +141,8 @@ class Head:
     counter: int = 0
     """Own last accepted event, and its id; 0 before the first."""
     last: EventId | None = None
+    recounts: bool = False
+    """A gap with own events in it became void, or part of it: the relay knows how many are left."""
     voided: tuple[tuple[int, EventId], ...] = ()
     """Own events that came to nothing, and whose counters other events take or will take."""
     room_name: str = ""

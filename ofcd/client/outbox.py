@@ -447,7 +447,8 @@ class Outbox:
         """Our last event at the relay is number `counter` with the id `last`: go on from there.
 
         If that is no message of this outbox, the vault was put back to an earlier state. What
-        waits here may then have been sent long ago, and is not sent again by itself.
+        waits here may then have been sent long ago, and is not sent again by itself. But where the
+        log was cut in a gap, that had been found out before.
         """
         core = self._core
         waiting = [item for item in self.items if item.stage is not Stage.FAILED]
@@ -455,7 +456,7 @@ class Outbox:
         for item in known:
             self._accept_unseen(turn, item)
         self.caught_up(turn, counter)
-        if not known:
+        if not known and not core.head.recounts:
             for item in waiting:
                 self._fail(turn, item, Code.COUNTER_GAP.value, _PUT_BACK)
         core.save_own(turn, counter, last)

@@ -455,6 +455,8 @@ class RoomMachine:
         missed = me is not None and core.head.start > me.joined_seq
         if last is not None and missed and counter > core.head.counter:
             self.outbox.take_up(turn, counter, last)
+        if core.head.recounts:
+            core.save_head(turn, recounts=False)
         self.outbox.caught_up(turn, counter)
 
     def _announce(self, turn: Turn) -> None:

@@ -138,8 +138,11 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> Ta
     recent = core.archive.hashes(turn.records, base - WINDOW, base)
     start = min(core.head.start, base)
     held = {epoch: key for epoch, key in core.keys.keys.items() if epoch <= state.epoch}
-    last = _last_words(turn, core, void, base)
-    senders = _senders(core, void, last)
+    first = _first_own(core, void, base)
+    last = _last_words(turn, core, void, base, first)
+    senders = _senders(core, void, last, first)
+    if known is None:  # the log holds up to somewhere in a gap: nobody knows who spoke there
+        senders = senders.after_gap()
     core.view = evolve(
         core.view,
         state=state,
@@ -175,6 +178,7 @@ def _put_cursors_back(turn: Turn, core: Core, base: int) -> int:
 def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list[Entry]) -> None:
     head, own = core.head, core.view.senders.heads.get(core.me)
     is_void = any(entry.mid == core.me and entry.kind is not Kind.CONTROL for entry in void)
+    was_taken_up = head.start > base  # by the relay's word, for a gap: that may be void, too
     unread = sum(core.is_new(entry) and entry.seq > head.read_seq for entry in void)
     changes: dict[str, Any] = {
         name: min(getattr(head, name), base)
@@ -184,8 +188,10 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
     changes["offered_to"] = None
     if head.accepted_seq > base:
         changes |= {"heir": None, "accepted_seq": -1}
-    if is_void and own is not None:
-        changes |= {"counter": own.counter, "last": own.event_id if own.counter else None}
+    if is_void or was_taken_up:
+        counter = 0 if own is None else own.counter
+        changes |= {"counter": counter, "last": own.event_id if own and counter else None}
+    changes["recounts"] = head.recounts or was_taken_up
     if head.vouched_seq > base:
         changes |= {"vouched_seq": -1, "vouched_log": None, "vouched_by": b""}
     core.head = head.after_cut(base)
@@ -206,10 +212,16 @@ def _save_head(turn: Turn, core: Core, base: int, log: Hash32 | None, void: list
 # -- senders -------------------------------------------------------------------------------------
 
 
-def _last_words(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[MemberId, Entry]:
+def _last_words(
+    turn: Turn,
+    core: Core,
+    void: list[Entry],
+    base: int,
+    own: tuple[int, EventId] | None,
+) -> dict[MemberId, Entry]:
     """The last event that holds of each who said something that does not, if it is near."""
     sought = {entry.mid for entry in void if entry.kind is not Kind.CONTROL}
-    needed = set() if _first_own(void) else sought & {core.me}  # in a vault of before
+    needed = set() if own else sought & {core.me}  # in a vault of before, and behind a gap
     found: dict[MemberId, Entry] = {}
     for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
         if not sought or (base - entry.seq > _LOOK_BACK and not sought & needed):
@@ -220,7 +232,12 @@ def _last_words(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[Me
     return found
 
 
-def _senders(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> Senders:
+def _senders(
+    core: Core,
+    void: list[Entry],
+    last: dict[MemberId, Entry],
+    own: tuple[int, EventId] | None,
+) -> Senders:
     """How far each had come before what is void."""
     firsts: dict[MemberId, Entry] = {}
     for entry in void:
@@ -230,15 +247,19 @@ def _senders(core: Core, void: list[Entry], last: dict[MemberId, Entry]) -> Send
     for mid, first in firsts.items():
         there = last.get(mid)
         heads[mid] = _head_before(core, first) if there is None else _head_of(there, first)
-    own = _first_own(void)
     if own is not None:
         counter, prev = own
         heads[core.me] = SenderHead(counter - 1, prev, heads[core.me].sid)
     return Senders(core.room, heads)
 
 
-def _first_own(void: list[Entry]) -> tuple[int, EventId] | None:
-    """Counter and `prev` of this member's first event that is void."""
+def _first_own(core: Core, void: list[Entry], base: int) -> tuple[int, EventId] | None:
+    """Counter and `prev` of this member's first event that is void; None where that may be another.
+
+    So it is with a gap behind `base`.
+    """
+    if core.head.start > base:
+        return None
     return next((entry.own for entry in void if entry.own is not None), None)
 
 
@@ -269,8 +290,9 @@ def _room_before(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[s
 
 def _head_of(last: Entry, first: Entry) -> SenderHead:
     """The sender's last event that holds is `last`; the first that does not is `first`."""
-    body = _body(last)
-    counter = body.counter if body is not None else _counter_before(first)
+    body, counter = _body(last), last.own[0] if last.own is not None else None
+    if counter is None:
+        counter = body.counter if body is not None else _counter_before(first)
     certain = counter is not None
     return SenderHead(counter or 0, last.event_id, last.sid or _NO_SID, certain=certain)
 

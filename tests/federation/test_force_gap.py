@@ -1,0 +1,72 @@
+"""A move by force makes void what a client never read: its relay no longer kept that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from ofcd.client import Alarm
+from ofcd.config import Settings
+from ofcd.testing import open_net
+from tests.federation.double import local, part, quickly, say, shared
+from tests.federation.test_force import force, vault_of
+from tests.world.scene import again, settle, texts, told
+
+
+def forgetful(name: str, settings: Settings) -> Settings:
+    """A hub that keeps three messages a room; the other relay keeps all."""
+    settings = quickly(name, settings)
+    if name != "old":
+        return settings
+    return evolve(settings, storage=evolve(settings.storage, max_events_per_room=3))
+
+
+@pytest.mark.parametrize("is_partly_held", [False, True])
+async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, is_partly_held: bool
+) -> None:
+    """Dan's vault was put back to before them, and only his relay's word said how many they were.
+
+    Or the copy has the first of them, and what Ana said then; and he says more, behind the gap.
+    """
+    async with open_net(tmp_path, "old", "new", change=forgetful) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        sent = await dan.send("before")
+        if is_partly_held:
+            await ana.redact(sent.event_id)  # its number stands in it no more
+        await settle([ana, bo, dan])
+        await old.stop_client("dan")
+        kept = vault_of(old, "dan").read_bytes()
+        dan = await again(old, "dan")
+        if is_partly_held:
+            await dan.send("forgotten 0")
+            await ana.send("ana, before")
+            await settle([ana, bo, dan])
+        part(old, new)
+        await say(dan, "forgotten 1", "forgotten 2")
+        await settle([ana, dan])
+        await say(ana, *(f"ana {number}" for number in range(6)))
+        await settle([ana, dan])
+        await trio.sleep(200)  # retention runs
+        await old.stop_client("dan")
+        vault_of(old, "dan").write_bytes(kept)
+        dan = await again(old, "dan")
+        live = dan.events(), bo.events()
+        await settle([ana, dan])
+        if is_partly_held:
+            await dan.send("behind the gap")
+            await settle([ana, dan])
+        await old.stop_relay()
+        await force(ana, new)
+        await dan.move_home(new.url)
+        await dan.send("after")
+        await settle([ana, bo, dan])
+        said = [text for text in texts(bo) if not text.startswith("ana")]
+        held = ["", "forgotten 0", "behind the gap"] if is_partly_held else ["before"]
+        assert said == [*held, "after"]
+        assert dan.outbox() == []
+        assert [e for stream in live for e in told(stream) if isinstance(e, Alarm)] == []
