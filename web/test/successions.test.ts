@@ -98,6 +98,17 @@ test("what was verified apart is put together: the longer stays, and where they 
   }
 });
 
+test("what is known costs no verification when it is said anew: nothing of that is opened", () => {
+  const known = recalled(relayId, [one, two]);
+  const broken = (raw: Uint8Array) => raw.with(-1, (raw.at(-1) as number) ^ 1);
+  const anew = [broken(step(relayId, 1, first, second)), broken(two)];
+  expect(proven(known, third.public, anew)).toBe(known);
+  const short = recalled(relayId, [one]);
+  expect(proven(short, third.public, [broken(one), two])).toEqual(known);
+  expect(() => proven(short, third.public, [one, broken(two)])).toThrow("bad signature");
+  expect(() => proven(known, third.public, [broken(fork)])).toThrow("bad signature");
+});
+
 /** A vault with a room at the relay, and at each of these addresses of its; Bo is at home at `hubId`. */
 async function withRoom(...urls: string[]): Promise<Vault> {
   const vault = await newVault();

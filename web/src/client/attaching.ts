@@ -5,7 +5,7 @@
 
 import { makeAttach } from "../e2e/controls.ts";
 import { checkAdmitted, JoinRejected } from "../e2e/joining.ts";
-import { resumedLog } from "../e2e/log.ts";
+import { isKnown, resumedLog } from "../e2e/log.ts";
 import { equal, hex } from "../protocol/bytes.ts";
 import { NO_HUB, type RelayFrame } from "../protocol/frames.ts";
 import type { ControlRecord } from "../protocol/records.ts";
@@ -201,7 +201,7 @@ export class Attaching {
       // Nothing is read on; but root may have the room go on from what that relay has, if that is here.
       if (this.saved.status === "frozen" && seq <= known.seq) standing = "frozen";
       if (this.saved.status !== "active") return;
-      const isOther = seq === known.seq && !equal(log, known.log);
+      const isOther = seq === known.seq && isKnown(known) && !equal(log, known.log);
       if (isOther || seq < this.core.knownEnd) {
         standing = "behind";
         return;
@@ -262,12 +262,14 @@ export class Attaching {
   }
 
   private async sync(link: Link, attached: FrameOf<"attached">): Promise<void> {
-    const { seq, log } = this.core.view.log;
+    const known = this.core.view.log;
+    const { seq } = known;
     const { room } = this.state;
     const attempt = {};
     this.attempt = attempt;
     this.parts.ledger.begin();
     // Deliveries may come before `synced` is looked at: they wait in the queue behind this.
+    const log = isKnown(known) ? known.log : undefined;
     const answered = link.ask({ type: "sync", room, start: seq + 1, log });
     let [head, isLog] = [seq, false];
     const caughtUp = this.core.enqueue(async () => {
@@ -275,10 +277,11 @@ export class Attaching {
       if (this.core.link !== link) return;
       head = synced.head;
       const from = Math.max(synced.start, synced.floor);
-      if (from > head + 1)
-        link.close(); // it begins behind its end: that is no log
+      isLog = from <= head + 1 && (from > seq || log !== undefined);
+      if (!isLog)
+        link.close(); // it begins behind its end: that is no log; or not where it was asked to
       else if (from > seq + 1) await this.skip(link, synced);
-      isLog = from <= head + 1;
+      else if (log === undefined) await this.begin(synced);
     });
     await answered;
     await caughtUp;
@@ -292,6 +295,14 @@ export class Attaching {
     if (!this.core.isDoubted) this.lag.over();
     this.core.isLive = true;
     await this.listeners.caughtUp(link);
+  }
+
+  /** What L is where the log goes on: only the relay knows that, as of any stretch that is not here. */
+  private begin({ log }: FrameOf<"synced">): Promise<void> {
+    return this.core.commit((draft) => {
+      const { room, seq } = draft.view.log;
+      draft.view = { ...draft.view, log: resumedLog(room, seq, log) };
+    });
   }
 
   /**

@@ -11,7 +11,7 @@ import type { Content } from "../e2e/bodies.ts";
 import { applyVerified } from "../e2e/chain.ts";
 import type { EpochKeys } from "../e2e/epochs.ts";
 import { turnedTo } from "../e2e/keys.ts";
-import { type RoomLog, resumedLog, type SenderHead, type Senders } from "../e2e/log.ts";
+import { type RoomLog, resumedLog, type SenderHead, type Senders, unknownLog } from "../e2e/log.ts";
 import {
   checkClaim,
   checkRoot,
@@ -200,7 +200,10 @@ interface Standing {
   readonly log: RoomLog;
 }
 
-/** The room and its log where it holds. A room of which that can not be told is frozen. */
+/**
+ * The room and its log where it holds: in a stretch that was never read, the relay tells L (attaching.ts).
+ * A room whose state there can not be told is frozen.
+ */
 async function standing(
   core: RoomCore,
   draft: Draft,
@@ -210,11 +213,11 @@ async function standing(
   const { log: now } = draft.view;
   const { room } = now;
   const known = await hashOf(core, now, base);
-  const hash = known ?? (isNext(parting) ? first.record.seen.log : undefined);
+  const hash = known ?? (isNext(parting) ? first.record.seen.log : undefined); // root's own word
   const recent = now.recent.slice(0, Math.max(0, now.recent.length - (now.seq - base)));
   try {
     const state = await stateAt(core, draft.view.state, base);
-    if (hash === undefined) throw new Refused("not_found");
+    if (hash === undefined) return { state, log: unknownLog(room, base) };
     const start = Math.min(now.start, base);
     const hashes = recent.length > 0 ? recent : [hash];
     return { state, log: resumedLog(room, base, hash, hashes, start) };

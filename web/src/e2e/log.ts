@@ -49,7 +49,7 @@ export interface RoomLog {
   readonly room: Bytes;
   readonly seq: number;
   readonly log: Bytes;
-  /** The last running hashes, that of `seq` last. */
+  /** The last running hashes, that of `seq` last; none where that is not known: see `unknownLog`. */
   readonly recent: readonly Bytes[];
   /** Where this member began to read. */
   readonly start: number;
@@ -63,6 +63,13 @@ export const resumedLog = (
   start = seq,
 ): RoomLog => ({ room, seq, log, recent, start });
 
+/** A log that ends at an entry which was never read here: its relay has to say what L is there. */
+export const unknownLog = (room: Bytes, seq: number): RoomLog =>
+  resumedLog(room, seq, room, [], seq);
+
+/** Whether L is known at its end. */
+export const isKnown = ({ recent }: RoomLog): boolean => recent.length > 0;
+
 /** The log of a room that holds GENESIS alone. */
 export const foundedLog = (room: Bytes): RoomLog => resumedLog(room, 0, room);
 
@@ -74,7 +81,7 @@ export const hashAt = (log: RoomLog, seq: number): Bytes | undefined =>
 
 /** With the record delivered as number `seq`: do so for every delivery, even an unreadable one. */
 export function append(before: RoomLog, seq: number, envelope: Bytes): RoomLog {
-  if (seq !== before.seq + 1) throw new LogBroken("gap", seq, [envelope]);
+  if (seq !== before.seq + 1 || !isKnown(before)) throw new LogBroken("gap", seq, [envelope]);
   let id: Bytes;
   try {
     id = eventIdOf(unverifiedPayload(envelope));

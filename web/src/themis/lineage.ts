@@ -90,13 +90,13 @@ export function followed(known: Lineage, shown: readonly Bytes[]): Lineage {
   }
   let keys = known.keys.slice(0, 1);
   for (const [at, raw] of shown.entries()) {
-    const kept = known.statements[at];
-    if (kept !== undefined && equal(kept, raw)) {
+    const isThere = at < known.statements.length;
+    if (isThere && saysKnown(known, raw, at)) {
       keys = known.keys.slice(0, at + 2);
       continue;
     }
     const { key, next_key: next } = verified(known.relayId, raw, at + 1, keys.at(-1));
-    if (kept !== undefined && !equal(next, known.keys[at + 1] as Bytes)) {
+    if (isThere) {
       throw new TwoSuccessors(known.relayId, shown.slice(0, at + 1));
     }
     const before = keys.length > 0 ? keys : [key];
@@ -108,6 +108,11 @@ export function followed(known: Lineage, shown: readonly Bytes[]): Lineage {
   const more = shown.slice(known.statements.length);
   return { relayId: known.relayId, statements: [...known.statements, ...more], keys };
 }
+
+/** Whether it says what is known already: said anew, in other bytes, it costs no verification. */
+const saysKnown = ({ statements, keys }: Lineage, raw: Bytes, at: number): boolean =>
+  equal(statements[at] as Bytes, raw) ||
+  equal(statement(peek(raw)).next_key, keys[at + 1] as Bytes);
 
 /**
  * The same relay, which has proven to hold `key`, and shows these statements. Throws as `followed`,
