@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from ofcd.client import ownkeys
+from ofcd.client import ownkeys, proofs
 from ofcd.client.archive import Archive, Entry, Kind
 from ofcd.client.errors import ClientError, NotAllowed, RoomFrozen, VaultDamaged
 from ofcd.client.events import Alarm, AlarmKind, MemberReached, RoomStateChanged, RoomStatus
 from ofcd.client.model import ROOMS, Head, Identity, Sender, Tables, load, number_key, save
+from ofcd.client.proofs import Shows
 from ofcd.client.turn import Turn
 from ofcd.client.vault import Reader
 from ofcd.client.waiting import Misfit
@@ -28,9 +29,7 @@ __all__ = ["Core", "load_core", "refusal"]
 
 _KEY: bytes = b"key/"
 _SENDER: bytes = b"sender/"
-_EVIDENCE: bytes = b"evidence/"
 _AHEAD: bytes = b"ahead"
-_EVIDENCE_KEPT = 32
 _VOIDED_KEPT = 256
 _UNPROVEN = (
     "your relay says that this room's own relay shows two histories, but proves nothing: the room "
@@ -167,14 +166,15 @@ class Core:
             self.doubt(Misfit.FORK)
             return
         was_frozen = self.head.status is RoomStatus.FROZEN
-        is_news = self.keep_evidence(turn, broken.evidence)
-        is_past = self._is_past(turn.records, broken.seq)
+        is_past = self.is_past(turn.records, broken.seq)
+        shows = Shows.OFFENCE if is_past else Shows.PROOF
+        is_news = self.keep_evidence(turn, broken.evidence, shows)
         if not is_past:
             self.set_status(turn, RoomStatus.FROZEN, broken.fault.value)
         if is_news or not (is_past or was_frozen):
             turn.tell(Alarm(self.room, AlarmKind.FORK, text or str(broken), broken.seq))
 
-    def _is_past(self, records: Reader, seq: int) -> bool:
+    def is_past(self, records: Reader, seq: int) -> bool:
         """Whether root has moved the room by force behind entry `seq`, and so said what goes on."""
         ahead = self.ahead(records)
         is_told = ahead is not None and ahead.force and ahead.seen.seq >= seq
@@ -221,20 +221,13 @@ class Core:
         """This client's relay says that the room's forks, and proves nothing."""
         self.tell_once(turn, AlarmKind.UNPROVEN, _UNPROVEN)
 
-    def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...]) -> bool:
-        """Keep what someone signed and can not be true: the first pieces, which tell enough.
-
-        True if some are new, and kept.
-        """
-        kept = self.evidence(turn.records)
-        new = [one for one in dict.fromkeys(envelopes) if one not in kept]
-        for number, envelope in enumerate(new[: _EVIDENCE_KEPT - len(kept)], start=len(kept)):
-            turn.records.put(self.tables.state, number_key(number, _EVIDENCE), envelope)
-        return bool(new) and len(kept) < _EVIDENCE_KEPT
+    def keep_evidence(self, turn: Turn, envelopes: tuple[bytes, ...], shows: Shows) -> bool:
+        """Keep what can not be true; True if some of it is new as such, and kept."""
+        return proofs.keep(turn.records, self.tables, envelopes, shows)
 
     def evidence(self, records: Reader) -> list[bytes]:
-        """The envelopes kept by `keep_evidence`."""
-        return [raw for _, raw in records.items(self.tables.state, _EVIDENCE, b"evidence0")]
+        """The envelopes kept by `keep_evidence`, what proves most first."""
+        return proofs.kept(records, self.tables)
 
     # -- this member's own keys ------------------------------------------------------------------
 

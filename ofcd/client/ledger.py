@@ -19,6 +19,7 @@ from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, KeyFound, KeyMissing, RoomStatus
 from ofcd.client.folding import Folder, Hear
 from ofcd.client.lineages import lineage_of
+from ofcd.client.proofs import Shows
 from ofcd.client.turn import Turn
 from ofcd.client.waiting import Misfit
 from ofcd.e2e import epochs
@@ -33,7 +34,16 @@ from ofcd.e2e.view import Taken, View
 from ofcd.protocol.codes import ProtocolError
 from ofcd.protocol.frames import Delivery
 from ofcd.protocol.ids import Hash32, MemberId, PublicKey
-from ofcd.protocol.records import CONTROL_TYPES, Event, Genesis, LogHead, RekeyBoxed, RekeyRoutine
+from ofcd.protocol.records import (
+    CONTROL_TYPES,
+    Event,
+    Genesis,
+    HubMove,
+    LogHead,
+    RekeyBoxed,
+    RekeyRoutine,
+    Seen,
+)
 from ofcd.themis.signed import SignedRecord, peek
 
 if TYPE_CHECKING:
@@ -194,6 +204,8 @@ class Ledger:
         """Whether this delivery shows another log than others see, or can not stand here."""
         for trouble in taken.troubles:
             if isinstance(trouble, LogBroken) and trouble.fault is Fault.FORK:
+                if self.core.is_past(turn.records, _seen_at(taken, frame.seq)):
+                    continue  # it is taken, kept and told, and freezes nothing
                 self.core.freeze(turn, trouble)
                 return True
             if isinstance(trouble, ProtocolError) or _is_no_record(trouble, frame.record):
@@ -209,7 +221,7 @@ class Ledger:
         core = self.core
         for trouble in taken.troubles:
             if isinstance(trouble, KeyRejected) and not self._is_for_lost(signed, trouble):
-                core.keep_evidence(turn, (frame.record,))
+                core.keep_evidence(turn, (frame.record,), Shows.OFFENCE)
                 turn.tell(Alarm(core.room, AlarmKind.KEY_MISMATCH, str(trouble), frame.seq))
             if isinstance(trouble, KeyRejected | NoKey):
                 turn.tell(KeyMissing(core.room, taken.view.state.epoch, frame.seq))
@@ -418,14 +430,14 @@ class Ledger:
             turn.tell(event)
 
     def _sound(self, turn: Turn, seq: int, broken: LogBroken) -> None:
-        self.core.keep_evidence(turn, broken.evidence)
+        self.core.keep_evidence(turn, broken.evidence, Shows.OFFENCE)
         kind = _ALARMS.get(broken.fault, AlarmKind.HUB_MISBEHAVES)
         turn.tell(Alarm(self.core.room, kind, str(broken), seq))
 
     def _pass_over(self, turn: Turn, envelope: bytes) -> None:
         """The relay put something on the log that no honest relay takes: nor is it taken here."""
         core, word = self.core, Misfit.UNVERIFIED
-        if core.keep_evidence(turn, (envelope,)):
+        if core.keep_evidence(turn, (envelope,), Shows.JUNK):
             turn.tell(Alarm(core.room, word.alarm, word.text, core.head.seq + 1))
         core.doubt(word)
 
@@ -439,6 +451,15 @@ def _is_no_record(trouble: object, envelope: bytes) -> bool:
     except ProtocolError:
         return True
     return False
+
+
+def _seen_at(taken: Taken, seq: int) -> int:
+    """Which entry the sender of `seq` has seen otherwise; a move by force ends no time itself."""
+    signed = taken.control or taken.event
+    record = None if signed is None else signed.record
+    is_move = isinstance(record, HubMove) and record.force
+    seen: Seen | None = getattr(record, "seen", None)
+    return seq if seen is None or is_move else min(seen.seq, seq)
 
 
 def _claim_of(envelope: bytes) -> tuple[int, int]:

@@ -19,7 +19,8 @@ room/<hex>       head            -> Head, rewritten with every batch
                  alias/<mid>     -> whom a member says to be the same person as (aliases.py)
                  drop/<blob><mid> -> whose attachment the relay is to forget (blobdrops.py)
                  app/<name>      -> an application's cursor
-                 evidence/<n>    -> what a relay said that can not be true
+                 proof/<n>, evidence/<n>, unproven/<n>
+                                 -> what can not be true, by what it shows (proofs.py)
 archive/<hex>/log     seq      -> Entry (archive.py)
 archive/<hex>/ids     event id -> seq
 archive/<hex>/chain   seq      -> control record's envelope, verbatim

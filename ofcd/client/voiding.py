@@ -18,6 +18,7 @@ from ofcd.client.blobdrops import unnamed
 from ofcd.client.core import Core
 from ofcd.client.events import Alarm, AlarmKind, EntriesVoided, RoomStatus
 from ofcd.client.folding import refold
+from ofcd.client.proofs import Shows
 from ofcd.client.queued import Queued
 from ofcd.client.turn import Turn
 from ofcd.e2e import bodies
@@ -119,7 +120,8 @@ def _flag(turn: Turn, core: Core, moves: Moves) -> None:
     check_claim([told for _, told in rivals], core.state)
     for ours, told in rivals:
         here = core.archive.control(turn.records, ours.since)
-        core.keep_evidence(turn, (*([here.envelope] if here else ()), told.envelope))
+        both = (*([here.envelope] if here else ()), told.envelope)
+        core.keep_evidence(turn, both, Shows.PROOF)
     core.tell_once(turn, AlarmKind.TWO_MOVES, _TWO_MOVES)
 
 

@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from ofcd.client import AlarmKind, RoomStatus
+from ofcd.client.proofs import Shows
 from ofcd.client.room import Phase
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Reaction, Redaction, Text
@@ -20,7 +21,7 @@ from ofcd.protocol.ids import EventId, Hash32, PublicKey, relay_id_of
 from ofcd.protocol.records import Event, LogHead
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import peek, sign_record
-from tests.client.liar import NOW, Bo, Scene, attach_at, open_bo
+from tests.client.liar import NOW, Bo, Scene, attach_at, open_bo, say
 
 
 def post(bo: Bo, text: str = "mine") -> frames.Post:
@@ -330,6 +331,47 @@ def test_evidence_is_bounded(scene: Scene, bo: Bo) -> None:
     for number in range(100):
         bo.feed(evolve(scene.truth[0], seq=start + number))
     assert 0 < len(bo.room.core.evidence(bo.vault)) < 100
+
+
+def _fill_with_junk(bo: Bo) -> list[bytes]:
+    junk = [bytes([number]) * 40 for number in range(100)]
+    core = bo.room.core
+
+    def keep(turn: Turn) -> None:
+        for one in junk:
+            core.keep_evidence(turn, (one,), Shows.JUNK)
+
+    bo.turn(keep)
+    assert len(core.evidence(bo.vault)) == 8
+    return junk
+
+
+def test_of_what_does_not_verify_little_is_kept(scene: Scene, bo: Bo) -> None:
+    """A relay makes as much of it as it likes."""
+    _fill_with_junk(bo)
+    bo.feed(frames.Delivery(scene.room, scene.log.seq + 1, b"no record at all"))
+    assert bo.room.waits_for is not None
+    assert len(bo.room.core.evidence(bo.vault)) == 8
+
+
+def test_what_anybody_can_make_keeps_no_proof_out(scene: Scene, bo: Bo) -> None:
+    """Neither do records that were delivered before: what freezes the room has its own places."""
+    core = bo.room.core
+    junk = _fill_with_junk(bo)
+    bo.feed(*scene.truth)
+    start = scene.truth[-1].seq + 1
+    for number in range(100):
+        record = say(scene, str(number), counter=1, ts=number).record
+        bo.feed(frames.Delivery(scene.room, start + number, record))
+    full = len(core.evidence(bo.vault))
+    assert sum(one in junk for one in core.evidence(bo.vault)) == 8
+    assert full < 100
+    heads = [LogHead(1, scene.room, 0, 10**6, Hash32(log * 32), NOW) for log in (b"a", b"b")]
+    signed = [sign_record(scene.relay.private, head).envelope for head in heads]
+    bo.feed(*(frames.Head(scene.room, one) for one in signed))
+    assert bo.status is RoomStatus.FROZEN
+    assert core.evidence(bo.vault)[:2] == signed
+    assert len(core.evidence(bo.vault)) == full + 2
 
 
 def test_a_relay_that_asks_for_ever_and_never_answers_is_left(scene: Scene, bo: Bo) -> None:

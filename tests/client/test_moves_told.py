@@ -21,7 +21,7 @@ from ofcd.protocol.records import HubMove, RekeyBoxed, Seen
 from ofcd.protocol.room import RoomState
 from ofcd.themis import generate_keypair
 from ofcd.themis.signed import SignedRecord, peek, sign_record
-from tests.client.liar import NOW, Bo, Scene
+from tests.client.liar import NOW, Bo, Scene, say
 from tests.client.test_lies import delivered, post
 from tests.client.world import Town, settled
 
@@ -171,6 +171,34 @@ def test_a_fork_that_root_signed_is_kept_as_it_was_signed(scene: Scene, bo: Bo) 
     bo.feed(frames.Moved(scene.room, (first.envelope, last.envelope)))
     assert (bo.status, bo.alarms) == (RoomStatus.FROZEN, [AlarmKind.FORK])
     assert core.evidence(bo.vault) == [first.envelope]
+
+
+@pytest.mark.parametrize(
+    ("told", "true"), [(False, True), (True, True), (True, False)], ids=["untold", "told", "false"]
+)
+def test_what_was_signed_over_another_log_before_a_move_by_force_freezes_nothing(
+    scene: Scene, bo: Bo, told: bool, true: bool
+) -> None:
+    """It stands on the way to the move, so it is taken, kept and told: nothing behind it would be.
+    But the move itself has to fit the log that leads to it."""
+    state, core = with_homes(bo, scene), bo.room.core
+    at = core.log.seq
+    lied = say(scene, "lied to", seen=Seen(at - 1, Hash32(b"x" * 32)))
+    behind = core.log.append(at + 1, lied.record).seen
+    made = move(scene, state, behind if true else evolve(behind, log=Hash32(b"y" * 32)))
+    if told:
+        bo.feed(frames.Moved(scene.room, (made.envelope,)))
+    bo.feed(lied)
+    if not told:
+        assert (bo.status, bo.texts) == (RoomStatus.FROZEN, [])
+        return
+    assert (bo.status, bo.texts) == (RoomStatus.ACTIVE, ["lied to"])
+    assert core.evidence(bo.vault) == [lied.record]
+    bo.feed(frames.Delivery(scene.room, at + 2, made.envelope))
+    frozen = (RoomStatus.FROZEN, [AlarmKind.HUB_MISBEHAVES, AlarmKind.FORK], state.hub)
+    moved = (RoomStatus.ACTIVE, [AlarmKind.HUB_MISBEHAVES], ELSEWHERE)
+    assert (bo.status, bo.alarms, core.state.hub) == (moved if true else frozen)
+    assert bo.dropped == ""
 
 
 def test_a_cut_reads_no_history_for_ones_own_words(

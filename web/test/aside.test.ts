@@ -2,11 +2,13 @@
 
 import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
-
+import { SEEN_KEPT } from "../src/client/aside.ts";
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
+import type { Entry } from "../src/client/entries.ts";
 import { keepChain } from "../src/client/journal.ts";
 import type { Room } from "../src/client/room.ts";
+import { json } from "../src/client/saved.ts";
 import { padded, Tables } from "../src/client/tables.ts";
 import { Turn } from "../src/client/vault.ts";
 import type { Content } from "../src/e2e/bodies.ts";
@@ -58,6 +60,29 @@ test("what was read, and is said again in the same words, is nothing new; the re
   copy.say(copy.root, text("read, in other words"), sids[1]);
   await arrives(room, copy);
   expect([await unreadIn(room), await voidIn(room)]).toEqual([2, ["read, too"]]);
+});
+
+test("of what its person has seen only so much is kept, and all that is to be deleted again", async () => {
+  const { room, vault, core } = await moved(["first", "last"]);
+  const { void: table } = new Tables(room.id);
+  const [[, raw] = []] = await vault.archived(table, { limit: 1 });
+  const one = json.read<Entry>(raw as Uint8Array);
+  const kept = async () => {
+    const all = await vault.archived(table, { limit: Number.POSITIVE_INFINITY });
+    return all.map(([, one]) => json.read<Entry>(one).seq).sort((a, b) => a - b);
+  };
+  await core.change(({ turn }) => {
+    for (let seq = 1; seq <= SEEN_KEPT + 50; seq += 1) {
+      const aside = { ...one, seq, wasRead: true, ...(seq < 3 && { takenBack: true }) };
+      turn.put(table, `old ${padded(seq)}`, json.write(aside));
+    }
+  });
+  expect(await kept()).toHaveLength(SEEN_KEPT + 52); // not seen yet, and so all there
+  await room.forgetVoided();
+  const left = await kept();
+  expect(left).toHaveLength(SEEN_KEPT + 2);
+  expect(left.slice(0, 2)).toEqual([1, 2]);
+  expect(left.at(-1)).toBe(SEEN_KEPT + 50);
 });
 
 test("nobody hides new words behind the sid of another's", async () => {

@@ -5,10 +5,12 @@ import { expect, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { Room } from "../src/client/room.ts";
-import { signControl } from "../src/e2e/controls.ts";
+import { Tables } from "../src/client/tables.ts";
+import { makeLeave, signControl } from "../src/e2e/controls.ts";
 import { type MemberKeys, newMemberKeys } from "../src/e2e/keys.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
+import { LinkLost } from "../src/wire/link.ts";
 import { browser, deliver, follow, forced, garden, linkTo, moveOf } from "./garden.ts";
 import { refusal } from "./rooms.ts";
 import type { Stage } from "./stage.ts";
@@ -51,6 +53,40 @@ test.each([
   expect(room.state.members.has(room.me)).toBe(true);
   await room.send(text("here I am"));
   expect(room.waiting().at(-1)).toMatchObject({ failed: "" });
+});
+
+test("a file that was on its way goes on when it comes back, and is gone with it when it left", async () => {
+  for (const isVoid of [true, false]) {
+    const { stage, bo } = garden();
+    const { room, vault } = await browser(stage, bo);
+    const copy = stage.branch();
+    let lose: () => void = () => undefined;
+    const lost = new Promise((_, reject) => {
+      lose = () => reject(new LinkLost("closed"));
+    });
+    const old = await follow(room, stage, [], ({ type }) =>
+      type === "blob_put" ? lost : undefined,
+    );
+    void room.sendFile(new File(["seeds"], "plan.txt")).catch(() => undefined);
+    await expect.poll(() => old.of("blob_put")).toHaveLength(1);
+    const out = isVoid
+      ? makeBoxedRekey(stage.making(), [bo.mid]).signed
+      : makeLeave(stage.making(bo));
+    const code = isVoid ? "evicted" : "left";
+    room.receive({ type: "removed", room: room.state.room, record: out.envelope, code });
+    await vi.waitFor(() => expect(room.uploads()).toMatchObject([{ problem: "out_gone" }]));
+    lose();
+    old.close();
+    if (!isVoid) {
+      const { uploads } = new Tables(room.id);
+      await vi.waitFor(() => expect(vault.items(uploads)).toEqual([]));
+      continue;
+    }
+    const fake = await follow(room, copy, [forced(copy)]);
+    await expect.poll(() => fake.of("blob_put")).toHaveLength(1);
+    await expect.poll(() => room.waiting()).toMatchObject([{ content: { name: "plan.txt" } }]);
+    expect(room.uploads()).toEqual([]);
+  }
 });
 
 test("the void eviction shown again puts nobody out; one that stands does, whatever the code", async () => {

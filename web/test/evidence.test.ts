@@ -4,7 +4,7 @@ import "fake-indexeddb/auto";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
-import { EvidenceDesk } from "../src/client/evidence.ts";
+import { EvidenceDesk, keepEvidence } from "../src/client/evidence.ts";
 import { verifyChain } from "../src/e2e/chain.ts";
 import { makeLeave } from "../src/e2e/controls.ts";
 import { judge } from "../src/e2e/evidence.ts";
@@ -39,8 +39,13 @@ test.each(cases)("$why", (row) => {
   const outcome =
     typeof found === "number"
       ? { later: found }
-      : ((found && { ...found, witness: found.witness || null }) ?? null);
+      : ((found && { ...found, records: undefined, witness: found.witness || null }) ?? null);
   expect(outcome).toEqual(row.found);
+  // What shows it is among what was shown, and what it takes no more.
+  const proving = typeof found === "object" ? found.records : [];
+  expect(records).toEqual(expect.arrayContaining([...proving]));
+  expect(proving.length).toBe(row.found?.fault ? (row.found.fault === "equivocation" ? 2 : 1) : 0);
+  if (proving.length > 0) expect(judge(state, whole, key, proving)).toEqual(found);
 });
 
 /** A room of which only this is asked. */
@@ -136,6 +141,28 @@ test.each([
     expect(room.saved.reason).toContain(reason);
   },
 );
+
+test("what a relay shows beside a proof, or makes up, takes no place of the proof's", async () => {
+  const { room, view } = await opened();
+  const { core } = room as unknown as { core: RoomCore };
+  core.view = { ...core.view, log: whole };
+  const junk = Array.from({ length: 70 }, (_, at) => new Uint8Array(40).fill(at));
+  await core.change(({ turn }) => void keepEvidence(turn, core.tables, junk, "junk"));
+  const { key, records } = shownIn(of("the hub signed two logs"));
+  const shown = [...junk, ...records, ...junk];
+  room.receive({ type: "evidence", room: view.state.room, code: "fork", key, records: shown });
+  await vi.waitFor(() => expect(room.saved.status).toBe("frozen"));
+  const kept = core.vault.items(core.tables.evidence).map(([, raw]) => raw);
+  expect(kept).toHaveLength(8 + records.length);
+  expect(kept).toEqual(expect.arrayContaining(records));
+  // What was taken for less before is kept once, and one kind does not fill up another.
+  const more = junk.slice(40);
+  const keeps = (envelopes: Uint8Array[], shows: Parameters<typeof keepEvidence>[3]) =>
+    core.change(({ turn }) => void keepEvidence(turn, core.tables, envelopes, shows));
+  await keeps([junk[0] as Uint8Array, ...more], "offence");
+  await keeps([records[0] as Uint8Array, junk[0] as Uint8Array], "junk");
+  expect(core.vault.items(core.tables.evidence)).toHaveLength(7 + 1 + more.length + records.length);
+});
 
 test("the relay's word alone freezes nothing: what was said waits", async () => {
   const refused = { code: "fork", text: "a fork", retry_after: undefined };

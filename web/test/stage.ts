@@ -109,12 +109,17 @@ export class Stage {
   }
 
   /** A member says something; its event id, and its sid, in hex. */
-  say(mine: MemberKeys, content: Content, sid = randomBytes(16)): { id: string; sid: string } {
+  say(
+    mine: MemberKeys,
+    content: Content,
+    sid = randomBytes(16),
+    seen = seenOf(this.view(mine).log),
+  ): { id: string; sid: string } {
     const view = this.view(mine);
-    const { state, keys, log, senders } = view;
+    const { state, keys, senders } = view;
     const next = nextOf(senders, state.room, mine.mid);
     const outgoing = { content, sid, ...next, ts: NOW, name: "", voids: [] };
-    const { signed, cell } = sealEvent(state, mine, keys, outgoing, seenOf(log));
+    const { signed, cell } = sealEvent(state, mine, keys, outgoing, seen);
     const seq = this.log.length;
     this.log.push([seq, signed.envelope]);
     this.cells.set(seq, cell);

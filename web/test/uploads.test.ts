@@ -204,6 +204,31 @@ test("once one is out of the room, what was on its way says so, and is kept no l
   expect(later.uploads.all()).toEqual([]);
 });
 
+test("one that is refused to who was evicted is kept for now, and goes on once that came to nothing", async () => {
+  const { vault, id } = await founded();
+  const [asked, answer] = gate();
+  const first = page(vault, id, () => asked.then(() => refusal("evicted")) as never);
+  const sending = first.uploads.send(file(), {}).catch((error: Error) => error.message);
+  await expect.poll(() => first.puts().length).toBe(1);
+  const out = first.core.change((draft) => amend(draft, { status: "removed", reason: "evicted" }));
+  answer(); // behind what evicts
+  await out;
+  expect(await sending).toContain("evicted");
+  await first.uploads.giveUp(true);
+  expect(first.uploads.all()).toMatchObject([{ problem: "out_gone" }]);
+  expect([first.drops(), (await pieces(vault)).length]).toEqual([[], 4]);
+  await first.core.change((draft) => amend(draft, { status: "active", reason: "" }));
+  first.core.close();
+
+  // By a new invite it is another member who is back: that one says it anew, or not.
+  const second = page(vault, id, () => ({ type: "done" }));
+  expect(second.uploads.all()).toMatchObject([{ problem: "out_gone" }]);
+  expect(second.puts()).toEqual([]);
+  await second.uploads.resume();
+  await expect.poll(() => second.outbox.items().length).toBe(1);
+  expect([second.puts().length, second.uploads.all(), await pieces(vault)]).toEqual([3, [], []]);
+});
+
 test("a file that is too large, or changes while it is read, is not begun", async () => {
   const { vault, id } = await founded();
   const { uploads, puts } = page(vault, id, () => ({ type: "done" }));

@@ -37,6 +37,8 @@ interface Aside extends Entry {
 
 /** As many are looked at that one sender has made of one sid. */
 const ALIKE = 8;
+/** As many that their person has seen are kept, the last ones, to know them when they are said again. */
+export const SEEN_KEPT = 1_000;
 /** Former ids of one message that are kept beside the first. */
 const FORMER = 7;
 
@@ -152,7 +154,13 @@ async function kept({ vault, tables }: RoomCore): Promise<(readonly [string, Asi
 export async function forgetVoided(core: RoomCore): Promise<void> {
   await core.change(async (draft) => {
     const { tables } = core;
-    for (const [key, aside] of await kept(core)) {
+    const all = (await kept(core)).sort(([, one], [, other]) => other.seq - one.seq);
+    for (const [at, [key, aside]] of all.entries()) {
+      // What was deleted there is deleted again, however long that takes.
+      if (at >= SEEN_KEPT && !aside.takenBack) {
+        draft.turn.delete(tables.void, key);
+        continue;
+      }
       const { name: _, mentions: __, ...rest } = aside;
       const digest = aside.digest ?? digestOf(aside);
       const seen: Aside = { ...rest, ...blank, name: "", via: aside.via, digest };

@@ -117,7 +117,7 @@ export class Attaching {
     });
     this.core.refusal = "";
     try {
-      if (isFrozenByWord(this.saved)) await this.goOn();
+      if (isFrozenByWord(this.core)) await this.goOn();
       await this.create(link);
       if (this.core.link !== link) return;
       const hub = this.core.isAway ? { hub: hubOf(state), hub_url: this.saved.hubUrl } : NO_HUB;

@@ -258,9 +258,10 @@ export class RoomCore {
     evidence: readonly Uint8Array[] = [],
   ): Promise<void> {
     return this.commit((draft) => {
-      const isNew = keepEvidence(draft.turn, this.tables, evidence);
+      const isPast = isEnded(this, draft, seq);
+      const isNew = keepEvidence(draft.turn, this.tables, evidence, isPast ? "offence" : "proof");
       if (draft.saved.status !== "active") return;
-      if (!isEnded(this, seq)) amend(draft, { status: "frozen", reason, code });
+      if (!isPast) amend(draft, { status: "frozen", reason, code });
       else if (isNew) warn(draft, reason);
     });
   }
@@ -295,15 +296,21 @@ const overNow = () => new RoomOver("the room can not be used any more");
 export const isSamePlace = (one: Place, other: Place): boolean =>
   one.url === other.url && equal(one.relayId, other.relayId);
 
-type Standing = Pick<SavedRoom, "status" | "reason" | "code">;
-
 /** By a word of the relay's alone, as an earlier version had it: that freezes no room any more. */
-export const isFrozenByWord = ({ status, reason, code }: Standing): boolean =>
-  status === "frozen" && (code === "hub_behind" || reason === "fork");
+export function isFrozenByWord({ vault, tables, saved }: RoomCore): boolean {
+  const { status, reason, code } = saved;
+  // That is how a proof froze it, too; but then there is one.
+  const isBare = reason.startsWith("log.fork") && vault.items(tables.evidence).length === 0;
+  return status === "frozen" && (code === "hub_behind" || reason === "fork" || isBare);
+}
 
 /** Whether an entry stood before a move by force, that is here or was told. */
-function isEnded({ vault, tables, view }: RoomCore, seq: number): boolean {
-  const ahead = vault.get(tables.state, AHEAD);
+export function isEnded(
+  { tables }: RoomCore,
+  { turn, view }: Pick<Draft, "turn" | "view">,
+  seq: number,
+): boolean {
+  const ahead = turn.get(tables.state, AHEAD);
   const told = ahead && readMove(ahead).record;
   return (
     (told?.force && seq <= told.seen.seq) ||

@@ -14,23 +14,43 @@ import type { Tables } from "./tables.ts";
 import { type Told, told } from "./told.ts";
 import type { Turn } from "./vault.ts";
 
+/** Digits of a hash in hex. */
+const HASH = 64;
 /** How long the entry may take to come that evidence is about. */
 const PATIENCE_MS = 60_000;
-/** As many are kept: the first ones, which tell enough. */
-const KEPT = 64;
+/**
+ * What an envelope shows, what proves most first: that somebody signed two histories, which froze the
+ * room, or root two moves of one term; what is signed, and against the rules, or of a time that root has
+ * ended; what anybody can make. As many of each are kept, the first ones, which tell enough: so none keeps
+ * out what proves more (ofcd/client/proofs.py).
+ */
+const PLACES = { proof: 32, offence: 32, junk: 8 };
+type Shows = keyof typeof PLACES;
+const KINDS = Object.keys(PLACES) as Shows[];
+/** What an earlier version kept is as good as an offence. */
+const keyOf = (shows: Shows, hash: string) => (shows === "offence" ? hash : `${shows} ${hash}`);
 type Frame = Extract<RelayFrame, { type: "evidence" }>;
 
-/** Keep what somebody signed and can not be true; whether any of it is new. */
+/** Keep what can not be true; whether any of it is new, as what shows so much. */
 export function keepEvidence(
   turn: Turn,
   { evidence }: Tables,
   envelopes: readonly Uint8Array[],
+  shows: Shows,
 ): boolean {
+  const kinds = KINDS.slice(0, KINDS.indexOf(shows) + 1);
+  const ids = new Set(turn.items(evidence).map(([id]) => id));
+  let left = PLACES[shows] - [...ids].filter((id) => keyOf(shows, id.slice(-HASH)) === id).length;
   let isNew = false;
   for (const envelope of envelopes) {
-    const id = hex(sha256(envelope)); // of what is no record, there is no event id
-    if (turn.get(evidence, id) !== undefined || turn.items(evidence).length >= KEPT) continue;
+    const hash = hex(sha256(envelope)); // of what is no record, there is no event id
+    if (left <= 0 || kinds.some((kind) => ids.has(keyOf(kind, hash)))) continue;
+    for (const less of KINDS.map((kind) => keyOf(kind, hash)))
+      if (ids.has(less)) turn.delete(evidence, less);
+    const id = keyOf(shows, hash);
     turn.put(evidence, id, envelope);
+    ids.add(id);
+    left -= 1;
     isNew = true;
   }
   return isNew;
@@ -68,7 +88,7 @@ export class EvidenceDesk {
       if (typeof found === "number") {
         if (isFirst) this.core.later(() => this.giveUp(frame), PATIENCE_MS);
       } else if (found === undefined) this.reject();
-      else await this.core.freeze(this.words(found), found.seq, found.fault, frame.records);
+      else await this.core.freeze(this.words(found), found.seq, found.fault, found.records);
     });
     void judged.catch((error) => this.core.failed(error)); // the next link shows it again
   }

@@ -8,10 +8,15 @@ import { Malformed } from "../protocol/codes.ts";
 import { isRefusal } from "../protocol/room.ts";
 import type { Link } from "../wire/link.ts";
 import type { CompareDesk } from "./comparing.ts";
-import { isEvicted, type RoomCore } from "./core.ts";
+import { isEvicted, type RoomCore, unlessOver } from "./core.ts";
 import { leaveVoid } from "./moving.ts";
 import type { Outbox } from "./outbox.ts";
+import type { SavedRoom } from "./saved.ts";
+import type { Uploads } from "./uploads.ts";
 import { type TakenBack, takeMoves } from "./voiding.ts";
+
+/** Whoever is out, or has a frozen room, may write again by a move by force. */
+const mayComeBack = (saved: SavedRoom) => isEvicted(saved) || saved.status === "frozen";
 
 export class ForcedMoves {
   /** Where the copy of a relay ends that is behind what is known here. */
@@ -24,6 +29,7 @@ export class ForcedMoves {
     private readonly core: RoomCore,
     private readonly outbox: Outbox,
     private readonly comparing: CompareDesk,
+    private readonly uploads: () => Uploads,
     private readonly beginAnew: () => void,
   ) {}
 
@@ -43,10 +49,10 @@ export class ForcedMoves {
     const { isAttaching } = this;
     const { link } = this.core;
     const done = this.core.enqueue(async () => {
-      const wasOut = isEvicted(this.core.saved) || this.core.saved.status === "frozen";
-      if (!wasOut && this.core.saved.status !== "active") return;
+      const { saved } = this.core;
+      if (!mayComeBack(saved) && saved.status !== "active") return;
       const taken = await this.take(records, link);
-      const isBack = wasOut && this.core.saved.status === "active";
+      const isBack = mayComeBack(saved) && this.core.saved.status === "active";
       if (taken === undefined && !isBack) return;
       this.core.doubtNoMore();
       this.beginAnew();
@@ -65,6 +71,17 @@ export class ForcedMoves {
   }
 
   private async take(
+    records: readonly Uint8Array[],
+    link: Link | undefined,
+  ): Promise<TakenBack | undefined> {
+    const wasOut = mayComeBack(this.core.saved);
+    const taken = await this.takeBack(records, link);
+    const isBack = wasOut && this.core.saved.status === "active";
+    if (isBack) void this.uploads().resume().catch(unlessOver); // behind this turn
+    return taken;
+  }
+
+  private async takeBack(
     records: readonly Uint8Array[],
     link: Link | undefined,
   ): Promise<TakenBack | undefined> {

@@ -42,7 +42,7 @@ export class Leaving {
     const why = await this.proven(record);
     if (why !== undefined) {
       await this.over(why);
-      void this.uploads.giveUp().catch(unlessOver); // behind this turn
+      void this.uploads.giveUp(why === "evicted").catch(unlessOver); // behind this turn
     } else this.unproven(code); // to attach tells why, or that it is not so
     this.core.isLive = false;
   }

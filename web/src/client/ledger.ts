@@ -20,7 +20,7 @@ import { warn } from "./alarms.ts";
 import { again } from "./aside.ts";
 import { noteEnd } from "./beats.ts";
 import { keepDrop, named, unnamed } from "./blobdrops.ts";
-import { amend, type Draft, mark, type RoomCore, unlessOver } from "./core.ts";
+import { amend, type Draft, isEnded, mark, type RoomCore, unlessOver } from "./core.ts";
 import {
   applyChange,
   type Effect,
@@ -208,16 +208,17 @@ export class Ledger {
       return false;
     }
     const belied = this.belied({ ...draft, view: taken.view });
-    const fork = forkIn(taken) ?? this.words.belies(taken.view);
+    const forks = this.forksIn(taken, frame, belied);
+    const fork = forks.find(({ about }) => !isEnded(this.core, draft, about))?.broken;
     const misfit = misfitIn(taken, frame.record) || (belied === "word" ? told("fork") : "");
     if (fork === undefined && misfit !== "") return this.halt(draft, frame, misfit);
-    if (fork !== undefined || belied === "signed") {
-      const reason = fork ? toldOf(fork) : told("log.fork", frame.seq);
-      amend(draft, { status: "frozen", reason });
-      keepEvidence(draft.turn, this.core.tables, [frame.record, ...(fork?.evidence ?? [])]);
+    if (fork !== undefined) {
+      amend(draft, { status: "frozen", reason: toldOf(fork) });
+      keepEvidence(draft.turn, this.core.tables, [frame.record, ...fork.evidence], "proof");
       return true;
     }
-    this.sound(draft, taken, frame.record);
+    const troubles = [...taken.troubles, ...forks.map(({ broken }) => broken)];
+    this.sound(draft, { ...taken, troubles }, frame.record);
     const id = hex(eventIdOf(unverifiedPayload(frame.record)));
     const before = draft.view;
     draft.view = taken.view;
@@ -230,6 +231,20 @@ export class Ledger {
     if (taken.opened !== undefined) this.opened(draft, frame.seq, taken.opened);
     if (draft.view.keys.keys !== keys) await this.release(draft);
     return true;
+  }
+
+  /** What an entry shows that somebody has signed: that this log is not the one that others see. */
+  private forksIn(taken: Taken, { seq, record }: FrameOf<"delivery">, belied: string): Fork[] {
+    const forks: Fork[] = [];
+    for (const one of taken.troubles) {
+      if (one instanceof LogBroken && one.fault === "fork")
+        forks.push({ broken: one, about: seenAt(taken, seq) });
+    }
+    const word = this.words.belies(taken.view);
+    if (word !== undefined) forks.push({ broken: word, about: seq });
+    if (belied === "signed")
+      forks.push({ broken: new LogBroken("fork", seq, [record]), about: seq });
+    return forks;
   }
 
   /** What an entry shows that is wrong, and is no reason to read no further. */
@@ -245,13 +260,14 @@ export class Ledger {
         !holdsOwnKey(state, mine, me);
       if (!(one instanceof LogBroken || one instanceof KeyRejected) || isForLost) continue;
       warn(draft, toldOf(one));
-      keepEvidence(draft.turn, tables, one instanceof LogBroken ? one.evidence : [envelope]);
+      const shown = one instanceof LogBroken ? one.evidence : [envelope];
+      keepEvidence(draft.turn, tables, shown, "offence");
     }
   }
 
   /** It proves nothing, and can not stand there: the relay is asked for the log anew. */
   private halt(draft: Draft, { record }: FrameOf<"delivery">, word: Told): false {
-    keepEvidence(draft.turn, this.core.tables, [record]);
+    keepEvidence(draft.turn, this.core.tables, [record], "junk");
     this.drop();
     this.isHalted = true;
     this.core.misfit(word);
@@ -441,9 +457,18 @@ const breath = () =>
     port2.postMessage(undefined);
   });
 
-/** What an entry shows that somebody has signed: that this log is not the one that others see. */
-const forkIn = ({ troubles }: Taken): LogBroken | undefined =>
-  troubles.find((one): one is LogBroken => one instanceof LogBroken && one.fault === "fork");
+/** Another log than this one, and which entry that is about. */
+interface Fork {
+  readonly broken: LogBroken;
+  readonly about: number;
+}
+
+/** Which entry the sender of entry `seq` has seen otherwise; a move by force ends no time itself. */
+function seenAt({ event, control }: Taken, seq: number): number {
+  const record = (event ?? control)?.record;
+  if (record === undefined || !("seen" in record)) return seq;
+  return record.type === "hub_move" && record.force ? seq : Math.min(record.seen.seq, seq);
+}
 
 /** Why an entry can not stand in any log; "" where it can. */
 function misfitIn(taken: Taken, envelope: Uint8Array): Told {

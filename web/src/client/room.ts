@@ -98,7 +98,8 @@ export class Room extends RoomView {
     const lost = () => {
       for (const part of this.parts) part.linkLost();
     };
-    this.forced = new ForcedMoves(this.core, this.outbox, this.comparing, lost);
+    const uploads = () => this.uploading;
+    this.forced = new ForcedMoves(this.core, this.outbox, this.comparing, uploads, lost);
     this.forcing = new ForceDesk(this.core, (record) => this.forced.told([record]));
     this.beats = new BeatDuty(this.core, this.outbox);
     this.drops = new BlobDrops(this.core);

@@ -46,6 +46,8 @@ interface Kept {
   readonly count: number;
   /** What the message will say of it, once all of it is sealed. */
   readonly content?: unknown;
+  /** Its member was evicted: it goes on if that comes to nothing, and not by a new invite. */
+  readonly isOut?: boolean;
 }
 
 export class Uploads {
@@ -58,10 +60,9 @@ export class Uploads {
     /** Has the relay forget what it got of one that is given up. */
     private readonly onGivenUp: () => void,
   ) {
-    for (const [id, raw] of core.vault.items(core.tables.uploads)) {
-      const { name, content } = json.read<Kept>(raw);
-      const isOut = core.saved.status === "removed";
-      const problem = isOut ? told("out_gone") : content === undefined ? CLOSED_EARLY : "";
+    for (const [id, { name, content, isOut = false }] of this.kept()) {
+      const isGone = isOut || core.saved.status === "removed";
+      const problem = isGone ? told("out_gone") : content === undefined ? CLOSED_EARLY : "";
       this.infos.set(id, { id, name, done: 0, problem });
       if (problem === "") void this.carryOn(id).catch(unlessOver);
     }
@@ -97,13 +98,38 @@ export class Uploads {
     this.core.changed();
   }
 
-  /** Nothing is sent from here any more: what was on its way is told of, and kept no longer. */
-  async giveUp(): Promise<void> {
+  /**
+   * Nothing is sent from here any more: what was on its way is told of. It is kept no longer, unless that
+   * may come to nothing (`isForNow`): then until its person takes it away.
+   */
+  async giveUp(isForNow = false): Promise<void> {
     for (const info of this.infos.values()) {
       if (info.problem === "") this.infos.set(info.id, { ...info, problem: told("out_gone") });
-      await this.core.change(({ turn }) => this.remove(turn, info.id));
     }
+    await this.core.change(({ turn }) => {
+      for (const [id, kept] of this.kept()) {
+        if (isForNow && kept.content !== undefined) this.keep(turn, id, { ...kept, isOut: true });
+        else this.remove(turn, id);
+      }
+    });
     this.core.changed();
+  }
+
+  /** Its member may write again, for what forbade it came to nothing: what was kept goes on. */
+  async resume(): Promise<void> {
+    const due = this.kept().filter(([, { content }]) => content !== undefined);
+    await this.core.change(({ turn }) => {
+      for (const [id, { isOut: _, ...kept }] of due) this.keep(turn, id, kept);
+    });
+    for (const [id, { name }] of due) {
+      this.show({ id, name, done: 0, problem: "" });
+      if (!this.stops.has(id)) void this.carryOn(id).catch(unlessOver);
+    }
+  }
+
+  private kept(): [id: string, Kept][] {
+    const { vault, tables } = this.core;
+    return vault.items(tables.uploads).map(([id, raw]) => [id, json.read<Kept>(raw)]);
   }
 
   private async carryOn(id: string): Promise<void> {
@@ -117,8 +143,9 @@ export class Uploads {
       await act();
       this.infos.delete(id);
     } catch (error) {
-      // It goes on with the next page.
-      if (error instanceof RoomOver || error instanceof VaultLocked) throw error;
+      // It goes on with the next page; or, refused to who was evicted, once that came to nothing.
+      const isEnd = error instanceof RoomOver || error instanceof VaultLocked;
+      if (isEnd || (await this.isOver())) throw error;
       const info = this.infos.get(id);
       if (info !== undefined) this.show({ ...info, problem: toldOf(error) });
       await this.forget(id);
@@ -127,6 +154,12 @@ export class Uploads {
       this.stops.delete(id);
       this.core.changed();
     }
+  }
+
+  /** Once all is taken in that came before this: whether nothing is sent from here any more. */
+  private async isOver(): Promise<boolean> {
+    await this.core.enqueue(async () => undefined).catch(unlessOver);
+    return !this.core.isActive;
   }
 
   // -- into the vault --------------------------------------------------------------------------

@@ -159,7 +159,8 @@ async function flag(core: RoomCore, draft: Draft, moves: Moves): Promise<void> {
   for (const [{ since }, told] of rivals) {
     const own = await core.vault.fetch(core.tables.chain, padded(since));
     if (own === undefined) continue;
-    if (keepEvidence(draft.turn, core.tables, [own, told.envelope])) warn(draft, TWO_MOVES);
+    const both = [own, told.envelope];
+    if (keepEvidence(draft.turn, core.tables, both, "proof")) warn(draft, TWO_MOVES);
   }
 }
 
@@ -190,7 +191,7 @@ async function parted(
     if (!(error instanceof Refused)) throw error;
     if (error.code !== "fork" || isEvicted(draft.saved)) return undefined; // the own log counts
     amend(draft, { status: "frozen", reason: told("log.fork", seq), code: "" });
-    keepEvidence(draft.turn, core.tables, [news[0].envelope]);
+    keepEvidence(draft.turn, core.tables, [news[0].envelope], "proof");
     return undefined;
   }
 }

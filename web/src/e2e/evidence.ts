@@ -21,11 +21,19 @@ export interface Proof {
   readonly seq: number;
   /** In hex, the member who was shown another log; "" for the hub's own word. */
   readonly witness: string;
+  /** What shows it, alone or beside one's own log. */
+  readonly records: readonly Uint8Array[];
 }
 
 interface Word {
   readonly seen: Seen;
   readonly witness: string;
+  readonly envelope: Uint8Array;
+}
+
+interface Head {
+  readonly head: RecordOf<"log_head">;
+  readonly envelope: Uint8Array;
 }
 
 /** Where a control record, its id in hex, stands in one's own log; undefined where it does not. */
@@ -45,14 +53,14 @@ export function judge(
   known: LineageOf = lineage,
   placeOf: PlaceOf = () => undefined,
 ): Proof | number | undefined {
-  const heads: RecordOf<"log_head">[] = [];
+  const heads: Head[] = [];
   const words: Word[] = [];
   for (const envelope of envelopes) {
     try {
       const record = verified(state, relayKey, envelope, known);
       if (record === undefined || isVoid(state, record, placeOf)) continue;
-      if (record.type === "log_head") heads.push(record);
-      words.push(wordOf(record));
+      if (record.type === "log_head") heads.push({ head: record, envelope });
+      words.push(wordOf(record, envelope));
     } catch {
       // What does not verify proves nothing, whoever it is said to be of.
     }
@@ -102,17 +110,22 @@ export function isVoid(state: RoomState, record: Telling, placeOf: PlaceOf): boo
   return place === undefined ? move.forced : place < move.since;
 }
 
-const wordOf = (record: Telling): Word =>
+const wordOf = (record: Telling, envelope: Uint8Array): Word =>
   record.type === "log_head"
-    ? { seen: { seq: record.seq, log: record.log }, witness: "" }
-    : { seen: record.seen, witness: hex(record.mid) };
+    ? { seen: { seq: record.seq, log: record.log }, witness: "", envelope }
+    : { seen: record.seen, witness: hex(record.mid), envelope };
 
-function contradiction(heads: readonly RecordOf<"log_head">[]): Proof | undefined {
-  for (const [at, one] of heads.entries()) {
-    const isOther = (head: RecordOf<"log_head">) =>
-      head.term === one.term && head.seq === one.seq && !equal(head.log, one.log);
-    if (heads.slice(at + 1).some(isOther)) {
-      return { fault: "equivocation", seq: one.seq, witness: "" };
+function contradiction(heads: readonly Head[]): Proof | undefined {
+  for (const [at, { head: one, envelope }] of heads.entries()) {
+    const other = heads
+      .slice(at + 1)
+      .find(
+        ({ head: { term, seq, log } }) =>
+          term === one.term && seq === one.seq && !equal(log, one.log),
+      );
+    if (other !== undefined) {
+      const records = [envelope, other.envelope];
+      return { fault: "equivocation", seq: one.seq, witness: "", records };
     }
   }
   return undefined;
@@ -120,10 +133,10 @@ function contradiction(heads: readonly RecordOf<"log_head">[]): Proof | undefine
 
 /** The first word over another log than is here; else whether one is still to be judged. */
 function against(words: readonly Word[], log: RoomLog): Proof | number | undefined {
-  for (const { seen, witness } of words) {
+  for (const { seen, witness, envelope } of words) {
     const mine = seen.seq <= log.seq ? hashAt(log, seen.seq) : undefined;
     if (mine !== undefined && !equal(mine, seen.log)) {
-      return { fault: "fork", seq: seen.seq, witness };
+      return { fault: "fork", seq: seen.seq, witness, records: [envelope] };
     }
   }
   const later = words.map(({ seen }) => seen.seq).filter((seq) => seq > log.seq);
