@@ -44,6 +44,9 @@ _LATER: Final = frozenset(
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
 _TRIES: Final = 8
 """How often a change that gives way is put off before it is given up."""
+_HELD: Final = 2_000
+"""The longest wait before the next of these tries: a room that is about to move is kept for it for
+five seconds after each, and what comes later meets a room where others have spoken."""
 
 
 @frozen
@@ -214,7 +217,10 @@ class ControlDesk:
         if code in _AGAIN:
             self._stale_since = turn.now
         elif code in _LATER:
-            self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
+            wait = self._backoff.failed(failure.retry_after or 0)
+            if change.gives_way and code == Code.TRY_AGAIN:
+                wait = min(wait, _HELD)
+            self._not_before = turn.now + wait
         elif code in _NOT_HERE:
             turn.drop = code
         else:
@@ -222,6 +228,9 @@ class ControlDesk:
 
     def _finish(self, turn: Turn, change: Change, outcome: object) -> None:
         self._changes.remove(change)
+        if change.gives_way:
+            self._not_before = 0  # whoever asks for the same again does not inherit its waits
+            self._backoff.succeeded()
         turn.settle(change.ticket, outcome)
         if change.then is not None:
             change.then(turn)

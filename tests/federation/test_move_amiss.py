@@ -25,6 +25,7 @@ from tests.federation.double import (
     part,
     quickly,
     rejoin,
+    say,
     shared,
     shared_by_three,
 )
@@ -63,6 +64,36 @@ async def test_a_move_that_can_not_be_done_holds_nothing_up(
         await ana.move_hub(new.url)
         await settle([ana, bo])
         agree([ana, bo], ["the new one lacks this"])
+
+
+async def test_a_busy_room_is_moved_at_once_where_it_could_not_be_moved_before(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root's tries come while the room is kept for them, however often they came to nothing."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        part(old, new)
+        await trio.sleep(30)
+        await ana.send("the new one lacks this")
+        await refused_to_move(ana, new)
+        rejoin(old, new)
+        await settle([ana, bo])
+        for there, other in ((new, old), (old, new)):
+            there.to_relays[other.url].delay = lambda: 0.2
+
+        async def talk() -> None:
+            while True:
+                await say(ana, "again")
+                await trio.sleep(0.3)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            await trio.sleep(5)
+            with trio.fail_after(10):
+                await ana.move_hub(new.url)
+            nursery.cancel_scope.cancel()
+        await settle([ana, bo])
+        agree([ana, bo])
 
 
 def say_besides(monkeypatch: pytest.MonkeyPatch, url: str, *, alone: bool = False) -> None:
