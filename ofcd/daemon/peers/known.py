@@ -7,6 +7,7 @@ nobody vouches for may be tried; but none takes the place of one that held, unti
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KnownRelay", "Listed", "host_of", "listed_in", "plain_name"]
 
+_INVITED: Final = 4
 _MISSES: Final = 3
 """Dialled in vain so often, a relay may have moved."""
 
@@ -99,7 +101,14 @@ class KnownRelay:
     places: dict[RoomId, tuple[str, ...]] = field(factory=dict)
     """Where the owners of rooms say that it is reached."""
     told: dict[str, str] = field(factory=dict)
-    """Where else it may be: as who asks says (`invite`), as it does (`link`), or was (`before`)."""
+    """Where else it may be: as it says itself (`link`), or was (`before`)."""
+    invited: deque[str] = field(factory=lambda: deque(maxlen=_INVITED))
+    """And as those say who ask for its rooms: the last ones, for one of them may name a wrong one
+    again and again."""
+    has_news: bool = False
+    """Whether somebody has just said where it is, and that was not tried."""
+    was_news: bool = False
+    """Whether the last address that was dialled was such a one."""
     dialled: int = 0
     """How often it was, at addresses that nobody has proven."""
     misses: int = 0
@@ -139,7 +148,7 @@ class KnownRelay:
         """A room's owner says where."""
         if self.is_unproven:
             if self.row.pinned == "invite":
-                self.told["invite"] = self.row.url
+                self._may_be(self.row.url)
             self.row = evolve(self.row, url=urls[0], pinned="move")
         if self.is_unproven or self.is_lost:
             self.places[room] = urls
@@ -147,10 +156,18 @@ class KnownRelay:
     def invited_to(self, url: str) -> None:
         """Somebody who asked for one of its rooms says where."""
         if self.is_unproven and self.row.pinned != "move":
-            # A stranger may have named a wrong one before: the last word is tried, until one holds.
+            # A stranger may have named a wrong one before: the last word is tried first.
+            self.has_news = url != self.row.url
+            self._may_be(self.row.url)
             self.row = evolve(self.row, url=url, pinned="invite")
         else:
-            self.told["invite"] = url  # besides what is better known
+            self._may_be(url)  # besides what is better known
+
+    def _may_be(self, url: str) -> None:
+        if url in self.invited:
+            self.invited.remove(url)
+        if url:
+            self.invited.append(url)
 
     def says_it_is_at(self, url: str) -> None:
         """It says so itself, on a link that proves who it is."""
@@ -163,8 +180,13 @@ class KnownRelay:
         """Where to dial it: in turn all that was said of it, while none of it is proven."""
         if not (self.is_unproven or self.is_lost):
             return self.row.url
+        if self.has_news and not self.was_news:
+            self.has_news, self.was_news = False, True
+            return self.row.url
+        self.was_news = False  # however often there are news, the others have their turn
         rooms = [urls for room, urls in self.places.items() if room in self.following.rooms]
-        said = dict.fromkeys(filter(None, [self.row.url, *sum(rooms, ()), *self.told.values()]))
+        others = [*sum(rooms, ()), *self.told.values(), *reversed(self.invited)]
+        said = dict.fromkeys(filter(None, [self.row.url, *others]))
         self.dialled += 1
         return list(said)[(self.dialled - 1) % len(said)]
 
