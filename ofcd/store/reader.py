@@ -173,8 +173,16 @@ _LIES: Final = _EVIDENCE.where(t.evidence.c.code.not_in((GAP_CODE, MOVES_CODE)))
 _MOVES: Final = select(t.evidence.c.records).where(
     t.evidence.c.room == _ROOM, t.evidence.c.code == MOVES_CODE
 )
+_MOVED: Final = (
+    select(_rooms.room, t.evidence.c.ts, t.evidence.c.records, t.hearers.c.relays)
+    .join(t.evidence, t.evidence.c.room == _rooms.id)
+    .outerjoin(t.hearers, t.hearers.c.room == _rooms.id)
+    .where(t.evidence.c.code == MOVES_CODE)
+    .order_by(t.evidence.c.id)
+)
 _NO_LIES: Final = _EVIDENCE.where(t.evidence.c.code == bindparam("b_code"))
 """What is kept beside it, under a code of its own."""
+_ID_BYTES: Final = 32
 _BOXES: Final = (
     select(t.boxes.c.seq, t.boxes.c.mid, t.boxes.c.box)
     .where(
@@ -359,8 +367,8 @@ class Reader:
         """See `Store.moves`."""
         with self.snapshot() as connection:
             return [
-                KeptMoves(RoomId(room), ts, tuple(split_parts(raw, max_parts=64)))
-                for room, ts, _, raw in connection.execute(_NO_LIES, {"b_code": MOVES_CODE})
+                KeptMoves(RoomId(room), ts, tuple(split_parts(raw, max_parts=64)), _ids(relays))
+                for room, ts, raw, relays in connection.execute(_MOVED)
             ]
 
     def load_before(self, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
@@ -515,6 +523,14 @@ def _told(connection: sa.Connection, room: int) -> tuple[bytes, ...]:
     """The HUB_MOVEs that are kept of a room."""
     found = connection.execute(_MOVES, {"b_room": room}).scalar()
     return tuple(split_parts(found, max_parts=64)) if found else ()
+
+
+def _ids(relays: bytes | None) -> frozenset[RelayId] | None:
+    if relays is None:
+        return None
+    return frozenset(
+        RelayId(relays[start : start + _ID_BYTES]) for start in range(0, len(relays), _ID_BYTES)
+    )
 
 
 def _whole_from(connection: sa.Connection, found: AnyRow) -> int:

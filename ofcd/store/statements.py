@@ -97,6 +97,8 @@ class Statements:
         self.frozen = make(_frozen(), *FROZEN)
         self.awaited = put(t.awaited)
         self.awaited_drop = make(_delete(t.awaited, "room"), "b_room")
+        self.hearers = put(t.hearers)
+        self.hearers_drop = make(_delete(t.hearers, "room"), "b_room")
         self.hole = make(sa.insert(t.holes), *t.holes.c.keys())
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)

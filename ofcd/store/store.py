@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -179,6 +179,10 @@ class Store:
     def moves(self) -> list[KeptMoves]:
         """The rooms that were moved, and what others have to be told of that."""
         return self._reader.moves()
+
+    def put_hearers(self, room: RoomId, relays: Iterable[RelayId]) -> None:
+        """Who has to be told that this room was moved; nothing, if there is no such room."""
+        self._writer.put_hearers(room, relays)
 
     def load_before(self, room: RoomId, end: int, log: Hash32) -> RoomSnapshot | None:
         """The room as it was after entry `end`; None where it does not go on after that.

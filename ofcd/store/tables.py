@@ -30,7 +30,7 @@ __all__ = [
     "successions",
 ]
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -249,4 +249,11 @@ awaited: Final = sa.Table(
     metadata,
     _room(),
     _bytes("relay_id"),  # who has to say that it knows of nothing more, before this relay orders on
+)
+
+hearers: Final = sa.Table(
+    "hearers",
+    metadata,
+    _room(),
+    _bytes("relays"),  # the ids of those that are told of the room's moves, one after another
 )

@@ -227,6 +227,8 @@ class KeptMoves:
     ts: int
     """When root signed the last one."""
     records: tuple[bytes, ...] = field(repr=False)
+    hearers: frozenset[RelayId] | None = None
+    """Who has to be told of them; None where that is not noted yet."""
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,7 @@ _PAGES_A_SHRINK: Final = 128
 
 _FIND_ROOM: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FOUND_ROOM: Final = sa.insert(t.rooms)
+_NUMBER: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FORGET_KEY: Final = (
     sa.update(t.peers).where(t.peers.c.relay_id == sa.bindparam("b_relay_id")).values(key=b"")
 )
@@ -103,6 +104,14 @@ class Writer:
         with self.transaction() as connection:
             self._statements.peer_drop.run(connection, [(relay_id,)])
             self._statements.succession_drop.run(connection, [(relay_id,)])
+
+    def put_hearers(self, room: RoomId, relays: Iterable[RelayId]) -> None:
+        """See `Store.put_hearers`."""
+        with self.transaction() as connection:
+            found = connection.execute(_NUMBER, {"b_room": room}).scalar()
+            if found is not None:
+                row = (found, b"".join(sorted(relays)))
+                self._statements.hearers.run(connection, [row])
 
     def grew(self, weight: int) -> None:
         """A transaction put about so many bytes into the write-ahead log."""

@@ -12,7 +12,7 @@ import trio
 from attrs import evolve
 
 from ofcd.client import Room, RoomStatus
-from ofcd.daemon.peers.telling import Hearer
+from ofcd.daemon.peers.telling import Hearer, Telling
 from ofcd.protocol import frames
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Moved
@@ -553,3 +553,38 @@ async def test_a_room_that_grows_too_fast_for_a_move_is_tried_again_later(
         held = known(old)._relay.room(ana.id)
         assert held is not None
         assert held.hub == relay_of(new)
+
+
+async def test_a_start_reads_no_room_to_know_whom_to_tell_of_its_move(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many were ever moved; but where the relay died before that was noted."""
+    reads: list[RoomId] = []
+    read_who = Telling._read_who
+
+    async def reading(self: Telling, room: RoomId) -> frozenset[RelayId] | None:
+        reads.append(room)
+        return await read_who(self, room)
+
+    monkeypatch.setattr(Telling, "_read_who", reading)
+    async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
+        ana, _ = await shared(old, new)
+        cai = await federated(old, third, "cai", ana)
+        await ana.move_hub(new.url)
+        await settle([ana, cai])
+        others = {ana.id: {relay_of(old), relay_of(third)}}
+        await new.restart_relay()
+        await until(lambda: known(new)._telling._hearers == others)
+        assert reads == []
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "put_hearers", lambda *_: None)
+            await ana.move_hub(third.url)
+            await settle([ana, cai])
+            await third.restart_relay()
+        await until(
+            lambda: known(third)._telling._hearers == {ana.id: {relay_of(old), relay_of(new)}}
+        )
+        assert reads == [ana.id]
+        await third.restart_relay()
+        await until(lambda: bool(known(third)._telling._hearers))
+        assert reads == [ana.id], "noted now"

@@ -123,17 +123,39 @@ class Telling:
             self._log.error("a reading of the store failed", error=str(error))
             return []
         for one in kept:
-            try:
-                room = await self._hub.room(one.room)
-            except (StoreError, BadSnapshot) as error:
-                self._log.error("reading a room failed", error=str(error))
-                continue
-            if one.room in self._moves:
+            hearers = one.hearers
+            if hearers is None:  # its last move was not noted to its end
+                hearers = await self._read_who(one.room)
+            if hearers is None or one.room in self._moves:
                 continue  # it was moved meanwhile
             self._keep(one)
-            if room is not None:
-                self._hearers[one.room] = self._who(room)
+            if hearers != one.hearers:
+                self._hear(one.room, hearers)
+            else:
+                self._hearers[one.room] = hearers
         return kept
+
+    async def _read_who(self, room: RoomId) -> frozenset[RelayId] | None:
+        """Who has to do with a room that may have to come from the disk; None where it fails."""
+        try:
+            held = await self._hub.room(room)
+        except (StoreError, BadSnapshot) as error:
+            self._log.error("reading a room failed", error=str(error))
+            return None
+        return frozenset() if held is None else self._who(held)
+
+    def _hear(self, room: RoomId, hearers: frozenset[RelayId]) -> None:
+        """They are told from now on, and after a restart without the room being read for it."""
+        if self._hearers.get(room) != hearers:
+            self._hearers[room] = hearers
+            self._hub.start(self._note, room)
+
+    async def _note(self, room: RoomId) -> None:
+        put = partial(self._store.put_hearers, room, self._hearers[room])
+        try:
+            await self._hub.with_writer(put)
+        except StoreError as error:
+            self._log.error("whom to tell of a move was not kept", error=str(error))
 
     def _who(self, room: RoomLog) -> frozenset[RelayId]:
         """Where members are at home, and who had the room before."""
@@ -147,7 +169,8 @@ class Telling:
             return frozenset()
         self._settled.discard(effect.room)
         self._keep(KeptMoves(effect.room, effect.ts, effect.told))
-        self._hearers[effect.room] = (self._who(room) | {effect.before}) - {self._own_id}
+        self._hearers.pop(effect.room, None)  # noted anew with each move, for the store has not
+        self._hear(effect.room, (self._who(room) | {effect.before}) - {self._own_id})
         return self._hearers[effect.room]
 
     def _keep(self, kept: KeptMoves) -> None:
@@ -160,7 +183,7 @@ class Telling:
         """Somebody came, went, or moved home."""
         held = self._relay.room(room)
         if room in self._moves and held is not None:
-            self._hearers[room] = self._who(held)
+            self._hear(room, self._who(held))
 
     def wants(self, peer: RelayId) -> bool:
         """Whether this relay is to be dialled, to be told of a room that is ordered here now."""
