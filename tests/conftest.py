@@ -6,6 +6,7 @@ with port 0, random order, every warning an error, a limit of 60 seconds a test.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -27,6 +28,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+# What is made while modules are imported and tests collected stays: to look through it all, again
+# and again, for what does not, is a third of collecting and a twelfth of many tests.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on the collector looks at what tests make, and at nothing older."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> list[str]:
