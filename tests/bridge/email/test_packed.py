@@ -190,35 +190,42 @@ def heads(count: int) -> bytes:
 
 RANGES = b"beginbfrange" + b"<0000> <ffff> <0041>\n" * 40_000 + b"endbfrange"
 LETTERS = b"<" + b"0041" * 250_000 + b">"
-HOSTILE = {
-    "zeros": bomb(80),
-    "a bomb in a zip": zipped(bomb(80)),
-    "a zip in itself": zipped(zipped(zipped(zipped(bomb(80))))),
-    "bzip2": bz2.compress(bytes(80 * 1024 * 1024)),
-    "xz": lzma.compress(bytes(80 * 1024 * 1024), preset=0),
-    "heads of files without end": heads(12_000),
-    "each file is all that follows": heads(9000),
-    "streams without end": b"%PDF-1.7\n" + b"stream\n" * 30_000,
-    "streams behind which much stands": pdf(*[("", zlib.compress(b"x"))] * 5000) + b" " * 9_000_000,
-    "a map that is begun again and again": pdf(("", b"beginbfchar " * 80_000)),
-    "a map of ranges": pdf(("", RANGES), ("", b"<0041> Tj " * 100_000)),
-    "glyphs of many letters, each of all numbers": pdf(
-        ("", zlib.compress(b"beginbfrange <0000> <ffff> " + LETTERS + b" endbfrange")),
-    ),
-    "glyphs of many letters, written often": pdf(
-        ("", zlib.compress(b"beginbfchar <41> " + LETTERS + b" endbfchar")),
-        ("", zlib.compress(b"<" + b"41" * 20_000 + b"> Tj")),
-    ),
-    "maps of all glyphs": pdf(
-        *[("", zlib.compress(b"beginbfrange <0000> <ffff> <0041> endbfrange"))] * 90
-    ),
-    "strings of nothing": pdf(("", zlib.compress(b"()" * 8_000_000 + b" Tj"))),
-    "numbers of a glyph each": pdf(("", zlib.compress(b"<aa>" * 5_000_000 + b" Tj"))),
-    "ascii85 of zeros": pdf(("", b"z" * 10_000_000 + b"~>")),
-    "encoded words": b"=?utf-8?b?QUFB?= " * 20_000,
-    "lists that do not end": pdf(("", b"beginbfrange" + b"<00> <01> [" * 90_000)),
-    "strings that do not end": pdf(("", b"Tj" + b"(\\" * 500_000), ("", b"TJ" + b"(" * 500_000)),
-}
+
+
+def hostile() -> dict[str, bytes]:
+    """Made where they are looked at: to pack them takes a second."""
+    return {
+        "zeros": bomb(80),
+        "a bomb in a zip": zipped(bomb(80)),
+        "a zip in itself": zipped(zipped(zipped(zipped(bomb(80))))),
+        "bzip2": bz2.compress(bytes(80 * 1024 * 1024)),
+        "xz": lzma.compress(bytes(80 * 1024 * 1024), preset=0),
+        "heads of files without end": heads(12_000),
+        "each file is all that follows": heads(9000),
+        "streams without end": b"%PDF-1.7\n" + b"stream\n" * 30_000,
+        "streams behind which much stands": pdf(*[("", zlib.compress(b"x"))] * 5000)
+        + b" " * 9_000_000,
+        "a map that is begun again and again": pdf(("", b"beginbfchar " * 80_000)),
+        "a map of ranges": pdf(("", RANGES), ("", b"<0041> Tj " * 100_000)),
+        "glyphs of many letters, each of all numbers": pdf(
+            ("", zlib.compress(b"beginbfrange <0000> <ffff> " + LETTERS + b" endbfrange")),
+        ),
+        "glyphs of many letters, written often": pdf(
+            ("", zlib.compress(b"beginbfchar <41> " + LETTERS + b" endbfchar")),
+            ("", zlib.compress(b"<" + b"41" * 20_000 + b"> Tj")),
+        ),
+        "maps of all glyphs": pdf(
+            *[("", zlib.compress(b"beginbfrange <0000> <ffff> <0041> endbfrange"))] * 90
+        ),
+        "strings of nothing": pdf(("", zlib.compress(b"()" * 8_000_000 + b" Tj"))),
+        "numbers of a glyph each": pdf(("", zlib.compress(b"<aa>" * 5_000_000 + b" Tj"))),
+        "ascii85 of zeros": pdf(("", b"z" * 10_000_000 + b"~>")),
+        "encoded words": b"=?utf-8?b?QUFB?= " * 20_000,
+        "lists that do not end": pdf(("", b"beginbfrange" + b"<00> <01> [" * 90_000)),
+        "strings that do not end": pdf(
+            ("", b"Tj" + b"(\\" * 500_000), ("", b"TJ" + b"(" * 500_000)
+        ),
+    }
 
 
 LOOKED_THROUGH = {
@@ -240,7 +247,7 @@ def measure() -> None:
     """In a process of its own: what each of them came to, and what was looked at for it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     found = {}
-    for name, raw in HOSTILE.items():
+    for name, raw in hostile().items():
         work = secrets()
         held = work.file(Attachment("a.zip", "application/zip", raw)) is None
         found[name] = held, secrecy._WORK - work._work.left, work._work.seconds
@@ -256,7 +263,6 @@ def test_bombs_cost_little() -> None:
     assert ran.returncode == 0, ran.stderr[-2000:]
     found = json.loads(ran.stdout)
     assert {name for name, (held, _, _) in found.items() if not held} == LOOKED_THROUGH
-    assert set(found) == set(HOSTILE)
     assert max(looked_at for _, looked_at, _ in found.values()) < 32 * 1024 * 1024
     assert min(left for _, _, left in found.values()) > 0, "each ended before its time was up"
 
