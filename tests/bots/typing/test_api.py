@@ -17,6 +17,7 @@ import bots
 from tests.cli.support import ROOT
 
 HERE = Path(__file__).parent
+_SHARED = (f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={ROOT / '.mypy_cache'}")
 _WANTED = re.compile(r"# E: ([a-z-]+)$")
 _FOUND = re.compile(r"wrong\.py:(\d+): error: .*\[([a-z-]+)\]$", re.M)
 
@@ -24,13 +25,16 @@ _FOUND = re.compile(r"wrong\.py:(\d+): error: .*\[([a-z-]+)\]$", re.M)
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_an_authors_mypy_sees_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
-    """In a folder of the author's own, where only the installed package can be found."""
+    """In a folder of the author's own, where only the installed package can be found.
+
+    With our settings, which are stricter, so that what `make types` knows of all we import counts.
+    """
     (tmp_path / "good.py").write_text((HERE / "good.py").read_text(encoding="utf-8"))
     wrong = (HERE / "wrong.txt").read_text(encoding="utf-8")
     (tmp_path / "wrong.py").write_text(wrong)
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "good.py", "wrong.py"],
+        [sys.executable, "-m", "mypy", *_SHARED, "--strict", "good.py", "wrong.py"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
