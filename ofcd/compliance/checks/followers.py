@@ -26,6 +26,7 @@ from ofcd.themis.signed import SignedRecord
 
 check = group("follower")
 
+_FLOOD: Final = 5000
 _NOBODY: Final = (Code.NOT_FOUND, Code.NOT_ATTACHED, Code.FORBIDDEN)
 
 
@@ -336,7 +337,7 @@ async def flood(lab: Lab) -> None:
 async def _flood(end: RelayEnd) -> None:
     guess = (RoomId(bytes(32)), InviteId(bytes(16)), Hash32(bytes(32)))
     try:
-        for lane in range(1, 5000):
+        for lane in range(1, _FLOOD):
             ask = frames.LaneAsk(lane, encode_frame(frames.Lookup(lane, *guess)))
             await end.send(*[ask] * 20)
     except (LinkEnded, NotKept):

@@ -24,6 +24,7 @@ from ofcd.themis.signed import SignedRecord, open_signed
 
 check = group("hub")
 
+_FLOOD: Final = 2000
 _SECONDS: Final = 1.0
 
 
@@ -329,7 +330,7 @@ async def flood(lab: Lab) -> None:
 async def _flood(there: Scene, junk: bytes) -> None:
     room, seq = there.hub.room_id, there.hub.room.head.seq
     try:
-        for n in range(2000):
+        for n in range(_FLOOD):
             delivery = frames.Delivery(room, seq + 1 + n % 3, junk, b"cell")
             await there.hub.end.send(*[delivery] * 20, there.hub.head(log=random_hash()))
     except (LinkEnded, NotKept):
