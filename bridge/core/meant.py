@@ -22,9 +22,11 @@ _SETTLED_MS: Final = 60_000
 """By when the rooms of an earlier life are there."""
 _JOINED_MS: Final = 600_000
 """For which a join that waits to be let in is waited for, before a portal without room is told."""
-_GONE: Final = frozenset(
-    {RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED, RoomStatus.HIDDEN}
-)
+_OVER: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.CLOSED})
+_GONE: Final = _OVER | {RoomStatus.HIDDEN}
+_HIDDEN_MS: Final = 3_600_000
+"""For which the relay has to say that a room is not there, before others are told that it is over:
+who was evicted while away hears nothing else, and nobody has signed it."""
 
 _Key = tuple[str, str, str]
 
@@ -52,12 +54,17 @@ class MeantRooms:
         self._is_members = is_members
         self._began = client.now()
         self._kept: dict[_Key, RoomId] = {}
+        self._hidden: dict[_Key, int] = {}
+        """Since when the relay says that the room is not there, milliseconds since 1970."""
         self._told: dict[_Key, str] = {}
         """Of what each portal's operator was told last; "": it means a room that is there."""
         for portal in self._portals:
             kept = journal.fact(client.vault, _fact(portal))
             if kept is not None:
                 self._kept[_key(portal)] = RoomId(bytes.fromhex(kept))
+            hidden = journal.fact(client.vault, _fact(portal, "hidden"))
+            if hidden is not None:
+                self._hidden[_key(portal)] = hidden
 
     def room_of(self, portal: Portal) -> Room | None:
         """The one room that a portal means, as far as it can be used."""
@@ -87,10 +94,13 @@ class MeantRooms:
         return bool(mine) and all(self._is_gone(one) for one in mine)
 
     def _is_gone(self, portal: Portal) -> bool:
-        if _key(portal) not in self._kept:
+        key = _key(portal)
+        if key not in self._kept:
             return False
+        if key in self._hidden:
+            return self._client.now() - self._hidden[key] >= _HIDDEN_MS
         room = self._found(portal)
-        return self._is_settled() if room is None else room.status in _GONE
+        return self._is_settled() if room is None else room.status in _OVER
 
     def _found(self, portal: Portal) -> Room | None:
         kept = self._kept.get(_key(portal))
@@ -130,6 +140,7 @@ class MeantRooms:
                 found = self._candidates(portal)
                 if len(found) == 1:
                     self._keep(portal, found[0].id)
+            self._note_hidden(portal)
             why = self.trouble(portal)
             if why != self._told.get(_key(portal), "") and (not why or self._is_settled()):
                 self._told[_key(portal)] = why
@@ -146,6 +157,25 @@ class MeantRooms:
         except VaultUnwritable:
             return  # it is found again until there is space
         self._kept[_key(portal)] = room
+
+    def _note_hidden(self, portal: Portal) -> None:
+        """Since when it is so: kept, for the bridge may be started anew meanwhile."""
+        key = _key(portal)
+        room = self._found(portal) if key in self._kept else None
+        is_hidden = room is not None and room.status is RoomStatus.HIDDEN
+        if is_hidden == (key in self._hidden):
+            return
+        since = self._client.now()
+        try:
+            with self._client.transaction() as tx:
+                kept = since if is_hidden else None
+                self._journal.keep_fact(tx, _fact(portal, "hidden"), kept)
+        except VaultUnwritable:
+            return  # it is noted once there is space
+        if is_hidden:
+            self._hidden[key] = since
+        else:
+            del self._hidden[key]
 
     def _is_settled(self) -> bool:
         """Whether the rooms that will come by themselves are there."""
@@ -182,5 +212,5 @@ class MeantRooms:
         )
 
 
-def _fact(portal: Portal) -> str:
-    return "portal/" + "/".join(_key(portal))
+def _fact(portal: Portal, what: str = "portal") -> str:
+    return f"{what}/" + "/".join(_key(portal))

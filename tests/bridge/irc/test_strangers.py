@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock
 
-from bridge.core import Finding, PlaceInfo
+from bridge.core import Finding, PlaceInfo, meant
 from bridge.irc.answers import Answers
 from bridge.irc.checking import check
 from bridge.irc.dialing import Dialer, credentials_of
@@ -153,6 +153,34 @@ async def test_a_channel_whose_room_is_gone_is_told_and_left(
             await trio.sleep(60)
             assert scene.guest("ofc").said("JOIN") == []
             assert scene.guest("ofc").said("NOTICE") == []
+
+
+async def test_who_was_put_out_while_away_leaves_once_the_relay_has_said_so_for_long(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says only that there is no such room, which nobody signed: for a while it may be wrong."""
+    monkeypatch.setattr(meant, "_HIDDEN_MS", 120_000)
+    async with irc_scene(tmp_path) as scene:
+        async with scene.running():
+            await scene.up()
+            await trio.sleep(5)
+        me = scene.bridge.rooms[0].me
+        await scene.world.stop_client("bridge")
+        await scene.room.evict(me)
+        scene.bridge = await scene.world.client("bridge")
+        async with scene.running():
+            await trio.sleep(60)
+            ours = scene.guest("ofc")
+            assert (ours.said("PART"), ours.said("JOIN")) == ([], [(CHANNEL,)])
+        async with scene.running():
+            await trio.sleep(30)
+            ours = scene.guest("ofc")
+            assert ours.said("PART") == []
+            await trio.sleep(60)
+            assert ours.said("PART") == [(CHANNEL,)]
+        async with scene.running():
+            await trio.sleep(30)
+            assert scene.guest("ofc").said("JOIN") == []
 
 
 async def test_a_channel_with_another_room_is_not_left(
