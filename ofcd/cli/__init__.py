@@ -12,19 +12,18 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import ofcd
-from ofcd.cli import peers
+from ofcd.cli import peers, rooms
+from ofcd.cli.rooms import size_text
 from ofcd.config import Settings, render_example
 from ofcd.errors import ConfigError, OfcError
 
 if TYPE_CHECKING:
     from ofcd.daemon.identity import Identity
     from ofcd.daemon.run import Daemon
-    from ofcd.store import RoomSummary
 
 __all__ = ["main"]
 
@@ -173,7 +172,9 @@ def _parser() -> argparse.ArgumentParser:
     add_configured(
         "rotate-key", _rotate_key, "give the relay a new key, signed by the old", _ROTATE
     )
-    add_configured("rooms", _rooms, "list the rooms in figures: never names or words")
+    rooms.add_arguments(
+        add_configured("rooms", _rooms, "list the rooms in figures: never names or words")
+    )
     other = add_configured(
         "peers", _peers, "list the other relays: links, lag, what waits, what they were caught at"
     )
@@ -315,34 +316,7 @@ def _rotate_key(options: argparse.Namespace) -> int:
 
 
 def _rooms(options: argparse.Namespace) -> int:
-    from ofcd.store import Store
-
-    settings = _settings(options)
-    with Store.open(settings.database_url, migrate=False, read_only=True) as store:
-        rooms = store.rooms()
-    if options.json:
-        sys.stdout.writelines(json.dumps(_figures(room)) + "\n" for room in rooms)
-    elif rooms:
-        sys.stdout.write(f"{'room':64}  {'messages':>8}  {'size':>10}  last entry (UTC)\n")
-        sys.stdout.writelines(map(_room_line, rooms))
-    else:
-        sys.stdout.write("no rooms yet\n")
-    return EXIT_OK
-
-
-def _figures(room: RoomSummary) -> dict[str, object]:
-    return {
-        "room": room.room.hex(),
-        "entries": room.seq + 1,
-        "events": room.events,
-        "bytes": room.bytes,
-        "last_ts": room.last_ts,
-    }
-
-
-def _room_line(room: RoomSummary) -> str:
-    last = datetime.fromtimestamp(room.last_ts / 1000, UTC)
-    return f"{room.room.hex()}  {room.events:8}  {_bytes(room.bytes):>10}  {last:%Y-%m-%d %H:%M}\n"
+    return rooms.run(options, _settings(options))
 
 
 def _peers(options: argparse.Namespace) -> int:
@@ -358,7 +332,9 @@ def _backup(options: argparse.Namespace) -> int:
     size = options.file.stat().st_size
     if options.json:
         return _show({"file": str(options.file), "bytes": size}, as_json=True)
-    sys.stdout.write(f"{options.file}: {_bytes(size)}. Keep relay.key with it: it is not inside.\n")
+    sys.stdout.write(
+        f"{options.file}: {size_text(size)}. Keep relay.key with it: it is not inside.\n"
+    )
     return EXIT_OK
 
 
@@ -465,17 +441,5 @@ def _show(shown: Mapping[str, object], as_json: bool) -> int:
 
 def _row(key: str, value: object) -> tuple[str, str]:
     if key.endswith("_bytes") and isinstance(value, int):
-        key, value = key.removesuffix("_bytes"), _bytes(value)
+        key, value = key.removesuffix("_bytes"), size_text(value)
     return key.replace("_", " "), str(value)
-
-
-def _bytes(count: float) -> str:
-    """A size for people, in the largest unit that fits."""
-    if count < 1024:
-        return f"{count} B"
-    units = iter(("KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    count /= 1024
-    while count >= 1024 and unit != "TiB":
-        count, unit = count / 1024, next(units)
-    return f"{count:.1f} {unit}"

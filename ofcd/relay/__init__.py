@@ -31,7 +31,7 @@ from ofcd.relay.effects import (
     Subscribe,
     Unsubscribe,
 )
-from ofcd.relay.forcing import Retreat, prepare
+from ofcd.relay.forcing import Retreat, begin_anew, prepare
 from ofcd.relay.policy import RelayPolicy
 from ofcd.relay.refusal import Refusal
 from ofcd.relay.relay import Relay
@@ -74,6 +74,7 @@ __all__ = [
     "Subscribe",
     "Unsubscribe",
     "Verified",
+    "begin_anew",
     "copy_floor",
     "found_copy",
     "prepare",

@@ -20,7 +20,7 @@ from ofcd.protocol.records import HubMove, LoggedRecord
 from ofcd.protocol.room import RoomState
 from ofcd.relay.control import check_control, run_control
 from ofcd.relay.effects import Close, Decision, Effect, Push, Rewound
-from ofcd.relay.facts import Fact, LogCut
+from ofcd.relay.facts import Fact, LogCut, ReplicaMoved
 from ofcd.relay.following import freeze, replicate
 from ofcd.relay.forwarding import check_forward, run_forward
 from ofcd.relay.moving import change_hub, return_all
@@ -35,6 +35,7 @@ from ofcd.themis.signed import SignedRecord, peek
 __all__ = [
     "FORGET_ASKED_MS",
     "Retreat",
+    "begin_anew",
     "check_away",
     "prepare",
     "run_away",
@@ -190,6 +191,18 @@ def stand_still(
         change_hub(core, room, core.relay_id, told, facts, effects)
     frozen = freeze(core, room, lied, None, now)
     return Decision((*facts, *frozen.facts), (*effects, *frozen.effects))
+
+
+def begin_anew(held: RoomLog, rest: RoomLog | None, hub: RelayId, now: int) -> list[Fact]:
+    """An operator's word for a copy that has no way back: all goes but GENESIS, and `hub` is asked.
+
+    `rest` is the room with nothing else; None where nothing else is here.
+    """
+    facts: list[Fact] = []
+    if rest is not None:
+        facts.append(LogCut(held.room, held.seq, rest.seq, rest.log, now))
+        facts += rest.take_over(held)
+    return [*facts, ReplicaMoved(held.room, hub)]
 
 
 def _vouched_for(room: RoomLog, told: Sequence[SignedRecord]) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ofcd import __version__, cli
+from ofcd.cli.rooms import size_text
 from ofcd.config import Settings, render_example
 from ofcd.daemon.identity import KEY_FILE
 from ofcd.store import Store
@@ -401,4 +402,4 @@ def test_a_crash_ends_with_1_and_a_traceback_without_values(
 )
 def test_sizes_for_people(count: int, text: str) -> None:
     """In the largest unit that fits."""
-    assert cli._bytes(count) == text
+    assert size_text(count) == text
