@@ -156,6 +156,7 @@ class Archive:
         self._ids = tables.archive("ids")
         self._chain = tables.archive("chain")
         self._parked = tables.archive("parked")
+        self._named = tables.archive("named")
         self._hashes = tables.archive("hashes")
         self._sids = tables.archive("sids")
         self._void = tables.archive("void")
@@ -169,8 +170,7 @@ class Archive:
         records.put(self._log, key, save(entry))
         if records.get(self._ids, entry.event_id) is None:  # a replay takes nobody's place
             records.put(self._ids, entry.event_id, key)
-        if entry.kind is Kind.PARKED:
-            records.put(self._parked, key, b"")
+        self._list(records, entry)
 
     def replace(self, records: Records, entry: Entry) -> None:
         """Keep what became of an entry."""
@@ -178,6 +178,13 @@ class Archive:
         records.put(self._log, key, save(entry))
         if entry.kind is not Kind.PARKED:
             records.delete(self._parked, key)
+        self._list(records, entry)
+
+    def _list(self, records: Records, entry: Entry) -> None:
+        """Entries that are looked for by their kind can be found without reading the log."""
+        table = {Kind.PARKED: self._parked, Kind.ROOM: self._named}.get(entry.kind)
+        if table is not None:
+            records.put(table, number_key(entry.seq), b"")
 
     def add_control(self, records: Records, seq: int, envelope: bytes) -> None:
         """Keep a control record verbatim."""
@@ -202,6 +209,7 @@ class Archive:
             key = number_key(entry.seq)
             records.delete(self._log, key)
             records.delete(self._parked, key)
+            records.delete(self._named, key)
             for event_id in (entry.event_id, *entry.earlier):
                 if records.get(self._ids, event_id) == key:
                     records.delete(self._ids, event_id)
@@ -308,6 +316,13 @@ class Archive:
             self._log, number_key(max(start, 0)), stop, limit=limit, reverse=newest_first
         ):
             yield load(Entry, raw)
+
+    def names(self, records: Reader, end: int) -> Iterator[Entry]:
+        """Entries with seq < end that give the room its name and topic, the last one first."""
+        for key, _ in records.items(self._named, number_key(0), number_key(end), reverse=True):
+            entry = self.entry(records, int.from_bytes(key, "big"))
+            if entry is not None and entry.kind is Kind.ROOM:
+                yield entry
 
     def hash_at(self, records: Reader, seq: int) -> Hash32 | None:
         """The log's running hash after entry `seq`, if it is kept."""

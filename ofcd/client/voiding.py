@@ -281,13 +281,9 @@ def _room_before(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[s
     first = next((entry for entry in void if entry.kind is Kind.ROOM), None)
     if first is None:
         return {}
-    topic = ""
-    for entry in core.archive.entries(turn.records, 0, base + 1, newest_first=True):
-        content = core.archive.content(entry) if entry.kind is Kind.ROOM else None
-        if isinstance(content, bodies.RoomInfo):
-            topic = content.topic
-            break
-    return {"room_name": first.before, "topic": topic}
+    said = map(core.archive.content, core.archive.names(turn.records, base + 1))
+    info = next((one for one in said if isinstance(one, bodies.RoomInfo)), None)
+    return {"room_name": first.before, "topic": "" if info is None else info.topic}
 
 
 def _head_of(last: Entry, first: Entry) -> SenderHead:

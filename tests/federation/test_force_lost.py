@@ -252,3 +252,28 @@ async def test_a_file_that_is_said_again_and_then_redacted_is_dropped(
         for room in (ana, bo):
             named = room._client.vault.items(core.tables.archive("named"))
             assert [int.from_bytes(raw, "big") for _, raw in named] == [1]
+
+
+async def test_a_topic_that_is_void_gives_way_to_the_one_before(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """It is found without a reading of the log, however long that is."""
+    async with opened(tmp_path) as scene:
+        ana, bo, cai = scene.rooms
+        await ana.grant(cai.me, Role.CO_OWNER)
+        await ana.rename("garden", "roses")
+        await scene.is_cut_off()
+        await cai.rename("prison", "walls")
+        await cai.rename("cell", "bars")
+        await settle([ana, cai])
+        assert (ana.name, ana.topic) == ("cell", "bars")
+        core = ana._client._core(ana.id)
+        named = [one.before for one in core.archive.names(ana._client.vault, ana.head + 1)]
+        assert named[:2] == ["prison", "garden"]
+        await scene.third.stop_client("cai")  # who would say it again
+        await scene.old.stop_relay()
+        await force(ana, scene.new)
+        await settle([ana, bo])
+        assert (ana.name, ana.topic) == ("garden", "roses")
+        left = [one.before for one in core.archive.names(ana._client.vault, ana.head + 1)]
+        assert left == named[2:]

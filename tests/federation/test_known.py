@@ -8,7 +8,9 @@ from typing import Any, cast
 import pytest
 from attrs import evolve
 
-from ofcd.daemon.peers.known import KnownRelay
+from ofcd.config import Federation
+from ofcd.config.fields import Words
+from ofcd.daemon.peers.known import KnownRelay, listed_in
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.ids import RelayId, RoomId
 from ofcd.store import PeerRow
@@ -73,3 +75,47 @@ def test_an_invite_is_remembered_beside_what_is_better_known(
     relay.reached(RIGHT, RIGHT)
     relay.row = evolve(relay.row, links=1)
     assert relay.next_address() == RIGHT
+
+
+def test_a_relay_of_the_settings_is_reached_where_they_say(relay: KnownRelay) -> None:
+    """It was never reached there, and others say something else."""
+    relay.set_address(RIGHT)
+    relay.invited_to(wrong(1))
+    relay.placed(ROOM, (wrong(2),))
+    for _ in range(9):
+        relay.missed()
+        assert relay.next_address() == RIGHT
+
+
+def test_pages_are_asked_for_names_without_an_address() -> None:
+    """Listed or denied; a fingerprint alone names no page."""
+    one, other = "1" * 64, "2" * 64
+    settings = Federation(
+        peers=Words((f"a.example!{one}", f"b.example!{other} wss://b.example")),
+        deny=Words(("c.example", "3" * 64)),
+    )
+    searched = [listed.name for listed in listed_in(settings) if listed.is_searched]
+    assert searched == ["a.example", "c.example"]
+
+
+def test_what_a_stranger_named_is_not_kept_on_disk(relay: KnownRelay) -> None:
+    """Until it was reached, or a room's owner, the settings or a quarantine speak of it."""
+    relay.invited_to(wrong(1))
+    assert not relay.is_worth_noting
+    told = evolve(relay.row, quarantined=1), evolve(relay.row, pinned="move")
+    reached = evolve(relay.row, links=1), evolve(relay.row, pinned="link")
+    for row in (*told, *reached):
+        assert evolve(relay, row=row).is_worth_noting
+    relay.denied = True
+    assert relay.is_worth_noting
+
+
+def test_where_a_room_was_that_is_followed_no_more_nobody_is_dialled(relay: KnownRelay) -> None:
+    """What its root said of that one says nothing of another."""
+    relay.placed(ROOM, (RIGHT,))
+    gone = RoomId(b"\x02" * 32)
+    relay.placed(gone, (wrong(1),))
+    relay.row = evolve(relay.row, url=RIGHT)
+    assert {relay.next_address() for _ in range(4)} == {RIGHT}
+    relay.following.rooms[gone] = cast(Any, None)
+    assert wrong(1) in {relay.next_address() for _ in range(4)}
