@@ -22,7 +22,7 @@ ROOM = RoomId(b"\x01" * 32)
 @pytest.fixture
 def relay() -> KnownRelay:
     """One that nobody has reached yet, which orders a room of ours."""
-    following = cast(Any, SimpleNamespace(rooms={ROOM: None}))
+    following = cast(Any, SimpleNamespace(rooms={ROOM: None}, wants_link=False))
     return KnownRelay(
         PeerRow(RelayId(bytes(32))), following, Backoff(lambda: 0.5, first=1, longest=2)
     )
@@ -119,3 +119,12 @@ def test_where_a_room_was_that_is_followed_no_more_nobody_is_dialled(relay: Know
     assert {relay.next_address() for _ in range(4)} == {RIGHT}
     relay.following.rooms[gone] = cast(Any, None)
     assert wrong(1) in {relay.next_address() for _ in range(4)}
+
+
+def test_nobody_is_forgotten_who_is_talked_to_or_in_quarantine(relay: KnownRelay) -> None:
+    """Strangers push out what strangers named."""
+    assert relay.is_spare(now=5)
+    kept = [evolve(relay, link=cast(Any, object())), evolve(relay, asked=1)]
+    kept += [evolve(relay, row=evolve(relay.row, quarantined=6)), evolve(relay, configured=True)]
+    assert [one.is_spare(now=5) for one in kept] == [False] * 4
+    assert evolve(relay, row=evolve(relay.row, quarantined=5)).is_spare(now=5)
