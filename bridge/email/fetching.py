@@ -10,6 +10,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
+from math import inf
 from typing import Final
 
 import trio
@@ -25,6 +26,8 @@ __all__ = ["Answer", "Cursor", "Later", "Mailbox", "Reading", "Taken"]
 
 IDLE_SECONDS: Final = 28 * 60.0
 """Servers end an IDLE of half an hour (RFC 2177): it is begun anew before."""
+_COMMAND_SECONDS: Final = 1800.0
+"""For all of the answer to one command, whatever a server says meanwhile; a mail may be in it."""
 _AT_ONCE: Final = 1000
 _ANSWER_BYTES: Final = 32 * limits.MIB
 """Of all that a server says to one command, beside a mail: half a million lines of what is new."""
@@ -152,6 +155,10 @@ class Mailbox:
 
     async def command(self, line: str, *, then: str = "") -> list[Response]:
         """Send a command; its untagged responses. `then` answers a `+`."""
+        with trio.fail_after(_COMMAND_SECONDS):
+            return await self._command(line, then)
+
+    async def _command(self, line: str, then: str) -> list[Response]:
         self._tag += 1
         tag = f"A{self._tag}"
         await self._stream.send_all(f"{tag} {line}\r\n".encode("ascii"))
@@ -247,18 +254,19 @@ class Mailbox:
             return
         self._tag += 1
         tag = f"A{self._tag}".encode()
-        await self._stream.send_all(tag + b" IDLE\r\n")
-        begun = await self._next(REPLY_SECONDS)
-        while begun.tag == b"*":
-            begun = await self._next(REPLY_SECONDS)
+        with trio.fail_after(REPLY_SECONDS):
+            await self._stream.send_all(tag + b" IDLE\r\n")
+            while (begun := await self._next(REPLY_SECONDS)).tag == b"*":
+                pass
         if begun.tag != b"+":
             raise ImapError(f"IDLE: the server says {begun.text}")
         with trio.move_on_after(min(IDLE_SECONDS, seconds)):
             while not self._told:
                 await self._next(2 * IDLE_SECONDS)
-        await self._stream.send_all(b"DONE\r\n")
-        while (await self._next(REPLY_SECONDS)).tag != tag:
-            pass
+        with trio.fail_after(REPLY_SECONDS):
+            await self._stream.send_all(b"DONE\r\n")
+            while (await self._next(REPLY_SECONDS)).tag != tag:
+                pass
 
 
 @define(eq=False)
@@ -323,7 +331,7 @@ class Reading:
 
     def _until_due(self) -> float:
         first = min((one.due for one in self.cursor.later), default=None)
-        return IDLE_SECONDS if first is None else max(0.001, (first - self.now()) / 1000)
+        return inf if first is None else max(0.001, (first - self.now()) / 1000)
 
     async def _read(self, mailbox: Mailbox, uid: int, size: int) -> None:
         known = next((one for one in self.cursor.later if one.uid == uid), None)

@@ -518,4 +518,32 @@ async def test_a_mailbox_that_hangs_is_left(
         await reading_of(Mailbox(), Cursor(), lambda _: None, None).run("")
 
 
-# -- commands in the room --------------------------------------------------------------------------
+@pytest.mark.parametrize("to", [b"SELECT", b"IDLE", b"DONE"])
+async def test_a_mailbox_that_only_says_that_it_is_there_is_left(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, to: bytes
+) -> None:
+    """In answer to any command."""
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"* OK ready\r\n")
+        while to not in (line := bytes(await stream.receive_some(4096))):
+            tag = line.partition(b" ")[0]
+            answer = b"* OK [UIDVALIDITY 7] x\r\n* CAPABILITY IDLE\r\n" + tag + b" OK done\r\n"
+            await stream.send_all(b"+ idling\r\n" if b"IDLE" in line else answer)
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await trio.sleep(200)
+                await stream.send_all(b"* OK still here\r\n")
+
+    async with trio.open_nursery() as nursery:
+
+        async def connect(_server: Server) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(serve, theirs)
+            return ours
+
+        monkeypatch.setattr(fetching, "connect", connect)
+        with pytest.raises(trio.TooSlowError), trio.move_on_after(4000):
+            await reading_of(Mailbox(), Cursor(), lambda _: None, None).run("")
+        nursery.cancel_scope.cancel()
