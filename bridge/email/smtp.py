@@ -162,9 +162,8 @@ class SmtpClient:
         self._command(_Step.QUIT, "QUIT")
 
     def secured(self) -> None:
-        """The link is a TLS one now: all that was said before is forgotten (RFC 3207, 4.2)."""
+        """The link is a TLS one now: all that was offered before is forgotten (RFC 3207, 4.2)."""
         self.wants_tls, self._secure = False, True
-        self._buffer.clear()
         self._command(_Step.EHLO, f"EHLO {self.name}")
 
     def receive(self, raw: bytes) -> None:

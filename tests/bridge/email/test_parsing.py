@@ -208,6 +208,9 @@ def test_ten_thousand_recipients_are_not_read() -> None:
     read = parse(mail("Hello.\n", Cc=to))
     assert len(read.recipients) <= limits.ADDRESSES
     assert read.defects == ("its header is too large to be read whole",)
+    many = (f"Cc: {', '.join(f'p{n}x{i}@e.org' for i in range(40))}\n" for n in range(250))
+    read = parse("".join(many).encode() + mail("Hello.\n"))
+    assert (len(read.recipients), read.defects) == (limits.ADDRESSES, ())
 
 
 @pytest.mark.slow
