@@ -192,6 +192,16 @@ def test_each_recipient_has_a_reply_once_theirs_is_committed() -> None:
     assert server.closing
 
 
+def test_of_ten_thousand_recipients_the_first_are_taken_at_once() -> None:
+    """The others come in mails of their own (RFC 5321, 4.5.3.1.10)."""
+    server = LmtpServer("b", lambda _: True)
+    script = b"".join(b"RCPT TO:<r%d@b>\r\n" % n for n in range(10_000))
+    _, said = talk(server, b"LHLO x\r\nMAIL FROM:<a@b>\r\n" + script + b"DATA\r\n")
+    assert (said.count("250 2.1.5"), said.count("452 4.5.3")) == (1000, 9000)
+    [arrived], _ = talk(server, b"x\r\n.\r\n")
+    assert arrived.recipients == tuple(f"r{n}@b" for n in range(1000))
+
+
 def test_smtp_gets_one_reply_the_worst() -> None:
     server = LmtpServer("b", lambda _: True)
     talk(

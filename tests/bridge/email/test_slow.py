@@ -10,6 +10,7 @@ import trio.testing
 from attrs import define, evolve
 from trio.testing import MockClock
 
+from bridge.email.listening import serve_link
 from bridge.email.lmtp import LmtpServer
 from bridge.email.settings import Server
 from bridge.email.smtp import Letter
@@ -120,3 +121,19 @@ async def test_a_large_mail_has_the_time_that_its_size_takes(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kib: int, rate: float, found: str
 ) -> None:
     assert await send(monkeypatch, {}, kib, rate) == found
+
+
+async def test_who_brings_mail_and_then_says_nothing_is_left(autojump_clock: MockClock) -> None:
+    """A link for mail to the bridge: there are twenty."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    taken: list[bytes] = []
+
+    async def take(raw: bytes, _sender: str, _to: str) -> tuple[int, str]:
+        await trio.sleep(1000)  # all that it takes to bring it in
+        taken.append(raw)
+        return 250, "ok"
+
+    mail = b"LHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n"
+    await ours.send_all(mail)
+    await serve_link(theirs, name="b", knows=lambda _: True, max_bytes=1000, take=take)
+    assert (taken, trio.current_time()) == ([b"x\r\n"], 1300)
