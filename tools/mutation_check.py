@@ -36,12 +36,11 @@ from tools.mutation_steps import Mutant, Step, mutants_of, without
 from tools.mutation_tests import GREEN, RED, ROOT, Reach, Trial, preload, tests_for
 
 ALLOWED: Final = ROOT / "tools" / "mutation_allowed.toml"
-_PEERS: Final = ("discovery", "handshake", "outgoing", "refilling")
 SOURCES: Final = (
     *("ofcd/protocol/room.py", "ofcd/e2e", "ofcd/themis/signed.py", "ofcd/relay"),
     "ofcd/themis/lineage.py",
     *("ofcd/client/ledger.py", "ofcd/client/folding.py", "ofcd/session", "ofcd/channel"),
-    *(f"ofcd/daemon/peers/{name}.py" for name in _PEERS),
+    "ofcd/daemon/peers",
 )
 """What is mutated if nothing is named: what carries out the checks of protocol.md §2.3."""
 _NO_IMPORT: Final = 2

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["GREEN", "RED", "ROOT", "TESTS", "Reach", "Trial", "preload", "tests_for"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_FEDERATION: Final = {
+    "known searching": "known discovery finding forks strangers",
+    "roster": "finding hostile peer_links quarantine strangers succession",
+    "telling": "force_hostile force_told force_again force_waiting move",
+    "copies following founding skipping hublink": "gaps gaps_moved hostile moments outage strangers",
+    "asking errands cache": "asked blame cached home strangers",
+    "lanes link linking": "blame caps hostile peer_links quarantine succession",
+    "gaps": "gaps leftovers force_stale",
+}
+"""What of ofcd/daemon/peers must be noticed where in tests/federation; the rest has rows below."""
 _COPIES: Final = ("copying", "following", "forwarding", "outbox", "verifying")
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ofcd/protocol/room.py": ("tests/protocol", "tests/e2e/test_chain.py", "tests/relay"),
@@ -43,6 +53,14 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         *("tests/federation/test_outgoing.py", "tests/federation/test_shares.py"),
     ),
     "ofcd/daemon/peers/handshake.py": ("tests/federation/test_handshake.py",),
+    **{
+        f"ofcd/daemon/peers/{name}.py": tuple(
+            f"tests/federation/test_{test}.py" for test in tests.split()
+        )
+        for names, tests in _FEDERATION.items()
+        for name in names.split()
+    },
+    "ofcd/daemon/peers": ("tests/federation",),
     "ofcd/daemon": ("tests/daemon",),
 }
 """The tests that must notice a step, by the first of these that its file's path begins with."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
@@ -161,3 +163,21 @@ async def test_relays_that_are_needed_are_known_however_many_there_are(
         await settle([ana, bo])
         agree([ana, bo], ["still here"])
         assert len(known(home).roster.peers) == 2
+
+
+async def test_a_copy_is_begun_only_of_a_room_that_the_relay_orders(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Whose control log names another as its hub: who passes it off as his own is left."""
+    async with open_net(tmp_path, "hub", "home", "other", change=quickly) as (hub, home, other):
+        ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
+        await shared(other, home)
+        chain = list(stored(hub).read_chain(ana.id, 0, 100, max_bytes=1 << 20).records)
+        told = frames.Synced(1, ana.id, 1, 0, Hash32(ana.id), 5)
+        said: list[str] = []
+        for world, is_hubs in ((other, False), (hub, True)):
+            following = known(home).roster.peer(identity(world).relay_id, needed=True).following
+            following.line.link = cast(Any, SimpleNamespace(offend=said.append))
+            assert await following._founding._begin(ana.id, chain, told) is is_hubs
+            following.line.link = None
+        assert said == ["the room is another relay's"]
