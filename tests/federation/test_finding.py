@@ -397,3 +397,20 @@ async def test_29_the_running_relay_dials_no_address_of_its_own_network(tmp_path
                 await daemon.federation.linking._dial_once(peer)
         assert not connected
         nursery.cancel_scope.cancel()
+
+
+async def test_who_is_denied_by_a_fingerprint_denies_nobody_without_a_name(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nor a listed relay for standing beside it."""
+    async with open_net(tmp_path, "hub", "home", change=given(deny=("3" * 64,))) as [hub, home]:
+        await shared(hub, home)
+        theirs = identity(hub)
+        peer = known(home, theirs)
+        assert peer is not None
+        assert peer.row.name == ""
+        await restarted(home)
+        assert await has_link(home, theirs, 60)
+        assert is_listed(home, theirs)
+        assert not home.daemon.federation.roster.is_listed(RelayId(bytes.fromhex("3" * 64)))  # type: ignore[union-attr]
+        home.daemon.federation.roster.require_allowed("")  # type: ignore[union-attr]

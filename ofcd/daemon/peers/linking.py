@@ -82,7 +82,7 @@ class Linking:
 
     def keep(self, peer: KnownRelay) -> None:
         """Have a link dialled for as long as there is need of one."""
-        if not peer.keeping and self._nursery is not None and self._settings.mode != "off":
+        if not peer.keeping and self._nursery is not None:
             peer.keeping = True
             self._nursery.start_soon(self._dial_on, peer)
 

@@ -1,6 +1,6 @@
 """What is known of other relays, in memory and in the store, and which of them are talked to.
 
-off        nobody
+off        nobody: there is nothing of all this then
 allowlist  those in the settings
 open       all but those denied, and those in quarantine
 """
@@ -199,14 +199,12 @@ class Roster:
     def is_listed(self, relay_id: RelayId) -> bool:
         """Whether the settings let this relay talk to that one."""
         peer, mode = self.peers.get(relay_id), self._settings.mode
-        if mode == "off" or relay_id in self._denied:
+        if relay_id in self._denied:
             return False
         return mode != "allowlist" or (peer is not None and peer.configured)
 
     def pinned(self, effect: Forward | Arrive) -> KnownRelay:
         """The relay that an invite names: what is known of it already stays."""
-        if self._settings.mode == "off":
-            raise Refused(Code.NOT_FEDERATED)
         if self._settings.mode == "allowlist" and effect.hub not in self.peers:
             raise Refused(Code.NOT_FEDERATED, "your relay talks only to those it has listed")
         self.require_allowed(effect.hub_url)
