@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow, needs("ngircd"), pytest.mark.t
 
 
 async def test_a_conversation(tmp_path: Path) -> None:
-    """Words, formatting, actions, long lines and refusals cross as they should."""
+    """Words, formatting, actions, long lines and refusals cross, and it says what it is."""
     with relay_in(tmp_path) as relay, ngircd(tmp_path / "irc") as server:
         async with (
             room_of(relay.url, tmp_path) as (_, room, link),
@@ -60,6 +60,19 @@ async def test_a_conversation(tmp_path: Path) -> None:
                 )
                 await kim.send("PRIVMSG", "ofcbridge", "\x01VERSION\x01")
                 await until(lambda: any("VERSION ofc-bridge" in str(x.params) for x in kim.lines))
+                await kim.say("ofcbridge", "what are you?")
+                await until(lambda: len(kim.heard("kim")) == 2)
+                assert kim.heard("kim")[1].startswith(
+                    "I am a bridge, a program: what is said in #b"
+                )
+                await kim.send("INVITE", "ofcbridge", "#elsewhere")
+                await until(lambda: len(kim.heard("kim")) == 3)
+                assert "join only the channels" in kim.heard("kim")[2]
+                await kim.send("MODE", "#books", "-m")
+                await until(lambda: ("#books", "-m") in kim.of("MODE"))
+                await room.evict(next(one.mid for one in room.members() if not one.is_me))
+                await until(lambda: kim.of("PART"))
+                assert kim.heard("#books")[-1].startswith("This channel is not joined to its room")
             assert b"marker-irc-walnut" not in b"".join(
                 one.read_bytes() for one in relay.folder.rglob("*") if one.is_file()
             )
