@@ -153,6 +153,12 @@ export class Relay {
     return (await going.all(PATIENCE_MS)).split("\n").slice(0, -1);
   }
 
+  /** Somebody who is in one room says all these there, one after the other. */
+  async says(who: string, words: readonly string[]): Promise<void> {
+    const said = words.map((text) => ["text", { text, format: "plain" }]);
+    await this.script("saying", who, said);
+  }
+
   /** A new link to one of Ana's rooms. */
   async invite(room: string, ...options: string[]): Promise<string> {
     const [invite] = await this.ana("invite", room, ...options);
