@@ -19,10 +19,12 @@ async function photo(page: Page): Promise<Buffer> {
     const image = context.createImageData(1200, 800);
     for (let at = 0; at < image.data.length; at += 1) image.data[at] = Math.random() * 256;
     context.putImageData(image, 0, 0);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
-    return [...new Uint8Array(await blob.arrayBuffer())];
+    const reader = new FileReader();
+    reader.readAsDataURL(await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 }));
+    await new Promise((read) => reader.addEventListener("load", read));
+    return String(reader.result).split(",")[1] as string;
   });
-  const made = Buffer.from(drawn);
+  const made = Buffer.from(drawn, "base64");
   const exif = Buffer.from(MARKER, "latin1");
   const head = Buffer.from([0xff, 0xe1, 0, exif.length + 2]);
   return Buffer.concat([made.subarray(0, 2), head, exif, made.subarray(2)]);
