@@ -4,6 +4,7 @@ import "fake-indexeddb/auto";
 import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
+import { append, unknownLog } from "../src/e2e/log.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
 import { isControl } from "../src/protocol/records.ts";
 import { peek } from "../src/themis/index.ts";
@@ -59,6 +60,13 @@ test("the room goes on from there, with what its relay says that L is, as behind
   deliver(room, copy, room.lastSeq + 1);
   await expect.poll(() => shownIn(room)).toEqual(["two", "three", "four"]);
   await follow(room, copy); // it is known from now on
+});
+
+test("nothing that is still on its way is counted on from where L is not known", () => {
+  const { stage } = garden();
+  const [, record] = stage.log[2] as [number, Uint8Array];
+  const broken = expect.objectContaining({ fault: "gap" });
+  expect(() => append(unknownLog(stage.view(stage.root).log.room, 1), 2, record)).toThrow(broken);
 });
 
 test("what the relay says that L is there is held against what root has signed", async () => {
