@@ -322,10 +322,9 @@ class Postman:
                 content, kind = await as_it_may_leave(content, media_type)
             except Unclean:
                 continue  # the mail says that there is a file, and not what a camera wrote
-            if len(content) <= left:
-                kept = kind if kind in CLEANABLE else media_type
-                found.append(Attachment(name, kept, content))
-                left -= len(content)
+            kept = kind if kind in CLEANABLE else media_type
+            found.append(Attachment(name, kept, content))
+            left -= len(content)
         return tuple(found), frozenset(missing)
 
     async def _fetch(self, room: RoomId, event_id: EventId, size: int) -> bytes | None:

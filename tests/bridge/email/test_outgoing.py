@@ -282,7 +282,7 @@ async def test_each_person_gets_mail_at_their_own_pace(
 
 
 async def test_notices_are_gathered(tmp_path: Path, post: Post, autojump_clock: MockClock) -> None:
-    """The first at once, then one a quarter of an hour, however much is said."""
+    """The first at once, then one a quarter of an hour, however much is said; and no file (M7)."""
     async with scene_of(tmp_path, notice_every=900.0) as scene:
         for n in range(10):
             await scene.room.send(f"secret {n}")
@@ -292,6 +292,13 @@ async def test_notices_are_gathered(tmp_path: Path, post: Post, autojump_clock: 
             "New message in Book club",
             "9 new messages in Book club",
         ]
+        first = await scene.room.send_file(b"secret words", name="secret.txt")
+        await trio.sleep(900)
+        await scene.room.send("secret too", reply_to=first.event_id)
+        await trio.sleep(900)
+        for _, one, _ in post.mails[2:]:
+            assert (one.attachments, one.references, one.in_reply_to) == ((), (), ())
+        assert len(post.mails) == 4
         assert not any(words in raw for _, _, raw in post.mails for words in (b"secret", b"Ana"))
 
 
