@@ -30,7 +30,7 @@ _FEDERATION: Final = {
     "telling": "force_hostile force_told force_again force_waiting move",
     "copies following founding skipping hublink": "gaps hostile moments outage strangers",
     "asking errands cache": "asked blame cached home strangers",
-    "lanes link linking": "blame caps hostile peer_links quarantine succession",
+    "lanes link linking": "blame caps finding hostile peer_links quarantine",
     "gaps": "gaps leftovers force_stale",
 }
 """What of ofcd/daemon/peers must be noticed where in tests/federation; the rest has rows below."""

@@ -16,12 +16,13 @@ from ofcd.daemon.peers import searching
 from ofcd.daemon.peers.discovery import read_descriptor, write_descriptor
 from ofcd.daemon.peers.known import KnownRelay
 from ofcd.daemon.run import bound_port, open_daemon
+from ofcd.protocol import frames
 from ofcd.protocol.ids import RelayId
 from ofcd.protocol.records import Descriptor
 from ofcd.testing import World, open_net
 from ofcd.themis.lineage import Lineage
 from ofcd.wire import Forbidden, NoPage
-from tests.federation.double import given, identity, say, shared
+from tests.federation.double import dialling, given, identity, say, shared
 from tests.world.scene import settle, texts, until
 
 
@@ -414,3 +415,17 @@ async def test_who_is_denied_by_a_fingerprint_denies_nobody_without_a_name(
         assert is_listed(home, theirs)
         assert not home.daemon.federation.roster.is_listed(RelayId(bytes.fromhex("3" * 64)))  # type: ignore[union-attr]
         home.daemon.federation.roster.require_allowed("")  # type: ignore[union-attr]
+
+
+async def test_who_dials_and_says_that_it_is_at_a_denied_name_is_sent_away(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """No page has told yet that it is the one that is meant."""
+    async with open_net(tmp_path, "home", change=given(deny=("bad.example",))) as [home]:
+        async with dialling(home, introduce=False) as double:
+            answer = await double.introduce(home.now(), url="wss://BAD.example./ofc")
+        assert isinstance(answer, frames.Failure)
+        assert answer.code == "not_federated"
+        async with dialling(home, introduce=False) as double:
+            answer = await double.introduce(home.now(), url="wss://good.example/ofc")
+        assert isinstance(answer, frames.Peered)
