@@ -505,6 +505,11 @@ async def test_a_time_to_come_is_not_dialled_for_longer(
         telling._keep(KeptMoves(ana.id, 10 * now, (move.envelope,)))
         assert telling.to_dial() == {HUBS[0]}
         assert telling._moves[ana.id].ts <= old.now()
+        telling._keep(KeptMoves(ana.id, now - 31 * 86_400_000, (move.envelope,)))
+        assert telling.to_dial() == frozenset(), "it has been told for a month"
+        telling._keep(KeptMoves(ana.id, now, (move.envelope,)))
+        telling._hubs[ana.id] = HUBS[1]
+        assert telling.to_dial() == frozenset(), "that is the hub's to tell"
 
 
 async def test_what_is_heard_while_the_store_is_read_is_the_newer(
