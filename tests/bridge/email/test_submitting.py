@@ -27,7 +27,7 @@ from tests.bridge.email.scene import Scene, until
 
 
 async def test_a_mail_waits_for_the_server_and_then_the_original_says_that_it_failed(
-    tmp_path: Path, post: Post, autojump_clock: MockClock
+    tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with scene_of(tmp_path, evolve(SETTINGS, give_up_hours=1.0)) as scene:
         await scene.do("full", "on")
@@ -46,6 +46,8 @@ async def test_a_mail_waits_for_the_server_and_then_the_original_says_that_it_fa
         marks = {m.event_id: [r for r, _ in m.reactions] for m in scene.messages()}
         assert marks[lost.event_id] == [FAILED_MARK]
         assert marks[first.event_id] == []
+        told = capsys.readouterr().out.count("the mail server takes no mail")
+        assert told == 2, "once an outage, however often it is tried"
 
 
 async def test_an_outage_fills_no_disk_with_mails(
