@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from ofcd.client.arriving import drop_staged
 from ofcd.client.connection import Dial, RelayConnection
-from ofcd.client.core import Core, refusal
+from ofcd.client.core import Core
 from ofcd.client.errors import (
     BadInvite,
     ClientClosed,
@@ -23,16 +23,14 @@ from ofcd.client.errors import (
     NotAllowed,
     Offline,
     RelayRefused,
-    RoomFrozen,
     VaultError,
 )
 from ofcd.client.events import LinkState, LinkStateChanged, RoomStatus
-from ofcd.client.forcing import try_at
 from ofcd.client.founding import found_room
 from ofcd.client.joins import JoinStage, PendingJoin, keep_join, load_joins
 from ofcd.client.lineages import dispute, follow, lineage_of
 from ofcd.client.model import JOINS, RELAYS, ROOMS, Identity, load
-from ofcd.client.moving import relocate, return_from_trial
+from ofcd.client.moving import return_from_trial
 from ofcd.client.room import RoomMachine
 from ofcd.client.rooms import Room
 from ofcd.client.streams import EventHub, EventStream
@@ -44,8 +42,6 @@ from ofcd.e2e.invites import InviteCode, check_address, parse_link
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.names import display_name
 from ofcd.e2e.trust import relay_fingerprint
-from ofcd.protocol.addresses import is_address
-from ofcd.protocol.codes import Code
 from ofcd.protocol.frames import ClientFrame, RelayFrame
 from ofcd.protocol.ids import InviteId, RelayId, RoomId
 from ofcd.protocol.records import Policy
@@ -59,8 +55,6 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 30.0
 """How long an application's request waits for its outcome, unless `open_client` says otherwise."""
 _QUEUE: Final = 1000
-_GONE_SECONDS: Final = 15.0
-"""How long the relay so far is tried, before the room's own is asked to move from it."""
 _OUTSIDE: Final = frozenset({RoomStatus.LEFT, RoomStatus.EVICTED, RoomStatus.HIDDEN})
 
 
@@ -248,37 +242,6 @@ class Client:
         room = cast(RoomId, await self._settled(ticket, connection, inf))
         return Room(self, room)
 
-    async def _move_home(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
-        """See `Room.move_home`."""
-        home = await self.relay_at(url, relay_id)
-        try:
-            await self._reach(room)
-        except (Offline, RelayRefused, RoomFrozen):
-            # Root may have moved the room there, or away from what is known here: it says where.
-            await try_at(self, room, url, home, lambda: self._live_there(room))
-        core = self._core(room)
-        if core.state.member(core.me).home != home:
-            with self._turn(self._connection(room)) as turn:
-                core.save_head(turn, moving=(url, home))
-            await Room(self, room)._say_home(home)
-        elif core.identity.relay_id != home:
-            with self._turn(self._connection(room)) as turn:
-                relocate(turn, core, url, home)
-        await self._live(room, self.patience)
-
-    async def _move_hub(self, room: RoomId, url: str, relay_id: RelayId | None) -> None:
-        """See `Room.move_hub`."""
-        if not is_address(url):
-            raise BadInvite("a room moves to ws:// or wss://, a host, maybe a port and a path")
-        hub = await self.relay_at(url, relay_id)
-        await self._reach(room)
-        state, me = self._core(room).state, self._core(room).me
-        if state.root != me or state.policy.local_only:
-            raise refusal(Code.FORBIDDEN.value)
-        if hub not in state.homes.values():
-            await self._move_home(room, url, hub)
-        await Room(self, room)._say_hub(hub, url)
-
     async def relay_at(self, url: str, relay_id: RelayId | None = None) -> RelayId:
         """The id of the relay at `url`, once a link has proven it; `relay_id` pins it.
 
@@ -289,58 +252,6 @@ class Client:
         with _deadline(self.patience, f"no link to {url}", there):
             await there.up.wait()
         return cast(RelayId, there.relay_id)
-
-    async def _reach(self, room: RoomId) -> None:
-        """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
-        core = self._core(room)
-        if not core.is_away:
-            await self._live(room, self.patience)
-            return
-        try:
-            await self._live_or_gone(room)
-        except (Offline, RelayRefused):
-            # Whose relay comes back before the room's own can be reached stays there.
-            await self.relay_at(core.identity.invite_url, core.state.hub)
-            home = core.identity.relay_url, core.identity.relay_id
-            with self._turn(self._connection(room)) as turn:
-                relocate(turn, core, core.identity.invite_url, core.state.hub)
-            try:
-                await self._live_at_hub(room)
-            except BaseException:  # also where nobody waits any more: it was not moved
-                with self._turn(self._connection(room)) as turn:
-                    relocate(turn, self._core(room), *home)
-                raise
-
-    async def _live_there(self, room: RoomId) -> None:
-        """The same at a relay that is tried, which thaws the room if it was frozen."""
-        await self._live_at_hub(room)
-        self._machine(room).check_open()
-
-    async def _live_or_gone(self, room: RoomId) -> None:
-        """The same at a relay that may be gone, or behind: while it goes on, it is waited for.
-
-        Who waits without end for an outcome does not do so for a relay that is gone.
-        """
-        deadline = trio.current_time() + self.patience
-        while True:
-            before = self._core(room).head.seq
-            try:
-                await self._live(room, min(deadline - trio.current_time(), _GONE_SECONDS))
-                return
-            except Offline:
-                if self._core(room).head.seq == before or trio.current_time() >= deadline:
-                    raise
-
-    async def _live_at_hub(self, room: RoomId) -> None:
-        """The same; where that was the hub, and is no more, at the one it names, and so on."""
-        while True:
-            before = self._connection(room)
-            try:
-                await self._live(room, self.patience)
-                return
-            except Offline:
-                if self._connection(room) is before:
-                    raise
 
     async def _require_outside(self, room: RoomId, through: RelayConnection) -> None:
         """Raises unless this client has left the room, was evicted, or is no longer let in.

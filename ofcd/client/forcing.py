@@ -6,7 +6,6 @@ and the copy lacks would come to nothing. It signs nothing that would undo a cha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -16,8 +15,8 @@ from attrs import frozen
 from ofcd.client.archive import Kind
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import BadInvite, ClientError, NotAllowed, Offline, RelayRefused
-from ofcd.client.events import LoggedEvent, Message, RoomStatus
-from ofcd.client.moving import begin_trial, end_trial
+from ofcd.client.events import LoggedEvent, Message
+from ofcd.client.reaching import move_home, try_at
 from ofcd.client.turn import Ticket
 from ofcd.client.vault import Reader
 from ofcd.e2e.controls import make_hub_move
@@ -37,7 +36,6 @@ __all__ = [
     "make_force",
     "make_plain_move",
     "survey",
-    "try_at",
 ]
 
 T = TypeVar("T")
@@ -156,7 +154,7 @@ async def force_move(client: Client, room: RoomId, found: Survey) -> None:
         await try_at(client, room, found.url, found.relay_id, lambda: _move(client, room, found))
     await client._live(room, client.patience)
     if _is_home_gone(client._core(room)):
-        await client._move_home(room, found.url, found.relay_id)
+        await move_home(client, room, found.url, found.relay_id)
 
 
 def _is_home_gone(core: Core) -> bool:
@@ -217,39 +215,6 @@ async def _end_of(client: Client, room: RoomId) -> tuple[int, Hash32]:
     ticket = Ticket("look at the copy")
     machine.await_end(ticket)
     return cast("tuple[int, Hash32]", await client._settled(ticket, client._connection(room)))
-
-
-async def try_at(
-    client: Client,
-    room: RoomId,
-    url: str,
-    relay_id: RelayId,
-    work: Callable[[], Awaitable[T]],
-    *,
-    stay: bool = True,
-) -> T:
-    """Do this with the room reached at that relay; if it fails, or not to `stay`, go back after.
-
-    But where the room was moved there: then that is where it is reached. So it is, too, if this
-    process dies in between. A frozen room is read on meanwhile, also at its own relay.
-    """
-    core = client._core(room)
-    is_there = core.identity.relay_id == relay_id
-    if not is_there or core.head.status is RoomStatus.FROZEN:
-        with client._turn(client._connection(room)) as turn:
-            begin_trial(turn, core, core.identity.relay_url if is_there else url, relay_id)
-
-    def end(*, stays: bool) -> None:
-        with client._turn(client._connection(room)) as turn:
-            end_trial(turn, client._core(room), stay=stays)
-
-    try:
-        done = await work()
-    except BaseException:  # also where nobody waits any more
-        end(stays=False)
-        raise
-    end(stays=stay)
-    return done
 
 
 _TRIES: Final = 5

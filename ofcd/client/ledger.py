@@ -47,7 +47,7 @@ from ofcd.protocol.records import (
 from ofcd.themis.signed import SignedRecord, peek
 
 if TYPE_CHECKING:
-    from ofcd.client.room import LinkFacts
+    from ofcd.client.phase import LinkFacts
 
 __all__ = ["Ledger"]
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from ofcd.client.joins import JoinMachine, PendingJoin
 from ofcd.client.lineages import dispute, follow, is_old_news, lineage_of
-from ofcd.client.room import LinkFacts, RoomMachine
+from ofcd.client.phase import LinkFacts
+from ofcd.client.room import RoomMachine
 from ofcd.client.turn import Handler, Turn
 from ofcd.client.vault import Reader
 from ofcd.protocol import frames

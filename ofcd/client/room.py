@@ -10,7 +10,6 @@ relay that says what does not fit leads to WAITING, and from there to ATTACHING 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from typing import Final
 
 from ofcd.client.admitting import AdmissionDesk
@@ -19,9 +18,10 @@ from ofcd.client.beats import BeatDuty
 from ofcd.client.blobdrops import BlobDrops
 from ofcd.client.chainpages import ChainPages
 from ofcd.client.comparing import CompareDesk
-from ofcd.client.controls import Change, ControlDesk, Made
+from ofcd.client.controls import ControlDesk
 from ofcd.client.core import Core, load_core, refusal
-from ofcd.client.duties import RekeyDuty, expired_invites, next_check
+from ofcd.client.cursors import CursorDuty
+from ofcd.client.duties import expired_invites, next_check
 from ofcd.client.errors import ClientError, JoinFailed, Offline, RelayRefused, RoomFrozen
 from ofcd.client.events import (
     Alarm,
@@ -31,72 +31,41 @@ from ofcd.client.events import (
     SignalReceived,
 )
 from ofcd.client.evidence import EvidenceDesk
+from ofcd.client.handing import HandoverDuty
 from ofcd.client.keydesk import KeyDesk
 from ofcd.client.ledger import Ledger
 from ofcd.client.moving import finish_move, follow_hub, is_elsewhere
 from ofcd.client.outbox import Outbox
+from ofcd.client.phase import LinkFacts, Phase
 from ofcd.client.receipts import ReceiptDuty
+from ofcd.client.rekeying import RekeyDesk
+from ofcd.client.removal import status_after
 from ofcd.client.renewing import RenewDuty
 from ofcd.client.turn import Ticket, Turn
 from ofcd.client.vault import Reader
 from ofcd.client.voiding import TakenBack, take_moves
 from ofcd.client.waiting import COPY_PATIENCE, HUB_PATIENCE, Misfit, Waiting, is_copy
-from ofcd.e2e.bodies import Alias, HandoverAccepted, Profile, Redaction
-from ofcd.e2e.controls import make_attach, make_handover
-from ofcd.e2e.epochs import RekeyDue, make_boxed_rekey, make_routine_rekey
+from ofcd.e2e.bodies import Alias, Profile, Redaction
+from ofcd.e2e.controls import make_attach
 from ofcd.e2e.errors import JoinRejected, Unreadable
 from ofcd.e2e.events import Opened
-from ofcd.e2e.evidence import is_void
 from ofcd.e2e.joining import check_admitted
 from ofcd.e2e.keys import new_sid
 from ofcd.e2e.signals import SignalKind, open_signal
 from ofcd.protocol import frames
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, Malformed, ProtocolError
-from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId
+from ofcd.protocol.ids import EventId, Hash32, RelayId, RoomId
 from ofcd.protocol.records import (
     CONTROL_TYPES,
     Admit,
     Event,
     HubMove,
-    Leave,
-    RekeyBoxed,
     UpdateKey,
 )
-from ofcd.themis.signed import SignedRecord, open_signed, peek
+from ofcd.themis.signed import SignedRecord, peek
 
-__all__ = ["LinkFacts", "Phase", "RoomMachine"]
-
-_CURSOR_EVERY: Final = 1_000
-"""Milliseconds between two cursors told to the relay."""
-
-
-class Phase(Enum):
-    """How far this room has come on the current link."""
-
-    DOWN = auto()
-    CREATING = auto()
-    ATTACHING = auto()
-    CHAIN = auto()
-    SYNCING = auto()
-    LIVE = auto()
-    WAITING = auto()
-    """The relay can not take this room in now: it is asked again, on the same link."""
-    STOPPED = auto()
-    """Nothing more on this link: not here, frozen, or left."""
-
-
-class LinkFacts:
-    """What an ATTACH is bound to, on one link."""
-
-    def __init__(
-        self, relay_id: RelayId, relay_key: PublicKey, transport_key: PublicKey, challenge: Hash32
-    ) -> None:
-        """`relay_key` is proven by the session, `challenge` came in its Welcome."""
-        self.relay_id = relay_id
-        self.relay_key = relay_key
-        self.transport_key = transport_key
-        self.challenge = challenge
+__all__ = ["RoomMachine"]
 
 
 class RoomMachine:
@@ -117,7 +86,8 @@ class RoomMachine:
         self._receipts = ReceiptDuty(self.core, random)
         self._evidence = EvidenceDesk(self.core)
         self.drops = BlobDrops(self.core, records, random)
-        self._duty = RekeyDuty(self.core, random)
+        self.rekeys = RekeyDesk(self.core, self.controls, self.admissions, random)
+        self._handover = HandoverDuty(self.core, self.controls)
         self._renewing = RenewDuty(self.core, self.controls, self.admissions, random)
         self._link: LinkFacts | None = None
         self._chain = ChainPages()
@@ -126,16 +96,15 @@ class RoomMachine:
         self._retry_at: int | None = None
         self._catch_up_to = -1
         self._own_last: tuple[int, EventId | None] = (0, None)
-        self._cursor_told = -1
-        self._cursor_due: int | None = None
         self._pumped_at = -1
         self._opening: list[Ticket] = []
         self._halted: ClientError | None = None
         self._surveys: list[Ticket] = []
         self._told_end: tuple[int, Hash32] | None = None
         desks = (self.controls, self.admissions, self.keydesk)
+        self._cursor = CursorDuty(self.core)
         duties = (self._beats, self._receipts, self._evidence, self.drops, self._renewing)
-        self._parts = (*desks, *duties)
+        self._parts = (*desks, *duties, self._cursor)
 
     @property
     def is_live(self) -> bool:
@@ -197,7 +166,7 @@ class RoomMachine:
         self.phase = Phase.DOWN
         self._link = self._retry_at = self._halted = self._told_end = None
         self._chain = ChainPages()
-        self._cursor_due = self.core.misfit = None
+        self.core.misfit = None
         for part in (self.outbox, *self._parts):
             part.link_lost()
 
@@ -262,7 +231,7 @@ class RoomMachine:
             self._wait(turn, word, frame.seq)
             return
         self._own_last = frame.counter, frame.last
-        self._cursor_told = frame.cursor
+        self._cursor.told = frame.cursor
         if core.head.begun:
             self._sync(turn)
         else:
@@ -518,7 +487,7 @@ class RoomMachine:
             self._catch_up_to = -1  # nor is what comes behind it taken
         if core.head.seq == before:
             return
-        self._cursor_due = self._cursor_due or turn.now + _CURSOR_EVERY
+        self._cursor.grew(turn.now)
         signed = peek(frame.record)
         record = signed.record
         if isinstance(record, CONTROL_TYPES):
@@ -530,12 +499,12 @@ class RoomMachine:
             self.outbox.delivered(turn, record.sid, signed.event_id, frame.seq)
             if record.target is not None:
                 self.drops.look(turn.records)
-            self._handover_accepted(turn, frame.seq)
+            self._handover.delivered(turn, frame.seq)
         else:
             if isinstance(record, Event) and core.head.cuts:
                 self._take_back_again(turn, record, signed.event_id)
             if core.head.offered_to is not None:
-                self._handover_accepted(turn, frame.seq)
+                self._handover.delivered(turn, frame.seq)
         self._check_live(turn)
 
     def _take_back_again(self, turn: Turn, event: Event, event_id: EventId) -> None:
@@ -680,40 +649,12 @@ class RoomMachine:
 
     def _removed(self, turn: Turn, frame: frames.Removed) -> None:
         """The relay says we are out; believed for good only with the record that says so."""
-        core = self.core
-        status = RoomStatus.HIDDEN
-        try:
-            record = peek(frame.record).record
-            if isinstance(record, RekeyBoxed | Leave) and record.room == core.room:
-                signer = core.state.member(record.mid)
-                signed = open_signed(signer.sign_key, frame.record)
-                if not self._can_stand(turn.records, record, signed.event_id):
-                    pass  # it came to nothing
-                elif isinstance(record, Leave) and record.mid == core.me:
-                    status = RoomStatus.LEFT
-                elif isinstance(record, RekeyBoxed) and core.me in record.removed:
-                    status = RoomStatus.EVICTED if signer.is_owner else status
-        except ProtocolError:
-            status = RoomStatus.HIDDEN
-        core.set_status(turn, status, frame.code)
+        status = status_after(self.core, turn.records, frame)
+        self.core.set_status(turn, status, frame.code)
         if status is RoomStatus.HIDDEN:
             self._halt(turn, refusal(frame.code))
         else:
             self._halt_by_status(turn)
-
-    def _can_stand(self, records: Reader, record: RekeyBoxed | Leave, event_id: EventId) -> bool:
-        """Whether it is, or can be, in this log: not where a move by force made it void."""
-        core, seen = self.core, record.seen
-
-        def place_of(control: EventId) -> int | None:
-            entry = core.archive.find(records, control)
-            return None if entry is None else entry.seq
-
-        if place_of(event_id) is not None:
-            return True
-        ours = core.checked_hash(records, seen.seq)
-        is_old = record.prev != core.state.ctl and place_of(record.prev) is not None
-        return ours in (None, seen.log) and not is_old and not is_void(core.state, record, place_of)
 
     # -- what is done without being asked --------------------------------------------------------
 
@@ -731,14 +672,13 @@ class RoomMachine:
         self._check_fits(turn)
         self._pumped_at = turn.now
         self._renewing.pump(turn)
-        self._check_rekey(turn)
-        if self._duty.warns(turn.now):
-            turn.tell(Alarm(self.core.room, AlarmKind.KEY_OLD, _KEY_OLD))
+        self.rekeys.pump(turn)
+        self.rekeys.warn(turn)
         for invite_id in expired_invites(self.core, turn.now):
             self.admissions.close_invite(invite_id)
         self.keydesk.pump(turn)
         self.admissions.pump(turn)
-        self._hand_over(turn)
+        self._handover.pump(turn)
         self.controls.pump(turn)
         self.comparing.pump(turn)
         self._beats.pump(turn)
@@ -746,7 +686,7 @@ class RoomMachine:
         self._evidence.pump(turn)
         self.outbox.pump(turn)
         self.drops.pump(turn)
-        self._tell_cursor(turn)
+        self._cursor.pump(turn)
 
     def deadline(self) -> int | None:
         """When `pump` should be called, even if nothing comes in."""
@@ -762,79 +702,14 @@ class RoomMachine:
             self._receipts.deadline(),
             self._evidence.deadline(),
             self.drops.deadline(),
-            self._duty.deadline(),
+            self.rekeys.deadline(),
             self._renewing.deadline(),
             next_check(self.core),
-            self._cursor_due,
+            self._cursor.deadline(),
         ]
         # What was due at the last pump was done then, or waits for something to come in.
         later = (at for at in due if at is not None and at > self._pumped_at)
         return min(later, default=None)
-
-    def _check_rekey(self, turn: Turn) -> None:
-        if self.controls.has("rekey"):
-            return
-        due = self._duty.check(turn.now)
-        if due is not RekeyDue.NO:
-            self._duty.hold(turn.now)
-            self.controls.add(Change("rekey", self._rekey_if_due))
-        elif self.admissions.wants_rekey(turn.now):
-            self.controls.add(Change("rekey", self.make_rekey))
-
-    def _rekey_if_due(self, turn: Turn) -> Made | None:
-        return self.make_rekey(turn) if self._duty.is_due(turn.now) else None
-
-    def make_rekey(self, turn: Turn) -> Made:
-        """The kind of REKEY that is next: routine, or boxed where that is due."""
-        core = self.core
-        seen = core.log.seen
-        if core.needs_boxed:
-            made = make_boxed_rekey(core.state, core.mine, seen, turn.now)
-        else:
-            made = make_routine_rekey(core.state, core.mine, core.keys, seen, turn.now)
-        return Made(made.signed, made.boxes)
-
-    def _handover_accepted(self, turn: Turn, seq: int) -> None:
-        """The heir we asked may have accepted: then hand over."""
-        core = self.core
-        entry = core.archive.entry(turn.records, seq)
-        if entry is None or entry.mid != core.head.offered_to:
-            return
-        if isinstance(core.archive.content(entry), HandoverAccepted):
-            core.save_head(turn, offered_to=None, accepted_seq=seq, heir=entry.mid)
-
-    def _hand_over(self, turn: Turn) -> None:
-        """Somebody has accepted the room: it is theirs, once that is in the log or refused."""
-        core, seq = self.core, self.core.head.accepted_seq
-        if seq < 0 or self.controls.has("handover"):
-            return
-        entry = core.archive.entry(turn.records, seq)
-        content = None if entry is None else core.archive.content(entry)
-
-        def make(later: Turn) -> Made | None:
-            is_void = core.head.accepted_seq != seq
-            if is_void or entry is None or not isinstance(content, HandoverAccepted):
-                return None  # it is kept no longer
-            if entry.mid != core.head.heir:
-                return None  # nobody has asked them
-            seen, accept = core.log.seen, content.accept
-            return Made(
-                make_handover(core.state, core.mine, seen, later.now, to=entry.mid, accept=accept)
-            )
-
-        def over(later: Turn) -> None:
-            if core.head.accepted_seq == seq:  # else somebody else has accepted since
-                core.save_head(later, accepted_seq=-1, heir=None)
-
-        self.controls.add(Change("handover", make, then=over))
-
-    def _tell_cursor(self, turn: Turn) -> None:
-        core = self.core
-        if self._cursor_due is not None and turn.now >= self._cursor_due:
-            self._cursor_due = None
-            if core.head.seq > self._cursor_told:
-                self._cursor_told = core.head.seq
-                turn.send(frames.Cursor(core.room, core.head.seq))
 
 
 _ADMISSION_VOID: Final = (
@@ -843,7 +718,6 @@ _ADMISSION_VOID: Final = (
 )
 _MOVING: Final = "the room is reached at another relay from now on: what is queued is sent there"
 _GOES_ON: Final = (RoomStatus.ACTIVE, RoomStatus.WAITING, RoomStatus.HIDDEN)
-_KEY_OLD: Final = "the room key is overdue to be renewed: an owner has to come online"
 _LATER: Final = frozenset(
     {Code.RATE_LIMITED, Code.TRY_AGAIN, Code.STORAGE_FAILED, Code.INTERNAL, Code.HUB_AWAY}
 )

@@ -16,6 +16,7 @@ from ofcd.client.forcing import Survey, force_move, look_at_copy, make_plain_mov
 from ofcd.client.inviting import keep_code, kept_code, was_opened
 from ofcd.client.model import Sent
 from ofcd.client.outbox import Queued
+from ofcd.client.reaching import move_home, move_hub
 from ofcd.client.roomview import Delivery, MemberInfo, Sponsor
 from ofcd.client.trusting import RoomTrust
 from ofcd.client.turn import Ticket, Turn
@@ -341,7 +342,7 @@ class Room(RoomTrust):
             if boxed:
                 made = make_boxed_rekey(core.state, core.mine, core.log.seen, turn.now)
                 return Made(made.signed, made.boxes)
-            return self._client._machine(self.id).make_rekey(turn)
+            return self._client._machine(self.id).rekeys.make(turn)
 
         await self._ask("rotate", make)
         return core.state.epoch
@@ -390,7 +391,7 @@ class Room(RoomTrust):
         Raises `Offline`, `NotAllowed` (the room is local-only), `RelayRefused`; called again, it
         goes on from where it had come.
         """
-        await self._client._move_home(self.id, url, relay_id)
+        await move_home(self._client, self.id, url, relay_id)
 
     async def _say_home(self, home: RelayId) -> None:
         core = self._client._core(self.id)
@@ -411,7 +412,7 @@ class Room(RoomTrust):
         home at the new relay), and nothing else has waited for it. Raises as `move_home`,
         `RelayRefused` with the code of the last try.
         """
-        await self._client._move_hub(self.id, url, relay_id)
+        await move_hub(self._client, self.id, url, relay_id)
 
     async def survey_hub(self, url: str, *, relay_id: RelayId | None = None) -> Survey:
         """What the relay at `url` has of this room, and what would be lost if it went on from that.

@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve
 
 from ofcd.client import AlarmKind, RoomStatus
+from ofcd.client.phase import Phase
 from ofcd.client.proofs import Shows
-from ofcd.client.room import Phase
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Reaction, Redaction, Text
 from ofcd.e2e.errors import LogBroken

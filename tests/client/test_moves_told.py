@@ -12,7 +12,7 @@ from attrs import evolve
 from ofcd.client import AlarmKind, RoomStatus, voiding
 from ofcd.client.archive import Archive, Entry
 from ofcd.client.core import Core
-from ofcd.client.room import LinkFacts
+from ofcd.client.phase import LinkFacts
 from ofcd.client.turn import Turn
 from ofcd.e2e.controls import make_hub_move
 from ofcd.protocol import frames

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from ofcd.client import Alarm, AlarmKind, Edit, NotAllowed, Offline, Room, RoomStatus
 from ofcd.client.archive import Entry, Kind
+from ofcd.client.handing import HandoverDuty
 from ofcd.client.queued import Stage
 from ofcd.client.room import RoomMachine
 from ofcd.client.turn import Turn
@@ -43,7 +44,7 @@ async def test_an_acceptance_that_is_void_hands_the_room_to_nobody(
         for number in range(4):
             await cai.send(f"void {number}")
         with monkeypatch.context() as held:
-            held.setattr(RoomMachine, "_hand_over", lambda *_: None)
+            held.setattr(HandoverDuty, "pump", lambda *_: None)
             await ana.hand_over(cai.me)
             await settle([ana, cai])
             await cai.accept_handover()

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from ofcd.client import Offline, Room
+from ofcd.client import Offline, Room, forcing
 from ofcd.protocol import records
 from ofcd.protocol.frames import Attach, Failure, Moved
 from ofcd.testing import World, open_net
@@ -118,7 +118,7 @@ async def test_root_goes_home_from_a_hub_that_is_gone_at_the_next_move(
         ana, bo, cai = scene.ana, scene.bo, scene.cai
         await scene.one.stop_relay()
         with monkeypatch.context() as patched:
-            patched.setattr(type(ana._client), "_move_home", unreached)
+            patched.setattr(forcing, "move_home", unreached)
             with pytest.raises(Offline):
                 await force(ana, scene.two)
         await settle([ana, bo, cai])

@@ -9,7 +9,7 @@ import pytest
 import trio
 from attrs import evolve
 
-from ofcd.client import Offline
+from ofcd.client import Offline, reaching
 from ofcd.protocol.codes import Code, Refused
 from ofcd.relay import attach, forwarding
 from ofcd.testing import open_net
@@ -76,5 +76,5 @@ async def test_a_relay_that_is_slow_to_catch_up_is_not_gone(
 
         monkeypatch.setattr(client, "_live", live)
         with pytest.raises(Offline):
-            await client._live_or_gone(bo.id)
+            await reaching._live_or_gone(client, bo.id)
         assert waits == [15.0] * 4

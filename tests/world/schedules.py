@@ -235,7 +235,7 @@ class Party:
 
         def make(turn: Turn) -> Made | None:
             overtaken = room.core.state.epoch != since
-            return None if once and overtaken else room.make_rekey(turn)
+            return None if once and overtaken else room.rekeys.make(turn)
 
         return self.change("rotate", make)
 
