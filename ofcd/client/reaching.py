@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _GONE_SECONDS: Final = 15.0
 """How long the relay so far is tried, before the room's own is asked to move from it."""
+_HUB_SECONDS: Final = 30.0
+"""The same of the room's own, before it is taken for gone."""
 
 
 async def move_home(client: Client, room: RoomId, url: str, relay_id: RelayId | None) -> None:
@@ -66,7 +68,7 @@ async def _reach(client: Client, room: RoomId) -> None:
     """Have the room live: at its relay, or, where that is gone, straight at the room's own."""
     core = client._core(room)
     if not core.is_away:
-        await client._live(room, client.patience)
+        await _live_or_gone(client, room, _HUB_SECONDS)
         return
     try:
         await _live_or_gone(client, room)
@@ -90,7 +92,7 @@ async def _live_there(client: Client, room: RoomId) -> None:
     client._machine(room).check_open()
 
 
-async def _live_or_gone(client: Client, room: RoomId) -> None:
+async def _live_or_gone(client: Client, room: RoomId, seconds: float = _GONE_SECONDS) -> None:
     """The same at a relay that may be gone, or behind: while it goes on, it is waited for.
 
     Who waits without end for an outcome does not do so for a relay that is gone.
@@ -99,7 +101,7 @@ async def _live_or_gone(client: Client, room: RoomId) -> None:
     while True:
         before = client._core(room).head.seq
         try:
-            await client._live(room, min(deadline - trio.current_time(), _GONE_SECONDS))
+            await client._live(room, min(deadline - trio.current_time(), seconds))
             return
         except Offline:
             if client._core(room).head.seq == before or trio.current_time() >= deadline:
@@ -111,7 +113,7 @@ async def _live_at_hub(client: Client, room: RoomId) -> None:
     while True:
         before = client._connection(room)
         try:
-            await client._live(room, client.patience)
+            await _live_or_gone(client, room, _HUB_SECONDS)
             return
         except Offline:
             if client._connection(room) is before:

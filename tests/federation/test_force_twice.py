@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ async def test_who_heard_of_neither_move_goes_home_to_the_hub_of_now(
     async with opened(tmp_path) as scene:
         ana, cai, dan = scene.ana, scene.cai, scene.dan
         await moves_twice(scene)
+        dan._client.patience = math.inf  # as `ofc` waits
         await dan.move_home(scene.three.url)
         await dan.send("after")
         await settle([ana, cai, dan])
