@@ -28,7 +28,7 @@ _FEDERATION: Final = {
     "known searching": "known discovery finding forks strangers",
     "roster": "finding hostile peer_links quarantine strangers succession",
     "telling": "force_hostile force_told force_again force_waiting move",
-    "copies following founding skipping hublink": "gaps hostile moments outage strangers",
+    "copies following founding skipping hublink": "caps gaps hostile moments strangers",
     "asking errands cache": "asked blame cached home strangers",
     "lanes link linking": "blame caps finding hostile peer_links quarantine",
     "gaps": "gaps leftovers force_stale",
