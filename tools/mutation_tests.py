@@ -27,7 +27,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _FEDERATION: Final = {
     "known searching": "known discovery finding forks strangers",
     "roster": "finding hostile peer_links quarantine strangers succession",
-    "telling": "force_hostile force_told force_again force_waiting move",
+    "telling": "force_hostile force_told force_again move move_unwilling",
     "copies following founding skipping hublink": "caps gaps hostile moments strangers",
     "asking errands cache": "asked blame cached home strangers",
     "lanes link linking": "blame caps finding hostile peer_links quarantine",

@@ -12,8 +12,10 @@ from ofcd.client import RelayRefused
 from ofcd.config import Settings
 from ofcd.protocol.codes import Code
 from ofcd.testing import open_net
-from tests.federation.double import quickly, say, shared
+from tests.federation.double import dialling, quickly, say, shared
 from tests.federation.test_force import force
+from tests.federation.test_force_hostile import moving, signed
+from tests.federation.test_force_told import heard, told
 from tests.federation.test_home import relay_of
 from tests.federation.test_hostile import copy_head
 from tests.world.scene import agree, settle, stored, until
@@ -89,6 +91,24 @@ async def test_nor_is_a_room_moved_there_by_force(
             await force(ana, new)
         assert refused.value.code == Code.FORBIDDEN
         await old.start_relay()
+        await say(ana, "it goes on")
+        await settle([ana, bo])
+        agree([ana, bo], ["it goes on"])
+
+
+async def test_a_move_by_force_that_is_told_makes_nobody_a_hub(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Root has signed it, and asked elsewhere than here."""
+    async with open_net(tmp_path, "old", "new", change=closed) as (old, new):
+        ana, bo = await shared(old, new)
+        await settle([ana, bo])
+        move = signed(ana, moving(ana, relay_of(new), old.now()))
+        async with dialling(new) as double:
+            await double.send(told(ana, [move]))
+            await heard(double)
+            await trio.sleep(30)
+        assert {copy.hub for copy in stored(new).replicas()} == {relay_of(old)}
         await say(ana, "it goes on")
         await settle([ana, bo])
         agree([ana, bo], ["it goes on"])
