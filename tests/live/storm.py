@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,14 @@ from attrs import define, field
 
 from ofcd.client import Client, Offline, Room
 from ofcd.client.connection import Dial
+from ofcd.e2e.bodies import Content
 from ofcd.protocol.ids import RoomId, Sid
 from ofcd.wire import MessageStream, dial
 from tests.live.chaos import Road, weathers
 from tests.live.places import Place
 from tests.live.support import Relay, settle, texts, until
 
-__all__ = ["WORD", "Member", "Storm", "clocked", "dial_by", "digest", "storm_seconds"]
+__all__ = ["WORD", "Member", "Storm", "clocked", "dial_by", "storm_seconds"]
 
 _SLOWEST: Final = 1800
 """Seconds that a storm, or its end, may take beyond what was asked for."""
@@ -70,6 +71,10 @@ class Member:
     sids: dict[str, Sid] = field(factory=dict)
     pause: tuple[float, float] = (0.1, 0.5)
     """Seconds between two things it says, from and to."""
+    since: int = 0
+    """Where in the log it came, if later than the others: what follows it has all of."""
+    is_out: bool = False
+    """Whether it was put out, and has the log up to there alone."""
 
     def __str__(self) -> str:
         waiting = [(queued.stage.value, queued.counter) for queued in self.room.outbox()]
@@ -86,14 +91,17 @@ class Member:
     async def talk(self, chance: random.Random) -> None:
         """Say one thing after the other, until cancelled; each waits in the vault if it must."""
         number = 0
-        while True:
-            text = f"{self.name} says {number} {WORD}"
-            with self.client.transaction() as tx:
-                self.sids[text] = Sid(os.urandom(16))
-                self.room.queue(tx, text, sid=self.sids[text])
-            self.said.append(text)
+        while self.room.status.is_open:
+            self.say(f"{self.name} says {number} {WORD}")
             number += 1
             await trio.sleep(chance.uniform(*self.pause))
+
+    def say(self, text: str, content: Content | None = None) -> None:
+        """Queue this; `text` is what is read of it."""
+        with self.client.transaction() as tx:
+            self.sids[text] = Sid(os.urandom(16))
+            self.room.queue(tx, content or text, sid=self.sids[text])
+        self.said.append(text)
 
     async def keep_trying(self) -> None:
         """Tests do not wait for back-off."""
@@ -128,6 +136,18 @@ class Storm:
     places: list[Place]
     members: list[Member] = field(factory=list)
     happened: Counter[str] = field(factory=Counter)
+    happenings: list[Callable[[trio.Event], Awaitable[None]]] = field(factory=list)
+    """What people do meanwhile; each ends soon after its event is set."""
+    _people: trio.Nursery | None = None
+    _talking: trio.Nursery | None = None
+
+    def take_in(self, member: Member) -> None:
+        """One more member, who talks as the others do."""
+        self.members.append(member)
+        if self._people is not None:
+            self._people.start_soon(member.keep_trying)
+        if self._talking is not None:
+            self._talking.start_soon(member.talk, random.Random(f"{self.seed} {member.name}"))
 
     async def rage(self, seconds: float) -> None:
         """Everyone talks while something goes wrong all the time; then all is mended.
@@ -138,34 +158,46 @@ class Storm:
             await self._rage(seconds)
 
     async def _rage(self, seconds: float) -> None:
-        chance = random.Random(f"{self.seed} storm")
-        async with trio.open_nursery() as nursery:
-            for member in self.members:
-                nursery.start_soon(member.keep_trying)
-                nursery.start_soon(member.talk, random.Random(f"{self.seed} {member.name}"))
-            nursery.start_soon(self.members[0].rotate, random.Random(f"{self.seed} rotate"))
-            end = trio.current_time() + seconds
-            weather = weathers(self.seed)
-            deeds = [self._weather, self._cut, self._hang, self._close, self._flood, self._kill]
-            if all(place.is_isolated for place in self.places):
-                deeds.append(self._pull)
-
-            def is_over() -> bool:
-                return trio.current_time() >= end and len(self.happened) == len(deeds)
-
-            while not is_over():
-                for deed in chance.sample(deeds, len(deeds)):
-                    for road in self.roads:
-                        road.faults = next(weather) if chance.random() < 0.5 else road.faults
-                    self.happened[deed.__name__] += 1
-                    await deed(chance)
-                    await trio.sleep(chance.uniform(0.2, 1.0))
-                    if is_over():
-                        break
+        over = trio.Event()
+        async with trio.open_nursery() as self._people:
+            async with trio.open_nursery() as acting:
+                for happens in self.happenings:
+                    acting.start_soon(happens, over)
+                async with trio.open_nursery() as self._talking:
+                    members, self.members = self.members, []
+                    for member in members:
+                        self.take_in(member)
+                    rotates = random.Random(f"{self.seed} rotate")
+                    self._talking.start_soon(members[0].rotate, rotates)
+                    await self._go_wrong(seconds)
+                    self._talking.cancel_scope.cancel()
+                self._talking = None
                 self._mend()
-                await trio.sleep(1.0)
-            nursery.cancel_scope.cancel()
-        self._mend()
+                over.set()
+            self._people.cancel_scope.cancel()
+        self._people = None
+
+    async def _go_wrong(self, seconds: float) -> None:
+        chance, weather = random.Random(f"{self.seed} storm"), weathers(self.seed)
+        end = trio.current_time() + seconds
+        deeds = [self._weather, self._cut, self._hang, self._close, self._flood, self._kill]
+        if all(place.is_isolated for place in self.places):
+            deeds.append(self._pull)
+
+        def is_over() -> bool:
+            return trio.current_time() >= end and len(self.happened) == len(deeds)
+
+        while not is_over():
+            for deed in chance.sample(deeds, len(deeds)):
+                for road in self.roads:
+                    road.faults = next(weather) if chance.random() < 0.5 else road.faults
+                self.happened[deed.__name__] += 1
+                await deed(chance)
+                await trio.sleep(chance.uniform(0.2, 1.0))
+                if is_over():
+                    break
+            self._mend()
+            await trio.sleep(1.0)
 
     def _mend(self) -> None:
         for road in self.roads:
@@ -223,6 +255,7 @@ class Storm:
                 for there in self.rooms():
                     await settle(*(member.room for member in there), seconds=math.inf)
                     await until(partial(_all_heard, there), math.inf)
+                await until(self._is_out_known, math.inf)
             if patience.cancelled_caught:
                 raise AssertionError("\n".join(map(str, self.members)))
             nursery.cancel_scope.cancel()
@@ -236,35 +269,52 @@ class Storm:
                 before, patience.deadline = now, trio.current_time() + seconds
             await trio.sleep(0.5)
 
+    def _is_out_known(self) -> bool:
+        return not any(member.is_out and member.room.status.is_open for member in self.members)
+
     def rooms(self) -> list[list[Member]]:
-        """The members of each room."""
+        """The members that each room has now; the first has been there from its beginning."""
         by_room: dict[RoomId, list[Member]] = {}
         for member in self.members:
-            by_room.setdefault(member.room.id, []).append(member)
+            if not member.is_out:
+                by_room.setdefault(member.room.id, []).append(member)
         return list(by_room.values())
 
     def check(self) -> None:
-        """In each room all have the same events, in the same order, everything said, once."""
+        """In each room all have the same events, in the same order, everything said, once.
+
+        Who came later has what followed, and who was put out what came before.
+        """
         for there in self.rooms():
-            digests = {member.name: digest(member.room) for member in there}
-            assert len(set(digests.values())) == 1, digests
-            said = Counter(text for member in there for text in member.said)
-            for member in there:
-                assert Counter(member.texts) == said, f"{member.name} lost or doubled something"
-                own = [text for text in member.texts if text.startswith(f"{member.name} says")]
-                assert own == member.said, f"{member.name}'s own words are out of order"
+            ends = {m.name: m.room._client._core(m.room.id).log.log for m in there}
+            assert len(set(ends.values())) == 1, ends
+            whole = shown(there[0].room)
+            for member in self.members:
+                if member.room.id == there[0].room.id:
+                    _check_one(member, whole)
+
+
+def _check_one(member: Member, whole: list[Shown]) -> None:
+    mine = shown(member.room)
+    first = min([member.since + 1, *(seq for seq, *_ in mine)])  # it may read what came before
+    last = member.room.head if member.is_out else math.inf
+    assert mine == [one for one in whole if first <= one[0] <= last], f"{member.name} differs"
+    by_it = member.room.me.hex()
+    own = [text for _, _, mid, text in whole if mid == by_it and text.endswith(WORD)]
+    said = member.said[: len(own)] if member.is_out else member.said
+    assert own == said, f"{member.name}'s own words are lost, doubled or out of order"
 
 
 def _all_heard(there: list[Member]) -> bool:
     said = {text for member in there for text in member.said}
-    return all(said <= set(member.texts) for member in there)
+    return all(said <= set(member.texts) for member in there if not member.since)
 
 
-def digest(room: Room) -> str:
-    """SHA-256 over the log's end and every message: seq, id, sender, text."""
-    core = room._client._core(room.id)
-    whole = hashlib.sha256(core.log.log)
-    for message in room.messages(since=0, limit=1_000_000):
-        fields = (message.seq, message.event_id.hex(), message.mid.hex(), message.text)
-        whole.update(repr(fields).encode())
-    return whole.hexdigest()
+Shown = tuple[int, str, str, str]
+"""Of a message: seq, id, sender, text."""
+
+
+def shown(room: Room) -> list[Shown]:
+    """All messages of the room, as they stand in the log."""
+    messages = room.messages(since=0, limit=1_000_000)
+    return [(m.seq, m.event_id.hex(), m.mid.hex(), m.text) for m in messages]

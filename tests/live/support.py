@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
 
@@ -173,6 +174,17 @@ async def settle(*rooms: Room, seconds: float = 30) -> None:
     for room in rooms:
         room._client.retry_now()
     await until(done, seconds)
+
+
+def rows_of(relay: Relay, room: Room) -> dict[int, tuple[bytes, bytes]]:
+    """Event id and running hash of each entry that this relay has from where it began to read."""
+    with closing(sqlite3.connect(f"file:{relay.data}/ofcd.db?mode=ro", uri=True)) as database:
+        rows = database.execute(
+            "SELECT log.seq, event_id, log.log FROM log JOIN rooms ON log.room = rooms.id"
+            " WHERE rooms.room = ? AND length(log.log) > 0",
+            (room.id,),
+        )
+        return {seq: (event_id, log) for seq, event_id, log in rows}
 
 
 def texts(room: Room) -> list[str]:

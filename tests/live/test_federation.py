@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from ofcd.client import Client
 from tests.live.chaos import Road, open_roads
+from tests.live.happenings import Happenings
 from tests.live.markers import MARKERS, holds, secrets_of, talk
 from tests.live.places import Place, places
 from tests.live.storm import WORD, Member, Storm, clocked, dial_by, storm_seconds
-from tests.live.support import QUICK, ROOT, Relay, client, seed, until
+from tests.live.support import QUICK, ROOT, Relay, client, rows_of, seed, until
 from tests.live.wiretap import Wiretap
 from tests.prefork import run
 
-SECONDS = storm_seconds(10)
+SECONDS = storm_seconds(8)
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(400 + 3 * SECONDS)]
 
@@ -47,6 +52,10 @@ class Woods:
     """From a relay to a relay."""
     clients: dict[str, Client]
     """Who is at home at each relay."""
+    new_client: Callable[[], Awaitable[Client]]
+    """Somebody else."""
+    happenings: list[Happenings] = field(factory=list)
+    """What happens in each room."""
 
 
 @asynccontextmanager
@@ -71,17 +80,30 @@ async def open_woods(folder: Path, number: int) -> AsyncIterator[Woods]:
             for road in (doors[name], *(ways[here, name] for here in NAMES if here != name)):
                 road.leads_to(relay.host, relay.port)
         storm = Storm(number, list(relays.values()), [*ways.values(), *doors.values()], there)
+        by_doors, guests = dial_by({relays[name].url: doors[name] for name in NAMES}), count()
         clients = {
             name: await stack.enter_async_context(
                 client(
                     folder / f"{name}.vault",
-                    dial=dial_by({relays[name].url: doors[name]}),
+                    dial=by_doors,
                     skew=SKEWS[name],
                 )
             )
             for name in NAMES
         }
-        yield Woods(relays, storm, tap, ways, clients)
+
+        async def live(task_status: trio.TaskStatus[Client]) -> None:
+            async with client(folder / f"guest {next(guests)}.vault", dial=by_doors) as running:
+                task_status.started(running)
+                await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+
+            async def new_client() -> Client:
+                return cast(Client, await nursery.start(live))
+
+            yield Woods(relays, storm, tap, ways, clients, new_client)
+            nursery.cancel_scope.cancel()
 
 
 def make_relays(
@@ -120,21 +142,30 @@ def make_relays(
 
 
 async def settle_in(woods: Woods) -> None:
-    """A room at each relay, with a member at home at each of the three."""
-    for hub in NAMES:
+    """A room at each relay, with a member at home at each of the three; in the first a guest."""
+    for number, hub in enumerate(NAMES):
         room = await woods.clients[hub].create_room(
             woods.relays[hub].url, MARKERS["room's name"] + hub, my_name=f"{WORD} {hub}"
         )
-        woods.storm.members.append(Member(f"{hub}@{hub}", woods.clients[hub], room))
+        members = [Member(f"{hub}@{hub}", woods.clients[hub], room)]
         for home in NAMES:
             if home == hub:
                 continue
             joined = await woods.clients[home].join(
                 await room.invite(), name=f"{WORD} {home}", via=woods.relays[home].url
             )
-            woods.storm.members.append(Member(f"{home}@{hub}", woods.clients[home], joined))
-    for member in woods.storm.members:
-        member.pause = (0.3, 1.2)
+            members.append(Member(f"{home}@{hub}", woods.clients[home], joined))
+        for member in members:
+            member.pause = (0.3, 1.2)
+            woods.storm.take_in(member)
+        urls = [relay.url for relay in woods.relays.values()]
+        chance = random.Random(f"{woods.storm.seed} people of {hub}")
+        happenings = Happenings(
+            hub, number, members, urls, woods.new_client, woods.storm.take_in, chance
+        )
+        woods.happenings.append(happenings)
+        woods.storm.happenings.append(happenings.go_on)
+    await woods.happenings[0].let_in()
 
 
 async def test_a_storm_over_three_relays(tmp_path: Path) -> None:
@@ -146,11 +177,12 @@ async def test_a_storm_over_three_relays(tmp_path: Path) -> None:
         await woods.storm.rage(SECONDS)
         await woods.storm.calm(max(120, SECONDS))
         woods.storm.check()
+        await check_people(woods)
         relays = woods.relays.values()
         assert sum(relay.starts for relay in relays) > len(NAMES), "no relay was ever killed"
         for a, b in combinations(NAMES, 2):  # one link for two relays, dialled by either
             assert woods.ways[a, b].carried + woods.ways[b, a].carried > 10_000, (a, b)
-        assert min(len(member.said) for member in woods.storm.members) > 3
+        assert min(len(member.said) for member in woods.storm.members if not member.since) > 3
         secrets = {"what was said": WORD.encode()}
         secrets |= {name: text.encode() for name, text in MARKERS.items()}
         for member in woods.storm.members:
@@ -170,6 +202,32 @@ async def test_a_storm_over_three_relays(tmp_path: Path) -> None:
             assert all(holds(database, room) for room in rooms), f"{name} has no copy of a room"
         assert b"UEC2" in held["wire"]
         assert len(held["wire"]) > 1_000_000
+
+
+async def check_people(woods: Woods) -> None:
+    """All of it did happen; files came whole; whoever was put out has no later key; one log."""
+    happened: Counter[str] = sum((each.happened for each in woods.happenings), Counter())
+    print(dict(woods.storm.happened), dict(happened))
+    assert happened.keys() >= {"move", "home", "file", "evict", "rotate", "join"}
+    for each in woods.happenings:
+        there = [member for member in each.members if not member.since]
+        for caption, digest in each.files.items():
+            for member in there:
+                [message] = [
+                    m for m in member.room.messages(since=0, limit=1_000_000) if m.text == caption
+                ]
+                content = await member.room.read_file(message)
+                assert hashlib.sha256(content).hexdigest() == digest, (member.name, caption)
+        keys = there[0].room._client._core(there[0].room.id).keys.keys
+        for guest in each.guests:
+            core = guest.room._client._core(guest.room.id)
+            if guest.is_out:
+                assert max(core.keys.keys) < max(keys), f"{guest.name} has the key of now"
+        logs = [rows_of(relay, there[0].room) for relay in woods.relays.values()]
+        for one, other in combinations(logs, 2):
+            both = one.keys() & other.keys()
+            assert both
+            assert {seq: one[seq] for seq in both} == {seq: other[seq] for seq in both}
 
 
 def look(folder: Path, woods: Woods) -> Iterator[tuple[str, bytes]]:

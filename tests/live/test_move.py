@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from ofcd.client import Room
-from tests.live.support import Relay, client, settle, texts, until
+from tests.live.support import Relay, client, rows_of, settle, texts, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -33,13 +32,6 @@ def relays(folder: Path) -> Iterator[dict[str, Relay]]:
     finally:
         for relay in made.values():
             relay.kill()
-
-
-def log_of(relay: Relay) -> dict[int, tuple[bytes, bytes]]:
-    """Event id and running hash of each entry that this relay has from where it began to read."""
-    with closing(sqlite3.connect(f"file:{relay.data}/ofcd.db?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT seq, event_id, log FROM log WHERE length(log) > 0")
-        return {seq: (event_id, log) for seq, event_id, log in rows}
 
 
 async def test_a_room_outlives_its_hub(tmp_path: Path) -> None:
@@ -76,8 +68,8 @@ async def test_a_room_outlives_its_hub(tmp_path: Path) -> None:
             assert texts(bo)[-8:] == texts(cai)[-8:] == texts(ana)[-8:]
             assert {room.hub_id.hex() for room in rooms} == {ana.relay_id.hex()}
             head = ana.head
-            await until(lambda: head in log_of(new) and head in log_of(third), 60)
-            mine, theirs = log_of(new), log_of(third)
+            await until(lambda: head in rows_of(new, ana) and head in rows_of(third, ana), 60)
+            mine, theirs = rows_of(new, ana), rows_of(third, ana)
             both = mine.keys() & theirs.keys()
             assert len(both) > len(rooms) * 2
             assert {seq: mine[seq] for seq in both} == {seq: theirs[seq] for seq in both}
@@ -109,7 +101,7 @@ async def test_a_hub_that_is_put_back_to_well_before_a_move_is_up_and_follows(
             shutil.rmtree(old.data)
             shutil.copytree(backup, old.data)
             await trio.to_thread.run_sync(old.start)
-            await until(lambda: ana.head in log_of(old), 60)
+            await until(lambda: ana.head in rows_of(old, ana), 60)
             running = await stack.enter_async_context(client(tmp_path / "dan.vault"))
             [dan] = running.rooms
             await dan.send("by way of the hub of before")
