@@ -142,9 +142,7 @@ def _take_back(turn: Turn, core: Core, parting: Parting, state: RoomState) -> Ta
     held = {epoch: key for epoch, key in core.keys.keys.items() if epoch <= state.epoch}
     first = _first_own(core, void, base)
     last = _last_words(turn, core, void, base, first)
-    senders = _senders(core, void, last, first)
-    if known is None:  # the log holds up to somewhere in a gap: nobody knows who spoke there
-        senders = senders.after_gap()
+    senders = _senders(core, void, base, last, first)
     core.view = evolve(
         core.view,
         state=state,
@@ -237,18 +235,23 @@ def _last_words(
 def _senders(
     core: Core,
     void: list[Entry],
+    base: int,
     last: dict[MemberId, Entry],
     own: tuple[int, EventId] | None,
 ) -> Senders:
-    """How far each had come before what is void."""
+    """How far each had come before what is void; at least, where a gap lies before that."""
     firsts: dict[MemberId, Entry] = {}
     for entry in void:
         if entry.kind is not Kind.CONTROL:
             firsts.setdefault(entry.mid, entry)
     heads = dict(core.view.senders.heads)
+    start = core.head.start
     for mid, first in firsts.items():
-        there = last.get(mid)
-        heads[mid] = _head_before(core, first) if there is None else _head_of(there, first)
+        there, before = last.get(mid), _counter_before(first) if start <= base else None
+        if there is None:
+            heads[mid] = _head_before(core, before)
+        else:
+            heads[mid] = _head_of(there, before, is_missed=there.seq <= start)
     if own is not None:
         counter, prev = own
         heads[core.me] = SenderHead(counter - 1, prev, heads[core.me].sid)
@@ -286,20 +289,21 @@ def _room_before(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[s
     return {"room_name": first.before, "topic": "" if info is None else info.topic}
 
 
-def _head_of(last: Entry, first: Entry) -> SenderHead:
-    """The sender's last event that holds is `last`; the first that does not is `first`."""
+def _head_of(last: Entry, before: int | None, *, is_missed: bool) -> SenderHead:
+    """The sender's last known event that holds is `last`, of the number `before` unless it tells.
+
+    `is_missed`: it may not be the last, for a gap lies behind it.
+    """
     body, counter = _body(last), last.own[0] if last.own is not None else None
     if counter is None:
-        counter = body.counter if body is not None else _counter_before(first)
-    certain = counter is not None
+        counter = body.counter if body is not None else before
+    certain = counter is not None and not is_missed
     return SenderHead(counter or 0, last.event_id, last.sid or _NO_SID, certain=certain)
 
 
-def _head_before(core: Core, first: Entry) -> SenderHead:
-    """It is too far back, or there is none: what comes next is checked from there on."""
-    counter = _counter_before(first)
-    certain = counter == 0
-    return SenderHead(counter or 0, EventId(core.room), _NO_SID, certain=certain)
+def _head_before(core: Core, before: int | None) -> SenderHead:
+    """It is too far back, or in a gap, or there is none: what comes next is checked from there."""
+    return SenderHead(before or 0, EventId(core.room), _NO_SID, certain=before == 0)
 
 
 def _counter_before(first: Entry) -> int | None:

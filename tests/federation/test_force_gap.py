@@ -24,25 +24,27 @@ def forgetful(name: str, settings: Settings) -> Settings:
     return evolve(settings, storage=evolve(settings.storage, max_events_per_room=3))
 
 
-@pytest.mark.parametrize("is_partly_held", [False, True])
+@pytest.mark.parametrize("held", ["none", "some", "first"])
 async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
-    tmp_path: Path, autojump_clock: trio.abc.Clock, is_partly_held: bool
+    tmp_path: Path, autojump_clock: trio.abc.Clock, held: str
 ) -> None:
     """Dan's vault was put back to before them, and only his relay's word said how many they were.
 
-    Or the copy has the first of them, and what Ana said then; and he says more, behind the gap.
+    Or the copy has the first of them, maybe his very first, and what Ana said then; and he says
+    more, behind the gap.
     """
     async with open_net(tmp_path, "old", "new", change=forgetful) as (old, new):
         ana, bo = await shared(old, new)
-        dan = await local(old, ana, "dan")
-        sent = await dan.send("before")
-        if is_partly_held:
+        dan = await (await old.client("dan")).join(await ana.invite(), name="")
+        if held != "first":
+            sent = await dan.send("before")
+        if held == "some":
             await ana.redact(sent.event_id)  # its number stands in it no more
         await settle([ana, bo, dan])
         await old.stop_client("dan")
         kept = vault_of(old, "dan").read_bytes()
         dan = await again(old, "dan")
-        if is_partly_held:
+        if held != "none":
             await dan.send("forgotten 0")
             await ana.send("ana, before")
             await settle([ana, bo, dan])
@@ -57,7 +59,7 @@ async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
         dan = await again(old, "dan")
         live = dan.events(), bo.events()
         await settle([ana, dan])
-        if is_partly_held:
+        if held != "none":
             await dan.send("behind the gap")
             await settle([ana, dan])
         await old.stop_relay()
@@ -66,7 +68,51 @@ async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
         await dan.send("after")
         await settle([ana, bo, dan])
         said = [text for text in texts(bo) if not text.startswith("ana")]
-        held = ["", "forgotten 0", "behind the gap"] if is_partly_held else ["before"]
-        assert said == [*held, "after"]
+        more = ["forgotten 0", "behind the gap"]
+        assert said == [*{"none": ["before"], "some": ["", *more], "first": more}[held], "after"]
         assert dan.outbox() == []
         assert [e for stream in live for e in told(stream) if isinstance(e, Alarm)] == []
+
+
+@pytest.mark.parametrize("before", ["nothing", "taken back", "words"])
+async def test_others_may_have_spoken_in_a_gap_before_what_is_void(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, before: str
+) -> None:
+    """Dan missed how many of Eva's words hold: he goes by no number of hers from before or behind.
+
+    What is void begins in the gap; or behind it, where he knows words of hers from before it.
+    """
+    async with open_net(tmp_path, "old", "new", change=forgetful) as (old, new):
+        ana, bo = await shared(old, new)
+        dan = await local(old, ana, "dan")
+        eva = await (await old.client("eva")).join(await ana.invite(), name="")
+        if before != "nothing":
+            sent = await eva.send("before")
+            if before == "taken back":
+                await ana.redact(sent.event_id)  # its number stands in it no more
+        await settle([ana, bo, dan, eva])
+        await old.stop_client("dan")
+        await say(eva, "held", "held")
+        await settle([ana, bo, eva])
+        if before != "words":
+            part(old, new)
+        await say(ana if before == "words" else eva, *(f"said {number}" for number in range(4)))
+        await settle([ana, eva])
+        await trio.sleep(200)  # retention runs
+        dan = await again(old, "dan")
+        live = dan.events()
+        await settle([ana, dan, eva])
+        if before == "words":
+            await settle([bo])
+            part(old, new)
+            await eva.send("said 4")
+            await settle([ana, dan, eva])
+        await old.stop_relay()
+        await force(ana, new)
+        await dan.move_home(new.url)
+        await eva.move_home(new.url)
+        await eva.send("after")
+        await settle([ana, bo, dan, eva])
+        assert texts(dan)[-4:] == texts(bo)[-4:]
+        assert texts(dan)[-1] == "after"
+        assert [event for event in told(live) if isinstance(event, Alarm)] == []
