@@ -322,6 +322,8 @@ class Postman:
                 content, kind = await as_it_may_leave(content, media_type)
             except Unclean:
                 continue  # the mail says that there is a file, and not what a camera wrote
+            if len(content) > left:
+                continue  # a picture that is made anew may be larger than it was
             kept = kind if kind in CLEANABLE else media_type
             found.append(Attachment(name, kept, content))
             left -= len(content)

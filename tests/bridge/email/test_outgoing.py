@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import trio
 import trio.testing
 from attrs import evolve
+from PIL import Image
 from trio.testing import MockClock
 
 from bridge.core.links import LinksSettings
+from bridge.core.links.cleaner import cleaned
 from bridge.core.model import Kind, Outgoing, State
 from bridge.email import postman
 from bridge.email.settings import EmailPlace, EmailSettings, Lmtp
@@ -223,6 +226,34 @@ async def test_a_digest_has_no_more_files_than_one_mail_may(
         await trio.sleep(700)
         [(_, read, _)] = post.mails
         assert [one.name for one in read.attachments] == ["a", "c", "d"]
+
+
+async def test_a_picture_that_grows_when_it_is_cleaned_stays_under_the_limit(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G8: what is made anew of a photo of low quality is several times as large; the server would
+    refuse the mail, and all the words in it."""
+    made = io.BytesIO()
+    Image.effect_noise((64, 64), 100).save(made, "JPEG", quality=5)
+    photo = made.getvalue()
+    grown = cleaned(photo)
+    assert len(grown) > 2 * len(photo)
+
+    async def as_it_may_leave(content: bytes, kind: str) -> tuple[bytes, str]:
+        await trio.lowlevel.checkpoint()  # the clock jumps over what another process does
+        return (cleaned(content) if content == photo else content), kind
+
+    monkeypatch.setattr(postman, "as_it_may_leave", as_it_may_leave)
+    most = len(grown) - 1
+    scene_with = scene_of(tmp_path, delivery="digest", every=600.0, count=50, attachment_bytes=most)
+    async with scene_with as scene:
+        await scene.do("full", "on")
+        await scene.room.send_file(photo, name="us.jpg", mime="image/jpeg")
+        await scene.room.send_file(b"%" * most, name="plan.pdf")
+        await trio.sleep(700)
+        [(_, read, _)] = post.mails
+        assert [one.name for one in read.attachments] == ["plan.pdf"]
+        assert "us.jpg" in post.words()[0], "that there is one, the mail says"
 
 
 async def test_a_full_digest_does_not_wait(
