@@ -312,6 +312,27 @@ async def test_each_person_gets_mail_at_their_own_pace(
             assert "That is no pace" in await scene.do("pace", "bo@example.org", *wrong)
 
 
+async def test_no_night_is_too_long_a_wait(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Also where the server is away as it ends, and mails are given up sooner than that."""
+    settings, people = evolve(SETTINGS, give_up_hours=0.25), ("bo@example.org", "dan@example.org")
+    async with scene_of(tmp_path, settings, subscribers=people) as scene:
+        await scene.do("full", "on")
+        now = datetime.fromtimestamp(scene.engine.client.now() / 1000, UTC)
+        night = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+        await scene.do("pace", "dan@example.org", "quiet", night)
+        post.down = True
+        await scene.room.send("good night")
+        await trio.sleep(3500)
+        await scene.room.send("good morning")
+        await trio.sleep(300)
+        post.down = False
+        await trio.sleep(600)
+        assert "good night" in post.words("dan@example.org")[0]
+        assert post.words("bo@example.org") == ["good morning"]
+
+
 async def test_notices_are_gathered(tmp_path: Path, post: Post, autojump_clock: MockClock) -> None:
     """The first at once, then one a quarter of an hour, however much is said; and no file (M7)."""
     async with scene_of(tmp_path, notice_every=900.0) as scene:
