@@ -21,7 +21,7 @@ from typing import Final
 from attrs import define, evolve
 
 from ofcd.client.aiming import ABOUT, NOT_SAID_AGAIN, aimed, void_target
-from ofcd.client.archive import VOID
+from ofcd.client.archive import VOID, Entry
 from ofcd.client.blobdrops import told_of
 from ofcd.client.core import Core, refusal
 from ofcd.client.errors import ClientError, RelayRefused
@@ -362,10 +362,15 @@ class Outbox:
             return None
         if isinstance(content, Redaction):
             archive.take_back_again(turn.records, void)
-            self._fail(turn, item, VOID, _TAKEN_BACK)
-        else:
-            self._fail(turn, item, VOID, _TARGET_VOID)
+        self._fail(turn, item, VOID, self._why_void(content, void))
         return None
+
+    def _why_void(self, content: Content, void: Entry) -> str:
+        if not isinstance(content, Redaction):
+            return _TARGET_VOID
+        if void.mid == self._core.me:
+            return _OWN_VOID
+        return _TAKEN_BACK if self._core.is_owner else _TARGET_VOID
 
     def _seal(self, item: Queued, counter: int, prev: EventId) -> SealedEvent:
         core = self._core
@@ -565,6 +570,9 @@ _PUT_BACK: Final = (
 _TARGET_VOID: Final = (
     "what this is about came to nothing when root moved the room: if it is said again, say this "
     "again, too"
+)
+_OWN_VOID: Final = (
+    "what this takes back came to nothing when root moved the room, and is not said again"
 )
 _TAKEN_BACK: Final = (
     "what this takes back came to nothing when root moved the room: if it is said again, it is "

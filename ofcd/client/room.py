@@ -14,6 +14,7 @@ from typing import Final
 
 from ofcd.client.admitting import AdmissionDesk
 from ofcd.client.aliases import Aliases
+from ofcd.client.archive import Kind
 from ofcd.client.beats import BeatDuty
 from ofcd.client.blobdrops import BlobDrops
 from ofcd.client.chainpages import ChainPages
@@ -502,16 +503,18 @@ class RoomMachine:
             self._handover.delivered(turn, frame.seq)
         else:
             if isinstance(record, Event) and core.head.cuts:
-                self._take_back_again(turn, record, signed.event_id)
+                self._take_back_again(turn, frame.seq, record, signed.event_id)
             if core.head.offered_to is not None:
                 self._handover.delivered(turn, frame.seq)
         self._check_live(turn)
 
-    def _take_back_again(self, turn: Turn, event: Event, event_id: EventId) -> None:
+    def _take_back_again(self, turn: Turn, seq: int, event: Event, event_id: EventId) -> None:
         """What this owner took back came to nothing, and is said again by who did not see that."""
-        core = self.core
-        taken_back = core.archive.was_taken_back(turn.records, event.mid, event.sid)
-        if taken_back and core.is_owner:
+        core, archive = self.core, self.core.archive
+        entry = archive.find(turn.records, event_id)
+        if entry is None or entry.seq != seq or entry.kind not in (Kind.MESSAGE, Kind.PARKED):
+            return  # a relay can show it again, and again
+        if archive.was_taken_back(turn.records, event.mid, event.sid) and core.is_owner:
             self.outbox.queue(turn.records, Redaction(event_id), new_sid(), turn.now)
             turn.again = True
 

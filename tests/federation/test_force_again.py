@@ -29,11 +29,15 @@ from ofcd.client.queued import Queued
 from ofcd.client.turn import Turn
 from ofcd.e2e.bodies import Edit, decode_body, encode_body
 from ofcd.ofc.history import void_before
+from ofcd.protocol.frames import Delivery
 from ofcd.protocol.ids import Sid
-from ofcd.protocol.records import Role
+from ofcd.protocol.records import Event, Role
+from ofcd.store import LogRow
 from ofcd.testing import World, open_net
+from ofcd.themis.signed import peek, sign_record
 from tests.federation.double import federated, local, part, quickly, shared
 from tests.federation.test_force import acquainted, force
+from tests.federation.test_hostile import log_of
 from tests.sweeps import fewer, stride
 from tests.world.scene import agree, everything, settle, texts, told, until, waits
 
@@ -337,7 +341,10 @@ async def test_a_client_that_dies_while_its_log_is_cut(
 async def test_what_was_taken_back_is_so_however_often_it_comes_to_nothing(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """The second time before that has come to the log: Dan, who saw neither, says it once more."""
+    """The second time before that has come to the log: Dan, who saw neither, says it once more.
+
+    But a relay that only shows again what he said has nobody post anything for it.
+    """
     async with opened(tmp_path) as scene:
         ana, _, cai = scene.rooms
         dan = await local(scene.old, ana, "dan")
@@ -362,6 +369,28 @@ async def test_what_was_taken_back_is_so_however_often_it_comes_to_nothing(
         await until(lambda: [(m.text, m.redacted_by) for m in cai.messages()] == [("", ana.me)])
         await settle([ana, cai, dan])
         assert ana.voided() == dan.voided() == []
+        machine, before = ana._client._machine(ana.id), ana.outbox()
+        machine.outbox.pump = lambda turn: None  # type: ignore[method-assign]
+        with ana._client._turn(ana._client._connection(ana.id)) as turn:
+            said = said_by(dan, log_of(scene.third, ana.id))
+            for record in (*said, signed_anew(dan, said[-1])):
+                seq = machine.core.head.seq + 1
+                machine.receive(turn, Delivery(ana.id, seq, record, b""))
+        assert ana.outbox() == before
+
+
+def said_by(room: Room, rows: list[LogRow]) -> list[bytes]:
+    """Their events in a relay's log."""
+    events = ((row.record, peek(row.record).record) for row in rows)
+    return [raw for raw, event in events if isinstance(event, Event) and event.mid == room.me]
+
+
+def signed_anew(room: Room, record: bytes) -> bytes:
+    """The same message of theirs in another event of the same number."""
+    event = peek(record).record
+    assert isinstance(event, Event)
+    keys = room._client._core(room.id).mine
+    return sign_record(keys.sign.private, evolve(event, ts=event.ts + 1)).envelope
 
 
 async def test_what_waits_to_be_taken_back_does_not_come_back(
@@ -375,7 +404,7 @@ async def test_what_waits_to_be_taken_back_does_not_come_back(
         await settle([ana, cai])
         await scene.third.stop_client("cai")
         await scene.old.stop_relay()
-        live = bo.events()
+        live, failed = bo.events(), ana.events()
         with ana._client.transaction() as tx:
             ana.queue(tx, Redaction(mine.event_id))
             ana.queue(tx, Redaction(theirs.event_id))
@@ -387,6 +416,8 @@ async def test_what_waits_to_be_taken_back_does_not_come_back(
         heard = [m.message.text for m in messages(logged(live))]
         assert heard == ["rude"], "only what others say again is seen once more"
         assert texts(bo) == texts(ana) == texts(cai) == [""]
+        why = [event.text for event in told(failed) if isinstance(event, MessageFailed)]
+        assert ["is not said again" in why[0], "it is taken back again" in why[1]] == [True, True]
 
 
 def logged(live: EventStream) -> list[LoggedEvent]:
