@@ -6,6 +6,7 @@ Here is what is tried, in turn; `moving` is what is kept of it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -92,12 +93,14 @@ async def _live_there(client: Client, room: RoomId) -> None:
     client._machine(room).check_open()
 
 
-async def _live_or_gone(client: Client, room: RoomId, seconds: float = _GONE_SECONDS) -> None:
+async def _live_or_gone(
+    client: Client, room: RoomId, seconds: float = _GONE_SECONDS, deadline: float = inf
+) -> None:
     """The same at a relay that may be gone, or behind: while it goes on, it is waited for.
 
     Who waits without end for an outcome does not do so for a relay that is gone.
     """
-    deadline = trio.current_time() + client.patience
+    deadline = min(deadline, trio.current_time() + client.patience)
     while True:
         before = client._core(room).head.seq
         try:
@@ -109,14 +112,18 @@ async def _live_or_gone(client: Client, room: RoomId, seconds: float = _GONE_SEC
 
 
 async def _live_at_hub(client: Client, room: RoomId) -> None:
-    """The same; where that was the hub, and is no more, at the one it names, and so on."""
+    """The same; where that was the hub, and is no more, at the one it names, and so on.
+
+    All of that together takes no longer than one would wait for the first.
+    """
+    deadline = trio.current_time() + client.patience
     while True:
         before = client._connection(room)
         try:
-            await _live_or_gone(client, room, _HUB_SECONDS)
+            await _live_or_gone(client, room, _HUB_SECONDS, deadline)
             return
         except Offline:
-            if client._connection(room) is before:
+            if client._connection(room) is before or trio.current_time() >= deadline:
                 raise
 
 

@@ -78,3 +78,17 @@ async def test_a_relay_that_is_slow_to_catch_up_is_not_gone(
         with pytest.raises(Offline):
             await reaching._live_or_gone(client, bo.id)
         assert waits == [15.0] * 4
+
+        async def named(_: object, seconds: float) -> None:
+            """Each relay names another one, in the end."""
+            waits.append(seconds)
+            await trio.sleep(seconds)
+            raise Offline("not here")
+
+        waits.clear()
+        client.patience = 70.0
+        monkeypatch.setattr(client, "_live", named)
+        monkeypatch.setattr(client, "_connection", lambda _: object())
+        with pytest.raises(Offline):
+            await reaching._live_at_hub(client, bo.id)
+        assert waits == [30.0, 30.0, 10.0]
