@@ -19,6 +19,7 @@ import {
   isEvicted,
   isFrozenByWord,
   MAYBE_BACK,
+  mark,
   type RoomCore,
   RoomOver,
   unlessOver,
@@ -313,8 +314,12 @@ export class Attaching {
     const { myself, view, marks } = this.core;
     const known = Math.max(marks.ownCounter, view.senders.get(this.core.me)?.counter ?? 0);
     const hasMissed = myself !== undefined && view.log.start > myself.joinedSeq;
-    if (last === undefined || !hasMissed || counter <= known) return;
-    await this.core.change((draft) => this.parts.outbox.takeUp(draft, counter, last));
+    const own = hasMissed && counter > known ? last : undefined;
+    if (own === undefined && !marks.recounts) return;
+    await this.core.change((draft) => {
+      if (own !== undefined) this.parts.outbox.takeUp(draft, counter, own);
+      mark(draft, { recounts: false });
+    });
   }
 
   /** The relay no longer keeps what was missed: the control log tells who is here, the rest is gone. */

@@ -159,13 +159,13 @@ export class Outbox {
   /**
    * This member's last event at the relay is number `counter`, `last`, and the log that is read here
    * lacks it. If that is none of these, the vault was put back to an earlier state: what waits here
-   * may then have been sent long ago.
+   * may then have been sent long ago. But where the log was cut in a gap, that had been found out before.
    */
   takeUp(draft: Draft, counter: number, last: Uint8Array): void {
     const waiting = this.all(draft.turn).filter(([, { failed }]) => failed === "");
     const known = upTo(waiting, hex(last));
     for (const [id] of known) this.accept(draft.turn, id);
-    if (known.length === 0)
+    if (known.length === 0 && !draft.marks.recounts)
       for (const [id, item] of waiting) this.fail(draft, id, item, told("out_put_back"));
     mark(draft, { ownCounter: counter, ownLast: hex(last) });
   }

@@ -123,6 +123,8 @@ export interface Marks {
   /** This member's last event, where another one than the log that was read here tells; else 0. */
   readonly ownCounter: number;
   readonly ownLast: string;
+  /** A gap with own events in it became void, or part of it: the relay knows how many are left. */
+  readonly recounts: boolean;
   /** Own events that were signed and will not be in the log: counter, and id in hex. */
   readonly voided: readonly (readonly [counter: number, eventId: string])[];
   /** The highest term of a HUB_MOVE that this member has ever signed; of one by force. */
@@ -173,6 +175,7 @@ export function loadMarks(vault: Reader, room: string, view: View): Marks {
     offeredBy: "",
     ownCounter: 0,
     ownLast: "",
+    recounts: false,
     voided: [],
     signedTerm: 0,
     forcedTerm: 0,

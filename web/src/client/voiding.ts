@@ -374,6 +374,7 @@ function forget(
     offeredBy: "",
     accepted: (marks.accepted?.seq ?? base + 1) <= base ? marks.accepted : undefined,
     ...(isOwn && { ownCounter: 0, ownLast: "" }),
+    ...(isInGap && { recounts: true }),
   });
   amend(draft, { readUpTo: Math.min(saved.readUpTo, base) });
   forgetVouched(core, draft, base);
