@@ -156,7 +156,7 @@ class Archive:
         self._ids = tables.archive("ids")
         self._chain = tables.archive("chain")
         self._parked = tables.archive("parked")
-        self._named = tables.archive("named")
+        self._titles = tables.archive("titles")
         self._hashes = tables.archive("hashes")
         self._sids = tables.archive("sids")
         self._void = tables.archive("void")
@@ -182,7 +182,7 @@ class Archive:
 
     def _list(self, records: Records, entry: Entry) -> None:
         """Entries that are looked for by their kind can be found without reading the log."""
-        table = {Kind.PARKED: self._parked, Kind.ROOM: self._named}.get(entry.kind)
+        table = {Kind.PARKED: self._parked, Kind.ROOM: self._titles}.get(entry.kind)
         if table is not None:
             records.put(table, number_key(entry.seq), b"")
 
@@ -209,7 +209,7 @@ class Archive:
             key = number_key(entry.seq)
             records.delete(self._log, key)
             records.delete(self._parked, key)
-            records.delete(self._named, key)
+            records.delete(self._titles, key)
             for event_id in (entry.event_id, *entry.earlier):
                 if records.get(self._ids, event_id) == key:
                     records.delete(self._ids, event_id)
@@ -319,7 +319,7 @@ class Archive:
 
     def names(self, records: Reader, end: int) -> Iterator[Entry]:
         """Entries with seq < end that give the room its name and topic, the last one first."""
-        for key, _ in records.items(self._named, number_key(0), number_key(end), reverse=True):
+        for key, _ in records.items(self._titles, number_key(0), number_key(end), reverse=True):
             entry = self.entry(records, int.from_bytes(key, "big"))
             if entry is not None and entry.kind is Kind.ROOM:
                 yield entry

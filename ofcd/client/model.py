@@ -25,7 +25,8 @@ archive/<hex>/log     seq      -> Entry (archive.py)
 archive/<hex>/ids     event id -> seq
 archive/<hex>/chain   seq      -> control record's envelope, verbatim
 archive/<hex>/parked  seq      -> nothing: entries that wait for a key
-archive/<hex>/named   seq      -> nothing: entries that give the room its name and topic
+archive/<hex>/titles  seq      -> nothing: entries that give the room its name and topic
+archive/<hex>/named   blob+mid -> how many messages of that member name this file (blobdrops.py)
 archive/<hex>/sids    sid      -> Sent, of own messages
 archive/<hex>/void    mid+sid+event id -> Entry that stood in the log and came to nothing
                                   (voiding.py); of a control record, by its event id alone
