@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
+from bridge.core.model import Verdict
 from bridge.core.network import Host
 from bridge.email.addressing import can_be_written_to
 from bridge.email.incoming import Incoming
@@ -26,6 +27,13 @@ __all__ = ["Commands"]
 _SHOWN: Final = 20
 _NAMED: Final = 200
 _EVERY: Final = re.compile(r"(\d{1,4})([mhd])")
+_IN_ROOM: Final = (Verdict.TAKEN, Verdict.DUPLICATE)
+_NOT_IN_ROOM: Final = {
+    Verdict.IGNORED: "It can not be brought in: its sender is ignored here (!bridge ignored).",
+    Verdict.ECHO: "It can not be brought in: it is what was said here.",
+    Verdict.INVALID: "It can not be brought in: there is nothing in it that a room can show.",
+}
+_NOT_NOW: Final = "It can not be brought in now, try again."
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 
 
@@ -191,8 +199,8 @@ class Commands:
         mail = await self._incoming.read(raw)
         if len(mail.senders) != 1:
             return "It does not name one sender: it can not be said who wrote it."
-        code, text = await self._incoming.say(place, mail, raw, proven=proven)
-        return "" if code == 250 else f"It can not be brought in now: {text}"
+        verdict = await self._incoming.say(place, mail, raw, proven=proven)
+        return "" if verdict in _IN_ROOM else _NOT_IN_ROOM.get(verdict, _NOT_NOW)
 
     def _status(self, room: RoomId, place: str) -> str:
         people = self._store.subscribers(self._host.vault, place)

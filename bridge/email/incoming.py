@@ -358,10 +358,10 @@ class Incoming:
 
     # -- into the room ---------------------------------------------------------------------------
 
-    async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Reply:
+    async def say(self, place: str, mail: Mail, raw: bytes, *, proven: bool) -> Verdict:
         """Bring a mail that an owner let in into the rooms of a place. Raises `Deadly`."""
         rooms = frozenset(self._host.rooms(place))
-        return _reply((await self._sayer.say(place, mail, raw, rooms, proven=proven)).verdict)
+        return (await self._sayer.say(place, mail, raw, rooms, proven=proven)).verdict
 
 
 def _limited(place: str, mail: Mail) -> tuple[str, str]:

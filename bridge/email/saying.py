@@ -122,7 +122,7 @@ class Sayer:
         A room that takes one of them later gets what is behind it later too. A file that it can not
         take is told of, and no more.
         """
-        said = dict.fromkeys(rooms, Verdict.TAKEN)
+        said: dict[RoomId, Verdict] = {}
         if shown.text:
             said = await self._host.take_in(words, rooms)
         if wordless := _with(said, Verdict.INVALID):
@@ -130,12 +130,13 @@ class Sayer:
             said |= await self._host.take_in(words, wordless)
         refused = 0
         for number, one in enumerate(shown.files):
-            found = await self._take_file(
-                words, number, one, _with(said, *_IN_ROOM), with_words=bool(shown.text)
-            )
-            bad = _with(found, Verdict.INVALID, Verdict.IGNORED, Verdict.ECHO)
+            # Of a mail without words the first file says which rooms are there, and take it.
+            there = _with(said, *_IN_ROOM, Verdict.INVALID) if number or shown.text else rooms
+            found = await self._take_file(words, number, one, there, with_words=bool(shown.text))
+            bad = _with(found, Verdict.IGNORED, Verdict.ECHO) & said.keys()
+            bad |= _with(found, Verdict.INVALID)
             refused += bool(bad)
-            said |= {room: verdict for room, verdict in found.items() if room not in bad}
+            said |= {room: one for room, one in found.items() if room not in bad & said.keys()}
         if refused:
             self._count("file not taken")
             what = "A file" if refused == 1 else f"{refused} files"

@@ -137,6 +137,9 @@ async def test_nothing_is_taken_while_no_room_takes_it(
         await scene.room.grant(me.mid, me.role, frozenset())
         await trio.sleep(5)
         assert await bring(scene, by_bo("early")) == 451
+        body = "--b\n" + part("text/plain", b"data", "Content-Disposition: attachment") + "--b--\n"
+        kind = {"Content_Type": "multipart/mixed; boundary=b"}
+        assert await bring(scene, by_bo(body, 2, Subject=None, **kind)) == 451, "nothing but a file"
         assert await bring(scene, by_bo("x"), "books+aaaa@bridge.example") == 550
         assert await bring(scene, by_bo("x"), "films@bridge.example") == 550
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from bridge.email.fetching import Taken
 from bridge.email.lmtp import LmtpServer
-from tests.bridge.email.corpus import mail
+from tests.bridge.email.corpus import mail, part
 from tests.bridge.email.post import PROOF, Post, bring, by_bo, scene_of, secret
 from tests.bridge.email.scene import Scene
 
@@ -105,3 +105,39 @@ async def test_what_stays_in_a_mailbox_is_set_aside_and_counted(
         scene.network.mailbox.set_aside(8, unfit.why)
         await trio.sleep(5)
         assert any("set aside" in one for one in scene.notices())
+
+
+@pytest.mark.parametrize("words", ["look\n", None])
+async def test_an_owner_is_told_why_no_word_of_theirs_brings_a_mail_in(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, words: str | None
+) -> None:
+    """It waits on, until it is in the room or thrown away: whoever is ignored there, what the room
+    has said itself; with words, or as nothing but a file."""
+
+    def stranger(number: str) -> bytes:
+        body = "--b\n" + part(
+            "text/plain", b"data", 'Content-Disposition: attachment; filename="a"'
+        )
+        body = (f"--b\n\n{words}" if words else "") + body + "--b--\n"
+        fields = {"Content_Type": "multipart/mixed; boundary=b", "Subject": None}
+        return mail(body, From="Eve <eve@example.org>", Message_ID=f"<{number}>", **fields)
+
+    async with scene_of(tmp_path) as scene:
+        take, to = scene.network.incoming.take, "books@bridge.example"
+        await scene.do("full", "on")
+        await scene.room.send("by Ana")
+        await trio.sleep(5)
+        for number in ("1@example.org", post.mails[0][1].message_id):
+            assert (await take(stranger(number), "eve@example.org", to))[0] == 250
+        await scene.room.send("!bridge ignore *eve@example.org")
+        await trio.sleep(5)
+        assert "its sender is ignored here" in await scene.do("let", "0")
+        assert (await scene.do("held")).count("eve@example.org") == 2
+        await scene.room.send("!bridge unignore *eve@example.org")
+        await trio.sleep(5)
+        assert await scene.do("let", "0") == "It is in the room."
+        if words:
+            assert "it is what was said here" in await scene.do("let", "1")
+            assert (await scene.do("held")).count("eve@example.org") == 1
+        await trio.sleep(5)
+        assert [one.startswith("Eve (unverified): <a>") for one in scene.texts()][-1]
