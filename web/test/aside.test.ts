@@ -194,7 +194,7 @@ test("a search, or an export, that is under way when the end of the log is cut s
   const cut = async () => {
     vi.mocked(vault.archived).mockImplementation(read);
     room.receive({ type: "moved", room: room.state.room, records: [move] });
-    await vi.waitFor(() => expect(room.cut).toBeDefined());
+    await expect.poll(() => room.cut).toBeDefined();
   };
   for (const look of [() => room.search("void", { most: 9 }), () => room.exported()]) {
     vi.spyOn(vault, "archived").mockImplementation(async (...args) => {

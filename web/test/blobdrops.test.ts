@@ -257,7 +257,7 @@ test("the relay's own wait counts, and a new link ends it", async () => {
   drops.linkLost();
   const other = connect();
   await vi.advanceTimersByTimeAsync(0);
-  await vi.waitFor(() => expect(left()).toEqual([]));
+  await expect.poll(() => left()).toEqual([]);
   expect(other.asked).toHaveLength(1);
 });
 

@@ -38,7 +38,7 @@ test("once a move was taken, a lesser one counts no more, though the log has yet
   await room.goOnAfter(settled);
   stage.say(bo, text("tail"));
   deliver(room, stage, stage.end);
-  await vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
+  await expect.poll(() => room.lastSeq).toBe(stage.end);
   room.receive({ type: "moved", room: room.state.room, records: [forced(lesser, OTHER, 1)] });
   await room.goOnAfter(settled);
   expect([room.cut, await shownIn(room)]).toEqual([undefined, ["tail"]]);

@@ -44,7 +44,7 @@ async function refused(code: string, isLeft = false): Promise<string> {
   room.closeInvite(inviteId as string).catch((error) => {
     outcome ||= `rejected: ${error.code}`;
   });
-  await vi.waitFor(() => expect(fake.of("control")).toHaveLength(1));
+  await expect.poll(() => fake.of("control")).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(2_000);
   const asked = fake.of("control").length;
   if (outcome === "" && fake.isClosed) outcome = "relinked";

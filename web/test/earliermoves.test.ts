@@ -1,7 +1,7 @@
 /** A vault of an earlier version, which kept the moves of its room without their ids. */
 
 import "fake-indexeddb/auto";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { Room } from "../src/client/room.ts";
@@ -40,8 +40,7 @@ async function opened(isOld: boolean) {
 }
 
 const ids = (room: Room) => room.state.moved.map(({ eventId }) => eventId.length);
-const isFollowed = (room: Room, stage: Stage) =>
-  vi.waitFor(() => expect(room.lastSeq).toBe(stage.end));
+const isFollowed = (room: Room, stage: Stage) => expect.poll(() => room.lastSeq).toBe(stage.end);
 
 test.each([true, false])(
   "is told of the move that it has, and of the next; its control log is to come: %s",
@@ -63,7 +62,7 @@ test("has the ids from its relay", async () => {
   await follow(room, stage, [], ({ type }) =>
     type === "chain_get" ? { type: "chain_page", seqs, records, more: false } : undefined,
   );
-  await vi.waitFor(() => expect(ids(room)).toEqual([32]));
+  await expect.poll(() => ids(room)).toEqual([32]);
 });
 
 test("loses no more to the next move, by force, than that has not seen", async () => {

@@ -1,7 +1,7 @@
 /** Who was evicted in a part of the log that a move by force made void: it is a member again. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { Room } from "../src/client/room.ts";
@@ -29,7 +29,7 @@ async function evicted(said: (stage: Stage, bo: MemberKeys) => void = () => unde
     record: signed.envelope,
     code: "evicted",
   });
-  await vi.waitFor(() => expect(room.saved.status).toBe("removed"));
+  await expect.poll(() => room.saved.status).toBe("removed");
   room.detach();
   return { stage, copy, room, vault, record: signed.envelope };
 }
@@ -37,7 +37,7 @@ async function evicted(said: (stage: Stage, bo: MemberKeys) => void = () => unde
 const asks = async (room: Room, stage: Stage, told: Uint8Array[] = []) => {
   const fake = linkTo(room, stage, told);
   const attached = room.attach(fake.link, newMemberKeys().sign.public);
-  await vi.waitFor(() => expect(fake.of("attach")).toHaveLength(1));
+  await expect.poll(() => fake.of("attach")).toHaveLength(1);
   return { fake, attached };
 };
 
@@ -74,12 +74,12 @@ test("a file that was on its way goes on when it comes back, and is gone with it
       : makeLeave(stage.making(bo));
     const code = isVoid ? "evicted" : "left";
     room.receive({ type: "removed", room: room.state.room, record: out.envelope, code });
-    await vi.waitFor(() => expect(room.uploads()).toMatchObject([{ problem: "out_gone" }]));
+    await expect.poll(() => room.uploads()).toMatchObject([{ problem: "out_gone" }]);
     lose();
     old.close();
     if (!isVoid) {
       const { uploads } = new Tables(room.id);
-      await vi.waitFor(() => expect(vault.items(uploads)).toEqual([]));
+      await expect.poll(() => vault.items(uploads)).toEqual([]);
       continue;
     }
     const fake = await follow(room, copy, [forced(copy)]);
@@ -112,7 +112,7 @@ test("told while it is not let in, it asks on the next link, also after a reload
   await room.attach(refusing.link, newMemberKeys().sign.public);
   expect([room.saved.status, room.saved.reason]).toEqual(["removed", "evicted"]);
   room.receive({ type: "moved", room: room.state.room, records: [forced(copy)] });
-  await vi.waitFor(() => expect(refusing.isClosed).toBe(true));
+  await expect.poll(() => refusing.isClosed).toBe(true);
   expect(room.alarms).toEqual([]); // what it was evicted in is not here: it may hold
   room.close();
   const again = new Room(vault, room.id, () => undefined);

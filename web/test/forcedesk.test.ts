@@ -191,7 +191,7 @@ test.each([
     ]);
     await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toThrow("can not be used");
     const again = await reopened(vault, room.id, reach);
-    await vi.waitFor(() => expect([again.isLive, hubOf(again.state)]).toEqual([true, NEW]), 9_000);
+    await expect.poll(() => [again.isLive, hubOf(again.state)]).toEqual([true, NEW]);
     expect([sent.length, again.url]).toEqual([times, NEW_URL]);
     expect(loadMarks(vault, room.id, loadView(vault, room.id)).forcing).toBeUndefined();
   },
@@ -209,7 +209,7 @@ test("refused only once the page is open again, its person hears of it, and is b
   ]);
   await expect(room.forceHub(await room.surveyHub(THERE))).rejects.toThrow("can not be used");
   const again = await reopened(vault, room.id, reach);
-  await vi.waitFor(() => expect(places(again)).toEqual([URL_, RELAY_ID]), 9_000);
+  await expect.poll(() => places(again)).toEqual([URL_, RELAY_ID]);
   expect(again.alarms).toEqual(["move_failed move.copy_changed"]);
 });
 

@@ -1,7 +1,7 @@
 /** Root, whose room's relay is gone for good: what it looks at, and what it does not sign. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import type { RoomCore } from "../src/client/core.ts";
@@ -21,6 +21,8 @@ const THERE: Place = { url: NEW_URL, relayId: NEW };
 
 /** Root's browser, which hears what is said at the old relay alone; `copy` is what another one has. */
 async function rooted(stage: Stage, copy: Stage, say: () => void = () => undefined) {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }); // nothing waits for a time to pass
+  onTestFinished(() => void vi.useRealTimers());
   const { room, moved } = await browser(stage, stage.root);
   say();
   await follow(room, stage);
@@ -28,13 +30,13 @@ async function rooted(stage: Stage, copy: Stage, say: () => void = () => undefin
   const open = () => {
     room.leaveLink();
     if (room.url !== NEW_URL) return; // the old relay is gone
-    const fake = linkTo(room, copy, [], (request) => taking(copy, request));
+    const fake = linkTo(room, copy, [], (request) => {
+      if (request.type === "sync") queueMicrotask(() => deliver(room, copy, request.start));
+      if (request.type === "control") queueMicrotask(() => deliver(room, copy, copy.end));
+      return taking(copy, request);
+    });
     links.push(fake);
     void room.attach(fake.link, newMemberKeys().sign.public);
-    void vi
-      .waitFor(() => expect(fake.of("sync")).toHaveLength(1))
-      .then(() => deliver(room, copy, room.lastSeq + 1))
-      .catch(() => undefined); // it is behind
     void fake.closed.then(open);
   };
   moved.mockImplementation(open);
@@ -84,7 +86,7 @@ test("what the page did not get to when it was closed is done when the same is a
   expect(found).toMatchObject({ seq: room.lastSeq, messages: 0 });
   await room.forceHub(found);
   expect(home.mock.calls).toEqual([[THERE], [THERE]]);
-  expect(forcedThere()).toHaveLength(2); // the move, and the key that has to come next
+  await expect.poll(forcedThere).toHaveLength(2); // the move, and the key that has to come next
 });
 
 test("a copy as long as what is known here loses nothing, and one that is longer is caught up with", async () => {
@@ -155,5 +157,5 @@ test("root moves a frozen room, too, which thaws it", async () => {
   vi.spyOn(room, "moveHome").mockResolvedValue();
   await room.forceHub(found);
   expect([room.saved.status, room.isLive, hubOf(room.state)]).toEqual(["active", true, NEW]);
-  expect(forcedThere()).toHaveLength(2); // the move, and the key that has to come next
+  await expect.poll(forcedThere).toHaveLength(2); // the move, and the key that has to come next
 });

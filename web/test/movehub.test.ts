@@ -40,9 +40,9 @@ async function rooted(answers: readonly Answer[]) {
       return answer === undefined ? takes(its, stage, request) : answer(request);
     });
     void its.attach(fake.link, newMemberKeys().sign.public);
-    await vi.waitFor(() => expect(fake.of("sync")).toHaveLength(1));
+    await expect.poll(() => fake.of("sync")).toHaveLength(1);
     deliver(its, stage, its.lastSeq + 1);
-    await vi.waitFor(() => expect(its.isLive).toBe(true));
+    await expect.poll(() => its.isLive).toBe(true);
     return fake;
   };
   await attach();
@@ -99,7 +99,7 @@ test.each([
     },
   ]);
   const moving = room.moveHub(THERE);
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await expect.poll(() => sent).toHaveLength(1);
   await attach();
   await moving;
   expect([sent.length, hubOf(room.state)]).toEqual([times, NEW]);
@@ -117,7 +117,7 @@ test.each([true, false])("the page is closed before the answer; it stands: %s", 
   const again = new Room(vault, room.id, () => undefined);
   onTestFinished(() => again.close());
   await attach(again);
-  await vi.waitFor(() => expect(again.lastSeq).toBe(stage.end));
+  await expect.poll(() => again.lastSeq).toBe(stage.end);
   expect([sent.length, hubOf(again.state)]).toEqual([1, stands ? NEW : RELAY_ID]);
   if (!stands) await again.moveHub(THERE); // its person asks for it again
   expect(hubOf(again.state)).toEqual(NEW);
@@ -127,5 +127,5 @@ test("its term is kept before it is sent", async () => {
   const kept: number[] = [];
   const { room, core } = await rooted([() => void kept.push(core.marks.signedTerm)]);
   void room.moveHub(THERE).catch(() => undefined);
-  await vi.waitFor(() => expect(kept).toEqual([1]));
+  await expect.poll(() => kept).toEqual([1]);
 });

@@ -17,9 +17,6 @@ import { CHUNK_BYTES } from "../src/protocol/limits.ts";
 import { refusing } from "./databases.ts";
 import { FakeLink, founded } from "./rooms.ts";
 
-/** A machine may be busy. */
-const PATIENCE_MS = 45_000;
-
 /** Another tab opens the vault; its own view of a room there. */
 async function taken(vault: Vault, id: string) {
   const inside = vault as unknown as { database: { name: string }; dek: Uint8Array };
@@ -67,12 +64,12 @@ test.each([
   core.link = fake.link;
   core.isLive = true;
   outbox.pump();
-  await vi.waitFor(() => expect(core.alarms.all).toEqual([alarm]), PATIENCE_MS);
+  await expect.poll(() => core.alarms.all).toEqual([alarm]);
   await vi.advanceTimersByTimeAsync(2_000);
   expect(fake.of("post")).toEqual([]);
   restore();
   await vi.advanceTimersByTimeAsync(60_000);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1), PATIENCE_MS);
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   expect(core.alarms.all).toEqual([]);
 });
 
@@ -128,7 +125,7 @@ test.each(["read", "readwrite"])(
     const restore = refusing("InvalidStateError", (mode) => mode.startsWith(failing));
     deliver(2);
     deliver(3); // behind it, and no gap
-    await vi.waitFor(() => expect(fake.isClosed).toBe(true), PATIENCE_MS);
+    await expect.poll(() => fake.isClosed).toBe(true);
     expect([opened.alarms, opened.saved.status, opened.lastSeq]).toEqual([
       ["vault.not_written"],
       "active",
@@ -138,7 +135,7 @@ test.each(["read", "readwrite"])(
     opened.detach();
     await connect();
     deliver(2);
-    await vi.waitFor(() => expect(opened.lastSeq).toBe(2), PATIENCE_MS);
+    await expect.poll(() => opened.lastSeq).toBe(2);
     expect([opened.alarms, opened.epoch]).toEqual([[], 1]);
   },
 );
@@ -179,14 +176,14 @@ test("a file goes on in the tab that took the vault, and is none of this one's a
   const sending = new Uploads(core, outbox, NOBODY)
     .send(plan(), {})
     .catch((error: Error) => error.name);
-  await vi.waitFor(() => expect(stuck.of("blob_put")).toHaveLength(1), PATIENCE_MS);
+  await expect.poll(() => stuck.of("blob_put")).toHaveLength(1);
 
   const there = await taken(vault, id);
   const quick = new FakeLink(() => ({ type: "done" }));
   there.core.link = quick.link;
   there.core.isLive = true;
   const carried = new Uploads(there.core, new Outbox(there.core), NOBODY);
-  await vi.waitFor(() => expect(carried.all()).toEqual([]), PATIENCE_MS);
+  await expect.poll(() => carried.all()).toEqual([]);
   expect(quick.of("blob_put")).toHaveLength(2);
   expect(new Outbox(there.core).items()).toMatchObject([{ content: { name: "plan.txt" } }]);
   core.close();
@@ -208,7 +205,7 @@ test("one that is still read when another tab takes the vault is told of there, 
   };
   const uploads = new Uploads(core, outbox, NOBODY);
   const sending = uploads.send(slow, {}).catch((error: Error) => error.name);
-  await vi.waitFor(() => expect(vault.items(core.tables.uploads)).toHaveLength(1), PATIENCE_MS);
+  await expect.poll(() => vault.items(core.tables.uploads)).toHaveLength(1);
   const there = await taken(vault, id);
   go();
   expect(await sending).toBe("VaultLocked");

@@ -1,7 +1,7 @@
 /** A room whose root moved it by force: what a member's browser takes back, and what it does not. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { makeHome } from "../src/client/moving.ts";
@@ -94,7 +94,7 @@ test("what the old hub has behind the place of the move is void, and one's own w
     "rekey_boxed",
     "five",
   ]);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   const [posted] = fake.of("post") as Extract<Request, { type: "post" }>[];
   const event = peek(posted?.record as Uint8Array) as SignedEvent;
   expect([hex(event.record.sid), event.record.epoch]).toEqual([three.sid, 0]);
@@ -119,7 +119,7 @@ test("what is said again is void no more, whoever said it; the rest stays aside 
   copy.say(stage.root, text("six"), fromHex(said.sid));
   copy.say(cy, text("I take it"), fromHex(said.sid)); // the same sid, of somebody else
   deliver(room, copy, room.lastSeq + 1);
-  await vi.waitFor(() => expect(room.lastSeq).toBe(copy.end));
+  await expect.poll(() => room.lastSeq).toBe(copy.end);
   const words = async () => (await room.voided()).map((entry) => entry.text);
   expect(await words()).toEqual([
     "three, in new words",
@@ -140,13 +140,13 @@ test("what waited is sealed anew, though the number of the epoch is the same", a
   stage.post(makeBoxedRekey(stage.making()));
   const old = await follow(room, stage);
   await room.send(text("on its way"));
-  await vi.waitFor(() => expect(old.of("post")).toHaveLength(1));
+  await expect.poll(() => old.of("post")).toHaveLength(1);
 
   old.close();
   const move = forced(copy);
   copy.post(makeBoxedRekey(copy.making()));
   const fake = await follow(room, copy, [move]);
-  await vi.waitFor(() => expect(fake.of("post")).toHaveLength(1));
+  await expect.poll(() => fake.of("post")).toHaveLength(1);
   const [before, after] = [...old.of("post"), ...fake.of("post")] as Extract<
     Request,
     { type: "post" }
@@ -224,7 +224,7 @@ test("told while all is live, it ends the link, and goes on from the place of th
   const move = forced(copy);
   room.receive({ type: "moved", room: room.state.room, records: [move] });
   deliver(room, stage, stage.end); // still on its way
-  await vi.waitFor(() => expect(fake.isClosed).toBe(true));
+  await expect.poll(() => fake.isClosed).toBe(true);
   await follow(room, copy);
   expect(waitingIn(room)).toEqual(["void"]);
 });
@@ -312,7 +312,7 @@ test("root's word over another log than is here freezes the room, as any other f
   const seq = stage.end;
   const move = made(stage.branch(), { seen: { seq, log: OTHER } });
   room.receive({ type: "moved", room: room.state.room, records: [move] });
-  await vi.waitFor(() => expect(room.saved.status).toBe("frozen"));
+  await expect.poll(() => room.saved.status).toBe("frozen");
   expect(room.saved.reason).toBe(`log.fork ${seq}`);
   expect(vault.items(`evidence/${room.id}`).map(([, raw]) => raw)).toEqual([move]);
 });
@@ -394,7 +394,7 @@ test("an earlier version's vault asks its relay for the control log, and can tak
       : undefined,
   );
   const { chain } = new Tables(room.id);
-  await vi.waitFor(async () => expect(await vault.fetch(chain, padded(0))).toBeDefined());
+  await expect.poll(() => vault.fetch(chain, padded(0))).toBeDefined();
   await follow(room, copy, [forced(copy)]);
   expect([waitingIn(room), room.cut?.entries]).toEqual([["void"], 1]);
 });
@@ -439,10 +439,10 @@ test("what was signed over what is void proves nothing; what was signed over ano
     });
 
   shows([voidWord, voidHead]);
-  await vi.waitFor(() => expect(room.alarms).toEqual(["unproven"]));
+  await expect.poll(() => room.alarms).toEqual(["unproven"]);
   expect(room.saved.status).toBe("active");
   shows([other.log.at(-1)?.[1] as Uint8Array]);
-  await vi.waitFor(() => expect(room.saved.status).toBe("frozen"));
+  await expect.poll(() => room.saved.status).toBe("frozen");
   expect(room.saved.reason).toMatch(/^member_word /);
 });
 

@@ -1,7 +1,7 @@
 /** What a lost hub had acknowledged, and never showed, when root moves the room by force. */
 
 import "fake-indexeddb/auto";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { text } from "../src/client/contents.ts";
 import { vouchedIn } from "../src/client/tables.ts";
@@ -19,7 +19,7 @@ test("words that were acknowledged, and never came, freeze no room behind the mo
     return { type: "ack", room: room.state.room, event_id, seq: stage.end + 1, log };
   });
   await room.send(text("acked"));
-  await vi.waitFor(() => expect(vouchedIn(vault, room.id)).toMatchObject({ seq: stage.end + 1 }));
+  await expect.poll(() => vouchedIn(vault, room.id)).toMatchObject({ seq: stage.end + 1 });
   await follow(room, copy, [forced(copy)]);
   expect([room.saved.status, waitingIn(room)]).toEqual(["active", ["acked"]]);
 });

@@ -133,6 +133,7 @@ export class Attaching {
             ? { seq: answer.seq, log: answer.log }
             : undefined;
         if (standing === "frozen") {
+          this.core.changed(); // who looks at what the relay has waits for this
           this.listeners.behind();
         } else if (standing === "behind") {
           this.wait(
