@@ -19,11 +19,13 @@ from attrs import define, field, frozen
 
 from bridge.email import limits
 
-__all__ = ["Arrived", "LmtpServer"]
+__all__ = ["NO_ADDRESS", "Arrived", "LmtpServer"]
 
+NO_ADDRESS: Final = (550, "5.1.1 No room has this address")
 _LINE: Final = 2048
 _RECIPIENTS: Final = 1000
 _ERRORS: Final = 20
+"""Of one link, since its last mail that was taken."""
 _PATH: Final = re.compile(
     r'(?:FROM|TO):\s*<("[^"<>\r\n]{0,256}"@[^<>\s]{1,255}|[^<>\s]{0,512})>(.*)', re.IGNORECASE
 )
@@ -103,6 +105,8 @@ class LmtpServer:
         waiting[index] = (code, text)
         if len(waiting) < len(self._recipients):
             return []
+        if any(code < 300 for code, _ in waiting.values()):
+            self._errors = 0
         if self._smtp:
             self._say(*max(waiting.values()))
         else:
@@ -186,10 +190,17 @@ class LmtpServer:
         elif len(self._recipients) >= _RECIPIENTS:
             self._say(452, "4.5.3 Too many recipients")
         elif not self.knows(found[1]):
-            self._say(550, "5.1.1 No room has this address")
+            self._nobody()
         else:
             self._recipients.append(found[1])
             self._say(250, "2.1.5 Ok")
+
+    def _nobody(self) -> None:
+        if self._smtp:
+            self._wrong(*NO_ADDRESS)
+        else:
+            # Our own server asks this for strangers, and is not to be hung up on for their guesses.
+            self._say(*NO_ADDRESS)
 
     def _start_data(self) -> None:
         if not self._recipients:

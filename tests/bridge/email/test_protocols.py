@@ -248,6 +248,21 @@ def test_who_makes_only_mistakes_is_shown_out() -> None:
     assert server.closing
 
 
+@pytest.mark.parametrize(("hello", "most"), [(b"EHLO", 21), (b"LHLO", 60)])
+def test_who_guesses_addresses_is_shown_out_and_our_own_server_is_not(
+    hello: bytes, most: int
+) -> None:
+    """It asks for strangers, over one link; and who has mail for us is no guesser."""
+    server = LmtpServer("b", lambda address: address == "books@b")
+    start, guesses = b"%s x\r\nMAIL FROM:<a@b>\r\n" % hello, b"RCPT TO:<no@b>\r\n"
+    talk(server, start + guesses * 20 + b"RCPT TO:<books@b>\r\nDATA\r\nx\r\n.\r\n")
+    server.answer(0, 250, "ok")
+    server.to_send()
+    _, said = talk(server, start + guesses * 60)
+    assert said.count("550 5.1.1 No room has this address") == most
+    assert server.closing == ("421 4.7.0" in said) == (hello == b"EHLO")
+
+
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_no_bytes_make_the_server_raise(pieces: list[bytes]) -> None:
     server = LmtpServer("b", lambda _: True)
