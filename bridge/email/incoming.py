@@ -28,6 +28,7 @@ from bridge.email.identity import (
     servers_named,
 )
 from bridge.email.inbox import Inbox
+from bridge.email.lmtp import NO_ADDRESS
 from bridge.email.parsing import Mail, digest_of, parse
 from bridge.email.reading import Deadly, Readers
 from bridge.email.reports import bounces, worst
@@ -49,7 +50,7 @@ TAKEN: Final[Reply] = (250, "2.0.0 Taken")
 LATER: Final[Reply] = (451, "4.3.0 Not now, try again")
 NO_SPACE: Final[Reply] = (452, "4.3.1 No space here, try again")
 BROKEN: Final[Reply] = (451, "4.3.5 Something is wrong here, try again")
-NO_ADDRESS: Final[Reply] = (550, "5.1.1 No room has this address")
+TOO_LARGE: Final[Reply] = (250, "2.0.0 Counted, and not kept: too large to wait for a word")
 TOO_MANY: Final[Reply] = (452, "4.3.1 Too much waits for an owner's word")
 _DNS_SECONDS: Final = 20.0
 _HELD_BYTES: Final = 5 * limits.MIB
@@ -151,7 +152,7 @@ class Incoming:
             self._host.operator("a report could not be read", why=why)
             return TAKEN
         held = Held(sender="somebody", why=why, ts=self._host.now(), mail_id=digest_of(raw))
-        return self._hold(own.local, held, raw)
+        return self._hold(own.local, held, raw, told=False)
 
     async def _take(self, raw: bytes, sender: str | None, recipient: str) -> Reply:
         own = self.own(recipient)
@@ -175,14 +176,18 @@ class Incoming:
             self._host.log.info("a mail by a program was dropped", kind=written_by.value)
             return TAKEN
         admission = await self._admit(own, mail, raw)
-        if not admission.allowed or admission.proof is Proof.NONE:
-            return self._not_admitted(own.local, mail, raw, admission)
+        # A refusal is mailed to the sender of the envelope, who may be anybody: not even who proves
+        # to be themselves has another one told.
+        proven = admission.proof is not Proof.NONE
+        told = proven and (sender is None or sender.lower() == mail.senders[0].key)
+        if not admission.allowed or not proven:
+            return self._not_admitted(own.local, mail, raw, admission, told=told)
         if not own.token and (why := self._why_not_here(own.local, mail)):
             self.count("not admitted")
-            return self._hold_read(own.local, mail, raw, why)
+            return self._hold_read(own.local, mail, raw, why, told=told)
         if full := self._full_window(own.local, mail):
             self._too_many(own.local, mail, full)
-            return self._hold_read(own.local, mail, raw, "too many mails in an hour")
+            return self._hold_read(own.local, mail, raw, "too many mails in an hour", told=told)
         verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
             self._passed(own.local, mail)
@@ -291,25 +296,35 @@ class Incoming:
             return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
         return Proof.NONE
 
-    def _not_admitted(self, place: str, mail: Mail, raw: bytes, admission: _Admission) -> Reply:
+    def _not_admitted(
+        self, place: str, mail: Mail, raw: bytes, admission: _Admission, *, told: bool
+    ) -> Reply:
         self.count("not admitted")
-        if admission.allowed:
-            return self._hold_read(place, mail, raw, admission.why)
-        if admission.proof is not Proof.NONE:
-            # It is from who it says: they, and nobody else, learn of it.
+        domain = self._settings.domain
+        if admission.proof is Proof.NONE and any(one.domain == domain for one in mail.senders):
+            # Nobody of it may write, and much spam claims to be from its reader's own domain: held,
+            # it would fill the place, and no honest mail could wait there.
+            self.count("own domain")
+            self._host.log.info("a mail that claims to be from the bridge's domain was dropped")
+            return TAKEN
+        if told and not admission.allowed:
             return (550, f"5.7.1 You may not write to this room: {admission.why}")
-        # To answer a forged sender would be to write to somebody who did nothing.
-        return self._hold_read(place, mail, raw, admission.why)
+        return self._hold_read(place, mail, raw, admission.why, told=told)
 
-    def _hold_read(self, place: str, mail: Mail, raw: bytes, why: str) -> Reply:
+    def _hold_read(self, place: str, mail: Mail, raw: bytes, why: str, *, told: bool) -> Reply:
         sender = mail.senders[0].key if len(mail.senders) == 1 else "somebody"
         held = Held(sender=sender, why=why, ts=self._host.now(), mail_id=mail.id)
-        return self._hold(place, held, raw)
+        return self._hold(place, held, raw, told=told)
 
-    def _hold(self, place: str, held: Held, raw: bytes) -> Reply:
+    def _hold(self, place: str, held: Held, raw: bytes, *, told: bool) -> Reply:
+        """`told`: who wrote it learns of a refusal, and nobody else."""
         if len(raw) > _HELD_BYTES:
             self.count("too large to hold")
-            return (552, "5.3.4 Too large for a mail that nobody vouches for")
+            if told:
+                return (552, "5.3.4 Too large to wait for an owner's word")
+            text = f"A mail of {len(raw)} bytes is too large to wait for an owner's word."
+            self._network.hourly.notice(place, "large", text)
+            return TOO_LARGE
         with self._host.transaction() as tx:
             number = self._store.hold(tx, place, held, raw)
         if number is None:

@@ -9,7 +9,7 @@ import trio
 from bridge.core.network import Host
 from bridge.email.fetching import Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
-from bridge.email.incoming import BROKEN, LATER, NO_SPACE, TOO_MANY, Incoming
+from bridge.email.incoming import BROKEN, LATER, NO_SPACE, TOO_LARGE, TOO_MANY, Incoming
 from bridge.email.links import why_ended
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
@@ -138,7 +138,7 @@ class MailboxReader:
         if later:
             # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
             return Answer(Taken.ASIDE)
-        unfit = [text for code, text in replies.values() if code in _UNFIT]
+        unfit = [r[1] for r in replies.values() if r[0] in _UNFIT or r == TOO_LARGE]
         return Answer(Taken.ASIDE, why=unfit[0]) if unfit else Answer(Taken.DONE)
 
     def _recipients(self, mail: Mail) -> dict[str, str]:
