@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ofcd.config import Settings
+from ofcd.errors import ConfigError
 
 if TYPE_CHECKING:
     from ofcd.daemon.orders import Order
@@ -31,6 +32,7 @@ The line of keys that it shows next is believed, if it begins with its id: ask i
 over another way, what `ofcd keys` says there, before you start the relay.
 """
 _BY_HAND: Final = "by hand"
+_NOBODY_LISTENS: Final = "federation is off: a relay that runs so takes no orders, stop it before"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +162,7 @@ def _order(options: argparse.Namespace, settings: Settings) -> int:
         until = FOREVER if options.span is None else milliseconds() + options.span
     reason = _BY_HAND + (f": {options.reason}" if options.reason else "")
     order = Order(found.relay_id, until, reason if until else "")
-    if not _carried_out(settings, order, found):
+    if not _carried_out(settings, order):
         sys.stderr.write(
             "ofcd: the relay that runs has not done it yet, but is told to: see its log, and then "
             "ofcd peers\n"
@@ -171,22 +173,37 @@ def _order(options: argparse.Namespace, settings: Settings) -> int:
     return _OK
 
 
-def _carried_out(settings: Settings, order: Order, known: PeerRow) -> bool:
+def _carried_out(settings: Settings, order: Order) -> bool:
     from ofcd.daemon import orders
     from ofcd.store import Locked, Store
 
+    folder = settings.data_dir
     try:
         with Store.open(settings.database_url, migrate=False) as store:
-            store.put_peer(order.applied(_row_of(store, order.relay_id) or known))
+            for path, left in orders.left_in(folder):  # said before this, and not to come after it
+                if left is not None:
+                    _put(store, left)
+                path.unlink(missing_ok=True)
+            _put(store, order)
             return True
     except Locked:
-        path = orders.leave(settings.data_dir, order)
+        if settings.federation.mode == "off":
+            raise ConfigError(_NOBODY_LISTENS) from None
+        path = orders.leave(folder, order)
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while path.exists() and time.monotonic() < give_up:
         time.sleep(0.1)
     with Store.open(settings.database_url, migrate=False, read_only=True) as store:
         row = _row_of(store, order.relay_id)
     return row is not None and row.quarantined == order.until
+
+
+def _put(store: Store, order: Order) -> None:
+    from ofcd.daemon.run import milliseconds
+    from ofcd.store import PeerRow
+
+    known = _row_of(store, order.relay_id) or PeerRow(order.relay_id, ts=milliseconds())
+    store.put_peer(order.applied(known))
 
 
 def _row_of(store: Store, relay_id: RelayId) -> PeerRow | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import RelayId
@@ -26,6 +26,12 @@ FOREVER: Final = 253_402_300_799_000
 _PATTERN: Final = "order-*.json"
 _BYTES: Final = 4096
 _ID_BYTES: Final = 32
+_REASON: Final = 300
+
+
+def _plain(reason: str) -> str:
+    """As much of it as is kept, without bytes that were no text."""
+    return reason.encode(errors="replace").decode()[:_REASON]
 
 
 @frozen
@@ -34,7 +40,7 @@ class Order:
 
     relay_id: RelayId
     until: int
-    reason: str = ""
+    reason: str = field(default="", converter=_plain)
 
     def applied(self, row: PeerRow) -> PeerRow:
         """What is known of the relay, with this done."""
@@ -55,6 +61,7 @@ def leave(folder: Path, order: Order) -> Path:
     fields = {"relay": order.relay_id.hex(), "until": order.until, "reason": order.reason}
     try:
         with fresh.open("x") as file:
+            _hand_over(file.fileno(), folder.stat())
             json.dump(fields, file)
             file.flush()
             os.fsync(file.fileno())
@@ -64,8 +71,19 @@ def leave(folder: Path, order: Order) -> Path:
     return path
 
 
+def _hand_over(file: int, folder: os.stat_result) -> None:
+    """The relay runs as who owns the folder, and is to read this whoever leaves it."""
+    if os.geteuid() == 0:
+        os.fchown(file, folder.st_uid, folder.st_gid)
+    os.fchmod(file, 0o600 if os.fstat(file).st_uid == folder.st_uid else 0o644)
+
+
 def left_in(folder: Path) -> Iterator[tuple[Path, Order | None]]:
-    """The orders that wait, the first one first; None for a file that is none."""
+    """The orders that wait, the first one first; None for a file that is none.
+
+    Remove each once it is done, and leave those behind one that could not be: the last word is to
+    be the last one done. Raises `ConfigError` at one that can not be read.
+    """
     for path in sorted(folder.glob(_PATTERN)):
         yield path, _read(path)
 
@@ -76,8 +94,10 @@ def _read(path: Path) -> Order | None:
             fields = json.loads(file.read(_BYTES))
         relay_id = RelayId(bytes.fromhex(fields["relay"]))
         until, reason = fields["until"], fields["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        raise ConfigError(f"{path}: the order can not be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError):
         return None
     if len(relay_id) != _ID_BYTES or type(until) is not int or until < 0:
         return None
-    return Order(relay_id, until, str(reason)[:300])
+    return Order(relay_id, until, str(reason))

@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from ofcd.config import Settings
-from ofcd.daemon.orders import FOREVER, left_in
+from ofcd.daemon.orders import FOREVER, Order, leave, left_in
 from ofcd.daemon.run import milliseconds
 from ofcd.protocol.codec import join_parts
 from ofcd.protocol.ids import Hash32, RelayId
@@ -228,3 +228,27 @@ def test_a_relay_that_runs_does_it_itself(
     assert (peers_in(known_ones)[PEER].quarantined == FOREVER) is listens
     assert ("has not done it yet" in ran.err) is not listens
     assert waited < 40
+
+
+def test_what_was_ordered_before_is_done_before(ofcd: Ofcd, known_ones: Path) -> None:
+    """A release that no relay took before it stopped does not undo the quarantine said since."""
+    folder, other = Settings.load(known_ones).data_dir, RelayId(b"\x01" * 32)
+    leave(folder, Order(PEER, 0))
+    leave(folder, Order(other, FOREVER))
+    (folder / "order-1.json").write_text("no order")
+    assert ofcd("--config", known_ones, "peers", "--quarantine", "b.example").code == 0
+    assert not list(folder.glob("order-*"))
+    assert {row.quarantined for row in peers_in(known_ones).values()} == {FOREVER}
+
+
+def test_a_relay_that_runs_without_federation_is_told_nothing(
+    ofcd: Ofcd, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would take it: that is said at once, and nothing is left for later."""
+    monkeypatch.setattr("ofcd.cli.peers.time.sleep", lambda _: pytest.fail("it waits"))
+    with Store.open(Settings.load(config).database_url) as running:
+        running.put_peer(PeerRow(PEER, name="b.example"))
+        ran = ofcd("--config", config, "peers", "--quarantine", "b.example")
+    assert ran.code
+    assert ran.sentence.startswith("federation is off")
+    assert not list(left_in(Settings.load(config).data_dir))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from ofcd.daemon.orders import FOREVER, Order, leave, left_in
-from ofcd.store import StoreError
+from ofcd.protocol.ids import RelayId
+from ofcd.store import PeerRow, StoreError
 from ofcd.testing import World, open_net
 from tests.federation.double import identity, quickly, say, shared
 from tests.federation.test_finding import has_link, known, restarted
 from tests.world.scene import agree, settle, stored
 
+NOBODY = RelayId(b"\x01" * 32)
 WHY = "by hand: their abuse desk does not answer"
 
 
@@ -134,7 +137,81 @@ async def test_an_order_is_kept_until_it_is_stored(
         with capture_logs() as logs:
             await trio.sleep(25)
         assert not list(left_in(home.settings.data_dir))
-        told = [e for e in logs if e["event"].startswith("an order could not be read")]
+        told = [e for e in logs if e["event"].startswith("a file is no order")]
         assert [e["file"] for e in told] == [wrong.name]
         [row] = [row for row in stored(home).peers() if row.relay_id == identity(hub).relay_id]
         assert row.quarantined == FOREVER
+
+
+async def test_the_last_word_holds_where_one_before_it_could_not_be_stored(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarantine meets a full disk, and the release behind it does not: that waits for it."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        await shared(hub, home)
+        put, failed = stored(home).put_peer, list[PeerRow]()
+
+        def once(row: PeerRow) -> None:
+            if row.quarantined and not failed:
+                failed.append(row)
+                raise StoreError("no space is left")
+            put(row)
+
+        monkeypatch.setattr(stored(home), "put_peer", once)
+        ordered(home, hub, FOREVER)
+        ordered(home, hub, 0)
+        await trio.sleep(60)
+        assert failed
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert peer.row.quarantined == 0
+        assert not list(left_in(home.settings.data_dir))
+
+
+async def test_an_order_that_can_not_be_read_waits_with_all_behind_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Told of, and done in their order as soon as it can be read."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        await shared(hub, home)
+        path, hidden = ordered(home, hub, FOREVER), tmp_path / "hidden"
+        path.rename(hidden)
+        path.symlink_to(path)  # whoever reads it
+        last = ordered(home, hub, 0)
+        with capture_logs() as logs:
+            await trio.sleep(11)
+        assert path.is_symlink()
+        assert last.exists()
+        assert "an order waits, with all behind it" in [entry["event"] for entry in logs]
+        hidden.rename(path)
+        await trio.sleep(11)
+        assert not list(left_in(home.settings.data_dir))
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert peer.row.quarantined == 0
+
+
+@pytest.mark.parametrize("why", ["flood " * 900, "\N{WATER WAVE}" * 900, "\udcff"])
+def test_whatever_the_reason_an_order_is_one(tmp_path: Path, why: str) -> None:
+    """As much of it as is kept, and no bytes that were no text."""
+    leave(tmp_path, Order(NOBODY, FOREVER, why))
+    [(_, order)] = left_in(tmp_path)
+    assert order is not None
+    assert order.reason == why[:300].replace("\udcff", "?")
+
+
+def test_an_order_can_be_read_by_the_relay_whoever_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, under a umask that lets nobody else read: the folder's owner is given it."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.fchown", lambda _, *owner: given.append(owner))
+    before = os.umask(0o777)
+    try:
+        path = leave(tmp_path, Order(NOBODY, FOREVER))
+    finally:
+        os.umask(before)
+    folder = tmp_path.stat()
+    assert given == [(folder.st_uid, folder.st_gid)]
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -26,6 +26,7 @@ from ofcd.daemon.peers.refilling import refill_room
 from ofcd.daemon.peers.successions import disputed, learnt, shown
 from ofcd.daemon.report import counted
 from ofcd.daemon.workers import Workers
+from ofcd.errors import ConfigError
 from ofcd.protocol.backoff import Backoff
 from ofcd.protocol.codes import Code, Refused
 from ofcd.protocol.frames import Failure, Successions
@@ -236,13 +237,19 @@ class Roster:
             peer.link.end(Failure(0, Code.RATE_LIMITED.value, (told or why)[:200]))
 
     async def take_orders(self) -> None:
-        """Do what the operator has left for this relay; again later where the store fails."""
-        for path, order in left_in(self._folder):
-            if order is None:
-                self._log.error("an order could not be read, and is not followed", file=path.name)
-            elif not await self._follow(order):
-                continue
-            path.unlink(missing_ok=True)
+        """Do what the operator has left for this relay; the rest later where one can not be done.
+
+        In their order: the last word is the one that holds.
+        """
+        try:
+            for path, order in left_in(self._folder):
+                if order is None:
+                    self._log.error("a file is no order, and is removed", file=path.name)
+                elif not await self._follow(order):
+                    return
+                path.unlink(missing_ok=True)
+        except (ConfigError, OSError) as error:
+            self._log.error("an order waits, with all behind it", error=str(error))
 
     async def _follow(self, order: Order) -> bool:
         peer = self.peer(order.relay_id, needed=True)
