@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 import trio
 
+from ofcd.daemon.connection import Connection
 from ofcd.daemon.peers.link import PeerLink
 from ofcd.protocol import frames
-from ofcd.protocol.ids import MemberId, RoomId
+from ofcd.protocol.ids import Hash32, MemberId, RoomId
+from ofcd.protocol.records import LogHead
 from ofcd.testing import open_net
-from tests.federation.double import dialling, quickly, say
-from tests.world.scene import people, texts
+from ofcd.themis.signed import sign_record
+from tests.federation.double import dialling, identity, quickly, say, shared
+from tests.federation.test_finding import known
+from tests.world.scene import people, settle, texts
 
 NOWHERE, NOBODY = RoomId(bytes(32)), MemberId(bytes(32))
-FREE = (frames.Ping(1), frames.Cursor(NOWHERE, 1), frames.LaneClose(1), frames.Head(NOWHERE, b""))
+FREE = (frames.Ping(1), frames.Cursor(NOWHERE, 1), frames.LaneClose(1))
 """Frames that no rate is set for: a link is read by its bytes."""
 ASKED = (
     frames.LaneOpen(1, NOWHERE, NOBODY),
@@ -70,3 +74,57 @@ async def test_29_other_rooms_go_on_between_the_frames_of_a_flood(
                     await trio.lowlevel.checkpoint()
                 assert taken - before < most
             assert taken, "the flood was over before"
+
+
+async def test_29_other_rooms_go_on_between_frames_that_cost_more(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What a hub says of a room that is read here; the rest of it is not taken once it is gone."""
+    taken = 0
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        _, bo = await shared(hub, home)
+        cai, dan = (await people(home, "cai", "dan")).values()
+        await settle([cai, dan])
+        hint = frames.encode_frame(frames.Signalled(bo.id, NOBODY, 1, b"cell"))
+        head = LogHead(1, bo.id, 0, 1_000, Hash32(bytes(32)), 1)
+        flood = (
+            frames.LaneTell(0, hint),
+            frames.Head(bo.id, sign_record(identity(hub).keys.private, head).envelope),
+        )
+
+        def counted() -> Iterator[frames.PeerFrame]:
+            nonlocal taken
+            for taken in range(3 * MESSAGE):
+                yield flood[taken % len(flood)]
+
+        peer = known(home, identity(hub))
+        assert peer is not None
+        assert peer.link is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.following.take, peer.link, counted())
+            for word in ("one", "two"):
+                before = taken
+                await say(cai, word)
+                while word not in texts(dan):  # no time passes
+                    await trio.lowlevel.checkpoint()
+                assert taken - before < 1_800
+            peer.following.line.down()
+        assert taken < 2 * MESSAGE, "and no more of it"
+
+
+async def test_a_hint_is_nothing_for_who_is_behind(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of members here: it is for the screen, and may be lost."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        _, bo = await shared(hub, home)
+        peer, pushed = known(home, identity(hub)), list[bytes]()
+        assert peer is not None
+        assert peer.link is not None
+        monkeypatch.setattr(Connection, "push_signal", lambda _, frame: pushed.append(frame))
+        hint = frames.encode_frame(frames.Signalled(bo.id, NOBODY, 1, b"cell"))
+        await peer.following.take(peer.link, [frames.LaneTell(0, hint)])
+        assert pushed == [hint]
+        monkeypatch.setattr(Connection, "is_behind", True)
+        await peer.following.take(peer.link, [frames.LaneTell(0, hint)])
+        assert pushed == [hint]

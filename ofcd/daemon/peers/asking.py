@@ -374,8 +374,10 @@ class Asking:
             return
         encoded = encode_frame(frame)
         for link, mid in self._relay.links_in(frame.room):
-            if mid != frame.mid:
-                self._push(link, encoded)
+            connection = None if mid == frame.mid else self._hub.find(link)
+            if connection is not None and not connection.is_behind:
+                connection.push_signal(encoded)
+                connection.pump()
 
     def _push(self, link: LinkId, encoded: bytes) -> None:
         connection = self._hub.find(link)

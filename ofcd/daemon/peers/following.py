@@ -46,6 +46,8 @@ __all__ = ["Following"]
 
 _ENTRIES: Final = 256
 """Entries verified and committed in one go."""
+_FRAMES_PER_TURN: Final = 64
+"""Frames of one message taken before other tasks get a turn, as at the link."""
 _COPIERS: Final = 2
 """Copies of one hub's rooms that are begun, or go on after a gap, at once: each takes a control
 log's memory."""
@@ -171,7 +173,11 @@ class Following:
             return  # a link that was replaced
         entries: list[Entry] = []
         room: RoomId | None = None
-        for frame in received:
+        for turn, frame in enumerate(received, start=1):
+            if turn % _FRAMES_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
+                if link is not self.line.link:
+                    return
             if isinstance(frame, Delivery):
                 if room not in (None, frame.room) or len(entries) >= _ENTRIES:
                     await self.copies.grow(room, entries)
