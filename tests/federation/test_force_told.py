@@ -19,12 +19,13 @@ from ofcd.protocol.frames import Moved
 from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId, relay_id_of
 from ofcd.protocol.limits import MIB
 from ofcd.protocol.records import Role, Seen
-from ofcd.relay import Retreat, RoomLog
+from ofcd.relay import HubMoved, Retreat, RoomLog
 from ofcd.relay.facts import Fact, LogCut, RoomSnapshot
 from ofcd.store import DiskFull, Store
 from ofcd.store.types import KeptMoves
 from ofcd.testing import World, open_net
 from ofcd.testing.world import Inline
+from ofcd.themis.moves import Moves
 from ofcd.themis.signed import SignedRecord
 from tests.daemon.rawlink import open_raw
 from tests.federation.double import (
@@ -593,3 +594,78 @@ async def test_a_start_reads_no_room_to_know_whom_to_tell_of_its_move(
         await third.restart_relay()
         await until(lambda: bool(known(third)._telling._hearers))
         assert reads == [ana.id], "noted now"
+
+
+async def test_the_hub_of_a_time_that_is_void_goes_on_being_told(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Whoever comes to the room; it is in no log. Where there were too many, none of them is."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        telling, before = known(old)._telling, HUBS[0]
+        move = signed(ana, moving(ana, relay_of(old), old.now()))
+        moved = HubMoved(ana.id, 9, before, relay_of(old), (), old.now(), (move.envelope,))
+        assert telling.heard(moved) == {before, relay_of(new)}
+        telling.members_changed(ana.id)
+        assert telling._hearers[ana.id] == {before, relay_of(new)}
+        many = {RelayId(number.to_bytes(32, "big")) for number in range(65)}
+        telling._hearers[ana.id] |= many
+        telling.members_changed(ana.id)
+        assert telling._hearers[ana.id] == {relay_of(new)}
+
+
+async def test_what_could_not_be_read_at_the_start_is_read_later(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of moves, and a room whose hearers were not noted; others wait for neither."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, bo = await shared(old, new)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "put_hearers", lambda *_: None)
+            await ana.move_hub(new.url)
+            await settle([ana, bo])
+        await new.stop_relay()
+        moves, read_who, failed = Store.moves, Telling._read_who, list[str]()
+
+        def listing(self: Store) -> list[KeptMoves]:
+            if "moves" not in failed:
+                failed.append("moves")
+                raise DiskFull("no space is left")
+            return moves(self)
+
+        async def reading(self: Telling, room: RoomId) -> frozenset[RelayId] | None:
+            if failed.count("room") < 2:
+                failed.append("room")
+                raise DiskFull("no space is left")
+            return await read_who(self, room)
+
+        monkeypatch.setattr(Store, "moves", listing)
+        monkeypatch.setattr(Telling, "_read_who", reading)
+        await new.start_relay()
+        await until(lambda: known(new)._telling._hearers == {ana.id: {relay_of(old)}}, 60)
+        assert failed == ["moves", "room", "room"]
+
+
+async def test_other_rooms_go_on_while_moves_are_loaded(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start with many rooms that were ever moved does not stand still for them."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        move = signed(ana, moving(ana, relay_of(new), old.now())).envelope
+        rooms = [RoomId(number.to_bytes(32, "big")) for number in range(200)]
+        rows = [KeptMoves(room, 0, (move,), frozenset({HUBS[0]})) for room in rooms]
+        federation = known(old)
+        telling, seen = federation._telling, set[int]()
+        monkeypatch.setattr(telling._store, "moves", lambda: rows)
+        monkeypatch.setattr(Moves, "read", lambda *_: SimpleNamespace(hub=HUBS[0]))
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while len(telling._moves) < len(rows):
+                    seen.add(len(telling._moves))
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(watch)
+            await federation._recall_moves()
+        assert len(seen) > 100

@@ -9,7 +9,7 @@ telling    rooms that were moved
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -37,7 +37,7 @@ from ofcd.protocol.ids import BlobId, Hash32, MemberId, PublicKey, RelayId, Room
 from ofcd.protocol.records import HubMove
 from ofcd.relay import Arrive, BadSnapshot, Forward, HubMoved, LinkId, Relay, RoomLog
 from ofcd.session import RelaySession
-from ofcd.store import Store, StoreError
+from ofcd.store import KeptMoves, Store, StoreError
 from ofcd.themis.signed import peek
 from ofcd.wire import MessageStream
 
@@ -145,7 +145,17 @@ class Federation:
 
     async def _recall_moves(self) -> None:
         """Rooms were moved before this start: where their hubs are, and whom to tell."""
-        for kept in await self._telling.load():
+        while True:
+            found, is_all = await self._telling.load()
+            if found:
+                await self._recalled(found)
+            if is_all:
+                break
+            await trio.sleep(_NOTE_SECONDS)
+
+    async def _recalled(self, found: Iterable[KeptMoves]) -> None:
+        for kept in found:
+            await trio.lowlevel.checkpoint()  # there may be many
             last = peek(kept.records[-1]).record
             peer = self.roster.peers.get(last.hub) if isinstance(last, HubMove) else None
             if peer is not None and isinstance(last, HubMove) and kept.room in peer.following.rooms:

@@ -8,7 +8,7 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -44,6 +44,8 @@ _CUTS_PER_SECOND: Final = 1 / 60
 at that comes to nothing."""
 _ROOMS: Final = 10_000
 """Rooms of which that is remembered."""
+_PAST: Final = 64
+"""Relays that a room has no more to do with, of those that are told of its moves."""
 _DIAL_MS: Final = 30 * 24 * 3600 * 1000
 """How long after a move others are dialled to be told of it."""
 TWO_MOVES: Final = "two_moves"
@@ -115,40 +117,51 @@ class Telling:
 
     # -- telling -----------------------------------------------------------------------------------
 
-    async def load(self) -> list[KeptMoves]:
-        """What the store has of it, when the relay starts."""
+    async def load(self) -> tuple[list[KeptMoves], bool]:
+        """What the store has of it and is not known yet, when the relay starts; and if that is all.
+
+        Again later where it is not: the store failed.
+        """
         try:
             kept = await self._workers.run(self._store.moves, self._threads)
         except StoreError as error:
             self._log.error("a reading of the store failed", error=str(error))
-            return []
+            return [], False
+        found, is_all = list[KeptMoves](), True
         for one in kept:
-            hearers = one.hearers
-            if hearers is None:  # its last move was not noted to its end
-                hearers = await self._read_who(one.room)
+            await trio.lowlevel.checkpoint()  # there may be many
+            try:
+                # None: its last move was not noted to its end.
+                hearers = await self._read_who(one.room) if one.hearers is None else one.hearers
+            except StoreError as error:
+                self._log.error("reading a room failed", error=str(error))
+                is_all = False
+                continue
             if hearers is None or one.room in self._moves:
                 continue  # it was moved meanwhile
             self._keep(one)
-            if hearers != one.hearers:
-                self._hear(one.room, hearers)
-            else:
-                self._hearers[one.room] = hearers
-        return kept
+            self._hearers[one.room] = hearers
+            if one.hearers is None:
+                self._hub.start(self._note, one.room)
+            found.append(one)
+        return found, is_all
 
     async def _read_who(self, room: RoomId) -> frozenset[RelayId] | None:
-        """Who has to do with a room that may have to come from the disk; None where it fails."""
+        """Who has to do with a room that may have to come from the disk. Raises `StoreError`.
+
+        None where what is stored of it makes no room.
+        """
         try:
             held = await self._hub.room(room)
-        except (StoreError, BadSnapshot) as error:
+        except BadSnapshot as error:
             self._log.error("reading a room failed", error=str(error))
             return None
         return frozenset() if held is None else self._who(held)
 
     def _hear(self, room: RoomId, hearers: frozenset[RelayId]) -> None:
         """They are told from now on, and after a restart without the room being read for it."""
-        if self._hearers.get(room) != hearers:
-            self._hearers[room] = hearers
-            self._hub.start(self._note, room)
+        self._hearers[room] = hearers
+        self._hub.start(self._note, room)
 
     async def _note(self, room: RoomId) -> None:
         put = partial(self._store.put_hearers, room, self._hearers[room])
@@ -169,7 +182,6 @@ class Telling:
             return frozenset()
         self._settled.discard(effect.room)
         self._keep(KeptMoves(effect.room, effect.ts, effect.told))
-        self._hearers.pop(effect.room, None)  # noted anew with each move, for the store has not
         self._hear(effect.room, (self._who(room) | {effect.before}) - {self._own_id})
         return self._hearers[effect.room]
 
@@ -180,25 +192,31 @@ class Telling:
         self._hubs[kept.room] = Moves.read(kept.room, kept.records).hub
 
     def members_changed(self, room: RoomId) -> None:
-        """Somebody came, went, or moved home."""
+        """Somebody came, went, or moved home.
+
+        Who had to do with it goes on being told: the hub of a time that is void is in no log.
+        """
         held = self._relay.room(room)
-        if room in self._moves and held is not None:
-            self._hear(room, self._who(held))
+        if room not in self._moves or held is None:
+            return
+        who, known = self._who(held), self._hearers[room]
+        hearers = who | known if len(known - who) <= _PAST else who
+        if hearers != known:
+            self._hear(room, hearers)
 
     def wants(self, peer: RelayId) -> bool:
         """Whether this relay is to be dialled, to be told of a room that is ordered here now."""
-        since = self._hub.milliseconds() - _DIAL_MS
-        return any(
-            peer in hearers
-            and self._hubs.get(room) == self._own_id
-            and self._moves[room].ts > since
-            for room, hearers in self._hearers.items()
-        )
+        return any(peer in hearers for hearers in self._dialled())
 
     def to_dial(self) -> frozenset[RelayId]:
         """The relays of which `wants` holds."""
-        every = frozenset[RelayId]().union(*self._hearers.values())
-        return frozenset(peer for peer in every if self.wants(peer))
+        return frozenset[RelayId]().union(*self._dialled())
+
+    def _dialled(self) -> Iterator[frozenset[RelayId]]:
+        since = self._hub.milliseconds() - _DIAL_MS
+        for room, hearers in self._hearers.items():
+            if self._hubs.get(room) == self._own_id and self._moves[room].ts > since:
+                yield hearers
 
     def tell(self, link: Hearer, room: RoomId | None = None) -> None:
         """Tell the other relay of this room, or of every one that it has to do with.
