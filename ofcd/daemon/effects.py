@@ -50,7 +50,7 @@ from ofcd.relay import (
     Subscribe,
     Unsubscribe,
 )
-from ofcd.relay.facts import LogAppended
+from ofcd.relay.facts import UNWILLING, LogAppended, ReplicaMoved, RoomFrozen
 from ofcd.store import StoreError
 
 __all__ = ["Effects"]
@@ -85,13 +85,18 @@ class Effects:
         self._log = get_log()
 
     def remember(self, decision: Decision) -> None:
-        """Keep each feed at the running hash of its last committed entry."""
+        """Keep what follows from what is committed: each feed's running hash, who stands still."""
         for fact in decision.facts:
-            if isinstance(fact, LogAppended):
-                self._metrics.events.inc()
-                feed = self.feeds.get(fact.room)
-                if feed is not None:
-                    feed.log = fact.log
+            match fact:
+                case LogAppended():
+                    self._metrics.events.inc()
+                    feed = self.feeds.get(fact.room)
+                    if feed is not None:
+                        feed.log = fact.log
+                case RoomFrozen() if fact.code != UNWILLING:
+                    self._relay.frozen.add(fact.room)
+                case ReplicaMoved():
+                    self._relay.frozen.discard(fact.room)
 
     def perform(self, effects: Iterable[Effect]) -> None:
         """Carry these out, in their order."""

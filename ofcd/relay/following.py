@@ -161,7 +161,6 @@ def freeze(core: Core, room: RoomLog, lied: HubLied, key: PublicKey | None, now:
     if not lied.is_proof:
         return Decision(tuple(facts))
     room.frozen, room.unwilling = lied.kind.value, False
-    core.frozen.add(room.room)
     facts.append(RoomFrozen(room.room, room.frozen))
     told = frames.Evidence(room.room, room.frozen, key=key, records=lied.records)
     effects = tuple(Push(link, told) for link in core.links.attached(room.room))

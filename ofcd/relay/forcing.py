@@ -167,7 +167,6 @@ def step_back(core: Core, held: RoomLog, found: Retreat, now: int) -> Decision:
         for key in [key for key in core.acked if key[0] == room.room]:
             del core.acked[key]
     room.ahead, room.frozen, room.told, room.unwilling = None, "", (), False
-    core.frozen.discard(room.room)
     room.lost = {}  # what is being given back may be void too
     _take_moves(core, room, found, before, now, facts, effects)
     if found.room is not None:

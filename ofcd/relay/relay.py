@@ -64,6 +64,8 @@ class Relay:
     def __init__(self, relay_id: RelayId, policy: RelayPolicy, *, rooms: int = 0) -> None:
         """`rooms` is how many there are in the store, for the quota."""
         self._core = Core(relay_id, policy, Rates(policy), room_count=rooms)
+        self.frozen: set[RoomId] = set()
+        """Copies that stand still, in memory or not; to be kept as the store holds it."""
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -410,11 +412,6 @@ class Relay:
         known = self._core.hub_ends.setdefault(room, seq)
         if seq is not None:
             self._core.hub_ends[room] = max(seq, known or 0)
-
-    @property
-    def frozen(self) -> set[RoomId]:
-        """Copies that stand still; to be filled at the start from what the store holds."""
-        return self._core.frozen
 
     def is_level(self, room: RoomId) -> bool:
         """See `Core.is_level`; False for a room that is not in memory."""

@@ -88,8 +88,6 @@ class Core:
     hub_ends: dict[RoomId, int | None] = field(factory=dict)
     """Of copies whose hub has a link to this relay now: its last entry, as far as it has said on
     that; None: it has not yet."""
-    frozen: set[RoomId] = field(factory=set)
-    """Copies that stand still, whether they are in memory or not."""
     force_asked: dict[RoomId, tuple[int, int]] = field(factory=dict)
     """By room that root can not move here by force yet: when that was asked first, and last."""
 

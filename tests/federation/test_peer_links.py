@@ -11,7 +11,11 @@ import trio
 
 from ofcd.client import JoinFailed
 from ofcd.protocol import frames
+from ofcd.protocol.codes import Code
 from ofcd.protocol.ids import Hash32
+from ofcd.relay import Decision, HubLied
+from ofcd.relay.facts import ReplicaMoved
+from ofcd.store import DiskFull
 from ofcd.testing import World, open_net
 from tests.federation.double import dialling, given, identity, part, quickly, rejoin, say, shared
 from tests.federation.test_finding import has_link, known, restarted
@@ -193,6 +197,35 @@ async def test_how_far_copies_are_behind_is_counted_by_what_their_hub_has_said(
         assert counts(home) == {"links": 1, "copies": 1, "copies_frozen": 1}
         await home.restart_relay()
         assert counts(home)["copies_frozen"] == 1
+
+
+async def test_a_copy_stands_still_once_that_is_stored_until_it_is_led_on(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full it is no such copy, and is caught again."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        _, bo = await shared(hub, home)
+        assert home.daemon is not None
+        work, relay = home.daemon.hub, home.daemon.hub._relay
+        lied = HubLied(Code.FORK, "", (b"one", b"two"))
+
+        def full(_: object) -> None:
+            raise DiskFull("no space is left")
+
+        async def freezes() -> None:
+            await work.room(bo.id)
+            await work.do(lambda: relay.freeze(bo.id, lied, None, home.now()), bo.id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stored(home), "commit", full)
+            with pytest.raises(DiskFull):
+                await freezes()
+        assert "copies_frozen" not in counts(home)
+        await freezes()
+        assert counts(home)["copies_frozen"] == 1
+        led_on = Decision((ReplicaMoved(bo.id, identity(hub).relay_id),))
+        await work.do(lambda: led_on, bo.id)
+        assert "copies_frozen" not in counts(home)
 
 
 def states(world: World) -> list[str]:
