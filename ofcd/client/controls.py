@@ -86,6 +86,9 @@ class ControlDesk:
         self._under_way = False
         self._stale_since: int | None = None
         self._not_before = 0
+        """Until when the first change is put off."""
+        self._wished = 0
+        """Until when the relay wants to be asked nothing, whatever it is."""
         self._backoff = Backoff(random, first=500, longest=60_000)
 
     def add(self, change: Change, *, first: bool = False) -> None:
@@ -126,9 +129,10 @@ class ControlDesk:
         """When `pump` should be called, even if nothing comes in."""
         if not self._changes or self._under_way:
             return None
+        wait = max(self._not_before, self._wished)
         if self._stale_since is not None:
-            return self._stale_since + _STALE_WAIT
-        return self._not_before or None
+            return max(wait, self._stale_since + _STALE_WAIT)
+        return wait or None
 
     def fail_all(self, turn: Turn, error: ClientError) -> None:
         """Nothing can be changed here any more."""
@@ -138,7 +142,9 @@ class ControlDesk:
 
     def pump(self, turn: Turn) -> None:
         """Send the next change, if it is time. Only while the room is attached and caught up."""
-        if self._under_way or not self._changes or turn.now < self._not_before:
+        if self._under_way or not self._changes:
+            return
+        if turn.now < max(self._not_before, self._wished):
             return
         if self._stale_since is not None and self._changes[0].sent_for == self._core.state.ctl:
             if turn.now >= self._stale_since + _STALE_WAIT:
@@ -146,7 +152,7 @@ class ControlDesk:
                 turn.drop = "catch up"
             return
         self._stale_since = None
-        self._not_before = 0
+        self._not_before = self._wished = 0
         while self._changes and not self._under_way:
             self._send(turn, self._changes[0])
 
@@ -206,6 +212,8 @@ class ControlDesk:
 
     def _refused(self, turn: Turn, change: Change, failure: Failure) -> None:
         code = failure.code
+        if failure.retry_after and code != Code.TRY_AGAIN:  # which is said of this change alone
+            self._wished = turn.now + failure.retry_after
         if change.gives_way and code in _AGAIN | _LATER | _NOT_HERE:
             change.tries_left -= 1
             if change.tries_left <= 0:
@@ -227,10 +235,10 @@ class ControlDesk:
             self._finish(turn, change, RelayRefused(code, failure.text))
 
     def _finish(self, turn: Turn, change: Change, outcome: object) -> None:
-        self._changes.remove(change)
-        if change.gives_way:
+        if change.gives_way and change is self._changes[0]:
             self._not_before = 0  # whoever asks for the same again does not inherit its waits
             self._backoff.succeeded()
+        self._changes.remove(change)
         turn.settle(change.ticket, outcome)
         if change.then is not None:
             change.then(turn)
