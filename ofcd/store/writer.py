@@ -41,7 +41,6 @@ _PAGES_A_SHRINK: Final = 128
 
 _FIND_ROOM: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FOUND_ROOM: Final = sa.insert(t.rooms)
-_NUMBER: Final = sa.select(t.rooms.c.id).where(t.rooms.c.room == sa.bindparam("b_room"))
 _FORGET_KEY: Final = (
     sa.update(t.peers).where(t.peers.c.relay_id == sa.bindparam("b_relay_id")).values(key=b"")
 )
@@ -108,7 +107,7 @@ class Writer:
     def put_hearers(self, room: RoomId, relays: Iterable[RelayId]) -> None:
         """See `Store.put_hearers`."""
         with self.transaction() as connection:
-            found = connection.execute(_NUMBER, {"b_room": room}).scalar()
+            found = connection.execute(_FIND_ROOM, {"b_room": room}).scalar()
             if found is not None:
                 row = (found, b"".join(sorted(relays)))
                 self._statements.hearers.run(connection, [row])

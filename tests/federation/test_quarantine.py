@@ -11,6 +11,10 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from ofcd.daemon.orders import FOREVER, Order, leave, left_in
+from ofcd.daemon.peers.known import KnownRelay
+from ofcd.daemon.peers.link import PeerLink
+from ofcd.daemon.peers.linking import Linking
+from ofcd.daemon.peers.roster import NOTHING_TAKEN
 from ofcd.protocol.ids import RelayId
 from ofcd.store import PeerRow, StoreError
 from ofcd.testing import World, open_net
@@ -105,6 +109,15 @@ async def test_a_link_that_was_let_in_before_the_order_does_not_undo_it(
         federation = home.daemon.federation
         assert federation is not None
         monkeypatch.setattr(federation.roster, "require_welcome", lambda *_: None)
+        told, take_over = set[str](), Linking._take_over
+
+        def taking_over(linking: Linking, peer: KnownRelay, link: PeerLink) -> str:
+            why = take_over(linking, peer, link)
+            if linking is federation.linking:
+                told.add(why)
+            return why
+
+        monkeypatch.setattr(Linking, "_take_over", taking_over)
         ordered(home, hub, FOREVER)
         await trio.sleep(11)
         ana = await (await hub.client("ana")).create_room(hub.url, "tea", my_name="ana")
@@ -114,6 +127,7 @@ async def test_a_link_that_was_let_in_before_the_order_does_not_undo_it(
         peer = known(home, theirs)
         assert peer is not None
         assert (peer.link, peer.row.quarantined, peer.row.links) == (None, FOREVER, 0)
+        assert told == {NOTHING_TAKEN}, "what the other one reads"
 
 
 async def test_an_order_is_kept_until_it_is_stored(

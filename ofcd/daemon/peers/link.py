@@ -116,8 +116,8 @@ class PeerLink(Connection):
         self.peer = peer
         self.dialled = dialled
         self.acked: dict[RoomId, int] = {}
-        self.told_back: set[RoomId] = set()
         """By room that the other relay follows, how far it has stored it."""
+        self.told_back: set[RoomId] = set()
         self.gone = trio.Event()
         self._federation = federation
         self._lanes: dict[int, Lane] = {}

@@ -21,7 +21,7 @@ from ofcd.daemon.identity import Identity
 from ofcd.daemon.peers.handshake import Handshake, url_in
 from ofcd.daemon.peers.known import KnownRelay
 from ofcd.daemon.peers.link import PeerLink
-from ofcd.daemon.peers.roster import Roster
+from ofcd.daemon.peers.roster import NOTHING_TAKEN, Roster
 from ofcd.daemon.peers.telling import Telling
 from ofcd.protocol.codes import Code, ProtocolError, Refused
 from ofcd.protocol.frames import Failure, Peer, Peered
@@ -194,32 +194,32 @@ class Linking:
             dialled=dialled,
             frames_per_second=self._settings.frames_per_second_per_peer,
         )
-        if not self._take_over(peer, link):
-            await stream.close(1000, "there is a link already")
+        if hindrance := self._take_over(peer, link):
+            await stream.close(1000, hindrance)
             return
         await link.run()
 
-    def _take_over(self, peer: KnownRelay, link: PeerLink) -> bool:
-        """Whether this link is the one that stays.
+    def _take_over(self, peer: KnownRelay, link: PeerLink) -> str:
+        """Have this link be the one that stays; else why it is not.
 
         Of two it is the one that the relay with the lower id dialled; of one dialler's, the newer.
         None goes on, or stands in the way, by a key that the relay has replaced.
         """
         before, is_current = peer.link, peer.following.line.identity.is_current
         if not is_current(link.session.peer):
-            return False
+            return "it is not by the key of now"
         if peer.row.quarantined > self._hub.milliseconds():
-            return False  # since this one was let in
+            return NOTHING_TAKEN  # since this one was let in
         is_rival = before is not None and is_current(before.session.peer)
         if before is not None and is_rival and before.dialled != link.dialled:
             lower_is_us = self._identity.relay_id < peer.row.relay_id
             if link.dialled != lower_is_us:
-                return False
+                return "there is a link already"
         if before is not None:
             before.end(failure_of(Code.TRY_AGAIN))
             self._hub.unfollowed(peer.row.relay_id)
         peer.link = link
-        return True
+        return ""
 
     def is_in_use(self, link: PeerLink) -> bool:
         """Whether this is the link to its relay, and not one that another took the place of."""

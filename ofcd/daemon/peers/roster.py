@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from ofcd.daemon.hub import Hub
     from ofcd.daemon.peers.link import PeerLink
 
-__all__ = ["Roster"]
+__all__ = ["NOTHING_TAKEN", "Roster"]
 
 _PEERS: Final = 10_000
 """Relays remembered."""
 _FIRST_WAIT: Final = 1_000
 _LONGEST_WAIT: Final = 600_000
 _MINUTE_MS: Final = 60_000
-_NOTHING_TAKEN: Final = "this relay takes nothing from you for now"
+NOTHING_TAKEN: Final = "this relay takes nothing from you for now"
 
 
 class Roster:
@@ -195,7 +195,7 @@ class Roster:
             )
         peer = self.peers.get(relay_id)
         if peer is not None and peer.row.quarantined > self._hub.milliseconds():
-            raise Refused(Code.RATE_LIMITED, _NOTHING_TAKEN)
+            raise Refused(Code.RATE_LIMITED, NOTHING_TAKEN)
 
     def is_listed(self, relay_id: RelayId) -> bool:
         """Whether the settings let this relay talk to that one."""
@@ -257,7 +257,7 @@ class Roster:
         if row != peer.row:  # else it is done, and was not stored
             peer.row = row
             if order.until:  # what the operator says of it is not the other one's to read
-                self._hang_up(peer, order.reason, _NOTHING_TAKEN)
+                self._hang_up(peer, order.reason, NOTHING_TAKEN)
             else:
                 relay = order.relay_id.hex()[:16]
                 self._log.warning("a relay is in quarantine no more", relay=relay)
