@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from bridge.core.network import Host
+from bridge.core.secrets import read_secret
 from bridge.email.fetching import Answer, Cursor, Reading, Taken
 from bridge.email.imap import ImapError
 from bridge.email.incoming import BROKEN, LATER, NO_SPACE, TOO_LARGE, TOO_MANY, Incoming
 from bridge.email.links import why_ended
 from bridge.email.parsing import Mail
 from bridge.email.reading import Deadly
-from bridge.email.settings import EmailSettings, read_secret
+from bridge.email.settings import EmailSettings
 from bridge.email.store import Store
 from ofcd.client import VaultUnwritable
 from ofcd.client.applog import traceback_of

@@ -15,6 +15,7 @@ from attrs import evolve
 from bridge.core.metrics import Metrics
 from bridge.core.model import Outgoing, Receipt
 from bridge.core.network import Finding, Host, Network
+from bridge.core.secrets import read_secret
 from bridge.email.addressing import TOKEN_BYTES, token_text
 from bridge.email.checking import Check
 from bridge.email.commanding import Commands
@@ -22,7 +23,7 @@ from bridge.email.incoming import Incoming
 from bridge.email.listening import LINKS, serve_link
 from bridge.email.mailbox import MailboxReader
 from bridge.email.postman import Postman
-from bridge.email.settings import EmailPlace, EmailSettings, read_secret
+from bridge.email.settings import EmailPlace, EmailSettings
 from bridge.email.spooling import Spooler
 from bridge.email.store import Store, Subscriber
 from bridge.email.submitting import Submitter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
@@ -12,7 +11,6 @@ from attrs.validators import and_, ge, le
 from bridge.email.addressing import can_be_written_to
 from bridge.email.schedule import PER_HOUR, Delivery, Pace, check_zone, quiet_hours
 from bridge.email.smtp import Tls
-from ofcd.errors import ConfigError
 
 __all__ = [
     "EmailPlace",
@@ -23,7 +21,6 @@ __all__ = [
     "Smtp",
     "Unsubscribe",
     "Wish",
-    "read_secret",
 ]
 
 _PORT: Final = and_(ge(0), le(65535))
@@ -210,13 +207,3 @@ class EmailPlace:
             every = every if delivery is Delivery.DIGEST else self.notice_every
             return Pace(Delivery.DIGEST, self.hold, every, 10**6, quiet, zone)
         return Pace(delivery, self.hold, every, self.count, quiet, zone)
-
-
-def read_secret(path: str) -> str:
-    """The password in a file, "" of no file; raises `ConfigError`."""
-    if not path:
-        return ""
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the password in {path} can not be read: {error}") from None

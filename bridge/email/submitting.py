@@ -14,12 +14,13 @@ from attrs import evolve, frozen
 
 from bridge.core.model import Receipt, State
 from bridge.core.network import Host
+from bridge.core.secrets import read_secret
 from bridge.email.addressing import without_tokens
 from bridge.email.limits import KIB
 from bridge.email.links import connect, receive_some, secure, why_ended
 from bridge.email.reports import Failure, failure_of, status_of_refusal
 from bridge.email.schedule import HOUR_MS, retry_at
-from bridge.email.settings import EmailSettings, read_secret
+from bridge.email.settings import EmailSettings
 from bridge.email.smtp import Letter, Outcome, SmtpClient, SmtpError
 from bridge.email.store import Posted, Store, Subscriber
 from bridge.email.telling import Hourly

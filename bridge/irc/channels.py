@@ -11,12 +11,11 @@ import trio
 from attrs import define
 
 from bridge.irc.connection import Connection, Lost
-from bridge.irc.dialing import channel_key
+from bridge.irc.dialing import ask_in
 from bridge.irc.kept import Kept
 from bridge.irc.settings import IrcPlace
 from bridge.irc.shared import Shared
 from bridge.irc.wire import Line, said_there
-from ofcd.errors import ConfigError
 
 __all__ = ["Channels"]
 
@@ -95,17 +94,10 @@ class Channels:
                         await self._leave(connection, place, info.options)
                     elif place not in self._shared.joined and tries.due <= trio.current_time():
                         tries.asked()
-                        await connection.paced()
-                        await self._join(connection, place, info.options)
+                        host = self._shared.host
+                        if not await ask_in(connection, host, place, info.options):
+                            host.ready(place, False, "its key can not be read")
                 await trio.sleep(_JOIN_LOOK_SECONDS)
-
-    async def _join(self, connection: Connection, place: str, options: IrcPlace) -> None:
-        """Ask to be let in; raises `Lost`."""
-        try:
-            await connection.send("JOIN", place, *channel_key(options))
-        except ConfigError as error:
-            self._shared.host.ready(place, False, str(error))
-            self._shared.host.log.error("a channel's key can not be read", why=str(error))
 
     async def _leave(self, connection: Connection, place: str, options: IrcPlace) -> None:
         """No room is left to be joined to; who is in the channel is told. Raises `Lost`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import Final, Protocol
 
 import trio
@@ -12,6 +11,7 @@ from attrs import evolve
 
 from bridge.core.errors import NetworkError
 from bridge.core.network import Host
+from bridge.core.secrets import read_secret
 from bridge.irc.connection import Connection, open_stream
 from bridge.irc.kept import Kept
 from bridge.irc.login import Credentials, Login, Upgrade, sts_values
@@ -26,11 +26,11 @@ __all__ = [
     "Dialer",
     "Policies",
     "Policy",
+    "ask_in",
     "channel_key",
     "credentials_of",
     "member_credentials",
     "nick_room",
-    "secret_of",
 ]
 
 _TABLE: Final = "sts"
@@ -166,18 +166,18 @@ class Dialer:
 
 
 def credentials_of(settings: IrcSettings) -> Credentials:
-    """Who the bridge itself is at the server; raises `ConfigError` for a file that is not there."""
+    """Who the bridge itself is at the server. Raises `ConfigError` for a file of its settings."""
     files = (settings.password_file, settings.account_password_file, settings.webirc_password_file)
     return Credentials(
         nick=settings.nick,
         username=settings.username,
         realname=settings.realname,
-        server_password=secret_of(settings.password_file),
+        server_password=read_secret(settings.password_file),
         account=settings.account,
-        password=secret_of(settings.account_password_file),
+        password=read_secret(settings.account_password_file),
         has_certificate=bool(settings.client_cert_file),
         sasl_required=settings.sasl == "required",
-        secrets=tuple(secret_of(one) for one in files),
+        secrets=tuple(read_secret(one) for one in files),
     )
 
 
@@ -198,7 +198,7 @@ def member_credentials(
 
     `base`: what the nick begins with, as `nick_bases` has it; `length`: of nicks there at most, 0
     where the server does not say; `is_taken`: which nicks are others' of this bridge. Raises
-    `ConfigError` for a file that is not there, `NetworkError` where no nick is left.
+    `ConfigError` for a file of the settings, `NetworkError` where no nick is left.
     """
     ident = mid.hex()[:_IDENT_DIGITS]
     candidates = nick_candidates(
@@ -212,7 +212,7 @@ def member_credentials(
         raise NetworkError("no nick is left that is this member's alone")
     webirc = ("", "", "", "")
     if settings.webirc_password_file:
-        password = secret_of(settings.webirc_password_file)
+        password = read_secret(settings.webirc_password_file)
         host = f"{ident}.{settings.webirc_host}"
         webirc = (password, settings.webirc_gateway, host, _address(mid))
     return evolve(
@@ -236,16 +236,21 @@ def _address(mid: MemberId) -> str:
 
 
 def channel_key(place: IrcPlace) -> list[str]:
-    """What a JOIN says behind the channel; raises `ConfigError` for a file that is not there."""
-    key = secret_of(place.key_file) or place.key
+    """What a JOIN says behind the channel; raises `ConfigError` for its file."""
+    key = read_secret(place.key_file) or place.key
     return [key] if key else []
 
 
-def secret_of(file: str) -> str:
-    """What a file holds; "" for none. Raises `ConfigError`."""
-    if not file:
-        return ""
+async def ask_in(connection: Connection, host: Host, place: str, options: IrcPlace) -> bool:
+    """Ask to be let into a channel. False: its key can not be read; the log says why.
+
+    Raises `Lost`.
+    """
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"the file {file} can not be read: {error.strerror}") from None
+        key = channel_key(options)
+    except ConfigError as error:
+        host.log.error("a channel's key can not be read", why=str(error))
+        return False
+    await connection.paced()
+    await connection.send("JOIN", place, *key)
+    return True

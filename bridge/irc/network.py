@@ -182,7 +182,10 @@ class _Life:
                 why = await connection.run(partial(guarded, shared.host.log, take))
                 nursery.cancel_scope.cancel()
             return why
-        except (NetworkError, ConfigError) as error:
+        except ConfigError as error:
+            shared.host.log.error("a file of the settings can not be read", why=str(error))
+            return "a file of its settings can not be read"  # no path for the rooms
+        except NetworkError as error:
             return str(error)
         finally:
             channels.left()

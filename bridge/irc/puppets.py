@@ -20,7 +20,7 @@ from bridge.core.errors import NetworkError
 from bridge.core.model import LocalAuthor
 from bridge.core.network import Host
 from bridge.irc.connection import Connection, Lost, guarded
-from bridge.irc.dialing import Dialer, channel_key, member_credentials, nick_room
+from bridge.irc.dialing import Dialer, ask_in, member_credentials, nick_room
 from bridge.irc.history import History
 from bridge.irc.kept import Kept
 from bridge.irc.login import Credentials
@@ -349,18 +349,10 @@ class Puppets:
                     due = max(refused, asked.get(place, 0.0))
                     if due <= now:
                         asked[place] = due = now + _LEAST_SECONDS
-                        await connection.paced()
-                        await connection.send("JOIN", place, *self._key(place))
+                        await ask_in(connection, self._host, place, self._places[place])
                     again = min(again, due)
                 with trio.move_on_at(again):
                     await changed.wait()
-
-    def _key(self, place: str) -> list[str]:
-        try:
-            return channel_key(self._places[place])
-        except ConfigError as error:
-            self._host.log.error("a channel's key can not be read", why=str(error))
-            return []
 
     async def _rename(self, puppet: _Puppet, connection: Connection) -> None:
         """The member has another name; where its nick is taken, the old one stays.

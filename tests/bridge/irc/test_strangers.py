@@ -10,11 +10,13 @@ from attrs import evolve
 from trio.testing import MockClock
 
 from bridge.core import Finding, PlaceInfo, meant
+from bridge.core.secrets import read_secret
 from bridge.irc.answers import Answers
 from bridge.irc.checking import check
 from bridge.irc.dialing import Dialer, credentials_of
 from bridge.irc.settings import IrcPlace
 from bridge.irc.wire import Line
+from ofcd.errors import ConfigError
 from tests.bridge.irc.private import BASE
 from tests.bridge.irc.scene import CHANNEL, IrcScene, irc_scene, portal
 from tests.bridge.irc.scripted import Scripted
@@ -199,16 +201,24 @@ async def test_a_channel_with_another_room_is_not_left(
         assert [one for one in ours.said("NOTICE") if one[0] == CHANNEL] == []
 
 
-async def test_a_channels_key_stands_in_a_file(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """It is read anew for each JOIN; a file that is not there costs this channel alone."""
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\0"])
+async def test_a_channels_key_stands_in_a_file(
+    tmp_path: Path, autojump_clock: MockClock, content: bytes | None
+) -> None:
+    """It is read anew for each JOIN; a file that can not be read costs this channel alone.
+
+    Where it stands on the bridge's machine is for the log, and not for members.
+    """
     file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
     there = portal(options=IrcPlace(key_file=str(file)))
     async with irc_scene(tmp_path, there) as scene, scene.running():
         await trio.sleep(30)
         assert scene.engine is not None
         queue = scene.engine.places["irc", CHANNEL]
         assert (scene.guest("ofc").said("JOIN"), queue.is_ready) == ([], False)
-        assert "can not be read" in queue.why
+        assert queue.why == "its key can not be read"
         file.write_text("walnut\n")
         await scene.up()
         assert scene.guest("ofc").said("JOIN") == [(CHANNEL, "walnut")]
@@ -233,6 +243,32 @@ async def test_check_says_where_a_key_stands(
         nursery.cancel_scope.cancel()
     assert [one.good for one in found if said in one.text] == [good]
     assert not any("walnut" in one.text for one in found)
+
+
+async def test_a_password_that_can_not_be_read_ends_nothing_and_no_member_hears_where_it_stands(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"\xff\xfe\0")
+    async with irc_scene(tmp_path) as scene:
+        scene.settings = evolve(scene.settings, password_file=str(file))
+        async with scene.running():
+            await trio.sleep(30)
+            assert scene.engine is not None
+            assert scene.engine.places["irc", CHANNEL].why == (
+                "a file of its settings can not be read"
+            )
+            file.write_text("walnut")
+            await scene.up()
+
+
+def test_a_secret_that_can_not_be_read_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"walnut \xe9")
+    for name in (str(file), str(tmp_path), f"{file}\0"):
+        with pytest.raises(ConfigError, match="can not be read") as caught:
+            read_secret(name)
+        assert not any(one in str(caught.value) for one in ("walnut", "e9"))
 
 
 def test_a_key_stands_in_one_place() -> None:
