@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 from attrs import evolve
@@ -60,6 +60,14 @@ _NOTICE_KEYS: Final = 1000
 _UNSAID: Final = 100
 
 
+class _Notice(NamedTuple):
+    network: str
+    place: str
+    text: str
+    key: str
+    room: RoomId | None
+
+
 class Engine:
     """All portals of one process."""
 
@@ -105,8 +113,8 @@ class Engine:
             burst=1, per_second=1000 / _NOTICE_EVERY_MS, max_keys=_NOTICE_KEYS
         )
         self._pruned = 0
-        self._unsaid: deque[tuple[str, str, str, str]] = deque(maxlen=_UNSAID)
-        """Notices that the disk did not take: network, place, text, key."""
+        self._unsaid: deque[_Notice] = deque(maxlen=_UNSAID)
+        """Notices that the disk did not take."""
         for portal in self.portals:
             self.places.setdefault(
                 (portal.network, portal.place), PlaceQueue(portal.network, portal.place)
@@ -291,30 +299,39 @@ class Engine:
         except OfcError as error:
             self.log.warning("a notice could not be said", what=what, code=error.code)
 
-    def notice(self, network: str, place: str, text: str, *, key: str = "") -> None:
-        """Tell a place's rooms something; with a `key` at most once a minute."""
-        if key and self._notices.take((network, place, key), self.client.now()):
+    def notice(
+        self, network: str, place: str, text: str, *, key: str = "", room: RoomId | None = None
+    ) -> None:
+        """Tell a place's rooms something, or one of them alone; with a `key` once a minute."""
+        if key and self._notices.take((network, place, key, room), self.client.now()):
             return
-        if not self.disk.try_to(lambda: self._notice(network, place, text, key)):
-            self._unsaid.append((network, place, text, key))
+        notice = _Notice(network, place, text, key, room)
+        if not self.disk.try_to(lambda: self._notice(notice)):
+            self._unsaid.append(notice)
 
-    def _notice(self, network: str, place: str, text: str, key: str) -> None:
+    def _notice(self, notice: _Notice) -> None:
         with self.client.transaction() as tx:
-            self.notice_with(tx, network, place, text, key)
+            self.notice_with(tx, *notice)
 
     def notice_with(
-        self, tx: Transaction, network: str, place: str, text: str, key: str = ""
+        self,
+        tx: Transaction,
+        network: str,
+        place: str,
+        text: str,
+        key: str = "",
+        only: RoomId | None = None,
     ) -> None:
-        """Tell a place's rooms something that is to be kept together with something else."""
+        """As `notice`, kept together with something else."""
         now = self.client.now()
         for _, room in self.portals_at(network, place):
-            if self.is_open(room):
+            if self.is_open(room) and only in (None, room.id):
                 about = f"{network}/{place}/{key}/{now}/{text}".encode()
                 self.say(tx, room, Text(text), "notice", about)
 
     def _say_unsaid(self) -> None:
         """What could not be said for want of space, as soon as there is some."""
-        while self._unsaid and self.disk.try_to(lambda: self._notice(*self._unsaid[0])):
+        while self._unsaid and self.disk.try_to(lambda: self._notice(self._unsaid[0])):
             self._unsaid.popleft()
 
     def is_told(self, key: str) -> bool:

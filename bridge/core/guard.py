@@ -41,8 +41,9 @@ __all__ = [
 ]
 
 MAX_HOPS: Final = 3
-WHY_RING: Final = "another bridge brought it from there"
 """Bridges that one message may go through."""
+WHY_RING: Final = "another bridge brought it from there"
+"""Why it is not said there."""
 _WINDOW_MS: Final = 60_000
 _LATE_WINDOW_MS: Final = 3_600_000
 """For a line that says itself that it is late."""

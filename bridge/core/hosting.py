@@ -166,6 +166,10 @@ class HostOf:
         """See `Host`."""
         self._engine.notice(self._name, place, text, key=key)
 
+    def declined(self) -> None:
+        """See `Host`."""
+        self._engine.metrics.declined.labels(self._name).inc()
+
     def operator(self, text: str, **facts: Any) -> None:
         """See `Host`."""
         self.log.error(text, **facts)

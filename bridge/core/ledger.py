@@ -113,11 +113,12 @@ class Ledger:
             self._notice(tx, entry, reason)
 
     def _notice(self, tx: Transaction, entry: Entry, reason: str) -> None:
-        """Say in the room, once a minute, what of this kind is not told there."""
-        key = f"failed/{entry.kind.value}"
+        """Say in its room, once a minute, what of this kind is not told there."""
+        key, room = f"failed/{entry.kind.value}", entry.room
         where = self._engine.networks[entry.network].describe(entry.place)
         text = f"Not told to {where} ({entry.kind.value}): {reason}"
-        tx.on_commit(lambda: self._engine.notice(entry.network, entry.place, text, key=key))
+        notice = self._engine.notice
+        tx.on_commit(lambda: notice(entry.network, entry.place, text, key=key, room=room))
 
     def mark_failed(
         self, tx: Transaction, network: str, place: str, event_id: EventId, reason: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bridge.core.model import State
+
 __all__ = ["Metrics"]
 
 
@@ -62,9 +64,9 @@ class Metrics:
             ["network"],
             registry=registry,
         )
-        self.declined = Gauge(
+        self.declined = Counter(
             "bridge_declined",
-            "Said to the bridge's own nick alone, or invitations of it, since it runs",
+            "Said to the bridge's own nick alone, or invitations of it",
             ["network"],
             registry=registry,
         )
@@ -86,6 +88,10 @@ class Metrics:
             buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300),
             registry=registry,
         )
+
+    def dropped(self, network: str) -> None:
+        """Something is not told there, and is not to be: nobody is told, but it is counted."""
+        self.went.labels(network, State.DROPPED.value).inc()
 
     def render(self) -> bytes:
         """The page."""

@@ -216,6 +216,10 @@ class Host(Protocol):
         """
         ...
 
+    def declined(self) -> None:
+        """Count an invitation that is not taken up, or what was said to the bridge alone."""
+        ...
+
     def operator(self, text: str, **facts: Any) -> None:
         """Tell who runs the bridge (its log, and its metrics). No message text, no secret."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbound"]
 
+_UNKNOWN: Final = "unknown_type"
+"""Why a message can not be read that is of a kind this version does not know."""
+
 
 class Outbound:
     """Makes entries of what is said, and of what is changed or taken back."""
@@ -62,8 +65,7 @@ class Outbound:
                 case MessageReceived():
                     self._message(tx, room, portal, event.message)
                 case MessageUnreadable():
-                    why = "its key did not reach the bridge in time"
-                    self._lost(tx, portal, event.first_id, event.ts, why)
+                    self._keyless(tx, room, portal, event)
                 case MessageEdited():
                     self._edit(tx, room, portal, event)
                 case MessageRedacted():
@@ -114,11 +116,13 @@ class Outbound:
                     tx, portal.network, portal.place, message.first_id, passed
                 )
                 return
-        if message.unreadable:
-            why = "it is of a kind that this bridge does not know"
-            self._lost(tx, portal, message.first_id, message.ts, why)
-            return
         reason = self._why_not(tx, room, message)
+        if not reason and message.unreadable:
+            if message.unreadable == _UNKNOWN:
+                why = "it is of a kind that this bridge does not know"
+                self._lost(tx, portal, message.first_id, message.ts, why)
+                return
+            reason = "it is not there any more"
         if not reason and engine.echoes.came_back(portal, message):
             reason = WHY_RING
             who = room.name_of(message.mid)
@@ -126,13 +130,32 @@ class Outbound:
         if not reason and message.file is not None and not portal.files and not message.text:
             reason = "a file, and files are not told there"
         if reason:
-            passed = Passed(state=State.DROPPED, reason=reason, ts=message.ts)
-            engine.ledger.keep_passed(tx, portal.network, portal.place, message.first_id, passed)
-            self._count_dropped(portal)
+            self._dropped(tx, portal, message, reason)
             return
         entry = self._said(tx, room, portal, message, (*path, room_tag(room.id)))
         hold = portal.hold if engine.networks[portal.network].holds_edits else 0.0
         self._engine.ledger.add(tx, evolve(entry, due=entry.due + int(hold * 1000)))
+
+    def _keyless(
+        self, tx: Transaction, room: Room, portal: Portal, event: MessageUnreadable
+    ) -> None:
+        """No key came for it: what would not have been told anyway is none that is lost."""
+        message = room.message(event.event_id)
+        reason = "it is not there any more"
+        if message is None or (reason := self._why_not(tx, room, message)):
+            self._dropped(tx, portal, event, reason)
+            return
+        why = "its key did not reach the bridge in time"
+        self._lost(tx, portal, event.first_id, event.ts, why)
+
+    def _dropped(
+        self, tx: Transaction, portal: Portal, what: Message | MessageUnreadable, reason: str
+    ) -> None:
+        """It is not told there, and not to be: that is kept and counted, and nobody is told."""
+        passed = Passed(state=State.DROPPED, reason=reason, ts=what.ts)
+        here = (portal.network, portal.place)
+        self._engine.ledger.keep_passed(tx, *here, what.first_id, passed)
+        self._engine.metrics.dropped(portal.network)
 
     def _lost(self, tx: Transaction, portal: Portal, event_id: EventId, ts: int, why: str) -> None:
         """What can not be read can not be told: as what the network refuses, it is marked (G2)."""
@@ -140,10 +163,6 @@ class Outbound:
         ledger.keep_passed(tx, *here, event_id, Passed(state=State.FAILED, reason=why, ts=ts))
         self._engine.metrics.went.labels(portal.network, State.FAILED.value).inc()
         ledger.mark_failed(tx, *here, event_id, why)
-
-    def _count_dropped(self, portal: Portal) -> None:
-        """Something is not told there, and is not to be: nobody is told, but it is counted."""
-        self._engine.metrics.went.labels(portal.network, State.DROPPED.value).inc()
 
     def _said(
         self, tx: Transaction, room: Room, portal: Portal, message: Message, path: tuple[str, ...]
@@ -161,8 +180,8 @@ class Outbound:
         )
 
     def _why_not(self, tx: Transaction, room: Room, message: Message) -> str:
-        if message.unreadable or message.redacted_by is not None:
-            return "taken back, or not to be read"
+        if message.redacted_by is not None:
+            return "it was taken back"
         if message.via is None and Cap.BRIDGE in room.caps_of(message.mid):
             return "another bridge's own word"
         if is_private(message.text):
@@ -228,10 +247,10 @@ class Outbound:
             return
         is_told = portal.edits != "off" and portal.max_edits > 0 and consent is Consent.FULL
         if not is_told or is_private(message.text) or passed.state not in (*ENDED, State.SENDING):
-            self._count_dropped(portal)
+            self._engine.metrics.dropped(portal.network)
             return
         if passed.edits >= portal.max_edits:
-            self._count_dropped(portal)
+            self._engine.metrics.dropped(portal.network)
             self._say_no_more_edits(tx, room, portal, message)
             return
         entry = self._entry(room, portal, Kind.EDIT, event)
@@ -279,7 +298,7 @@ class Outbound:
         if passed is None or (passed.incoming and event.mid == room.me):
             return
         if not portal.redactions:
-            self._count_dropped(portal)
+            self._engine.metrics.dropped(portal.network)
             return
         if passed.state in (*ENDED, State.SENDING):
             entry = self._entry(room, portal, Kind.REDACTION, event)
@@ -296,7 +315,7 @@ class Outbound:
         # What waits there yet stands before it, in the same queue.
         is_there = is_there or self._waiting(portal, target) is not None
         if not is_there or consent_of(tx, room.id, event.mid) is not Consent.FULL:
-            self._count_dropped(portal)
+            self._engine.metrics.dropped(portal.network)
             return
         for waiting in self._engine.places[portal.network, portal.place].waiting():
             same = (Kind.REACTION, target, event.mid, event.reaction)
@@ -338,7 +357,9 @@ class Outbound:
     def resend(self, room: Room, tx: Transaction, event_id: EventId) -> int:
         """Say again what failed, by an admin's wish; how many places that is."""
         message = room.message(event_id)
-        if message is None or not self._engine.is_open(room) or self._why_not(tx, room, message):
+        if message is None or message.unreadable or not self._engine.is_open(room):
+            return 0
+        if self._why_not(tx, room, message):
             return 0
         event_id, count = message.first_id, 0
         for portal in self._engine.portals_of(room):

@@ -42,6 +42,7 @@ class RoomReader:
         self._engine = engine
         self._room = room
         self._events: LoggedEvents | None = None
+        self._was_live = False
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -73,6 +74,7 @@ class RoomReader:
             # A bridge begins with its own admission: what was said before is not for it (G4).
             cursor = await room.wait_admitted() - 1
         self._events = room.events_since(cursor, give_up_after=int(1000 * self._patience()))
+        self._be_patient(self._events)
         async for event in self._events:
             await self._take(event)
 
@@ -87,6 +89,12 @@ class RoomReader:
         ages = [one.max_age or engine.networks[one.network].max_age for one in portals]
         return max(least, min([most, *ages]))
 
+    def _be_patient(self, events: LoggedEvents) -> None:
+        """While the bridge was down, or its relay away, no key could come: now it may, at once."""
+        if not self._was_live:
+            self._was_live = self._room.is_live
+            events.patient_until = self._engine.client.now() + int(1000 * _KEY_SECONDS[0])
+
     async def _watch_keys(self) -> None:
         """Tell the operator, once for each gap, that a room waits for a key.
 
@@ -96,22 +104,16 @@ class RoomReader:
         try:
             while True:
                 await trio.sleep(_AGAIN_SECONDS)
-                waits = self._waits_at()
+                if self._events is None:
+                    continue
+                self._be_patient(self._events)
+                waits = self._events.waits_at
                 (keyless.discard if waits is None else keyless.add)(self._room.id)
                 if waits is not None and waits != told:
                     told = waits
                     self._engine.log.warning("a room waits for a key", seq=waits)
         finally:
             keyless.discard(self._room.id)
-
-    def _waits_at(self) -> int | None:
-        """The message that waits for its key, by its number; None: none does."""
-        room = self._room
-        passed = room.head if self._events is None else self._events.passed
-        if passed >= room.head:
-            return None
-        first = next(iter(room.messages(since=passed + 1, limit=1)), None)
-        return first.seq if first is not None and first.unreadable else None
 
     async def _take(self, event: LoggedEvent) -> None:
         """Handle an event, once the disk takes what comes of it: nothing is kept of half of it."""

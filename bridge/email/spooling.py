@@ -61,7 +61,7 @@ class Spooler:
             return self._take_back(one)
         changed = self._change(one) if one.kind is Kind.EDIT else set[str]()
         if one.kind not in (Kind.MESSAGE, Kind.EDIT, Kind.NOTE):
-            return Receipt(one.number, State.DROPPED, reason="mail has no such thing")
+            return Receipt(one.number, State.DROPPED)  # mail has no such thing
         again = self._store.failed(self._host.vault, one.place, one.event_id)
         people = [
             person
@@ -72,7 +72,7 @@ class Spooler:
         if changed and not people:
             return Receipt(one.number, State.SENT, one.remote_ids)
         if not people:
-            return Receipt(one.number, State.DROPPED, reason="nobody gets this room's mail")
+            return Receipt(one.number, State.DROPPED)  # nobody gets this room's mail
         now = self._host.now()
         with self._host.transaction() as tx:
             what = f"event/{one.event_id.hex()}"

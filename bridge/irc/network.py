@@ -14,7 +14,6 @@ from typing import ClassVar, Final
 import trio
 
 from bridge.core.errors import NetworkError
-from bridge.core.metrics import Metrics
 from bridge.core.model import Outgoing, Receipt, State
 from bridge.core.network import Finding, Network, PlaceInfo
 from bridge.irc.channels import Channels
@@ -29,7 +28,6 @@ from bridge.irc.puppets import JOIN_ERRORS, Puppets
 from bridge.irc.saying import Saying
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.shared import Shared
-from bridge.irc.strangers import Strangers
 from bridge.irc.wire import Line, fold, said_there, time_of
 from ofcd.errors import ConfigError
 from ofcd.protocol.ids import MemberId, RoomId
@@ -55,7 +53,6 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         self._shared: Shared | None = None
         self._saying: Saying | None = None
         self._direct: Direct | None = None
-        self._strangers: Strangers | None = None
 
     def same_place(self, place: str) -> str:
         """Channels compare without case."""
@@ -75,7 +72,6 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
         paging = Paging(shared)
         self._saying, self._direct = Saying(shared, paging), Direct(shared)
         life = _Life(shared, self._direct, paging, self.open_stream)
-        self._strangers = life.hearing.strangers
         await life.run()
 
     def title(self, place: str) -> str:
@@ -96,11 +92,6 @@ class IrcNetwork(Network[IrcSettings, IrcPlace]):
             return f"!bridge {self.name} names: who is in the channel and reads this room"
         places = [place for place in self.places if room in self.host.rooms(place)]
         return "\n".join(self._shared.names(place) for place in places)
-
-    def measure(self, metrics: Metrics) -> None:
-        """How much was said to the bridge's nick alone, and invitations."""
-        if self._strangers is not None:
-            metrics.declined.labels(self.name).set(self._strangers.declined)
 
     async def deliver(self, batch: Sequence[Outgoing]) -> Sequence[Receipt]:
         """Say each, and wait for what the server answers."""

@@ -33,13 +33,11 @@ class Strangers:
         self._shared = shared
         self._channels = channels
         self._logged = TokenBuckets(burst=5, per_second=1 / 60, max_keys=1)
-        self.declined = 0
-        """Invitations that were, and messages to the bridge alone."""
 
     async def wrote(self, connection: Connection, line: Line) -> None:
         """Somebody wrote to the bridge's nick, and it is no CTCP but an action."""
         if self._is_person(connection, line):
-            self.declined += 1
+            self._shared.host.declined()
             words = self._what_this_is(connection.fold(line.nick))
             await self._shared.answers.tell(connection, line, words)
 
@@ -49,8 +47,8 @@ class Strangers:
         if place is not None:
             self._channels.invited(place)
             return
-        self.declined += 1
         host = self._shared.host
+        host.declined()
         if not self._logged.take("", host.now()):
             where, who = said_there(line[1]), said_there(line.mask)
             host.log.warning("an invitation to a channel is declined", channel=where, by=who)

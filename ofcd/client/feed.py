@@ -34,6 +34,14 @@ class LoggedEvents:
         self._follow = follow
         self._ready: deque[LoggedEvent] = deque()
         self._cuts = client._core(room).head.cuts
+        self._waits_at: int | None = None
+        self.patient_until = 0
+        """Nothing is given up before that, milliseconds since 1970."""
+
+    @property
+    def waits_at(self) -> int | None:
+        """The entry that waits for its key, and holds up what is behind it; None: none does."""
+        return None if self._ready else self._waits_at
 
     @property
     def passed(self) -> int:
@@ -72,10 +80,12 @@ class LoggedEvents:
     def _read_on(self) -> float:
         """Take a page of what is here; milliseconds until what waits for a key is given up."""
         core, vault = self._client._core(self._room), self._client.vault
+        self._waits_at = None
         for entry in core.archive.entries(vault, self._cursor + 1, limit=_PAGE):
             event = core.archive.event(vault, entry, self._cuts)
             if entry.kind is Kind.PARKED:
                 if (left := self._patience_left(entry)) > 0:
+                    self._waits_at = entry.seq
                     return left
                 event = self._marker(entry)
             self._cursor = entry.seq
@@ -86,7 +96,8 @@ class LoggedEvents:
     def _patience_left(self, entry: Entry) -> float:
         if self._give_up_after is None:
             return inf
-        return entry.received + self._give_up_after - self._client.now()
+        until = max(entry.received + self._give_up_after, self.patient_until)
+        return until - self._client.now()
 
     def _marker(self, entry: Entry) -> MessageUnreadable:
         return MessageUnreadable(

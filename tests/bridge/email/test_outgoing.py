@@ -15,6 +15,7 @@ from attrs import evolve
 from PIL import Image
 from trio.testing import MockClock
 
+from bridge.core import Portal
 from bridge.core.links import LinksSettings
 from bridge.core.links.cleaner import cleaned
 from bridge.core.model import Kind, Outgoing, State
@@ -48,6 +49,18 @@ async def test_an_edit_within_the_hold_goes_out_as_if_written_so(
         await scene.room.edit(sent.event_id, "hello!")
         await trio.sleep(120)
         assert post.words()[1:] == ["[edit]\nhello!"]
+
+
+async def test_of_mail_that_nobody_gets_nothing_is_said_in_the_room(
+    tmp_path: Path, post: Post, autojump_clock: MockClock
+) -> None:
+    """Nor of reactions, which mail does not have: that would be once a minute, for ever."""
+    there = Portal(room="Book club", network="mail", place="books", reactions=True, topic=True)
+    async with scene_of(tmp_path, subscribers=(), portals=[there]) as scene:
+        sent = await scene.room.send("hello")
+        await scene.room.react(sent.event_id, "👍")
+        await trio.sleep(120)
+        assert not any("Not told" in one for one in scene.notices())
 
 
 async def test_an_edit_while_files_are_fetched_is_what_goes_out(
