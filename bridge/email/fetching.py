@@ -63,7 +63,7 @@ class Answer:
 
     taken: Taken
     places: frozenset[str] = frozenset()
-    """With `LATER`: which places it is still for."""
+    """With `LATER`: which places it is still for. With `ASIDE`: which it was for; none: any."""
     why: str = "too much waits for an owner's word"
     """With `ASIDE`."""
 
@@ -282,8 +282,8 @@ class Reading:
     take: Callable[[bytes, frozenset[str]], Awaitable[Answer]]
     """Brings a mail in, but not to these places: there an earlier one has to go first."""
     too_large: Callable[[int, int], Awaitable[None]]
-    aside: Callable[[int, str], None]
-    """A mail was set aside, and why."""
+    aside: Callable[[int, str, frozenset[str]], None]
+    """A mail was set aside, why, and for which places it was (none: it may be for any)."""
     unmarked: Callable[[int, str], None]
     """A mail is in the room, and the server refuses to mark it; why."""
     up: Callable[[], None]
@@ -326,7 +326,8 @@ class Reading:
             oldest = min(self.cursor.later, key=lambda one: one.first)
             if self.now() - oldest.first < _GIVES_WAY_MS:
                 return False
-            await self._set_aside(mailbox, oldest.uid, "no room took it, and too many wait")
+            why = "no room took it, and too many wait"
+            await self._set_aside(mailbox, oldest.uid, why, oldest.places)
         return True
 
     def _until_due(self) -> float:
@@ -355,7 +356,7 @@ class Reading:
             if taken is Taken.DONE:
                 self._note(None, uid)
             elif taken is Taken.ASIDE:
-                await self._set_aside(mailbox, uid, answer.why)
+                await self._set_aside(mailbox, uid, answer.why, answer.places)
             else:
                 await self._again(mailbox, uid, answer, "it could not be handled")
 
@@ -381,10 +382,12 @@ class Reading:
         if later.failures < _FAILURES and self.now() - later.first <= _LATER_MS:
             self._note(later, uid)
             return
-        of_no_use = later.failures >= _FAILURES
-        await self._set_aside(mailbox, uid, why if of_no_use else "no room took it for days")
+        why = why if later.failures >= _FAILURES else "no room took it for days"
+        await self._set_aside(mailbox, uid, why, later.places)
 
-    async def _set_aside(self, mailbox: Mailbox, uid: int, why: str) -> None:
+    async def _set_aside(
+        self, mailbox: Mailbox, uid: int, why: str, places: frozenset[str] = frozenset()
+    ) -> None:
         # Before the server is asked: one that ends the link over it would be asked on every link,
         # and nothing else would be read.
         self._note(None, uid)
@@ -393,7 +396,7 @@ class Reading:
         except ImapRefused as error:
             why = f"{why}; {error}"
         finally:
-            self.aside(uid, why)
+            self.aside(uid, why, places)
 
     def _later(self, uid: int, answer: Answer) -> Later:
         now = self.now()

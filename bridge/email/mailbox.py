@@ -92,18 +92,20 @@ class MailboxReader:
         with self._host.transaction() as tx:
             self._store.keep_imap_cursor(tx, cursor)
 
-    def set_aside(self, uid: int, why: str) -> None:
-        """One is left for a person to look at."""
-        self._host.operator(
-            "a mail in the mailbox was set aside: look at it there", uid=uid, why=why
+    def set_aside(self, uid: int, why: str, places: frozenset[str]) -> None:
+        """One is left for a person to look at; `places` it was for, none: it may be for any."""
+        self._incoming.count("set aside")
+        # Anybody can have as many set aside as they like: all are flagged, and one is told of.
+        self._network.hourly.operator(
+            f"aside/{why}",
+            "a mail in the mailbox was set aside: look at it there",
+            uid=uid,
+            why=why,
         )
-        if why != _NOBODYS:
-            self._tell_all("aside", "A mail could not be brought in: it is set aside.")
-
-    def _tell_all(self, what: str, text: str) -> None:
-        """The rooms of every place."""
-        for place in self._network.places:
-            self._network.hourly.notice(place, what, text)
+        if not why.startswith(_NOBODYS):
+            for place in places or self._network.places:
+                text = "A mail could not be brought in: it is set aside."
+                self._network.hourly.notice(place, "aside", text)
 
     def _unmarked(self, uid: int, why: str) -> None:
         self._host.operator("a mail was brought in and can not be marked as seen", uid=uid, why=why)
@@ -138,9 +140,11 @@ class MailboxReader:
             return Answer(Taken.LATER, waits)
         if later:
             # Not tried again: strangers' mail would fill all that may wait, and stop everybody's.
-            return Answer(Taken.ASIDE)
-        unfit = [r[1] for r in replies.values() if r[0] in _UNFIT or r == TOO_LARGE]
-        return Answer(Taken.ASIDE, why=unfit[0]) if unfit else Answer(Taken.DONE)
+            return Answer(Taken.ASIDE, frozenset(later))
+        unfit = {p: r[1] for p, r in replies.items() if r[0] in _UNFIT or r == TOO_LARGE}
+        if unfit:
+            return Answer(Taken.ASIDE, frozenset(unfit), next(iter(unfit.values())))
+        return Answer(Taken.DONE)
 
     def _recipients(self, mail: Mail) -> dict[str, str]:
         """Which of our addresses a mail in the mailbox is for, one a place."""
@@ -160,8 +164,10 @@ class MailboxReader:
 
     async def too_large(self, uid: int, size: int) -> None:
         """One is over what is read: nobody else would tell of it."""
-        self._host.operator("a mail was too large to be read", uid=uid, size=size)
-        self._tell_all("size", f"A mail of {size} bytes was too large to be read.")
+        hourly = self._network.hourly
+        hourly.operator("size", "a mail was too large to be read", uid=uid, size=size)
+        for place in self._network.places:
+            hourly.notice(place, "size", f"A mail of {size} bytes was too large to be read.")
 
 
 def _has_path(mail: Mail) -> bool:

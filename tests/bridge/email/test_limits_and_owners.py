@@ -201,7 +201,9 @@ async def test_strangers_mail_in_a_mailbox_is_not_tried_again_once_too_much_is_h
     async with scene_of(tmp_path) as scene:
 
         async def take(raw: bytes) -> Taken:
-            return (await scene.network.mailbox.take(raw, frozenset())).taken
+            answer = await scene.network.mailbox.take(raw, frozenset())
+            assert (answer.taken is Taken.DONE) == (answer.places != {"books"})
+            return answer.taken
 
         found = []
         for n in range(5):
@@ -219,11 +221,12 @@ async def test_strangers_mail_in_a_mailbox_is_not_tried_again_once_too_much_is_h
 
 
 async def test_mails_left_in_the_mailbox_are_told_of_once_an_hour(
-    tmp_path: Path, post: Post, autojump_clock: MockClock
+    tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """To rooms, and to who runs the bridge: a catch-all gets any number of them."""
     async with scene_of(tmp_path) as scene:
         for uid in range(10):
-            scene.network.mailbox.set_aside(uid, "it could not be handled")
+            scene.network.mailbox.set_aside(uid, "it could not be handled", frozenset())
             await scene.network.mailbox.too_large(uid, 50_000_000)
             await trio.sleep(120)
         found = [one for one in scene.notices() if "set aside" in one or "too large" in one]
@@ -231,8 +234,12 @@ async def test_mails_left_in_the_mailbox_are_told_of_once_an_hour(
             "A mail could not be brought in: it is set aside.",
             "A mail of 50000000 bytes was too large to be read.",
         ]
+        told = capsys.readouterr()
+        lines = (told.out + told.err).splitlines()
+        for what in ("a mail in the mailbox was set aside", "a mail was too large to be read"):
+            assert sum(what in line for line in lines) == 1
         await trio.sleep(3600)
-        scene.network.mailbox.set_aside(11, "it could not be handled")
+        scene.network.mailbox.set_aside(11, "it could not be handled", frozenset())
         await trio.sleep(10)
         assert sum("set aside" in one for one in scene.notices()) == 2
 

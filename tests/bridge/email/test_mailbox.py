@@ -183,7 +183,7 @@ def reading_of(
         "max_bytes": 1000,
         "now": lambda: int(trio.current_time() * 1000),
         "too_large": never,
-        "aside": lambda _uid, _why: None,
+        "aside": lambda _uid, _why, _places: None,
         "unmarked": lambda _uid, _why: None,
         "up": lambda: None,
         **more,
@@ -324,27 +324,29 @@ async def test_a_mail_that_fails_for_ever_is_set_aside_and_told_of(
         box.deadly.add(1)
     box.no_flags = how == "no flags"
     monkeypatch.setattr(fetching, "connect", box.connect)
-    told: list[tuple[int, str]] = []
+    told: list[tuple[int, frozenset[str]]] = []
     tries: list[bytes] = []
     kept = [Cursor(7)]
+    books = frozenset({"books"})
 
-    async def take(raw: bytes) -> Taken:
+    async def take(raw: bytes, _behind: frozenset[str]) -> Answer:
         await trio.lowlevel.checkpoint()
         tries.append(raw)
         if raw == b"good":
-            return Taken.DONE
-        return Taken.BROKEN if how == "broken" else Taken.LATER
+            return Answer(Taken.DONE)
+        return Answer(Taken.BROKEN) if how == "broken" else Answer(Taken.LATER, books)
 
-    def aside(uid: int, why: str) -> None:
-        told.append((uid, why))
+    def aside(uid: int, _why: str, places: frozenset[str]) -> None:
+        told.append((uid, places))
 
     with trio.move_on_after(6 * 24 * 3600):
         while box.links < 20:
             with suppress(ImapError):
-                await reading_of(box, kept[-1], kept.append, take, aside=aside).run("")
+                reading = reading_of(box, kept[-1], kept.append, None, take=take, aside=aside)
+                await reading.run("")
             await trio.sleep(1)
     assert tries.count(b"good") == 1
-    assert [uid for uid, _ in told] == [1]
+    assert told == [(1, books if how == "days" else frozenset())]
     assert box.flagged == ([] if how == "no flags" else [1])
     assert kept[-1] == Cursor(7, 2)
     assert box.links < 20, "the link works again"
@@ -456,15 +458,19 @@ async def test_a_closed_room_does_not_stop_its_neighbours(
     told: list[int] = []
     kept = [Cursor(7)]
 
-    async def take(raw: bytes) -> Taken:
-        await trio.lowlevel.checkpoint()
-        return Taken.DONE if raw == b"open" else Taken.LATER
+    books = frozenset({"books"})
 
-    def aside(uid: int, _why: str) -> None:
+    async def take(raw: bytes, _behind: frozenset[str]) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return Answer(Taken.DONE) if raw == b"open" else Answer(Taken.LATER, books)
+
+    def aside(uid: int, _why: str, places: frozenset[str]) -> None:
+        assert places == books
         told.append(uid)
 
     with trio.move_on_after(2 * 3600):
-        await reading_of(box, kept[-1], kept.append, take, aside=aside).run("")
+        reading = reading_of(box, kept[-1], kept.append, None, take=take, aside=aside)
+        await reading.run("")
     assert box.seen == list(range(301, 400))
     assert box.flagged == told == list(range(1, 101))
     assert sorted(one.uid for one in kept[-1].later) == list(range(101, 301))
@@ -493,13 +499,20 @@ async def test_what_may_not_even_wait_is_set_aside_at_once(
     tries: list[bytes] = []
     kept = [Cursor(7)]
 
-    async def take(raw: bytes) -> Taken:
+    places, told = frozenset({"books"}), set[frozenset[str]]()
+
+    async def take(raw: bytes, _behind: frozenset[str]) -> Answer:
         await trio.lowlevel.checkpoint()
         tries.append(raw)
-        return Taken.DONE if raw == b"bo" else Taken.ASIDE
+        return Answer(Taken.DONE) if raw == b"bo" else Answer(Taken.ASIDE, places)
+
+    def aside(_uid: int, _why: str, places: frozenset[str]) -> None:
+        told.add(places)
 
     with trio.move_on_after(60):
-        await reading_of(box, kept[-1], kept.append, take).run("")
+        reading = reading_of(box, kept[-1], kept.append, None, take=take, aside=aside)
+        await reading.run("")
+    assert told == {places}
     assert box.seen == [400]
     assert box.flagged == list(range(1, 400))
     assert len(tries) == 400

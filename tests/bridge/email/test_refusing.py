@@ -119,18 +119,22 @@ async def test_what_stays_in_a_mailbox_is_set_aside_and_counted(
         take = scene.network.mailbox.take
         nobodys = await take(PROOF + by_bo("x", To="bookz@bridge.example"), frozenset())
         assert (nobodys.taken, nobodys.why) == (Taken.ASIDE, "it is for no room's address")
-        scene.network.mailbox.set_aside(7, nobodys.why)
+        scene.network.mailbox.set_aside(7, nobodys.why, nobodys.places)
+        scene.network.mailbox.set_aside(8, f"{nobodys.why}; the server says no", nobodys.places)
+        scene.network.mailbox.set_aside(9, "it is for another", frozenset({"films"}))
         large = by_bo("x" * 6_000_000, To="books@bridge.example")
         unfit = await take(large, frozenset())
         assert (unfit.taken, "too large" in unfit.why) == (Taken.ASIDE, True)
+        assert unfit.places == {"books"}
         stranger = PROOF + mail("x\n", From="eve@example.org", To="books@bridge.example")
         assert (await take(stranger, frozenset())).taken is Taken.DONE
         found = page(scene)
+        assert found["set aside"] == 3
         assert (found["no such address"], found["too large to hold"]) == (1, 1)
         assert found["not admitted"] == 2
         await trio.sleep(5)
         assert not any("set aside" in one for one in scene.notices()), "it is no room's matter"
-        scene.network.mailbox.set_aside(8, unfit.why)
+        scene.network.mailbox.set_aside(10, unfit.why, unfit.places)
         await trio.sleep(5)
         assert any("set aside" in one for one in scene.notices())
 
