@@ -176,12 +176,15 @@ class Incoming:
             self._host.log.info("a mail by a program was dropped", kind=written_by.value)
             return TAKEN
         admission = await self._admit(own, mail, raw)
-        # A refusal is mailed to the sender of the envelope, who may be anybody: not even who proves
-        # to be themselves has another one told.
+        # A refusal is mailed to the sender of the envelope, and anybody can name any: it has to be
+        # who is proven to have written the mail.
         proven = admission.proof is not Proof.NONE
         told = proven and (sender is None or sender.lower() == mail.senders[0].key)
         if not admission.allowed or not proven:
             return self._not_admitted(own.local, mail, raw, admission, told=told)
+        return await self._admitted(own, mail, raw, told=told)
+
+    async def _admitted(self, own: Own, mail: Mail, raw: bytes, *, told: bool) -> Reply:
         if not own.token and (why := self._why_not_here(own.local, mail)):
             self.count("not admitted")
             return self._hold_read(own.local, mail, raw, why, told=told)
@@ -191,6 +194,9 @@ class Incoming:
         verdict = await self.inbox.bring(own.local, mail, raw)
         if verdict is Verdict.TAKEN:  # a mailbox that is read again is no flood
             self._passed(own.local, mail)
+        if verdict is Verdict.INVALID and not told:
+            self._host.notice(own.local, "A mail can not be shown here.", key="invalid")
+            return TAKEN
         return _reply(verdict)
 
     async def read(self, raw: bytes) -> Mail:

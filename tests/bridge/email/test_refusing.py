@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -74,6 +75,27 @@ async def test_nobody_is_told_of_a_mail_that_they_did_not_write(
         await trio.sleep(5)
         assert page(scene) == {"not admitted": 8, "held": 2, "too large to hold": 4}
         assert sum("is too large to wait" in one for one in scene.notices()) == 1
+
+
+async def test_nobody_is_told_of_a_mail_that_no_room_can_show_but_its_writer(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is nothing but a file which the relay does not take; else the room is."""
+    async with scene_of(tmp_path) as scene:
+
+        async def odd(_remote: object, rooms: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            return {room.id: "" for _, room in rooms}  # nothing that can be said
+
+        monkeypatch.setattr(scene.engine.inbound, "_upload", odd)
+        body = "--b\n" + part("text/plain", b"data", "Content-Disposition: attachment") + "--b--\n"
+        raw = by_bo(body, Content_Type="multipart/mixed; boundary=b", Subject=None)
+        assert await bring(scene, raw) == 554
+        await trio.sleep(5)
+        assert not any("can not be shown" in one for one in scene.notices())
+        assert await bring(scene, raw, sender="victim@example.org") == 250
+        await trio.sleep(5)
+        assert any("A mail can not be shown here" in one for one in scene.notices())
 
 
 async def test_an_address_that_is_no_rooms_is_refused_at_once(
