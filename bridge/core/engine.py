@@ -24,7 +24,7 @@ from bridge.core.ledger import Ledger
 from bridge.core.links import LinkDesk
 from bridge.core.meant import MeantRooms
 from bridge.core.metrics import Metrics
-from bridge.core.model import LocalAuthor, Remote, State
+from bridge.core.model import Author, LocalAuthor, State
 from bridge.core.names import outside_name, shown_names
 from bridge.core.network import Network
 from bridge.core.outbound import Outbound
@@ -277,10 +277,10 @@ class Engine:
             key="echo",
         )
 
-    def is_ignored(self, portal: Portal, room: Room, remote: Remote) -> bool:
+    def is_ignored(self, portal: Portal, room: Room, author: Author) -> bool:
         """Whether a portal, or the owners of its room, take nothing from this author."""
         patterns = (*portal.ignore, *ignored_in(self.client.vault, room.id))
-        return is_ignored(patterns, remote.author)
+        return is_ignored(patterns, author)
 
     def author(self, room: Room, mid: MemberId) -> LocalAuthor:
         """A member as shown outside."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.core.consent import Consent, consent_of
 from bridge.core.errors import BridgeError
 from bridge.core.journal import Entry, place_tag
-from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, Verdict
+from bridge.core.model import Author, LocalAuthor, Outgoing, Receipt, Remote, Verdict
 from bridge.core.names import shown_names
 from bridge.core.network import LocalMember
 from ofcd.client import NoSuchRoom, NotAllowed, Offline, Transaction, VaultUnwritable
@@ -91,6 +91,13 @@ class HostOf:
     def consent(self, room: RoomId, mid: MemberId) -> Consent:
         """See `Host`."""
         return consent_of(self.vault, room, mid)
+
+    def is_ignored(self, place: str, room: RoomId, author: Author) -> bool:
+        """See `Host`."""
+        return any(
+            one.id == room and self._engine.is_ignored(portal, one, author)
+            for portal, one in self._engine.portals_at(self._name, place)
+        )
 
     def may_say(self, place: str, room: RoomId, event_id: EventId) -> bool:
         """See `Host`."""

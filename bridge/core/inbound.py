@@ -146,7 +146,7 @@ class Inbound:
         engine, now = self._engine, self._engine.client.now()
         if (known := self._known(engine.client.vault, network, room, remote)) is not None:
             return known
-        if engine.is_ignored(portal, room, remote) or not _is_wanted(portal, remote):
+        if engine.is_ignored(portal, room, remote.author) or not _is_wanted(portal, remote):
             return Verdict.IGNORED
         if is_echo_by_path(remote.path, room.id) or self._is_brought_back(room, network, remote):
             return Verdict.ECHO
@@ -207,6 +207,11 @@ class Inbound:
             return known  # it came over another link while its file was stored
         if ref is None and isinstance(remote, RemoteMessage) and remote.file is not None:
             return Verdict.FULL  # its relay went away: who brought it comes again for this room
+        # Asked again: it may have changed while a file was stored.
+        if not engine.is_open(room):
+            return Verdict.CLOSED
+        if engine.is_ignored(portal, room, remote.author):
+            return Verdict.IGNORED
         content = self._content(tx, network, room, remote, ref)
         if content is None:
             return Verdict.INVALID

@@ -27,7 +27,7 @@ from attrs import frozen
 
 from bridge.core.journal import Entry
 from bridge.core.metrics import Metrics
-from bridge.core.model import LocalAuthor, Outgoing, Receipt, Remote, Verdict
+from bridge.core.model import Author, LocalAuthor, Outgoing, Receipt, Remote, Verdict
 from ofcd.client import Transaction, Vault
 from ofcd.client.applog import Log
 from ofcd.protocol.ids import EventId, MemberId, RoomId
@@ -147,6 +147,10 @@ class Host(Protocol):
 
     def consent(self, room: RoomId, mid: MemberId) -> str:
         """What a member lets the bridge copy: `full`, `nick-only` or `withheld`."""
+        ...
+
+    def is_ignored(self, place: str, room: RoomId, author: Author) -> bool:
+        """Whether a room takes nothing from somebody at a place."""
         ...
 
     def may_say(self, place: str, room: RoomId, event_id: EventId) -> bool:

@@ -99,7 +99,7 @@ class Hearing:
         if since is not None and ts is not None and ts < since + self._shared.skew:
             return
         asked = line.command == "PRIVMSG" and text.strip().casefold() == MORE
-        if asked and not late and self._paging.ask(place):
+        if asked and not late and self._paging.ask(place, _author(line)):
             return
         rows = [runs for one in text.split("\n") if (runs := mirc.decode(one))]
         lines = tuple(mirc.line_of(runs) for runs in rows)

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from attrs import field, frozen
 
-from bridge.core.model import Kind, Outgoing
+from bridge.core.model import Author, Kind, Outgoing
 from bridge.irc.connection import Connection, Fence, Lost
 from bridge.irc.rendering import MORE, Piece
 from bridge.irc.shared import Shared, tags_of
@@ -48,12 +48,13 @@ class Paging:
             until = self._shared.host.now() + _KEPT_MS
             self._rests[one.place] = _Rest(one, until, tuple(pieces))
 
-    def ask(self, place: str) -> bool:
-        """Somebody asked there; whether there was anything to ask for.
+    def ask(self, place: str, who: Author) -> bool:
+        """Somebody asked there; whether there was anything to ask for, for them.
 
         While lines are being said, who asks asks in vain.
         """
-        if self._rest(place) is None:
+        rest = self._rest(place)
+        if rest is None or self._shared.host.is_ignored(place, rest.one.room, who):
             return False
         if self._ask is not None and not self._asked.take(place, self._shared.host.now()):
             with suppress(trio.WouldBlock):

@@ -76,6 +76,41 @@ async def test_a_file_that_no_message_will_tell_of_is_not_stored(
         assert stored == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("words", "verdict"), [("!bridge ignore kim", Verdict.IGNORED), ("", Verdict.CLOSED)]
+)
+async def test_what_a_room_says_while_a_file_is_stored_counts(
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    verdict: Verdict,
+) -> None:
+    """Its owners ignore who brings it, or take the bridge's capability back."""
+    async with irc_scene(tmp_path) as scene, scene.running() as net:
+        await scene.up()
+        upload = Room.upload
+
+        async def slow(room: Room, *args: Any, **more: Any) -> Any:
+            made = await upload(room, *args, **more)
+            if words:
+                await scene.room.send(words)
+            else:
+                me = next(one for one in scene.room.members() if one.name.startswith("Bridge"))
+                await scene.room.grant(me.mid, me.role, set())
+            await trio.sleep(10)
+            return made
+
+        monkeypatch.setattr(Room, "upload", slow)
+        file = RemoteFile("a", "application/x", b"x")
+        said = RemoteMessage(
+            place=CHANNEL, id="x", author=Author("kim!k@h", "kim"), document=(), file=file
+        )
+        assert await net.host.take(said) is verdict
+        await trio.sleep(10)
+        assert scene.bridged() == []
+
+
 async def test_a_file_that_is_too_large_for_the_portal_is_told_by_name(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -26,6 +26,24 @@ async def _asks(scene: IrcScene) -> None:
     await trio.sleep(6)
 
 
+async def test_who_is_ignored_asks_in_vain(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """By the settings, or by the owners of the room that the message is of."""
+    there = portal(options=IrcPlace(long="more", max_lines=1), ignore=["eve!*"])
+    async with irc_scene(tmp_path, there, settings=BASE) as scene, scene.running():
+        await scene.up()
+        await scene.room.send("!bridge ignore mallory")
+        await scene.room.send("one\ntwo")
+        await until(lambda: scene.heard())
+        before = scene.heard()
+        for who in ("eve", "mallory"):
+            await scene.server.say(who, CHANNEL, "!more")
+            await trio.sleep(10)
+            assert scene.heard() == before
+        await _asks(scene)
+        assert len(scene.heard()) == len(before) + 1
+        assert scene.bridged() == []
+
+
 @pytest.mark.parametrize("mode", ["relay", "puppets"])
 async def test_who_asks_gets_the_rest_and_no_word_twice(
     tmp_path: Path, autojump_clock: MockClock, mode: str
