@@ -121,7 +121,10 @@ class Attached:
         return room in self._ever and room not in self._invited
 
     def _make(self, network: str, place: str, of: RoomId, by: MemberId, code: InviteCode) -> _Given:
-        """On terms for one person; who is ignored elsewhere on the network is ignored here."""
+        """On terms for one person. Whom the settings ignore on the network is ignored here, too.
+
+        Whom the owners of a room ignore is so in that room alone.
+        """
         others = [one for one in self._engine.settings.portals if one.network == network]
         portal = Portal(
             room=code.room.hex(),

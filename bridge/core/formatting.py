@@ -67,7 +67,8 @@ def plain_document(text: str) -> lite.Document:
 def upright(text: str) -> str:
     """Text that can not reorder what stands around it: who says it, above all (G5).
 
-    Scripts that are written from right to left need none of what is left out.
+    Words of a script that is written from right to left are drawn so by their own letters; where
+    their author had turned more than that, it is drawn in another order.
     """
     return text.translate(_TURNS)
 

@@ -20,6 +20,7 @@ from attrs import evolve
 
 from bridge.core.model import Author, Kind, Outgoing, Receipt, RemoteMessage, State, Verdict
 from bridge.irc import mirc
+from bridge.irc.answers import Answers
 from bridge.irc.asking import Who
 from bridge.irc.connection import Connection, Lost
 from bridge.irc.people import People, is_same
@@ -69,6 +70,8 @@ class Direct:
         self._shared = shared
         self._people = People(shared.host)
         self._asked = TokenBuckets(burst=3, per_second=3 / 3600, max_keys=1000)
+        self._told = Answers(shared.host.now)
+        """Of their own: however many strangers ask, who was not delivered hears so."""
         self._life = f"{random.getrandbits(64):016x}"
         self._number = 0
         self._is_up = False
@@ -148,7 +151,7 @@ class Direct:
             if warning is not None:
                 self._shared.host.notice(place, warning, key=f"somebody else/{fold(line.nick)}")
         elif verdict is not Verdict.DUPLICATE:
-            await self._shared.answers.tell(connection, line, _FAILED)
+            await self._told.tell(connection, line, _FAILED)
 
     def _id_of(self, line: Line) -> str:
         if msgid := line.tags.get("msgid"):
@@ -247,7 +250,7 @@ class Direct:
         room = budget(connection.nick, connection.user, connection.host, nick)
         pieces = render(one, room, _OPTIONS, attributed=False)
         if not pieces:
-            return Receipt(one.number, State.DROPPED)
+            return self._failed(one, "there is nothing in it that can be shown")
         fence = connection.open_fence(nick)
         wrong: str | None = None
         with suppress(Lost):

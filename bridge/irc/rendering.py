@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -175,15 +175,25 @@ def reaction_words(reactions: Sequence[Outgoing]) -> str:
     for one in reactions:
         name = clean(one.author.name) if one.author is not None else "somebody"
         told.setdefault((one.withdrawn, clean(one.emoji)), []).append(name)
-    words = "; ".join(
-        f"{'no more ' if withdrawn else ''}{emoji} {', '.join(dict.fromkeys(names))}"
-        for (withdrawn, emoji), names in told.items()
+    words = _joined(
+        "; ",
+        (
+            _joined(" ", (f"{'no more ' if withdrawn else ''}{emoji}", _joined(", ", names)))
+            for (withdrawn, emoji), names in told.items()
+        ),
     )
     about = reactions[0].reply_to
     if about is None:
         return words
-    quoted = f', "{clean(about.excerpt)}"' if about.excerpt else ""
-    return f"to {clean(about.name)}{quoted}: {words}"
+    quoted = (f'"{clean(about.excerpt)}"',) if about.excerpt else ()
+    return _joined(": ", (_joined(", ", (f"to {clean(about.name)}", *quoted)), words))
+
+
+def _joined(mark: str, words: Iterable[str]) -> str:
+    """Different words with a mark between, in this order however they are drawn."""
+    each = tuple(dict.fromkeys(words))
+    keeps = _ended("".join(each))
+    return f"{keeps}{mark}{keeps}".join(each)
 
 
 def edit_words(before: lite.Document, after: lite.Document) -> str:
@@ -195,9 +205,9 @@ def edit_words(before: lite.Document, after: lite.Document) -> str:
     changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
     changed = sum(max(op[2] - op[1], op[4] - op[3]) for op in changes)
     if len(old) > 3 and changes and len(changes) <= 2 and changed <= len(new) * _SHORT:
-        parts = [
-            f"{' '.join(old[a:b]) or '…'} → {' '.join(new[c:d]) or '(nothing)'}"
+        parts = (
+            _joined(" → ", (" ".join(old[a:b]) or "…", " ".join(new[c:d]) or "(nothing)"))
             for _, a, b, c, d in changes
-        ]
-        return clean(f"{EDIT}{'; '.join(parts)}")
+        )
+        return clean(f"{EDIT}{_joined('; ', parts)}")
     return clean(f"{EDIT}{excerpt(after, EDIT_CHARACTERS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import lookup
 from typing import Final, Literal
 
 from attrs import field, frozen
@@ -10,6 +11,7 @@ from attrs.validators import ge, in_, le
 __all__ = ["IrcPlace", "IrcSettings"]
 
 _ASCII: Final = bytes(range(0x20, 0x7F))
+_MORE: Final = bytes(range(0x80, 0x100))
 _NO_NICK: Final = " ,:!@*?#&+%~.\r\n\0"
 
 
@@ -21,6 +23,11 @@ def _is_charset(_settings: object, _name: object, value: str) -> None:
         good = False
     if not good:
         raise ValueError(f"charset = {value!r} is not known, or no ASCII with more letters")
+    if not _MORE.decode(value, "ignore") and lookup(value).name != "utf-8":
+        raise ValueError(
+            f"charset = {value!r} writes all letters in ASCII's bytes, which are UTF-8, too: no "
+            "line would ever be read in it"
+        )
 
 
 @frozen

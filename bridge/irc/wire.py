@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +15,8 @@ __all__ = ["LINE_BYTES", "Framer", "Line", "encode", "fold", "number_of", "said_
 LINE_BYTES: Final = 512
 """Of a line without its tags, CR LF included."""
 _INPUT_BYTES: Final = 8191 + LINE_BYTES
+_INSIDE: Final = re.compile(rb"^[\x80-\xbf]{1,3}")
+"""The end of a character of UTF-8."""
 _UNSAFE: Final = {ord(one): None for one in "\r\n\0"}
 _WORDS: Final = 200
 _DIGITS: Final = 9
@@ -85,16 +88,30 @@ class Framer:
 def _decoded(raw: bytes, charset: str) -> str:
     """A line as text: UTF-8, or else in the network's older charset. Tags are UTF-8, or it raises.
 
-    Of UTF-8 that a server cut off at its limit, inside a character, all but that is kept.
+    Of UTF-8 that was cut inside a character, at a limit, all but that is kept.
     """
     tags, space, rest = raw.partition(b" ") if raw.startswith(b"@") else (b"", b"", raw)
     try:
         words = rest.decode()
-    except UnicodeDecodeError as error:
-        before, is_at_end = rest[: error.start], error.reason == "unexpected end of data"
-        cut_off = is_at_end and not before.isascii()
-        words = before.decode() if cut_off else rest.decode(charset, "replace")
+    except UnicodeDecodeError:
+        words = _whole_characters(rest) or rest.decode(charset, "replace")
     return (tags + space).decode() + words
+
+
+def _whole_characters(raw: bytes) -> str:
+    """UTF-8 without the pieces of characters with which the words begin, or the line ends.
+
+    "" where it is none, or nothing that is left shows that it is.
+    """
+    head, colon, words = raw.partition(b" :")
+    kept = head + colon + _INSIDE.sub(b"", words, count=1)
+    try:
+        text = kept.decode()
+    except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data":
+            return ""
+        text = kept[: error.start].decode()
+    return "" if text.isascii() else text
 
 
 def _parse(text: str) -> Line | None:

@@ -383,6 +383,38 @@ async def test_an_invite_that_is_refused_is_told_of_and_leaves_nothing(
             assert list(scene.engine.attached) == []
 
 
+async def test_what_was_not_delivered_is_told_of_whatever_strangers_ask(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with private_scene(tmp_path) as scene, scene.running():
+        guest = await puppet(scene)
+        await own_room(scene)
+        for number in range(30):
+            who = f"s{number}!s@h{number}.example"
+            await scene.server.to(scene.guest("ofc"), who, "PRIVMSG", "ofc", "hi")
+        await trio.sleep(1)
+        for number in range(30):
+            await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", f"line {number}")
+        await trio.sleep(5)
+        assert guest.said("NOTICE") == [("kim", "That was not delivered.")]
+
+
+async def test_a_message_with_nothing_to_show_is_not_dropped_without_a_word(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with private_scene(tmp_path) as scene, scene.running():
+        guest = await puppet(scene)
+        private = await own_room(scene)
+        await scene.server.to(guest, KIM, "PRIVMSG", "Ana[o]", "psst")
+        await until(lambda: said_in(private))
+        first = next(m for m in private.messages() if m.via is not None)
+        await private.send("\x07", reply_to=first.event_id)
+        await until(lambda: failed(private))
+        notices = [m.text for m in private.messages()]
+        assert any("there is nothing in it that can be shown" in one for one in notices)
+        assert scene.server.privately == []
+
+
 async def test_without_nicks_of_their_own_there_are_none(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.formatting import document_of, plain_document, plain_text, to_lite
-from bridge.core.model import Kind, LocalAuthor, Outgoing
+from bridge.core.model import Kind, LocalAuthor, Outgoing, ReplyTo
 from bridge.core.names import shown_names, skeleton
 from bridge.irc import mirc
 from bridge.irc.mirc import Run, Style
 from bridge.irc.presence import Presence
-from bridge.irc.rendering import render
+from bridge.irc.rendering import edit_words, reaction_words, render
 from bridge.irc.settings import IrcPlace, IrcSettings
 from bridge.irc.splitting import budget, split
 from bridge.irc.wire import Framer, Line, encode, fold
@@ -75,6 +76,34 @@ def test_words_turn_nothing_round_that_stands_beside_them(text: str) -> None:
         assert not set(plain_text(document_of(text, form))) & set(TURNS)
 
 
+def test_what_is_told_of_a_change_is_drawn_in_its_order() -> None:
+    """An arrow between two words from right to left would be one run with them, and turn."""
+    before, after = plain_document("one two three שלום"), plain_document("one two three דנה")
+    assert edit_words(before, after) == "[edit] שלום\u200e → \u200eדנה"
+    assert edit_words(plain_document("a b c d"), plain_document("a b c e")) == "[edit] d → e"
+
+
+def test_reactions_are_drawn_in_their_order() -> None:
+    one = Outgoing(
+        number=1,
+        room=RoomId(bytes(32)),
+        place="#c",
+        kind=Kind.REACTION,
+        event_id=EventId(bytes(32)),
+        author=LocalAuthor(MemberId(bytes(32)), "דנה"),
+        emoji="👍",
+        reply_to=ReplyTo((), "יעל", "שלום"),
+    )
+    two = evolve(one, author=LocalAuthor(MemberId(bytes(32)), "שרה"))
+    told = reaction_words([one, two, one])
+    assert told.replace("\u200e", "") == 'to יעל, "שלום": 👍 דנה, שרה'
+    for mark in (", ", ": "):
+        assert told.count(f"\u200e{mark}\u200e") == told.count(mark)
+    assert "👍\u200e \u200eדנה" in told
+    ltr = evolve(one, author=LocalAuthor(MemberId(bytes(32)), "Ana"), reply_to=None)
+    assert reaction_words([ltr]) == "👍 Ana"
+
+
 @pytest.mark.parametrize(("name", "mark"), [("דנה", "\u200e"), ("سارة", "\u200e"), ("Ana", "")])
 def test_a_name_from_right_to_left_ends_before_the_words(name: str, mark: str) -> None:
     """Both would be one run otherwise, drawn from its right end: the words before the name."""
@@ -100,13 +129,18 @@ def test_a_name_from_right_to_left_ends_before_the_words(name: str, mark: str) -
         (b"\x93quoted\x94 \x80 5 \x81", "cp1252", "“quoted” € 5 \ufffd"),
         ("привет".encode("koi8-r"), "koi8-r", "привет"),
         ("привет".encode()[:-1], "koi8-r", "приве"),
+        ("привет".encode()[1:], "koi8-r", "ривет"),
+        ("☕☕☕☕".encode()[2:-1], "cp1252", "☕☕"),
+        ("a☕".encode()[2:], "cp1252", "\u02dc•"),
+        (b"\x93hello", "cp1252", "“hello"),
         ("zażółć".encode("iso-8859-2"), "iso-8859-2", "zażółć"),
     ],
 )
 def test_a_line_that_is_no_utf8_is_in_the_networks_charset(
     raw: bytes, charset: str, said: str
 ) -> None:
-    """UTF-8 that the server cut off inside a character is UTF-8 still; tags always are."""
+    """UTF-8 that was cut inside a character is UTF-8 still, where what is left shows it; tags
+    always are."""
     line = b"@x=\xe2\x98\x95 :kim!k@h PRIVMSG #c :" + raw + b"\r\n"
     [got] = Framer(charset).feed(line)
     assert (got[1], got.tags["x"]) == (said, "☕")
@@ -116,6 +150,15 @@ def test_a_line_that_is_no_utf8_is_in_the_networks_charset(
 def test_a_charset_has_to_hold_ascii(charset: str) -> None:
     with pytest.raises(ValueError, match="charset"):
         IrcSettings("irc", "irc.example", charset=charset)
+
+
+@pytest.mark.parametrize("charset", ["iso2022_jp", "ascii"])
+def test_a_charset_in_which_no_line_would_be_read_is_refused(charset: str) -> None:
+    """It writes its letters in the bytes of ASCII, and each line is UTF-8, too."""
+    with pytest.raises(ValueError, match="no line would ever be read in it"):
+        IrcSettings("irc", "irc.example", charset=charset)
+    for good in ("utf-8", "koi8-r", "gbk", "shift_jis", "euc-jp", "big5", "cp1252"):
+        IrcSettings("irc", "irc.example", charset=good)
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
