@@ -19,7 +19,7 @@ let name: string;
 let count = 0;
 beforeEach(() => {
   count += 1;
-  name = `vault-${count}`;
+  name = `tested-${count}`;
 });
 
 async function put(vault: Vault, table: string, records: Record<string, string>): Promise<void> {
