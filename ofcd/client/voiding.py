@@ -292,12 +292,14 @@ def _room_before(turn: Turn, core: Core, void: list[Entry], base: int) -> dict[s
 def _head_of(last: Entry, before: int | None, *, is_missed: bool) -> SenderHead:
     """The sender's last known event that holds is `last`, of the number `before` unless it tells.
 
-    `is_missed`: it may not be the last, for a gap lies behind it.
+    `is_missed`: it may not be the last, for a gap lies behind it; the last is number `before` then.
     """
     body, counter = _body(last), last.own[0] if last.own is not None else None
     if counter is None:
         counter = body.counter if body is not None else before
     certain = counter is not None and not is_missed
+    if is_missed:
+        counter = max(counter or 0, before or 0)
     return SenderHead(counter or 0, last.event_id, last.sid or _NO_SID, certain=certain)
 
 

@@ -74,13 +74,14 @@ async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
         assert [e for stream in live for e in told(stream) if isinstance(e, Alarm)] == []
 
 
-@pytest.mark.parametrize("before", ["nothing", "taken back", "words"])
+@pytest.mark.parametrize(("before", "known"), [("nothing", 0), ("taken back", 0), ("words", 3)])
 async def test_others_may_have_spoken_in_a_gap_before_what_is_void(
-    tmp_path: Path, autojump_clock: trio.abc.Clock, before: str
+    tmp_path: Path, autojump_clock: trio.abc.Clock, before: str, known: int
 ) -> None:
     """Dan missed how many of Eva's words hold: he goes by no number of hers from before or behind.
 
-    What is void begins in the gap; or behind it, where he knows words of hers from before it.
+    What is void begins in the gap; or behind it, where he knows words of hers from before it: then
+    her first void one tells how many came before, and none of these is new to him.
     """
     async with open_net(tmp_path, "old", "new", change=forgetful) as (old, new):
         ana, bo = await shared(old, new)
@@ -110,6 +111,8 @@ async def test_others_may_have_spoken_in_a_gap_before_what_is_void(
         await old.stop_relay()
         await force(ana, new)
         await dan.move_home(new.url)
+        await settle([ana, dan])
+        assert dan._client._core(dan.id).view.senders.next_of(eva.me)[0] == known + 1
         await eva.move_home(new.url)
         await eva.send("after")
         await settle([ana, bo, dan, eva])
