@@ -271,7 +271,9 @@ class Submitter:
         try:
             password = read_secret(self._settings.smtp.password_file)
         except ConfigError as error:
-            raise OSError(str(error)) from None
+            if self._failures == 0:
+                self._host.operator("a file of the settings can not be read", why=str(error))
+            raise OSError("the file of its password can not be read") from None  # rooms see this
         return await Link.open(self._settings, password)
 
     async def _one(self, link: Link, number: int, one: Posted) -> Outcome:

@@ -257,6 +257,24 @@ async def test_a_server_that_ends_every_link_is_given_rest(
         assert all(post.words(who) == ["one"] for who in people)
 
 
+async def test_no_room_is_told_where_the_password_stands(
+    tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log is; the rooms hear that it can not be read."""
+    gone = tmp_path / "gone"
+    gone.write_text("secret")
+    settings = evolve(SETTINGS, smtp=evolve(SETTINGS.smtp, password_file=str(gone)))
+    async with scene_of(tmp_path, settings) as scene:
+        await scene.do("full", "on")
+        gone.unlink()
+        await scene.room.send("waits")
+        await trio.sleep(60)
+        status = await scene.do("status")
+        assert "the file of its password can not be read" in status
+        assert "gone" not in status
+        assert f"the file {gone} can not be read" in capsys.readouterr().out
+
+
 async def test_a_link_that_dies_inside_a_mail_doubles_it_under_one_id(
     tmp_path: Path, post: Post, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
