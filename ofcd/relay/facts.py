@@ -91,6 +91,8 @@ class MovesKept:
     ts: int
     """When root signed the last one."""
     records: tuple[bytes, ...] = field(repr=False)
+    before: RelayId
+    """Who had the room until then."""
 
 
 @frozen

@@ -100,7 +100,7 @@ def change_hub(
         raise TypeError("a room is moved by a HUB_MOVE")
     is_here = hub == own and room.ahead is None
     facts.append(ReplicaMoved(room.room, None if is_here else hub))
-    facts.append(MovesKept(room.room, last.ts, moves))
+    facts.append(MovesKept(room.room, last.ts, moves, before))
     room.head, room.held_until = b"", 0
     # Who lacks a key asks the new hub.
     facts += [KeyRequestDropped(room.room, mid) for mid in room.key_asks]

@@ -22,6 +22,7 @@ from ofcd.store.errors import (
 )
 from ofcd.store.store import Store
 from ofcd.store.types import (
+    MAX_PAST_HUBS,
     BlobChunk,
     BlobInfo,
     CachedBlob,
@@ -42,6 +43,7 @@ from ofcd.store.types import (
 )
 
 __all__ = [
+    "MAX_PAST_HUBS",
     "READERS",
     "BackupFailed",
     "BlobChunk",

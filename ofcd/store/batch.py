@@ -271,6 +271,7 @@ class Batch:
         room, made = self._number_of(fact.room), self._statements
         self._copies.add(made.evidence_drop, (room, MOVES_CODE))
         self._copies.add(made.hearers_drop, (room,))
+        self._copies.add(made.past_hub, (room, fact.before))
         self._copies.add(made.evidence, (room, fact.ts, MOVES_CODE, join_parts(fact.records)))
 
     def _cut(self, fact: LogCut) -> None:

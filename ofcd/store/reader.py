@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,6 +180,9 @@ _MOVED: Final = (
     .outerjoin(t.hearers, t.hearers.c.room == _rooms.id)
     .where(t.evidence.c.code == MOVES_CODE)
     .order_by(t.evidence.c.id)
+)
+_PAST_HUBS: Final = select(_rooms.room, t.past_hubs.c.relay_id).join(
+    t.past_hubs, t.past_hubs.c.room == _rooms.id
 )
 _NO_LIES: Final = _EVIDENCE.where(t.evidence.c.code == bindparam("b_code"))
 """What is kept beside it, under a code of its own."""
@@ -365,9 +369,18 @@ class Reader:
 
     def moves(self) -> list[KeptMoves]:
         """See `Store.moves`."""
+        past = defaultdict[bytes, set[RelayId]](set)
         with self.snapshot() as connection:
+            for room, relay_id in connection.execute(_PAST_HUBS):
+                past[room].add(RelayId(relay_id))
             return [
-                KeptMoves(RoomId(room), ts, tuple(split_parts(raw, max_parts=64)), _ids(relays))
+                KeptMoves(
+                    RoomId(room),
+                    ts,
+                    tuple(split_parts(raw, max_parts=64)),
+                    _ids(relays),
+                    frozenset(past[room]),
+                )
                 for room, ts, raw, relays in connection.execute(_MOVED)
             ]
 

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ofcd.store import tables as t
+from ofcd.store.types import MAX_PAST_HUBS
 
 __all__ = ["Prepared", "Row", "Statements", "statements_of"]
 
@@ -99,6 +100,7 @@ class Statements:
         self.awaited_drop = make(_delete(t.awaited, "room"), "b_room")
         self.hearers = put(t.hearers)
         self.hearers_drop = make(_delete(t.hearers, "room"), "b_room")
+        self.past_hub = make(_past_hub(dialect), *PAST_HUB)
         self.hole = make(sa.insert(t.holes), *t.holes.c.keys())
         self.unsure = make(_unsure(), *UNSURE)
         self.evidence = make(sa.insert(t.evidence), *EVIDENCE)
@@ -128,6 +130,7 @@ class Statements:
 GROW: Final = ("b_room", "b_before", "b_seq", "b_log", "b_ts", "b_events", "b_bytes")
 HEAD: Final = ("b_room", "b_seq", "b_head")
 FROZEN: Final = ("b_room", "b_code")
+PAST_HUB: Final = ("b_room", "b_relay_id")
 UNSURE: Final = ("b_room", "b_last")
 CUT: Final = ("b_room", "b_end")
 CUT_FLOOR: Final = ("b_room", "b_floor", "b_log")
@@ -227,6 +230,17 @@ def _evidence_drop() -> sa.Executable:
     return sa.delete(t.evidence).where(
         evidence.room == bindparam("b_room"), evidence.code == bindparam("b_code")
     )
+
+
+def _past_hub(dialect: sa.Dialect) -> sa.Executable:
+    """Remember it, unless there are too many: a room's root may name one after another."""
+    past = t.past_hubs.c
+    room = bindparam("b_room", type_=sa.BigInteger())
+    relay_id = bindparam("b_relay_id", type_=sa.LargeBinary())
+    count = sa.select(sa.func.count()).where(past.room == room).scalar_subquery()
+    row = sa.select(room, relay_id).where(count < MAX_PAST_HUBS)
+    insert = _insert(t.past_hubs, dialect)
+    return insert.from_select(["room", "relay_id"], row).on_conflict_do_nothing()
 
 
 def _unsure() -> sa.Executable:

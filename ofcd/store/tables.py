@@ -30,7 +30,7 @@ __all__ = [
     "successions",
 ]
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 """The revision of the schema below."""
 
 metadata: Final = sa.MetaData(
@@ -256,4 +256,11 @@ hearers: Final = sa.Table(
     metadata,
     _room(),
     _bytes("relays"),  # the ids of those that are told of the room's moves, one after another
+)
+
+past_hubs: Final = sa.Table(
+    "past_hubs",
+    metadata,
+    _room(),
+    _bytes("relay_id", primary_key=True),  # who had the room before a move; it may be in no log
 )

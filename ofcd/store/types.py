@@ -17,6 +17,7 @@ from ofcd.relay.facts import ChainRecord
 
 __all__ = [
     "GAP_CODE",
+    "MAX_PAST_HUBS",
     "MOVES_CODE",
     "BlobChunk",
     "BlobInfo",
@@ -219,6 +220,10 @@ class Gap:
         return _RANGE.pack(self.first, self.last) + self.head
 
 
+MAX_PAST_HUBS: Final = 64
+"""Of one room: those that stand in no log are few, unless its root makes them up."""
+
+
 @frozen
 class KeptMoves:
     """The last HUB_MOVEs of a room that was moved."""
@@ -229,6 +234,8 @@ class KeptMoves:
     records: tuple[bytes, ...] = field(repr=False)
     hearers: frozenset[RelayId] | None = None
     """Who has to be told of them; None where that is not noted yet."""
+    past: frozenset[RelayId] = frozenset()
+    """Who had the room before; those of a time that is void are in no log."""
 
 
 @frozen

@@ -20,7 +20,7 @@ from ofcd.protocol.ids import EventId, Hash32, PublicKey, RelayId, RoomId, relay
 from ofcd.protocol.limits import MIB
 from ofcd.protocol.records import Role, Seen
 from ofcd.relay import HubMoved, Retreat, RoomLog
-from ofcd.relay.facts import Fact, LogCut, RoomSnapshot
+from ofcd.relay.facts import Fact, LogCut, MovesKept, RoomSnapshot
 from ofcd.store import DiskFull, Store
 from ofcd.store.types import KeptMoves
 from ofcd.testing import World, open_net
@@ -523,16 +523,19 @@ async def test_what_is_heard_while_the_store_is_read_is_the_newer(
         one, two, _ = (signed.envelope for signed in line_of(ana, 3))
         telling = known(old)._telling
         newer, rows = KeptMoves(ana.id, 1, (one, two)), [KeptMoves(ana.id, 0, (one,))]
+        rows[0] = evolve(rows[0], past=frozenset({HUBS[0]}))
         room_of = telling._hub.room
 
         async def room(wanted: RoomId) -> RoomLog | None:
-            telling._moves[wanted] = newer
+            telling._keep(newer)
+            telling._past[wanted], telling._hearers[wanted] = frozenset(), frozenset()
             return await room_of(wanted)
 
         monkeypatch.setattr(telling._hub, "room", room)
         monkeypatch.setattr(telling._store, "moves", lambda: rows)
         await telling.load()
         assert telling._moves[ana.id] == newer
+        assert telling._hearers[ana.id] == {relay_of(new), HUBS[0]}
 
 
 async def test_a_room_that_grows_too_fast_for_a_move_is_tried_again_later(
@@ -568,9 +571,9 @@ async def test_a_start_reads_no_room_to_know_whom_to_tell_of_its_move(
     reads: list[RoomId] = []
     read_who = Telling._read_who
 
-    async def reading(self: Telling, room: RoomId) -> frozenset[RelayId] | None:
-        reads.append(room)
-        return await read_who(self, room)
+    async def reading(self: Telling, kept: KeptMoves) -> frozenset[RelayId] | None:
+        reads.append(kept.room)
+        return await read_who(self, kept)
 
     monkeypatch.setattr(Telling, "_read_who", reading)
     async with open_net(tmp_path, "old", "new", "third", change=quickly) as (old, new, third):
@@ -599,7 +602,10 @@ async def test_a_start_reads_no_room_to_know_whom_to_tell_of_its_move(
 async def test_the_hub_of_a_time_that_is_void_goes_on_being_told(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
-    """Whoever comes to the room; it is in no log. Where there were too many, none of them is."""
+    """Whoever comes to the room, wherever it goes, over a restart: it is in no log.
+
+    Where members were at home before is another thing, however many there are of it.
+    """
     async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
         ana, _ = await shared(old, new)
         telling, before = known(old)._telling, HUBS[0]
@@ -611,7 +617,44 @@ async def test_the_hub_of_a_time_that_is_void_goes_on_being_told(
         many = {RelayId(number.to_bytes(32, "big")) for number in range(65)}
         telling._hearers[ana.id] |= many
         telling.members_changed(ana.id)
-        assert telling._hearers[ana.id] == {relay_of(new)}
+        assert telling._hearers[ana.id] == {before, relay_of(new)}
+        on = evolve(moved, before=HUBS[1])
+        assert telling.heard(on) == {before, HUBS[1], relay_of(new)}
+
+
+async def test_the_hub_before_is_told_although_the_relay_died_as_the_room_was_moved(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told was not noted yet; who had the room was, in the commit of the move."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        monkeypatch.setattr(Store, "put_hearers", lambda *_: None)
+        stored(old).commit([MovesKept(ana.id, 1, (line_of(ana, 1)[0].envelope,), HUBS[1])])
+        stored(old).commit([MovesKept(ana.id, 2, (line_of(ana, 1)[0].envelope,), HUBS[2])])
+        stored(old).commit([MovesKept(ana.id, 2, (line_of(ana, 1)[0].envelope,), HUBS[2])])
+        others = {ana.id: {relay_of(new), HUBS[1], HUBS[2]}}
+        await old.restart_relay()
+        await until(lambda: known(old)._telling._hearers == others)
+        known(old)._telling._hearers[ana.id] = frozenset()
+        known(old)._telling.members_changed(ana.id)
+        assert known(old)._telling._hearers == others
+
+
+async def test_root_does_not_fill_the_disk_with_hubs_that_it_makes_up(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Each move of a room says who had it before."""
+    async with open_net(tmp_path, "old", change=quickly) as (old,):
+        ana = await (await old.client("ana")).create_room(old.url, "tea", my_name="ana")
+        ids = [RelayId(number.to_bytes(32, "big")) for number in range(70)]
+        move = line_of(ana, 1)[0].envelope
+        stored(old).commit([MovesKept(ana.id, 1, (move,), one) for one in ids])
+        [kept] = stored(old).moves()
+        assert kept.past == frozenset(ids[:64])
+        telling = known(old)._telling
+        for one in ids:
+            telling.heard(HubMoved(ana.id, 9, one, relay_of(old), (), old.now(), (move,)))
+        assert telling._past[ana.id] == kept.past
 
 
 async def test_what_could_not_be_read_at_the_start_is_read_later(
@@ -633,11 +676,11 @@ async def test_what_could_not_be_read_at_the_start_is_read_later(
                 raise DiskFull("no space is left")
             return moves(self)
 
-        async def reading(self: Telling, room: RoomId) -> frozenset[RelayId] | None:
+        async def reading(self: Telling, kept: KeptMoves) -> frozenset[RelayId] | None:
             if failed.count("room") < 2:
                 failed.append("room")
                 raise DiskFull("no space is left")
-            return await read_who(self, room)
+            return await read_who(self, kept)
 
         monkeypatch.setattr(Store, "moves", listing)
         monkeypatch.setattr(Telling, "_read_who", reading)

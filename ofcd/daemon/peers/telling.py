@@ -25,7 +25,7 @@ from ofcd.protocol.ids import EventId, Hash32, RelayId, RoomId
 from ofcd.protocol.rates import TokenBuckets
 from ofcd.relay import BadSnapshot, Decision, HubLied, HubMoved, Relay, Retreat, RoomLog, prepare
 from ofcd.relay.facts import EvidenceKept
-from ofcd.store import KeptMoves, Store, StoreError
+from ofcd.store import MAX_PAST_HUBS, KeptMoves, Store, StoreError
 from ofcd.themis.moves import Moves, Parting, check_claim, seen_of
 from ofcd.themis.signed import peek
 
@@ -44,8 +44,6 @@ _CUTS_PER_SECOND: Final = 1 / 60
 at that comes to nothing."""
 _ROOMS: Final = 10_000
 """Rooms of which that is remembered."""
-_PAST: Final = 64
-"""Relays that a room has no more to do with, of those that are told of its moves."""
 _DIAL_MS: Final = 30 * 24 * 3600 * 1000
 """How long after a move others are dialled to be told of it."""
 TWO_MOVES: Final = "two_moves"
@@ -104,6 +102,8 @@ class Telling:
         """By room, who orders it as these moves say."""
         self._hearers: dict[RoomId, frozenset[RelayId]] = {}
         """By room, who has to do with it."""
+        self._past: dict[RoomId, frozenset[RelayId]] = {}
+        """By room, who had it before; also in a time that is void, and is in no log."""
         self._flagged: set[tuple[RoomId, EventId]] = set()
         self._settled: set[RoomId] = set()
         """Rooms in whose log here all of their moves were found."""
@@ -132,31 +132,36 @@ class Telling:
             await trio.lowlevel.checkpoint()  # there may be many
             try:
                 # None: its last move was not noted to its end.
-                hearers = await self._read_who(one.room) if one.hearers is None else one.hearers
+                hearers = await self._read_who(one) if one.hearers is None else one.hearers
             except StoreError as error:
                 self._log.error("reading a room failed", error=str(error))
                 is_all = False
                 continue
-            if hearers is None or one.room in self._moves:
-                continue  # it was moved meanwhile
+            if one.room in self._moves:  # it was moved meanwhile
+                self._past[one.room] |= one.past
+                self.members_changed(one.room)
+                continue
+            if hearers is None:
+                continue
             self._keep(one)
+            self._past[one.room] = one.past
             self._hearers[one.room] = hearers
             if one.hearers is None:
                 self._hub.start(self._note, one.room)
             found.append(one)
         return found, is_all
 
-    async def _read_who(self, room: RoomId) -> frozenset[RelayId] | None:
+    async def _read_who(self, kept: KeptMoves) -> frozenset[RelayId] | None:
         """Who has to do with a room that may have to come from the disk. Raises `StoreError`.
 
         None where what is stored of it makes no room.
         """
         try:
-            held = await self._hub.room(room)
+            held = await self._hub.room(kept.room)
         except BadSnapshot as error:
             self._log.error("reading a room failed", error=str(error))
             return None
-        return frozenset() if held is None else self._who(held)
+        return frozenset() if held is None else self._who(held, kept.past)
 
     def _hear(self, room: RoomId, hearers: frozenset[RelayId]) -> None:
         """They are told from now on, and after a restart without the room being read for it."""
@@ -170,10 +175,10 @@ class Telling:
         except StoreError as error:
             self._log.error("whom to tell of a move was not kept", error=str(error))
 
-    def _who(self, room: RoomLog) -> frozenset[RelayId]:
+    def _who(self, room: RoomLog, past: frozenset[RelayId]) -> frozenset[RelayId]:
         """Where members are at home, and who had the room before."""
         hubs = {term.relay_id for term in room.state.hubs}
-        return frozenset({*room.state.homes.values(), *hubs} - {self._own_id})
+        return frozenset({*room.state.homes.values(), *hubs, *past} - {self._own_id})
 
     def heard(self, effect: HubMoved) -> frozenset[RelayId]:
         """A room has another hub: who is to be told."""
@@ -182,7 +187,11 @@ class Telling:
             return frozenset()
         self._settled.discard(effect.room)
         self._keep(KeptMoves(effect.room, effect.ts, effect.told))
-        self._hear(effect.room, (self._who(room) | {effect.before}) - {self._own_id})
+        past = self._past.get(effect.room, frozenset())
+        if len(past) < MAX_PAST_HUBS:  # as the store has it already
+            past |= {effect.before}
+        self._past[effect.room] = past
+        self._hear(effect.room, self._who(room, past))
         return self._hearers[effect.room]
 
     def _keep(self, kept: KeptMoves) -> None:
@@ -192,16 +201,12 @@ class Telling:
         self._hubs[kept.room] = Moves.read(kept.room, kept.records).hub
 
     def members_changed(self, room: RoomId) -> None:
-        """Somebody came, went, or moved home.
-
-        Who had to do with it goes on being told: the hub of a time that is void is in no log.
-        """
+        """Somebody came, went, or moved home."""
         held = self._relay.room(room)
         if room not in self._moves or held is None:
             return
-        who, known = self._who(held), self._hearers[room]
-        hearers = who | known if len(known - who) <= _PAST else who
-        if hearers != known:
+        hearers = self._who(held, self._past[room])
+        if hearers != self._hearers[room]:
             self._hear(room, hearers)
 
     def wants(self, peer: RelayId) -> bool:
