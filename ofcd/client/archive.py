@@ -135,6 +135,8 @@ class Entry:
     """So it did, and its person had read it."""
     earlier: tuple[EventId, ...] = ()
     """Its ids there, the first one first."""
+    counter: int = 0
+    """Its sender's, if it was redacted: the body told it before."""
     own: tuple[int, EventId] | None = None
     """Its counter and `prev`, if it is this member's own."""
 
@@ -142,6 +144,14 @@ class Entry:
     def first_id(self) -> EventId:
         """The id under which applications first had it."""
         return self.earlier[0] if self.earlier else self.event_id
+
+    @property
+    def number(self) -> int | None:
+        """Its sender's counter, where that is known here."""
+        if self.own is not None:
+            return self.own[0]
+        body = _decode(self.body)
+        return self.counter or None if body is None else body.counter
 
 
 class Archive:

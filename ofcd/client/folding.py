@@ -116,6 +116,7 @@ class Folder:
             emptied = evolve(
                 target,
                 kind=Kind.MESSAGE,
+                counter=target.number or 0,
                 body=b"",
                 edited=b"",
                 record=b"",

@@ -294,9 +294,7 @@ def _head_of(last: Entry, before: int | None, *, is_missed: bool) -> SenderHead:
 
     `is_missed`: it may not be the last, for a gap lies behind it; the last is number `before` then.
     """
-    body, counter = _body(last), last.own[0] if last.own is not None else None
-    if counter is None:
-        counter = body.counter if body is not None else before
+    counter = before if last.number is None else last.number
     certain = counter is not None and not is_missed
     if is_missed:
         counter = max(counter or 0, before or 0)
@@ -309,8 +307,7 @@ def _head_before(core: Core, before: int | None) -> SenderHead:
 
 
 def _counter_before(first: Entry) -> int | None:
-    body = _body(first)
-    return None if body is None else body.counter - 1
+    return None if first.number is None else first.number - 1
 
 
 def _body(entry: Entry) -> Body | None:

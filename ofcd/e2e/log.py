@@ -119,6 +119,10 @@ class SenderHead:
     certain: bool = True
     """Its next event must follow this one; False after a stretch that this member has not read."""
 
+    def is_past(self, signed: SignedRecord, event: Event) -> bool:
+        """Whether this is no later one; this one itself is known also where its number is not."""
+        return event.counter <= self.counter or signed.event_id == self.event_id
+
 
 @frozen
 class Senders:
@@ -149,7 +153,7 @@ class Senders:
         if not isinstance(event, Event):
             raise TypeError("only events have a sender's chain")
         head = self.heads.get(event.mid)
-        if head is not None and event.counter <= head.counter:
+        if head is not None and head.is_past(signed, event):
             return self._again(seq, event, signed, head, voids)
         if head.certain if head is not None else from_start:
             self._check_next(seq, event, signed)
@@ -166,7 +170,7 @@ class Senders:
         if not isinstance(event, Event):
             raise TypeError("only events have a sender's chain")
         head = self.heads.get(event.mid)
-        if head is not None and event.counter <= head.counter:
+        if head is not None and head.is_past(signed, event):
             return self
         new = SenderHead(event.counter, signed.event_id, event.sid)
         return evolve(self, heads={**self.heads, event.mid: new})

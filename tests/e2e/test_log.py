@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ofcd.e2e.errors import E2eError, Fault, LogBroken, Reason, Unreadable
 from ofcd.e2e.events import SealedEvent, resign_event
 from ofcd.e2e.keys import MemberKeys, new_sid
-from ofcd.e2e.log import WINDOW, RoomLog, Senders
+from ofcd.e2e.log import WINDOW, RoomLog, SenderHead, Senders
 from ofcd.e2e.trust import SignedHead, check_agreement, check_log_head
 from ofcd.e2e.view import Taken
 from ofcd.protocol.codes import ProtocolError
@@ -296,6 +296,21 @@ def test_a_header_signed_again_counts_once(world: World) -> None:
     (taken,) = deliver(bo, [variant(ana, late, ts=1)])
     assert taken.repeat
     assert bo.heard == ["once"]
+
+
+@pytest.mark.parametrize("counter", [0, 1])
+def test_the_last_event_again_is_a_replay_whatever_is_known_of_its_number(
+    world: World, counter: int
+) -> None:
+    """All that is left of Ana's last words is their id: somebody had them redacted."""
+    _, ana, bo = world.people
+    said = ana.seal("once")
+    deliver(bo, [entry_of(said)])
+    head = SenderHead(counter, said.event_id, said.event.sid, certain=False)
+    bo.view = evolve(bo.view, senders=Senders(world.relay.room, {ana.mid: head}))
+    (taken,) = deliver(bo, [entry_of(said)])
+    assert fault_of(taken) is Fault.REPLAY
+    assert taken.opened is None
 
 
 def test_only_events_have_a_chain(world: World) -> None:

@@ -74,7 +74,7 @@ async def test_own_words_in_a_gap_that_is_void_hold_up_nobody(
         assert [e for stream in live for e in told(stream) if isinstance(e, Alarm)] == []
 
 
-@pytest.mark.parametrize(("before", "known"), [("nothing", 0), ("taken back", 0), ("words", 3)])
+@pytest.mark.parametrize(("before", "known"), [("nothing", 0), ("taken back", 1), ("words", 3)])
 async def test_others_may_have_spoken_in_a_gap_before_what_is_void(
     tmp_path: Path, autojump_clock: trio.abc.Clock, before: str, known: int
 ) -> None:

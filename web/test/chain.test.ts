@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { applyVerified, type Standing, verifyChain } from "../src/e2e/chain.ts";
 import type { EpochKeys } from "../src/e2e/epochs.ts";
 import { memberKeys } from "../src/e2e/keys.ts";
-import { resumedLog } from "../src/e2e/log.ts";
+import { resumedLog, type SenderHead } from "../src/e2e/log.ts";
 import * as trust from "../src/e2e/trust.ts";
 import { take, type View } from "../src/e2e/view.ts";
 import { fromHex, hex } from "../src/protocol/bytes.ts";
@@ -127,6 +127,18 @@ describe("a member's view", () => {
     expect(() => take(after, 1, ...at(1))).toThrow(/gap/);
     expect(take(after, 2, ...at(1)).troubles[0]).toMatchObject({ fault: "replay" });
     expect(() => take(view, 1, new Uint8Array(40))).toThrow(/not a record/);
+  });
+
+  test("knows the last entry of a sender by its id alone", () => {
+    const view = viewOf("root", 1);
+    const { record, cell } = log[1] as Vector;
+    const said = [fromHex(record), fromHex(cell ?? "")] as const;
+    const { view: after } = take(view, 1, ...said);
+    const [[mid, head]] = [...after.senders] as [[string, SenderHead]];
+    const senders = new Map([[mid, { ...head, counter: 0, certain: false }]]);
+    const again = take({ ...after, senders }, 2, ...said);
+    expect(again.troubles[0]).toMatchObject({ fault: "replay" });
+    expect(again.opened).toBeUndefined();
   });
 
   test("shows no word of a changed cell", () => {

@@ -149,7 +149,7 @@ export function accept(
 ): { senders: Senders; isNew: boolean } {
   const event = signed.record;
   const head = senders.get(hex(event.mid));
-  if (head !== undefined && event.counter <= head.counter) {
+  if (head !== undefined && isPast(head, signed)) {
     checkAgain(seq, signed, head, voids);
     return { senders, isNew: false };
   }
@@ -161,10 +161,14 @@ export function accept(
   return { senders: withHead(senders, signed, voids), isNew: true };
 }
 
+/** Whether it is no later one than the last; that one itself is known also where its number is not. */
+const isPast = (head: SenderHead, signed: Signed<RecordOf<"event">>): boolean =>
+  signed.record.counter <= head.counter || equal(eventId(signed), head.eventId);
+
 /** With an event after which a fault was reported, so that each is reported once. */
 export function skipTo(senders: Senders, signed: Signed<RecordOf<"event">>): Senders {
   const head = senders.get(hex(signed.record.mid));
-  if (head !== undefined && signed.record.counter <= head.counter) return senders;
+  if (head !== undefined && isPast(head, signed)) return senders;
   return withHead(senders, signed, []);
 }
 
