@@ -44,6 +44,8 @@ _LATER: Final = frozenset(
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
 _TRIES: Final = 8
 """How often a change that gives way is put off before it is given up."""
+_LONGEST: Final = 600_000
+"""The longest wait that a relay is granted."""
 _HELD: Final = 2_000
 """The longest wait before the next of these tries: a room that is about to move is kept for it for
 five seconds after each, and what comes later meets a room where others have spoken."""
@@ -124,6 +126,7 @@ class ControlDesk:
         """What was under way is made again, unless the log shows that it was taken."""
         self._under_way = False
         self._stale_since = None
+        self._wished = 0  # another relay may be the next
 
     def deadline(self) -> int | None:
         """When `pump` should be called, even if nothing comes in."""
@@ -212,8 +215,9 @@ class ControlDesk:
 
     def _refused(self, turn: Turn, change: Change, failure: Failure) -> None:
         code = failure.code
-        if failure.retry_after and code != Code.TRY_AGAIN:  # which is said of this change alone
-            self._wished = turn.now + failure.retry_after
+        asked = min(failure.retry_after or 0, _LONGEST)
+        if asked and code in _LATER - {Code.TRY_AGAIN}:  # which is said of this change alone
+            self._wished = turn.now + asked
         if change.gives_way and code in _AGAIN | _LATER | _NOT_HERE:
             change.tries_left -= 1
             if change.tries_left <= 0:
@@ -225,7 +229,7 @@ class ControlDesk:
         if code in _AGAIN:
             self._stale_since = turn.now
         elif code in _LATER:
-            wait = self._backoff.failed(failure.retry_after or 0)
+            wait = self._backoff.failed(asked)
             if change.gives_way and code == Code.TRY_AGAIN:
                 wait = min(wait, _HELD)
             self._not_before = turn.now + wait

@@ -74,6 +74,23 @@ def test_what_the_relay_asks_for_holds_for_all(desk: Desk, is_over: bool) -> Non
     assert len(desk.later(1_000)) == 1
 
 
+def test_no_relay_puts_off_all_changes_for_ever(desk: Desk) -> None:
+    """It may ask for ten minutes; but not with a refusal for good, nor of the next relay."""
+    [rid] = desk.add("leave")
+    assert desk.refuse(rid, Code.FORBIDDEN, 2**50) == []
+    [rid] = desk.add("leave")
+    assert desk.refuse(rid, Code.RATE_LIMITED, 2**50) == []
+    [rid] = desk.later(600_000)
+    ticket = Ticket("move")
+    desk.refuse(rid, Code.FORBIDDEN)
+    [rid] = desk.add("move", ticket, gives_way=True)
+    assert desk.refuse(rid, Code.RATE_LIMITED, 2**50) == []
+    error = ClientError("withdrawn")
+    desk.bo.turn(lambda turn: desk.controls.withdraw(turn, ticket, error))
+    desk.controls.link_lost()
+    assert len(desk.add("leave")) == 1
+
+
 def test_another_change_does_not_wait_for_a_move_that_comes_too_early(desk: Desk) -> None:
     """The room is kept for that move: what it is told to wait is its own."""
     [rid] = desk.add("move", Ticket("move"), gives_way=True)
