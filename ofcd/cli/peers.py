@@ -181,8 +181,10 @@ def _carried_out(settings: Settings, order: Order) -> bool:
     try:
         with Store.open(settings.database_url, migrate=False) as store:
             for path, left in orders.left_in(folder):  # said before this, and not to come after it
-                if left is not None:
-                    _put(store, left)
+                if left is None:
+                    orders.put_aside(path)
+                    continue
+                _put(store, left)
                 path.unlink(missing_ok=True)
             _put(store, order)
             return True

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from attrs import evolve, field, frozen
 
 from ofcd.errors import ConfigError
+from ofcd.protocol.codec import parse_json
+from ofcd.protocol.codes import Malformed
 from ofcd.protocol.ids import RelayId
 from ofcd.store import PeerRow
 
-__all__ = ["FOREVER", "Order", "leave", "left_in"]
+__all__ = ["FOREVER", "Order", "leave", "left_in", "put_aside"]
 
 FOREVER: Final = 253_402_300_799_000
 """Milliseconds since 1970: the year 9999, for until it is released."""
@@ -81,22 +85,33 @@ def _hand_over(file: int, folder: os.stat_result) -> None:
 def left_in(folder: Path) -> Iterator[tuple[Path, Order | None]]:
     """The orders that wait, the first one first; None for a file that is none.
 
-    Remove each once it is done, and leave those behind one that could not be: the last word is to
-    be the last one done. Raises `ConfigError` at one that can not be read.
+    Remove each once it is done, `put_aside` what is none, and leave those behind one that could not
+    be done: the last word is to be the last one done.
+
+    Raises `ConfigError` at one that can not be read.
     """
     for path in sorted(folder.glob(_PATTERN)):
         yield path, _read(path)
 
 
+def put_aside(path: Path) -> None:
+    """What is no order is in nobody's way any more, and can be looked at, if that is possible."""
+    with suppress(OSError):
+        path.replace(path.with_suffix(".bad"))
+
+
 def _read(path: Path) -> Order | None:
     try:
-        with path.open("rb") as file:
-            fields = json.loads(file.read(_BYTES))
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        # Another kind of file may be there by now: wait for none, go where none points to.
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            fields = parse_json(file.read(_BYTES + 1), max_bytes=_BYTES)
         relay_id = RelayId(bytes.fromhex(fields["relay"]))
         until, reason = fields["until"], fields["reason"]
     except OSError as error:
         raise ConfigError(f"{path}: the order can not be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
+    except (Malformed, ValueError, KeyError, TypeError):
         return None
     if len(relay_id) != _ID_BYTES or type(until) is not int or until < 0:
         return None

@@ -236,8 +236,10 @@ def test_what_was_ordered_before_is_done_before(ofcd: Ofcd, known_ones: Path) ->
     leave(folder, Order(PEER, 0))
     leave(folder, Order(other, FOREVER))
     (folder / "order-1.json").write_text("no order")
+    (folder / "order-2.json").mkdir()
     assert ofcd("--config", known_ones, "peers", "--quarantine", "b.example").code == 0
-    assert not list(folder.glob("order-*"))
+    assert not list(left_in(folder))
+    assert (folder / "order-1.bad").read_text() == "no order"
     assert {row.quarantined for row in peers_in(known_ones).values()} == {FOREVER}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -133,7 +135,7 @@ async def test_a_link_that_was_let_in_before_the_order_does_not_undo_it(
 async def test_an_order_is_kept_until_it_is_stored(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a file that is none is told of once, and goes."""
+    """And a file that is none is told of once, and put aside."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
         await shared(hub, home)
 
@@ -182,22 +184,55 @@ async def test_the_last_word_holds_where_one_before_it_could_not_be_stored(
         assert not list(left_in(home.settings.data_dir))
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_is_no_order_holds_up_none(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    """Whatever has the name of one, also where it can not be put aside."""
+    async with open_net(tmp_path, "home", change=quickly) as (home,):
+        folder = home.settings.data_dir
+        names = [folder / f"order-{number}.json" for number in range(6)]
+        names[0].mkdir()
+        if is_lost:
+            (folder / "order-0.bad" / "full").mkdir(parents=True)
+        names[1].write_text("[" * 4096)
+        os.mkfifo(names[2])
+        names[3].symlink_to(names[3])
+        names[4].write_text(json.dumps([]))
+        with socket.socket(socket.AF_UNIX) as place:  # whose path may be short only
+            monkeypatch.chdir(folder)
+            place.bind(names[5].name)
+        path = leave(folder, Order(NOBODY, FOREVER, WHY))
+        with capture_logs() as logs:
+            await trio.sleep(11)
+        assert not path.exists()
+        assert [row.quarantined for row in stored(home).peers()] == [FOREVER]
+        told = {e["file"] for e in logs if e["event"].startswith("a file is no order")}
+        assert told == {name.name for name in names}
+        left = [path for path, _ in left_in(folder)]
+        assert left == (names[:1] if is_lost else [])
+
+
 async def test_an_order_that_can_not_be_read_waits_with_all_behind_it(
-    tmp_path: Path, autojump_clock: trio.abc.Clock
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told of, and done in their order as soon as it can be read."""
     async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
         await shared(hub, home)
-        path, hidden = ordered(home, hub, FOREVER), tmp_path / "hidden"
-        path.rename(hidden)
-        path.symlink_to(path)  # whoever reads it
+        path, opens = ordered(home, hub, FOREVER), os.open
         last = ordered(home, hub, 0)
-        with capture_logs() as logs:
+
+        def refusing(name: Path, *how: int) -> int:
+            if name == path:
+                raise PermissionError(13, "no")
+            return opens(name, *how)
+
+        with capture_logs() as logs, monkeypatch.context() as patch:
+            patch.setattr("ofcd.daemon.orders.os.open", refusing)
             await trio.sleep(11)
-        assert path.is_symlink()
+        assert path.exists()
         assert last.exists()
         assert "an order waits, with all behind it" in [entry["event"] for entry in logs]
-        hidden.rename(path)
         await trio.sleep(11)
         assert not list(left_in(home.settings.data_dir))
         peer = known(home, identity(hub))

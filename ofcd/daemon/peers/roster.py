@@ -18,7 +18,7 @@ from ofcd.config import Settings
 from ofcd.daemon.connection import failure_of
 from ofcd.daemon.identity import Identity
 from ofcd.daemon.log import get_log
-from ofcd.daemon.orders import Order, left_in
+from ofcd.daemon.orders import Order, left_in, put_aside
 from ofcd.daemon.peers.cache import BlobCache
 from ofcd.daemon.peers.following import Following
 from ofcd.daemon.peers.known import KnownRelay, Listed, host_of, listed_in, plain_name
@@ -244,8 +244,10 @@ class Roster:
         try:
             for path, order in left_in(self._folder):
                 if order is None:
-                    self._log.error("a file is no order, and is removed", file=path.name)
-                elif not await self._follow(order):
+                    self._log.error("a file is no order, and is put aside", file=path.name)
+                    put_aside(path)
+                    continue
+                if not await self._follow(order):
                     return
                 path.unlink(missing_ok=True)
         except (ConfigError, OSError) as error:
