@@ -176,6 +176,7 @@ def _order(options: argparse.Namespace, settings: Settings) -> int:
 def _carried_out(settings: Settings, order: Order) -> bool:
     from ofcd.daemon import orders
     from ofcd.store import Locked, Store
+    from ofcd.store.engine import database_path
 
     folder = settings.data_dir
     try:
@@ -191,7 +192,7 @@ def _carried_out(settings: Settings, order: Order) -> bool:
     except Locked:
         if settings.federation.mode == "off":
             raise ConfigError(_NOBODY_LISTENS) from None
-        path = orders.leave(folder, order)
+        path = orders.leave(folder, order, database_path(settings.database_url))
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while path.exists() and time.monotonic() < give_up:
         time.sleep(0.1)

@@ -55,8 +55,10 @@ class Order:
         return evolve(row, state="waiting", detail="", quarantined=0)
 
 
-def leave(folder: Path, order: Order) -> Path:
+def leave(folder: Path, order: Order, database: Path | None = None) -> Path:
     """Leave it for the relay of this `data_dir`; the file is gone once it was taken.
+
+    The relay runs as who owns the `database`, or else the folder.
 
     Raises `ConfigError` where it can not be written.
     """
@@ -65,7 +67,7 @@ def leave(folder: Path, order: Order) -> Path:
     fields = {"relay": order.relay_id.hex(), "until": order.until, "reason": order.reason}
     try:
         with fresh.open("x") as file:
-            _hand_over(file.fileno(), folder.stat())
+            _hand_over(file.fileno(), _owner(folder, database))
             json.dump(fields, file)
             file.flush()
             os.fsync(file.fileno())
@@ -75,11 +77,18 @@ def leave(folder: Path, order: Order) -> Path:
     return path
 
 
-def _hand_over(file: int, folder: os.stat_result) -> None:
-    """The relay runs as who owns the folder, and is to read this whoever leaves it."""
+def _owner(folder: Path, database: Path | None) -> os.stat_result:
+    """As whom the relay runs: whose the database is, in a folder that may be another one's."""
+    with suppress(FileNotFoundError):
+        return (database or folder).stat()
+    return folder.stat()
+
+
+def _hand_over(file: int, relay: os.stat_result) -> None:
+    """The relay is to read this, whoever leaves it."""
     if os.geteuid() == 0:
-        os.fchown(file, folder.st_uid, folder.st_gid)
-    os.fchmod(file, 0o600 if os.fstat(file).st_uid == folder.st_uid else 0o644)
+        os.fchown(file, relay.st_uid, relay.st_gid)
+    os.fchmod(file, 0o600 if os.fstat(file).st_uid == relay.st_uid else 0o644)
 
 
 def left_in(folder: Path) -> Iterator[tuple[Path, Order | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 from attrs import evolve
 
 from ofcd.config import Settings
+from ofcd.daemon import orders
 from ofcd.daemon.orders import FOREVER, Order, leave, left_in
 from ofcd.daemon.run import milliseconds
 from ofcd.protocol.codec import join_parts
 from ofcd.protocol.ids import Hash32, RelayId
 from ofcd.relay.facts import CopySkipped, EvidenceKept, ReplicaFounded
 from ofcd.store import Contradiction, PeerRow, Store
+from ofcd.store.engine import database_path
 from ofcd.themis.lineage import succeed
 from tests.cli.support import Ran
 from tests.store.support import Room
@@ -210,6 +213,13 @@ def test_a_relay_that_runs_does_it_itself(
 ) -> None:
     """The command waits until it has, and says so where it has not."""
     folder, waited = Settings.load(known_ones).data_dir, 0.0
+    owned, owner = list[Path | None](), orders._owner
+
+    def looking(where: Path, database: Path | None) -> os.stat_result:
+        owned.append(database)
+        return owner(where, database)
+
+    monkeypatch.setattr(orders, "_owner", looking)
     with Store.open(Settings.load(known_ones).database_url) as running:
 
         def sleep(seconds: float) -> None:
@@ -228,6 +238,7 @@ def test_a_relay_that_runs_does_it_itself(
     assert (peers_in(known_ones)[PEER].quarantined == FOREVER) is listens
     assert ("has not done it yet" in ran.err) is not listens
     assert waited < 40
+    assert owned == [database_path(Settings.load(known_ones).database_url)]
 
 
 def test_what_was_ordered_before_is_done_before(ofcd: Ofcd, known_ones: Path) -> None:

@@ -249,18 +249,32 @@ def test_whatever_the_reason_an_order_is_one(tmp_path: Path, why: str) -> None:
     assert order.reason == why[:300].replace("\udcff", "?")
 
 
+@pytest.mark.parametrize("is_lent", [False, True])
 def test_an_order_can_be_read_by_the_relay_whoever_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lent: bool
 ) -> None:
-    """As root, under a umask that lets nobody else read: the folder's owner is given it."""
+    """As root, under a umask that lets nobody else read: the relay is given it.
+
+    That is who owns the database, in a folder that may be root's; or else the folder's owner.
+    """
+    database, stat = tmp_path / "ofcd.db", Path.stat
+    theirs = list(tmp_path.stat())
+    theirs[4:6] = 4711, 4712
+
+    def owned(path: Path) -> os.stat_result:
+        return os.stat_result(theirs) if is_lent and path == database else stat(path)
+
     given: list[tuple[int, int]] = []
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("os.fchown", lambda _, *owner: given.append(owner))
-    before = os.umask(0o777)
-    try:
-        path = leave(tmp_path, Order(NOBODY, FOREVER))
-    finally:
-        os.umask(before)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", owned)
+        patch.setattr("os.geteuid", lambda: 0)
+        patch.setattr("os.fchown", lambda _, *owner: given.append(owner))
+        before = os.umask(0o777)
+        try:
+            path = leave(tmp_path, Order(NOBODY, FOREVER), database)
+        finally:
+            os.umask(before)
     folder = tmp_path.stat()
-    assert given == [(folder.st_uid, folder.st_gid)]
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert given == [(4711, 4712) if is_lent else (folder.st_uid, folder.st_gid)]
+    # It was given to nobody here: as where another than root leaves it for the relay.
+    assert path.stat().st_mode & 0o777 == (0o644 if is_lent else 0o600)
