@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ __all__ = ["FOREVER", "Order", "leave", "left_in", "put_aside"]
 FOREVER: Final = 253_402_300_799_000
 """Milliseconds since 1970: the year 9999, for until it is released."""
 _PATTERN: Final = "order-*.json"
+_NUMBERED: Final = re.compile(r"order-(\d{20})-")
 _BYTES: Final = 4096
 _ID_BYTES: Final = 32
 _REASON: Final = 300
@@ -62,7 +64,7 @@ def leave(folder: Path, order: Order, database: Path | None = None) -> Path:
 
     Raises `ConfigError` where it can not be written.
     """
-    path = folder / f"order-{time.time_ns():020}-{os.getpid()}.json"
+    path = folder / f"order-{_number(folder):020}-{os.getpid()}.json"
     fresh = path.with_suffix(".new")
     fields = {"relay": order.relay_id.hex(), "until": order.until, "reason": order.reason}
     try:
@@ -75,6 +77,13 @@ def leave(folder: Path, order: Order, database: Path | None = None) -> Path:
     except OSError as error:
         raise ConfigError(f"{path}: the order can not be left there ({error.strerror})") from None
     return path
+
+
+def _number(folder: Path) -> int:
+    """Behind all that wait, although the clock may have been put back."""
+    waiting = (_NUMBERED.match(path.name) for path in folder.glob(_PATTERN))
+    last = max((int(found[1]) for found in waiting if found), default=0)
+    return max(time.time_ns(), last + 1)
 
 
 def _owner(folder: Path, database: Path | None) -> os.stat_result:

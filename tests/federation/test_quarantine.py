@@ -278,3 +278,15 @@ def test_an_order_can_be_read_by_the_relay_whoever_leaves_it(
     assert given == [(4711, 4712) if is_lent else (folder.st_uid, folder.st_gid)]
     # It was given to nobody here: as where another than root leaves it for the relay.
     assert path.stat().st_mode & 0o777 == (0o644 if is_lent else 0o600)
+
+
+def test_the_last_word_is_the_last_one_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was put back between two of them; or it stands still."""
+    (tmp_path / "order-9.json").touch()
+    for now, until in ((2_000, 1), (1_000, 2), (1_000, 3), (3_000, 4)):
+        monkeypatch.setattr("ofcd.daemon.orders.time.time_ns", lambda now=now: now)
+        leave(tmp_path, Order(NOBODY, until))
+    said = [order.until for _, order in left_in(tmp_path) if order is not None]
+    assert said == [1, 2, 3, 4]
