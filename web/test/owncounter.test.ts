@@ -8,7 +8,7 @@ import type { Room } from "../src/client/room.ts";
 import { newMemberKeys } from "../src/e2e/keys.ts";
 import { hashAt } from "../src/e2e/log.ts";
 import { makeBoxedRekey } from "../src/e2e/rekeying.ts";
-import { fromHex } from "../src/protocol/bytes.ts";
+import { fromHex, hex } from "../src/protocol/bytes.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
 import { peek } from "../src/themis/index.ts";
 import type { Request } from "../src/wire/link.ts";
@@ -97,13 +97,7 @@ test.each([
     copy.say(copy.root, text("not here"));
     const move = forced(copy);
     copy.post(makeBoxedRekey(copy.making()));
-    const { counters, answer } = counting();
-    await follow(room, copy, [], (request) => {
-      if (request.type !== "attach") return answer(request);
-      room.receive({ type: "moved", room: room.state.room, records: [move] });
-      const before = { counter: isPartlyHeld ? 2 : 1, last: fromHex(held.id) };
-      return { type: "attached", seq: copy.end, log: copy.hash, cursor: 0, ...before };
-    });
+    const counters = await comesTo(room, copy, move, isPartlyHeld ? 2 : 1, held.id);
     await expect.poll(() => counters).toEqual([isPartlyHeld ? 3 : 2]);
     expect(waitingIn(room)).toEqual(isBehind ? ["void", "waits"] : ["waits"]);
     expect(room.waiting().every(({ failed }) => failed === "")).toBe(true);
@@ -113,5 +107,37 @@ test.each([
     expect(room.alarms).toEqual([]);
   },
 );
+
+/** The room comes to a relay with a copy, which says how far its own events go; the numbers of those it posts then. */
+async function comesTo(room: Room, copy: Stage, move: Uint8Array, counter: number, id = "") {
+  const { counters, answer } = counting();
+  await follow(room, copy, [], (request) => {
+    if (request.type !== "attach") return answer(request);
+    room.receive({ type: "moved", room: room.state.room, records: [move] });
+    const last = id ? fromHex(id) : undefined;
+    return { type: "attached", seq: copy.end, log: copy.hash, cursor: 0, counter, last };
+  });
+  return counters;
+}
+
+test("where the relay has forgotten all of one's own words, what is known from before a gap counts", async () => {
+  const { stage, bo, cy } = garden();
+  const { room, core } = await browser(stage, bo);
+  const own = stage.say(bo, text("mine"));
+  const { id } = stage.say(cy, text("one"));
+  await follow(room, stage);
+  const copy = stage.branch();
+  for (const words of ["a", "b", "c"]) for (const who of [bo, cy]) stage.say(who, text(words));
+  await skips(room, stage, stage.end - 1, own, 1);
+  await expect.poll(() => [room.lastSeq, room.isLive]).toEqual([stage.end, true]);
+  room.detach();
+  const move = forced(copy);
+  copy.post(makeBoxedRekey(copy.making()));
+  const counters = await comesTo(room, copy, move, 0);
+  await expect.poll(() => counters).toEqual([2]);
+  // Nor is the other's last one known from before it new to anybody here.
+  const last = { counter: 1, eventId: fromHex(id), certain: false };
+  expect(core.view.senders.get(hex(cy.mid))).toMatchObject(last);
+});
 
 const NO_ID = new Uint8Array(32).fill(3);

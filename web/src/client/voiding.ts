@@ -23,6 +23,7 @@ import {
   type SignedMove,
   seenOf,
 } from "../e2e/moves.ts";
+import type { View } from "../e2e/view.ts";
 import { b64decode, equal, fromHex, hex } from "../protocol/bytes.ts";
 import { isRefusal, Refused, type RoomState } from "../protocol/room.ts";
 import { warn } from "./alarms.ts";
@@ -61,6 +62,8 @@ export interface TakenBack {
   readonly said: readonly Said[];
 }
 
+/** Entries that are looked through for the last words of those whose later ones are void. */
+const LOOK_BACK = 2_000;
 const NO_SID = new Uint8Array(16);
 const TWO_MOVES = told("two_moves");
 
@@ -252,7 +255,7 @@ async function takeBack(
     state,
     log: isWhole ? log : { ...log, start: base },
     keys: held(before.keys, state.epoch),
-    senders: isWhole ? sendersBefore(before.senders, gone.rows, base < start) : new Map(),
+    senders: isWhole ? await sendersBefore(core, before, gone.rows, base) : new Map(),
   };
   forget(core, draft, gone, base, base < start);
   const cut = cutOf(gone, before.log.seq - base, said.length);
@@ -325,16 +328,45 @@ async function restore(core: RoomCore, { turn }: Draft, { rows }: Void, base: nu
   }
 }
 
-/** How far each sender had come before what is void; which begins in a `gap`, maybe. */
-function sendersBefore(senders: Senders, rows: Void["rows"], gap: boolean): Senders {
+/** How far each sender had come before what is void behind `base`; at least, where that begins in a gap. */
+async function sendersBefore(
+  core: RoomCore,
+  { senders, log }: View,
+  rows: Void["rows"],
+  base: number,
+): Promise<Senders> {
   const heads = new Map(senders);
+  const missed = new Set<string>();
   for (const { event } of [...rows.values()].reverse()) {
     if (event === undefined) continue;
     // What it said in the gap is void, or not: nobody here knows.
-    if (event.counter === 1 || (gap && event.sidBefore === "")) heads.delete(event.mid);
+    const isMissed = event.counter !== 1 && base < log.start && event.sidBefore === "";
+    if (event.counter === 1 || isMissed) heads.delete(event.mid);
     else heads.set(event.mid, headBefore(event));
+    if (isMissed) missed.add(event.mid);
+    else missed.delete(event.mid);
   }
+  for (const [mid, head] of await lastWords(core, missed, base)) heads.set(mid, head);
   return heads;
+}
+
+/** The last event up to `base` of each of these, if it is near: more may hold that was not read. */
+async function lastWords(
+  { vault, tables }: RoomCore,
+  sought: ReadonlySet<string>,
+  base: number,
+): Promise<ReadonlyMap<string, SenderHead>> {
+  const found = new Map<string, SenderHead>();
+  if (sought.size === 0) return found;
+  const range = { before: padded(base + 1), limit: LOOK_BACK };
+  for (const [, raw] of (await vault.archived(tables.log, range)).reverse()) {
+    const { id, event } = json.read<Row>(raw);
+    if (event === undefined || !sought.has(event.mid) || found.has(event.mid)) continue;
+    const { counter, sid } = event;
+    const ids = { eventId: fromHex(id), sid: fromHex(sid) };
+    found.set(event.mid, { counter, ...ids, voided: [], certain: false });
+  }
+  return found;
 }
 
 const headBefore = ({ counter, prev, sidBefore }: Chained): SenderHead => ({
