@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from ofcd.daemon.peers.link import PeerLink
 from ofcd.protocol import frames
 from ofcd.protocol.ids import Hash32, MemberId, RoomId
 from ofcd.protocol.records import LogHead
+from ofcd.relay import Entry
 from ofcd.testing import open_net
 from ofcd.themis.signed import sign_record
 from tests.federation.double import dialling, identity, quickly, say, shared
@@ -110,6 +111,45 @@ async def test_29_other_rooms_go_on_between_frames_that_cost_more(
                 assert taken - before < 1_800
             peer.following.line.down()
         assert taken < 2 * MESSAGE, "and no more of it"
+
+
+@pytest.mark.parametrize("ends_at", ["between", "grow", "end"])
+async def test_nothing_more_is_taken_of_a_link_that_another_took_the_place_of(
+    tmp_path: Path,
+    autojump_clock: trio.abc.Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    ends_at: str,
+) -> None:
+    """Neither the next frame, nor what was gathered before it."""
+    async with open_net(tmp_path, "hub", "home", change=quickly) as (hub, home):
+        _, bo = await shared(hub, home)
+        peer, taken = known(home, identity(hub)), list[str]()
+        assert peer is not None
+        assert peer.link is not None
+        following = peer.following
+        head, entry = frames.Head(bo.id, b""), frames.Delivery(bo.id, 99, b"")
+
+        async def grow(room: RoomId | None, entries: Sequence[Entry]) -> None:
+            taken.extend("entry" for _ in entries)
+            if entries and ends_at == "grow":
+                following.line.down()
+
+        async def take_one(frame: frames.PeerFrame) -> None:
+            taken.append("head")
+
+        def received() -> Iterator[frames.PeerFrame]:
+            yield from (head, head, entry)
+            if ends_at == "between":
+                following.line.down()
+            yield from (head, entry)
+            if ends_at == "end":
+                following.line.down()
+
+        monkeypatch.setattr(following.copies, "grow", grow)
+        monkeypatch.setattr(following, "_take_one", take_one)
+        await following.take(peer.link, received())
+        before = {"between": [], "grow": ["entry"], "end": ["entry", "head"]}[ends_at]
+        assert taken == ["head", "head", *before]
 
 
 async def test_a_hint_is_nothing_for_who_is_behind(

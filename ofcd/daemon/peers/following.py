@@ -168,34 +168,39 @@ class Following:
         await self._rooms.decide(room, decide)
 
     async def take(self, link: HubLink, received: Iterable[PeerFrame]) -> None:
-        """Frames of the hub's, in order. Raises `StoreError`."""
-        if link is not self.line.link:
-            return  # a link that was replaced
+        """Frames of the hub's, in order; no more once another link took this one's place.
+
+        Raises `StoreError`.
+        """
         entries: list[Entry] = []
         room: RoomId | None = None
         for turn, frame in enumerate(received, start=1):
             if turn % _FRAMES_PER_TURN == 0:
                 await trio.lowlevel.checkpoint()
-                if link is not self.line.link:
-                    return
+            if not _goes_with(frame, room, entries):
+                await self._grow(link, room, entries)
+                entries, room = [], None
+            if link is not self.line.link:
+                return
             if isinstance(frame, Delivery):
-                if room not in (None, frame.room) or len(entries) >= _ENTRIES:
-                    await self.copies.grow(room, entries)
-                    entries = []
                 room = frame.room
-                copy = self.copies.rooms.get(frame.room)
-                if copy is not None:
-                    self.copies.hub_says(room, frame.seq)
-                boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
-                entries.append(Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items())))
-                continue
-            if isinstance(frame, PeerBox):
+                entries.append(self._entry(frame))
+            elif isinstance(frame, PeerBox):
                 self.copies.box(frame)
-                continue
+            else:
+                await self._take_one(frame)
+        await self._grow(link, room, entries)
+
+    async def _grow(self, link: HubLink, room: RoomId | None, entries: list[Entry]) -> None:
+        if link is self.line.link:
             await self.copies.grow(room, entries)
-            entries, room = [], None
-            await self._take_one(frame)
-        await self.copies.grow(room, entries)
+
+    def _entry(self, frame: Delivery) -> Entry:
+        copy = self.copies.rooms.get(frame.room)
+        if copy is not None:
+            self.copies.hub_says(frame.room, frame.seq)
+        boxes = {} if copy is None else copy.boxes.pop(frame.seq, {})
+        return Entry(frame.seq, frame.record, frame.cell, tuple(boxes.items()))
 
     async def _take_one(self, frame: PeerFrame) -> None:
         match frame:
@@ -211,3 +216,10 @@ class Following:
                 await self.copies.headed(frame)
             case Unfollowed():
                 await self.copies.unfollowed(frame)
+
+
+def _goes_with(frame: PeerFrame, room: RoomId | None, entries: list[Entry]) -> bool:
+    """Whether it is taken before these are committed: as one of them, or it belongs to one."""
+    if isinstance(frame, Delivery):
+        return room in (None, frame.room) and len(entries) < _ENTRIES
+    return isinstance(frame, PeerBox)
