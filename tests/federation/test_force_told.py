@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -533,7 +534,8 @@ async def test_what_is_heard_while_the_store_is_read_is_the_newer(
 
         monkeypatch.setattr(telling._hub, "room", room)
         monkeypatch.setattr(telling._store, "moves", lambda: rows)
-        await telling.load()
+        assert await telling.load() == (rows, True), "somebody more is told"
+        assert await telling.load() == ([], True)
         assert telling._moves[ana.id] == newer
         assert telling._hearers[ana.id] == {relay_of(new), HUBS[0]}
 
@@ -685,8 +687,36 @@ async def test_what_could_not_be_read_at_the_start_is_read_later(
         monkeypatch.setattr(Store, "moves", listing)
         monkeypatch.setattr(Telling, "_read_who", reading)
         await new.start_relay()
-        await until(lambda: known(new)._telling._hearers == {ana.id: {relay_of(old)}}, 60)
+        await until(lambda: known(new)._telling._hearers == {ana.id: {relay_of(old)}}, 120)
         assert failed == ["moves", "room", "room"]
+
+
+async def test_what_was_read_of_moves_is_not_read_again_for_others(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is tried ever more seldom. Who came to a room as its row was read is told, too."""
+    async with open_net(tmp_path, "old", "new", change=quickly) as (old, new):
+        ana, _ = await shared(old, new)
+        telling, other, seen = known(old)._telling, RoomId(bytes(32)), list[RoomId]()
+        move = line_of(ana, 1)[0].envelope
+        rows = [KeptMoves(room, 0, (move,)) for room in (ana.id, other)]
+        read_who, times = telling._read_who, list[float]()
+
+        async def reading(kept: KeptMoves) -> frozenset[RelayId] | None:
+            seen.append(kept.room)
+            if kept.room == other:
+                times.append(trio.current_time())
+                raise DiskFull("no space is left")
+            return await read_who(kept) and frozenset({HUBS[0]})
+
+        monkeypatch.setattr(telling, "_read_who", reading)
+        monkeypatch.setattr(telling._store, "moves", lambda: rows)
+        with trio.move_on_after(3_600):
+            await known(old)._recall_moves()
+        assert seen.count(ana.id) == 1
+        assert telling._hearers == {ana.id: {relay_of(new)}}
+        waits = [round(then - before) for before, then in itertools.pairwise(times)]
+        assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
 
 
 async def test_other_rooms_go_on_while_moves_are_loaded(

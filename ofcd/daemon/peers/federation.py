@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["Federation"]
 
 _NOTE_SECONDS: Final = 10
+_LONGEST_WAIT_SECONDS: Final = 600
+"""Between tries to read what the store can not give."""
 
 
 class Federation:
@@ -145,13 +147,15 @@ class Federation:
 
     async def _recall_moves(self) -> None:
         """Rooms were moved before this start: where their hubs are, and whom to tell."""
+        wait: float = _NOTE_SECONDS
         while True:
             found, is_all = await self._telling.load()
             if found:
                 await self._recalled(found)
             if is_all:
                 break
-            await trio.sleep(_NOTE_SECONDS)
+            await trio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
 
     async def _recalled(self, found: Iterable[KeptMoves]) -> None:
         for kept in found:

@@ -130,26 +130,31 @@ class Telling:
         found, is_all = list[KeptMoves](), True
         for one in kept:
             await trio.lowlevel.checkpoint()  # there may be many
+            hearers = one.hearers
             try:
-                # None: its last move was not noted to its end.
-                hearers = await self._read_who(one) if one.hearers is None else one.hearers
+                if hearers is None and one.room not in self._moves:
+                    hearers = await self._read_who(one)  # its last move was not noted to its end
             except StoreError as error:
                 self._log.error("reading a room failed", error=str(error))
                 is_all = False
                 continue
-            if one.room in self._moves:  # it was moved meanwhile
-                self._past[one.room] |= one.past
-                self.members_changed(one.room)
-                continue
-            if hearers is None:
-                continue
-            self._keep(one)
-            self._past[one.room] = one.past
-            self._hearers[one.room] = hearers
-            if one.hearers is None:
-                self._hub.start(self._note, one.room)
-            found.append(one)
+            if self._recall(one, hearers):
+                found.append(one)
         return found, is_all
+
+    def _recall(self, kept: KeptMoves, hearers: frozenset[RelayId] | None) -> bool:
+        """What the store had of a room when it was read; whether others are to be told for it."""
+        room, before = kept.room, self._hearers.get(kept.room)
+        if room not in self._moves:
+            if hearers is None:
+                return False
+            self._keep(kept)
+            self._hearers[room] = hearers
+            if kept.hearers is None:
+                self._hub.start(self._note, room)
+        self._past[room] = self._past.get(room, frozenset()) | kept.past
+        self.members_changed(room)  # it may have been moved, or somebody may have come, meanwhile
+        return self._hearers[room] != before
 
     async def _read_who(self, kept: KeptMoves) -> frozenset[RelayId] | None:
         """Who has to do with a room that may have to come from the disk. Raises `StoreError`.
