@@ -149,8 +149,12 @@ class AdmissionDesk:
         kept = self._kept(turn.records, invite_id)
         if kept is None:
             return
-        if kept.passed_over and confirm.response_hash != kept.answered.response.hash:
-            return  # it is for the other admitter's answer
+        if confirm.response_hash != kept.answered.response.hash:
+            # Either it is for another admitter's answer, or a link or a relay died before the one
+            # that was given anew: the relay takes that, or says whose counts.
+            if not kept.passed_over and confirm.request_hash == kept.answered.request.hash:
+                self._answer_again(turn, invite_id, kept)
+            return
         self._confirms[invite_id] = envelope  # the last one is for the answer that counts
         if not self._controls.has(name):
             self._controls.add(Change(name, lambda later: self._admit(later, invite_id)))
@@ -309,12 +313,16 @@ class AdmissionDesk:
             signed = make_admit(core.state, core.mine, answered, confirm, core.log.seen, turn.now)
         except JoinRejected as rejected:
             if rejected.fault is JoinFault.EPOCH_MOVED:
-                self._asked[answered.request.hash] = _Asked(answered.request, invite_id, turn.now)
-                turn.again = True
+                self._answer_again(turn, invite_id, kept)
             elif rejected.alert:
                 self._alarm(turn, AlarmKind.INVITE_CONTESTED, rejected)
             return None
         return Made(signed)
+
+    def _answer_again(self, turn: Turn, invite_id: InviteId, kept: _Kept) -> None:
+        request = kept.answered.request
+        self._asked[request.hash] = _Asked(request, invite_id, turn.now)
+        turn.again = True
 
     # -- joins that never end --------------------------------------------------------------------
 

@@ -55,6 +55,36 @@ async def test_a_key_renewed_amid_a_join_is_answered_anew_at_once(
             await until(lambda: len(mine.members()) == 2)
 
 
+async def test_an_answer_given_anew_that_a_dying_link_took_with_it_is_given_once_more(
+    town: Town,
+    autojump_clock: MockClock,
+    held: list[frames.JoinConfirmed],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The relay still has the confirmation of the answer before, and shows that."""
+    mine = await town.found()
+    bo = await town.person("bo")
+    lost: list[object] = []
+    ask = RelayMachine.ask
+
+    def asking(machine: RelayMachine, turn: Turn, make: object, handler: object) -> None:
+        if held and not lost and isinstance(make(1), frames.JoinAnswer):  # type: ignore[operator]
+            lost.append(handler)
+        else:
+            ask(machine, turn, make, handler)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RelayMachine, "ask", asking)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(join, bo.client, await mine.invite())
+        await until(lambda: held)
+        await mine.rotate()
+        town.world.cut_links()
+        await until(lambda: lost)
+        town.world.cut_links()
+        with trio.fail_after(300):
+            await until(lambda: len(mine.members()) == 2)
+
+
 async def join(client: object, code: object) -> None:
     await client.join(code, name="Bo")  # type: ignore[attr-defined]
 

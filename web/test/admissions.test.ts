@@ -15,6 +15,7 @@ import { newMemberKeys } from "../src/e2e/keys.ts";
 import { hex } from "../src/protocol/bytes.ts";
 import type { RecordOf } from "../src/protocol/records.ts";
 import { type Member, memberOf } from "../src/protocol/room.ts";
+import { hashOf, signRecord } from "../src/themis/signed.ts";
 import { type Link, RelayRefused, type Request } from "../src/wire/link.ts";
 import { FakeLink, founded, Hub, keep, newVault, RELAY_ID, refusal } from "./rooms.ts";
 
@@ -107,7 +108,7 @@ async function asked(isOwner: boolean) {
       draft.view = { ...draft.view, keys, state: { ...draft.view.state, epoch, epochSeq } };
     });
   };
-  return { connect, renewed, core };
+  return { connect, renewed, core, desk, joining };
 }
 
 test("who may admit but own nothing answers once an owner has renewed the key", async () => {
@@ -142,6 +143,35 @@ test("a request that waits when the link is lost is answered on the next one, on
   await renewed();
   expect(first.of("join_answer")).toEqual([]);
   expect(second.of("join_answer").length).toBeLessThanOrEqual(1);
+});
+
+test("an answer given anew that a dying link took with it is given once more", async () => {
+  const { connect, renewed, desk, joining } = await asked(false);
+  const first = connect(() => ({ type: "done" }));
+  await renewed();
+  await expect.poll(() => first.of("join_answer").length).toBe(1);
+  const { code, keys, request } = joining;
+  // The relay has what confirms an answer of before, and nothing of this one.
+  const confirm = signRecord(keys.sign.private, {
+    type: "join_conf",
+    v: 1,
+    room: code.room,
+    invite_id: code.inviteId,
+    request_hash: hashOf(request),
+    response_hash: new Uint8Array(32),
+    mid: keys.mid,
+    epoch: 0,
+    cell: new Uint8Array(64),
+  });
+  desk.linkLost();
+  const second = connect(() => ({ type: "done" }));
+  await expect.poll(() => second.of("join_answer").length).toBe(1);
+  desk.confirmed(confirm.envelope);
+  await expect.poll(() => second.of("join_answer").length).toBe(2);
+  desk.confirmed(confirm.envelope);
+  const answers = second.of("join_answer");
+  expect(answers).toHaveLength(2);
+  expect(answers[1]).toEqual(answers[0]);
 });
 
 test("what a relay shows as requests to be let in is bounded, and none unless it is one", async () => {

@@ -92,13 +92,25 @@ export class AdmissionDesk {
     const id = hex(record.invite_id);
     const kept = this.kept(id);
     if (kept === undefined) return;
-    const isMine = equal(record.response_hash, hashOf(peek(kept.response)));
-    if (kept.passedOver && !isMine) return; // it is for the other admitter's answer
+    if (!equal(record.response_hash, hashOf(peek(kept.response)))) {
+      // Either it is for another admitter's answer, or a link or a relay died before the one that was
+      // given anew: the relay takes that, or says whose counts.
+      const isForIt = equal(record.request_hash, hashOf(peek(kept.request)));
+      if (isForIt && !kept.passedOver) this.answerAgain(kept, hex(sha256(envelope)));
+      return;
+    }
     this.confirms.set(id, envelope);
     const name = `admit ${id}`;
     if (!this.controls.has(name)) {
       void this.controls.run(name, () => this.admit(id)).catch(unlessRefused);
     }
+  }
+
+  /** For this confirmation, once a link. */
+  private answerAgain(kept: Kept, confirm: string): void {
+    if (this.answering.has(confirm) || this.answering.size >= MOST_ASKED) return;
+    this.answering.add(confirm);
+    void this.answer(kept.request, true).catch(unlessOver);
   }
 
   /** A control record was applied, in this turn: invites come and go. */
