@@ -287,7 +287,7 @@ class AdmissionDesk:
         """What was answered is kept, whatever the relay says: it may have handed it over."""
         invite_id = asked.invite_id
         if isinstance(frame, Failure) and frame.code in _AGAIN:
-            self._later(turn, asked, frame.retry_after or 0)
+            self._later(turn, asked, frame.wait)
         kept = self._kept(turn.records, invite_id)
         refused = isinstance(frame, Failure) and frame.code in ("invite_used", "invite_unknown")
         if refused and kept is not None and kept.response == answered.response.envelope:

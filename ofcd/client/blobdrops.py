@@ -85,7 +85,7 @@ class BlobDrops:
     def _answered(self, turn: Turn, key: bytes, frame: RelayFrame) -> None:
         self._under_way = False
         if isinstance(frame, Failure) and frame.code in _LATER:
-            self._not_before = turn.now + self._backoff.failed(frame.retry_after or 0)
+            self._not_before = turn.now + self._backoff.failed(frame.wait)
             return
         self._backoff.succeeded()
         self._waiting.pop(key, None)

@@ -44,8 +44,6 @@ _LATER: Final = frozenset(
 _NOT_HERE: Final = frozenset({Code.NOT_ATTACHED, Code.NOT_FOUND})
 _TRIES: Final = 8
 """How often a change that gives way is put off before it is given up."""
-_LONGEST: Final = 600_000
-"""The longest wait that a relay is granted."""
 _HELD: Final = 2_000
 """The longest wait before the next of these tries: a room that is about to move is kept for it for
 five seconds after each, and what comes later meets a room where others have spoken."""
@@ -215,7 +213,7 @@ class ControlDesk:
 
     def _refused(self, turn: Turn, change: Change, failure: Failure) -> None:
         code = failure.code
-        asked = min(failure.retry_after or 0, _LONGEST)
+        asked = failure.wait
         if asked and code in _LATER - {Code.TRY_AGAIN}:  # which is said of this change alone
             self._wished = turn.now + asked
         if change.gives_way and code in _AGAIN | _LATER | _NOT_HERE:

@@ -191,8 +191,7 @@ async def _ask(room: Room, make: Callable[[int], ClientFrame], cls: type[F]) -> 
                 _check(frame)
                 connection.put_off = f"{frame.text} ({frame.code})"
                 why = f"the relay puts it off: {connection.put_off}"
-                wait = (frame.retry_after or 0) / 1000
-                await trio.sleep(max(wait, _AGAIN_SECONDS))
+                await trio.sleep(max(frame.wait / 1000, _AGAIN_SECONDS))
     raise Offline(f"{why}; given up after {client.patience:g} s")
 
 

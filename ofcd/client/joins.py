@@ -331,7 +331,7 @@ class JoinMachine:
         elif failure.code in _AGAIN or self.pending.confirm:
             # Once confirmed, these keys may be a member's: no word of the relay's ends the join.
             self._answer = b""
-            self._poll_at = turn.now + self._polls.failed(failure.retry_after or 0)
+            self._poll_at = turn.now + self._polls.failed(failure.wait)
         else:
             self._fail(turn, failure.code, failure.text)
 

@@ -528,7 +528,7 @@ class Outbox:
             if first:
                 self._keep(turn, evolve(item, code=code, text=failure.text or _sentence(code)))
                 self._flight.slow_down()
-                self._not_before = turn.now + self._backoff.failed(failure.retry_after or 0)
+                self._not_before = turn.now + self._backoff.failed(failure.wait)
         elif code in _NOT_HERE:
             turn.drop = code
         else:

@@ -290,7 +290,7 @@ class RoomMachine:
         """The relay does not want us here. Keys and history stay."""
         if failure.code in _LATER:
             self.phase = Phase.WAITING
-            self._retry_at = turn.now + self._backoff.failed(failure.retry_after or 0)
+            self._retry_at = turn.now + self._backoff.failed(failure.wait)
             return
         if failure.code not in _REFUSALS:
             turn.drop = failure.code

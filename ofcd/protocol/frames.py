@@ -118,6 +118,7 @@ __all__ = [
     "split_frames",
 ]
 
+_LONGEST_WAIT: Final = 600_000
 
 # -- client to relay -----------------------------------------------------------------------------
 
@@ -380,6 +381,11 @@ class Failure:
     event_id: EventId | None = None
     retry_after: int | None = None
     """Milliseconds to wait before trying again."""
+
+    @property
+    def wait(self) -> int:
+        """The same as a client heeds it: ten minutes at most, 0 where the relay names none."""
+        return min(self.retry_after or 0, _LONGEST_WAIT)
 
 
 @frozen

@@ -84,6 +84,15 @@ def test_an_ack_of_what_follows_is_one_of_what_came_before(
     assert (bo.texts, bo.alarms, bo.dropped) == (["first", "second"], [], "")
 
 
+def test_no_relay_is_heeded_for_longer_than_ten_minutes(scene: Scene, bo: Bo) -> None:
+    """Who names the year 37,000 is asked again all the same."""
+    sent = post(bo)
+    bo.feed(frames.Failure(sent.rid, "rate_limited", "later", retry_after=2**50))
+    bo.now += 600_000
+    said = bo.turn(lambda turn: None)
+    assert [frame.record for frame in said if isinstance(frame, frames.Post)] == [sent.record]
+
+
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_link_on_which_nothing_is_answered_is_left(scene: Scene, bo: Bo, answered: bool) -> None:
     """It may be open and deaf: what was asked is asked again on a new one, two minutes later."""
