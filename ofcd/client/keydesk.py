@@ -41,6 +41,8 @@ class KeyDesk:
         self._ledger = ledger
         self._controls = controls
         self._missing_since: int | None = None
+        self._asked_epoch = -1
+        """The epoch whose key was asked for last: who lacks one lacks those that follow it."""
         self._asking: deque[bytes] = deque(maxlen=limits.ROOM_MEMBERS)
         """KEY_REQs not answered yet: the relay shows one of a member."""
 
@@ -66,7 +68,7 @@ class KeyDesk:
         if self._missing_since is None:
             self._missing_since = turn.now
             self._ask(turn)  # on each new link at once: the relay may have lost the last one
-        elif turn.now >= core.head.key_asked + _ASK_AGAIN:
+        elif turn.now >= core.head.key_asked + _ASK_AGAIN or self._asked_epoch != core.state.epoch:
             self._ask(turn)
         waited = turn.now - self._missing_since >= _OWNER_PATIENCE
         if waited and core.is_owner and not self._controls.has("rekey"):
@@ -83,6 +85,7 @@ class KeyDesk:
         request = core.head.key_request
         if pending != core.state.epoch:
             request = make_key_request(core.state, core.mine, turn.now).envelope
+        self._asked_epoch = core.state.epoch
         core.save_head(turn, key_request=request, key_asked=turn.now)
         turn.ask(lambda rid: KeyRequest(rid, core.room, request), _nothing_more)
 

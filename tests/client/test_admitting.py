@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from ofcd.client import Vault
 from ofcd.client.admitting import AdmissionDesk, _Asked
+from ofcd.client.keydesk import KeyDesk
 from ofcd.client.link import RelayMachine
 from ofcd.client.turn import Turn
 from ofcd.e2e.keys import EpochKeys
@@ -16,7 +17,7 @@ from ofcd.protocol import frames, limits
 from ofcd.protocol.ids import Hash32
 from ofcd.protocol.records import JoinRequest, Policy
 from ofcd.themis.signed import peek, sign_record
-from tests.client.world import KEY, Town, until
+from tests.client.world import KEY, Town, settled, until
 
 
 @pytest.fixture
@@ -136,6 +137,32 @@ async def test_a_joiner_is_answered_once_the_key_is_here(
     bo = await town.person("bo")
     with trio.fail_after(300):
         await bo.client.join(code, name="Bo")
+
+
+async def test_who_lacks_a_key_asks_for_the_next_one_too(
+    town: Town, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key was renewed before the first request was answered: the relay forgets that one."""
+    mine, theirs = await town.pair()
+    await settled(mine, theirs)
+    answer = KeyDesk._answer
+    unanswered: list[bytes] = []
+
+    def answering(desk: KeyDesk, turn: Turn, envelope: bytes) -> None:
+        if unanswered:
+            answer(desk, turn, envelope)
+        else:
+            unanswered.append(envelope)
+
+    monkeypatch.setattr(KeyDesk, "_answer", answering)
+    core = theirs._client._core(theirs.id)
+    core.view = evolve(core.view, keys=EpochKeys(core.keys.nonce))
+    await mine.send("wakes bo")
+    await until(lambda: unanswered, 30)
+    before = core.state.epoch
+    await mine.rotate()
+    await until(lambda: core.state.epoch in core.keys, 30)
+    assert core.state.epoch > before
 
 
 async def test_one_rotation_is_enough_for_a_newcomer(town: Town, autojump_clock: MockClock) -> None:

@@ -46,6 +46,7 @@ export class Duties {
   private warned = -1;
   private request: Signed | undefined;
   private askedAt = 0;
+  private askedEpoch = -1;
   private missingSince = 0;
   /** KEY_REQs not answered yet: the relay shows one of a member. */
   private asking: Uint8Array[] = [];
@@ -152,7 +153,10 @@ export class Duties {
       const make = () => makeBoxedRekey(this.controls.making, [], "key lost");
       void this.controls.run("rekey", make).catch(unlessRefused);
     }
-    if (this.request !== undefined && now - this.askedAt < ASK_AGAIN_MS) return;
+    // Who lacks one key lacks those that follow it: each is asked for, as the relay forgets the last.
+    const isAsked = this.request !== undefined && this.askedEpoch === state.epoch;
+    if (isAsked && now - this.askedAt < ASK_AGAIN_MS) return;
+    this.askedEpoch = state.epoch;
     this.request = makeKeyRequest(state, mine, now);
     this.askedAt = now;
     const { envelope } = this.request;

@@ -46,7 +46,7 @@ test("an owner invites, reads, answers and removes by keyboard; each view gives 
   expect(await codeOn(page)).toBe(await link.inputValue());
   await keyboard.press("Escape");
   await page.locator(".panel").waitFor({ state: "detached" });
-  expect(await focused(page)).toBe("Invite");
+  await expect.poll(() => focused(page)).toBe("Invite");
   await press("Invite");
   await link.waitFor();
   await relay.ofc("bo", "join", await link.inputValue(), "--name", "Bo", "--timeout", "60");
@@ -69,18 +69,18 @@ test("an owner invites, reads, answers and removes by keyboard; each view gives 
   // From the list into a room and back, where one view covers the other.
   await press("Back", "Shift+Tab");
   await page.getByRole("button", { name: "New room" }).waitFor();
-  expect(await focused(page)).toMatch(/^Keys/);
+  await expect.poll(() => focused(page)).toMatch(/^Keys/);
   await keyboard.press("Enter");
   await guest.inside("Keys");
-  expect(await focused(page)).toBe("Back");
+  await expect.poll(() => focused(page)).toBe("Back");
 
   await press("2 members");
   await press("What to do with this member: Bo");
   await press("Remove");
   await page.locator(".sure").waitFor();
-  expect(await focused(page)).toBe("Cancel");
+  await expect.poll(() => focused(page)).toBe("Cancel");
   await keyboard.press("Enter");
-  expect(await focused(page)).toBe("Remove");
+  await expect.poll(() => focused(page)).toBe("Remove");
   await keyboard.press("Enter");
   await page.locator(".sure").waitFor();
   await press("Yes", "Shift+Tab");

@@ -22,7 +22,7 @@ test("what was found is read where it stands, and what comes meanwhile is heard,
   await relay.ofc("bo", "join", await guest.invite(), "--name", "Bo", "--timeout", "60");
   await page.getByText("You let Bo in").waitFor();
   await guest.closePanel();
-  expect(await focused(page)).toBe("Invite"); // what had opened it
+  await expect.poll(() => focused(page)).toBe("Invite"); // what had opened it
   const numbers = Array.from({ length: 130 }, (_, at) => `number ${at + 1}`);
   await relay.says("bo", numbers);
   await guest.sees("number 130");
@@ -48,7 +48,7 @@ test("what was found is read where it stands, and what comes meanwhile is heard,
   await newest.focus();
   await keyboard.press("Enter");
   await guest.sees("news from Bo");
-  expect(await focused(page)).toMatch(/^Messages/);
+  await expect.poll(() => focused(page)).toMatch(/^Messages/);
   await keyboard.press("Escape");
   await page.locator(".panel").waitFor({ state: "detached" });
 
@@ -68,7 +68,7 @@ test("what was found is read where it stands, and what comes meanwhile is heard,
   await page.locator(".panel").waitFor();
   await keyboard.press("Escape");
   await page.locator(".panel").waitFor({ state: "detached" });
-  expect(await focused(page)).toBe("Search");
+  await expect.poll(() => focused(page)).toBe("Search");
 
   // What is deleted leaves the focus where it was, not at the beginning of the page.
   await guest.say("a mistake");
