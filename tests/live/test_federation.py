@@ -211,7 +211,10 @@ async def check_people(woods: Woods) -> None:
     assert happened.keys() >= {"move", "home", "file", "evict", "rotate", "join"}
     for each in woods.happenings:
         there = [member for member in each.members if not member.since]
-        for caption, digest in each.files.items():
+        out = tuple(guest.name for guest in each.guests if guest.is_out)
+        # What who was put out had still waiting came nowhere.
+        came = {text: digest for text, digest in each.files.items() if not text.startswith(out)}
+        for caption, digest in came.items():
             for member in there:
                 [message] = [
                     m for m in member.room.messages(since=0, limit=1_000_000) if m.text == caption
